@@ -1,0 +1,81 @@
+"""The notebook's operations, in the notebook's order, on the masked matrix of one rank's users.
+
+M items, U users of this rank, K features.
+"""
+
+from collections.abc import Sequence
+
+import psutil
+import torch
+from torch import Tensor
+
+from cofi_dist.cost.term import ErrorTerm
+from cofi_dist.data.shards import UserRange, UserShard
+from cofi_dist.errors import ConfigError
+from cofi_dist.factors import Factors
+
+# Peak bytes a cell of Y: Y and R 16, and what a float32 epoch keeps at once; measured, see
+# tests/cost/test_dense.py.
+BYTES_PER_CELL = 64
+
+
+class DenseCost:
+    """Error term by autograd on Y and R, (M, U), float64 where the device has it.
+
+    One process gives the notebook's numbers bit for bit: leaving the regulariser to the trainer
+    changes no rounding, since autograd adds its gradient to the error's in one addition too.
+    """
+
+    def __init__(self, shard: UserShard, device: torch.device) -> None:
+        # mps has no float64
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        ratings = shard.ratings
+        cells = torch.from_numpy(ratings.item).long(), torch.from_numpy(ratings.user).long()
+        Y = torch.zeros(shard.num_items, len(shard.users), dtype=dtype)
+        R = torch.zeros_like(Y)
+        Y[cells] = torch.from_numpy(ratings.value).to(dtype)
+        R[cells] = 1
+        self._Y, self._R = Y.to(device), R.to(device)
+
+    def __call__(self, factors: Factors) -> ErrorTerm:
+        X, W, b = (t.detach().requires_grad_() for t in (factors.X, factors.W, factors.b))
+        z = torch.matmul(X, W.T)
+        z = z.add(b)
+        j = z.subtract(self._Y)
+        j = j.pow(2)
+        j = j.multiply(self._R)
+        j = j.sum()
+        j = j.multiply(0.5)
+        dX, dW, db = torch.autograd.grad(j, (X, W, b))
+        # W.T's gradient comes back transposed; Adam's kernels round alike on like layouts only
+        return ErrorTerm(j.detach(), dX.contiguous(), dW.contiguous(), db.contiguous())
+
+    def squared_norm(self, matrix: Tensor) -> Tensor:
+        return matrix.pow(2).sum()
+
+
+def require_memory(
+    ranges: Sequence[UserRange], num_items: int, device: torch.device, ranks_here: int
+) -> None:
+    """Refuse a dense run that won't fit, before anything of it is allocated.
+
+    Args:
+        ranges: every rank's users; the longest decides.
+        num_items: M.
+        device: of the run; on a CPU the ranks of this machine share its memory.
+        ranks_here: how many they are.
+
+    Raises:
+        ConfigError: names train.cost, what is needed and what is free.
+
+    """
+    cells = max(len(users) for users in ranges) * num_items
+    if device.type == "cuda":
+        need, free = cells * BYTES_PER_CELL, torch.cuda.mem_get_info(device)[0]
+    else:
+        need, free = cells * BYTES_PER_CELL * ranks_here, psutil.virtual_memory().available
+    if need > free:
+        raise ConfigError(
+            f"train.cost: dense needs about {need / 1e9:.3g} GB for the whole matrix, {free / 1e9:.3g} GB"
+            " are free; set train.cost: sparse"
+        )

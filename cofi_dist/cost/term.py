@@ -1,0 +1,38 @@
+"""What a cost gives the trainer."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from cofi_dist.factors import Factors
+
+
+@dataclass(frozen=True)
+class ErrorTerm:
+    """Half the squared error over this rank's ratings, and its gradients; no regulariser.
+
+    Attributes:
+        value: 0-dim float64.
+        dX: (num_items, num_features), a partial sum: to be summed over the ranks.
+        dW: (users, num_features), whole.
+        db: (1, users), whole.
+
+    """
+
+    value: Tensor
+    dX: Tensor
+    dW: Tensor
+    db: Tensor
+
+
+class Cost(Protocol):
+    """The error term on one rank's ratings, as a function of the factors."""
+
+    def __call__(self, factors: Factors) -> ErrorTerm:
+        """Error and gradients. N = 0 ratings give zeros."""
+        ...
+
+    def squared_norm(self, matrix: Tensor) -> Tensor:
+        """|W|^2 or |X|^2, 0-dim, in the precision this cost sums in."""
+        ...

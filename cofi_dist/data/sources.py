@@ -1,0 +1,71 @@
+"""Where the ratings come from: one interface over the file, the notebook's arrays and the seed."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cofi_dist.config import Data
+from cofi_dist.data.arrays import ArrayRatings
+from cofi_dist.data.ids import IdMap
+from cofi_dist.data.ratings import Ratings, read_ratings
+from cofi_dist.data.shards import UserRange
+from cofi_dist.data.store import StoredRatings, write_store
+from cofi_dist.data.synthetic import SyntheticRatings
+
+
+class Source(Protocol):
+    """Ratings of num_users users on num_items items, of which any user range can be loaded."""
+
+    @property
+    def num_users(self) -> int: ...
+
+    @property
+    def num_items(self) -> int: ...
+
+    def ratings_per_user(self) -> NDArray[np.int64]:
+        """(num_users,), over all ranks' users."""
+        ...
+
+    def load(self, users: UserRange) -> Ratings:
+        """The ratings of these users; `user` counts from `users.start`."""
+        ...
+
+
+def prepare(data: Data) -> Callable[[Path], None]:
+    """Check the source; read it if it is a file.
+
+    Called on one rank, which then has the result write the store that all ranks open.
+
+    Returns:
+        Given the store's directory, writes it; does nothing for a source that needs none.
+
+    Raises:
+        DataError: the file, the line, what is wrong.
+
+    """
+    if data.ratings is None:
+        open_source(data, Path())
+        return lambda directory: None
+    columns = (data.columns.user, data.columns.item, data.columns.rating)
+    ratings, users, items = read_ratings(Path(data.ratings), columns)
+    return lambda directory: write_store(directory, ratings, users, items)
+
+
+def open_source(data: Data, store: Path) -> Source:
+    """The source that the config names; a ratings file as `prepare` left it in `store`."""
+    if data.synthetic is not None:
+        made_up = data.synthetic
+        return SyntheticRatings(made_up.num_users, made_up.num_items, made_up.num_ratings, made_up.seed)
+    if data.y is not None and data.r is not None:
+        return ArrayRatings(Path(data.y), Path(data.r))
+    return StoredRatings(store)
+
+
+def ids_of(source: Source) -> tuple[IdMap, IdMap]:
+    """The users' and the items' raw ids; row numbers where the source has none."""
+    if isinstance(source, StoredRatings):
+        return source.ids
+    return IdMap.rows(source.num_users), IdMap.rows(source.num_items)

@@ -1,0 +1,128 @@
+"""Made-up ratings with a planted taste, from a seed.
+
+Drawn by block of users from (seed, block), so any rank can make its own users' ratings, and any
+number of ranks makes the same data.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cofi_dist.data.ratings import Ratings
+from cofi_dist.data.shards import UserRange
+from cofi_dist.errors import ConfigError
+
+BLOCK_USERS = 1024
+TASTES = 8  # rank of the planted taste
+MEAN, ITEM_STD, USER_STD, TASTE_STD, NOISE_STD = 3.5, 0.45, 0.40, 0.45, 0.75
+ACTIVITY_SIGMA = 1.25  # log-normal: the busiest of 610 users rates about 25 times the median
+POPULARITY_POWER = 0.85  # of 1 / (rank + 20): the top tenth of the items gets half the ratings
+
+
+@dataclass(frozen=True)
+class SyntheticRatings:
+    """num_ratings ratings, 0.5 to 5 in half stars; long-tailed users and items.
+
+    rating = 3.5 + item quality + user mood + taste . flavour + noise, all normal, rounded to
+    half stars; taste and flavour have 8 dimensions.
+
+    Raises:
+        ConfigError: more ratings than half of the matrix, or than 1 a user at least.
+
+    """
+
+    num_users: int
+    num_items: int
+    num_ratings: int
+    seed: int
+    counts: NDArray[np.int64] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        most = self.num_users * ((self.num_items + 1) // 2)
+        if self.num_ratings > most:
+            raise ConfigError(
+                f"data.synthetic.num_ratings: {self.num_ratings} is more than half of"
+                f" {self.num_users} users x {self.num_items} items; at most {most}"
+            )
+        object.__setattr__(self, "counts", self._draw_counts())
+
+    def ratings_per_user(self) -> NDArray[np.int64]:
+        """(num_users,), summing to num_ratings."""
+        return self.counts
+
+    def load(self, users: UserRange) -> Ratings:
+        """The ratings of these users; `user` counts from `users.start`."""
+        rng = self._rng("items")
+        weight = (rng.permutation(self.num_items) + 20.0) ** -POPULARITY_POWER
+        cumulative = np.cumsum(weight) / weight.sum()
+        flavour = rng.standard_normal((self.num_items, TASTES), dtype=np.float32)
+        quality = ITEM_STD * rng.standard_normal(self.num_items, dtype=np.float32)
+        parts = [
+            self._block(block, users, cumulative, flavour, quality)
+            for block in range(users.start // BLOCK_USERS, -(-users.stop // BLOCK_USERS))
+        ]
+        if not parts:
+            parts = [(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))]
+        user, item, value = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return Ratings(user, item, value)
+
+    def _rng(self, *key: int | str) -> np.random.Generator:
+        # text is spelt out in numbers: Python's own hash changes from process to process
+        numbers = [n for k in key for n in (k.encode() if isinstance(k, str) else [k])]
+        return np.random.default_rng([self.seed, *numbers])
+
+    def _draw_counts(self) -> NDArray[np.int64]:
+        """Log-normal activity, scaled to the exact total, nobody above half of the items."""
+        cap = (self.num_items + 1) // 2
+        activity = self._rng("users").lognormal(0.0, ACTIVITY_SIGMA, self.num_users)
+        share = activity * (self.num_ratings / activity.sum())
+        counts: NDArray[np.int64] = np.minimum(np.floor(share), cap).astype(np.int64)
+        busiest_first = np.argsort(-activity, kind="stable")
+        while missing := self.num_ratings - int(counts.sum()):
+            free = busiest_first[counts[busiest_first] < cap]
+            each = max(1, missing // len(free))
+            more = free if each > 1 else free[:missing]
+            counts[more] = np.minimum(counts[more] + each, cap)
+        return counts
+
+    def _block(
+        self,
+        block: int,
+        users: UserRange,
+        cumulative: NDArray[np.float64],
+        flavour: NDArray[np.float32],
+        quality: NDArray[np.float32],
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
+        """The block is drawn whole, then cut to the users asked for."""
+        first = block * BLOCK_USERS
+        counts = self.counts[first : first + BLOCK_USERS]
+        rng = self._rng("block", block)
+        taste = rng.standard_normal((len(counts), TASTES), dtype=np.float32)
+        mood = USER_STD * rng.standard_normal(len(counts), dtype=np.float32)
+        user, item = _distinct_items(rng, counts, cumulative)
+        stars = MEAN + quality[item] + mood[user]
+        for taste_k, flavour_k in zip(taste.T, flavour.T, strict=True):
+            stars += (TASTE_STD / TASTES**0.5) * taste_k[user] * flavour_k[item]
+        stars += NOISE_STD * rng.standard_normal(len(stars), dtype=np.float32)
+        value = np.clip(np.round(2.0 * stars) / 2.0, 0.5, 5.0).astype(np.float64)
+        mine = (user + first >= users.start) & (user + first < users.stop)
+        return (user + first - users.start)[mine].astype(np.int32), item[mine].astype(np.int32), value[mine]
+
+
+def _distinct_items(
+    rng: np.random.Generator, counts: NDArray[np.int64], cumulative: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For every user `counts` different items, by popularity; in user order, then item order.
+
+    Draws, drops what a user has already, and draws again for those who lack some.
+    """
+    num_items = len(cumulative)
+    pairs = np.empty(0, np.int64)
+    lacking = np.repeat(np.arange(len(counts)), counts)
+    while len(lacking):
+        drawn = np.minimum(np.searchsorted(cumulative, rng.random(len(lacking))), num_items - 1)
+        pairs = np.union1d(pairs, lacking * num_items + drawn)
+        have = np.bincount(pairs // num_items, minlength=len(counts))
+        lacking = np.repeat(np.arange(len(counts)), counts - have)
+    return pairs // num_items, pairs % num_items

@@ -1,0 +1,35 @@
+"""What can go wrong through no fault of the code.
+
+The message of every one of these names the file, line or config key and what to do, on one line.
+The command line prints it and exits 2; any other exception is a bug of ours and shows a traceback.
+"""
+
+
+class CofiError(Exception):
+    """Base of the family.
+
+    Attributes:
+        shared: every rank raised this same error, so rank 0 alone prints it.
+
+    """
+
+    shared = False
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+
+class ConfigError(CofiError):
+    """A config file, an override or an option of the command line."""
+
+
+class DataError(CofiError):
+    """Ratings that can't be used: the file and the line, or the array and the cell."""
+
+
+class RunError(CofiError):
+    """A run directory, a model or the training itself."""
+
+
+class PeerError(CofiError):
+    """Another rank went away; its own message says why."""

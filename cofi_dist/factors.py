@@ -1,0 +1,66 @@
+"""Factors(X, W, b): what is learnt, and the notebook's way of drawing its start."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cofi_dist.data.shards import UserRange
+
+# Entries drawn at once where only some rows are kept: 256 MB in float32.
+DRAW_AT_ONCE = 2**26
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Item features and one user range's weights and biases, on one device, of one dtype.
+
+    Attributes:
+        X: item features, (num_items, num_features), the same on every rank.
+        W: weights of this range's users, (users, num_features).
+        b: their biases, (1, users), as in the notebook.
+
+    """
+
+    X: Tensor
+    W: Tensor
+    b: Tensor
+
+
+def draw_factors(
+    num_items: int,
+    num_users: int,
+    num_features: int,
+    *,
+    seed: int,
+    users: UserRange,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Factors:
+    """The notebook's start, cut to `users`; the same whatever the world size.
+
+    One generator draws X, W (both `kaiming_uniform_(a=sqrt(5))`) and b (uniform within
+    1 / sqrt(num_features)) for all users, in float32, on the device of the run; float64 factors
+    start from the same numbers. Only `users`' rows are kept. W is drawn in pieces of
+    DRAW_AT_ONCE entries: on the CPU these are the notebook's numbers at any size, on other
+    devices as long as one piece holds W.
+    """
+    generator = torch.Generator(device).manual_seed(seed)
+
+    def kaiming(rows: int) -> Tensor:
+        matrix = torch.empty(rows, num_features, device=device)
+        return nn.init.kaiming_uniform_(matrix, a=math.sqrt(5), generator=generator)
+
+    X = kaiming(num_items)
+    W = torch.empty(len(users), num_features, device=device)
+    rows_at_once = max(1, DRAW_AT_ONCE // num_features)
+    for at in range(0, num_users, rows_at_once):
+        piece = kaiming(min(rows_at_once, num_users - at))
+        first, last = max(users.start, at), min(users.stop, at + len(piece))
+        if first < last:
+            W[first - users.start : last - users.start] = piece[first - at : last - at]
+    bound = 1 / math.sqrt(num_features)
+    b = nn.init.uniform_(torch.empty(1, num_users, device=device), -bound, bound, generator=generator)
+    mine = b[:, users.start : users.stop].contiguous()
+    return Factors(X.to(dtype), W.to(dtype), mine.to(dtype))

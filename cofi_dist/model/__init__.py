@@ -1,0 +1,5 @@
+"""The trained artefact: needs no training data and no trainer."""
+
+from cofi_dist.model.model import Model
+
+__all__ = ["Model"]

@@ -1,0 +1,156 @@
+"""One training run from config to model; every rank calls `train`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cofi_dist.config import Config, load_config
+from cofi_dist.cost import Cost
+from cofi_dist.cost.dense import DenseCost, require_memory
+from cofi_dist.cost.kernels import choose_pair_dot
+from cofi_dist.cost.sparse import SparseCost
+from cofi_dist.data.centre import centred, item_means
+from cofi_dist.data.shards import UserRange, UserShard, plan
+from cofi_dist.data.sources import Source, ids_of, open_source, prepare
+from cofi_dist.distributed import Comm, choose_device
+from cofi_dist.factors import Factors, draw_factors
+from cofi_dist.model import Model
+from cofi_dist.rundir import DATA, MODEL, clear_run, refuse_run, save_config
+from cofi_dist.runlog import QuietLog, RunLog, require_tensorboard
+from cofi_dist.shardtable import shard_table
+from cofi_dist.trainer import Trainer
+
+
+def train(file: Path, overrides: Sequence[str], comm: Comm, *, replace: bool = False) -> Path:
+    """Train as the config says; rank 0 writes the run directory.
+
+    Collective: all ranks call it.
+
+    Args:
+        file: YAML config.
+        overrides: KEY=VALUE.
+        comm: the ranks.
+        replace: a run that the run directory holds may be lost.
+
+    Returns:
+        The run directory.
+
+    Raises:
+        CofiError: the config, the data or the run directory can't be used, or training failed.
+
+    """
+    config = comm.on_first(lambda: load_config(file, overrides))
+    run_dir, settings = Path(config.run_dir), config.train
+    device = choose_device(config.device, comm)
+    comm.on_first(lambda: _begin(config, run_dir, replace=replace))
+    log = QuietLog()
+    if comm.rank == 0:
+        log = RunLog(run_dir, settings.epochs, tensorboard=settings.tensorboard)
+    with log:
+        problem = _load(config, run_dir, device, comm)
+        _say_start(problem, comm, log)
+        factors = draw_factors(
+            problem.source.num_items,
+            problem.source.num_users,
+            config.model.num_features,
+            seed=config.seed,
+            users=problem.shard.users,
+            device=device,
+            dtype=getattr(torch, settings.dtype),
+        )
+        cost = _cost(problem, log)
+        comm.on_first(lambda: save_config(run_dir, config.to_yaml()))
+        Trainer(cost, factors, settings, problem.num_ratings, comm).run(log)
+        model = _gather(problem, factors, comm)
+        comm.on_first(lambda: model.save(run_dir / MODEL))
+    return run_dir
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What one rank works on.
+
+    Attributes:
+        per_user: ratings of every user of every rank, (num_users,).
+        ranges: every rank's users.
+        shard: this rank's ratings, item mean removed.
+        means: what was removed, (num_items,).
+
+    """
+
+    config: Config
+    device: torch.device
+    source: Source
+    per_user: NDArray[np.int64]
+    ranges: Sequence[UserRange]
+    shard: UserShard
+    means: NDArray[np.float64]
+
+    @property
+    def num_ratings(self) -> int:
+        """Of all ranks."""
+        return int(self.per_user.sum())
+
+
+def _begin(config: Config, run_dir: Path, *, replace: bool) -> None:
+    """Rank 0: everything that may be refused is, before the run directory is touched."""
+    refuse_run(run_dir, replace=replace)
+    if config.train.tensorboard:
+        require_tensorboard()
+    write_store = prepare(config.data)
+    clear_run(run_dir)
+    write_store(run_dir / DATA)
+
+
+def _load(config: Config, run_dir: Path, device: torch.device, comm: Comm) -> Problem:
+    source = open_source(config.data, run_dir / DATA)
+    num_items, per_user = source.num_items, source.ratings_per_user()
+    ranges = plan(per_user, comm.world_size)
+    if config.train.cost == "dense":
+        comm.on_first(lambda: require_memory(ranges, num_items, device, comm.ranks_here))
+    users = ranges[comm.rank]
+    ratings = source.load(users)
+    means = np.zeros(num_items)
+    if config.data.centre == "item_mean":
+        means = item_means(ratings, num_items, comm)
+    shard = UserShard(users, num_items, centred(ratings, means))
+    return Problem(config, device, source, per_user, ranges, shard, means)
+
+
+def _say_start(problem: Problem, comm: Comm, log: QuietLog) -> None:
+    """The shards, and the notebook's first lines."""
+    config, source, device = problem.config, problem.source, problem.device
+    log.note(f"world size {comm.world_size}, backend {comm.backend(device)}")
+    for text in shard_table(problem.ranges, problem.per_user, source.num_items, config):
+        log.note(text)
+    if device.type == "mps" and config.train.cost == "dense":
+        log.note("mps has no float64: Y, R and the cost are float32, so the notebook's bits are not kept")
+    log.line(f"Using {device.type} device")
+    log.line(f"Num. features: {config.model.num_features}")
+    log.line(f"Num. movies:   {source.num_items}")
+    log.line(f"Num. users:    {source.num_users}")
+
+
+def _cost(problem: Problem, log: QuietLog) -> Cost:
+    config, device = problem.config, problem.device
+    if config.train.cost == "dense":
+        return DenseCost(problem.shard, device)
+    dtype: torch.dtype = getattr(torch, config.train.dtype)
+    features, epochs = config.model.num_features, config.train.epochs
+    pair_dot, why = choose_pair_dot(problem.num_ratings, features, epochs, device, dtype)
+    log.note(why)
+    return SparseCost(problem.shard, device, dtype, pair_dot)
+
+
+def _gather(problem: Problem, factors: Factors, comm: Comm) -> Model:
+    """The whole model on rank 0; on the others, their own rows of it."""
+    counts = [len(users) for users in problem.ranges]
+    W = comm.gather_rows(factors.W, counts)
+    b = comm.gather_rows(factors.b[0], counts)[None]
+    users, items = ids_of(problem.source)
+    means = torch.from_numpy(problem.means)
+    return Model(Factors(factors.X.cpu(), W, b), means, users, items, problem.config)

@@ -1,0 +1,159 @@
+"""What a run says: the notebook's lines, metrics.jsonl, the log, a live bar, TensorBoard.
+
+stdout gets the notebook's lines and nothing else, so it can be compared with the notebook's
+output; everything else goes to stderr. train.log gets both. Rank 0 holds a RunLog, the other
+ranks a QuietLog.
+"""
+
+import dataclasses
+import importlib.util
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cofi_dist.errors import ConfigError, RunError
+from cofi_dist.rundir import LOG, METRICS, TENSORBOARD
+from cofi_dist.trainer import Printed
+
+SECONDS_BETWEEN_REDRAWS = 0.2
+
+
+class QuietLog:
+    """What a rank other than 0 says: nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def line(self, text: str) -> None:
+        """One of the notebook's lines."""
+
+    def note(self, text: str) -> None:
+        """Anything else worth reading."""
+
+    def initial(self, cost: float) -> None:
+        """The cost before training."""
+
+    def step(self, epoch: int) -> None:
+        """An epoch is done."""
+
+    def printed(self, metrics: Printed) -> None:
+        """An epoch whose cost is known."""
+
+
+class RunLog(QuietLog):
+    """Rank 0's.
+
+    Args:
+        directory: the run directory, which exists.
+        epochs: how many there will be.
+        tensorboard: also write scalars for TensorBoard.
+
+    Raises:
+        RunError: the log can't be written.
+
+    """
+
+    def __init__(self, directory: Path, epochs: int, *, tensorboard: bool) -> None:
+        try:
+            self._log = (directory / LOG).open("a", encoding="utf-8")
+            self._metrics = (directory / METRICS).open("a", encoding="utf-8")
+        except OSError as error:
+            raise RunError(f"{directory}: cannot be written: {error.strerror}") from None
+        self._scalar = _scalar_writer(directory / TENSORBOARD) if tensorboard else None
+        self._bar = _bar(epochs)
+        self._task = self._bar.add_task("", total=epochs, visible=False, cost="", speed="")
+        self._drawn = self._started = time.perf_counter()
+        self._cost = ""
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+        self._log.close()
+        self._metrics.close()
+
+    def line(self, text: str) -> None:
+        self._write(text, sys.stdout)
+
+    def note(self, text: str) -> None:
+        self._write(text, sys.stderr)
+
+    def initial(self, cost: float) -> None:
+        self.line(f"Initial loss: {cost}")
+        self.line("Epoch       Loss")
+        self._started = time.perf_counter()
+        self._bar.reset(self._task, visible=True)
+
+    def printed(self, metrics: Printed) -> None:
+        self.line(f"{metrics.epoch:5}       {metrics.cost:.5f}")
+        self._metrics.write(json.dumps(dataclasses.asdict(metrics)) + "\n")
+        self._metrics.flush()
+        self._cost = f"{metrics.cost:.5g}"
+        if self._scalar:
+            self._scalar("cost", metrics.cost, metrics.epoch)
+
+    def step(self, epoch: int) -> None:
+        now = time.perf_counter()
+        if now - self._drawn < SECONDS_BETWEEN_REDRAWS:
+            return
+        self._drawn = now
+        speed = f"{epoch / (now - self._started):.3g}"
+        self._bar.update(self._task, completed=epoch, cost=self._cost, speed=speed, refresh=True)
+
+    def _write(self, text: str, stream: Any) -> None:
+        self._log.write(text + "\n")
+        self._log.flush()
+        if not self._bar.disable and stream.isatty():
+            # above the live bar, which would overwrite it
+            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(text, file=stream, flush=True)
+
+
+def _bar(epochs: int) -> Progress:
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn(f"epoch {{task.completed:>{len(str(epochs))}.0f}}/{epochs}"),
+        BarColumn(bar_width=20),
+        TextColumn("cost {task.fields[cost]}"),
+        TextColumn("{task.fields[speed]} epochs/s"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=console,
+        auto_refresh=False,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+        disable=not console.is_terminal,
+    )
+
+
+def require_tensorboard() -> None:
+    """Raise ConfigError unless TensorBoard is installed."""
+    if importlib.util.find_spec("tensorboard") is None:
+        raise ConfigError(
+            "train.tensorboard: needs `pip install 'cofi-dist[tensorboard]'`, or set it to false"
+        )
+
+
+def _scalar_writer(directory: Path) -> Callable[[str, float, int], None]:
+    from torch.utils.tensorboard import SummaryWriter  # an extra, slow to import
+
+    writer = SummaryWriter(str(directory))
+
+    def write(name: str, value: float, epoch: int) -> None:
+        writer.add_scalar(name, value, epoch)
+        writer.flush()
+
+    return write
