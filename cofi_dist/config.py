@@ -131,7 +131,6 @@ def load_config(file: str | Path, overrides: Iterable[str] = ()) -> Config:
 
     Raises:
         ConfigError: one line that names the file (or the override) and the key.
-
     """
     path = Path(file)
     try:

@@ -94,7 +94,6 @@ class GroupComm:
 
         Raises:
             CofiError: what `work` raised on rank 0, on every rank, marked as shared.
-
         """
         outcome: list[Any] = [None]
         if self.rank == 0:
@@ -116,7 +115,6 @@ class GroupComm:
         Args:
             rows: this rank's, (counts[rank], ...).
             counts: rows of each rank.
-
         """
         with _peers():
             if self.rank != 0:
@@ -140,7 +138,8 @@ class GroupComm:
             dist.all_reduce(both, op=dist.ReduceOp.MAX)
         if both[0] != -both[1]:
             raise RunError(
-                f"{name} differs between ranks: its replicas drifted apart; this is a bug or bad hardware"
+                f"{name} differs between ranks: its replicas drifted apart; a bug, or bad hardware",
+                shared=True,
             )
 
     def close(self) -> None:
@@ -167,7 +166,6 @@ def open_comm(timeout: datetime.timedelta | None = None) -> Comm:
 
     Raises:
         ConfigError: the environment is incomplete, or the ranks don't meet.
-
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return SoloComm()
@@ -184,7 +182,6 @@ def choose_device(name: str, comm: Comm) -> torch.device:
 
     Raises:
         ConfigError: the device isn't there.
-
     """
     if name == "auto":
         mps = torch.backends.mps.is_available() and comm.world_size == 1
@@ -208,5 +205,7 @@ def tell_launcher(message: str) -> None:
     """Leave the message where torchrun looks for the root cause of a failure."""
     file = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if file:
+        # the form that torchrun's own error handler writes; py_callstack is what it prints
+        details = {"py_callstack": message, "timestamp": str(int(time.time()))}
         with open(file, "w") as handle:
-            json.dump({"message": message, "timestamp": int(time.time())}, handle)
+            json.dump({"message": {"message": message, "extraInfo": details}}, handle)

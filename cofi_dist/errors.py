@@ -8,15 +8,14 @@ The command line prints it and exits 2; any other exception is a bug of ours and
 class CofiError(Exception):
     """Base of the family.
 
-    Attributes:
-        shared: every rank raised this same error, so rank 0 alone prints it.
-
+    Args:
+        message: put on one line.
+        shared: every rank raises this same error, so rank 0 alone prints it.
     """
 
-    shared = False
-
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, *, shared: bool = False) -> None:
         super().__init__(" ".join(message.split()))
+        self.shared = shared
 
 
 class ConfigError(CofiError):

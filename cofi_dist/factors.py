@@ -20,7 +20,6 @@ class Factors:
         X: item features, (num_items, num_features), the same on every rank.
         W: weights of this range's users, (users, num_features).
         b: their biases, (1, users), as in the notebook.
-
     """
 
     X: Tensor

@@ -16,7 +16,6 @@ def whole_directory(target: Path) -> Iterator[Path]:
 
     Raises:
         RunError: `target` exists, or its parent can't be written.
-
     """
     if target.exists():
         raise RunError(f"{target}: already exists; remove it or name another")
@@ -41,7 +40,6 @@ def whole_file(target: Path) -> Iterator[Path]:
 
     Raises:
         RunError: the file can't be written.
-
     """
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:

@@ -41,7 +41,6 @@ def train(file: Path, overrides: Sequence[str], comm: Comm, *, replace: bool = F
 
     Raises:
         CofiError: the config, the data or the run directory can't be used, or training failed.
-
     """
     config = comm.on_first(lambda: load_config(file, overrides))
     run_dir, settings = Path(config.run_dir), config.train
@@ -79,7 +78,6 @@ class Problem:
         ranges: every rank's users.
         shard: this rank's ratings, item mean removed.
         means: what was removed, (num_items,).
-
     """
 
     config: Config

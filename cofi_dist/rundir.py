@@ -24,7 +24,6 @@ def refuse_run(directory: Path, *, replace: bool) -> None:
 
     Raises:
         RunError: it holds a run and `replace` is false, or it isn't a directory.
-
     """
     if (directory / CONFIG).exists() and not replace:
         raise RunError(
@@ -41,7 +40,6 @@ def clear_run(directory: Path) -> None:
 
     Raises:
         RunError: the directory can't be made or cleared.
-
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)

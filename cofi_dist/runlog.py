@@ -59,7 +59,6 @@ class RunLog(QuietLog):
 
     Raises:
         RunError: the log can't be written.
-
     """
 
     def __init__(self, directory: Path, epochs: int, *, tensorboard: bool) -> None:

@@ -24,7 +24,6 @@ class Printed:
         cost: J before this epoch's step, over all ranks.
         seconds: since training started.
         ratings_per_second: of all ranks, since training started.
-
     """
 
     epoch: int
@@ -54,7 +53,6 @@ class Trainer:
         settings: lr, lambda_, epochs, log_every.
         num_ratings: of all ranks.
         comm: sums over the ranks.
-
     """
 
     def __init__(self, cost: Cost, factors: Factors, settings: Train, num_ratings: int, comm: Comm) -> None:
@@ -69,7 +67,6 @@ class Trainer:
 
         Raises:
             RunError: the cost is no longer finite, or the replicas of X drifted apart.
-
         """
         reports.initial(self._total(self._cost(self._factors)))
         start = time.perf_counter()
@@ -100,5 +97,5 @@ class Trainer:
 
     def _check(self, epoch: int, cost: float) -> None:
         if not math.isfinite(cost):
-            raise RunError(f"epoch {epoch}: the cost is {cost}; try a lower train.lr")
+            raise RunError(f"epoch {epoch}: the cost is {cost}; try a lower train.lr", shared=True)
         self._comm.require_equal(self._factors.X, "X")

@@ -67,7 +67,6 @@ def require_memory(
 
     Raises:
         ConfigError: names train.cost, what is needed and what is free.
-
     """
     cells = max(len(users) for users in ranges) * num_items
     if device.type == "cuda":

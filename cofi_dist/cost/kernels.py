@@ -31,7 +31,6 @@ def pair_dot(A: Tensor, B: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
     Returns:
         (N,).
-
     """
     chunk = CPU_CHUNK if A.device.type == "cpu" else GPU_CHUNK
     dots_N = A.new_empty(len(a))
@@ -56,7 +55,6 @@ def weighted_row_sum(v: Tensor, B: Tensor, b: Tensor, start: Tensor) -> Tensor:
 
     Returns:
         (rows, K); zeros for a row without cells.
-
     """
     return F.embedding_bag(b, B, start, mode="sum", per_sample_weights=v, include_last_offset=True)
 

@@ -31,7 +31,6 @@ class Block:
         by_item: position in user order of each rating in item order, (N,) int32.
         user_by_item: `user` in item order, (N,) int32.
         item_start: where each item's ratings begin in item order, (M + 1,) int32.
-
     """
 
     users: slice

@@ -17,7 +17,6 @@ class ErrorTerm:
         dX: (num_items, num_features), a partial sum: to be summed over the ranks.
         dW: (users, num_features), whole.
         db: (1, users), whole.
-
     """
 
     value: Tensor

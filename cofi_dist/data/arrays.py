@@ -19,7 +19,6 @@ class ArrayRatings:
 
     Raises:
         DataError: the file that isn't such an array, or the first cell that is wrong.
-
     """
 
     def __init__(self, y: Path, r: Path) -> None:

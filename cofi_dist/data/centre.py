@@ -27,7 +27,6 @@ def item_means(ratings: Ratings, num_items: int, comm: Sums) -> NDArray[np.float
 
     Returns:
         (M,) float64.
-
     """
     total = torch.from_numpy(np.bincount(ratings.item, ratings.value, minlength=num_items))
     count = torch.from_numpy(np.bincount(ratings.item, minlength=num_items).astype(np.float64))

@@ -15,7 +15,6 @@ class Layout:
         separator: between two fields; more than one character means no quoting.
         columns: names of the user, item and rating columns in the header; None for a file
             without a header, whose first three fields they are.
-
     """
 
     separator: str

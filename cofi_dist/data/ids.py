@@ -32,7 +32,6 @@ class IdMap:
 
         Raises:
             RunError: the file is missing or isn't an id map.
-
         """
         try:
             return cls(pl.read_parquet(path, columns=["id"])["id"])
@@ -51,7 +50,6 @@ def encode(raw: pl.Series) -> tuple[IdMap, pl.Series]:
 
     Returns:
         The map, and N rows as UInt32.
-
     """
     if raw.dtype == pl.String:
         numbers = raw.cast(pl.Int64, strict=False)

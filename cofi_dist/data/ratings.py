@@ -26,7 +26,6 @@ class Ratings:
         user: row of W, (N,) int32; rows count from the first user of the range loaded.
         item: row of X, (N,) int32.
         value: rating, (N,) float64.
-
     """
 
     user: NDArray[np.int32]
@@ -49,7 +48,6 @@ def read_ratings(path: Path, columns: tuple[str, str, str]) -> tuple[Ratings, Id
 
     Raises:
         DataError: the file, its line (row, for Parquet) and what is wrong with it.
-
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file")
@@ -107,8 +105,7 @@ def _read_text(path: Path, layout: Layout) -> pl.DataFrame:
             quote_char='"' if layout.columns else None,
         )
     except (pl.exceptions.PolarsError, OSError) as error:
-        found = first_fault(path, layout) or f"cannot be read: {error}"
-        raise DataError(f"{path}: {found}") from None
+        raise DataError(f"{path}: {first_fault(path, layout) or f'cannot be read: {error}'}") from None
     # blank lines hold no rating
     table = table.filter(~pl.all_horizontal(pl.all().is_null()))
     suspicious = False

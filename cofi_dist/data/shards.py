@@ -34,7 +34,6 @@ def plan(ratings_per_user: NDArray[np.int64], parts: int) -> list[UserRange]:
     Args:
         ratings_per_user: (num_users,).
         parts: number of ranges.
-
     """
     ends = np.concatenate([[0], np.cumsum(ratings_per_user)])
     shares = ends[-1] * np.arange(1, parts) / parts
@@ -53,7 +52,6 @@ class UserShard:
         users: which users.
         num_items: rows of X.
         ratings: theirs, item mean removed; `user` counts from `users.start`.
-
     """
 
     users: UserRange
@@ -66,7 +64,6 @@ class UserShard:
         Yields:
             The block's users, counted from `users.start`, and their ratings, whose `user`
             counts from there too.
-
         """
         per_user = np.bincount(self.ratings.user, minlength=len(self.users)).astype(np.int64)
         ends = np.concatenate([[0], np.cumsum(per_user)])

@@ -44,10 +44,9 @@ def prepare(data: Data) -> Callable[[Path], None]:
 
     Raises:
         DataError: the file, the line, what is wrong.
-
     """
     if data.ratings is None:
-        open_source(data, Path())
+        open_source(data, Path()).ratings_per_user()
         return lambda directory: None
     columns = (data.columns.user, data.columns.item, data.columns.rating)
     ratings, users, items = read_ratings(Path(data.ratings), columns)

@@ -20,7 +20,6 @@ def write_store(directory: Path, ratings: Ratings, users: IdMap, items: IdMap) -
 
     Raises:
         RunError: the directory exists or can't be written.
-
     """
     counts = np.bincount(ratings.user, minlength=len(users))
     with whole_directory(directory) as temporary:
@@ -43,7 +42,6 @@ class StoredRatings:
 
     Raises:
         RunError: there is no such directory, as on a node that doesn't share the run directory.
-
     """
 
     def __init__(self, directory: Path) -> None:

@@ -17,7 +17,7 @@ BLOCK_USERS = 1024
 TASTES = 8  # rank of the planted taste
 MEAN, ITEM_STD, USER_STD, TASTE_STD, NOISE_STD = 3.5, 0.45, 0.40, 0.45, 0.75
 ACTIVITY_SIGMA = 1.25  # log-normal: the busiest of 610 users rates about 25 times the median
-POPULARITY_POWER = 0.85  # of 1 / (rank + 20): the top tenth of the items gets half the ratings
+POPULARITY = 40, 1.1  # weight 1 / (rank + 40)^1.1: few items have most ratings, half have 3 or fewer
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,6 @@ class SyntheticRatings:
 
     Raises:
         ConfigError: more ratings than half of the matrix, or than 1 a user at least.
-
     """
 
     num_users: int
@@ -54,7 +53,8 @@ class SyntheticRatings:
     def load(self, users: UserRange) -> Ratings:
         """The ratings of these users; `user` counts from `users.start`."""
         rng = self._rng("items")
-        weight = (rng.permutation(self.num_items) + 20.0) ** -POPULARITY_POWER
+        offset, power = POPULARITY
+        weight = (rng.permutation(self.num_items) + float(offset)) ** -power
         cumulative = np.cumsum(weight) / weight.sum()
         flavour = rng.standard_normal((self.num_items, TASTES), dtype=np.float32)
         quality = ITEM_STD * rng.standard_normal(self.num_items, dtype=np.float32)
@@ -118,11 +118,16 @@ def _distinct_items(
     Draws, drops what a user has already, and draws again for those who lack some.
     """
     num_items = len(cumulative)
-    pairs = np.empty(0, np.int64)
+    done, pairs = [], np.empty(0, np.int64)
     lacking = np.repeat(np.arange(len(counts)), counts)
     while len(lacking):
         drawn = np.minimum(np.searchsorted(cumulative, rng.random(len(lacking))), num_items - 1)
         pairs = np.union1d(pairs, lacking * num_items + drawn)
-        have = np.bincount(pairs // num_items, minlength=len(counts))
-        lacking = np.repeat(np.arange(len(counts)), counts - have)
+        users = pairs // num_items
+        lacks = counts - np.bincount(users, minlength=len(counts))
+        # whoever has all leaves, so that a busy user's many rounds cost little
+        done.append(pairs[lacks[users] == 0])
+        counts = np.where(lacks == 0, 0, counts)
+        pairs, lacking = pairs[lacks[users] > 0], np.repeat(np.arange(len(counts)), lacks)
+    pairs = np.sort(np.concatenate([*done, pairs]))
     return pairs // num_items, pairs % num_items

@@ -28,7 +28,6 @@ def export(model: Model, form: str, output: Path, *, replace: bool) -> list[Path
 
     Raises:
         RunError: a file exists and `replace` is false, or can't be written.
-
     """
     tensors = {"X": model.factors.X, "W": model.factors.W, "b": model.factors.b}
     with_means = {**tensors, "item_means": model.item_means}

@@ -25,7 +25,6 @@ class Model:
         item_means: what was subtracted from each item's ratings, (num_items,) float64.
         users, items: raw id of each row of W and of X.
         config: what it was trained with.
-
     """
 
     factors: Factors
@@ -39,7 +38,6 @@ class Model:
 
         Raises:
             RunError: the directory exists or can't be written.
-
         """
         tensors = {
             "X": self.factors.X,
@@ -59,7 +57,6 @@ class Model:
 
         Raises:
             RunError: no model there, or one of its files isn't what it should be.
-
         """
         file = directory / FACTORS
         try:

@@ -13,7 +13,6 @@ class Adam:
         factors: what to move.
         lr: step size.
         fused: torch's fused kernel, about 5 times faster, but rounded unlike the notebook's.
-
     """
 
     def __init__(self, factors: Factors, lr: float, *, fused: bool) -> None:
