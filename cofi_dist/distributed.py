@@ -3,12 +3,12 @@
 Every call works with one process too, so nothing elsewhere asks whether the run is distributed.
 """
 
-import datetime
 import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -159,7 +159,7 @@ def _peers() -> Iterator[None]:
         raise PeerError("lost contact with another rank, whose own message says why") from error
 
 
-def open_comm(timeout: datetime.timedelta | None = None) -> Comm:
+def open_comm() -> Comm:
     """The communicator of this process, by the environment that torchrun sets.
 
     Collective: all ranks call it.
@@ -171,10 +171,26 @@ def open_comm(timeout: datetime.timedelta | None = None) -> Comm:
         return SoloComm()
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
-        dist.init_process_group(backend, timeout=timeout)
+        dist.init_process_group(backend)
     except (ValueError, RuntimeError) as error:
         raise ConfigError(f"the ranks cannot meet ({error}); start them with torchrun") from None
     return GroupComm(int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def meet(rendezvous: Path, rank: int, world_size: int) -> Comm:
+    """The communicator of processes that meet through a file, on the CPU of one machine.
+
+    Collective: all ranks call it.
+
+    Args:
+        rendezvous: a file that isn't there yet, the same for all.
+        rank: of this process.
+        world_size: how many there are.
+    """
+    if world_size == 1:
+        return SoloComm()
+    dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=world_size)
+    return GroupComm(local_rank=rank, ranks_here=world_size)
 
 
 def choose_device(name: str, comm: Comm) -> torch.device:

@@ -139,7 +139,8 @@ def _cost(problem: Problem, log: QuietLog) -> Cost:
         return DenseCost(problem.shard, device)
     dtype: torch.dtype = getattr(torch, config.train.dtype)
     features, epochs = config.model.num_features, config.train.epochs
-    pair_dot, why = choose_pair_dot(problem.num_ratings, features, epochs, device, dtype)
+    ratings_a_rank = problem.num_ratings // len(problem.ranges)
+    pair_dot, why = choose_pair_dot(ratings_a_rank, features, epochs, device, dtype)
     log.note(why)
     return SparseCost(problem.shard, device, dtype, pair_dot)
 

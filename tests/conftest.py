@@ -1,0 +1,30 @@
+"""Fixtures shared by all tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(int(os.environ.get("COFI_DIST_TEST_THREADS", "1")))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="no CUDA device here"))
+        if item.get_closest_marker("data") and not _movielens():
+            item.add_marker(pytest.mark.skip(reason="COFI_DIST_DATA names no folder with ml-latest-small"))
+
+
+@pytest.fixture(scope="session")
+def movielens() -> Path:
+    """ratings.csv of ml-latest-small; its users carry the marker `data`."""
+    path = _movielens()
+    assert path, "mark the test with pytest.mark.data"
+    return path
+
+
+def _movielens() -> Path | None:
+    path = Path(os.environ.get("COFI_DIST_DATA", "/nowhere")) / "ml-latest-small" / "ratings.csv"
+    return path if path.is_file() else None

@@ -1,0 +1,49 @@
+"""The whole of `cofi-dist train`, on one process or several, and what it left behind."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cofi_dist.distributed import Comm
+from cofi_dist.model import Model
+from cofi_dist.run import train
+from cofi_dist.testing import run_ranks
+
+
+@dataclass
+class Trained:
+    """A finished run."""
+
+    costs: dict[int, float]
+    model: Model
+    log: list[str]
+
+
+def train_on(world_size: int, config: str, overrides: list[str], tmp: Path, seconds: float = 60.0) -> Trained:
+    """Train a YAML text with overrides; the run directory is a new one below `tmp`."""
+    run_dir = tmp / f"run-{world_size}-{len(list(tmp.iterdir()))}"
+    file = tmp / "config.yaml"
+    file.write_text(config)
+    run_ranks(world_size, _train, file, [*overrides, f"run_dir={run_dir}"], tmp=tmp, seconds=seconds)
+    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    log = (run_dir / "train.log").read_text().splitlines()
+    return Trained({m["epoch"]: m["cost"] for m in lines}, Model.load(run_dir / "model"), log)
+
+
+def _train(comm: Comm, file: Path, overrides: list[str]) -> None:
+    train(file, overrides, comm)
+
+
+def notebook_arrays(ratings: Path) -> tuple[Tensor, Tensor]:
+    """Y and R of a ratings.csv as the notebook had them; no code of the package."""
+    table = np.loadtxt(ratings, delimiter=",", skiprows=1, usecols=(0, 1, 2))
+    users, user = np.unique(table[:, 0], return_inverse=True)
+    items, item = np.unique(table[:, 1], return_inverse=True)
+    Y, R = np.zeros((len(items), len(users))), np.zeros((len(items), len(users)))
+    Y[item, user], R[item, user] = table[:, 2], 1.0
+    means = Y.sum(axis=1) / R.sum(axis=1)
+    return torch.tensor((Y - means[:, None]) * R), torch.tensor(R)

@@ -1,0 +1,63 @@
+"""1, 2, 3 and 5 ranks compute the same costs and factors, dense and sparse."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.parity.runs import Trained, train_on
+from tests.problems import close
+
+SYNTHETIC = "data: {synthetic: {num_users: 90, num_items: 700, num_ratings: 5000}}\n"
+SETTINGS = ["model.num_features=20", "train.lr=1.0e-3", "train.epochs=200", "train.log_every=20"]
+
+
+def assert_same(got: Trained, want: Trained, rtol: float, *, factors: bool) -> None:
+    assert got.costs.keys() == want.costs.keys()
+    for epoch, cost in want.costs.items():
+        assert got.costs[epoch] == pytest.approx(cost, rel=rtol), epoch
+    for name in ("X", "W", "b") if factors else ():
+        close(getattr(got.model.factors, name), getattr(want.model.factors, name), rtol)
+
+
+@pytest.mark.parametrize("cost", ["dense", "sparse"])
+@pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-10), ("float32", 1e-5)])
+def test_any_world_size_gives_the_same_run(cost: str, dtype: str, rtol: float, tmp_path: Path) -> None:
+    overrides = [*SETTINGS, f"train.cost={cost}", f"train.dtype={dtype}"]
+    one = train_on(1, SYNTHETIC, overrides, tmp_path)
+    for world_size in (2, 3, 5):
+        many = train_on(world_size, SYNTHETIC, overrides, tmp_path)
+        assert_same(many, one, rtol, factors=dtype == "float64")
+
+
+def test_dense_and_sparse_are_one_cost(tmp_path: Path) -> None:
+    runs = [
+        train_on(1, SYNTHETIC, [*SETTINGS, "train.dtype=float64", f"train.cost={cost}"], tmp_path)
+        for cost in ("dense", "sparse")
+    ]
+    assert_same(runs[1], runs[0], 1e-10, factors=True)
+
+
+@pytest.mark.data
+@pytest.mark.timeout(300)
+def test_movielens_sparse(movielens: Path, tmp_path: Path) -> None:
+    config = f"data: {{ratings: {movielens}}}\n"
+    overrides = ["train.dtype=float64", "train.epochs=200", "train.log_every=20"]
+    one = train_on(1, config, overrides, tmp_path)
+    for world_size in (2, 3, 5):
+        assert_same(train_on(world_size, config, overrides, tmp_path), one, 1e-10, factors=True)
+
+
+@pytest.mark.parametrize("cost", ["dense", "sparse"])
+@pytest.mark.parametrize(
+    ("num_users", "num_items", "num_ratings"),
+    [(2, 9, 8), (1, 5, 3), (4, 1, 4)],
+    ids=["two users", "one user", "one item"],
+)
+def test_more_ranks_than_users(
+    cost: str, num_users: int, num_items: int, num_ratings: int, tmp_path: Path
+) -> None:
+    shape = f"{{num_users: {num_users}, num_items: {num_items}, num_ratings: {num_ratings}}}"
+    config = f"data: {{synthetic: {shape}}}\nmodel: {{num_features: 3}}\n"
+    overrides = ["train.dtype=float64", "train.epochs=30", "train.log_every=10", f"train.cost={cost}"]
+    one = train_on(1, config, overrides, tmp_path)
+    assert_same(train_on(5, config, overrides, tmp_path), one, 1e-10, factors=True)

@@ -1,0 +1,73 @@
+"""Small problems, and slow answers to them, in float64, by the formulas alone."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cofi_dist.data.ratings import Ratings
+from cofi_dist.data.shards import UserRange, UserShard
+from cofi_dist.factors import Factors
+
+
+def random_ratings(num_users: int, num_items: int, num_ratings: int, seed: int = 0) -> Ratings:
+    """Different cells of the matrix, in user order, with normal values."""
+    rng = np.random.default_rng(seed)
+    cells = np.sort(rng.choice(num_users * num_items, num_ratings, replace=False))
+    user, item = (cells // num_items).astype(np.int32), (cells % num_items).astype(np.int32)
+    return Ratings(user, item, rng.standard_normal(num_ratings))
+
+
+def shard_of(ratings: Ratings, users: UserRange, num_items: int) -> UserShard:
+    """The part of `ratings` that belongs to these users."""
+    mine = (ratings.user >= users.start) & (ratings.user < users.stop)
+    cut = Ratings(ratings.user[mine] - np.int32(users.start), ratings.item[mine], ratings.value[mine])
+    return UserShard(users, num_items, cut)
+
+
+def random_factors(
+    num_items: int,
+    num_users: int,
+    num_features: int,
+    dtype: torch.dtype = torch.float64,
+    seed: int = 0,
+) -> Factors:
+    """Normal X, W and b."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
+
+    return Factors(draw(num_items, num_features), draw(num_users, num_features), draw(1, num_users))
+
+
+def slice_factors(factors: Factors, users: UserRange) -> Factors:
+    """Copies: all of X, these users' W and b."""
+    rows = slice(users.start, users.stop)
+    return Factors(factors.X.clone(), factors.W[rows].clone(), factors.b[:, rows].clone())
+
+
+def error_term_reference(factors: Factors, ratings: Ratings) -> tuple[float, Tensor, Tensor, Tensor]:
+    """Half the squared error and dX, dW, db, cell by cell."""
+    X, W, b = factors.X.double(), factors.W.double(), factors.b.double()
+    value, dX, dW, db = 0.0, torch.zeros_like(X), torch.zeros_like(W), torch.zeros_like(b)
+    for j, i, y in zip(ratings.user.tolist(), ratings.item.tolist(), ratings.value.tolist(), strict=True):
+        err = float(W[j] @ X[i] + b[0, j]) - y
+        value += err * err / 2
+        dX[i] += err * W[j]
+        dW[j] += err * X[i]
+        db[0, j] += err
+    return value, dX, dW, db
+
+
+def close(got: Tensor, want: Tensor, rtol: float = 1e-10) -> None:
+    """Equal but for rounding, against the largest entry of the two."""
+    scale = max(float(want.abs().max()) if want.numel() else 0.0, 1.0)
+    torch.testing.assert_close(got.double(), want.double(), rtol=0.0, atol=rtol * scale)
+
+
+def bounds_to_ranges(bounds: Sequence[int]) -> list[UserRange]:
+    """(0, 2, 5) -> users 0 to 1 and 2 to 4."""
+    return [UserRange(a, b) for a, b in pairwise(bounds)]
