@@ -54,7 +54,7 @@ class Data(Section):
     def _arrays_are_centred_already(cls, given: Any) -> Any:
         if isinstance(given, dict) and (given.get("y") or given.get("r")):
             if given.get("centre", "none") != "none":
-                raise ValueError("centre: the arrays y and r are taken as they are; leave centre out")
+                raise ValueError("the arrays y and r are taken as they are; leave centre out")
             return {**given, "centre": "none"}
         return given
 
@@ -62,7 +62,7 @@ class Data(Section):
     def _exactly_one(self) -> "Data":
         if (self.y is None) != (self.r is None):
             missing = "r" if self.r is None else "y"
-            raise ValueError(f"{missing}: the arrays come as a pair; set data.{missing} too")
+            raise ValueError(f"the arrays come as a pair; set data.{missing} too")
         sources = [k for k in ("ratings", "y", "synthetic") if getattr(self, k) is not None]
         if len(sources) != 1:
             found = " and ".join(sources) or "none of them"
@@ -146,9 +146,10 @@ def load_config(file: str | Path, overrides: Iterable[str] = ()) -> Config:
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: must hold `key: value` lines, not {_kind(values)}")
     keys = [_override(values, text) for text in overrides]
-    values = {"run_dir": f"runs/{path.stem}", **_without_nulls(values)}
     try:
-        return Config.model_validate(values)
+        return Config.model_validate({"run_dir": f"runs/{path.stem}", **_without_nulls(values)})
+    except RecursionError:
+        raise ConfigError(f"{path}: an alias refers to what it stands in; write the values out") from None
     except ValidationError as error:
         raise ConfigError(_explain(error, str(path), keys)) from None
 
@@ -194,8 +195,8 @@ def _without_nulls(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _explain(error: ValidationError, file: str, overridden: list[str]) -> str:
     """The first mistake as `FILE: KEY: what is wrong and what to do`."""
-    first = error.errors()[0]
-    # the discriminating parts of pydantic's location (types of a union) are not keys
+    # a misspelt key is also a missing one; name what the user wrote
+    first = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")[0]
     key = ".".join(str(part) for part in first["loc"])
     given, kind = first["input"], first["type"]
     if kind == "extra_forbidden":

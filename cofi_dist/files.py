@@ -4,7 +4,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cofi_dist.errors import RunError
@@ -51,7 +51,8 @@ def whole_file(target: Path) -> Iterator[Path]:
     except OSError as error:
         raise RunError(f"{target}: cannot be written: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # gone by the rename, or never there
+            temporary.unlink()
 
 
 def _sync(path: Path) -> None:

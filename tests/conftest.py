@@ -5,6 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
+
+# a loaded machine is no reason to fail; the tests have their own time limit
+settings.register_profile("cofi_dist", deadline=None)
+settings.load_profile("cofi_dist")
 
 torch.set_num_threads(int(os.environ.get("COFI_DIST_TEST_THREADS", "1")))
 

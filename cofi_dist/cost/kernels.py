@@ -75,7 +75,7 @@ def choose_pair_dot(
     try:
         compiled = _compile(num_features, device, dtype)
     except Exception as error:  # the compiler's own exceptions have no common base
-        reason = str(error).strip().split("\n")[0]
+        reason = str(getattr(error, "inner_exception", error)).strip().split("\n")[0]
         return pair_dot, f"pair_dot: eager (compiling failed: {reason[:80]})"
     return compiled, "pair_dot: compiled"
 

@@ -28,8 +28,11 @@ def item_means(ratings: Ratings, num_items: int, comm: Sums) -> NDArray[np.float
     Returns:
         (M,) float64.
     """
-    total = torch.from_numpy(np.bincount(ratings.item, ratings.value, minlength=num_items))
-    count = torch.from_numpy(np.bincount(ratings.item, minlength=num_items).astype(np.float64))
+    # bincount of nothing gives integers, weights or not, and a rank may have no ratings
+    total, count = (
+        torch.from_numpy(np.bincount(ratings.item, weights, minlength=num_items).astype(np.float64))
+        for weights in (ratings.value, None)
+    )
     comm.sum_(total, count)
     overall = float(total.sum() / count.sum())
     means: NDArray[np.float64] = torch.where(count > 0, total / count, overall).numpy()

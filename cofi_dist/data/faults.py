@@ -5,6 +5,11 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
+
+
+class _NotTextError(Exception):
+    """A line that isn't UTF-8."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,8 @@ def first_fault(path: Path, layout: Layout) -> str | None:
             fault = _fault_of(row, fields, places, seen, line)
             if fault:
                 return f"line {line}: {fault}"
-    except UnicodeDecodeError:
-        return f"line {line + 1}: is not UTF-8 text"
+    except _NotTextError as error:
+        return str(error)
     except csv.Error as error:
         return f"line {line + 1}: {error}"
     return None if fields else "is empty"
@@ -77,11 +82,21 @@ def _is_finite(text: str) -> bool:
 
 def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
     """(line number, fields) of every line that isn't blank."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with path.open("rb") as file:
+        lines = _lines(file)
         if len(separator) == 1:
-            reader = csv.reader(file, delimiter=separator, strict=True)
+            reader = csv.reader(lines, delimiter=separator, strict=True)
             yield from ((reader.line_num, row) for row in reader if row)
         else:
-            for line, text in enumerate(file, start=1):
+            for number, text in enumerate(lines, start=1):
                 if text.strip("\r\n"):
-                    yield line, text.rstrip("\r\n").split(separator)
+                    yield number, text.rstrip("\r\n").split(separator)
+
+
+def _lines(file: BinaryIO) -> Iterator[str]:
+    for number, raw in enumerate(file, start=1):
+        try:
+            # a byte order mark may stand before the first line
+            yield raw.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError:
+            raise _NotTextError(f"line {number}: is not UTF-8 text") from None

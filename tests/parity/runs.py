@@ -1,5 +1,7 @@
 """The whole of `cofi-dist train`, on one process or several, and what it left behind."""
 
+import contextlib
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +22,7 @@ class Trained:
 
     costs: dict[int, float]
     model: Model
-    log: list[str]
+    stdout: list[str]
 
 
 def train_on(world_size: int, config: str, overrides: list[str], tmp: Path, seconds: float = 60.0) -> Trained:
@@ -28,14 +30,17 @@ def train_on(world_size: int, config: str, overrides: list[str], tmp: Path, seco
     run_dir = tmp / f"run-{world_size}-{len(list(tmp.iterdir()))}"
     file = tmp / "config.yaml"
     file.write_text(config)
-    run_ranks(world_size, _train, file, [*overrides, f"run_dir={run_dir}"], tmp=tmp, seconds=seconds)
+    overrides = [*overrides, f"run_dir={run_dir}"]
+    stdout = run_ranks(world_size, _train, file, overrides, tmp=tmp, seconds=seconds)
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    log = (run_dir / "train.log").read_text().splitlines()
-    return Trained({m["epoch"]: m["cost"] for m in lines}, Model.load(run_dir / "model"), log)
+    costs = {m["epoch"]: m["cost"] for m in lines}
+    return Trained(costs, Model.load(run_dir / "model"), stdout[0].splitlines())
 
 
-def _train(comm: Comm, file: Path, overrides: list[str]) -> None:
-    train(file, overrides, comm)
+def _train(comm: Comm, file: Path, overrides: list[str]) -> str:
+    with contextlib.redirect_stdout(io.StringIO()) as stdout:
+        train(file, overrides, comm)
+    return stdout.getvalue()
 
 
 def notebook_arrays(ratings: Path) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,52 @@
+"""A dense run that won't fit is refused; what it needs is what it was said to need."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import psutil
+import pytest
+import torch
+
+from cofi_dist.cost.dense import BYTES_PER_CELL, require_memory
+from cofi_dist.data.shards import UserRange
+from cofi_dist.errors import ConfigError
+
+CPU = torch.device("cpu")
+
+MEASURE = """
+import resource, numpy as np, torch
+from cofi_dist.cost.dense import DenseCost
+from cofi_dist.data.ratings import Ratings
+from cofi_dist.data.shards import UserRange, UserShard
+from cofi_dist.factors import Factors
+M, U = 6000, 1000
+one = np.zeros(1, np.int32)
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+factors = Factors(torch.ones(M, 4), torch.ones(U, 4), torch.ones(1, U))
+tiny = DenseCost(UserShard(UserRange(0, 1), 1, Ratings(one, one, np.ones(1))), torch.device("cpu"))
+tiny(Factors(torch.ones(1, 4), torch.ones(1, 4), torch.ones(1, 1)))
+before = peak()
+cost = DenseCost(UserShard(UserRange(0, U), M, Ratings(one, one, np.ones(1))), torch.device("cpu"))
+for _ in range(2):
+    cost(factors)
+print((peak() - before) / (M * U))
+"""
+
+
+def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        psutil, "virtual_memory", lambda: SimpleNamespace(available=100 * 1000 * BYTES_PER_CELL)
+    )
+    fits = [UserRange(0, 60), UserRange(60, 160)]
+    require_memory(fits, 1000, CPU, ranks_here=1)
+    with pytest.raises(ConfigError, match=r"train\.cost: dense needs about .* set train\.cost: sparse"):
+        require_memory(fits, 1001, CPU, ranks_here=1)
+    with pytest.raises(ConfigError):
+        require_memory(fits, 1000, CPU, ranks_here=2)
+
+
+def test_the_need_is_what_an_epoch_takes() -> None:
+    done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True)
+    per_cell = float(done.stdout)
+    assert 0.6 * BYTES_PER_CELL < per_cell < BYTES_PER_CELL

@@ -1,0 +1,85 @@
+"""The two primitives, held to a loop in float64; and the choice between their forms."""
+
+import shutil
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from cofi_dist.cost import kernels
+from cofi_dist.cost.kernels import choose_pair_dot, pair_dot, weighted_row_sum
+
+CPU = torch.device("cpu")
+
+
+def draw_cells(data: st.DataObject) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """A (M, K), B (U, K), and N cells in A's row order."""
+    M, U, K, N = (data.draw(st.integers(*bounds)) for bounds in ((1, 6), (1, 6), (1, 5), (0, 30)))
+    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 99)))
+    A, B = (torch.randn(n, K, generator=generator, dtype=torch.float64) for n in (M, U))
+    a = torch.randint(M, (N,), generator=generator).sort().values.int()
+    b = torch.randint(U, (N,), generator=generator).int()
+    return A, B, a, b
+
+
+def pair_dot_reference(A: Tensor, B: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    dots = [float(A[i] @ B[j]) for i, j in zip(a.tolist(), b.tolist(), strict=True)]
+    return torch.tensor(dots, dtype=torch.float64)
+
+
+def weighted_row_sum_reference(v: Tensor, B: Tensor, b: Tensor, rows: list[int], num_rows: int) -> Tensor:
+    sums = torch.zeros(num_rows, B.shape[1], dtype=torch.float64)
+    for weight, j, row in zip(v.tolist(), b.tolist(), rows, strict=True):
+        sums[row] += weight * B[j]
+    return sums
+
+
+@given(st.data())
+def test_pair_dot(data: st.DataObject) -> None:
+    A, B, a, b = draw_cells(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels, "CPU_CHUNK", data.draw(st.sampled_from([1, 4, 4096])))
+        got = pair_dot(A, B, a, b)
+    torch.testing.assert_close(got, pair_dot_reference(A, B, a, b), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(pair_dot(A.float(), B.float(), a, b), got.float(), rtol=1e-4, atol=1e-4)
+
+
+@given(st.data())
+def test_weighted_row_sum(data: st.DataObject) -> None:
+    A, B, a, b = draw_cells(data)
+    v = torch.arange(len(a), dtype=torch.float64) - 3
+    start = torch.cat([torch.zeros(1), torch.bincount(a, minlength=len(A)).cumsum(0)]).int()
+    got = weighted_row_sum(v, B, b, start)
+    torch.testing.assert_close(
+        got, weighted_row_sum_reference(v, B, b, a.tolist(), len(A)), rtol=1e-12, atol=1e-12
+    )
+
+
+def test_a_short_run_does_not_compile() -> None:
+    form, why = choose_pair_dot(100_836, 100, 300, CPU, torch.float32)
+    assert form is pair_dot
+    assert why == "pair_dot: eager (compiling would save about 1 s of this run)"
+
+
+def test_without_a_compiler_a_long_run_is_eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_compiler(*_: object) -> None:
+        raise RuntimeError("No working C++ compiler found\nand a long trace")
+
+    monkeypatch.setattr(kernels, "_compile", no_compiler)
+    form, why = choose_pair_dot(10**9, 100, 1000, CPU, torch.float32)
+    assert form is pair_dot
+    assert why == "pair_dot: eager (compiling failed: No working C++ compiler found)"
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler here")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_compiled_form_is_the_same_function(dtype: torch.dtype) -> None:
+    form, why = choose_pair_dot(10**9, 12, 1000, CPU, dtype)
+    assert why == "pair_dot: compiled"
+    generator = torch.Generator().manual_seed(0)
+    for M, U, N in ((50, 40, 1000), (7, 90, 33), (5, 5, 1), (5, 5, 0), (1, 9, 20), (9, 1, 20)):
+        A, B = (torch.randn(n, 12, generator=generator, dtype=dtype) for n in (M, U))
+        a, b = (torch.randint(n, (N,), generator=generator).int() for n in (M, U))
+        torch.testing.assert_close(form(A, B, a, b), pair_dot(A, B, a, b))

@@ -1,0 +1,156 @@
+"""Arrays, store, ids and means."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from cofi_dist.config import Columns, Data, Synthetic
+from cofi_dist.data import arrays
+from cofi_dist.data.arrays import ArrayRatings
+from cofi_dist.data.centre import centred, item_means
+from cofi_dist.data.ids import IdMap, encode
+from cofi_dist.data.ratings import Ratings
+from cofi_dist.data.shards import UserRange
+from cofi_dist.data.sources import ids_of, open_source, prepare
+from cofi_dist.data.store import StoredRatings, write_store
+from cofi_dist.distributed import Comm, SoloComm
+from cofi_dist.errors import DataError, RunError
+from cofi_dist.testing import run_ranks
+from tests.problems import random_ratings, shard_of
+
+
+def save(tmp_path: Path, Y: object, R: object) -> tuple[Path, Path]:
+    np.save(tmp_path / "Y.npy", Y)  # type: ignore[arg-type]
+    np.save(tmp_path / "R.npy", R)  # type: ignore[arg-type]
+    return tmp_path / "Y.npy", tmp_path / "R.npy"
+
+
+@pytest.mark.parametrize("cells_at_once", [1, 2**22])
+def test_arrays_give_their_known_cells(
+    cells_at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrays, "CELLS_AT_ONCE", cells_at_once)
+    Y = np.array([[0.5, 0.0, -1.0], [0.0, 2.0, 0.0]])
+    R = np.array([[1, 1, 1], [0, 1, 0]])
+    source = ArrayRatings(*save(tmp_path, Y, R))
+    assert (source.num_items, source.num_users) == (2, 3)
+    assert source.ratings_per_user().tolist() == [1, 2, 1]
+    ratings = source.load(UserRange(1, 3))
+    assert ratings.user.tolist() == [0, 0, 1]
+    assert ratings.item.tolist() == [0, 1, 0]
+    assert ratings.value.tolist() == [0.0, 2.0, -1.0]
+    assert len(source.load(UserRange(3, 3))) == 0
+
+
+@pytest.mark.parametrize(
+    ("Y", "R", "says"),
+    [
+        (np.zeros((2, 2)), np.zeros((2, 3)), r"R\.npy: has shape \(2, 3\), but .*Y\.npy has \(2, 2\)"),
+        (np.zeros(4), np.zeros(4), r"Y\.npy: must be a 2-D array of numbers"),
+        (np.array([["a"]]), np.ones((1, 1)), r"Y\.npy: must be a 2-D array of numbers"),
+        (np.zeros((0, 2)), np.zeros((0, 2)), r"Y\.npy: is empty: 0 items x 2 users"),
+        (np.zeros((2, 2)), np.zeros((2, 2)), r"R\.npy: no rating is known"),
+        (np.zeros((2, 2)), np.array([[0, 1], [2, 0]]), r"R\.npy: \[1, 0\] is 2; must be 1"),
+        (np.array([[0, np.nan]]), np.array([[0, 1]]), r"Y\.npy: \[0, 1\] is nan, but R says it is known"),
+    ],
+)
+def test_wrong_arrays_are_named(Y: object, R: object, says: str, tmp_path: Path) -> None:
+    files = save(tmp_path, Y, R)
+    with pytest.raises(DataError, match=says):
+        load_all(files)
+
+
+def load_all(files: tuple[Path, Path]) -> Ratings:
+    source = ArrayRatings(*files)
+    source.ratings_per_user()
+    return source.load(UserRange(0, source.num_users))
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"\x93NUMPY\x01\x00v\x00{'descr'"])
+def test_what_is_no_array_is_named(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "Y.npy").write_bytes(content)
+    with pytest.raises(DataError, match=r"Y\.npy: is not a \.npy array"):
+        ArrayRatings(tmp_path / "Y.npy", tmp_path / "Y.npy")
+
+
+def test_pickled_arrays_are_not_executed(tmp_path: Path) -> None:
+    np.save(tmp_path / "Y.npy", np.array([[{}]], dtype=object), allow_pickle=True)
+    with pytest.raises(DataError, match=r"Y\.npy"):
+        ArrayRatings(tmp_path / "Y.npy", tmp_path / "Y.npy")
+
+
+def test_the_store_gives_back_any_range(tmp_path: Path) -> None:
+    ratings = random_ratings(7, 5, 20)
+    write_store(tmp_path / "s", ratings, IdMap.rows(9), IdMap.rows(5))
+    stored = StoredRatings(tmp_path / "s")
+    assert stored.ratings_per_user().tolist() == np.bincount(ratings.user, minlength=9).tolist()
+    for users in (UserRange(0, 9), UserRange(2, 6), UserRange(4, 4)):
+        got, want = stored.load(users), shard_of(ratings, users, 5).ratings
+        assert np.array_equal(got.user, want.user)
+        assert np.array_equal(got.item, want.item)
+        assert np.array_equal(got.value, want.value)
+
+
+def test_a_store_is_never_overwritten_and_its_absence_is_explained(tmp_path: Path) -> None:
+    write_store(tmp_path / "s", random_ratings(2, 2, 2), IdMap.rows(2), IdMap.rows(2))
+    with pytest.raises(RunError, match="already exists"):
+        write_store(tmp_path / "s", random_ratings(2, 2, 2), IdMap.rows(2), IdMap.rows(2))
+    with pytest.raises(RunError, match="every node shares"):
+        StoredRatings(tmp_path / "elsewhere")
+
+
+def test_prepare_writes_a_store_for_files_only(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("u,i,r\nann,3,1\n")
+    data = Data(ratings=str(tmp_path / "r.csv"), columns=Columns(user="u", item="i", rating="r"))
+    prepare(data)(tmp_path / "store")
+    users, items = ids_of(open_source(data, tmp_path / "store"))
+    assert (users.raw.to_list(), items.raw.to_list()) == (["ann"], [3])
+    made_up = Data(synthetic=Synthetic(num_users=3, num_items=4, num_ratings=5))
+    prepare(made_up)(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+    assert [len(ids) for ids in ids_of(open_source(made_up, tmp_path))] == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("raw", "unique", "rows"),
+    [
+        (["10", "9", "10"], [9, 10], [1, 0, 1]),
+        (["010", "9"], ["010", "9"], [0, 1]),
+        (["-3", "x"], ["-3", "x"], [0, 1]),
+        ([5, 2, 5], [2, 5], [1, 0, 1]),
+        (["99999999999999999999", "1"], ["1", "99999999999999999999"], [1, 0]),
+    ],
+)
+def test_ids_are_numbers_only_if_all_are(raw: list[object], unique: list[object], rows: list[int]) -> None:
+    ids, row = encode(pl.Series(raw))
+    assert ids.raw.to_list() == unique
+    assert row.to_list() == rows
+
+
+def test_an_id_map_is_saved_and_loaded(tmp_path: Path) -> None:
+    ids, _ = encode(pl.Series(["b", "a"]))
+    ids.save(tmp_path / "ids.parquet")
+    assert IdMap.load(tmp_path / "ids.parquet").raw.to_list() == ["a", "b"]
+    with pytest.raises(RunError, match="is not an id map"):
+        IdMap.load(tmp_path / "none.parquet")
+
+
+def test_means_are_the_items_and_the_global_one_for_the_unseen() -> None:
+    ratings = Ratings(np.array([0, 1, 1], np.int32), np.array([0, 0, 2], np.int32), np.array([1.0, 3.0, 5.0]))
+    means = item_means(ratings, 4, SoloComm())
+    assert means.tolist() == [2.0, 3.0, 5.0, 3.0]
+    assert centred(ratings, means).value.tolist() == [-1.0, 1.0, 0.0]
+
+
+def test_means_are_the_same_on_any_number_of_ranks(tmp_path: Path) -> None:
+    ratings = random_ratings(8, 6, 30)
+    want = item_means(ratings, 6, SoloComm())
+    for means in run_ranks(3, _means_of_my_users, ratings, tmp=tmp_path):
+        assert means == pytest.approx(want, rel=1e-12)
+
+
+def _means_of_my_users(comm: Comm, ratings: Ratings) -> object:
+    users = (UserRange(0, 5), UserRange(5, 5), UserRange(5, 8))[comm.rank]
+    return item_means(shard_of(ratings, users, 6).ratings, 6, comm)

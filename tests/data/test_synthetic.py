@@ -1,0 +1,58 @@
+"""Made-up ratings: the same for any cut of the users, of the shape asked for."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cofi_dist.data import synthetic
+from cofi_dist.data.shards import UserRange
+from cofi_dist.data.synthetic import SyntheticRatings
+from cofi_dist.errors import ConfigError
+
+
+def test_default_shape_is_ml_latest_smalls() -> None:
+    made_up = SyntheticRatings(610, 9724, 100_836, seed=0)
+    ratings = made_up.load(UserRange(0, 610))
+    assert len(ratings) == 100_836
+    assert set(np.unique(ratings.value * 2)) == set(range(1, 11))
+    per_user, per_item = np.bincount(ratings.user), np.sort(np.bincount(ratings.item, minlength=9724))
+    assert np.array_equal(per_user, made_up.ratings_per_user())
+    assert per_user.max() > 20 * np.median(per_user), "activity has a long tail"
+    assert per_item[-972:].sum() > 0.5 * len(ratings), "popularity has a long tail"
+
+
+@given(st.data())
+def test_any_cut_gives_the_same_ratings(data: st.DataObject) -> None:
+    num_users, num_items = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 20))
+    num_ratings = data.draw(st.integers(1, num_users * ((num_items + 1) // 2)))
+    made_up = SyntheticRatings(num_users, num_items, num_ratings, data.draw(st.integers(0, 5)))
+    whole = made_up.load(UserRange(0, num_users))
+    cells = whole.user.astype(int) * num_items + whole.item
+    assert (np.diff(cells) > 0).all(), "every cell once, in user then item order"
+    assert len(whole) == num_ratings
+    start = data.draw(st.integers(0, num_users))
+    users = UserRange(start, data.draw(st.integers(start, num_users)))
+    part = made_up.load(users)
+    mine = (whole.user >= users.start) & (whole.user < users.stop)
+    assert np.array_equal(part.user + users.start, whole.user[mine])
+    assert np.array_equal(part.item, whole.item[mine])
+    assert np.array_equal(part.value, whole.value[mine])
+
+
+def test_cuts_across_blocks_of_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synthetic, "BLOCK_USERS", 4)
+    made_up = SyntheticRatings(10, 30, 100, seed=3)
+    parts = [made_up.load(UserRange(a, b)).value for a, b in ((0, 3), (3, 8), (8, 10))]
+    assert np.array_equal(np.concatenate(parts), made_up.load(UserRange(0, 10)).value)
+
+
+def test_too_many_ratings_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"num_ratings: 51 is more than half of 10 users x 10 items"):
+        SyntheticRatings(10, 10, 51, seed=0)
+
+
+def test_the_planted_taste_is_more_than_noise() -> None:
+    made_up = SyntheticRatings(300, 200, 12_000, seed=1)
+    value = made_up.load(UserRange(0, 300)).value
+    assert value.std() > 1.1 * synthetic.NOISE_STD

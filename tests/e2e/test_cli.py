@@ -1,0 +1,127 @@
+"""The commands, as a user types them, in processes of their own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+TINY = """
+data: {synthetic: {num_users: 30, num_items: 40, num_ratings: 300}}
+model: {num_features: 4}
+train: {epochs: 20, log_every: 10, lr: 0.01}
+"""
+
+
+def cofi(*args: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "cofi_dist", *map(str, args)]
+    return subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, env={**os.environ, **env}, check=False, timeout=100
+    )
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    return tmp_path
+
+
+def test_train_then_export(here: Path) -> None:
+    done = cofi("train", "--config", "tiny.yaml", "seed=3", cwd=here)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[:4] == ["Using cpu device", "Num. features: 4", "Num. movies:   40", "Num. users:    30"]
+    assert [line.split()[0] for line in lines[4:]] == ["Initial", "Epoch", "1", "10", "20"]
+    assert "world size 1, backend none" in done.stderr
+    assert "The model is in runs/tiny/model" in done.stderr
+    run = here / "runs" / "tiny"
+    assert sorted(p.name for p in run.iterdir()) == ["config.yaml", "metrics.jsonl", "model", "train.log"]
+    assert "seed: 3" in (run / "config.yaml").read_text()
+    command = next(line for line in done.stderr.splitlines() if line.startswith("  cofi-dist export"))
+    exported = cofi(*command.split()[1:], cwd=here)
+    assert exported.returncode == 0, exported.stderr
+    assert torch.load(run / "export" / "b.pt", weights_only=True).shape == (1, 30)
+
+
+def test_a_run_is_not_lost_unasked(here: Path) -> None:
+    assert cofi("train", "--config", "tiny.yaml", cwd=here).returncode == 0
+    before = (here / "runs/tiny/metrics.jsonl").read_text()
+    again = cofi("train", "--config", "tiny.yaml", cwd=here)
+    assert (again.returncode, again.stdout) == (2, "")
+    assert again.stderr.startswith("cofi-dist: runs/tiny: already holds a run")
+    assert (here / "runs/tiny/metrics.jsonl").read_text() == before
+    replaced = cofi("train", "--config", "tiny.yaml", "--replace", "train.epochs=5", cwd=here)
+    assert replaced.returncode == 0
+    assert len((here / "runs/tiny/metrics.jsonl").read_text().splitlines()) == 1
+
+
+def test_bad_ratings_leave_nothing_behind(here: Path) -> None:
+    (here / "r.csv").write_text("userId,movieId,rating\n1,1,4\n1,2,oops\n")
+    done = cofi("train", "--config", "tiny.yaml", "data.synthetic=null", "data.ratings=r.csv", cwd=here)
+    assert done.returncode == 2
+    assert done.stderr == "cofi-dist: r.csv: line 3: the rating 'oops' is not a finite number\n"
+    assert not (here / "runs").exists()
+
+
+def test_a_ratings_file_end_to_end(here: Path) -> None:
+    rng = np.random.default_rng(0)
+    cells = rng.choice(200, 60, replace=False)
+    rows = [f"u{cell // 20},{cell % 20},{rng.integers(1, 11) / 2},0" for cell in cells]
+    (here / "r.csv").write_text("\n".join(["userId,movieId,rating,timestamp", *rows]) + "\n")
+    args = ["train", "--config", "tiny.yaml", "data.synthetic=null", "data.ratings=r.csv"]
+    done = cofi(*args, cwd=here)
+    assert done.returncode == 0, done.stderr
+    metrics = [json.loads(line) for line in (here / "runs/tiny/metrics.jsonl").read_text().splitlines()]
+    assert [m["epoch"] for m in metrics] == [1, 10, 20]
+    assert metrics[-1]["cost"] < metrics[0]["cost"]
+
+
+def test_a_dense_run_too_large_is_refused(here: Path) -> None:
+    shape = "data.synthetic={num_users: 3000000, num_items: 3000000, num_ratings: 10000}"
+    done = cofi("train", "--config", "tiny.yaml", "train.cost=dense", shape, cwd=here)
+    assert done.returncode == 2
+    assert done.stderr.startswith("cofi-dist: train.cost: dense needs about 5.76e+05 GB")
+    assert done.stderr.endswith("set train.cost: sparse\n")
+
+
+def test_config_prints_what_is_resolved_or_the_mistake(here: Path) -> None:
+    good = cofi("config", "tiny.yaml", "train.lr=1.0e-5", cwd=here)
+    assert (good.returncode, good.stderr) == (0, "")
+    assert "lr: 1.0e-05" in good.stdout
+    bad = cofi("config", "tiny.yaml", "train.lr=1e-5", cwd=here)
+    assert (bad.returncode, bad.stdout) == (2, "")
+    assert bad.stderr == "cofi-dist: override: train.lr: '1e-5' is text in YAML 1.1; write 1.0e-05\n"
+    assert not (here / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["config", "none.yaml"], "cofi-dist: none.yaml: cannot be read: No such file or directory"),
+        (["export", "none", "--output", "out"], "cofi-dist: none/model/factors.safetensors: no such file"),
+        (["train"], "Missing option '--config'"),
+        (["export", "none", "--format", "doc", "--output", "o"], "Invalid value for '--format'"),
+        (["fly"], "No such command 'fly'"),
+    ],
+)
+def test_a_wrong_command_exits_2_without_a_traceback(args: list[str], says: str, here: Path) -> None:
+    done = cofi(*args, cwd=here)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_version(here: Path) -> None:
+    done = cofi("--version", cwd=here)
+    assert (done.returncode, done.stdout) == (0, "cofi-dist 0.1.0\n")
+
+
+def test_help_names_the_commands(here: Path) -> None:
+    done = cofi("--help", cwd=here)
+    assert done.returncode == 0
+    for command in ("train", "export", "config"):
+        assert command in done.stdout

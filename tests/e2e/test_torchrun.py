@@ -1,0 +1,106 @@
+"""Real torchrun: rank 0 alone speaks, mistakes are said once, a rank that dies ends the job."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cofi_dist.model import Model
+
+TINY = """
+data: {synthetic: {num_users: 30, num_items: 40, num_ratings: 300}}
+model: {num_features: 4}
+train: {epochs: 20, log_every: 10, lr: 0.01}
+"""
+
+
+def torchrun(ranks: int, *args: object) -> list[str]:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    return [*launcher, "-m", "cofi_dist", *map(str, args)]
+
+
+def run(ranks: int, *args: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = torchrun(ranks, *args)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=env, check=False, timeout=100)
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    return tmp_path
+
+
+def test_three_ranks_speak_as_one(here: Path) -> None:
+    done = run(3, "train", "--config", "tiny.yaml", cwd=here)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 9
+    assert done.stdout.count("Using cpu device") == 1
+    assert done.stderr.count("world size 3, backend gloo") == 1
+    model = Model.load(here / "runs/tiny/model")
+    assert model.factors.W.shape == (30, 4)
+
+
+def test_one_rank_is_the_same_as_no_torchrun(here: Path) -> None:
+    done = run(1, "train", "--config", "tiny.yaml", "run_dir=a", cwd=here)
+    plain = [sys.executable, "-m", "cofi_dist", "train", "--config", "tiny.yaml", "run_dir=b"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    alone = subprocess.run(plain, cwd=here, capture_output=True, text=True, check=True, env=env, timeout=100)
+    assert done.stdout == alone.stdout
+
+
+def test_a_users_mistake_is_said_once_and_first(here: Path) -> None:
+    done = run(3, "train", "--config", "tiny.yaml", "train.epoch=3", cwd=here)
+    assert done.returncode == 1  # torchrun's own, whatever its workers say
+    said = [line for line in done.stderr.splitlines() if line.startswith("cofi-dist: ")]
+    assert said == [
+        "cofi-dist: override: train.epoch: unknown key; `cofi-dist config FILE` prints those there are"
+    ]
+    assert done.stderr.index(said[0]) < done.stderr.index("Traceback"), "torchrun's own comes after"
+    assert "traceback : override: train.epoch: unknown key" in done.stderr, (
+        "torchrun repeats it as root cause"
+    )
+    assert "rank.py" not in done.stderr
+    assert not (here / "runs").exists()
+
+
+def test_a_mistake_that_one_rank_finds_takes_the_job_down(here: Path) -> None:
+    R = np.ones((4, 30))
+    Y = np.zeros((4, 30))
+    Y[2, 29] = np.nan  # of the last rank's users
+    np.save(here / "Y.npy", Y)
+    np.save(here / "R.npy", R)
+    start = time.monotonic()
+    done = run(
+        3, "train", "--config", "tiny.yaml", "data.synthetic=null", "data.y=Y.npy", "data.r=R.npy", cwd=here
+    )
+    assert time.monotonic() - start < 30
+    assert done.returncode == 1
+    said = [line for line in done.stderr.splitlines() if line.startswith("cofi-dist: ")]
+    assert said[0] == "cofi-dist: rank 2: Y.npy: [2, 29] is nan, but R says it is known"
+    assert "cofi_dist/run.py" not in done.stderr, "no traceback of ours"
+
+
+def test_a_killed_rank_ends_the_job_within_seconds(here: Path) -> None:
+    command = torchrun(2, "train", "--config", "tiny.yaml", "train.epochs=1000000", "train.log_every=100")
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        command, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
+    ) as job:
+        assert job.stdout is not None
+        while not job.stdout.readline().startswith("  100 "):
+            pass
+        children = Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()
+        victim = max(int(pid) for pid in children)
+        os.kill(victim, signal.SIGKILL)
+        start = time.monotonic()
+        _, err = job.communicate(timeout=60)
+        assert time.monotonic() - start < 15
+    assert job.returncode == 1
+    assert "cofi_dist/run.py" not in err, "the survivor shows no traceback"
+    assert not (here / "runs/tiny/model").exists()

@@ -1,0 +1,88 @@
+"""The model on disk, and its exports."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from cofi_dist.config import Config, load_config
+from cofi_dist.data.ids import IdMap
+from cofi_dist.errors import RunError
+from cofi_dist.model import Model
+from cofi_dist.model.export import export
+from tests.problems import random_factors
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Model:
+    (tmp_path / "c.yaml").write_text("data: {ratings: r.csv}\n")
+    config: Config = load_config(tmp_path / "c.yaml")
+    means = torch.arange(5, dtype=torch.float64)
+    users = IdMap(pl.Series("id", ["ann", "bob", "zoe"]))
+    return Model(random_factors(5, 3, 2, torch.float32), means, users, IdMap.rows(5), config)
+
+
+def test_a_saved_model_is_loaded_bit_for_bit(model: Model, tmp_path: Path) -> None:
+    model.save(tmp_path / "m")
+    again = Model.load(tmp_path / "m")
+    for name in ("X", "W", "b"):
+        assert torch.equal(getattr(again.factors, name), getattr(model.factors, name))
+    assert torch.equal(again.item_means, model.item_means)
+    assert again.users.raw.to_list() == ["ann", "bob", "zoe"]
+    assert again.items.raw.to_list() == [0, 1, 2, 3, 4]
+    assert again.config == model.config
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (
+            lambda d: (d / "factors.safetensors").unlink(),
+            "no such file; is this the directory of a finished run",
+        ),
+        (lambda d: (d / "factors.safetensors").write_bytes(b"\x80\x04junk"), "cannot be read"),
+        (lambda d: (d / "users.parquet").write_bytes(b"junk"), "is not an id map"),
+        (lambda d: IdMap.rows(9).save(d / "users.parquet"), "the id maps don't fit the factors"),
+        (lambda d: (d / "config.yaml").unlink(), "cannot be read"),
+    ],
+    ids=["no factors", "junk factors", "junk ids", "other ids", "no config"],
+)
+def test_a_damaged_model_is_refused_in_one_line(
+    damage: object, says: str, model: Model, tmp_path: Path
+) -> None:
+    model.save(tmp_path / "m")
+    damage(tmp_path / "m")  # type: ignore[operator]
+    with pytest.raises(Exception, match=says) as caught:
+        Model.load(tmp_path / "m")
+    assert "\n" not in str(caught.value)
+
+
+def test_pt_is_what_the_notebook_saves(model: Model, tmp_path: Path) -> None:
+    export(model, "pt", tmp_path / "out", replace=False)
+    for name, shape in (("X", (5, 2)), ("W", (3, 2)), ("b", (1, 3))):
+        tensor = torch.load(tmp_path / "out" / f"{name}.pt", weights_only=True)
+        assert type(tensor) is torch.Tensor
+        assert tensor.shape == shape
+        assert torch.equal(tensor, getattr(model.factors, name))
+
+
+def test_npz_and_safetensors_hold_the_means_too(model: Model, tmp_path: Path) -> None:
+    assert export(model, "npz", tmp_path, replace=False) == [tmp_path / "factors.npz"]
+    export(model, "safetensors", tmp_path, replace=False)
+    arrays, tensors = np.load(tmp_path / "factors.npz"), load_file(tmp_path / "factors.safetensors")
+    assert sorted(arrays) == sorted(tensors) == ["W", "X", "b", "item_means"]
+    assert np.array_equal(arrays["X"], model.factors.X.numpy())
+    assert torch.equal(tensors["W"], model.factors.W)
+
+
+def test_an_export_overwrites_only_when_told(model: Model, tmp_path: Path) -> None:
+    export(model, "pt", tmp_path, replace=False)
+    (tmp_path / "X.pt").unlink()
+    with pytest.raises(RunError, match=r"W\.pt: already exists"):
+        export(model, "pt", tmp_path, replace=False)
+    assert not (tmp_path / "X.pt").exists(), "refused before anything is written"
+    export(model, "pt", tmp_path, replace=True)
+    assert (tmp_path / "X.pt").exists()

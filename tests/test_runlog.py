@@ -1,0 +1,93 @@
+"""What a run says, and where."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cofi_dist.config import load_config
+from cofi_dist.data.shards import plan
+from cofi_dist.errors import ConfigError, RunError
+from cofi_dist.runlog import RunLog, require_tensorboard
+from cofi_dist.shardtable import shard_table
+from cofi_dist.trainer import Printed
+
+
+def say(directory: Path, *, tensorboard: bool = False) -> None:
+    with RunLog(directory, 200, tensorboard=tensorboard) as log:
+        log.note("world size 1")
+        log.line("Using cpu device")
+        log.initial(40620.94267767584)
+        log.printed(Printed(1, 40620.94267767584, 0.5, 201672.0))
+        for epoch in range(1, 101):
+            log.step(epoch)
+        log.printed(Printed(100, 9966.912101, 1.5, 6722400.0))
+
+
+NOTEBOOK = [
+    "Using cpu device",
+    "Initial loss: 40620.94267767584",
+    "Epoch       Loss",
+    "    1       40620.94268",
+    "  100       9966.91210",
+]
+
+
+def test_stdout_is_the_notebooks_and_stderr_the_rest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    say(tmp_path)
+    out, err = capsys.readouterr()
+    assert out.splitlines() == NOTEBOOK
+    assert err.splitlines() == ["world size 1"]
+    assert (tmp_path / "train.log").read_text().splitlines() == ["world size 1", *NOTEBOOK]
+
+
+def test_metrics_are_one_object_a_printed_epoch(tmp_path: Path) -> None:
+    say(tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert lines[1] == {"epoch": 100, "cost": 9966.912101, "seconds": 1.5, "ratings_per_second": 6722400.0}
+    assert [line["epoch"] for line in lines] == [1, 100]
+
+
+def test_a_directory_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="cannot be written"):
+        RunLog(tmp_path / "none", 1, tensorboard=False)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard_gets_the_cost(tmp_path: Path) -> None:
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    say(tmp_path, tensorboard=True)
+    events = reader.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [(e.step, round(e.value)) for e in events.Scalars("cost")] == [(1, 40621), (100, 9967)]
+
+
+def test_a_missing_tensorboard_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"train\.tensorboard: needs `pip install"):
+        require_tensorboard()
+
+
+def table(world_size: int, cost: str, tmp_path: Path) -> list[str]:
+    (tmp_path / "c.yaml").write_text(f"data: {{ratings: r}}\ntrain: {{cost: {cost}}}\n")
+    per_user = __import__("numpy").arange(100)
+    return shard_table(plan(per_user, world_size), per_user, 50, load_config(tmp_path / "c.yaml"))
+
+
+@pytest.mark.parametrize("cost", ["dense", "sparse"])
+def test_the_table_of_shards(cost: str, tmp_path: Path) -> None:
+    lines = table(3, cost, tmp_path)
+    assert len(lines) == 5
+    users, ratings = zip(
+        *((int(line.split()[1]), int(line.split()[2].replace(",", ""))) for line in lines[1:4]), strict=True
+    )
+    assert (sum(users), sum(ratings)) == (100, 4950)
+    assert lines[-1].startswith("imbalance 1.0")
+    assert all(len(line) <= 80 for line in lines)
+
+
+def test_the_table_of_many_shards_stays_short(tmp_path: Path) -> None:
+    lines = table(90, "sparse", tmp_path)
+    assert len(lines) <= 19
+    assert any("more" in line for line in lines)
