@@ -27,6 +27,7 @@ def assert_same_bits(ours: Trained, notebook: NotebookRun) -> None:
 
 
 @pytest.mark.data
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_movielens_300_epochs(seed: int, movielens: Path, tmp_path: Path) -> None:

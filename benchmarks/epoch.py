@@ -1,0 +1,103 @@
+"""One epoch: the notebook's loop, `cost: dense` and `cost: sparse`, in turn, on the same ratings.
+
+    python -m benchmarks.epoch [--repeats 5]
+
+On ml-latest-small where COFI_DIST_DATA names its folder, else on made-up ratings of its shape.
+"""
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from benchmarks.machine import machine, spread
+from cofi_dist.config import Train
+from cofi_dist.cost import Cost
+from cofi_dist.cost.dense import DenseCost
+from cofi_dist.cost.kernels import choose_pair_dot, pair_dot
+from cofi_dist.cost.sparse import SparseCost
+from cofi_dist.data.centre import centred, item_means
+from cofi_dist.data.ratings import read_ratings
+from cofi_dist.data.shards import UserRange, UserShard
+from cofi_dist.data.synthetic import SyntheticRatings
+from cofi_dist.distributed import SoloComm
+from cofi_dist.factors import draw_factors
+from cofi_dist.runlog import QuietLog
+from cofi_dist.trainer import Trainer
+from tests.parity.notebook import run_notebook
+
+CPU, NUM_FEATURES = torch.device("cpu"), 100
+
+
+def load() -> tuple[str, UserShard]:
+    """The ratings, centred, as one shard."""
+    file = Path(os.environ.get("COFI_DIST_DATA", "/nowhere")) / "ml-latest-small" / "ratings.csv"
+    if file.exists():
+        ratings, users, items = read_ratings(file, ("userId", "movieId", "rating"))
+        name, num_users, num_items = "ml-latest-small", len(users), len(items)
+    else:
+        name, num_users, num_items = "made-up ratings of ml-latest-small's shape", 610, 9724
+        ratings = SyntheticRatings(num_users, num_items, 100_836, 0).load(UserRange(0, num_users))
+    means = item_means(ratings, num_items, SoloComm())
+    return name, UserShard(UserRange(0, num_users), num_items, centred(ratings, means))
+
+
+def ours(shard: UserShard, cost: Cost, kind: str, epochs: int) -> None:
+    """`epochs` of the trainer itself, costs printed every 100th."""
+    factors = draw_factors(
+        shard.num_items,
+        len(shard.users),
+        NUM_FEATURES,
+        seed=1,
+        users=shard.users,
+        device=CPU,
+        dtype=torch.float32,
+    )
+    settings = Train(epochs=epochs, cost="dense" if kind == "dense" else "sparse")
+    Trainer(cost, factors, settings, len(shard.ratings), SoloComm()).run(QuietLog())
+
+
+def main() -> None:
+    """Times everything in turn, so that a drift of the machine meets all of them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    repeats = parser.parse_args().repeats
+    name, shard = load()
+    dense = DenseCost(shard, CPU)
+    start = time.perf_counter()
+    compiled, why = choose_pair_dot(10**12, NUM_FEATURES, 10**6, CPU, torch.float32)
+    compiling = time.perf_counter() - start
+    eager, fast = (SparseCost(shard, CPU, torch.float32, form) for form in (pair_dot, compiled))
+    runs: dict[str, tuple[int, Callable[[int], object]]] = {
+        "notebook's loop": (10, lambda n: run_notebook(dense._Y, dense._R, seed=1, epochs=n)),
+        "cost: dense": (10, partial(ours, shard, dense, "dense")),
+        "cost: sparse, eager": (200, partial(ours, shard, eager, "eager")),
+        "cost: sparse, compiled": (200, partial(ours, shard, fast, "compiled")),
+    }
+    times: dict[str, list[float]] = {what: [] for what in runs}
+    for repeat in range(repeats + 1):  # the first warms up
+        for what, (epochs, run) in runs.items():
+            start = time.perf_counter()
+            run(epochs)
+            # the trainer computes the cost once more than there are epochs, as the notebook does
+            if repeat:
+                times[what].append(1e3 * (time.perf_counter() - start) / (epochs + 1))
+    print(machine())
+    print(f"{name}: {len(shard.ratings):,} ratings, {NUM_FEATURES} features, {repeats} repeats; {why}")
+    print(f"compiling took {compiling:.1f} s (less where torch's cache has it)\n")
+    print("| an epoch | ms, median (min to max) | times faster than the notebook |")
+    print("|---|---|---|")
+    for what, values in times.items():
+        ratios = [a / b for a, b in zip(times["notebook's loop"], values, strict=True)]
+        print(f"| {what} | {spread(values)} | {spread(ratios, 1)} |")
+    best = median(times["notebook's loop"]) / median(times["cost: sparse, compiled"])
+    print(f"\nsparse, compiled: {best:.1f} times faster than the notebook's loop (of the medians)")
+
+
+if __name__ == "__main__":
+    main()

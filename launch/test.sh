@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# The whole test suite: format, lint, types, tests. Sets up .venv itself.
+#   bash launch/test.sh [PYTEST OPTIONS]
+# COFI_DIST_DATA names a folder that holds ml-latest-small; without it some tests are skipped.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/_venv.sh" dev
+"$python" -m ruff format --check .
+"$python" -m ruff check .
+"$python" -m mypy
+# one thread a process: two test processes fill two cores
+OMP_NUM_THREADS=1 exec "$python" -m pytest -n 2 --dist worksteal "$@"
