@@ -60,7 +60,7 @@ class Trainer:
         self._num_ratings, self._comm = num_ratings, comm
         # the dense cost promises the notebook's bits, so it takes torch's default kernels
         fused = settings.cost == "sparse" and factors.X.device.type in ("cpu", "cuda")
-        self._adam = Adam(factors, settings.lr, fused=fused)
+        self._adam = Adam(factors, settings.lr, settings.lambda_, fused=fused)
 
     def run(self, reports: Reports) -> None:
         """All epochs. Collective: all ranks call it.
@@ -68,28 +68,24 @@ class Trainer:
         Raises:
             RunError: the cost is no longer finite, or the replicas of X drifted apart.
         """
-        reports.initial(self._total(self._cost(self._factors)))
+        reports.initial(self._total(self._cost(self._factors, with_value=True)))
         start = time.perf_counter()
         for epoch in range(1, self._settings.epochs + 1):
-            error = self._cost(self._factors)
-            if epoch == 1 or epoch % self._settings.log_every == 0:
+            prints = epoch == 1 or epoch % self._settings.log_every == 0
+            error = self._cost(self._factors, with_value=prints)
+            if prints:
                 cost = self._total(error)
                 seconds = time.perf_counter() - start
                 self._check(epoch, cost)
                 reports.printed(Printed(epoch, cost, seconds, self._num_ratings * epoch / seconds))
-            self._step(error)
+            self._comm.sum_(error.dX)
+            # the regulariser enters after the sum, so that lambda X counts once and not once a rank
+            self._adam.step(error.dX, error.dW, error.db)
             reports.step(epoch)
-
-    def _step(self, error: ErrorTerm) -> None:
-        lambda_, (X, W) = self._settings.lambda_, (self._factors.X, self._factors.W)
-        self._comm.sum_(error.dX)
-        # after the sum, so that lambda X counts once and not once a rank
-        dX = error.dX.add_(lambda_ * X)
-        dW = error.dW.add_(lambda_ * W)
-        self._adam.step(dX, dW, error.db)
 
     def _total(self, error: ErrorTerm) -> float:
         """J over all ranks, summed as the notebook sums it."""
+        assert error.value is not None
         norm = self._cost.squared_norm
         value, W2 = self._comm.sum_scalars(error.value, norm(self._factors.W))
         J: Tensor = value + (self._settings.lambda_ / 2) * (W2 + norm(self._factors.X))

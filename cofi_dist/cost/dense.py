@@ -37,7 +37,7 @@ class DenseCost:
         R[cells] = 1
         self._Y, self._R = Y.to(device), R.to(device)
 
-    def __call__(self, factors: Factors) -> ErrorTerm:
+    def __call__(self, factors: Factors, *, with_value: bool) -> ErrorTerm:
         X, W, b = (t.detach().requires_grad_() for t in (factors.X, factors.W, factors.b))
         z = torch.matmul(X, W.T)
         z = z.add(b)
@@ -48,7 +48,9 @@ class DenseCost:
         j = j.multiply(0.5)
         dX, dW, db = torch.autograd.grad(j, (X, W, b))
         # W.T's gradient comes back transposed; Adam's kernels round alike on like layouts only
-        return ErrorTerm(j.detach(), dX.contiguous(), dW.contiguous(), db.contiguous())
+        return ErrorTerm(
+            j.detach() if with_value else None, dX.contiguous(), dW.contiguous(), db.contiguous()
+        )
 
     def squared_norm(self, matrix: Tensor) -> Tensor:
         return matrix.pow(2).sum()

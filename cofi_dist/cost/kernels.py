@@ -92,9 +92,10 @@ def _compile(num_features: int, device: torch.device, dtype: torch.dtype) -> Pai
         dots_N: Tensor = compiled(A, B, a, b)
         return dots_N
 
-    rows = torch.arange(3, dtype=torch.int32, device=device)
+    # two index tensors: given the same one twice, torch.compile would build on their being the same
+    a, b = (torch.arange(3, dtype=torch.int32, device=device) for _ in range(2))
     A, B = (torch.ones(n, num_features, dtype=dtype, device=device) for n in (3, 4))
-    compiled_or_tiny(A, B, rows, rows)
+    compiled_or_tiny(A, B, a, b)
     return compiled_or_tiny
 
 

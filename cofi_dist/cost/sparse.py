@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cofi_dist.cost.kernels import PairDot, weighted_row_sum
@@ -25,80 +26,87 @@ class Block:
 
     Attributes:
         users: rows of W, from first to before last.
-        user, item: row of W and of X of each rating in user order, (N,) int32.
-        value: ratings, (N,), in the factors' dtype.
-        user_start: where each user's ratings begin, (users + 1,) int32.
-        by_item: position in user order of each rating in item order, (N,) int32.
-        user_by_item: `user` in item order, (N,) int32.
+        item, user: row of X and of W of each rating in item order, (N,) int32.
+        value: ratings in item order, (N,), in the factors' dtype.
         item_start: where each item's ratings begin in item order, (M + 1,) int32.
+        by_user: place in item order of each rating in user order, (N,) int32.
+        item_by_user: `item` in user order, (N,) int32.
+        user_start: where each user's ratings begin in user order, (users + 1,) int32.
     """
 
     users: slice
-    user: Tensor
     item: Tensor
+    user: Tensor
     value: Tensor
-    user_start: Tensor
-    by_item: Tensor
-    user_by_item: Tensor
     item_start: Tensor
+    by_user: Tensor
+    item_by_user: Tensor
+    user_start: Tensor
 
 
 class SparseCost:
     """Error term by the two primitives, block by block of users.
 
-    A block's partial dX is added in block order, so sums don't depend on the thread count.
+    Errors are computed in item order: X is then read once and in order, while a block's rows of
+    W, much fewer, stay in cache. A block's partial dX is added in block order, so sums don't
+    depend on the thread count.
     """
 
     def __init__(self, shard: UserShard, device: torch.device, dtype: torch.dtype, pair_dot: PairDot) -> None:
         self._pair_dot = pair_dot
+        self._ones_M1 = torch.ones(shard.num_items, 1, device=device, dtype=dtype)
         self._blocks = [
             _block(users, ratings, shard.num_items, device, dtype) for users, ratings in shard.blocks()
         ]
 
-    def __call__(self, factors: Factors) -> ErrorTerm:
+    def __call__(self, factors: Factors, *, with_value: bool) -> ErrorTerm:
         X, W, b = factors.X, factors.W, factors.b[0]
-        value = torch.zeros((), dtype=self._wide(X), device=X.device)
-        dX, dW, db = torch.zeros_like(X), torch.empty_like(W), torch.empty_like(b)
-        ones_M1 = X.new_ones(len(X), 1)
+        value = torch.zeros((), dtype=_wide(X), device=X.device) if with_value else None
+        dX, dW, db = None, torch.empty_like(W), torch.empty_like(b)
         for block in self._blocks:
             err_N = self._pair_dot(X, W, block.item, block.user)
             err_N += b.index_select(0, block.user)
             err_N -= block.value
-            value += err_N.square().sum(dtype=value.dtype)
-            dX += weighted_row_sum(
-                err_N.index_select(0, block.by_item), W, block.user_by_item, block.item_start
-            )
-            dW[block.users] = weighted_row_sum(err_N, X, block.item, block.user_start)
-            db[block.users] = weighted_row_sum(err_N, ones_M1, block.item, block.user_start)[:, 0]
-        return ErrorTerm(value.mul_(0.5), dX, dW, db[None])
+            if value is not None:
+                value += err_N.square().sum(dtype=value.dtype) / 2
+            part_MK = weighted_row_sum(err_N, W, block.user, block.item_start)
+            dX = part_MK if dX is None else dX.add_(part_MK)
+            err_N = err_N.index_select(0, block.by_user)
+            dW[block.users] = weighted_row_sum(err_N, X, block.item_by_user, block.user_start)
+            db[block.users] = weighted_row_sum(err_N, self._ones_M1, block.item_by_user, block.user_start)[
+                :, 0
+            ]
+        assert dX is not None, "a shard has at least one block"
+        return ErrorTerm(value, dX, dW, db[None])
 
     def squared_norm(self, matrix: Tensor) -> Tensor:
-        return matrix.square().sum(dtype=self._wide(matrix))
+        return matrix.square().sum(dtype=_wide(matrix))
 
-    @staticmethod
-    def _wide(like: Tensor) -> torch.dtype:
-        """What sums are kept in: float64, but for mps, which has none."""
-        return torch.float32 if like.device.type == "mps" else torch.float64
+
+def _wide(like: Tensor) -> torch.dtype:
+    """What sums are kept in: float64, but for mps, which has none."""
+    return torch.float32 if like.device.type == "mps" else torch.float64
 
 
 def _block(
     users: UserRange, ratings: Ratings, num_items: int, device: torch.device, dtype: torch.dtype
 ) -> Block:
-    by_item = np.argsort(ratings.item, kind="stable").astype(np.int32)
-
-    def starts(rows: np.ndarray, count: int) -> Tensor:
-        return int32(np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=count))]))
-
-    def int32(array: np.ndarray) -> Tensor:
+    def int32(array: NDArray[np.integer]) -> Tensor:
         return torch.from_numpy(array.astype(np.int32)).to(device)
 
+    def starts(rows: NDArray[np.int32], count: int) -> Tensor:
+        return int32(np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=count))]))
+
+    item_order = np.argsort(ratings.item, kind="stable")
+    by_user = np.empty_like(item_order)
+    by_user[item_order] = np.arange(len(item_order))
     return Block(
         users=slice(users.start, users.stop),
-        user=int32(ratings.user),
-        item=int32(ratings.item),
-        value=torch.from_numpy(ratings.value).to(device=device, dtype=dtype),
-        user_start=starts(ratings.user - users.start, len(users)),
-        by_item=int32(by_item),
-        user_by_item=int32(ratings.user[by_item]),
+        item=int32(ratings.item[item_order]),
+        user=int32(ratings.user[item_order]),
+        value=torch.from_numpy(ratings.value[item_order]).to(device=device, dtype=dtype),
         item_start=starts(ratings.item, num_items),
+        by_user=int32(by_user),
+        item_by_user=int32(ratings.item),
+        user_start=starts(ratings.user - users.start, len(users)),
     )

@@ -13,13 +13,13 @@ class ErrorTerm:
     """Half the squared error over this rank's ratings, and its gradients; no regulariser.
 
     Attributes:
-        value: 0-dim float64.
+        value: 0-dim float64; None where it was not asked for.
         dX: (num_items, num_features), a partial sum: to be summed over the ranks.
         dW: (users, num_features), whole.
         db: (1, users), whole.
     """
 
-    value: Tensor
+    value: Tensor | None
     dX: Tensor
     dW: Tensor
     db: Tensor
@@ -28,8 +28,8 @@ class ErrorTerm:
 class Cost(Protocol):
     """The error term on one rank's ratings, as a function of the factors."""
 
-    def __call__(self, factors: Factors) -> ErrorTerm:
-        """Error and gradients. N = 0 ratings give zeros."""
+    def __call__(self, factors: Factors, *, with_value: bool) -> ErrorTerm:
+        """Error (where asked for) and gradients. N = 0 ratings give zeros."""
         ...
 
     def squared_norm(self, matrix: Tensor) -> Tensor:

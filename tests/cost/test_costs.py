@@ -26,6 +26,7 @@ def make_cost(kind: str, shard: UserShard, dtype: torch.dtype) -> Cost:
 
 def assert_term(got: ErrorTerm, want: tuple[float, Tensor, Tensor, Tensor], rtol: float) -> None:
     value, dX, dW, db = want
+    assert got.value is not None
     assert got.value.dtype == torch.float64
     assert float(got.value) == pytest.approx(value, rel=rtol, abs=rtol)
     for ours, formula in ((got.dX, dX), (got.dW, dW), (got.db, db)):
@@ -45,14 +46,15 @@ def test_any_problem_matches_the_formula(kind: str, data: st.DataObject) -> None
         patch.setattr(shards, "BLOCK_RATINGS", data.draw(st.sampled_from([1, 3, 1000])))
         cost = make_cost(kind, UserShard(UserRange(0, num_users), num_items, ratings), dtype)
     rtol = 1e-12 if dtype == torch.float64 else 1e-4
-    assert_term(cost(factors), error_term_reference(factors, ratings), rtol)
+    assert_term(cost(factors, with_value=True), error_term_reference(factors, ratings), rtol)
 
 
 @pytest.mark.parametrize("kind", ["dense", "sparse"])
 def test_a_rank_without_users_gives_zeros(kind: str) -> None:
     nothing = Ratings(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))
     cost = make_cost(kind, UserShard(UserRange(4, 4), 3, nothing), torch.float32)
-    term = cost(random_factors(3, 0, 2, torch.float32))
+    term = cost(random_factors(3, 0, 2, torch.float32), with_value=True)
+    assert term.value is not None
     assert (float(term.value), float(term.dX.abs().sum())) == (0.0, 0.0)
     assert (term.dW.shape, term.db.shape) == ((0, 2), (1, 0))
 
@@ -62,7 +64,8 @@ def test_gradients_are_those_of_the_value(kind: str) -> None:
     ratings = random_ratings(5, 6, 17)
     cost = make_cost(kind, UserShard(UserRange(0, 5), 6, ratings), torch.float64)
     factors = random_factors(6, 5, 3)
-    term = cost(factors)
+    term = cost(factors, with_value=False)
+    assert term.value is None
     step = 1e-6
     for name, gradient in (("X", term.dX), ("W", term.dW), ("b", term.db)):
         at = (0, 1)
@@ -70,18 +73,21 @@ def test_gradients_are_those_of_the_value(kind: str) -> None:
         for sign in (+1, -1):
             moved = {n: getattr(factors, n).clone() for n in ("X", "W", "b")}
             moved[name][at] += sign * step
-            values.append(float(cost(Factors(**moved)).value))
+            value = cost(Factors(**moved), with_value=True).value
+            assert value is not None
+            values.append(float(value))
         assert float(gradient[at]) == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-6), name
 
 
 def test_many_blocks_sum_to_one_block(monkeypatch: pytest.MonkeyPatch) -> None:
     shard = UserShard(UserRange(0, 40), 30, random_ratings(40, 30, 600))
     factors = random_factors(30, 40, 8)
-    one = make_cost("sparse", shard, torch.float64)(factors)
+    one = make_cost("sparse", shard, torch.float64)(factors, with_value=True)
+    assert one.value is not None
     monkeypatch.setattr(shards, "BLOCK_RATINGS", 50)
     many = SparseCost(shard, CPU, torch.float64, pair_dot)
     assert len(many._blocks) == 12
-    assert_term(many(factors), (float(one.value), one.dX, one.dW, one.db), 1e-12)
+    assert_term(many(factors, with_value=True), (float(one.value), one.dX, one.dW, one.db), 1e-12)
 
 
 @pytest.mark.parametrize("kind", ["dense", "sparse"])
@@ -89,7 +95,7 @@ def test_the_factors_are_left_alone(kind: str) -> None:
     shard = UserShard(UserRange(0, 4), 5, random_ratings(4, 5, 9))
     factors = random_factors(5, 4, 2)
     before = [t.clone() for t in (factors.X, factors.W, factors.b)]
-    make_cost(kind, shard, torch.float64)(factors)
+    make_cost(kind, shard, torch.float64)(factors, with_value=True)
     after = (factors.X, factors.W, factors.b)
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
     assert not any(t.requires_grad for t in after)
