@@ -1,17 +1,36 @@
 """Full-batch Adam with torch's defaults, as in the notebook."""
 
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
 
 from cofi_dist.factors import Factors
+
+BETA1, BETA2, EPS = 0.9, 0.999, 1e-8  # torch's defaults, which the notebook takes
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Adam's state of one factor.
+
+    Attributes:
+        mean: running mean of the gradient, shaped as the factor.
+        square: running mean of its square, shaped as the factor.
+        step: steps taken, 0-dim float32.
+    """
+
+    mean: Tensor
+    square: Tensor
+    step: Tensor
 
 
 class Adam:
     """Moves the factors in place along the error's gradient and the regulariser's.
 
-    The moments of W and b stay on the rank that owns the users.
+    The moments of W and b stay on the rank that owns the users. It calls torch's functional form,
+    the one under `torch.optim.Adam`: its wrappers take 0.3 ms a step, as long as a small problem.
 
     Args:
         factors: what to move.
@@ -22,14 +41,8 @@ class Adam:
     """
 
     def __init__(self, factors: Factors, lr: float, lambda_: float, *, fused: bool) -> None:
-        self._factors, self._lambda, self._fused = factors, lambda_, fused
-        # torch's weight decay is the gradient of this regulariser, and costs the fused kernel nothing
-        decayed: dict[str, Any] = {
-            "params": [factors.X, factors.W],
-            "weight_decay": lambda_ if fused else 0.0,
-        }
-        # fused=None leaves torch its default, which the notebook takes
-        self._adam = torch.optim.Adam([decayed, {"params": [factors.b]}], lr=lr, fused=fused or None)
+        self._factors, self._lr, self._lambda, self._fused = factors, lr, lambda_, fused
+        self._X, self._W, self._b = (self._start(t) for t in (factors.X, factors.W, factors.b))
 
     def step(self, dX: Tensor, dW: Tensor, db: Tensor) -> None:
         """One step.
@@ -40,10 +53,38 @@ class Adam:
             db: the same, (1, users).
         """
         X, W, b = self._factors.X, self._factors.W, self._factors.b
+        decay = self._lambda if self._fused else 0.0
         if not self._fused:
             # rounded as autograd does it: torch's own weight decay may fuse the two operations
             dX += self._lambda * X
             dW += self._lambda * W
-        X.grad, W.grad, b.grad = dX, dW, db
-        self._adam.step()
-        X.grad = W.grad = b.grad = None  # the next gradient takes the same memory, still in cache
+        # weight decay is this regulariser's gradient, and costs the fused kernel nothing
+        self._move([X, W], [dX, dW], [self._X, self._W], decay)
+        self._move([b], [db], [self._b], 0.0)
+
+    def _start(self, factor: Tensor) -> Moments:
+        # the fused kernel wants the step beside the factor, the others want it on the CPU
+        device = factor.device if self._fused else "cpu"
+        return Moments(
+            torch.zeros_like(factor),
+            torch.zeros_like(factor),
+            torch.zeros((), dtype=torch.float32, device=device),
+        )
+
+    def _move(self, factors: list[Tensor], grads: list[Tensor], moments: list[Moments], decay: float) -> None:
+        adam(
+            factors,
+            grads,
+            [m.mean for m in moments],
+            [m.square for m in moments],
+            [],
+            [m.step for m in moments],
+            lr=self._lr,
+            beta1=BETA1,
+            beta2=BETA2,
+            eps=EPS,
+            weight_decay=decay,
+            fused=self._fused or None,  # None leaves torch its default, which the notebook takes
+            amsgrad=False,
+            maximize=False,
+        )
