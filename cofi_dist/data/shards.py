@@ -11,7 +11,7 @@ from cofi_dist.data.ratings import Ratings
 
 # Ratings in a block: few enough that a block's rows of W and its errors stay in cache while the
 # items are summed, many enough that the partial sums of X cost little. See docs/benchmarks.md.
-BLOCK_RATINGS = 2**19
+BLOCK_RATINGS = 2**20
 
 
 @dataclass(frozen=True)
