@@ -17,9 +17,10 @@ from cofi_dist.data.centre import centred, item_means
 from cofi_dist.data.shards import UserRange, UserShard, plan
 from cofi_dist.data.sources import Source, ids_of, open_source, prepare
 from cofi_dist.distributed import Comm, choose_device
+from cofi_dist.errors import CofiError
 from cofi_dist.factors import Factors, draw_factors
 from cofi_dist.model import Model
-from cofi_dist.rundir import DATA, MODEL, clear_run, refuse_run, save_config
+from cofi_dist.rundir import DATA, MODEL, clear_run, discard_run, refuse_run, save_config
 from cofi_dist.runlog import QuietLog, RunLog, require_tensorboard
 from cofi_dist.shardtable import shard_table
 from cofi_dist.trainer import Trainer
@@ -46,11 +47,16 @@ def train(file: Path, overrides: Sequence[str], comm: Comm, *, replace: bool = F
     run_dir, settings = Path(config.run_dir), config.train
     device = choose_device(config.device, comm)
     comm.on_first(lambda: _begin(config, run_dir, replace=replace))
+    try:
+        problem = _load(config, run_dir, device, comm)
+    except CofiError:
+        if comm.rank == 0:
+            discard_run(run_dir)
+        raise
     log = QuietLog()
     if comm.rank == 0:
         log = RunLog(run_dir, settings.epochs, tensorboard=settings.tensorboard)
     with log:
-        problem = _load(config, run_dir, device, comm)
         _say_start(problem, comm, log)
         factors = draw_factors(
             problem.source.num_items,

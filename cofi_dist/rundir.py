@@ -4,6 +4,7 @@ config.yaml is written when training starts, so a directory that has it holds a 
 """
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from cofi_dist.errors import RunError
@@ -50,6 +51,17 @@ def clear_run(directory: Path) -> None:
                 shutil.rmtree(directory / name)
     except OSError as error:
         raise RunError(f"{directory}: cannot be used as run_dir: {error.strerror or error}") from None
+
+
+def discard_run(directory: Path) -> None:
+    """Take back what a start that failed has made.
+
+    Raises:
+        RunError: the directory can't be cleared.
+    """
+    clear_run(directory)
+    with suppress(OSError):  # somebody else's files are in it
+        directory.rmdir()
 
 
 def save_config(directory: Path, text: str) -> None:

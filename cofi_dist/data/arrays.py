@@ -70,8 +70,8 @@ def _map(path: Path) -> NDArray[np.generic]:
         array: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, EOFError) as error:
-        raise DataError(f"{path}: is not a .npy array: {error}") from None
+    except (ValueError, EOFError):
+        raise DataError(f"{path}: is not a .npy array of numbers") from None
     if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "fiub":
         raise DataError(f"{path}: must be a 2-D array of numbers, items x users")
     if 0 in array.shape:

@@ -86,6 +86,16 @@ def test_a_dense_run_too_large_is_refused(here: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("cofi-dist: train.cost: dense needs about 5.76e+05 GB")
     assert done.stderr.endswith("set train.cost: sparse\n")
+    assert not (here / "runs" / "tiny").exists()
+
+
+def test_bad_arrays_leave_nothing_behind(here: Path) -> None:
+    np.save(here / "Y.npy", np.array([[0.0, np.nan]]))
+    np.save(here / "R.npy", np.ones((1, 2)))
+    done = cofi("train", "--config", "tiny.yaml", "data={y: Y.npy, r: R.npy}", cwd=here)
+    assert done.returncode == 2
+    assert done.stderr == "cofi-dist: Y.npy: [0, 1] is nan, but R says it is known\n"
+    assert not (here / "runs" / "tiny").exists()
 
 
 def test_config_prints_what_is_resolved_or_the_mistake(here: Path) -> None:
