@@ -18,12 +18,15 @@ from benchmarks.machine import machine
 SHAPE = "{num_users: 69878, num_items: 10677, num_ratings: 10000000}"
 
 CHILD = """
-import resource, sys
+import sys
 from pathlib import Path
 import torch._dynamo
 from cofi_dist.distributed import SoloComm
 from cofi_dist.run import train
-def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def peak():
+    # VmHWM: unlike getrusage's maximum, it does not begin with that of the parent process
+    line = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
 before = peak()
 train(Path(sys.argv[1]), sys.argv[2:], SoloComm())
 print(before, peak())
