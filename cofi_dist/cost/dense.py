@@ -14,9 +14,9 @@ from cofi_dist.data.shards import UserRange, UserShard
 from cofi_dist.errors import ConfigError
 from cofi_dist.factors import Factors
 
-# Peak bytes a cell of Y: Y and R 16, and what a float32 epoch keeps at once; measured, see
-# tests/cost/test_dense.py.
-BYTES_PER_CELL = 64
+# Peak bytes a cell of Y: Y and R take 16, an epoch's temporaries the rest. 64 were measured with
+# float32 factors (tests/cost/test_dense_memory.py); float64 ones take up to 16 more.
+BYTES_PER_CELL = 80
 
 
 class DenseCost:
