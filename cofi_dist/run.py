@@ -20,7 +20,7 @@ from cofi_dist.distributed import Comm, choose_device
 from cofi_dist.errors import CofiError
 from cofi_dist.factors import Factors, draw_factors
 from cofi_dist.model import Model
-from cofi_dist.rundir import DATA, MODEL, clear_run, discard_run, refuse_run, save_config
+from cofi_dist.rundir import DATA, MODEL, begin_run, discard_run, refuse_run, save_config
 from cofi_dist.runlog import QuietLog, RunLog, require_tensorboard
 from cofi_dist.shardtable import shard_table
 from cofi_dist.trainer import Trainer
@@ -46,7 +46,7 @@ def train(file: Path, overrides: Sequence[str], comm: Comm, *, replace: bool = F
     config = comm.on_first(lambda: load_config(file, overrides))
     run_dir, settings = Path(config.run_dir), config.train
     device = choose_device(config.device, comm)
-    comm.on_first(lambda: _begin(config, run_dir, replace=replace))
+    comm.on_first(lambda: _begin(config, file, run_dir, replace=replace))
     try:
         problem = _load(config, run_dir, device, comm)
     except CofiError:
@@ -100,13 +100,14 @@ class Problem:
         return int(self.per_user.sum())
 
 
-def _begin(config: Config, run_dir: Path, *, replace: bool) -> None:
+def _begin(config: Config, file: Path, run_dir: Path, *, replace: bool) -> None:
     """Rank 0: everything that may be refused is, before the run directory is touched."""
-    refuse_run(run_dir, replace=replace)
+    inputs = [Path(name) for name in (config.data.ratings, config.data.y, config.data.r) if name]
+    refuse_run(run_dir, replace=replace, inputs=[file, *inputs])
     if config.train.tensorboard:
         require_tensorboard()
     write_store = prepare(config.data)
-    clear_run(run_dir)
+    begin_run(run_dir)
     write_store(run_dir / DATA)
 
 

@@ -1,9 +1,11 @@
 """The run directory: what lies in it, and how one is begun.
 
-config.yaml is written when training starts, so a directory that has it holds a run.
+MARKER says that the files of these names are ours: nothing is deleted where it is missing. It is
+made first, by the one job that gets the directory.
 """
 
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,37 +20,54 @@ CONFIG, METRICS, LOG, MODEL, DATA, TENSORBOARD = (
     "data",
     "tensorboard",
 )
+MARKER = ".cofi_dist"
 
 
-def refuse_run(directory: Path, *, replace: bool) -> None:
+def refuse_run(directory: Path, *, replace: bool, inputs: Sequence[Path]) -> None:
     """Raise unless a run may begin in `directory`; touches nothing.
 
+    Args:
+        directory: the run directory.
+        replace: a run that it holds may be lost.
+        inputs: files that this run reads.
+
     Raises:
-        RunError: it holds a run and `replace` is false, or it isn't a directory.
+        RunError: it holds a run and `replace` is false; or files that no run of ours wrote stand
+            where a run would write; or an input does.
     """
-    if (directory / CONFIG).exists() and not replace:
-        raise RunError(
-            f"{directory}: already holds a run; give another run_dir, or --replace to lose that run"
-        )
     if directory.exists() and not directory.is_dir():
         raise RunError(f"{directory}: is a file; give another run_dir")
+    ours = [directory / name for name in (CONFIG, METRICS, LOG, MODEL, DATA, TENSORBOARD)]
+    for file in inputs:
+        if any(file.resolve().is_relative_to(path.resolve()) for path in ours):
+            raise RunError(
+                f"{directory}: this run would overwrite its own input {file}; give another run_dir"
+            )
+    there = [path for path in ours if path.exists()]
+    if (directory / MARKER).exists():
+        if not replace:
+            raise RunError(
+                f"{directory}: already holds a run; give another run_dir, or --replace to lose that run"
+            )
+    elif there:
+        raise RunError(
+            f"{there[0]}: stands where a run would write, and no run wrote it; give another run_dir"
+        )
 
 
-def clear_run(directory: Path) -> None:
-    """Make the directory, without what a run (or a start that failed) left in it.
-
-    Files that no run writes stay.
+def begin_run(directory: Path) -> None:
+    """Take the directory: clear a run of ours that is in it, and mark it. Other files stay.
 
     Raises:
-        RunError: the directory can't be made or cleared.
+        RunError: the directory can't be made or cleared, or another job took it just now.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for name in (CONFIG, METRICS, LOG):
-            (directory / name).unlink(missing_ok=True)
-        for name in (MODEL, DATA, TENSORBOARD):
-            if (directory / name).exists():
-                shutil.rmtree(directory / name)
+        if (directory / MARKER).exists():
+            _clear(directory)
+        (directory / MARKER).touch(exist_ok=False)
+    except FileExistsError:
+        raise RunError(f"{directory}: another job has just begun here; give another run_dir") from None
     except OSError as error:
         raise RunError(f"{directory}: cannot be used as run_dir: {error.strerror or error}") from None
 
@@ -59,12 +78,25 @@ def discard_run(directory: Path) -> None:
     Raises:
         RunError: the directory can't be cleared.
     """
-    clear_run(directory)
+    try:
+        _clear(directory)
+    except OSError as error:
+        raise RunError(f"{directory}: cannot be cleared: {error.strerror or error}") from None
     with suppress(OSError):  # somebody else's files are in it
         directory.rmdir()
 
 
+def _clear(directory: Path) -> None:
+    assert (directory / MARKER).exists(), "not ours to delete"
+    for name in (CONFIG, METRICS, LOG):
+        (directory / name).unlink(missing_ok=True)
+    for name in (MODEL, DATA, TENSORBOARD):
+        if (directory / name).exists():
+            shutil.rmtree(directory / name)
+    (directory / MARKER).unlink()  # last: a clearing that breaks off can be done again
+
+
 def save_config(directory: Path, text: str) -> None:
-    """From here on the directory holds a run."""
+    """The resolved config, as `Config.to_yaml` gives it."""
     with whole_file(directory / CONFIG) as temporary:
         temporary.write_text(text, encoding="utf-8")

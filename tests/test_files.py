@@ -6,7 +6,7 @@ import pytest
 
 from cofi_dist.errors import DataError, RunError
 from cofi_dist.files import whole_directory, whole_file
-from cofi_dist.rundir import clear_run, refuse_run, save_config
+from cofi_dist.rundir import MARKER, begin_run, discard_run, refuse_run, save_config
 
 
 def test_a_directory_appears_whole(tmp_path: Path) -> None:
@@ -42,29 +42,56 @@ def test_what_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="cannot be written"), whole_file(tmp_path / "file" / "f"):
         pass
     with pytest.raises(RunError, match="cannot be used as run_dir"):
-        clear_run(tmp_path / "file" / "run")
+        begin_run(tmp_path / "file" / "run")
 
 
 def test_a_run_is_refused_unless_told_to_replace_it(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    refuse_run(run, replace=False)
-    clear_run(run)
-    refuse_run(run, replace=False)
-    save_config(run, "seed: 1\n")
+    refuse_run(run, replace=False, inputs=[])
+    begin_run(run)
     with pytest.raises(RunError, match=r"already holds a run; .* --replace"):
-        refuse_run(run, replace=False)
-    refuse_run(run, replace=True)
+        refuse_run(run, replace=False, inputs=[])
+    refuse_run(run, replace=True, inputs=[])
 
 
 def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("")
     with pytest.raises(RunError, match="is a file"):
-        refuse_run(tmp_path / "run", replace=True)
+        refuse_run(tmp_path / "run", replace=True, inputs=[])
 
 
 def test_replacing_a_run_keeps_what_is_not_its_own(tmp_path: Path) -> None:
+    begin_run(tmp_path)
     save_config(tmp_path, "seed: 1\n")
     (tmp_path / "model").mkdir()
     (tmp_path / "notes.txt").write_text("mine")
-    clear_run(tmp_path)
+    begin_run(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [MARKER, "notes.txt"]
+    discard_run(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    "name", ["data", "model", "tensorboard", "config.yaml", "metrics.jsonl", "train.log"]
+)
+@pytest.mark.parametrize("replace", [False, True])
+def test_files_that_no_run_wrote_are_never_deleted(name: str, replace: bool, tmp_path: Path) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "mine").write_text("precious")
+    with pytest.raises(RunError, match="no run wrote it"):
+        refuse_run(tmp_path, replace=replace, inputs=[])
+    assert (tmp_path / name / "mine").read_text() == "precious"
+
+
+def test_a_run_may_not_overwrite_its_own_input(tmp_path: Path) -> None:
+    begin_run(tmp_path)
+    for name in ("data/r.csv", "config.yaml"):
+        with pytest.raises(RunError, match="would overwrite its own input"):
+            refuse_run(tmp_path, replace=True, inputs=[tmp_path / name])
+
+
+def test_one_of_two_jobs_gets_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin_run(tmp_path)
+    monkeypatch.setattr(Path, "exists", lambda self: False)  # as the slower job saw it
+    with pytest.raises(RunError, match="another job has just begun here"):
+        begin_run(tmp_path)

@@ -39,7 +39,13 @@ def test_train_then_export(here: Path) -> None:
     assert "world size 1, backend none" in done.stderr
     assert "The model is in runs/tiny/model" in done.stderr
     run = here / "runs" / "tiny"
-    assert sorted(p.name for p in run.iterdir()) == ["config.yaml", "metrics.jsonl", "model", "train.log"]
+    assert sorted(p.name for p in run.iterdir()) == [
+        ".cofi_dist",
+        "config.yaml",
+        "metrics.jsonl",
+        "model",
+        "train.log",
+    ]
     assert "seed: 3" in (run / "config.yaml").read_text()
     command = next(line for line in done.stderr.splitlines() if line.startswith("  cofi-dist export"))
     exported = cofi(*command.split()[1:], cwd=here)
@@ -65,6 +71,17 @@ def test_bad_ratings_leave_nothing_behind(here: Path) -> None:
     assert done.returncode == 2
     assert done.stderr == "cofi-dist: r.csv: line 3: the rating 'oops' is not a finite number\n"
     assert not (here / "runs").exists()
+
+
+def test_a_users_own_folders_in_run_dir_survive(here: Path) -> None:
+    (here / "data").mkdir()
+    (here / "data" / "r.csv").write_text("userId,movieId,rating\n1,1,4\n1,2,3\n")
+    args = ["train", "--config", "tiny.yaml", "run_dir=.", "data.synthetic=null", "data.ratings=data/r.csv"]
+    for replace in ([], ["--replace"]):
+        done = cofi(*args, *replace, cwd=here)
+        assert done.returncode == 2
+        assert "would overwrite its own input" in done.stderr
+        assert (here / "data" / "r.csv").exists()
 
 
 def test_a_ratings_file_end_to_end(here: Path) -> None:
