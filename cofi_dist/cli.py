@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -100,16 +101,27 @@ def main() -> NoReturn:
     except typer.Exit as error:
         code = error.exit_code
     except Exception as error:
-        if not hasattr(error, "show"):  # click's own, such as a missing option
-            raise
-        error.show()
-        code = 2
+        if hasattr(error, "show"):  # click's own, such as a missing option
+            error.show()
+            code = 2
+        else:
+            code = _confess(error)
     sys.stdout.flush()
     sys.stderr.flush()
     if code and "WORLD_SIZE" in os.environ:
         # a rank that fails must go at once: interpreter exit would wait for its peers' sockets
         os._exit(code)
     sys.exit(code)
+
+
+def _confess(error: Exception) -> int:
+    """A bug of ours: its traceback; returns the exit code."""
+    traceback.print_exc()
+    if "WORLD_SIZE" in os.environ:
+        from cofi_dist.distributed import tell_launcher
+
+        tell_launcher(f"{type(error).__name__}: {error}")
+    return 1
 
 
 def _complain(error: CofiError) -> int:

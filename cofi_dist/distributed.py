@@ -43,6 +43,9 @@ class SoloComm:
         """What `work` returns on rank 0, on every rank."""
         return work()
 
+    def agree(self) -> None:
+        """Return once every rank has come this far."""
+
     def gather_rows(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
         """All ranks' rows in rank order, on the CPU of rank 0."""
         return rows.cpu()
@@ -108,6 +111,10 @@ class GroupComm:
             raise outcome[0]
         result: T = outcome[0]
         return result
+
+    def agree(self) -> None:
+        """Return once every rank has come this far."""
+        self.sum_(torch.zeros(1))
 
     def gather_rows(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
         """All ranks' rows in rank order, on the CPU of rank 0; elsewhere the rows as given.

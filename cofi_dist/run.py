@@ -46,9 +46,10 @@ def train(file: Path, overrides: Sequence[str], comm: Comm, *, replace: bool = F
     config = comm.on_first(lambda: load_config(file, overrides))
     run_dir, settings = Path(config.run_dir), config.train
     device = choose_device(config.device, comm)
-    comm.on_first(lambda: _begin(config, file, run_dir, replace=replace))
+    comm.on_first(lambda: _begin(config, file, device, comm, replace=replace))
     try:
         problem = _load(config, run_dir, device, comm)
+        comm.agree()
     except CofiError:
         if comm.rank == 0:
             discard_run(run_dir)
@@ -100,23 +101,25 @@ class Problem:
         return int(self.per_user.sum())
 
 
-def _begin(config: Config, file: Path, run_dir: Path, *, replace: bool) -> None:
+def _begin(config: Config, file: Path, device: torch.device, comm: Comm, *, replace: bool) -> None:
     """Rank 0: everything that may be refused is, before the run directory is touched."""
+    run_dir = Path(config.run_dir)
     inputs = [Path(name) for name in (config.data.ratings, config.data.y, config.data.r) if name]
     refuse_run(run_dir, replace=replace, inputs=[file, *inputs])
     if config.train.tensorboard:
         require_tensorboard()
-    write_store = prepare(config.data)
+    prepared = prepare(config.data)
+    if config.train.cost == "dense":
+        ranges = plan(prepared.ratings_per_user, comm.world_size)
+        require_memory(ranges, prepared.num_items, device, comm.ranks_here)
     begin_run(run_dir)
-    write_store(run_dir / DATA)
+    prepared.write(run_dir / DATA)
 
 
 def _load(config: Config, run_dir: Path, device: torch.device, comm: Comm) -> Problem:
     source = open_source(config.data, run_dir / DATA)
     num_items, per_user = source.num_items, source.ratings_per_user()
     ranges = plan(per_user, comm.world_size)
-    if config.train.cost == "dense":
-        comm.on_first(lambda: require_memory(ranges, num_items, device, comm.ranks_here))
     users = ranges[comm.rank]
     ratings = source.load(users)
     means = np.zeros(num_items)

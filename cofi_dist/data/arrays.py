@@ -45,16 +45,22 @@ class ArrayRatings:
             raise DataError(f"{self._r_file}: no rating is known")
         return counts
 
+    def check_values(self) -> None:
+        """Read Y where it is known; its first cell that is no finite number is an error."""
+        for rows in self._rows():
+            value = np.where(self._r[rows] != 0, self._y[rows], 0)
+            wrong = np.argwhere(~np.isfinite(value))
+            if len(wrong):
+                row, column = wrong[0]
+                cell = f"[{rows.start + row}, {column}]"
+                raise DataError(f"{self._y_file}: {cell} is {value[row, column]}, but R says it is known")
+
     def load(self, users: UserRange) -> Ratings:
         """The ratings of these users; `user` counts from `users.start`."""
         parts = []
         for rows in self._rows():
             item, user = np.nonzero(self._r[rows, users.start : users.stop])
             value = self._y[rows, users.start : users.stop][item, user].astype(np.float64)
-            wrong = np.flatnonzero(~np.isfinite(value))
-            if len(wrong):
-                cell = f"[{rows.start + item[wrong[0]]}, {users.start + user[wrong[0]]}]"
-                raise DataError(f"{self._y_file}: {cell} is {value[wrong[0]]}, but R says it is known")
             parts.append((user, item + rows.start, value))
         user, item, value = (np.concatenate(column) for column in zip(*parts, strict=True))
         order = np.argsort(user, kind="stable")

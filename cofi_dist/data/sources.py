@@ -1,6 +1,7 @@
 """Where the ratings come from: one interface over the file, the notebook's arrays and the seed."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -34,23 +35,38 @@ class Source(Protocol):
         ...
 
 
-def prepare(data: Data) -> Callable[[Path], None]:
-    """Check the source; read it if it is a file.
+@dataclass(frozen=True)
+class Prepared:
+    """A source that was checked.
+
+    Attributes:
+        num_items: rows of X.
+        ratings_per_user: (num_users,).
+        write: given the store's directory, writes it; does nothing for a source that needs none.
+    """
+
+    num_items: int
+    ratings_per_user: NDArray[np.int64]
+    write: Callable[[Path], None]
+
+
+def prepare(data: Data) -> Prepared:
+    """Check the source to its last rating; read it if it is a file. Writes nothing.
 
     Called on one rank, which then has the result write the store that all ranks open.
 
-    Returns:
-        Given the store's directory, writes it; does nothing for a source that needs none.
-
     Raises:
-        DataError: the file, the line, what is wrong.
+        DataError: the file, the line or the cell, and what is wrong.
     """
     if data.ratings is None:
-        open_source(data, Path()).ratings_per_user()
-        return lambda directory: None
+        source = open_source(data, Path())
+        if isinstance(source, ArrayRatings):
+            source.check_values()
+        return Prepared(source.num_items, source.ratings_per_user(), lambda directory: None)
     columns = (data.columns.user, data.columns.item, data.columns.rating)
     ratings, users, items = read_ratings(Path(data.ratings), columns)
-    return lambda directory: write_store(directory, ratings, users, items)
+    per_user = np.bincount(ratings.user, minlength=len(users)).astype(np.int64)
+    return Prepared(len(items), per_user, lambda directory: write_store(directory, ratings, users, items))
 
 
 def open_source(data: Data, store: Path) -> Source:

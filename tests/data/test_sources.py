@@ -65,6 +65,7 @@ def test_wrong_arrays_are_named(Y: object, R: object, says: str, tmp_path: Path)
 def load_all(files: tuple[Path, Path]) -> Ratings:
     source = ArrayRatings(*files)
     source.ratings_per_user()
+    source.check_values()
     return source.load(UserRange(0, source.num_users))
 
 
@@ -104,11 +105,11 @@ def test_a_store_is_never_overwritten_and_its_absence_is_explained(tmp_path: Pat
 def test_prepare_writes_a_store_for_files_only(tmp_path: Path) -> None:
     (tmp_path / "r.csv").write_text("u,i,r\nann,3,1\n")
     data = Data(ratings=str(tmp_path / "r.csv"), columns=Columns(user="u", item="i", rating="r"))
-    prepare(data)(tmp_path / "store")
+    prepare(data).write(tmp_path / "store")
     users, items = ids_of(open_source(data, tmp_path / "store"))
     assert (users.raw.to_list(), items.raw.to_list()) == (["ann"], [3])
     made_up = Data(synthetic=Synthetic(num_users=3, num_items=4, num_ratings=5))
-    prepare(made_up)(tmp_path / "none")
+    prepare(made_up).write(tmp_path / "none")
     assert not (tmp_path / "none").exists()
     assert [len(ids) for ids in ids_of(open_source(made_up, tmp_path))] == [3, 4]
 

@@ -73,6 +73,27 @@ def test_bad_ratings_leave_nothing_behind(here: Path) -> None:
     assert not (here / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    "refused",
+    [
+        [
+            "data={synthetic: {num_users: 3000000, num_items: 3000000, num_ratings: 10000}}",
+            "train.cost=dense",
+        ],
+        ["data={y: Y.npy, r: R.npy}"],
+        ["data={ratings: none.csv}"],
+    ],
+    ids=["dense too large", "NaN in Y", "no file"],
+)
+def test_a_start_that_is_refused_does_not_cost_the_old_run(refused: list[str], here: Path) -> None:
+    np.save(here / "Y.npy", np.array([[0.0, np.nan]]))
+    np.save(here / "R.npy", np.ones((1, 2)))
+    assert cofi("train", "--config", "tiny.yaml", cwd=here).returncode == 0
+    before = (here / "runs/tiny/model/factors.safetensors").read_bytes()
+    assert cofi("train", "--config", "tiny.yaml", "--replace", *refused, cwd=here).returncode == 2
+    assert (here / "runs/tiny/model/factors.safetensors").read_bytes() == before
+
+
 def test_a_users_own_folders_in_run_dir_survive(here: Path) -> None:
     (here / "data").mkdir()
     (here / "data" / "r.csv").write_text("userId,movieId,rating\n1,1,4\n1,2,3\n")

@@ -69,21 +69,58 @@ def test_a_users_mistake_is_said_once_and_first(here: Path) -> None:
     assert not (here / "runs").exists()
 
 
-def test_a_mistake_that_one_rank_finds_takes_the_job_down(here: Path) -> None:
+def test_bad_arrays_are_said_once_and_leave_nothing_behind(here: Path) -> None:
     R = np.ones((4, 30))
     Y = np.zeros((4, 30))
     Y[2, 29] = np.nan  # of the last rank's users
     np.save(here / "Y.npy", Y)
     np.save(here / "R.npy", R)
+    done = run(3, "train", "--config", "tiny.yaml", "data={y: Y.npy, r: R.npy}", cwd=here)
+    assert done.returncode == 1
+    said = [line for line in done.stderr.splitlines() if line.startswith("cofi-dist: ")]
+    assert said == ["cofi-dist: Y.npy: [2, 29] is nan, but R says it is known"]
+    assert not (here / "runs").exists()
+
+
+FAILING = """
+import os
+import cofi_dist.run
+from cofi_dist.cli import main
+from cofi_dist.errors import DataError
+
+def fail(*args, **kwargs):
+    raise {error}
+
+if os.environ["RANK"] == "2":
+    cofi_dist.run.{where} = fail
+main()
+"""
+
+
+@pytest.mark.parametrize("where", ["centred", "draw_factors"])
+@pytest.mark.parametrize("error", ["DataError('the disk is gone')", "KeyError('a bug')"])
+def test_a_rank_that_raises_takes_the_job_down(where: str, error: str, here: Path) -> None:
+    (here / "failing.py").write_text(FAILING.format(where=where, error=error))
+    launcher = torchrun(3, "train", "--config", "tiny.yaml")
+    command = [
+        *launcher[: launcher.index("-m", 3)],
+        "failing.py",
+        *launcher[launcher.index("cofi_dist") + 1 :],
+    ]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
     start = time.monotonic()
-    done = run(
-        3, "train", "--config", "tiny.yaml", "data.synthetic=null", "data.y=Y.npy", "data.r=R.npy", cwd=here
+    done = subprocess.run(
+        command, cwd=here, capture_output=True, text=True, env=env, check=False, timeout=100
     )
     assert time.monotonic() - start < 30
     assert done.returncode == 1
-    said = [line for line in done.stderr.splitlines() if line.startswith("cofi-dist: ")]
-    assert said[0] == "cofi-dist: rank 2: Y.npy: [2, 29] is nan, but R says it is known"
-    assert "cofi_dist/run.py" not in done.stderr, "no traceback of ours"
+    ours = [line for line in done.stderr.splitlines() if line.startswith("cofi-dist: rank ")]
+    if error.startswith("DataError"):
+        assert ours[0] == "cofi-dist: rank 2: the disk is gone"
+        assert "cofi_dist/run.py" not in done.stderr, "no traceback of ours"
+    else:
+        assert "KeyError: 'a bug'" in done.stderr, "a bug shows its traceback, once"
+        assert done.stderr.count("in fail") == 1
 
 
 def test_a_killed_rank_ends_the_job_within_seconds(here: Path) -> None:
