@@ -131,7 +131,8 @@ def _complain(error: CofiError) -> int:
     if error.shared and rank != "0":
         return 2
     who = "" if alone or error.shared else f"rank {rank}: "
-    print(f"cofi-dist: {who}{error}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"cofi-dist: {who}{error}\n")  # in one piece: other ranks write there too
+    sys.stderr.flush()
     if not alone and not isinstance(error, PeerError):
         from cofi_dist.distributed import tell_launcher
 

@@ -3,9 +3,10 @@
 A null, in the file or as KEY=null, means that the key is not set.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -200,25 +201,35 @@ def _explain(error: ValidationError, file: str, overridden: list[str]) -> str:
     key = ".".join(str(part) for part in first["loc"])
     given, kind = first["input"], first["type"]
     if kind == "extra_forbidden":
-        what = "unknown key; `cofi-dist config FILE` prints those there are"
+        what = f"unknown key; {_keys_beside(first['loc'])}"
     elif kind == "missing":
         what = "is missing; say where the ratings come from" if key == "data" else "is missing"
     elif kind == "value_error":
         what = str(first["ctx"]["error"])
-    elif kind in ("float_type", "int_type") and _is_number(given):
+    elif kind in ("float_type", "int_type") and _is_finite_number(given):
         what = f"{given!r} is text in YAML 1.1; write {_as_yaml_number(given, kind)}"
     else:
         what = f"{first['msg'][0].lower()}{first['msg'][1:]}, not {given!r}"
-    where = "override" if any(k == key or k.startswith(f"{key}.") for k in overridden) else file
-    return f"{where}: {key}: {what}"
+    override = " (override)" if any(k == key or k.startswith(f"{key}.") for k in overridden) else ""
+    return f"{file}{override}: {key}: {what}"
 
 
-def _is_number(text: Any) -> bool:
+def _keys_beside(location: tuple[int | str, ...]) -> str:
+    """The keys of the section in which a key was not found."""
+    section: type[BaseModel] = Config
+    for part in location[:-1]:
+        kinds = get_args(section.model_fields[str(part)].annotation) or (
+            section.model_fields[str(part)].annotation,
+        )
+        section = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
+    return f"there are {', '.join(section.model_fields)}"
+
+
+def _is_finite_number(text: Any) -> bool:
     try:
-        float(text)
-    except (TypeError, ValueError):
+        return isinstance(text, str) and math.isfinite(float(text))
+    except ValueError:
         return False
-    return isinstance(text, str)
 
 
 def _as_yaml_number(text: str, kind: str) -> str:

@@ -162,6 +162,8 @@ def _peers() -> Iterator[None]:
     """A failing collective means that a peer is gone: the group itself is ours and checked."""
     try:
         yield
+    except torch.OutOfMemoryError:
+        raise  # a RuntimeError too, but this rank's own
     except (RuntimeError, dist.DistError) as error:
         raise PeerError("lost contact with another rank, whose own message says why") from error
 
@@ -218,9 +220,11 @@ def choose_device(name: str, comm: Comm) -> torch.device:
         torch.cuda.set_device(comm.local_rank)
         return torch.device("cuda", comm.local_rank)
     if name == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError("device: mps is not available here; use cpu or auto")
+        raise ConfigError("device: mps is not available here; use cpu or auto", shared=True)
     if name == "mps" and comm.world_size > 1:
-        raise ConfigError("device: mps has no backend for several ranks; use cpu, or one process")
+        raise ConfigError(
+            "device: mps has no backend for several ranks; use cpu, or one process", shared=True
+        )
     return torch.device(name)
 
 

@@ -66,7 +66,7 @@ def train(file: Path, overrides: Sequence[str], comm: Comm, *, replace: bool = F
             seed=config.seed,
             users=problem.shard.users,
             device=device,
-            dtype=getattr(torch, settings.dtype),
+            dtype=problem.dtype,
         )
         cost = _cost(problem, log)
         comm.on_first(lambda: save_config(run_dir, config.to_yaml()))
@@ -94,6 +94,15 @@ class Problem:
     ranges: Sequence[UserRange]
     shard: UserShard
     means: NDArray[np.float64]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the factors; mps has no float64."""
+        return (
+            torch.float64
+            if self.config.train.dtype == "float64" and self.device.type != "mps"
+            else torch.float32
+        )
 
     @property
     def num_ratings(self) -> int:
@@ -135,8 +144,8 @@ def _say_start(problem: Problem, comm: Comm, log: QuietLog) -> None:
     log.note(f"world size {comm.world_size}, backend {comm.backend(device)}")
     for text in shard_table(problem.ranges, problem.per_user, source.num_items, config):
         log.note(text)
-    if device.type == "mps" and config.train.cost == "dense":
-        log.note("mps has no float64: Y, R and the cost are float32, so the notebook's bits are not kept")
+    if device.type == "mps":
+        log.note("mps has no float64: ratings, factors and costs are float32; not the notebook's bits")
     log.line(f"Using {device.type} device")
     log.line(f"Num. features: {config.model.num_features}")
     log.line(f"Num. movies:   {source.num_items}")
@@ -147,7 +156,7 @@ def _cost(problem: Problem, log: QuietLog) -> Cost:
     config, device = problem.config, problem.device
     if config.train.cost == "dense":
         return DenseCost(problem.shard, device)
-    dtype: torch.dtype = getattr(torch, config.train.dtype)
+    dtype = problem.dtype
     features, epochs = config.model.num_features, config.train.epochs
     ratings_a_rank = problem.num_ratings // len(problem.ranges)
     pair_dot, why = choose_pair_dot(ratings_a_rank, features, epochs, device, dtype)

@@ -117,7 +117,8 @@ class RunLog(QuietLog):
             # above the live bar, which would overwrite it
             self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
-            print(text, file=stream, flush=True)
+            stream.write(text + "\n")  # in one piece: other ranks write there too
+            stream.flush()
 
 
 def _bar(epochs: int) -> Progress:
@@ -134,7 +135,7 @@ def _bar(epochs: int) -> Progress:
         transient=True,
         redirect_stdout=False,
         redirect_stderr=False,
-        disable=not console.is_terminal,
+        disable=not sys.stderr.isatty(),  # rich would draw in a job log too, if FORCE_COLOR is set
     )
 
 

@@ -82,6 +82,7 @@ class Trainer:
             # the regulariser enters after the sum, so that lambda X counts once and not once a rank
             self._adam.step(error.dX, error.dW, error.db)
             reports.step(epoch)
+        self._comm.require_equal(self._factors.X, "X")
 
     def _total(self, error: ErrorTerm) -> float:
         """J over all ranks, summed as the notebook sums it."""
@@ -92,6 +93,7 @@ class Trainer:
         return J.item()
 
     def _check(self, epoch: int, cost: float) -> None:
+        # first: replicas that drifted may agree neither on the cost nor on what to do about it
+        self._comm.require_equal(self._factors.X, "X")
         if not math.isfinite(cost):
             raise RunError(f"epoch {epoch}: the cost is {cost}; try a lower train.lr", shared=True)
-        self._comm.require_equal(self._factors.X, "X")

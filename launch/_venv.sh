@@ -15,7 +15,9 @@ python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
 
 stamp=.venv/installed
 wanted="$extras $(cat pyproject.toml constraints.txt | cksum)"
-if [ "$(cat "$stamp" 2> /dev/null)" != "$wanted" ]; then
+# an environment with extras also serves a script that needs none
+have=$(cat "$stamp" 2> /dev/null || true)
+if [ "$have" != "$wanted" ] && { [ -n "$extras" ] || [ "${have#* }" != "${wanted#* }" ]; }; then
   echo "Installing into $root/.venv (a minute or more the first time)" >&2
   python3 -m venv .venv > /dev/null ||
     fail "python3 cannot make a virtual environment; on Debian or Ubuntu: apt install python3-venv"

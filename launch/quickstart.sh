@@ -3,6 +3,7 @@
 #   bash launch/quickstart.sh
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/_venv.sh"
-# into the shell's PATH, so that the command it ends with can be pasted
-"$python" -m cofi_dist train --config configs/quickstart.yaml --replace "$@"
-echo "(cofi-dist is in $root/.venv/bin: run \`. .venv/bin/activate\` in $root first.)" >&2
+replace=
+[ $# -gt 0 ] || replace=--replace # its own run directory, and no other
+"$python" -m cofi_dist train --config configs/quickstart.yaml $replace "$@"
+echo "First, in $root: . .venv/bin/activate" >&2

@@ -37,8 +37,11 @@ def test_defaults_are_the_notebooks_but_for_the_cost(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("data: {ratings: r.csv}\ntrain: {epoch: 3}\n", "train.epoch: unknown key"),
-        ("data: {ratings: r.csv}\nfoo: 1\n", "foo: unknown key"),
+        ("data: {ratings: r.csv}\ntrain: {epoch: 3}\n", "train.epoch: unknown key; there are epochs, lr,"),
+        ("data: {ratings: r.csv}\nfoo: 1\n", "foo: unknown key; there are seed, device, run_dir,"),
+        ("data: {synthetic: {x: 1}}\n", "data.synthetic.x: unknown key; there are num_users,"),
+        ("data: {ratings: r.csv, columns: {x: a}}\n", "data.columns.x: unknown key; there are user, item"),
+        ("data: {ratings: r.csv}\ntrain: {lr: nan}\n", "train.lr: input should be a valid number, not 'nan'"),
         ("data: {ratings: r.csv}\ntrain: {epochs: many}\n", "train.epochs: input should be a valid integer"),
         ("data: {ratings: r.csv}\ntrain: {epochs: 2.5}\n", "train.epochs:"),
         ("data: {ratings: r.csv}\ntrain: {epochs: true}\n", "train.epochs:"),
@@ -90,9 +93,12 @@ def test_a_mistake_is_one_line_naming_file_and_key(text: str, says: str, tmp_pat
         ("=3", "an override is KEY=VALUE"),
         ("train..epochs=3", "an override is KEY=VALUE"),
         ("seed.x=3", "seed is 1, not a section"),
-        ("train.lr=1e-4", "override: train.lr: '1e-4' is text in YAML 1.1; write 0.0001"),
-        ("train.nope=1", "override: train.nope: unknown key"),
-        ("train.epochs=0", "override: train.epochs: input should be greater than or equal to 1, not 0"),
+        ("train.lr=1e-4", "c.yaml (override): train.lr: '1e-4' is text in YAML 1.1; write 0.0001"),
+        ("train.nope=1", "c.yaml (override): train.nope: unknown key; there are epochs, lr, lambda_,"),
+        (
+            "train.epochs=0",
+            "c.yaml (override): train.epochs: input should be greater than or equal to 1, not 0",
+        ),
         ("train.epochs=[", "override 'train.epochs=[': "),
     ],
 )

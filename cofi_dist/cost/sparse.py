@@ -48,8 +48,7 @@ class SparseCost:
     """Error term by the two primitives, block by block of users.
 
     Errors are computed in item order: X is then read once and in order, while a block's rows of
-    W, much fewer, stay in cache. A block's partial dX is added in block order, so sums don't
-    depend on the thread count.
+    W, much fewer, stay in cache. A block's partial dX is added in block order.
     """
 
     def __init__(self, shard: UserShard, device: torch.device, dtype: torch.dtype, pair_dot: PairDot) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,12 @@ from typing import BinaryIO
 
 class _NotTextError(Exception):
     """A line that isn't UTF-8."""
+
+
+# What ratings.py asks of the whole file at once, and this module of every line. Rust's and
+# Python's own ideas of a number differ, as in `1_0` and ` 4`.
+NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
+BLANKS = " \t\r\n"  # an id may not begin or end with one, or `1, 7` would be another item than `1,7`
 
 
 @dataclass(frozen=True)
@@ -34,16 +41,13 @@ def first_fault(path: Path, layout: Layout) -> str | None:
         for line, row in _rows(path, layout.separator):
             if not fields:
                 fields = len(row)
-                if layout.columns is None and fields < 3:
-                    return f"line {line}: needs user{layout.separator}item{layout.separator}rating"
+                fault = _header_fault(row, layout)
+                if fault:
+                    return f"line {line}: {fault}"
                 if layout.columns is not None:
-                    missing = [c for c in layout.columns if c not in row]
-                    if missing:
-                        have = ", ".join(row)
-                        return f"line {line}: no column {missing[0]!r} in {have}; set data.columns"
                     places = tuple(row.index(c) for c in layout.columns)  # type: ignore[assignment]
                     continue
-            fault = _fault_of(row, fields, places, seen, line)
+            fault = _fault_of(row, layout.separator, fields, places, seen, line)
             if fault:
                 return f"line {line}: {fault}"
     except _NotTextError as error:
@@ -55,6 +59,7 @@ def first_fault(path: Path, layout: Layout) -> str | None:
 
 def _fault_of(
     row: list[str],
+    separator: str,
     fields: int,
     places: tuple[int, int, int],
     seen: dict[tuple[str, str], int],
@@ -62,9 +67,12 @@ def _fault_of(
 ) -> str | None:
     if len(row) != fields:
         return f"{len(row)} fields where the first line has {fields}; was the file cut off?"
+    if separator == "::" and any(":" in field for field in row):
+        return "a field holds a ':', which only separates fields here"
     user, item, rating = (row[place] for place in places)
-    if not user or not item:
-        return f"the {'item' if user else 'user'} id is empty"
+    bad_id = _id_fault("user", user) or _id_fault("item", item)
+    if bad_id:
+        return bad_id
     if not _is_finite(rating):
         return f"the rating {rating!r} is not a finite number"
     first = seen.setdefault((user, item), line)
@@ -73,11 +81,28 @@ def _fault_of(
     return None
 
 
+def _header_fault(row: list[str], layout: Layout) -> str | None:
+    """What is wrong with the first line, which has no header where `layout` names no columns."""
+    if layout.columns is None:
+        return None if len(row) >= 3 else f"needs user{layout.separator}item{layout.separator}rating"
+    for column in layout.columns:
+        if column not in row:
+            return f"no column {column!r} in {', '.join(row)}; set data.columns"
+        if row.count(column) > 1:
+            return f"column {column!r} stands there twice"
+    return None
+
+
+def _id_fault(kind: str, raw: str) -> str | None:
+    if not raw.strip(BLANKS):
+        return f"the {kind} id is empty"
+    if raw != raw.strip(BLANKS):
+        return f"the {kind} id {raw!r} begins or ends with a blank"
+    return None
+
+
 def _is_finite(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
+    return re.fullmatch(NUMBER, text) is not None and math.isfinite(float(text))
 
 
 def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:

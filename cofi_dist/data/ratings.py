@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cofi_dist.data.faults import Layout, first_fault
+from cofi_dist.data.faults import BLANKS, NUMBER, Layout, first_fault
 from cofi_dist.data.ids import IdMap, encode
 from cofi_dist.errors import DataError
 
@@ -62,13 +62,17 @@ def read_ratings(path: Path, columns: tuple[str, str, str]) -> tuple[Ratings, Id
         raise DataError(f"{path}: holds no ratings")
     bad = triples.with_row_index("row").filter(
         pl.any_horizontal(
-            *(pl.col(c).is_null() | (pl.col(c).cast(pl.String) == "") for c in ("user", "item")),
+            *(_is_bad_id(pl.col(column).cast(pl.String)) for column in ("user", "item")),
             pl.col("value").is_null() | ~pl.col("value").is_finite(),
         )
     )
     if not bad.is_empty():
         raise _fault(path, layout, int(bad["row"][0]), "an empty id, or a rating that is no finite number")
     return _encode(path, layout, triples)
+
+
+def _is_bad_id(raw: pl.Expr) -> pl.Expr:
+    return raw.is_null() | (raw == "") | (raw != raw.str.strip_chars(BLANKS))
 
 
 def _encode(path: Path, layout: Layout | None, triples: pl.DataFrame) -> tuple[Ratings, IdMap, IdMap]:
@@ -115,14 +119,15 @@ def _read_text(path: Path, layout: Layout) -> pl.DataFrame:
         suspicious = any(column.null_count() < len(column) for column in between)
     names = layout.columns or tuple(table.columns[:3])
     absent = len(names) < 3 or not set(names) <= set(table.columns)
+    # polars renames a column whose name stands twice
+    suspicious |= any(f"{name}_duplicated_0" in table.columns for name in names)
     if suspicious or absent or any(column.null_count() for column in table):
         found = first_fault(path, layout)
         if found or absent:
             raise DataError(f"{path}: {found or 'has no user, item and rating columns'}")
     user, item, rating = names
-    return table.select(
-        user=pl.col(user), item=pl.col(item), value=pl.col(rating).cast(pl.Float64, strict=False)
-    )
+    number = pl.when(pl.col(rating).str.contains(f"^{NUMBER}$")).then(pl.col(rating))
+    return table.select(user=pl.col(user), item=pl.col(item), value=number.cast(pl.Float64, strict=False))
 
 
 def _read_parquet(path: Path, columns: tuple[str, str, str]) -> pl.DataFrame:

@@ -28,7 +28,7 @@ class SyntheticRatings:
     half stars; taste and flavour have 8 dimensions.
 
     Raises:
-        ConfigError: more ratings than half of the matrix, or than 1 a user at least.
+        ConfigError: more ratings than half of the matrix holds.
     """
 
     num_users: int

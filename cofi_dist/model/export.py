@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
 from cofi_dist.errors import RunError
 from cofi_dist.files import whole_file
-from cofi_dist.model.model import Model
+from cofi_dist.model.model import Model, save_tensors
 
 
 def export(model: Model, form: str, output: Path, *, replace: bool) -> list[Path]:
@@ -33,7 +32,7 @@ def export(model: Model, form: str, output: Path, *, replace: bool) -> list[Path
     with_means = {**tensors, "item_means": model.item_means}
     writers: dict[str, Callable[[Path], None]]
     if form == "pt":
-        writers = {f"{name}.pt": partial(torch.save, t) for name, t in tensors.items()}
+        writers = {f"{name}.pt": partial(_save_pt, t) for name, t in tensors.items()}
     elif form == "npz":
         arrays = {name: t.numpy() for name, t in with_means.items()}
 
@@ -43,7 +42,7 @@ def export(model: Model, form: str, output: Path, *, replace: bool) -> list[Path
 
         writers = {"factors.npz": save_npz}
     else:
-        writers = {"factors.safetensors": lambda path: save_file(with_means, path)}
+        writers = {"factors.safetensors": lambda path: save_tensors(with_means, path)}
     files = [output / name for name in writers]
     for file in files:
         if file.exists() and not replace:
@@ -52,3 +51,10 @@ def export(model: Model, form: str, output: Path, *, replace: bool) -> list[Path
         with whole_file(file) as temporary:
             write(temporary)
     return files
+
+
+def _save_pt(tensor: torch.Tensor, path: Path) -> None:
+    try:
+        torch.save(tensor, path)
+    except RuntimeError as error:  # what torch makes of a full disk
+        raise OSError(str(error)) from error

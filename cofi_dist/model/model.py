@@ -16,6 +16,14 @@ from cofi_dist.files import whole_directory
 FACTORS, CONFIG, USERS, ITEMS = "factors.safetensors", "config.yaml", "users.parquet", "items.parquet"
 
 
+def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """A safetensors file; OSError where it can't be written, as on a full disk."""
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+
+
 @dataclass(frozen=True)
 class Model:
     """A prediction is `X[i] . W[j] + b[0, j] + item_means[i]`.
@@ -46,7 +54,7 @@ class Model:
             "item_means": self.item_means,
         }
         with whole_directory(directory) as temporary:
-            save_file(tensors, temporary / FACTORS)
+            save_tensors(tensors, temporary / FACTORS)
             self.users.save(temporary / USERS)
             self.items.save(temporary / ITEMS)
             (temporary / CONFIG).write_text(self.config.to_yaml(), encoding="utf-8")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cofi_dist.data.faults import Layout, first_fault
+from cofi_dist.data.faults import NUMBER, Layout, first_fault
 from cofi_dist.data.ratings import read_ratings
 from cofi_dist.errors import DataError
 
@@ -102,6 +102,13 @@ def test_string_ids_and_named_columns(tmp_path: Path) -> None:
         ),
         ("r.csv", HEADER + "1,1,4.0,9\n1", "line 3: 1 fields where the first line has 4"),
         ("r.csv", HEADER + "1,1,4.0,9\n1,2,3.5,9,8\n", "line 3: 5 fields where the first line has 4"),
+        ("r.csv", HEADER + "1,1, 4,9\n", "line 2: the rating ' 4' is not a finite number"),
+        ("r.csv", HEADER + "1,1,1_0,9\n", "line 2: the rating '1_0' is not a finite number"),
+        ("r.csv", HEADER + "1,1,1e999,9\n", "line 2: the rating '1e999' is not a finite number"),
+        ("r.csv", HEADER + " ,1,4,9\n", "line 2: the user id is empty"),
+        ("r.csv", HEADER + "1, 1,4,9\n", "line 2: the item id ' 1' begins or ends with a blank"),
+        ("r.csv", "userId,movieId,rating,rating\n1,1,4,5\n", "line 1: column 'rating' stands there twice"),
+        ("r.dat", "1::1::4::9\n1:2::3::4::4\n", "line 2: a field holds a ':'"),
         ("r.csv", "", "is empty"),
         ("r.csv", "\n\n", "is empty"),
         ("r.csv", HEADER, "holds no ratings"),
@@ -173,6 +180,8 @@ def test_any_bytes_are_ratings_or_one_line(
         ratings, users, items = read_ratings(file, COLUMNS)
     except DataError as error:
         assert "\n" not in str(error)
+        where = ("line ", "is empty", "holds no ratings")
+        assert name == "any.parquet" or str(error).removeprefix(f"{file}: ").startswith(where)
         return
     assert len(ratings) > 0
     assert np.isfinite(ratings.value).all()
@@ -180,7 +189,7 @@ def test_any_bytes_are_ratings_or_one_line(
     assert set(ratings.item.tolist()) == set(range(len(items)))
 
 
-FIELD = st.text("ab \"',;é0", min_size=1, max_size=4)
+FIELD = st.text("ab \"',;é0", min_size=1, max_size=4).filter(lambda text: text == text.strip())
 TRIPLES = st.lists(
     st.tuples(FIELD, FIELD, st.floats(-5, 5)), min_size=1, max_size=8, unique_by=lambda t: t[:2]
 )
@@ -201,3 +210,15 @@ def test_what_csv_writes_is_read_back(
         for u, i, v in zip(ratings.user, ratings.item, ratings.value, strict=True)
     }
     assert got == {(user, item): value for user, item, value in triples}
+
+
+@given(st.from_regex(NUMBER, fullmatch=True) | st.text("0123456789+-.eE_ infa", min_size=1, max_size=8))
+def test_both_passes_agree_on_what_a_number_is(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    file = tmp_path_factory.getbasetemp() / "number.csv"
+    file.write_text(f"userId,movieId,rating\n1,1,{text}\n", encoding="utf-8")
+    fault = first_fault(file, Layout(",", COLUMNS))
+    if fault:
+        with pytest.raises(DataError, match="line 2: the rating"):
+            read_ratings(file, COLUMNS)
+    else:
+        assert read_ratings(file, COLUMNS)[0].value.tolist() == [float(text)]

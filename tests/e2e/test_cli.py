@@ -142,7 +142,9 @@ def test_config_prints_what_is_resolved_or_the_mistake(here: Path) -> None:
     assert "lr: 1.0e-05" in good.stdout
     bad = cofi("config", "tiny.yaml", "train.lr=1e-5", cwd=here)
     assert (bad.returncode, bad.stdout) == (2, "")
-    assert bad.stderr == "cofi-dist: override: train.lr: '1e-5' is text in YAML 1.1; write 1.0e-05\n"
+    assert (
+        bad.stderr == "cofi-dist: tiny.yaml (override): train.lr: '1e-5' is text in YAML 1.1; write 1.0e-05\n"
+    )
     assert not (here / "runs").exists()
 
 

@@ -62,3 +62,11 @@ def test_multinode_says_what_it_needs(tmp_path: Path) -> None:
 )
 def test_scripts_parse(script: Path) -> None:
     subprocess.run(["bash", "-n", str(script)], check=True, timeout=20)
+
+
+@pytest.mark.parametrize("script", sorted(ROOT.glob("slurm/*.sbatch")), ids=lambda p: p.name)
+def test_no_sbatch_line_follows_a_command(script: Path) -> None:
+    lines = script.read_text().splitlines()
+    first_command = next(n for n, line in enumerate(lines) if line.strip() and not line.startswith("#"))
+    assert not any(line.startswith("#SBATCH") for line in lines[first_command:]), "sbatch would ignore it"
+    assert "#SBATCH --ntasks-per-node=1" in script.read_text()

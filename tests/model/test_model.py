@@ -1,5 +1,7 @@
 """The model on disk, and its exports."""
 
+import resource
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -86,3 +88,20 @@ def test_an_export_overwrites_only_when_told(model: Model, tmp_path: Path) -> No
     assert not (tmp_path / "X.pt").exists(), "refused before anything is written"
     export(model, "pt", tmp_path, replace=True)
     assert (tmp_path / "X.pt").exists()
+
+
+@pytest.mark.parametrize("form", ["pt", "npz", "safetensors"])
+def test_a_full_disk_is_one_line_and_leaves_nothing(form: str, model: Model, tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16, limits[1]))  # as a full disk, after 16 bytes
+    try:
+        with pytest.raises(RunError, match="cannot be written"):
+            export(model, form, tmp_path / "out", replace=False)
+        with pytest.raises(RunError, match="cannot be written"):
+            model.save(tmp_path / "m")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "m").exists()
