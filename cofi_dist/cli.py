@@ -58,10 +58,8 @@ def train(
     comm = open_comm()
     run_dir = train_run(config, overrides or [], comm, replace=replace)
     if comm.rank == 0:
-        print(
-            f"\nThe model is in {run_dir}/model. Next, its factors as the notebook saves them:",
-            file=sys.stderr,
-        )
+        print(f"\nThe model is in {run_dir}/model.", file=sys.stderr)
+        print("Next, its factors as the notebook saves them:", file=sys.stderr)
         print(f"  cofi-dist export {run_dir} --format pt --output {run_dir}/export", file=sys.stderr)
     comm.close()
 
