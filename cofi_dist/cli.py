@@ -1,7 +1,9 @@
 """Commands; each parses, loads the config and calls one function."""
 
+import json
 import os
 import sys
+import time
 import traceback
 from enum import StrEnum
 from pathlib import Path
@@ -115,10 +117,7 @@ def main() -> NoReturn:
 def _confess(error: Exception) -> int:
     """A bug of ours: its traceback; returns the exit code."""
     traceback.print_exc()
-    if "WORLD_SIZE" in os.environ:
-        from cofi_dist.distributed import tell_launcher
-
-        tell_launcher(f"{type(error).__name__}: {error}")
+    _tell_launcher(f"{type(error).__name__}: {error}")
     return 1
 
 
@@ -132,7 +131,15 @@ def _complain(error: CofiError) -> int:
     sys.stderr.write(f"cofi-dist: {who}{error}\n")  # in one piece: other ranks write there too
     sys.stderr.flush()
     if not alone and not isinstance(error, PeerError):
-        from cofi_dist.distributed import tell_launcher
-
-        tell_launcher(str(error))
+        _tell_launcher(str(error))
     return 1 if isinstance(error, PeerError) else 2
+
+
+def _tell_launcher(message: str) -> None:
+    """Leave the message where torchrun looks for the root cause of a failure."""
+    file = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if file:
+        # the form that torchrun's own error handler writes; py_callstack is what it prints
+        details = {"py_callstack": message, "timestamp": str(int(time.time()))}
+        with open(file, "w") as handle:
+            json.dump({"message": {"message": message, "extraInfo": details}}, handle)

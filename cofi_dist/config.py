@@ -218,10 +218,9 @@ def _keys_beside(location: tuple[int | str, ...]) -> str:
     """The keys of the section in which a key was not found."""
     section: type[BaseModel] = Config
     for part in location[:-1]:
-        kinds = get_args(section.model_fields[str(part)].annotation) or (
-            section.model_fields[str(part)].annotation,
-        )
-        section = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
+        kind = section.model_fields[str(part)].annotation
+        # the section itself, or the section in `Section | None`
+        section = next(k for k in (kind, *get_args(kind)) if isinstance(k, type) and issubclass(k, BaseModel))
     return f"there are {', '.join(section.model_fields)}"
 
 

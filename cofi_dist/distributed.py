@@ -3,9 +3,7 @@
 Every call works with one process too, so nothing elsewhere asks whether the run is distributed.
 """
 
-import json
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -226,13 +224,3 @@ def choose_device(name: str, comm: Comm) -> torch.device:
             "device: mps has no backend for several ranks; use cpu, or one process", shared=True
         )
     return torch.device(name)
-
-
-def tell_launcher(message: str) -> None:
-    """Leave the message where torchrun looks for the root cause of a failure."""
-    file = os.environ.get("TORCHELASTIC_ERROR_FILE")
-    if file:
-        # the form that torchrun's own error handler writes; py_callstack is what it prints
-        details = {"py_callstack": message, "timestamp": str(int(time.time()))}
-        with open(file, "w") as handle:
-            json.dump({"message": {"message": message, "extraInfo": details}}, handle)

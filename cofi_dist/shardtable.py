@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cofi_dist.config import Config
-from cofi_dist.data.shards import UserRange
+from cofi_dist.data.shards import UserRange, starts
 
 MOST_ROWS = 16
 
@@ -19,7 +19,7 @@ def shard_table(
     Bytes are of what the rank holds for its own users: ratings, W, b and their Adam moments. Of
     more than MOST_ROWS ranks, the first few and the fullest are shown.
     """
-    ends = np.concatenate([[0], np.cumsum(per_user)])
+    ends = starts(per_user)
     ratings = [int(ends[r.stop] - ends[r.start]) for r in ranges]
     mean = sum(ratings) / len(ratings)
     fullest = int(np.argmax(ratings))

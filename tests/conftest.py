@@ -11,7 +11,7 @@ from hypothesis import settings
 settings.register_profile("cofi_dist", deadline=None)
 settings.load_profile("cofi_dist")
 
-torch.set_num_threads(int(os.environ.get("COFI_DIST_TEST_THREADS", "1")))
+torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,8 +1,5 @@
 """Small problems, and slow answers to them, in float64, by the formulas alone."""
 
-from collections.abc import Sequence
-from itertools import pairwise
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -66,8 +63,3 @@ def close(got: Tensor, want: Tensor, rtol: float = 1e-10) -> None:
     """Equal but for rounding, against the largest entry of the two."""
     scale = max(float(want.abs().max()) if want.numel() else 0.0, 1.0)
     torch.testing.assert_close(got.double(), want.double(), rtol=0.0, atol=rtol * scale)
-
-
-def bounds_to_ranges(bounds: Sequence[int]) -> list[UserRange]:
-    """(0, 2, 5) -> users 0 to 1 and 2 to 4."""
-    return [UserRange(a, b) for a, b in pairwise(bounds)]

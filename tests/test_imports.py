@@ -86,4 +86,4 @@ def test_files_stay_readable() -> None:
         assert len(file.read_text().splitlines()) <= 300, file
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef) and node.end_lineno:
-                assert node.end_lineno - node.lineno < 60, f"{file}: {node.name}"
+                assert node.end_lineno - node.lineno < 50, f"{file}: {node.name}"

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cofi_dist.config import load_config
@@ -71,7 +72,7 @@ def test_a_missing_tensorboard_is_one_line(monkeypatch: pytest.MonkeyPatch) -> N
 
 def table(world_size: int, cost: str, tmp_path: Path) -> list[str]:
     (tmp_path / "c.yaml").write_text(f"data: {{ratings: r}}\ntrain: {{cost: {cost}}}\n")
-    per_user = __import__("numpy").arange(100)
+    per_user = np.arange(100)
     return shard_table(plan(per_user, world_size), per_user, 50, load_config(tmp_path / "c.yaml"))
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from cofi_dist.cost.kernels import PairDot, weighted_row_sum
 from cofi_dist.cost.term import ErrorTerm
 from cofi_dist.data.ratings import Ratings
-from cofi_dist.data.shards import UserRange, UserShard
+from cofi_dist.data.shards import UserRange, UserShard, starts
 from cofi_dist.factors import Factors
 
 
@@ -71,10 +71,9 @@ class SparseCost:
             part_MK = weighted_row_sum(err_N, W, block.user, block.item_start)
             dX = part_MK if dX is None else dX.add_(part_MK)
             err_N = err_N.index_select(0, block.by_user)
-            dW[block.users] = weighted_row_sum(err_N, X, block.item_by_user, block.user_start)
-            db[block.users] = weighted_row_sum(err_N, self._ones_M1, block.item_by_user, block.user_start)[
-                :, 0
-            ]
+            item, start = block.item_by_user, block.user_start
+            dW[block.users] = weighted_row_sum(err_N, X, item, start)
+            db[block.users] = weighted_row_sum(err_N, self._ones_M1, item, start)[:, 0]
         assert dX is not None, "a shard has at least one block"
         return ErrorTerm(value, dX, dW, db[None])
 
@@ -93,9 +92,6 @@ def _block(
     def int32(array: NDArray[np.integer]) -> Tensor:
         return torch.from_numpy(array.astype(np.int32)).to(device)
 
-    def starts(rows: NDArray[np.int32], count: int) -> Tensor:
-        return int32(np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=count))]))
-
     item_order = np.argsort(ratings.item, kind="stable")
     by_user = np.empty_like(item_order)
     by_user[item_order] = np.arange(len(item_order))
@@ -104,8 +100,8 @@ def _block(
         item=int32(ratings.item[item_order]),
         user=int32(ratings.user[item_order]),
         value=torch.from_numpy(ratings.value[item_order]).to(device=device, dtype=dtype),
-        item_start=starts(ratings.item, num_items),
+        item_start=int32(starts(np.bincount(ratings.item, minlength=num_items))),
         by_user=int32(by_user),
         item_by_user=int32(ratings.item),
-        user_start=starts(ratings.user - users.start, len(users)),
+        user_start=int32(starts(np.bincount(ratings.user - users.start, minlength=len(users)))),
     )

@@ -25,6 +25,11 @@ class UserRange:
         return self.stop - self.start
 
 
+def starts(counts: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Where each row's ratings begin, and where the last one's end: (rows,) -> (rows + 1,)."""
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
 def plan(ratings_per_user: NDArray[np.int64], parts: int) -> list[UserRange]:
     """Cut the users into contiguous ranges with about equally many ratings.
 
@@ -35,7 +40,7 @@ def plan(ratings_per_user: NDArray[np.int64], parts: int) -> list[UserRange]:
         ratings_per_user: (num_users,).
         parts: number of ranges.
     """
-    ends = np.concatenate([[0], np.cumsum(ratings_per_user)])
+    ends = starts(ratings_per_user)
     shares = ends[-1] * np.arange(1, parts) / parts
     above = np.searchsorted(ends, shares)
     below = np.maximum(above - 1, 0)
@@ -66,7 +71,7 @@ class UserShard:
             counts from there too.
         """
         per_user = np.bincount(self.ratings.user, minlength=len(self.users)).astype(np.int64)
-        ends = np.concatenate([[0], np.cumsum(per_user)])
+        ends = starts(per_user)
         for users in plan(per_user, max(1, round(len(self.ratings) / BLOCK_RATINGS))):
             rows = slice(ends[users.start], ends[users.stop])
             yield (

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.ratings import Ratings
-from cofi_dist.data.shards import UserRange
+from cofi_dist.data.shards import UserRange, starts
 from cofi_dist.errors import RunError
 from cofi_dist.files import whole_directory
 
@@ -23,7 +23,7 @@ def write_store(directory: Path, ratings: Ratings, users: IdMap, items: IdMap) -
     """
     counts = np.bincount(ratings.user, minlength=len(users))
     with whole_directory(directory) as temporary:
-        np.save(temporary / "user_start.npy", np.concatenate([[0], np.cumsum(counts)]))
+        np.save(temporary / "user_start.npy", starts(counts))
         np.save(temporary / "item.npy", ratings.item)
         np.save(temporary / "value.npy", ratings.value)
         users.save(temporary / "users.parquet")

@@ -10,24 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-TINY = """
-data: {synthetic: {num_users: 30, num_items: 40, num_ratings: 300}}
-model: {num_features: 4}
-train: {epochs: 20, log_every: 10, lr: 0.01}
-"""
-
 
 def cofi(*args: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "cofi_dist", *map(str, args)]
     return subprocess.run(
         command, cwd=cwd, capture_output=True, text=True, env={**os.environ, **env}, check=False, timeout=100
     )
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Path:
-    (tmp_path / "tiny.yaml").write_text(TINY)
-    return tmp_path
 
 
 def test_train_then_export(here: Path) -> None:

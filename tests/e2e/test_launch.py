@@ -9,15 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TINY = """
-data: {synthetic: {num_users: 30, num_items: 40, num_ratings: 300}}
-model: {num_features: 4}
-train: {epochs: 20, log_every: 10, lr: 0.01}
-"""
 
 
 def start(script: str, cwd: Path, **env: str) -> subprocess.Popen[str]:
-    (cwd / "tiny.yaml").write_text(TINY)
     return subprocess.Popen(
         ["bash", str(ROOT / "launch" / script), "--config", "tiny.yaml"],
         cwd=cwd,
@@ -29,29 +23,29 @@ def start(script: str, cwd: Path, **env: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize(("script", "ranks"), [("single.sh", 1), ("torchrun.sh", 2)])
-def test_one_node(script: str, ranks: int, tmp_path: Path) -> None:
-    with start(script, tmp_path, RANKS=str(ranks)) as job:
+def test_one_node(script: str, ranks: int, here: Path) -> None:
+    with start(script, here, RANKS=str(ranks)) as job:
         out, err = job.communicate(timeout=100)
     assert job.returncode == 0, err
     assert out.startswith("Using ")
     assert f"world size {ranks}, backend" in err
-    assert (tmp_path / "runs/tiny/model/factors.safetensors").exists()
+    assert (here / "runs/tiny/model/factors.safetensors").exists()
 
 
-def test_two_nodes_meet_at_head(tmp_path: Path) -> None:
+def test_two_nodes_meet_at_head(here: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     env = {"HEAD": "127.0.0.1", "NNODES": "2", "PORT": port, "RANKS": "1"}
-    with start("multinode.sh", tmp_path, **env) as one, start("multinode.sh", tmp_path, **env) as two:
+    with start("multinode.sh", here, **env) as one, start("multinode.sh", here, **env) as two:
         outputs = [job.communicate(timeout=100) for job in (one, two)]
     assert [one.returncode, two.returncode] == [0, 0], outputs
     assert sorted(bool(out) for out, _ in outputs) == [False, True], "rank 0 alone prints"
     assert sum("world size 2, backend gloo" in err for _, err in outputs) == 1
 
 
-def test_multinode_says_what_it_needs(tmp_path: Path) -> None:
-    with start("multinode.sh", tmp_path) as job:
+def test_multinode_says_what_it_needs(here: Path) -> None:
+    with start("multinode.sh", here) as job:
         _, err = job.communicate(timeout=60)
     assert job.returncode != 0
     assert "HEAD: the host that the nodes meet at" in err

@@ -12,12 +12,6 @@ import pytest
 
 from cofi_dist.model import Model
 
-TINY = """
-data: {synthetic: {num_users: 30, num_items: 40, num_ratings: 300}}
-model: {num_features: 4}
-train: {epochs: 20, log_every: 10, lr: 0.01}
-"""
-
 
 def torchrun(ranks: int, *args: object) -> list[str]:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
@@ -28,12 +22,6 @@ def run(ranks: int, *args: object, cwd: Path) -> subprocess.CompletedProcess[str
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = torchrun(ranks, *args)
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=env, check=False, timeout=100)
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Path:
-    (tmp_path / "tiny.yaml").write_text(TINY)
-    return tmp_path
 
 
 def test_three_ranks_speak_as_one(here: Path) -> None:
