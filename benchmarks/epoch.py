@@ -21,7 +21,7 @@ from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.kernels import choose_pair_dot, pair_dot
 from cofi_dist.cost.sparse import SparseCost
-from cofi_dist.data.centre import centred, item_means
+from cofi_dist.data.centre import centred, centres, item_sums
 from cofi_dist.data.ratings import read_ratings
 from cofi_dist.data.shards import UserRange, UserShard
 from cofi_dist.data.synthetic import SyntheticRatings
@@ -43,7 +43,7 @@ def load() -> tuple[str, UserShard]:
     else:
         name, num_users, num_items = "made-up ratings of ml-latest-small's shape", 610, 9724
         ratings = SyntheticRatings(num_users, num_items, 100_836, 0).load(UserRange(0, num_users))
-    means = item_means(ratings, num_items, SoloComm())
+    means = centres(item_sums(ratings, num_items, SoloComm()), "item_mean", None)
     return name, UserShard(UserRange(0, num_users), num_items, centred(ratings, means))
 
 

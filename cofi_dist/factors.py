@@ -20,11 +20,13 @@ class Factors:
         X: item features, (num_items, num_features), the same on every rank.
         W: weights of this range's users, (users, num_features).
         b: their biases, (1, users), as in the notebook.
+        c: item biases, (1, num_items), the same on every rank; None where the model has none.
     """
 
     X: Tensor
     W: Tensor
     b: Tensor
+    c: Tensor | None = None
 
 
 def draw_factors(
@@ -36,6 +38,7 @@ def draw_factors(
     users: UserRange,
     device: torch.device,
     dtype: torch.dtype,
+    item_bias: bool = False,
 ) -> Factors:
     """The notebook's start, cut to `users`; the same whatever the world size.
 
@@ -43,7 +46,7 @@ def draw_factors(
     1 / sqrt(num_features)) for all users, in float32, on the device of the run; float64 factors
     start from the same numbers. Only `users`' rows are kept. W is drawn in pieces of
     DRAW_AT_ONCE entries: on the CPU these are the notebook's numbers at any size, on other
-    devices as long as one piece holds W.
+    devices as long as one piece holds W. Item biases, which the notebook has not, start at zero.
     """
     generator = torch.Generator(device).manual_seed(seed)
 
@@ -62,4 +65,5 @@ def draw_factors(
     bound = 1 / math.sqrt(num_features)
     b = nn.init.uniform_(torch.empty(1, num_users, device=device), -bound, bound, generator=generator)
     mine = b[:, users.start : users.stop].contiguous()
-    return Factors(X.to(dtype), W.to(dtype), mine.to(dtype))
+    c = torch.zeros(1, num_items, device=device, dtype=dtype) if item_bias else None
+    return Factors(X.to(dtype), W.to(dtype), mine.to(dtype), c)

@@ -13,13 +13,13 @@ from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost, require_memory
 from cofi_dist.cost.kernels import choose_pair_dot
 from cofi_dist.cost.sparse import SparseCost
-from cofi_dist.data.centre import centred, item_means
+from cofi_dist.data.centre import ItemSums, centred, centres, item_sums
 from cofi_dist.data.shards import UserRange, UserShard, plan
 from cofi_dist.data.sources import Source, ids_of, open_source, prepare
 from cofi_dist.distributed import Comm, choose_device
 from cofi_dist.errors import CofiError
 from cofi_dist.factors import Factors, draw_factors
-from cofi_dist.model import Model
+from cofi_dist.model import Facts, Model
 from cofi_dist.rundir import DATA, MODEL, begin_run, discard_run, refuse_run, save_config
 from cofi_dist.runlog import QuietLog, RunLog, require_tensorboard
 from cofi_dist.shardtable import shard_table
@@ -84,6 +84,7 @@ class Problem:
         per_user: ratings of every user of every rank, (num_users,).
         ranges: every rank's users.
         shard: this rank's ratings, item mean removed.
+        sums: of the training ratings of all ranks, by item.
         means: what was removed, (num_items,).
     """
 
@@ -93,6 +94,7 @@ class Problem:
     per_user: NDArray[np.int64]
     ranges: Sequence[UserRange]
     shard: UserShard
+    sums: ItemSums
     means: NDArray[np.float64]
 
     @property
@@ -131,11 +133,11 @@ def _load(config: Config, run_dir: Path, device: torch.device, comm: Comm) -> Pr
     ranges = plan(per_user, comm.world_size)
     users = ranges[comm.rank]
     ratings = source.load(users)
-    means = np.zeros(num_items)
-    if config.data.centre == "item_mean":
-        means = item_means(ratings, num_items, comm)
+    sums = item_sums(ratings, num_items, comm)
+    assert config.data.centre is not None
+    means = centres(sums, config.data.centre, config.data.damping)
     shard = UserShard(users, num_items, centred(ratings, means))
-    return Problem(config, device, source, per_user, ranges, shard, means)
+    return Problem(config, device, source, per_user, ranges, shard, sums, means)
 
 
 def _say_start(problem: Problem, comm: Comm, log: QuietLog) -> None:
@@ -170,5 +172,7 @@ def _gather(problem: Problem, factors: Factors, comm: Comm) -> Model:
     W = comm.gather_rows(factors.W, counts)
     b = comm.gather_rows(factors.b[0], counts)[None]
     users, items = ids_of(problem.source)
-    means = torch.from_numpy(problem.means)
-    return Model(Factors(factors.X.cpu(), W, b), means, users, items, problem.config)
+    means, item_counts = torch.from_numpy(problem.means), torch.from_numpy(problem.sums.count)
+    facts = Facts(problem.sums.global_mean, *problem.source.scale)
+    c = None if factors.c is None else factors.c.cpu()
+    return Model(Factors(factors.X.cpu(), W, b, c), means, item_counts, facts, users, items, problem.config)

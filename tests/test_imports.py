@@ -35,7 +35,7 @@ MAY_IMPORT = {
         "model",
     },
     "testing": {"distributed"},
-    "cli": {"config", "distributed", "run", "model", "__init__"},
+    "cli": {"config", "data", "distributed", "run", "model", "report", "tune", "__init__"},
     "__main__": {"cli"},
     "__init__": set(),
 }

@@ -1,5 +1,6 @@
 """Item means: subtracted before training, added back to every prediction."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -15,8 +16,26 @@ class Sums(Protocol):
     def sum_(self, *tensors: torch.Tensor) -> None: ...
 
 
-def item_means(ratings: Ratings, num_items: int, comm: Sums) -> NDArray[np.float64]:
-    """Mean of each item's ratings over all ranks; the global mean for an item without any.
+@dataclass(frozen=True)
+class ItemSums:
+    """What the training ratings of all ranks add up to, by item.
+
+    Attributes:
+        total: sum of each item's ratings, (M,) float64.
+        count: how many they are, (M,) float64.
+    """
+
+    total: NDArray[np.float64]
+    count: NDArray[np.float64]
+
+    @property
+    def global_mean(self) -> float:
+        """Mean of all ratings; 0 where there are none."""
+        return float(self.total.sum() / max(self.count.sum(), 1.0))
+
+
+def item_sums(ratings: Ratings, num_items: int, comm: Sums) -> ItemSums:
+    """Add up the training ratings of all ranks.
 
     Collective: all ranks call it.
 
@@ -24,9 +43,6 @@ def item_means(ratings: Ratings, num_items: int, comm: Sums) -> NDArray[np.float
         ratings: this rank's.
         num_items: M.
         comm: sums over the ranks.
-
-    Returns:
-        (M,) float64.
     """
     # bincount of nothing gives integers, weights or not, and a rank may have no ratings
     total, count = (
@@ -34,9 +50,26 @@ def item_means(ratings: Ratings, num_items: int, comm: Sums) -> NDArray[np.float
         for weights in (ratings.value, None)
     )
     comm.sum_(total, count)
-    overall = float(total.sum() / count.sum())
-    means: NDArray[np.float64] = torch.where(count > 0, total / count, overall).numpy()
-    return means
+    return ItemSums(total.numpy(), count.numpy())
+
+
+def centres(sums: ItemSums, centre: str, damping: float | None) -> NDArray[np.float64]:
+    """What to subtract from each item's ratings, (M,) float64.
+
+    `item_mean` is the item's mean, and the global mean m for an item without ratings.
+    `damped_item_mean` is (total + k m) / (count + k), k = `damping`: as if k more ratings had been
+    average. `global_mean` is m for every item; `none` is 0.
+    """
+    mean = sums.global_mean
+    if centre == "none":
+        return np.zeros(len(sums.count))
+    if centre == "global_mean":
+        return np.full(len(sums.count), mean)
+    if centre == "damped_item_mean":
+        assert damping is not None
+        return (sums.total + damping * mean) / (sums.count + damping)
+    seen = sums.count > 0
+    return np.where(seen, sums.total / np.where(seen, sums.count, 1.0), mean)
 
 
 def centred(ratings: Ratings, means: NDArray[np.float64]) -> Ratings:

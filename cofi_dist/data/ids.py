@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from cofi_dist.errors import RunError
 
@@ -21,6 +23,27 @@ class IdMap:
 
     def __len__(self) -> int:
         return len(self.raw)
+
+    def find(self, raw: pl.Series) -> NDArray[np.int64]:
+        """The row of each raw id; -1 for an id that is not in the map.
+
+        Args:
+            raw: integers or text; text matches an integer id that is written so.
+        """
+        wanted = raw
+        if self.raw.dtype == pl.String:
+            wanted = raw.cast(pl.String)
+        elif raw.dtype == pl.String:
+            numbers = raw.cast(pl.Int64, strict=False)
+            plain = pl.DataFrame({"raw": raw, "number": numbers})
+            wanted = plain.select(
+                pl.when(pl.col("number").cast(pl.String) == pl.col("raw")).then(pl.col("number"))
+            )["number"]
+        table = pl.DataFrame({"id": self.raw}).with_row_index("row")
+        asked = pl.DataFrame({"id": wanted.cast(self.raw.dtype, strict=False)})
+        rows = asked.join(table, on="id", how="left", maintain_order="left")["row"]
+        found: NDArray[np.int64] = rows.cast(pl.Int64).fill_null(-1).to_numpy()
+        return found
 
     def save(self, path: Path) -> None:
         """One Parquet column named `id`, in row order."""

@@ -13,6 +13,7 @@ from cofi_dist.data.arrays import ArrayRatings
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.ratings import Ratings, read_ratings
 from cofi_dist.data.shards import UserRange
+from cofi_dist.data.split import Part, SplitRatings, held_out
 from cofi_dist.data.store import StoredRatings, write_store
 from cofi_dist.data.synthetic import SyntheticRatings
 
@@ -26,12 +27,22 @@ class Source(Protocol):
     @property
     def num_items(self) -> int: ...
 
-    def ratings_per_user(self) -> NDArray[np.int64]:
-        """(num_users,), over all ranks' users."""
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """`train`, and what is held out."""
         ...
 
-    def load(self, users: UserRange) -> Ratings:
-        """The ratings of these users; `user` counts from `users.start`."""
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Lowest and highest rating there may be; infinite where unknown."""
+        ...
+
+    def ratings_per_user(self) -> NDArray[np.int64]:
+        """(num_users,), over all ranks' users and all parts."""
+        ...
+
+    def load(self, users: UserRange, part: Part = "train") -> Ratings:
+        """This part of the ratings of these users; `user` counts from `users.start`."""
         ...
 
 
@@ -59,9 +70,9 @@ def prepare(data: Data) -> Prepared:
         DataError: the file, the line or the cell, and what is wrong.
     """
     if data.ratings is None:
+        if data.y is not None and data.r is not None:
+            ArrayRatings(Path(data.y), Path(data.r)).check_values()
         source = open_source(data, Path())
-        if isinstance(source, ArrayRatings):
-            source.check_values()
         return Prepared(source.num_items, source.ratings_per_user(), lambda directory: None)
     columns = (data.columns.user, data.columns.item, data.columns.rating)
     ratings, users, items = read_ratings(Path(data.ratings), columns)
@@ -73,9 +84,10 @@ def open_source(data: Data, store: Path) -> Source:
     """The source that the config names; a ratings file as `prepare` left it in `store`."""
     if data.synthetic is not None:
         made_up = data.synthetic
-        return SyntheticRatings(made_up.num_users, made_up.num_items, made_up.num_ratings, made_up.seed)
+        whole = SyntheticRatings(made_up.num_users, made_up.num_items, made_up.num_ratings, made_up.seed)
+        return SplitRatings(whole, held_out(data))
     if data.y is not None and data.r is not None:
-        return ArrayRatings(Path(data.y), Path(data.r))
+        return SplitRatings(ArrayRatings(Path(data.y), Path(data.r)), held_out(data))
     return StoredRatings(store)
 
 

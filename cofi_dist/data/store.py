@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shards import UserRange, starts
+from cofi_dist.data.split import Part
 from cofi_dist.errors import RunError
 from cofi_dist.files import whole_directory
 
@@ -56,6 +57,8 @@ class StoredRatings:
                 " system that every node shares"
             ) from None
         self.num_items, self.num_users = manifest["num_items"], manifest["num_users"]
+        self.parts: tuple[Part, ...] = ("train",)
+        self.scale = (float(self._value.min()), float(self._value.max()))
         self.ids = IdMap.load(directory / "users.parquet"), IdMap.load(directory / "items.parquet")
 
     def ratings_per_user(self) -> NDArray[np.int64]:
@@ -63,7 +66,7 @@ class StoredRatings:
         counts: NDArray[np.int64] = np.diff(self._start)
         return counts
 
-    def load(self, users: UserRange) -> Ratings:
+    def load(self, users: UserRange, part: Part = "train") -> Ratings:
         """The ratings of these users; `user` counts from `users.start`."""
         rows = slice(self._start[users.start], self._start[users.stop])
         counts = np.diff(self._start[users.start : users.stop + 1])

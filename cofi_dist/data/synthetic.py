@@ -14,6 +14,7 @@ from cofi_dist.data.shards import UserRange
 from cofi_dist.errors import ConfigError
 
 BLOCK_USERS = 1024
+LOWEST, HIGHEST = 0.5, 5.0
 TASTES = 8  # rank of the planted taste
 MEAN, ITEM_STD, USER_STD, TASTE_STD, NOISE_STD = 3.5, 0.45, 0.40, 0.45, 0.75
 ACTIVITY_SIGMA = 1.25  # log-normal: the busiest of 610 users rates about 25 times the median
@@ -45,6 +46,11 @@ class SyntheticRatings:
                 f" {self.num_users} users x {self.num_items} items; at most {most}"
             )
         object.__setattr__(self, "counts", self._draw_counts())
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Lowest and highest rating."""
+        return LOWEST, HIGHEST
 
     def ratings_per_user(self) -> NDArray[np.int64]:
         """(num_users,), summing to num_ratings."""
@@ -105,7 +111,7 @@ class SyntheticRatings:
         for taste_k, flavour_k in zip(taste.T, flavour.T, strict=True):
             stars += (TASTE_STD / TASTES**0.5) * taste_k[user] * flavour_k[item]
         stars += NOISE_STD * rng.standard_normal(len(stars), dtype=np.float32)
-        value = np.clip(np.round(2.0 * stars) / 2.0, 0.5, 5.0).astype(np.float64)
+        value = np.clip(np.round(2.0 * stars) / 2.0, LOWEST, HIGHEST).astype(np.float64)
         mine = (user + first >= users.start) & (user + first < users.stop)
         return (user + first - users.start)[mine].astype(np.int32), item[mine].astype(np.int32), value[mine]
 

@@ -1,5 +1,5 @@
 """The trained artefact: needs no training data and no trainer."""
 
-from cofi_dist.model.model import Model
+from cofi_dist.model.model import Facts, Model
 
-__all__ = ["Model"]
+__all__ = ["Facts", "Model"]

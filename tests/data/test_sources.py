@@ -9,7 +9,7 @@ import pytest
 from cofi_dist.config import Columns, Data, Synthetic
 from cofi_dist.data import arrays
 from cofi_dist.data.arrays import ArrayRatings
-from cofi_dist.data.centre import centred, item_means
+from cofi_dist.data.centre import centred, centres, item_sums
 from cofi_dist.data.ids import IdMap, encode
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shards import UserRange
@@ -140,18 +140,18 @@ def test_an_id_map_is_saved_and_loaded(tmp_path: Path) -> None:
 
 def test_means_are_the_items_and_the_global_one_for_the_unseen() -> None:
     ratings = Ratings(np.array([0, 1, 1], np.int32), np.array([0, 0, 2], np.int32), np.array([1.0, 3.0, 5.0]))
-    means = item_means(ratings, 4, SoloComm())
+    means = centres(item_sums(ratings, 4, SoloComm()), "item_mean", None)
     assert means.tolist() == [2.0, 3.0, 5.0, 3.0]
     assert centred(ratings, means).value.tolist() == [-1.0, 1.0, 0.0]
 
 
 def test_means_are_the_same_on_any_number_of_ranks(tmp_path: Path) -> None:
     ratings = random_ratings(8, 6, 30)
-    want = item_means(ratings, 6, SoloComm())
+    want = centres(item_sums(ratings, 6, SoloComm()), "item_mean", None)
     for means in run_ranks(3, _means_of_my_users, ratings, tmp=tmp_path):
         assert means == pytest.approx(want, rel=1e-12)
 
 
 def _means_of_my_users(comm: Comm, ratings: Ratings) -> object:
     users = (UserRange(0, 5), UserRange(5, 5), UserRange(5, 8))[comm.rank]
-    return item_means(shard_of(ratings, users, 6).ratings, 6, comm)
+    return centres(item_sums(shard_of(ratings, users, 6).ratings, 6, comm), "item_mean", None)

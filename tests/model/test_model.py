@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from cofi_dist.config import Config, load_config
 from cofi_dist.data.ids import IdMap
 from cofi_dist.errors import RunError
-from cofi_dist.model import Model
+from cofi_dist.model import Facts, Model
 from cofi_dist.model.export import export
 from tests.problems import random_factors
 
@@ -24,7 +24,9 @@ def model(tmp_path: Path) -> Model:
     config: Config = load_config(tmp_path / "c.yaml")
     means = torch.arange(5, dtype=torch.float64)
     users = IdMap(pl.Series("id", ["ann", "bob", "zoe"]))
-    return Model(random_factors(5, 3, 2, torch.float32), means, users, IdMap.rows(5), config)
+    counts, facts = torch.tensor([2.0, 0.0, 1.0, 1.0, 3.0], dtype=torch.float64), Facts(3.5, 0.5, 5.0)
+    factors = random_factors(5, 3, 2, torch.float32)
+    return Model(factors, means, counts, facts, users, IdMap.rows(5), config)
 
 
 def test_a_saved_model_is_loaded_bit_for_bit(model: Model, tmp_path: Path) -> None:

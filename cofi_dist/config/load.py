@@ -1,4 +1,4 @@
-"""Typed config: strict YAML, dotted KEY=VALUE overrides, one line for every mistake.
+"""Strict YAML, dotted KEY=VALUE overrides, one line for every mistake.
 
 A null, in the file or as KEY=null, means that the key is not set.
 """
@@ -6,105 +6,13 @@ A null, in the file or as KEY=null, means that the key is not set.
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError
 
+from cofi_dist.config.schema import Config
 from cofi_dist.errors import ConfigError
-
-PositiveInt = Annotated[int, Field(ge=1)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class Section(BaseModel):
-    """Unknown keys and wrong types are errors; nothing is converted but int to float."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class Columns(Section):
-    """Names of the columns of a ratings file with a header."""
-
-    user: str = "userId"
-    item: str = "movieId"
-    rating: str = "rating"
-
-
-class Synthetic(Section):
-    """Shape and seed of made-up ratings; the defaults are ml-latest-small's shape."""
-
-    num_users: PositiveInt = 610
-    num_items: PositiveInt = 9724
-    num_ratings: PositiveInt = 100_836
-    seed: Annotated[int, Field(ge=0)] = 0
-
-
-class Data(Section):
-    """Exactly one of `ratings`, `y` with `r`, and `synthetic`."""
-
-    ratings: str | None = None
-    columns: Columns = Columns()
-    y: str | None = None
-    r: str | None = None
-    synthetic: Synthetic | None = None
-    centre: Literal["item_mean", "none"] = "item_mean"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _arrays_are_centred_already(cls, given: Any) -> Any:
-        if isinstance(given, dict) and (given.get("y") or given.get("r")):
-            if given.get("centre", "none") != "none":
-                raise ValueError("the arrays y and r are taken as they are; leave centre out")
-            return {**given, "centre": "none"}
-        return given
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> "Data":
-        if (self.y is None) != (self.r is None):
-            missing = "r" if self.r is None else "y"
-            raise ValueError(f"the arrays come as a pair; set data.{missing} too")
-        sources = [k for k in ("ratings", "y", "synthetic") if getattr(self, k) is not None]
-        if len(sources) != 1:
-            found = " and ".join(sources) or "none of them"
-            raise ValueError(f"set exactly one of ratings, y with r, synthetic; found {found}")
-        return self
-
-
-class Model(Section):
-    """What is learnt."""
-
-    num_features: PositiveInt = 100
-
-
-class Train(Section):
-    """How it is learnt; the defaults are the notebook's, but for the sparse cost."""
-
-    epochs: PositiveInt = 15_000
-    lr: PositiveFloat = 1e-4
-    lambda_: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
-    cost: Literal["sparse", "dense"] = "sparse"
-    dtype: Literal["float32", "float64"] = "float32"
-    log_every: PositiveInt = 100
-    tensorboard: bool = False
-
-
-class Config(Section):
-    """Everything a run depends on."""
-
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda|mps)$")] = "auto"
-    run_dir: Annotated[str, Field(min_length=1)]
-    data: Data
-    model: Model = Model()
-    train: Train = Train()
-
-    def to_yaml(self) -> str:
-        """The resolved config; `load_config` of this text gives an equal config."""
-        values = self.model_dump(exclude_none=True)
-        if self.data.y is not None:
-            del values["data"]["centre"]
-        return yaml.safe_dump(values, sort_keys=False)
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -211,7 +119,7 @@ def _explain(error: ValidationError, file: str, overridden: list[str]) -> str:
     else:
         what = f"{first['msg'][0].lower()}{first['msg'][1:]}, not {given!r}"
     override = " (override)" if any(k == key or k.startswith(f"{key}.") for k in overridden) else ""
-    return f"{file}{override}: {key}: {what}"
+    return f"{file}{override}: {key}: {what}" if key else f"{file}: {what}"
 
 
 def _keys_beside(location: tuple[int | str, ...]) -> str:

@@ -5,31 +5,17 @@ import os
 import sys
 import time
 import traceback
-from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from cofi_dist import __version__
-from cofi_dist.config import load_config
+from cofi_dist.cli import training, using
 from cofi_dist.errors import CofiError, PeerError
-
-# torch takes seconds to import, so the commands that need it import what they call themselves.
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
 )
-
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", show_default=False)]
-
-
-class Form(StrEnum):
-    """What `export` writes."""
-
-    pt = "pt"
-    npz = "npz"
-    safetensors = "safetensors"
 
 
 def _version(wanted: bool) -> None:
@@ -47,46 +33,8 @@ def top(
     """Collaborative filtering on any number of ranks; see the README for a tour."""
 
 
-@app.command()
-def train(
-    config: Annotated[Path, typer.Option(help="YAML file.", show_default=False)],
-    overrides: Overrides = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Lose the run that run_dir holds.")] = False,
-) -> None:
-    """Train; under torchrun, on all its ranks."""
-    from cofi_dist.distributed import open_comm
-    from cofi_dist.run import train as train_run
-
-    comm = open_comm()
-    run_dir = train_run(config, overrides or [], comm, replace=replace)
-    if comm.rank == 0:
-        print(f"\nThe model is in {run_dir}/model.", file=sys.stderr)
-        print("Next, its factors as the notebook saves them:", file=sys.stderr)
-        print(f"  cofi-dist export {run_dir} --format pt --output {run_dir}/export", file=sys.stderr)
-    comm.close()
-
-
-@app.command()
-def export(
-    run: Annotated[Path, typer.Argument(help="Run directory.", show_default=False)],
-    output: Annotated[Path, typer.Option(help="Directory for the files.", show_default=False)],
-    form: Annotated[Form, typer.Option("--format", help="What to write.")] = Form.pt,
-    replace: Annotated[bool, typer.Option("--replace", help="Overwrite files.")] = False,
-) -> None:
-    """Write X, W and b for other programs."""
-    from cofi_dist.model import Model
-    from cofi_dist.model.export import export as export_model
-
-    for file in export_model(Model.load(run / "model"), form, output, replace=replace):
-        print(file)
-
-
-@app.command()
-def config(
-    file: Annotated[Path, typer.Argument(help="YAML file.", show_default=False)], overrides: Overrides = None
-) -> None:
-    """Print the resolved config, or what is wrong with it."""
-    print(load_config(file, overrides or []).to_yaml(), end="")
+for command in (training.train, training.config, using.export):
+    app.command()(command)
 
 
 def main() -> NoReturn:

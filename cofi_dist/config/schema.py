@@ -1,0 +1,201 @@
+"""What a config may say: sections, types, defaults, and which keys go together."""
+
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+PositiveInt = Annotated[int, Field(ge=1)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """Unknown keys and wrong types are errors; nothing is converted but int to float."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Columns(Section):
+    """Names of the columns of a ratings file with a header; times are read only where a split needs them."""
+
+    user: str = "userId"
+    item: str = "movieId"
+    rating: str = "rating"
+    timestamp: str = "timestamp"
+
+
+class Synthetic(Section):
+    """Shape and seed of made-up ratings; the defaults are ml-latest-small's shape."""
+
+    num_users: PositiveInt = 610
+    num_items: PositiveInt = 9724
+    num_ratings: PositiveInt = 100_836
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+# What each way of splitting is given, and what it takes where nothing is said.
+SPLIT_KEYS: dict[str, dict[str, Any]] = {
+    "random": {"fraction": 0.2, "seed": 0},
+    "time": {"fraction": 0.2},
+    "last": {"n": 1},
+    "leave_one_out": {"seed": 0},
+}
+
+
+class Split(Section):
+    """Which ratings are held out.
+
+    random: each with probability `fraction`. time: the newest `fraction` of all. last: each user's
+    newest `n`. leave_one_out: one of each user's, at random.
+    """
+
+    by: Literal["random", "time", "last", "leave_one_out"] = "random"
+    fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
+    n: PositiveInt | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+
+    @property
+    def needs_times(self) -> bool:
+        return self.by in ("time", "last")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_of_its_kind(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("by", "random") not in SPLIT_KEYS:
+            return given
+        by = given.get("by", "random")
+        for key in ("fraction", "n", "seed"):
+            if given.get(key) is not None and key not in SPLIT_KEYS[by]:
+                raise ValueError(f"{key} means nothing to a split by {by}; leave it out")
+        return {**SPLIT_KEYS[by], **given}
+
+
+class Data(Section):
+    """Exactly one of `ratings`, `name`, `prepared`, `y` with `r`, and `synthetic`."""
+
+    ratings: str | None = None
+    name: str | None = None
+    root: str = "data"
+    prepared: str | None = None
+    y: str | None = None
+    r: str | None = None
+    synthetic: Synthetic | None = None
+    columns: Columns = Columns()
+    duplicates: Literal["error", "last", "mean"] = "error"
+    min_user_ratings: PositiveInt = 1
+    min_item_ratings: PositiveInt = 1
+    test: Split | None = None
+    validation: Split | None = None
+    centre: Literal["item_mean", "damped_item_mean", "global_mean", "none"] | None = None
+    damping: PositiveFloat | None = None
+
+    @property
+    def is_file(self) -> bool:
+        """Whether a ratings file is to be prepared."""
+        return self.ratings is not None or self.name is not None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _centring_of_its_kind(cls, given: Any) -> Any:
+        """Arrays are centred already, prepared ratings as they were prepared, others by item."""
+        if not isinstance(given, dict):
+            return given
+        centre = given.get("centre")
+        if given.get("y") or given.get("r"):
+            if centre not in (None, "none"):
+                raise ValueError("the arrays y and r are taken as they are; leave centre out")
+            centre = "none"
+        elif not given.get("prepared"):
+            centre = centre or "item_mean"
+        if given.get("damping") is not None and centre != "damped_item_mean":
+            raise ValueError("damping belongs to centre: damped_item_mean; leave it out, or set that")
+        filled = {**given, "centre": centre}
+        if centre == "damped_item_mean":
+            filled["damping"] = given.get("damping", 5.0)
+        return filled
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "Data":
+        if (self.y is None) != (self.r is None):
+            missing = "r" if self.r is None else "y"
+            raise ValueError(f"the arrays come as a pair; set data.{missing} too")
+        kinds = ("ratings", "name", "prepared", "y", "synthetic")
+        sources = [k for k in kinds if getattr(self, k) is not None]
+        if len(sources) != 1:
+            found = " and ".join(sources) or "none of them"
+            raise ValueError(
+                f"set exactly one of ratings, name, prepared, y with r, synthetic; found {found}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _keys_of_its_source(self) -> "Data":
+        of_files = ("columns", "duplicates", "min_user_ratings", "min_item_ratings")
+        fixed: tuple[str, ...] = of_files if not self.is_file else ()
+        if self.prepared is not None:
+            fixed = (*of_files, "test", "validation")
+        for key in fixed:
+            if getattr(self, key) != type(self).model_fields[key].default:
+                why = "were settled when they were prepared" if self.prepared else "are for ratings files"
+                raise ValueError(f"{key}: such settings {why}; leave it out")
+        for key in ("test", "validation"):
+            split = getattr(self, key)
+            if split is not None and split.needs_times and not self.is_file:
+                raise ValueError(f"{key}: these ratings have no times to split by; use by: random")
+        return self
+
+
+class Model(Section):
+    """What is learnt."""
+
+    num_features: PositiveInt = 100
+    item_bias: bool = False
+
+
+class Train(Section):
+    """How it is learnt; the defaults are the notebook's, but for the sparse cost."""
+
+    epochs: PositiveInt = 15_000
+    lr: PositiveFloat = 1e-4
+    lambda_: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    lambda_power: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] = 0.0
+    lambda_b: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    cost: Literal["sparse", "dense"] = "sparse"
+    dtype: Literal["float32", "float64"] = "float32"
+    log_every: PositiveInt = 100
+    tensorboard: bool = False
+
+
+class Validation(Section):
+    """When the held-out ratings are looked at while training, and when that ends it."""
+
+    every: PositiveInt | None = None
+    patience: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _patience_needs_every(self) -> "Validation":
+        if self.patience is not None and self.every is None:
+            raise ValueError("patience counts validations; set validation.every too")
+        return self
+
+
+class Config(Section):
+    """Everything a run depends on."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda|mps)$")] = "auto"
+    run_dir: Annotated[str, Field(min_length=1)]
+    data: Data
+    model: Model = Model()
+    train: Train = Train()
+    validation: Validation = Validation()
+
+    @model_validator(mode="after")
+    def _validation_needs_ratings(self) -> "Config":
+        if self.validation.every is not None and self.data.validation is None and not self.data.prepared:
+            raise ValueError("validation.every: no ratings are held out; set data.validation, such as {}")
+        return self
+
+    def to_yaml(self) -> str:
+        """The resolved config; `load_config` of this text gives an equal config."""
+        return yaml.safe_dump(self.model_dump(exclude_none=True), sort_keys=False)
