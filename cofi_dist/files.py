@@ -19,19 +19,36 @@ def whole_directory(target: Path) -> Iterator[Path]:
     """
     if target.exists():
         raise RunError(f"{target}: already exists; remove it or name another")
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        temporary.mkdir(parents=True)
+    with scratch_directory(target) as temporary:
         yield temporary
-        for path in temporary.iterdir():
-            _sync(path)
-        _sync(temporary)
-        temporary.rename(target)
-        _sync(target.parent)
+        put_in_place(temporary, target)
+
+
+@contextmanager
+def scratch_directory(target: Path) -> Iterator[Path]:
+    """Yields a new directory on the file system of `target`; it goes if it wasn't put in place.
+
+    Raises:
+        RunError: it can't be made, or what is done in it fails with an OSError, as on a full disk.
+    """
+    home = next(path for path in target.absolute().parents if path.is_dir())
+    temporary = home / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        temporary.mkdir()
+        yield temporary
     except OSError as error:
         raise RunError(f"{target}: cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def put_in_place(directory: Path, target: Path) -> None:
+    """Sync what is in a directory of `scratch_directory` and rename it to `target`."""
+    for path in (*directory.rglob("*"), directory):
+        _sync(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    directory.rename(target)
+    _sync(target.parent)
 
 
 @contextmanager
