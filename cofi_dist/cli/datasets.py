@@ -19,12 +19,12 @@ Root = Annotated[Path, typer.Option(help="Folder of the data sets, data.root in 
 
 @app.command("list")
 def list_(root: Root = ROOT) -> None:
-    """Print the known data sets: how large, whether on disk, under which terms."""
+    """Print the known data sets and their terms of use."""
     print(f"{'name':<16}{'ratings':>12}{'download':>12}  on disk")
     for known in KNOWN.values():
         there = "yes" if known.ratings_in(root).is_file() else "no"
         print(f"{known.name:<16}{known.num_ratings:>12,}{_megabytes(known):>12}  {there}")
-    print("\nCollected by GroupLens, University of Minnesota. Each archive has a README with its terms:")
+    print("\nCollected by GroupLens; the README in each archive has the terms:")
     for note in dict.fromkeys(known.note for known in KNOWN.values()):
         names = (known.name for known in KNOWN.values() if known.note == note)
         print(f"{', '.join(names)}:\n  {note}")

@@ -76,7 +76,8 @@ def fetch(dataset: DataSet, root: Path, report: Report) -> Path:
         raise
     except OSError as error:
         where = error.filename or part.file
-        raise DataError(f"{where}: cannot be used: {error.strerror or error}; then try again") from None
+        what = error.strerror or error
+        raise DataError(f"{where}: cannot be written: {what}; put that right and try again") from None
     return ratings
 
 
@@ -110,6 +111,7 @@ class _Part:
 
 def _download(dataset: DataSet, part: _Part, report: Report) -> None:
     """Complete the part, in a few attempts."""
+    report.note(f"Fetching {dataset.url}{f', from byte {part.size():,} on' if part.size() else ''}.")
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return _attempt(dataset, part, report)

@@ -9,8 +9,8 @@ from cofi_dist.errors import ConfigError, DataError
 MOVIELENS = "https://files.grouplens.org/datasets/movielens"
 PAGE = "https://grouplens.org/datasets/movielens/"
 
-UNSHARED = "research use; not to be redistributed; no commercial use without permission"
-SHARE_ALIKE = "research use; redistributed on the same terms only; no commercial use without permission"
+UNSHARED = "for research; redistribution and commercial use need permission"
+SHARE_ALIKE = "for research; shared on the same terms only; commercial use needs permission"
 
 
 @dataclass(frozen=True)
