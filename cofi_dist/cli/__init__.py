@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from cofi_dist import __version__
-from cofi_dist.cli import datasets, training, using
+from cofi_dist.cli import datasets, judging, training, using
 from cofi_dist.errors import CofiError, PeerError
 
 app = typer.Typer(
@@ -33,7 +33,10 @@ def top(
     """Collaborative filtering on any number of ranks; see the README for a tour."""
 
 
-for command in (training.train, training.prepare, training.config, using.export):
+for command in (
+    *(training.train, training.prepare, training.config),
+    *(judging.evaluate, using.predict, using.recommend, using.similar, using.export),
+):
     app.command()(command)
 app.add_typer(datasets.app, name="data")
 

@@ -1,10 +1,26 @@
-"""Commands that use a trained model: export."""
+"""Commands that use a trained model: predict, recommend, similar, export."""
 
+import sys
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from cofi_dist.cli.show import read_titles, show
+from cofi_dist.errors import CofiError, ConfigError, DataError, RunError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from cofi_dist.config.schema import Columns
+    from cofi_dist.model import Model, Rated
+
+Run = Annotated[Path, typer.Argument(help="Run directory, or that of a model.", show_default=False)]
+Replace = Annotated[bool, typer.Option("--replace", help="Overwrite files.")]
+Titles = Annotated[Path | None, typer.Option(help="CSV file of items and titles.", show_default=False)]
+Count = Annotated[int, typer.Option("-k", help="How many.", min=1)]
 
 
 class Form(StrEnum):
@@ -13,17 +29,195 @@ class Form(StrEnum):
     pt = "pt"
     npz = "npz"
     safetensors = "safetensors"
+    parquet = "parquet"
+    vectors = "index"  # `index` is a method of text
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="Run directory.", show_default=False)],
+    run: Run,
     output: Annotated[Path, typer.Option(help="Directory for the files.", show_default=False)],
     form: Annotated[Form, typer.Option("--format", help="What to write.")] = Form.pt,
-    replace: Annotated[bool, typer.Option("--replace", help="Overwrite files.")] = False,
+    replace: Replace = False,
 ) -> None:
-    """Write X, W and b for other programs."""
+    """Write the model for other programs."""
     from cofi_dist.model import Model
     from cofi_dist.model.export import export as export_model
 
-    for file in export_model(Model.load(run / "model"), form, output, replace=replace):
+    for file in export_model(Model.load(run), form, output, replace=replace):
         print(file)
+
+
+def predict(
+    run: Run,
+    pairs: Annotated[Path, typer.Option(help="File of user and item ids.", show_default=False)],
+    output: Annotated[Path, typer.Option(help=".csv or .parquet, to be written.", show_default=False)],
+    replace: Replace = False,
+) -> None:
+    """Predict the rating of each pair of a file."""
+    import polars as pl
+
+    from cofi_dist.data.ratings import read_table
+    from cofi_dist.model import Model
+
+    _refuse_output(output, replace=replace)
+    model = Model.load(run)
+    columns = model.config.data.columns
+    table = read_table(pairs, columns, rating=False)
+    for name, known, means in (
+        ("user", model.users, "the item's mean"),
+        ("item", model.items, "the global mean and the user's bias"),
+    ):
+        unknown = table[name].filter(pl.Series(known.find(table[name]) < 0))
+        if len(unknown):
+            what = (
+                f"{len(unknown):,} of {len(table):,} pairs have one of {unknown.n_unique():,} unknown {name}s"
+            )
+            _note(f"{what}; predicted: {means}")
+    prediction = model.predict(table["user"], table["item"])
+    ids = table.select(pl.col("user").alias(columns.user), pl.col("item").alias(columns.item))
+    _write(ids.with_columns(prediction=prediction).lazy(), output)
+    _note(f"{len(table):,} predictions are in {output}")
+
+
+def recommend(
+    run: Run,
+    user: Annotated[str | None, typer.Option(help="Id of a user.", show_default=False)] = None,
+    ratings: Annotated[
+        Path | None, typer.Option(help="Ratings file of one new user.", show_default=False)
+    ] = None,
+    everyone: Annotated[bool, typer.Option("--all", help="Every user, to --output.")] = False,
+    k: Count = 10,
+    titles: Titles = None,
+    output: Annotated[
+        Path | None, typer.Option(help=".csv or .parquet, with --all.", show_default=False)
+    ] = None,
+    replace: Replace = False,
+) -> None:
+    """The items that a user, a new user or every user would rate highest of those not rated yet."""
+    from cofi_dist.model import Model
+
+    if (user is not None) + (ratings is not None) + everyone != 1:
+        raise ConfigError("say for whom: one of --user ID, --ratings FILE and --all")
+    if everyone != (output is not None):
+        raise ConfigError("--all and --output FILE go together")
+    if output is not None:
+        _refuse_output(output, replace=replace)
+    model = Model.load(run)
+    columns = model.config.data.columns
+    if output is not None:
+        _recommend_all(model, _rated(model, run), k, output)
+        return
+    title_of = read_titles(titles, columns.item)
+    if user is not None:
+        rated = _rated(model, run)
+        table = model.recommend(user, k, rated.items_of(user) if rated else ())
+    else:
+        assert ratings is not None
+        table = _recommend_new(model, ratings, k)
+    rows = [
+        (str(rank), f"{prediction:.2f}", str(item), title_of.get(str(item), ""))
+        for rank, item, prediction in table.select("rank", "item", "prediction").iter_rows()
+    ]
+    show(("rank", "predicted", columns.item, "title" if title_of else ""), rows)
+
+
+def similar(
+    run: Run,
+    item: Annotated[str, typer.Option(help="Id of an item.", show_default=False)],
+    k: Count = 10,
+    titles: Titles = None,
+) -> None:
+    """The items whose features are most like one item's, by their cosine."""
+    from cofi_dist.model import Model
+
+    model = Model.load(run)
+    column = model.config.data.columns.item
+    title_of = read_titles(titles, column)
+    rows = [
+        (str(rank), f"{cosine:.3f}", str(other), title_of.get(str(other), ""))
+        for rank, other, cosine in model.similar_items(item, k).iter_rows()
+    ]
+    show(("rank", "cosine", column, "title" if title_of else ""), rows)
+
+
+def _recommend_all(model: "Model", rated: "Rated | None", k: int, output: Path) -> None:
+    from polars.io.plugins import register_io_source
+
+    columns = model.config.data.columns
+    tables = (
+        table.select("user", "rank", "item", "prediction", "score").rename(
+            {"user": columns.user, "item": columns.item}
+        )
+        for table in model.recommend_all(k, rated)
+    )
+    first = next(tables)
+    _write(register_io_source(lambda *_: chain([first], tables), schema=first.schema), output)
+    _note(f"the {k} best items of {len(model.users):,} users are in {output}")
+
+
+def _recommend_new(model: "Model", path: Path, k: int) -> "pl.DataFrame":
+    from cofi_dist.data.ratings import read_table
+
+    table = read_table(path, _columns_of_one(path, model.config.data.columns))
+    count = table["user"].n_unique()
+    if _columns_of_one(path, model.config.data.columns) == model.config.data.columns and count > 1:
+        raise DataError(f"{path}: holds ratings of {count:,} users; give those of one")
+    try:
+        folded = model.fold_in(table["item"], table["value"].to_numpy())
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    if folded.unknown:
+        _note(f"{path}: {folded.unknown:,} of {len(table):,} ratings are of unknown items; not used")
+    return model.recommend(folded, k)
+
+
+def _columns_of_one(path: Path, columns: "Columns") -> "Columns":
+    """Where a new user's file has no user column, which it need not, the items stand in for it."""
+    import polars as pl
+
+    try:
+        if path.suffix == ".parquet":
+            have = list(pl.read_parquet_schema(path))
+        elif path.suffix in (".csv", ".tsv"):
+            separator = "," if path.suffix == ".csv" else "\t"
+            have = pl.read_csv(path, n_rows=0, separator=separator, infer_schema=False).columns
+        else:
+            return columns
+    except (OSError, pl.exceptions.PolarsError):
+        return columns  # the reader has the words for it
+    return columns if columns.user in have else columns.model_copy(update={"user": columns.item})
+
+
+def _rated(model: "Model", run: Path) -> "Rated | None":
+    """What the users have rated; without it, recommendations may be of that."""
+    try:
+        return model.rated(run)
+    except CofiError as error:
+        _note(f"items that a user has rated are not left out: {error}")
+        return None
+
+
+def _refuse_output(output: Path, *, replace: bool) -> None:
+    if output.suffix not in (".csv", ".parquet"):
+        raise ConfigError(f"--output {output}: write .csv or .parquet")
+    if output.exists() and not replace:
+        raise RunError(f"{output}: already exists; give another --output, or --replace")
+
+
+def _write(table: "pl.LazyFrame", output: Path) -> None:
+    import polars as pl
+
+    from cofi_dist.files import whole_file
+
+    with whole_file(output) as temporary:
+        try:
+            if output.suffix == ".csv":
+                table.sink_csv(temporary)
+            else:
+                table.sink_parquet(temporary)
+        except pl.exceptions.PolarsError as error:
+            raise OSError(str(error)) from error
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,24 +1,33 @@
-"""The factors in the files that other programs read."""
+"""The model in the files that other programs read."""
 
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 
 from cofi_dist.errors import RunError
 from cofi_dist.files import whole_file
+from cofi_dist.model.index import build_index
 from cofi_dist.model.model import Model, save_tensors
+
+# M items, U users, n features.
+
+Writers = dict[str, Callable[[Path], object]]
 
 
 def export(model: Model, form: str, output: Path, *, replace: bool) -> list[Path]:
-    """Write X (num_items, n), W (num_users, n) and b (1, num_users).
+    """Write the model for other programs.
 
     Args:
         model: what to write.
-        form: `pt` writes X.pt, W.pt and b.pt, plain tensors as the notebook saves them; `npz` and
-            `safetensors` one file, which holds item_means too.
+        form: `pt` writes X.pt (M, n), W.pt (U, n) and b.pt (1, U), plain tensors as the notebook
+            saves them, and c.pt (1, M) if there are item biases; `npz` and `safetensors` one file,
+            which holds item_means too. `parquet` writes the same by raw id: items.parquet with id,
+            mean, count, x (and c), users.parquet with id, b, w. `index` writes items.usearch, a
+            vector index that ranks as the model does, and items.parquet, the id of each key.
         output: directory, made if it isn't there.
         replace: overwrite files of these names.
 
@@ -27,34 +36,76 @@ def export(model: Model, form: str, output: Path, *, replace: bool) -> list[Path
 
     Raises:
         RunError: a file exists and `replace` is false, or can't be written.
+        ConfigError: `index`, and usearch is not installed.
     """
-    tensors = {"X": model.factors.X, "W": model.factors.W, "b": model.factors.b}
-    with_means = {**tensors, "item_means": model.item_means}
-    writers: dict[str, Callable[[Path], None]]
-    if form == "pt":
-        writers = {f"{name}.pt": partial(_save_pt, t) for name, t in tensors.items()}
-    elif form == "npz":
-        arrays = {name: t.numpy() for name, t in with_means.items()}
-
-        def save_npz(path: Path) -> None:
-            with path.open("wb") as file:  # given a name, numpy would add .npz to it
-                np.savez(file, allow_pickle=False, **arrays)
-
-        writers = {"factors.npz": save_npz}
-    else:
-        writers = {"factors.safetensors": lambda path: save_tensors(with_means, path)}
+    writers = _WRITERS[form](model)
     files = [output / name for name in writers]
     for file in files:
         if file.exists() and not replace:
             raise RunError(f"{file}: already exists; give another --output, or --replace")
     for file, write in zip(files, writers.values(), strict=True):
         with whole_file(file) as temporary:
-            write(temporary)
+            try:
+                write(temporary)
+            except (RuntimeError, pl.exceptions.PolarsError) as error:  # of a full disk, as torch, usearch
+                raise OSError(str(error)) from error  # and polars put it
     return files
 
 
-def _save_pt(tensor: torch.Tensor, path: Path) -> None:
-    try:
-        torch.save(tensor, path)
-    except RuntimeError as error:  # what torch makes of a full disk
-        raise OSError(str(error)) from error
+def _factors(model: Model) -> dict[str, torch.Tensor]:
+    return {name: tensor for name, tensor in model.tensors.items() if name in ("X", "W", "b", "c")}
+
+
+def _with_means(model: Model) -> dict[str, torch.Tensor]:
+    return {**_factors(model), "item_means": model.item_means}
+
+
+def _pt(model: Model) -> Writers:
+    return {f"{name}.pt": partial(torch.save, tensor) for name, tensor in _factors(model).items()}
+
+
+def _npz(model: Model) -> Writers:
+    arrays = {name: tensor.numpy() for name, tensor in _with_means(model).items()}
+
+    def save_npz(path: Path) -> None:
+        with path.open("wb") as file:  # given a name, numpy would add .npz to it
+            np.savez(file, allow_pickle=False, **arrays)
+
+    return {"factors.npz": save_npz}
+
+
+def _safetensors(model: Model) -> Writers:
+    return {"factors.safetensors": partial(save_tensors, _with_means(model))}
+
+
+def _parquet(model: Model) -> Writers:
+    factors = model.factors
+    items = {"id": model.items.raw, "mean": model.item_means.numpy(), "count": model.item_counts.numpy()}
+    users = {"id": model.users.raw, "b": factors.b[0].numpy(), "w": _rows(factors.W)}
+    if factors.c is not None:
+        items["c"] = factors.c[0].numpy()
+    tables = {
+        "items.parquet": pl.DataFrame({**items, "x": _rows(factors.X)}),
+        "users.parquet": pl.DataFrame(users),
+    }
+    return {name: table.write_parquet for name, table in tables.items()}
+
+
+def _rows(matrix: torch.Tensor) -> pl.Series:
+    """A column whose entries are the rows, arrays of fixed length."""
+    array = matrix.numpy()
+    kind = pl.Float64 if array.dtype == np.float64 else pl.Float32
+    return pl.Series(array, dtype=pl.Array(kind, array.shape[1]))
+
+
+def _index(model: Model) -> Writers:
+    return {"items.usearch": build_index(model).save, "items.parquet": model.items.save}
+
+
+_WRITERS: dict[str, Callable[[Model], Writers]] = {
+    "pt": _pt,
+    "npz": _npz,
+    "safetensors": _safetensors,
+    "parquet": _parquet,
+    "index": _index,
+}

@@ -1,18 +1,29 @@
 """Model: factors, id maps, item means and the config they were trained with."""
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from cofi_dist.config import Config, load_config
 from cofi_dist.data.ids import IdMap
-from cofi_dist.errors import RunError
+from cofi_dist.errors import DataError, RunError
 from cofi_dist.factors import Factors
 from cofi_dist.files import whole_directory
+from cofi_dist.model import evaluate, fold_in, predict, recommend
+from cofi_dist.model.evaluate import Evaluation
+from cofi_dist.model.fold_in import FoldedUser
+from cofi_dist.model.held_out import HeldOut
+from cofi_dist.model.rated import Rated, open_rated
+from cofi_dist.model.scores import Ids, ItemSide, as_ids
 
 FACTORS, CONFIG, USERS, ITEMS = "factors.safetensors", "config.yaml", "users.parquet", "items.parquet"
 
@@ -62,6 +73,11 @@ class Model:
     items: IdMap
     config: Config
 
+    @cached_property
+    def item_side(self) -> ItemSide:
+        """What all users' scores share, in float64."""
+        return ItemSide.of(self)
+
     @property
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor by its name in the files."""
@@ -93,7 +109,7 @@ class Model:
             RunError: no model there, or one of its files isn't what it should be.
         """
         directory = Path(directory)
-        if (directory / "model" / FACTORS).exists():
+        if not (directory / FACTORS).exists():
             directory = directory / "model"
         tensors, facts = _read(directory / FACTORS)
         factors = Factors(tensors["X"], tensors["W"], tensors["b"], tensors.get("c"))
@@ -103,6 +119,115 @@ class Model:
         if shapes != (len(items), len(users), len(users), len(items), len(items)):
             raise RunError(f"{directory}: the id maps don't fit the factors; the model is damaged")
         return cls(factors, means, counts, facts, users, items, load_config(directory / CONFIG))
+
+    def rated(self, run: str | Path) -> Rated:
+        """The ratings of the model's run, for `exclude`, `recommend_all` and `evaluate`.
+
+        Raises:
+            CofiError: they are not there, or are not the model's.
+        """
+        return open_rated(self, Path(run))
+
+    def predict(self, users: Ids | FoldedUser, items: Ids) -> NDArray[np.float64]:
+        """Predicted ratings, clipped to the scale of the training ratings.
+
+        An unknown user gets the item's mean, an unknown item the global mean and the user's bias.
+
+        Args:
+            users: N raw ids; or one folded-in user, for all items.
+            items: N raw ids.
+
+        Returns:
+            (N,) float64.
+
+        Raises:
+            DataError: not as many users as items, or ids that are neither integers nor text.
+        """
+        item = self.items.find(as_ids(items))
+        if isinstance(users, FoldedUser):
+            return predict.predict_for(self, users.w, users.b, item)
+        user = self.users.find(as_ids(users))
+        if len(user) != len(item):
+            raise DataError(f"{len(user)} users, but {len(item)} items; a pair has one of each")
+        return predict.predict_rows(self, user, item)
+
+    def recommend(self, user: int | str | FoldedUser, k: int = 10, exclude: Ids = ()) -> pl.DataFrame:
+        """The items with the highest scores, best first; equal scores in the order of the item map.
+
+        Args:
+            user: raw id; or a folded-in user, whose own items are left out.
+            k: how many; fewer where there are no more items.
+            exclude: raw ids of items to leave out, such as `model.rated(run).items_of(...)`.
+
+        Returns:
+            Columns `rank` from 1, `item`, `prediction` and `score`: the prediction before it is
+            clipped, by which items are ranked.
+
+        Raises:
+            DataError: the model has no such user, or k is not positive.
+        """
+        return recommend.recommend(self, user, k, exclude)
+
+    def recommend_all(
+        self, k: int = 10, rated: Rated | None = None, users_at_once: int | None = None
+    ) -> Iterator[pl.DataFrame]:
+        """What `recommend` gives for each user, in blocks of users that fit in memory.
+
+        Args:
+            k: how many for each.
+            rated: items to leave out: all that the user has rated.
+            users_at_once: users in a block, if not as many as memory allows.
+
+        Yields:
+            As `recommend`, with the column `user`, in the order of the user map.
+        """
+        return recommend.recommend_all(self, k, rated, users_at_once)
+
+    def similar_items(self, item: int | str, k: int = 10) -> pl.DataFrame:
+        """The items with the largest cosine of their features to this one's.
+
+        Items without training ratings have no features to compare, and are left out.
+
+        Returns:
+            Columns `rank` from 1, `item` and `cosine`.
+
+        Raises:
+            DataError: the model has no such item, or k is not positive.
+            RunError: the item has no training ratings.
+        """
+        return recommend.similar_items(self, item, k)
+
+    def fold_in(self, items: Ids, ratings: Sequence[float] | NDArray[np.float64]) -> FoldedUser:
+        """A new user by their ratings, for `predict` and `recommend`; nothing is trained.
+
+        The exact minimiser of the training objective over this user's weights and bias, X fixed.
+        Items that the model does not know are dropped, and counted in the result.
+
+        Raises:
+            DataError: no item is known, one is rated twice, or a rating is not on the scale.
+        """
+        return fold_in.fold_in(self, items, np.asarray(ratings, np.float64))
+
+    def evaluate(
+        self,
+        ratings: pl.DataFrame,
+        rated: Rated | None = None,
+        *,
+        k: int = 10,
+        relevant: float | None = None,
+    ) -> Evaluation:
+        """RMSE, MAE and, given the training ratings, ranking metrics at k.
+
+        Args:
+            ratings: columns `user` and `item`, raw ids, and `value`.
+            rated: training ratings, left out of the lists.
+            k: length of a list.
+            relevant: the rating from which a held-out item is relevant; None: every one is.
+
+        Raises:
+            DataError: no ratings, one that is not finite or stands twice, or k is not positive.
+        """
+        return evaluate.evaluate(self, HeldOut.of_table(self, ratings), rated, k=k, relevant=relevant)
 
 
 def _read(file: Path) -> tuple[dict[str, Tensor], Facts]:

@@ -1,0 +1,151 @@
+"""The command that says how good a model is: evaluate."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from cofi_dist.errors import CofiError, ConfigError, DataError, RunError
+
+if TYPE_CHECKING:
+    from cofi_dist.distributed import Comm
+    from cofi_dist.model import Evaluation, Model
+    from cofi_dist.model.held_out import HeldOut
+
+T = TypeVar("T")
+
+
+class Held(StrEnum):
+    """Which ratings of the run."""
+
+    test = "test"
+    validation = "validation"
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Run directory, or that of a model.", show_default=False)],
+    ratings: Annotated[
+        Path | None, typer.Option(help="Ratings file to judge by, not the run's own.", show_default=False)
+    ] = None,
+    part: Annotated[
+        Held | None, typer.Option(help="Of the run's own; test, if there.", show_default=False)
+    ] = None,
+    k: Annotated[int, typer.Option("-k", help="Length of the lists to rank by.", min=1)] = 10,
+    relevant: Annotated[
+        float | None,
+        typer.Option(help="Rating from which an item is relevant; else all are.", show_default=False),
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help=".json, to be written.", show_default=False)] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Overwrite the file.")] = False,
+) -> None:
+    """RMSE, MAE and ranking of held-out ratings; under torchrun, by all its ranks."""
+    from cofi_dist.distributed import open_comm
+    from cofi_dist.model import Model
+    from cofi_dist.model.evaluate import evaluate as evaluate_model
+
+    comm = open_comm()
+    comm.on_first(lambda: _refuse(ratings, part, output, replace=replace))
+    model = _alike(comm, lambda: Model.load(run))
+    why_not = comm.on_first(lambda: _why_no_data(model, run))
+    rated = None if why_not else model.rated(run)
+    held_out, name = _alike(comm, lambda: _held_out(model, run, ratings, part))
+    found = evaluate_model(model, held_out, rated, k=k, relevant=relevant, comm=comm)
+    if comm.rank == 0:
+        if why_not:
+            print(f"no ranking, as lists must leave out what was trained on: {why_not}", file=sys.stderr)
+        _show(found, name)
+        if output is not None:
+            _write(found, output)
+    comm.close()
+
+
+def _refuse(ratings: Path | None, part: Held | None, output: Path | None, *, replace: bool) -> None:
+    if ratings is not None and part is not None:
+        raise ConfigError("--part is of the run's own ratings; leave it or --ratings out")
+    if output is not None and output.exists() and not replace:
+        raise RunError(f"{output}: already exists; give another --output, or --replace")
+
+
+def _alike(comm: "Comm", work: Callable[[], T]) -> T:
+    """What `work` gives, done by every rank for itself; what rank 0 is refused is said once."""
+    done: list[T] = []
+    comm.on_first(lambda: done.append(work()))
+    return done[0] if done else work()
+
+
+def _why_no_data(model: "Model", run: Path) -> str | None:
+    """Why the run's ratings can't be used; None if they can."""
+    try:
+        model.rated(run)
+    except CofiError as error:
+        return str(error)
+    return None
+
+
+def _held_out(model: "Model", run: Path, ratings: Path | None, part: Held | None) -> tuple["HeldOut", str]:
+    """The ratings to judge by, and what to call them."""
+    from cofi_dist.data.ratings import read_table
+    from cofi_dist.model.held_out import HeldOut
+
+    if ratings is not None:
+        table = read_table(ratings, model.config.data.columns)
+        try:
+            return HeldOut.of_table(model, table), str(ratings)
+        except DataError as error:
+            raise DataError(f"{ratings}: {error}") from None
+    rated = model.rated(run)
+    wanted = [part] if part else list(Held)
+    for each in wanted:
+        if each in rated.parts:
+            return HeldOut.of_run(rated, each.value), f"the {each} part of {run}"
+    which = " or ".join(wanted)
+    raise RunError(
+        f"{run}: has no {which} ratings; train with data.{wanted[0]} set, such as data.{wanted[0]}={{}},"
+        " or give --ratings FILE"
+    )
+
+
+def _show(found: "Evaluation", name: str) -> None:
+    print(f"{found.ratings:,} ratings by {found.users:,} users: {name}")
+    if found.unseen_ratings:
+        print(
+            f"  {found.unseen_ratings:,} of them by {found.unseen_users:,} users or of"
+            f" {found.unseen_items:,} items without training ratings"
+        )
+        print("  an unknown user counts as average: the item's mean; an unknown item gets the")
+        print("  global mean and the user's bias; neither is ranked")
+    if found.trained_ratings:
+        print(f"  {found.trained_ratings:,} of them were trained on, too; not ranked")
+    print()
+    print(f"{'':12}{'all ratings':>12}{'by user':>12}")
+    print(f"{'RMSE':12}{found.rmse:12.4f}{found.rmse_by_user:12.4f}")
+    print(f"{'MAE':12}{found.mae:12.4f}{found.mae_by_user:12.4f}")
+    ranking = found.ranking
+    if ranking is None:
+        return
+    relevant = "" if ranking.relevant is None else f" rated {ranking.relevant:g} or more"
+    print(
+        f"\nRanking of {ranking.users:,} users at k = {ranking.k}; {ranking.users_without:,} have no item"
+        f"{relevant} to find"
+    )
+    names = {
+        "precision": "precision",
+        "recall": "recall",
+        "ndcg": "NDCG",
+        "map": "MAP",
+        "hit_rate": "hit rate",
+    }
+    for key, title in names.items():
+        print(f"{title:12}{getattr(ranking, key):12.4f}")
+
+
+def _write(found: "Evaluation", output: Path) -> None:
+    from cofi_dist.files import whole_file
+
+    with whole_file(output) as temporary:
+        temporary.write_text(json.dumps(asdict(found), indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,46 @@
+"""Results as tables of 80 columns, and titles to put in them."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from cofi_dist.errors import DataError
+
+WIDTH = 80
+
+
+def show(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table: the last column to the left and cut to fit, the others to the right."""
+    lines = [headers, *rows]
+    widths = [max(len(line[k]) for line in lines) for k in range(len(headers) - 1)]
+    for line in lines:
+        start = "  ".join(cell.rjust(width) for cell, width in zip(line[:-1], widths, strict=True))
+        room = max(WIDTH - len(start) - 2, 0)
+        last = line[-1] if len(line[-1]) <= room else line[-1][: max(room - 3, 0)] + "..."
+        print(f"{start}  {last}".rstrip())
+
+
+def read_titles(path: Path | None, item_column: str) -> dict[str, str]:
+    """The title of each item's raw id, as text; none without a file.
+
+    Args:
+        path: a CSV file with a header that names `item_column` and `title`.
+        item_column: where the ids are.
+
+    Raises:
+        DataError: the file can't be read or lacks a column.
+    """
+    if path is None:
+        return {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            have = reader.fieldnames or []
+            for name in (item_column, "title"):
+                if name not in have:
+                    raise DataError(f"{path}: no column {name!r} in {', '.join(have) or 'an empty file'}")
+            return {row[item_column]: " ".join((row["title"] or "").split()) for row in reader}
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: is not CSV in UTF-8: {error}") from None

@@ -1,0 +1,83 @@
+"""Held-out ratings in a model's rows, from its run or from a table."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from cofi_dist.data.ids import IdMap
+from cofi_dist.data.ratings import Ratings
+from cofi_dist.data.shards import UserRange, starts
+from cofi_dist.data.split import Part
+from cofi_dist.errors import DataError
+from cofi_dist.model.rated import Rated
+from cofi_dist.model.scores import Rows, as_ids
+
+if TYPE_CHECKING:
+    from cofi_dist.model.model import Model
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Ratings to judge a model by, in its rows.
+
+    Attributes:
+        num_users, num_items: rows from the model's own numbers on are unknown to it.
+        load: the ratings of a range of users, whose `user` counts from its start.
+    """
+
+    num_users: int
+    num_items: int
+    load: Callable[[UserRange], Ratings]
+
+    @classmethod
+    def of_run(cls, rated: Rated, part: Part) -> "HeldOut":
+        """A part of a run's own ratings."""
+        source = rated.source
+        return cls(source.num_users, source.num_items, lambda users: rated.load(users, part))
+
+    @classmethod
+    def of_table(cls, model: "Model", table: pl.DataFrame) -> "HeldOut":
+        """Ratings of any users and items.
+
+        Args:
+            model: whose rows are wanted.
+            table: columns `user` and `item`, raw ids, and `value`.
+
+        Raises:
+            DataError: there are none, one is no finite number, or a user rates an item twice.
+        """
+        value = table["value"].cast(pl.Float64).to_numpy()
+        if not len(value):
+            raise DataError("there are no ratings to evaluate on")
+        if not np.isfinite(value).all():
+            raise DataError(f"the rating {value[~np.isfinite(value)][0]} is not a finite number")
+        user, num_users = _rows(model.users, as_ids(table["user"]))
+        item, num_items = _rows(model.items, as_ids(table["item"]))
+        order = np.lexsort((item, user))
+        user, item, value = user[order], item[order], value[order]
+        again = np.flatnonzero((np.diff(user) == 0) & (np.diff(item) == 0))
+        if len(again):
+            pair = table[int(order[again[0] + 1])]
+            raise DataError(f"user {pair['user'][0]} rates item {pair['item'][0]} twice; leave one rating")
+        start = starts(np.bincount(user, minlength=num_users))
+
+        def load(users: UserRange) -> Ratings:
+            rows = slice(start[users.start], start[users.stop])
+            theirs = (user[rows] - users.start).astype(np.int32)
+            return Ratings(theirs, item[rows].astype(np.int32), value[rows])
+
+        return cls(num_users, num_items, load)
+
+
+def _rows(ids: IdMap, raw: pl.Series) -> tuple[Rows, int]:
+    """The row of each id, ids not in the map numbered after those that are; and how many rows that is."""
+    row = ids.find(raw)
+    unknown = row < 0
+    strangers = raw.filter(pl.Series(unknown))
+    others = IdMap(strangers.unique().sort())
+    row = np.where(unknown, 0, row)  # a copy: polars' own arrays are read-only
+    row[unknown] = len(ids) + others.find(strangers)
+    return row, len(ids) + len(others)

@@ -1,0 +1,72 @@
+"""What the users of a model have rated, where the run's data is still at hand."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from cofi_dist.data.ids import IdMap
+from cofi_dist.data.ratings import Ratings
+from cofi_dist.data.shards import UserRange
+from cofi_dist.data.sources import Source, ids_of, open_source
+from cofi_dist.data.split import Part
+from cofi_dist.errors import RunError
+from cofi_dist.model.scores import Rows
+
+if TYPE_CHECKING:
+    from cofi_dist.model.model import Model
+
+
+@dataclass(frozen=True)
+class Rated:
+    """The ratings of a run, whose user and item rows are the model's."""
+
+    source: Source
+    ids: tuple[IdMap, IdMap]
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """`train`, and what was held out."""
+        return self.source.parts
+
+    def load(self, users: UserRange, part: Part = "train") -> Ratings:
+        """This part of the ratings of these users; `user` counts from `users.start`."""
+        return self.source.load(users, part)
+
+    def cells(self, users: UserRange) -> tuple[Rows, Rows]:
+        """User (from `users.start`) and item of every rating of theirs, of all parts."""
+        loaded = [self.load(users, part) for part in self.parts]
+        user = np.concatenate([ratings.user for ratings in loaded]).astype(np.int64)
+        return user, np.concatenate([ratings.item for ratings in loaded]).astype(np.int64)
+
+    def items_of(self, user: int | str) -> pl.Series:
+        """Raw ids of the items that a user has rated, of all parts; none for an unknown user."""
+        users, items = self.ids
+        row = int(users.find(pl.Series([user]))[0])
+        return items.raw[self.cells(UserRange(row, row + 1))[1] if row >= 0 else []]
+
+
+def open_rated(model: "Model", directory: Path) -> Rated:
+    """The ratings that the model of this run was trained on and held to.
+
+    Args:
+        model: of the run.
+        directory: of the run, or of the model in it.
+
+    Raises:
+        CofiError: they are not there, or are not the model's.
+    """
+    run = directory if (directory / "model").is_dir() else directory.parent
+    source = open_source(model.config.data, run / "data")
+    theirs = ids_of(source)
+    if not all(_same(a, b) for a, b in zip(theirs, (model.users, model.items), strict=True)):
+        raise RunError(
+            f"{run}: the ratings there have other users or items than the model; were they changed?"
+        )
+    return Rated(source, theirs)
+
+
+def _same(a: IdMap, b: IdMap) -> bool:
+    return len(a) == len(b) and a.raw.dtype == b.raw.dtype and bool((a.raw == b.raw).all())

@@ -1,0 +1,94 @@
+"""The items that users would rate highest, and the items most like one."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from cofi_dist.errors import DataError, RunError
+from cofi_dist.model.fold_in import FoldedUser
+from cofi_dist.model.rated import Rated
+from cofi_dist.model.scores import Ids, Rows, Top, as_ids, blocks, top
+
+if TYPE_CHECKING:
+    from cofi_dist.model.model import Model
+
+
+def recommend(model: "Model", user: int | str | FoldedUser, k: int, exclude: Ids) -> pl.DataFrame:
+    """The k best items for one user; see `Model.recommend`."""
+    _require_positive(k)
+    without = model.items.find(as_ids(exclude))
+    if isinstance(user, FoldedUser):
+        w, b = user.w, torch.tensor([user.b], dtype=torch.float64)
+        without = np.concatenate([without, user.rated])
+    else:
+        row = require_row(model, user=user)
+        w, b = model.factors.W[row], model.factors.b[0, row : row + 1]
+    scores = model.item_side.scores(w[None], b)
+    scores[0, without[without >= 0]] = -np.inf
+    return _table(model, top(scores, k)).drop("user")
+
+
+def recommend_all(
+    model: "Model", k: int, rated: Rated | None, users_at_once: int | None
+) -> Iterator[pl.DataFrame]:
+    """The k best items of every user, in blocks of users; see `Model.recommend_all`."""
+    _require_positive(k)
+    for users in blocks(len(model.users), len(model.items), users_at_once):
+        rows = slice(users.start, users.stop)
+        scores = model.item_side.scores(model.factors.W[rows], model.factors.b[0, rows])
+        if rated is not None:
+            scores[rated.cells(users)] = -np.inf
+        table = _table(model, top(scores, k))
+        yield table.with_columns(user=model.users.raw[rows][table["user"]])
+
+
+def _table(model: "Model", best: Top) -> pl.DataFrame:
+    prediction = np.clip(best.score, model.facts.lowest, model.facts.highest)
+    return pl.DataFrame(
+        {
+            "user": best.user,
+            "rank": best.place + 1,
+            "item": model.items.raw[best.item],
+            "prediction": prediction,
+            "score": best.score,
+        }
+    )
+
+
+def similar_items(model: "Model", item: int | str, k: int) -> pl.DataFrame:
+    """The k items whose features point most nearly the same way; see `Model.similar_items`."""
+    _require_positive(k)
+    row = require_row(model, item=item)
+    X = model.item_side.X.numpy()
+    length = np.linalg.norm(X, axis=1)
+    # features of an item that nobody rated in training are what is left of the initial draw
+    usable = (length > 0) & (model.item_counts.numpy() > 0)
+    if not usable[row]:
+        raise RunError(f"item {item} has no training ratings, so the model knows no features to compare")
+    cosine: NDArray[np.float64] = X @ X[row] / np.where(usable, length * length[row], 1.0)
+    cosine[~usable] = -np.inf
+    cosine[row] = -np.inf
+    best = top(cosine[None], k)
+    return pl.DataFrame({"rank": best.place + 1, "item": model.items.raw[best.item], "cosine": best.score})
+
+
+def require_row(model: "Model", *, user: int | str | None = None, item: int | str | None = None) -> int:
+    """The row of one raw id, a user's or an item's.
+
+    Raises:
+        DataError: the model has no such user or item.
+    """
+    raw, ids, what = (user, model.users, "user") if user is not None else (item, model.items, "item")
+    rows: Rows = ids.find(pl.Series([raw]))
+    if rows[0] < 0:
+        raise DataError(f"the model has no {what} {raw}; it knows {len(ids):,} {what}s, such as {ids.raw[0]}")
+    return int(rows[0])
+
+
+def _require_positive(k: int) -> None:
+    if k < 1:
+        raise DataError(f"k is {k}; ask for at least 1")
