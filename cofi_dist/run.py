@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,18 +13,20 @@ from cofi_dist.config import Config, load_config
 from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost, require_memory
 from cofi_dist.cost.kernels import choose_pair_dot
+from cofi_dist.cost.regulariser import Regulariser, count_scales
 from cofi_dist.cost.sparse import SparseCost
 from cofi_dist.data.centre import ItemSums, centred, centres, item_sums
-from cofi_dist.data.shards import UserRange, UserShard, plan
+from cofi_dist.data.shards import UserRange, UserShard, plan, starts
 from cofi_dist.data.sources import Source, ids_of, open_source, prepare
 from cofi_dist.distributed import Comm, choose_device
-from cofi_dist.errors import CofiError
+from cofi_dist.errors import CofiError, ConfigError, RunError
 from cofi_dist.factors import Factors, draw_factors
 from cofi_dist.model import Facts, Model
-from cofi_dist.rundir import DATA, MODEL, begin_run, discard_run, refuse_run, save_config
+from cofi_dist.rundir import DATA, MODEL, begin_run, discard_run, refuse_run, save_config, save_shards
 from cofi_dist.runlog import QuietLog, RunLog, require_tensorboard
 from cofi_dist.shardtable import shard_table
-from cofi_dist.trainer import Trainer
+from cofi_dist.trainer import DivergedError, Trainer
+from cofi_dist.validation import Validation
 
 
 def train(file: Path, overrides: Sequence[str], comm: Comm, *, replace: bool = False) -> Path:
@@ -49,6 +52,7 @@ def train(file: Path, overrides: Sequence[str], comm: Comm, *, replace: bool = F
     comm.on_first(lambda: _begin(config, file, device, comm, replace=replace))
     try:
         problem = _load(config, run_dir, device, comm)
+        validation = _validation(problem, comm)
         comm.agree()
     except CofiError:
         if comm.rank == 0:
@@ -56,23 +60,14 @@ def train(file: Path, overrides: Sequence[str], comm: Comm, *, replace: bool = F
         raise
     log = QuietLog()
     if comm.rank == 0:
-        log = RunLog(run_dir, settings.epochs, tensorboard=settings.tensorboard)
+        log = RunLog(
+            run_dir, settings.epochs, tensorboard=settings.tensorboard, validates=validation is not None
+        )
     with log:
         _say_start(problem, comm, log)
-        factors = draw_factors(
-            problem.source.num_items,
-            problem.source.num_users,
-            config.model.num_features,
-            seed=config.seed,
-            users=problem.shard.users,
-            device=device,
-            dtype=problem.dtype,
-        )
-        cost = _cost(problem, log)
         comm.on_first(lambda: save_config(run_dir, config.to_yaml()))
-        Trainer(cost, factors, settings, problem.num_ratings, comm).run(log)
-        model = _gather(problem, factors, comm)
-        comm.on_first(lambda: model.save(run_dir / MODEL))
+        comm.on_first(lambda: save_shards(run_dir, _shards(problem, comm)))
+        _fit(problem, validation, comm, log)
     return run_dir
 
 
@@ -108,8 +103,8 @@ class Problem:
 
     @property
     def num_ratings(self) -> int:
-        """Of all ranks."""
-        return int(self.per_user.sum())
+        """For training, of all ranks."""
+        return int(self.sums.count.sum())
 
 
 def _begin(config: Config, file: Path, device: torch.device, comm: Comm, *, replace: bool) -> None:
@@ -154,6 +149,77 @@ def _say_start(problem: Problem, comm: Comm, log: QuietLog) -> None:
     log.line(f"Num. users:    {source.num_users}")
 
 
+def _shards(problem: Problem, comm: Comm) -> dict[str, Any]:
+    """How the run is spread; held-out ratings are counted, as in the table of shards."""
+    ends = starts(problem.per_user)
+    return {
+        "world_size": comm.world_size,
+        "device": problem.device.type,
+        "backend": comm.backend(problem.device),
+        "ranks": [
+            {"start": r.start, "stop": r.stop, "ratings": int(ends[r.stop] - ends[r.start])}
+            for r in problem.ranges
+        ],
+    }
+
+
+def _validation(problem: Problem, comm: Comm) -> Validation | None:
+    """What the held-out ratings of all ranks are for, where the config asks for it."""
+    settings, source = problem.config.validation, problem.source
+    if settings.every is None:
+        return None
+    if "validation" not in source.parts:
+        raise ConfigError(
+            f"validation.every: {problem.config.data.prepared} was prepared without data.validation;"
+            " prepare it with, or leave validation.every out",
+            shared=True,
+        )
+    ratings = source.load(problem.shard.users, "validation")
+    (count,) = comm.sum_scalars(torch.tensor(len(ratings), dtype=torch.float64))
+    if count == 0:
+        raise ConfigError(
+            "data.validation: holds out none of these ratings; hold out more, or leave validation.every out",
+            shared=True,
+        )
+    return Validation(
+        ratings,
+        problem.means,
+        source.scale,
+        problem.device,
+        every=settings.every,
+        patience=settings.patience,
+    )
+
+
+def _fit(problem: Problem, validation: Validation | None, comm: Comm, log: QuietLog) -> None:
+    """Train and save the model; that of the last good factors, if training went astray."""
+    config, shard = problem.config, problem.shard
+    factors = draw_factors(
+        problem.source.num_items,
+        problem.source.num_users,
+        config.model.num_features,
+        seed=config.seed,
+        users=shard.users,
+        device=problem.device,
+        dtype=problem.dtype,
+        item_bias=config.model.item_bias,
+    )
+    per_user = np.bincount(shard.ratings.user, minlength=len(shard.users))
+    scales = count_scales(config.train.lambda_power, problem.sums.count, per_user, factors)
+    regulariser = Regulariser(config.train.lambda_, config.train.lambda_b, *scales)
+    cost, target = _cost(problem, log), Path(config.run_dir) / MODEL
+    trainer = Trainer(cost, factors, config.train, problem.num_ratings, comm, regulariser, validation)
+    try:
+        trainer.run(log)
+    except DivergedError as error:
+        kept = "there is no good epoch whose model could be kept"
+        if error.kept is not None:
+            kept = f"the model of epoch {error.kept} is kept in {target}"
+            _save(problem, factors, comm, target)
+        raise RunError(f"{error}; {kept}; try a lower train.lr", shared=True) from None
+    _save(problem, factors, comm, target)
+
+
 def _cost(problem: Problem, log: QuietLog) -> Cost:
     config, device = problem.config, problem.device
     if config.train.cost == "dense":
@@ -164,6 +230,11 @@ def _cost(problem: Problem, log: QuietLog) -> Cost:
     pair_dot, why = choose_pair_dot(ratings_a_rank, features, epochs, device, dtype)
     log.note(why)
     return SparseCost(problem.shard, device, dtype, pair_dot)
+
+
+def _save(problem: Problem, factors: Factors, comm: Comm, directory: Path) -> None:
+    model = _gather(problem, factors, comm)
+    comm.on_first(lambda: model.save(directory))
 
 
 def _gather(problem: Problem, factors: Factors, comm: Comm) -> Model:

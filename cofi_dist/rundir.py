@@ -4,18 +4,21 @@ MARKER says that the files of these names are ours: nothing is deleted where it 
 made first, by the one job that gets the directory.
 """
 
+import json
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from cofi_dist.errors import RunError
 from cofi_dist.files import whole_file
 
-CONFIG, METRICS, LOG, MODEL, DATA, TENSORBOARD = (
+CONFIG, METRICS, LOG, SHARDS, MODEL, DATA, TENSORBOARD = (
     "config.yaml",
     "metrics.jsonl",
     "train.log",
+    "shards.json",
     "model",
     "data",
     "tensorboard",
@@ -37,7 +40,7 @@ def refuse_run(directory: Path, *, replace: bool, inputs: Sequence[Path]) -> Non
     """
     if directory.exists() and not directory.is_dir():
         raise RunError(f"{directory}: is a file; give another run_dir")
-    ours = [directory / name for name in (CONFIG, METRICS, LOG, MODEL, DATA, TENSORBOARD)]
+    ours = [directory / name for name in (CONFIG, METRICS, LOG, SHARDS, MODEL, DATA, TENSORBOARD)]
     for file in inputs:
         if any(file.resolve().is_relative_to(path.resolve()) for path in ours):
             raise RunError(
@@ -88,7 +91,7 @@ def discard_run(directory: Path) -> None:
 
 def _clear(directory: Path) -> None:
     assert (directory / MARKER).exists(), "not ours to delete"
-    for name in (CONFIG, METRICS, LOG):
+    for name in (CONFIG, METRICS, LOG, SHARDS):
         (directory / name).unlink(missing_ok=True)
     for name in (MODEL, DATA, TENSORBOARD):
         if (directory / name).exists():
@@ -100,3 +103,9 @@ def save_config(directory: Path, text: str) -> None:
     """The resolved config, as `Config.to_yaml` gives it."""
     with whole_file(directory / CONFIG) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def save_shards(directory: Path, shards: dict[str, Any]) -> None:
+    """How the run is spread: world_size, device, backend, and each rank's users and ratings."""
+    with whole_file(directory / SHARDS) as temporary:
+        temporary.write_text(json.dumps(shards, indent=1) + "\n", encoding="utf-8")

@@ -22,6 +22,7 @@ from cofi_dist.rundir import LOG, METRICS, TENSORBOARD
 from cofi_dist.trainer import Printed
 
 SECONDS_BETWEEN_REDRAWS = 0.2
+SCALARS = {"cost", "validation_rmse", "validation_mae"}  # what TensorBoard gets
 
 
 class QuietLog:
@@ -56,22 +57,25 @@ class RunLog(QuietLog):
         directory: the run directory, which exists.
         epochs: how many there will be.
         tensorboard: also write scalars for TensorBoard.
+        validates: lines have two more columns, for the epochs that are validated.
 
     Raises:
         RunError: the log can't be written.
     """
 
-    def __init__(self, directory: Path, epochs: int, *, tensorboard: bool) -> None:
+    def __init__(self, directory: Path, epochs: int, *, tensorboard: bool, validates: bool = False) -> None:
         try:
             self._log = (directory / LOG).open("a", encoding="utf-8")
             self._metrics = (directory / METRICS).open("a", encoding="utf-8")
         except OSError as error:
             raise RunError(f"{directory}: cannot be written: {error.strerror}") from None
         self._scalar = _scalar_writer(directory / TENSORBOARD) if tensorboard else None
-        self._bar = _bar(epochs)
+        self._validates = validates
+        # two columns of numbers and the bar between them fit 80 columns
+        self._bar = _bar(epochs, 8 if validates else 20)
         self._task = self._bar.add_task("", total=epochs, visible=False, cost="", speed="")
         self._drawn = self._started = time.perf_counter()
-        self._cost = ""
+        self._cost = self._rmse = ""
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -90,17 +94,25 @@ class RunLog(QuietLog):
 
     def initial(self, cost: float) -> None:
         self.line(f"Initial loss: {cost}")
-        self.line("Epoch       Loss")
+        self.line(
+            f"Epoch       {'Loss':<16} {'RMSE':>8} {'MAE':>8}" if self._validates else "Epoch       Loss"
+        )
         self._started = time.perf_counter()
         self._bar.reset(self._task, visible=True)
 
     def printed(self, metrics: Printed) -> None:
-        self.line(f"{metrics.epoch:5}       {metrics.cost:.5f}")
-        self._metrics.write(json.dumps(dataclasses.asdict(metrics)) + "\n")
+        measured = {name: value for name, value in dataclasses.asdict(metrics).items() if value is not None}
+        self._metrics.write(json.dumps(measured) + "\n")
         self._metrics.flush()
+        line, rmse = f"{metrics.epoch:5}       {metrics.cost:.5f}", metrics.validation_rmse
         self._cost = f"{metrics.cost:.5g}"
+        if rmse is not None:
+            line = f"{line:<28} {rmse:8.5f} {metrics.validation_mae:8.5f}"
+            self._rmse = f" rmse {rmse:.4f}"
+        self.line(line)
         if self._scalar:
-            self._scalar("cost", metrics.cost, metrics.epoch)
+            for name in SCALARS & measured.keys():
+                self._scalar(name, measured[name], metrics.epoch)
 
     def step(self, epoch: int) -> None:
         now = time.perf_counter()
@@ -108,7 +120,7 @@ class RunLog(QuietLog):
             return
         self._drawn = now
         speed = f"{epoch / (now - self._started):.3g}"
-        self._bar.update(self._task, completed=epoch, cost=self._cost, speed=speed, refresh=True)
+        self._bar.update(self._task, completed=epoch, cost=self._cost + self._rmse, speed=speed, refresh=True)
 
     def _write(self, text: str, stream: Any) -> None:
         self._log.write(text + "\n")
@@ -121,11 +133,11 @@ class RunLog(QuietLog):
             stream.flush()
 
 
-def _bar(epochs: int) -> Progress:
+def _bar(epochs: int, width: int) -> Progress:
     console = Console(stderr=True)
     return Progress(
         TextColumn(f"epoch {{task.completed:>{len(str(epochs))}.0f}}/{epochs}"),
-        BarColumn(bar_width=20),
+        BarColumn(bar_width=width),
         TextColumn("cost {task.fields[cost]}"),
         TextColumn("{task.fields[speed]} epochs/s"),
         TimeRemainingColumn(),

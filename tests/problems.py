@@ -30,20 +30,24 @@ def random_factors(
     num_features: int,
     dtype: torch.dtype = torch.float64,
     seed: int = 0,
+    *,
+    item_bias: bool = False,
 ) -> Factors:
-    """Normal X, W and b."""
+    """Normal X, W and b, and c where it is asked for."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
 
-    return Factors(draw(num_items, num_features), draw(num_users, num_features), draw(1, num_users))
+    X, W, b = draw(num_items, num_features), draw(num_users, num_features), draw(1, num_users)
+    return Factors(X, W, b, draw(1, num_items) if item_bias else None)
 
 
 def slice_factors(factors: Factors, users: UserRange) -> Factors:
-    """Copies: all of X, these users' W and b."""
+    """Copies: all of X and c, these users' W and b."""
     rows = slice(users.start, users.stop)
-    return Factors(factors.X.clone(), factors.W[rows].clone(), factors.b[:, rows].clone())
+    c = None if factors.c is None else factors.c.clone()
+    return Factors(factors.X.clone(), factors.W[rows].clone(), factors.b[:, rows].clone(), c)
 
 
 def error_term_reference(factors: Factors, ratings: Ratings) -> tuple[float, Tensor, Tensor, Tensor]:
@@ -51,12 +55,27 @@ def error_term_reference(factors: Factors, ratings: Ratings) -> tuple[float, Ten
     X, W, b = factors.X.double(), factors.W.double(), factors.b.double()
     value, dX, dW, db = 0.0, torch.zeros_like(X), torch.zeros_like(W), torch.zeros_like(b)
     for j, i, y in zip(ratings.user.tolist(), ratings.item.tolist(), ratings.value.tolist(), strict=True):
-        err = float(W[j] @ X[i] + b[0, j]) - y
+        err = error_reference(factors, i, j, y)
         value += err * err / 2
         dX[i] += err * W[j]
         dW[j] += err * X[i]
         db[0, j] += err
     return value, dX, dW, db
+
+
+def dc_reference(factors: Factors, ratings: Ratings) -> Tensor:
+    """The gradient by c, cell by cell."""
+    dc = torch.zeros(1, len(factors.X), dtype=torch.float64)
+    for j, i, y in zip(ratings.user.tolist(), ratings.item.tolist(), ratings.value.tolist(), strict=True):
+        dc[0, i] += error_reference(factors, i, j, y)
+    return dc
+
+
+def error_reference(factors: Factors, item: int, user: int, value: float) -> float:
+    """w_j . x_i + b_j + c_i - y_ij."""
+    x, w, b = factors.X[item].double(), factors.W[user].double(), factors.b[0, user].double()
+    c = 0.0 if factors.c is None else float(factors.c[0, item])
+    return float(w @ x + b) + c - value
 
 
 def close(got: Tensor, want: Tensor, rtol: float = 1e-10) -> None:

@@ -1,11 +1,14 @@
 """What a run says, and where."""
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from cofi_dist import runlog
 from cofi_dist.config import load_config
 from cofi_dist.data.shards import plan
 from cofi_dist.errors import ConfigError, RunError
@@ -49,6 +52,52 @@ def test_metrics_are_one_object_a_printed_epoch(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert lines[1] == {"epoch": 100, "cost": 9966.912101, "seconds": 1.5, "ratings_per_second": 6722400.0}
     assert [line["epoch"] for line in lines] == [1, 100]
+
+
+def say_validated(directory: Path, *, tensorboard: bool = False) -> None:
+    with RunLog(directory, 200, tensorboard=tensorboard, validates=True) as log:
+        log.initial(1234567890.25)
+        log.printed(Printed(1, 1234567890.25, 0.5, 201672.0))
+        log.printed(Printed(100, 9966.912101, 1.5, 6722400.0, 0.871234, 0.660123))
+
+
+def test_validation_has_two_more_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    say_validated(tmp_path)
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "Epoch       Loss                 RMSE      MAE",
+        "    1       1234567890.25000",
+        "  100       9966.91210        0.87123  0.66012",
+    ]
+
+
+def test_metrics_have_the_accuracy_where_it_was_measured(tmp_path: Path) -> None:
+    say_validated(tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert "validation_rmse" not in lines[0]
+    assert (lines[1]["validation_rmse"], lines[1]["validation_mae"]) == (0.871234, 0.660123)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard_gets_the_accuracy(tmp_path: Path) -> None:
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    say_validated(tmp_path, tensorboard=True)
+    events = reader.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    for name, value in (("validation_rmse", 0.871234), ("validation_mae", 0.660123)):
+        assert [(e.step, e.value) for e in events.Scalars(name)] == [(100, pytest.approx(value, rel=1e-6))]
+
+
+@pytest.mark.parametrize("validates", [False, True])
+def test_the_bar_fits_80_columns(validates: bool) -> None:
+    console = Console(width=200, file=io.StringIO(), force_terminal=True, color_system=None)
+    bar = runlog._bar(15000, 8 if validates else 20)
+    task = bar.add_task("", total=15000, completed=15000)
+    rmse = " rmse 0.8712" if validates else ""
+    bar.update(task, completed=14999, cost=f"40621{rmse}", speed="123")
+    console.print(bar.get_renderable())
+    drawn = console.file.getvalue().rstrip()  # type: ignore[attr-defined]
+    assert "epoch 14999/15000" in drawn
+    assert rmse in drawn
+    assert len(drawn) <= 80
 
 
 def test_a_directory_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:

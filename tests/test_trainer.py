@@ -4,20 +4,26 @@ import dataclasses
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from cofi_dist.config import Train
+from cofi_dist.cost import Cost, ErrorTerm
+from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.kernels import pair_dot
+from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.sparse import SparseCost
+from cofi_dist.cost.term import tensors_of
 from cofi_dist.data.shards import UserRange, UserShard
 from cofi_dist.distributed import Comm, SoloComm
 from cofi_dist.errors import RunError
 from cofi_dist.factors import Factors
 from cofi_dist.testing import run_ranks
-from cofi_dist.trainer import Printed, Trainer
-from tests.problems import random_factors, random_ratings
+from cofi_dist.trainer import DivergedError, Printed, Trainer
+from cofi_dist.validation import Accuracy, Validation
+from tests.problems import close, random_factors, random_ratings, shard_of, slice_factors
 
 
 class Recorder:
@@ -27,6 +33,10 @@ class Recorder:
         self.initial_cost = math.nan
         self.steps: list[int] = []
         self.metrics: list[Printed] = []
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
     def initial(self, cost: float) -> None:
         self.initial_cost = cost
@@ -38,15 +48,64 @@ class Recorder:
         self.metrics.append(metrics)
 
 
-def make_cost() -> SparseCost:
+CPU = torch.device("cpu")
+
+
+def make_cost(kind: str = "sparse") -> Cost:
     shard = UserShard(UserRange(0, 6), 8, random_ratings(6, 8, 20))
-    return SparseCost(shard, torch.device("cpu"), torch.float64, pair_dot)
+    return SparseCost(shard, CPU, torch.float64, pair_dot) if kind == "sparse" else DenseCost(shard, CPU)
 
 
-def train(settings: Train, factors: Factors) -> Recorder:
+class SpoiledCost:
+    """A cost whose gradient of X has a NaN in the epochs from `first`, which are counted from 0."""
+
+    def __init__(self, first: int) -> None:
+        self._cost, self._first, self._calls = make_cost(), first, -1
+
+    def __call__(self, factors: Factors, *, with_value: bool) -> ErrorTerm:
+        error = self._cost(factors, with_value=with_value)
+        if self._calls >= self._first:
+            error.dX[0, 0] = math.nan
+        self._calls += 1
+        return error
+
+    def squared_norm(self, matrix: Tensor) -> Tensor:
+        return self._cost.squared_norm(matrix)
+
+
+class Scripted(Validation):
+    """Measures what it was told to, one after the other."""
+
+    def __init__(self, *rmses: float, every: int = 5, patience: int | None = None) -> None:
+        super().__init__(
+            random_ratings(6, 8, 3), np.zeros(8), (0.0, 5.0), CPU, every=every, patience=patience
+        )
+        self._rmses = iter(rmses)
+
+    def accuracy(self, factors: Factors, comm: Comm) -> Accuracy:
+        return Accuracy(next(self._rmses), 0.5)
+
+
+def train(
+    settings: Train, factors: Factors, validation: Validation | None = None, cost: Cost | None = None
+) -> Recorder:
     heard = Recorder()
-    Trainer(make_cost(), factors, settings, 20, SoloComm()).run(heard)
+    cost = cost or make_cost()
+    Trainer(cost, factors, settings, 20, SoloComm(), validation=validation).run(heard)
     return heard
+
+
+def after(steps: int) -> Factors:
+    """The factors after so many steps of an undisturbed run."""
+    factors = random_factors(8, 6, 3)
+    if steps:
+        train(Train(epochs=steps, lr=0.01), factors)
+    return factors
+
+
+def assert_equal(got: Factors, want: Factors) -> None:
+    for ours, theirs in zip(tensors_of(got), tensors_of(want), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 def test_prints_epoch_1_and_every_nth() -> None:
@@ -80,11 +139,127 @@ def test_one_step_is_adams_along_the_whole_gradient() -> None:
         torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_cost_that_is_not_finite_stops_the_run_and_names_the_epoch() -> None:
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+@pytest.mark.parametrize("counted", [False, True])
+def test_one_step_is_adams_along_the_gradient_of_every_switch(kind: str, counted: bool) -> None:
+    factors = random_factors(8, 6, 3, item_bias=True)
+    scales = (torch.arange(8.0)[:, None].double(), torch.arange(6.0)[:, None].double())
+    regulariser = Regulariser(0.5, 0.3, *(scales if counted else (None, None)))
+    error = make_cost(kind)(factors, with_value=False)
+    regulariser.add_gradients(error, factors)
+    gradients = [g for g in (error.dX, error.dW, error.db, error.dc) if g is not None]
+    want = [t - 0.01 * g.sign() for t, g in zip(tensors_of(factors), gradients, strict=True)]
+    settings = Train(epochs=1, lr=0.01, cost="sparse" if kind == "sparse" else "dense")
+    Trainer(make_cost(kind), factors, settings, 20, SoloComm(), regulariser).run(Recorder())
+    for got, expected in zip(tensors_of(factors), want, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_weight_decay_is_the_regulariser_added_by_hand() -> None:
+    runs = []
+    ones = torch.ones(8, 1, dtype=torch.float64), torch.ones(6, 1, dtype=torch.float64)
+    for scales in ((None, None), ones):
+        factors, heard = random_factors(8, 6, 3, item_bias=True), Recorder()
+        regulariser = Regulariser(0.5, 0.3, *scales)
+        Trainer(make_cost(), factors, Train(epochs=50, lr=0.01), 20, SoloComm(), regulariser).run(heard)
+        runs.append(factors)
+    for decayed, added in zip(*map(tensors_of, runs), strict=True):
+        close(decayed, added, 1e-12)
+
+
+def test_a_start_that_is_not_finite_stops_the_run_and_keeps_nothing() -> None:
     factors = random_factors(8, 6, 3)
     factors.X[0, 0] = math.inf
-    with pytest.raises(RunError, match=r"epoch 1: the cost is (nan|inf); try a lower train\.lr"):
+    with pytest.raises(DivergedError, match=r"^epoch 1: the cost is (nan|inf)$") as error:
         train(Train(epochs=3), factors)
+    assert error.value.kept is None
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "epochs", "said", "kept"),
+    [
+        (20, 50, "epoch 30: the cost is nan", 20),  # printed at 30 only; the step of 21 did it
+        (29, 50, "epoch 40: the cost is nan", 30),
+        (29, 30, "epoch 30: the factors are no longer finite", 30),  # by the very last step
+        (29, 35, "epoch 35: the factors are no longer finite", 30),
+    ],
+)
+def test_a_run_that_turns_nan_ends_with_the_last_good_factors(
+    spoiled: int, epochs: int, said: str, kept: int
+) -> None:
+    factors = random_factors(8, 6, 3)
+    with pytest.raises(DivergedError, match=f"^{said}$") as error:
+        train(Train(epochs=epochs, log_every=10, lr=0.01), factors, cost=SpoiledCost(spoiled))
+    assert error.value.kept == kept
+    assert_equal(factors, after(kept - 1))
+
+
+def test_with_validation_a_run_that_turns_nan_ends_with_the_best_factors() -> None:
+    factors = random_factors(8, 6, 3)
+    with pytest.raises(DivergedError, match="epoch 15: the cost is nan") as error:
+        train(Train(epochs=50, log_every=1, lr=0.01), factors, Scripted(0.8, 0.9), SpoiledCost(13))
+    assert error.value.kept == 5
+    assert_equal(factors, after(4))
+
+
+def test_the_best_epochs_factors_are_restored() -> None:
+    factors = random_factors(8, 6, 3)
+    heard = train(Train(epochs=17, log_every=10, lr=0.01), factors, Scripted(0.9, 0.8, 0.8, 0.85))
+    assert [m.epoch for m in heard.metrics] == [1, 5, 10, 15]
+    assert [m.validation_rmse for m in heard.metrics] == [None, 0.9, 0.8, 0.8]
+    assert heard.notes == [
+        "after the last step: validation RMSE 0.8500, MAE 0.5000",
+        "restored the factors of epoch 10: validation RMSE 0.8000, MAE 0.5000",
+    ]
+    assert_equal(factors, after(9))
+
+
+def test_a_run_that_improves_to_the_end_keeps_its_last_step() -> None:
+    factors = random_factors(8, 6, 3)
+    heard = train(Train(epochs=10, lr=0.01), factors, Scripted(0.9, 0.8, 0.7))
+    assert heard.notes == ["after the last step: validation RMSE 0.7000, MAE 0.5000"]
+    assert_equal(factors, after(10))
+
+
+def test_patience_counts_validations_without_a_lower_rmse() -> None:
+    factors = random_factors(8, 6, 3)
+    script = Scripted(0.9, 0.95, 0.8, 0.8, 0.81, patience=2)
+    heard = train(Train(epochs=500, lr=0.01), factors, script)
+    assert heard.metrics[-1].epoch == 25
+    assert heard.steps[-1] == 24
+    assert heard.notes == [
+        "stopped at epoch 25: 2 validations without a lower RMSE than epoch 15's 0.8000",
+        "restored the factors of epoch 15: validation RMSE 0.8000, MAE 0.5000",
+    ]
+    assert_equal(factors, after(14))
+
+
+def _turn_nan_on_one_rank(comm: Comm) -> tuple[str, int | None, bool, Factors]:
+    users = UserRange(0, 4) if comm.rank == 0 else UserRange(4, 6)
+    cost = SparseCost(shard_of(random_ratings(6, 8, 20), users, 8), CPU, torch.float64, pair_dot)
+    factors = slice_factors(random_factors(8, 6, 3), users)
+
+    def spoiled(factors: Factors, *, with_value: bool) -> ErrorTerm:
+        error = cost(factors, with_value=with_value)
+        if comm.rank == 1 and with_value is False:
+            error.dW[0, 0] = math.nan
+        return error
+
+    spoiled.squared_norm = cost.squared_norm  # type: ignore[attr-defined]
+    trainer = Trainer(spoiled, factors, Train(epochs=3, lr=0.01), 20, comm)  # type: ignore[arg-type]
+    try:
+        trainer.run(Recorder())
+    except DivergedError as error:
+        return str(error), error.kept, error.shared, factors
+    raise AssertionError("not noticed")
+
+
+def test_all_ranks_agree_that_one_has_turned_nan(tmp_path: Path) -> None:
+    start = random_factors(8, 6, 3)
+    told = run_ranks(2, _turn_nan_on_one_rank, tmp=tmp_path)
+    for (said, kept, shared, factors), users in zip(told, (UserRange(0, 4), UserRange(4, 6)), strict=True):
+        assert (said, kept, shared) == ("epoch 3: the factors are no longer finite", 1, True)
+        assert_equal(factors, slice_factors(start, users))
 
 
 def _drift(comm: Comm) -> str:
@@ -109,4 +284,11 @@ def test_drift_of_the_replicas_of_x_is_an_error(tmp_path: Path) -> None:
 
 
 def test_metrics_have_the_fields_of_metrics_jsonl() -> None:
-    assert [f.name for f in dataclasses.fields(Printed)] == ["epoch", "cost", "seconds", "ratings_per_second"]
+    assert [f.name for f in dataclasses.fields(Printed)] == [
+        "epoch",
+        "cost",
+        "seconds",
+        "ratings_per_second",
+        "validation_rmse",
+        "validation_mae",
+    ]

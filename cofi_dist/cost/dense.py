@@ -9,7 +9,7 @@ import psutil
 import torch
 from torch import Tensor
 
-from cofi_dist.cost.term import ErrorTerm
+from cofi_dist.cost.term import ErrorTerm, tensors_of
 from cofi_dist.data.shards import UserRange, UserShard
 from cofi_dist.errors import ConfigError
 from cofi_dist.factors import Factors
@@ -38,18 +38,25 @@ class DenseCost:
         self._Y, self._R = Y.to(device), R.to(device)
 
     def __call__(self, factors: Factors, *, with_value: bool) -> ErrorTerm:
-        X, W, b = (t.detach().requires_grad_() for t in (factors.X, factors.W, factors.b))
+        X, W, b, *c = moved = [t.detach().requires_grad_() for t in tensors_of(factors)]
         z = torch.matmul(X, W.T)
         z = z.add(b)
+        if c:  # the notebook has none
+            z = z.add(c[0].T)
         j = z.subtract(self._Y)
         j = j.pow(2)
         j = j.multiply(self._R)
         j = j.sum()
         j = j.multiply(0.5)
-        dX, dW, db = torch.autograd.grad(j, (X, W, b))
+        dX, dW, db, *dc = torch.autograd.grad(j, moved)
         # W.T's gradient comes back transposed; Adam's kernels round alike on like layouts only
         return ErrorTerm(
-            j.detach() if with_value else None, dX.contiguous(), dW.contiguous(), db.contiguous()
+            j.detach() if with_value else None,
+            dX.contiguous(),
+            dW.contiguous(),
+            db.contiguous(),
+            # a copy: of a matrix of one cell, autograd gives b and c the same tensor
+            dc[0].clone(memory_format=torch.contiguous_format) if dc else None,
         )
 
     def squared_norm(self, matrix: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
     err_ij = w_j . x_i + b_j - y_ij
     dX_i = sum_j err_ij w_j     dW_j = sum_i err_ij x_i     db_j = sum_i err_ij
 
+With item biases, err_ij has c_i added, and dc_i = sum_j err_ij.
+
 M items, U users of this rank, K features, N ratings of a block.
 """
 
@@ -53,7 +55,8 @@ class SparseCost:
 
     def __init__(self, shard: UserShard, device: torch.device, dtype: torch.dtype, pair_dot: PairDot) -> None:
         self._pair_dot = pair_dot
-        self._ones_M1 = torch.ones(shard.num_items, 1, device=device, dtype=dtype)
+        rows = max(shard.num_items, len(shard.users))
+        self._ones = torch.ones(rows, 1, device=device, dtype=dtype)
         self._blocks = [
             _block(users, ratings, shard.num_items, device, dtype) for users, ratings in shard.blocks()
         ]
@@ -62,20 +65,25 @@ class SparseCost:
         X, W, b = factors.X, factors.W, factors.b[0]
         value = torch.zeros((), dtype=_wide(X), device=X.device) if with_value else None
         dX, dW, db = None, torch.empty_like(W), torch.empty_like(b)
+        dc = None if factors.c is None else torch.zeros_like(factors.c)
         for block in self._blocks:
             err_N = self._pair_dot(X, W, block.item, block.user)
             err_N += b.index_select(0, block.user)
+            if factors.c is not None:
+                err_N += factors.c[0].index_select(0, block.item)
             err_N -= block.value
             if value is not None:
                 value += err_N.square().sum(dtype=value.dtype) / 2
             part_MK = weighted_row_sum(err_N, W, block.user, block.item_start)
             dX = part_MK if dX is None else dX.add_(part_MK)
+            if dc is not None:
+                dc += weighted_row_sum(err_N, self._ones, block.user, block.item_start).T
             err_N = err_N.index_select(0, block.by_user)
             item, start = block.item_by_user, block.user_start
             dW[block.users] = weighted_row_sum(err_N, X, item, start)
-            db[block.users] = weighted_row_sum(err_N, self._ones_M1, item, start)[:, 0]
+            db[block.users] = weighted_row_sum(err_N, self._ones, item, start)[:, 0]
         assert dX is not None, "a shard has at least one block"
-        return ErrorTerm(value, dX, dW, db[None])
+        return ErrorTerm(value, dX, dW, db[None], dc)
 
     def squared_norm(self, matrix: Tensor) -> Tensor:
         return matrix.square().sum(dtype=_wide(matrix))

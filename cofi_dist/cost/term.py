@@ -8,6 +8,11 @@ from torch import Tensor
 from cofi_dist.factors import Factors
 
 
+def tensors_of(factors: Factors) -> list[Tensor]:
+    """X, W, b, and c where there is one."""
+    return [t for t in (factors.X, factors.W, factors.b, factors.c) if t is not None]
+
+
 @dataclass(frozen=True)
 class ErrorTerm:
     """Half the squared error over this rank's ratings, and its gradients; no regulariser.
@@ -17,12 +22,19 @@ class ErrorTerm:
         dX: (num_items, num_features), a partial sum: to be summed over the ranks.
         dW: (users, num_features), whole.
         db: (1, users), whole.
+        dc: (1, num_items), a partial sum as dX is; None where the factors have no c.
     """
 
     value: Tensor | None
     dX: Tensor
     dW: Tensor
     db: Tensor
+    dc: Tensor | None = None
+
+    @property
+    def partial(self) -> tuple[Tensor, ...]:
+        """What is to be summed over the ranks."""
+        return (self.dX,) if self.dc is None else (self.dX, self.dc)
 
 
 class Cost(Protocol):
@@ -33,5 +45,5 @@ class Cost(Protocol):
         ...
 
     def squared_norm(self, matrix: Tensor) -> Tensor:
-        """|W|^2 or |X|^2, 0-dim, in the precision this cost sums in."""
+        """|W|^2, |X|^2, |b|^2 or |c|^2, 0-dim, in the precision this cost sums in."""
         ...

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
+from cofi_dist.cost.regulariser import Regulariser
+from cofi_dist.cost.term import ErrorTerm
 from cofi_dist.factors import Factors
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8  # torch's defaults, which the notebook takes
@@ -35,32 +37,35 @@ class Adam:
     Args:
         factors: what to move.
         lr: step size.
-        lambda_: weight of lambda/2 (|W|^2 + |X|^2); b is not regularised.
+        regulariser: whose gradient is added to the error's.
         fused: one pass of torch's fused kernel, about 5 times faster, but rounded unlike the
             notebook.
     """
 
-    def __init__(self, factors: Factors, lr: float, lambda_: float, *, fused: bool) -> None:
-        self._factors, self._lr, self._lambda, self._fused = factors, lr, lambda_, fused
+    def __init__(self, factors: Factors, lr: float, regulariser: Regulariser, *, fused: bool) -> None:
+        self._factors, self._lr, self._regulariser, self._fused = factors, lr, regulariser, fused
         self._X, self._W, self._b = (self._start(t) for t in (factors.X, factors.W, factors.b))
+        self._c = None if factors.c is None else self._start(factors.c)
 
-    def step(self, dX: Tensor, dW: Tensor, db: Tensor) -> None:
+    def step(self, error: ErrorTerm) -> None:
         """One step.
 
         Args:
-            dX: the error's gradient, summed over all ranks, (num_items, num_features); overwritten.
-            dW: the same of this rank's users, (users, num_features); overwritten.
-            db: the same, (1, users).
+            error: the error's gradients, dX and dc summed over all ranks; overwritten.
         """
-        X, W, b = self._factors.X, self._factors.W, self._factors.b
-        decay = self._lambda if self._fused else 0.0
-        if not self._fused:
+        factors, decay, decay_b = self._factors, 0.0, 0.0
+        if self._fused and self._regulariser.is_weight_decay:
+            # which costs the fused kernel nothing
+            decay, decay_b = self._regulariser.lambda_, self._regulariser.lambda_b
+        else:
             # rounded as autograd does it: torch's own weight decay may fuse the two operations
-            dX += self._lambda * X
-            dW += self._lambda * W
-        # weight decay is this regulariser's gradient, and costs the fused kernel nothing
-        self._move([X, W], [dX, dW], [self._X, self._W], decay)
-        self._move([b], [db], [self._b], 0.0)
+            self._regulariser.add_gradients(error, factors)
+        self._move([factors.X, factors.W], [error.dX, error.dW], [self._X, self._W], decay)
+        self._move([factors.b], [error.db], [self._b], decay_b)
+        if factors.c is not None:
+            assert error.dc is not None
+            assert self._c is not None
+            self._move([factors.c], [error.dc], [self._c], decay_b)
 
     def _start(self, factor: Tensor) -> Moments:
         # the fused kernel wants the step beside the factor, the others want it on the CPU

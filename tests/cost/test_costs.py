@@ -1,5 +1,7 @@
 """Both costs, held to the formula cell by cell, to autograd, and to each other."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -11,11 +13,20 @@ from cofi_dist.cost import Cost, ErrorTerm
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.kernels import pair_dot
 from cofi_dist.cost.sparse import SparseCost
+from cofi_dist.cost.term import tensors_of
 from cofi_dist.data import shards
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shards import UserRange, UserShard
 from cofi_dist.factors import Factors
-from tests.problems import close, error_term_reference, random_factors, random_ratings
+from tests.problems import (
+    close,
+    dc_reference,
+    error_term_reference,
+    random_factors,
+    random_ratings,
+    shard_of,
+    slice_factors,
+)
 
 CPU = torch.device("cpu")
 
@@ -41,21 +52,47 @@ def test_any_problem_matches_the_formula(kind: str, data: st.DataObject) -> None
     num_ratings = data.draw(st.integers(0, num_users * num_items))
     dtype = data.draw(st.sampled_from([torch.float32, torch.float64]))
     ratings = random_ratings(num_users, num_items, num_ratings, seed=data.draw(st.integers(0, 99)))
-    factors = random_factors(num_items, num_users, data.draw(st.integers(1, 5)), dtype)
+    num_features, item_bias = data.draw(st.integers(1, 5)), data.draw(st.booleans())
+    factors = random_factors(num_items, num_users, num_features, dtype, item_bias=item_bias)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shards, "BLOCK_RATINGS", data.draw(st.sampled_from([1, 3, 1000])))
         cost = make_cost(kind, UserShard(UserRange(0, num_users), num_items, ratings), dtype)
     rtol = 1e-12 if dtype == torch.float64 else 1e-4
-    assert_term(cost(factors, with_value=True), error_term_reference(factors, ratings), rtol)
+    term = cost(factors, with_value=True)
+    assert_term(term, error_term_reference(factors, ratings), rtol)
+    assert (term.dc is not None) == item_bias
+    if term.dc is not None:
+        assert term.dc.shape == (1, num_items)
+        close(term.dc, dc_reference(factors, ratings), rtol)
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+@given(st.data())
+def test_ranks_sum_to_the_whole_however_the_users_are_cut(kind: str, data: st.DataObject) -> None:
+    num_users, num_items = data.draw(st.integers(1, 7)), data.draw(st.integers(1, 7))
+    ratings = random_ratings(num_users, num_items, data.draw(st.integers(0, num_users * num_items)))
+    cuts = sorted(data.draw(st.lists(st.integers(0, num_users), max_size=3)))
+    factors = random_factors(num_items, num_users, 3, item_bias=True)
+    terms = []
+    for start, stop in pairwise([0, *cuts, num_users]):
+        users = UserRange(start, stop)
+        cost = make_cost(kind, shard_of(ratings, users, num_items), torch.float64)
+        terms.append(cost(slice_factors(factors, users), with_value=True))
+    value = torch.stack([t.value for t in terms if t.value is not None]).sum()
+    dX, dc = (torch.stack(parts).sum(0) for parts in zip(*(t.partial for t in terms), strict=True))
+    dW, db = torch.cat([t.dW for t in terms]), torch.cat([t.db for t in terms], dim=1)
+    assert_term(ErrorTerm(value, dX, dW, db), error_term_reference(factors, ratings), 1e-12)
+    close(dc, dc_reference(factors, ratings), 1e-12)
 
 
 @pytest.mark.parametrize("kind", ["dense", "sparse"])
 def test_a_rank_without_users_gives_zeros(kind: str) -> None:
     nothing = Ratings(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))
     cost = make_cost(kind, UserShard(UserRange(4, 4), 3, nothing), torch.float32)
-    term = cost(random_factors(3, 0, 2, torch.float32), with_value=True)
+    term = cost(random_factors(3, 0, 2, torch.float32, item_bias=True), with_value=True)
     assert term.value is not None
-    assert (float(term.value), float(term.dX.abs().sum())) == (0.0, 0.0)
+    assert term.dc is not None
+    assert [float(t.abs().sum()) for t in (term.value, *term.partial)] == [0.0, 0.0, 0.0]
     assert (term.dW.shape, term.db.shape) == ((0, 2), (1, 0))
 
 
@@ -63,15 +100,16 @@ def test_a_rank_without_users_gives_zeros(kind: str) -> None:
 def test_gradients_are_those_of_the_value(kind: str) -> None:
     ratings = random_ratings(5, 6, 17)
     cost = make_cost(kind, UserShard(UserRange(0, 5), 6, ratings), torch.float64)
-    factors = random_factors(6, 5, 3)
+    factors = random_factors(6, 5, 3, item_bias=True)
     term = cost(factors, with_value=False)
     assert term.value is None
+    assert term.dc is not None
     step = 1e-6
-    for name, gradient in (("X", term.dX), ("W", term.dW), ("b", term.db)):
+    for name, gradient in (("X", term.dX), ("W", term.dW), ("b", term.db), ("c", term.dc)):
         at = (0, 1)
         values = []
         for sign in (+1, -1):
-            moved = {n: getattr(factors, n).clone() for n in ("X", "W", "b")}
+            moved = {n: getattr(factors, n).clone() for n in ("X", "W", "b", "c")}
             moved[name][at] += sign * step
             value = cost(Factors(**moved), with_value=True).value
             assert value is not None
@@ -93,9 +131,9 @@ def test_many_blocks_sum_to_one_block(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("kind", ["dense", "sparse"])
 def test_the_factors_are_left_alone(kind: str) -> None:
     shard = UserShard(UserRange(0, 4), 5, random_ratings(4, 5, 9))
-    factors = random_factors(5, 4, 2)
-    before = [t.clone() for t in (factors.X, factors.W, factors.b)]
+    factors = random_factors(5, 4, 2, item_bias=True)
+    before = [t.clone() for t in tensors_of(factors)]
     make_cost(kind, shard, torch.float64)(factors, with_value=True)
-    after = (factors.X, factors.W, factors.b)
+    after = tensors_of(factors)
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
     assert not any(t.requires_grad for t in after)

@@ -32,6 +32,7 @@ def test_train_then_export(here: Path) -> None:
         "config.yaml",
         "metrics.jsonl",
         "model",
+        "shards.json",
         "train.log",
     ]
     assert "seed: 3" in (run / "config.yaml").read_text()

@@ -1,0 +1,97 @@
+"""What keeps the factors small: its value, summed over ranks where it must be, and its gradients.
+
+M items, U users of this rank, K features.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cofi_dist.cost.term import ErrorTerm
+from cofi_dist.factors import Factors
+
+Norm = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Regulariser:
+    """lambda/2 (sum_j n_j^p |w_j|^2 + sum_i n_i^p |x_i|^2) + lambda_b/2 (|b|^2 + |c|^2).
+
+    n_j and n_i are how many training ratings user j and item i have. The notebook's has p = 0 and
+    lambda_b = 0.
+
+    Attributes:
+        lambda_: weight of the features.
+        lambda_b: weight of the biases.
+        scale_X, scale_W: n_i^p, (M, 1), and n_j^p of this rank's users, (U, 1); None where p = 0.
+    """
+
+    lambda_: float
+    lambda_b: float = 0.0
+    scale_X: Tensor | None = None
+    scale_W: Tensor | None = None
+
+    @property
+    def is_weight_decay(self) -> bool:
+        """Whether every factor's gradient is one number times the factor."""
+        return self.scale_X is None and self.scale_W is None
+
+    def of_users(self, factors: Factors, squared_norm: Norm) -> tuple[Tensor, Tensor]:
+        """This rank's sum_j n_j^p |w_j|^2 and |b|^2: to be summed over the ranks."""
+        return squared_norm(_scaled(factors.W, self.scale_W)), squared_norm(factors.b)
+
+    def total(self, of_users: tuple[Tensor, Tensor], factors: Factors, squared_norm: Norm) -> Tensor:
+        """The whole, 0-dim; X and c, which every rank has, count once.
+
+        Args:
+            of_users: summed over the ranks.
+            factors: X and c of it are read.
+            squared_norm: of a matrix, 0-dim, in the precision that the cost sums in.
+        """
+        W2, b2 = of_users
+        X2 = squared_norm(_scaled(factors.X, self.scale_X))
+        biases2 = b2 if factors.c is None else b2 + squared_norm(factors.c)
+        return (self.lambda_ / 2) * (W2 + X2) + (self.lambda_b / 2) * biases2
+
+    def add_gradients(self, error: ErrorTerm, factors: Factors) -> None:
+        """Add to the error's gradients, in place; these are summed over the ranks already."""
+        for gradient, factor, scale in (
+            (error.dX, factors.X, self.scale_X),
+            (error.dW, factors.W, self.scale_W),
+        ):
+            if scale is None:
+                # a multiplication and an addition, each rounded, as autograd does it in the notebook
+                gradient.add_(self.lambda_ * factor)
+            else:
+                gradient.addcmul_(scale, factor, value=self.lambda_)
+        if self.lambda_b:
+            error.db.add_(factors.b, alpha=self.lambda_b)
+            if error.dc is not None and factors.c is not None:
+                error.dc.add_(factors.c, alpha=self.lambda_b)
+
+
+def count_scales(
+    power: float, item_counts: NDArray[np.floating], user_counts: NDArray[np.integer], factors: Factors
+) -> tuple[Tensor, Tensor] | tuple[None, None]:
+    """A regulariser's `scale_X` and `scale_W`.
+
+    Args:
+        power: p.
+        item_counts: training ratings of each item, over all ranks, (M,).
+        user_counts: training ratings of each of this rank's users, (U,).
+        factors: for their device and dtype.
+    """
+    if power == 0:
+        return None, None
+    X, W = factors.X, factors.W
+    scale_X, scale_W = (torch.from_numpy(n.astype(np.float64) ** power) for n in (item_counts, user_counts))
+    return scale_X[:, None].to(X.device, X.dtype), scale_W[:, None].to(W.device, W.dtype)
+
+
+def _scaled(matrix: Tensor, scale: Tensor | None) -> Tensor:
+    """Rows whose squared norms are the scale times the matrix's."""
+    return matrix if scale is None else matrix * scale.sqrt()

@@ -1,0 +1,143 @@
+"""Validation while training: how well the factors predict held-out ratings, and the best of them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cofi_dist.cost.kernels import pair_dot
+from cofi_dist.cost.term import tensors_of
+from cofi_dist.data.ratings import Ratings
+from cofi_dist.distributed import Comm
+from cofi_dist.factors import Factors
+
+# Held-out ratings predicted at once: their float64 temporaries stay below 50 MB.
+CHUNK = 2**20
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Errors on the held-out ratings of all ranks, in stars.
+
+    Attributes:
+        rmse: root of the mean squared error.
+        mae: mean absolute error.
+    """
+
+    rmse: float
+    mae: float
+
+    def __str__(self) -> str:
+        return f"validation RMSE {self.rmse:.4f}, MAE {self.mae:.4f}"
+
+
+class Validation:
+    """One rank's held-out ratings, and when they are looked at.
+
+    Args:
+        ratings: as the users gave them, not centred; `user` counts from the rank's first.
+        item_means: what was taken off each item's training ratings, (num_items,).
+        scale: lowest and highest rating; predictions are clipped to it. May be infinite.
+        device: of the factors.
+        every: epochs from one validation to the next.
+        patience: validations without a lower RMSE after which training stops; None for never.
+    """
+
+    def __init__(
+        self,
+        ratings: Ratings,
+        item_means: NDArray[np.float64],
+        scale: tuple[float, float],
+        device: torch.device,
+        *,
+        every: int,
+        patience: int | None = None,
+    ) -> None:
+        self.patience, self._every = patience, every
+        self._scale = scale
+        self._dtype = torch.float32 if device.type == "mps" else torch.float64  # mps has no float64
+        self._item, self._user = (torch.from_numpy(row).to(device) for row in (ratings.item, ratings.user))
+        self._mean, self._value = (
+            torch.from_numpy(array).to(device, self._dtype)
+            for array in (item_means[ratings.item], ratings.value)
+        )
+
+    def is_due(self, epoch: int) -> bool:
+        """Whether the factors are validated before this epoch's step."""
+        return epoch % self._every == 0
+
+    def accuracy(self, factors: Factors, comm: Comm) -> Accuracy:
+        """Of clip(w_j . x_i + b_j + c_i + mean_i) over all ranks' held-out ratings.
+
+        From sums over all ratings, in float64. Collective: all ranks call it, and all get the same.
+
+        Args:
+            factors: X (and c) and this rank's W and b.
+            comm: sums over the ranks. One of them at least holds a rating.
+        """
+        squares, absolutes, count = (self._value.new_zeros(()) for _ in range(3))
+        for at in range(0, len(self._value), CHUNK):
+            err_N = self._errors(factors, slice(at, at + CHUNK))
+            squares += err_N.square().sum()
+            absolutes += err_N.abs().sum()
+            count += len(err_N)
+        squares, absolutes, count = comm.sum_scalars(squares, absolutes, count)
+        return Accuracy((squares / count).sqrt().item(), (absolutes / count).item())
+
+    def _errors(self, factors: Factors, rows: slice) -> Tensor:
+        item, user = self._item[rows], self._user[rows]
+        predicted_N = pair_dot(factors.X, factors.W, item, user).to(self._dtype)
+        predicted_N += factors.b[0].index_select(0, user)
+        if factors.c is not None:
+            predicted_N += factors.c[0].index_select(0, item)
+        predicted_N += self._mean[rows]
+        return predicted_N.clamp_(*self._scale).sub_(self._value[rows])
+
+
+class Kept:
+    """A copy of the best factors so far: those of the lowest RMSE; before any is known, the latest.
+
+    Args:
+        factors: this rank's, whose copies are kept and which `restore` sets back.
+
+    Attributes:
+        epoch: before whose step the factors were so; None where nothing is kept.
+        accuracy: theirs, where it was measured.
+        stale: validations since the best.
+    """
+
+    def __init__(self, factors: Factors) -> None:
+        self._factors = tensors_of(factors)
+        self._copies: list[Tensor] = []
+        self.epoch: int | None = None
+        self.accuracy: Accuracy | None = None
+        self.stale = 0
+
+    def offer(self, epoch: int, accuracy: Accuracy | None) -> bool:
+        """Keep the factors as they are now if they are the best; returns whether.
+
+        Every rank decides alike, from the same accuracy.
+
+        Args:
+            epoch: before whose step they are so.
+            accuracy: where it was measured.
+        """
+        best = self.accuracy
+        if best is not None and (accuracy is None or not accuracy.rmse < best.rmse):
+            self.stale += accuracy is not None
+            return False
+        if self._copies:
+            for copy, factor in zip(self._copies, self._factors, strict=True):
+                copy.copy_(factor)
+        else:
+            self._copies = [factor.clone() for factor in self._factors]
+        self.epoch, self.accuracy, self.stale = epoch, accuracy, 0
+        return True
+
+    def restore(self) -> None:
+        """Set the factors back to what is kept."""
+        assert self._copies
+        for copy, factor in zip(self._copies, self._factors, strict=True):
+            factor.copy_(copy)

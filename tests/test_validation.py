@@ -1,0 +1,201 @@
+"""Validation while training: exact over ranks, and what the whole of `train` does with it."""
+
+import contextlib
+import io
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cofi_dist import validation as module
+from cofi_dist.config import Split
+from cofi_dist.data.ratings import Ratings
+from cofi_dist.data.shards import UserRange
+from cofi_dist.data.split import SplitRatings
+from cofi_dist.data.synthetic import SyntheticRatings
+from cofi_dist.distributed import Comm, SoloComm
+from cofi_dist.errors import ConfigError, RunError
+from cofi_dist.factors import Factors
+from cofi_dist.model import Model
+from cofi_dist.run import train
+from cofi_dist.testing import run_ranks
+from cofi_dist.validation import Accuracy, Kept, Validation
+from tests.problems import random_factors, random_ratings, shard_of, slice_factors
+
+CPU = torch.device("cpu")
+MEANS = np.linspace(2.0, 4.0, 9)
+
+
+def accuracy_reference(factors: Factors, ratings: Ratings, scale: tuple[float, float]) -> Accuracy:
+    """Rating by rating; `MEANS` were taken off the items."""
+    squares, absolutes = [], []
+    for j, i, y in zip(ratings.user.tolist(), ratings.item.tolist(), ratings.value.tolist(), strict=True):
+        c = 0.0 if factors.c is None else float(factors.c[0, i])
+        predicted = float(factors.W[j].double() @ factors.X[i].double() + factors.b[0, j]) + c + MEANS[i]
+        err = min(max(predicted, scale[0]), scale[1]) - y
+        squares.append(err * err)
+        absolutes.append(abs(err))
+    return Accuracy(math.sqrt(sum(squares) / len(squares)), sum(absolutes) / len(absolutes))
+
+
+@given(st.data())
+def test_any_problem_matches_the_formula(data: st.DataObject) -> None:
+    num_users, num_items = data.draw(st.integers(1, 7)), data.draw(st.integers(1, 9))
+    ratings = random_ratings(num_users, num_items, data.draw(st.integers(1, num_users * num_items)))
+    dtype = data.draw(st.sampled_from([torch.float32, torch.float64]))
+    factors = random_factors(num_items, num_users, 3, dtype, item_bias=data.draw(st.booleans()))
+    scale = data.draw(st.sampled_from([(0.5, 5.0), (-math.inf, math.inf), (1.0, 1.0)]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "CHUNK", data.draw(st.sampled_from([1, 3, 1000])))
+        got = Validation(ratings, MEANS, scale, CPU, every=1).accuracy(factors, SoloComm())
+    want = accuracy_reference(factors, ratings, scale)
+    rel = 1e-12 if dtype == torch.float64 else 1e-5
+    assert got.rmse == pytest.approx(want.rmse, rel=rel)
+    assert got.mae == pytest.approx(want.mae, rel=rel)
+
+
+def _accuracy(comm: Comm, cuts: list[int]) -> Accuracy:
+    users = UserRange(cuts[comm.rank], cuts[comm.rank + 1])
+    mine = shard_of(random_ratings(6, 9, 31), users, 9).ratings
+    factors = slice_factors(random_factors(9, 6, 3, item_bias=True), users)
+    return Validation(mine, MEANS, (0.5, 5.0), CPU, every=1).accuracy(factors, comm)
+
+
+@pytest.mark.parametrize("cuts", [[0, 6], [0, 1, 6], [0, 5, 5, 6]], ids=["one", "uneven", "empty rank"])
+def test_every_rank_gets_the_accuracy_of_all_ranks_ratings(cuts: list[int], tmp_path: Path) -> None:
+    want = accuracy_reference(random_factors(9, 6, 3, item_bias=True), random_ratings(6, 9, 31), (0.5, 5.0))
+    told = run_ranks(len(cuts) - 1, _accuracy, cuts, tmp=tmp_path)
+    assert len(set(told)) == 1
+    assert told[0].rmse == pytest.approx(want.rmse, rel=1e-12)
+    assert told[0].mae == pytest.approx(want.mae, rel=1e-12)
+
+
+def test_is_due_every_nth_epoch() -> None:
+    validation = Validation(random_ratings(2, 3, 4), MEANS, (0.5, 5.0), CPU, every=3)
+    assert [epoch for epoch in range(1, 10) if validation.is_due(epoch)] == [3, 6, 9]
+
+
+def test_kept_are_the_latest_until_some_are_measured_and_then_the_best() -> None:
+    factors = random_factors(3, 2, 2, item_bias=True)
+    kept, seen = Kept(factors), []
+    for epoch, rmse in enumerate([None, None, 0.9, None, 0.95, 0.8, 0.8, None], start=1):
+        factors.X.fill_(epoch)
+        kept.offer(epoch, None if rmse is None else Accuracy(rmse, 0.5))
+        seen.append((kept.epoch, kept.stale))
+    assert seen == [(1, 0), (2, 0), (3, 0), (3, 0), (3, 1), (6, 0), (6, 1), (6, 1)]
+    kept.restore()
+    assert torch.equal(factors.X, torch.full_like(factors.X, 6))
+
+
+TINY = """
+data: {synthetic: {num_users: 60, num_items: 80, num_ratings: 1500}, validation: {fraction: 0.2}}
+model: {num_features: 5}
+train: {epochs: 300, lr: 3.0e-2, log_every: 100, dtype: float64, lambda_: 3.0}
+validation: {every: 20}
+"""
+
+
+def _train(comm: Comm, file: Path, overrides: list[str]) -> tuple[str, str]:
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        try:
+            train(file, overrides, comm)
+        except (ConfigError, RunError) as error:
+            return out.getvalue(), f"{type(error).__name__} {error.shared} {error}"
+    return out.getvalue(), err.getvalue()
+
+
+def run(tmp: Path, *overrides: str, ranks: int = 1, config: str = TINY) -> tuple[Path, list[tuple[str, str]]]:
+    (tmp / "tiny.yaml").write_text(config)
+    run_dir = tmp / f"run-{ranks}"
+    said = run_ranks(ranks, _train, tmp / "tiny.yaml", [*overrides, f"run_dir={run_dir}"], tmp=tmp)
+    return run_dir, said
+
+
+def metrics(run_dir: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_any_world_size_validates_stops_and_restores_alike(tmp_path: Path) -> None:
+    runs = [run(tmp_path, "validation.patience=3", "model.item_bias=true", ranks=n)[0] for n in (1, 2, 3)]
+    want, model = metrics(runs[0]), Model.load(runs[0])
+    log = (runs[0] / "train.log").read_text()
+    assert "3 validations without a lower RMSE than epoch" in log
+    assert want[-1]["epoch"] < 300
+    best = min((m for m in want if "validation_rmse" in m), key=lambda m: m["validation_rmse"])
+    assert f"restored the factors of epoch {best['epoch']}: validation RMSE" in log
+    for run_dir in runs[1:]:
+        got = metrics(run_dir)
+        assert [m["epoch"] for m in got] == [m["epoch"] for m in want]
+        for ours, theirs in zip(got, want, strict=True):
+            for key in ("cost", "validation_rmse", "validation_mae"):
+                assert ours.get(key) == (pytest.approx(theirs[key], rel=1e-10) if key in theirs else None)
+        torch.testing.assert_close(Model.load(run_dir).factors.X, model.factors.X, rtol=0, atol=1e-10)
+
+
+def test_the_saved_model_has_the_best_accuracy_that_was_printed(tmp_path: Path) -> None:
+    run_dir, [(stdout, _)] = run(tmp_path)
+    lines = [line.split() for line in stdout.splitlines()[5:]]
+    assert lines[0] == ["Epoch", "Loss", "RMSE", "MAE"]
+    assert {line[0]: len(line) for line in lines[1:]} == {"1": 2} | {str(e): 4 for e in range(20, 301, 20)}
+    best = min(metrics(run_dir), key=lambda m: m.get("validation_rmse", math.inf))
+    assert best["epoch"] < 300
+    made_up = SyntheticRatings(60, 80, 1500, 0)
+    source = SplitRatings(made_up, {"validation": Split(by="random", fraction=0.2, seed=0)})
+    held_out, model = source.load(UserRange(0, 60), "validation"), Model.load(run_dir)
+    means = model.item_means.numpy()
+    got = Validation(held_out, means, made_up.scale, CPU, every=1).accuracy(model.factors, SoloComm())
+    assert got.rmse == pytest.approx(best["validation_rmse"], rel=1e-12)
+    assert got.mae == pytest.approx(best["validation_mae"], rel=1e-12)
+
+
+def test_no_validation_no_new_fields(tmp_path: Path) -> None:
+    run_dir, [(stdout, _)] = run(tmp_path, "validation.every=null")
+    assert stdout.splitlines()[5] == "Epoch       Loss"
+    assert all(m.keys() == {"epoch", "cost", "seconds", "ratings_per_second"} for m in metrics(run_dir))
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_run_that_diverges_keeps_the_model_of_the_last_good_epoch(ranks: int, tmp_path: Path) -> None:
+    overrides = ["train.lr=1.0e+100", "train.log_every=1", "validation.every=null", "train.dtype=float64"]
+    run_dir, said = run(tmp_path, *overrides, ranks=ranks)
+    errors = {error for _, error in said}
+    assert len(errors) == 1
+    good = metrics(run_dir)[-1]["epoch"]
+    what = f"RunError True epoch {good + 1}: the cost is "
+    (error,) = errors
+    assert error.startswith(what)
+    assert error.endswith(f"the model of epoch {good} is kept in {run_dir}/model; try a lower train.lr")
+    factors = Model.load(run_dir).factors
+    assert all(t.isfinite().all() for t in (factors.X, factors.W, factors.b))
+
+
+def test_validation_without_held_out_ratings_is_one_line(tmp_path: Path) -> None:
+    split = "data.validation={fraction: 1.0e-9}"
+    run_dir, said = run(tmp_path, split, ranks=2)
+    assert {error for _, error in said} == {
+        "ConfigError True data.validation: holds out none of these ratings; hold out more,"
+        " or leave validation.every out"
+    }
+    assert not run_dir.exists()
+
+
+def test_shards_json_says_how_the_run_is_spread(tmp_path: Path) -> None:
+    run_dir, _ = run(tmp_path, "train.epochs=1", ranks=3)
+    shards = json.loads((run_dir / "shards.json").read_text())
+    assert (shards["world_size"], shards["device"], shards["backend"]) == (3, "cpu", "gloo")
+    assert [r["start"] for r in shards["ranks"]] == [0] + [r["stop"] for r in shards["ranks"][:-1]]
+    assert shards["ranks"][-1]["stop"] == 60
+    assert sum(r["ratings"] for r in shards["ranks"]) == 1500
+
+
+def test_speed_counts_the_training_ratings_alone(tmp_path: Path) -> None:
+    run_dir, _ = run(tmp_path, "train.epochs=100")
+    for m in metrics(run_dir):
+        counted = m["ratings_per_second"] * m["seconds"] / m["epoch"]
+        assert counted < 1350
+        assert counted == pytest.approx(1200, rel=0.1)
