@@ -1,6 +1,7 @@
 """The model in the files that other programs read."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def export(model: Model, form: str, output: Path, *, replace: bool) -> list[Path
         replace: overwrite files of these names.
 
     Returns:
-        The files written; each appears whole or not at all.
+        The files written; they appear whole, and all of them or none.
 
     Raises:
         RunError: a file exists and `replace` is false, or can't be written.
@@ -43,12 +44,13 @@ def export(model: Model, form: str, output: Path, *, replace: bool) -> list[Path
     for file in files:
         if file.exists() and not replace:
             raise RunError(f"{file}: already exists; give another --output, or --replace")
-    for file, write in zip(files, writers.values(), strict=True):
-        with whole_file(file) as temporary:
+    with ExitStack() as stack:  # all are written before the first one takes its place
+        for file, write in zip(files, writers.values(), strict=True):
+            temporary = stack.enter_context(whole_file(file))
             try:
                 write(temporary)
-            except (RuntimeError, pl.exceptions.PolarsError) as error:  # of a full disk, as torch, usearch
-                raise OSError(str(error)) from error  # and polars put it
+            except (RuntimeError, pl.exceptions.PolarsError) as error:  # of a full disk, as torch and
+                raise OSError(str(error)) from error  # polars put it
     return files
 
 
@@ -99,7 +101,9 @@ def _rows(matrix: torch.Tensor) -> pl.Series:
 
 
 def _index(model: Model) -> Writers:
-    return {"items.usearch": build_index(model).save, "items.parquet": model.items.save}
+    index = build_index(model)
+    # usearch's own writing to a file does not tell of a full disk
+    return {"items.usearch": lambda path: path.write_bytes(index.save()), "items.parquet": model.items.save}
 
 
 _WRITERS: dict[str, Callable[[Model], Writers]] = {

@@ -29,7 +29,7 @@ def predict_rows(model: "Model", user: Rows, item: Rows) -> NDArray[np.float64]:
     step = max(1, GATHER // model.factors.X.shape[1])
     for at in range(0, len(user), step):
         piece = slice(at, at + step)
-        row = torch.from_numpy(np.asarray(user[piece], np.int64))
+        row = torch.from_numpy(np.array(user[piece]))  # a copy: polars' arrays are read-only
         known = (row >= 0) & (row < len(model.users))
         row = torch.where(known, row, 0)
         w_Nn = model.factors.W[row].double() * known[:, None]
@@ -47,7 +47,7 @@ def predict_for(model: "Model", w: Tensor, b: Tensor | float, item: Rows) -> NDA
         b: the same of the bias, (N,) float64 or a number.
         item: (N,); a row outside the model's is unknown.
     """
-    row = torch.from_numpy(np.asarray(item, np.int64))
+    row = torch.from_numpy(np.array(item))
     known = (row >= 0) & (row < len(model.items))
     row = torch.where(known, row, 0)
     side = model.item_side

@@ -1,20 +1,17 @@
-"""The model on disk, and its exports."""
+"""The model on disk."""
 
 import resource
 import signal
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from cofi_dist.config import Config, load_config
 from cofi_dist.data.ids import IdMap
 from cofi_dist.errors import RunError
 from cofi_dist.model import Facts, Model
-from cofi_dist.model.export import export
 from tests.problems import random_factors
 
 
@@ -64,46 +61,14 @@ def test_a_damaged_model_is_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_pt_is_what_the_notebook_saves(model: Model, tmp_path: Path) -> None:
-    export(model, "pt", tmp_path / "out", replace=False)
-    for name, shape in (("X", (5, 2)), ("W", (3, 2)), ("b", (1, 3))):
-        tensor = torch.load(tmp_path / "out" / f"{name}.pt", weights_only=True)
-        assert type(tensor) is torch.Tensor
-        assert tensor.shape == shape
-        assert torch.equal(tensor, getattr(model.factors, name))
-
-
-def test_npz_and_safetensors_hold_the_means_too(model: Model, tmp_path: Path) -> None:
-    assert export(model, "npz", tmp_path, replace=False) == [tmp_path / "factors.npz"]
-    export(model, "safetensors", tmp_path, replace=False)
-    arrays, tensors = np.load(tmp_path / "factors.npz"), load_file(tmp_path / "factors.safetensors")
-    assert sorted(arrays) == sorted(tensors) == ["W", "X", "b", "item_means"]
-    assert np.array_equal(arrays["X"], model.factors.X.numpy())
-    assert torch.equal(tensors["W"], model.factors.W)
-
-
-def test_an_export_overwrites_only_when_told(model: Model, tmp_path: Path) -> None:
-    export(model, "pt", tmp_path, replace=False)
-    (tmp_path / "X.pt").unlink()
-    with pytest.raises(RunError, match=r"W\.pt: already exists"):
-        export(model, "pt", tmp_path, replace=False)
-    assert not (tmp_path / "X.pt").exists(), "refused before anything is written"
-    export(model, "pt", tmp_path, replace=True)
-    assert (tmp_path / "X.pt").exists()
-
-
-@pytest.mark.parametrize("form", ["pt", "npz", "safetensors"])
-def test_a_full_disk_is_one_line_and_leaves_nothing(form: str, model: Model, tmp_path: Path) -> None:
+def test_a_full_disk_is_one_line_and_leaves_nothing(model: Model, tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (16, limits[1]))  # as a full disk, after 16 bytes
     try:
         with pytest.raises(RunError, match="cannot be written"):
-            export(model, form, tmp_path / "out", replace=False)
-        with pytest.raises(RunError, match="cannot be written"):
             model.save(tmp_path / "m")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, ignored)
-    assert list((tmp_path / "out").iterdir()) == []
     assert not (tmp_path / "m").exists()

@@ -1,0 +1,92 @@
+"""Small models for the tests, trained or made up."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+
+from cofi_dist.config import Config, load_config
+from cofi_dist.data.ids import IdMap
+from cofi_dist.data.ratings import Ratings
+from cofi_dist.data.shards import UserRange
+from cofi_dist.data.split import Part
+from cofi_dist.distributed import SoloComm
+from cofi_dist.factors import Factors
+from cofi_dist.model import Facts, Model, Rated
+from cofi_dist.run import train
+from tests.problems import random_factors, random_ratings
+
+
+def a_config(tmp: Path, *overrides: str) -> Config:
+    (tmp / "c.yaml").write_text("data: {ratings: r.csv}\n")
+    return load_config(tmp / "c.yaml", overrides)
+
+
+def made_up(
+    tmp: Path,
+    num_users: int = 12,
+    num_items: int = 30,
+    *overrides: str,
+    dtype: torch.dtype = torch.float64,
+    item_bias: bool = True,
+    seed: int = 0,
+) -> Model:
+    """Normal factors of 4 features, item means about 3, raw ids u0, u1, ... and 100, 101, ..."""
+    rng = np.random.default_rng(seed)
+    drawn = random_factors(num_items, num_users, 4, dtype, seed)
+    c = torch.from_numpy(rng.normal(size=(1, num_items))).to(dtype) if item_bias else None
+    return Model(
+        Factors(drawn.X, drawn.W, drawn.b, c),
+        torch.from_numpy(3 + rng.normal(size=num_items) / 3),
+        torch.from_numpy(rng.integers(1, 50, num_items).astype(np.float64)),
+        Facts(3.25, 0.5, 5.0),
+        IdMap(pl.Series("id", [f"u{j:04}" for j in range(num_users)])),
+        IdMap(pl.Series("id", range(100, 100 + num_items))),
+        a_config(tmp, *overrides),
+    )
+
+
+def dense_scores(model: Model) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """Every user's score of every item, (U, M), by the formula."""
+    f = model.factors
+    scores = f.W.double().numpy() @ f.X.double().numpy().T + f.b.double().numpy().T
+    if f.c is not None:
+        scores += f.c.double().numpy()
+    scores += model.item_means.numpy()
+    return np.asarray(scores)
+
+
+class Halves:
+    """A source whose ratings are train and test in turn; model rows."""
+
+    parts: tuple[Part, ...] = ("train", "test")
+    scale = (0.5, 5.0)
+
+    def __init__(self, num_users: int, num_items: int, num_ratings: int, seed: int = 0) -> None:
+        self.num_users, self.num_items = num_users, num_items
+        drawn = random_ratings(num_users, num_items, num_ratings, seed)
+        value = np.clip(np.round(2 * (3 + drawn.value)) / 2, 0.5, 5.0)
+        self.all = Ratings(drawn.user, drawn.item, value)
+
+    def ratings_per_user(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        return np.bincount(self.all.user, minlength=self.num_users).astype(np.int64)
+
+    def load(self, users: UserRange, part: Part = "train") -> Ratings:
+        a = self.all
+        mine = (a.user >= users.start) & (a.user < users.stop)
+        mine &= (np.arange(len(a)) % 2 == 1) == (part == "test")
+        return Ratings(a.user[mine] - np.int32(users.start), a.item[mine], a.value[mine])
+
+
+def rated_halves(model: Model, num_ratings: int, seed: int = 0) -> Rated:
+    source = Halves(len(model.users), len(model.items), num_ratings, seed)
+    return Rated(source, (model.users, model.items))
+
+
+def trained(tmp: Path, config: str, *overrides: str) -> Model:
+    """The model of a run in tmp/run."""
+    (tmp / "run.yaml").write_text(config)
+    return Model.load(
+        train(tmp / "run.yaml", [f"run_dir={tmp / 'run'}", *overrides], SoloComm(), replace=True)
+    )

@@ -1,0 +1,103 @@
+"""The model in the files that other programs read."""
+
+import resource
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from cofi_dist.errors import ConfigError, RunError
+from cofi_dist.model import Model
+from cofi_dist.model.export import export
+from cofi_dist.model.index import build_index, index_query
+from tests.model.models import made_up
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "item bias"])
+def model(request: pytest.FixtureRequest, tmp_path: Path) -> Model:
+    return made_up(tmp_path, 3, 5, dtype=torch.float32, item_bias=request.param)
+
+
+def test_pt_is_what_the_notebook_saves(model: Model, tmp_path: Path) -> None:
+    files = export(model, "pt", tmp_path / "out", replace=False)
+    assert len(files) == (3 if model.factors.c is None else 4)
+    for name, shape in (("X", (5, 4)), ("W", (3, 4)), ("b", (1, 3))):
+        tensor = torch.load(tmp_path / "out" / f"{name}.pt", weights_only=True)
+        assert type(tensor) is torch.Tensor
+        assert tensor.shape == shape
+        assert torch.equal(tensor, getattr(model.factors, name))
+
+
+def test_npz_and_safetensors_hold_the_means_too(model: Model, tmp_path: Path) -> None:
+    assert export(model, "npz", tmp_path, replace=False) == [tmp_path / "factors.npz"]
+    export(model, "safetensors", tmp_path, replace=False)
+    arrays, tensors = np.load(tmp_path / "factors.npz"), load_file(tmp_path / "factors.safetensors")
+    names = ["W", "X", "b", *([] if model.factors.c is None else ["c"]), "item_means"]
+    assert sorted(arrays) == sorted(tensors) == names
+    assert np.array_equal(arrays["X"], model.factors.X.numpy())
+    assert torch.equal(tensors["W"], model.factors.W)
+
+
+def test_parquet_has_the_factors_by_raw_id(model: Model, tmp_path: Path) -> None:
+    export(model, "parquet", tmp_path, replace=False)
+    items, users = (pl.read_parquet(tmp_path / f"{name}.parquet") for name in ("items", "users"))
+    assert items["id"].to_list() == [100, 101, 102, 103, 104]
+    assert np.array_equal(items["x"].to_numpy(), model.factors.X.numpy())
+    assert np.array_equal(items["mean"].to_numpy(), model.item_means.numpy())
+    assert np.array_equal(items["count"].to_numpy(), model.item_counts.numpy())
+    assert ("c" in items.columns) == (model.factors.c is not None)
+    assert users["id"].to_list() == ["u0000", "u0001", "u0002"]
+    assert np.array_equal(users["w"].to_numpy(), model.factors.W.numpy())
+    assert np.array_equal(users["b"].to_numpy(), model.factors.b[0].numpy())
+
+
+@pytest.mark.parametrize("item_bias", [False, True])
+def test_the_index_ranks_as_the_model_does(item_bias: bool, tmp_path: Path) -> None:
+    usearch = pytest.importorskip("usearch.index")
+    model = made_up(tmp_path, 40, 500, dtype=torch.float32, item_bias=item_bias)
+    export(model, "index", tmp_path / "out", replace=False)
+    index = usearch.Index.restore(tmp_path / "out" / "items.usearch")
+    ids = pl.read_parquet(tmp_path / "out" / "items.parquet")["id"]
+    queries = index_query(model.factors.W)
+    exact, quick = index.search(queries, 10, exact=True).keys, index.search(queries, 10).keys
+    want = [model.recommend(user, k=10)["item"].to_list() for user in model.users.raw]
+    assert [ids[keys].to_list() for keys in exact.astype(np.int64)] == want
+    recall = np.mean([len({*a} & {*b}) / 10 for a, b in zip(quick.tolist(), exact.tolist(), strict=True)])
+    assert recall > 0.9, "of the approximate search"
+
+
+def test_without_usearch_the_extra_is_named(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "usearch.index", None)
+    with pytest.raises(ConfigError, match=r"an index needs usearch; pip install 'cofi-dist\[index\]'"):
+        build_index(model)
+
+
+def test_an_export_overwrites_only_when_told(model: Model, tmp_path: Path) -> None:
+    export(model, "pt", tmp_path, replace=False)
+    (tmp_path / "X.pt").unlink()
+    with pytest.raises(RunError, match=r"W\.pt: already exists"):
+        export(model, "pt", tmp_path, replace=False)
+    assert not (tmp_path / "X.pt").exists(), "refused before anything is written"
+    export(model, "pt", tmp_path, replace=True)
+    assert (tmp_path / "X.pt").exists()
+
+
+@pytest.mark.parametrize("form", ["pt", "npz", "safetensors", "parquet", "index"])
+def test_a_full_disk_is_one_line_and_leaves_nothing(form: str, model: Model, tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16, limits[1]))  # as a full disk, after 16 bytes
+    try:
+        with pytest.raises(RunError, match="cannot be written"):
+            export(model, form, tmp_path / "out", replace=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert list((tmp_path / "out").iterdir()) == []
