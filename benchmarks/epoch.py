@@ -7,6 +7,7 @@ On ml-latest-small where COFI_DIST_DATA names its folder, else on made-up rating
 
 import argparse
 import os
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -16,14 +17,14 @@ from statistics import median
 import torch
 
 from benchmarks.machine import machine, spread
-from cofi_dist.config import Train
+from cofi_dist.config import Data, Train
 from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.kernels import choose_pair_dot, pair_dot
 from cofi_dist.cost.sparse import SparseCost
 from cofi_dist.data.centre import centred, centres, item_sums
-from cofi_dist.data.ratings import read_ratings
 from cofi_dist.data.shards import UserRange, UserShard
+from cofi_dist.data.sources import prepare
 from cofi_dist.data.synthetic import SyntheticRatings
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import draw_factors
@@ -38,8 +39,12 @@ def load() -> tuple[str, UserShard]:
     """The ratings, centred, as one shard."""
     file = Path(os.environ.get("COFI_DIST_DATA", "/nowhere")) / "ml-latest-small" / "ratings.csv"
     if file.exists():
-        ratings, users, items = read_ratings(file, ("userId", "movieId", "rating"))
-        name, num_users, num_items = "ml-latest-small", len(users), len(items)
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            prepare(Data(ratings=str(file)), Path(folder) / "data") as p,
+        ):
+            name, num_users, num_items = "ml-latest-small", p.source.num_users, p.source.num_items
+            ratings = p.source.load(UserRange(0, num_users))
     else:
         name, num_users, num_items = "made-up ratings of ml-latest-small's shape", 610, 9724
         ratings = SyntheticRatings(num_users, num_items, 100_836, 0).load(UserRange(0, num_users))

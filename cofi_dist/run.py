@@ -17,7 +17,8 @@ from cofi_dist.cost.regulariser import Regulariser, count_scales
 from cofi_dist.cost.sparse import SparseCost
 from cofi_dist.data.centre import ItemSums, centred, centres, item_sums
 from cofi_dist.data.shards import UserRange, UserShard, plan, starts
-from cofi_dist.data.sources import Source, ids_of, open_source, prepare
+from cofi_dist.data.sources import Source, ids_of, open_source, prepare, ratings_file
+from cofi_dist.data.store import StoredRatings
 from cofi_dist.distributed import Comm, choose_device
 from cofi_dist.errors import CofiError, ConfigError, RunError
 from cofi_dist.factors import Factors, draw_factors
@@ -109,17 +110,20 @@ class Problem:
 
 def _begin(config: Config, file: Path, device: torch.device, comm: Comm, *, replace: bool) -> None:
     """Rank 0: everything that may be refused is, before the run directory is touched."""
-    run_dir = Path(config.run_dir)
-    inputs = [Path(name) for name in (config.data.ratings, config.data.y, config.data.r) if name]
+    run_dir, data = Path(config.run_dir), config.data
+    inputs = [Path(name) for name in (data.ratings, data.y, data.r, data.prepared) if name]
+    if data.name is not None:
+        inputs.append(ratings_file(data))
     refuse_run(run_dir, replace=replace, inputs=[file, *inputs])
     if config.train.tensorboard:
         require_tensorboard()
-    prepared = prepare(config.data)
-    if config.train.cost == "dense":
-        ranges = plan(prepared.ratings_per_user, comm.world_size)
-        require_memory(ranges, prepared.num_items, device, comm.ranks_here)
-    begin_run(run_dir)
-    prepared.write(run_dir / DATA)
+    with prepare(data, run_dir / DATA) as prepared:
+        source = prepared.source
+        if config.train.cost == "dense":
+            ranges = plan(source.ratings_per_user(), comm.world_size)
+            require_memory(ranges, source.num_items, device, comm.ranks_here)
+        begin_run(run_dir)
+        prepared.keep(run_dir / DATA)
 
 
 def _load(config: Config, run_dir: Path, device: torch.device, comm: Comm) -> Problem:
@@ -128,9 +132,12 @@ def _load(config: Config, run_dir: Path, device: torch.device, comm: Comm) -> Pr
     ranges = plan(per_user, comm.world_size)
     users = ranges[comm.rank]
     ratings = source.load(users)
-    sums = item_sums(ratings, num_items, comm)
-    assert config.data.centre is not None
-    means = centres(sums, config.data.centre, config.data.damping)
+    if isinstance(source, StoredRatings):
+        sums, as_prepared = source.sums, source.centre
+    else:
+        sums, as_prepared = item_sums(ratings, num_items, comm), ("none", None)
+    centre, damping = (config.data.centre, config.data.damping) if config.data.centre else as_prepared
+    means = centres(sums, centre, damping)
     shard = UserShard(users, num_items, centred(ratings, means))
     return Problem(config, device, source, per_user, ranges, shard, sums, means)
 
@@ -138,6 +145,9 @@ def _load(config: Config, run_dir: Path, device: torch.device, comm: Comm) -> Pr
 def _say_start(problem: Problem, comm: Comm, log: QuietLog) -> None:
     """The shards, and the notebook's first lines."""
     config, source, device = problem.config, problem.source, problem.device
+    if isinstance(source, StoredRatings):
+        for text in source.notes:
+            log.note(text)
     log.note(f"world size {comm.world_size}, backend {comm.backend(device)}")
     for text in shard_table(problem.ranges, problem.per_user, source.num_items, config):
         log.note(text)

@@ -71,7 +71,7 @@ class RunLog(QuietLog):
             raise RunError(f"{directory}: cannot be written: {error.strerror}") from None
         self._scalar = _scalar_writer(directory / TENSORBOARD) if tensorboard else None
         self._validates = validates
-        # two columns of numbers and the bar between them fit 80 columns
+        # a shorter bar where the RMSE stands beside it: all in 80 columns
         self._bar = _bar(epochs, 8 if validates else 20)
         self._task = self._bar.add_task("", total=epochs, visible=False, cost="", speed="")
         self._drawn = self._started = time.perf_counter()

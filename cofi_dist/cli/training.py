@@ -1,4 +1,4 @@
-"""Commands that make a model: train, config."""
+"""Commands that make a model: train, prepare, config."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from cofi_dist.config import load_config
+from cofi_dist.config import load_config, resolve
+from cofi_dist.errors import ConfigError, RunError
 
 # torch takes seconds to import, so a command that needs it imports what it calls itself.
 
@@ -29,6 +30,29 @@ def train(
         print("Next, its factors as the notebook saves them:", file=sys.stderr)
         print(f"  cofi-dist export {run_dir} --format pt --output {run_dir}/export", file=sys.stderr)
     comm.close()
+
+
+def prepare(
+    ratings: Annotated[Path, typer.Argument(help="Ratings file.", show_default=False)],
+    output: Annotated[Path, typer.Option(help="Directory to make.", show_default=False)],
+    overrides: Overrides = None,
+) -> None:
+    """Read a ratings file once, for any number of runs: ids, splits, arrays on disk."""
+    from cofi_dist.data.sources import prepare as prepare_source
+    from cofi_dist.data.store import StoredRatings
+
+    given = {"data": {"ratings": str(ratings)}, "run_dir": str(output)}
+    for text in overrides or []:
+        if not text.startswith("data."):
+            raise ConfigError(f"{text!r}: prepare takes keys of data only, such as data.duplicates=last")
+    resolved = resolve(given, "prepare", overrides or [])
+    if output.exists():
+        raise RunError(f"{output}: already exists; remove it or name another")
+    with prepare_source(resolved.data, output) as prepared:
+        prepared.keep(output)
+    for note in StoredRatings(output).notes:
+        print(note)
+    print(f"prepared in {output}; to train on it, set data: {{prepared: {output}}}")
 
 
 def config(

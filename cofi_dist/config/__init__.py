@@ -1,6 +1,6 @@
 """Typed config: what it may say, and how it is read."""
 
-from cofi_dist.config.load import load_config
+from cofi_dist.config.load import load_config, resolve
 from cofi_dist.config.schema import Columns, Config, Data, Split, Synthetic, Train, Validation
 
-__all__ = ["Columns", "Config", "Data", "Split", "Synthetic", "Train", "Validation", "load_config"]
+__all__ = ["Columns", "Config", "Data", "Split", "Synthetic", "Train", "Validation", "load_config", "resolve"]

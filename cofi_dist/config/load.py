@@ -54,13 +54,27 @@ def load_config(file: str | Path, overrides: Iterable[str] = ()) -> Config:
         values = {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: must hold `key: value` lines, not {_kind(values)}")
+    return resolve({"run_dir": f"runs/{path.stem}", **values}, str(path), overrides)
+
+
+def resolve(values: dict[str, Any], name: str, overrides: Iterable[str] = ()) -> Config:
+    """Check a config's values, with KEY=VALUE overrides applied to them.
+
+    Args:
+        values: sections by key; changed by the overrides.
+        name: what the values came from, for messages.
+        overrides: as for `load_config`.
+
+    Raises:
+        ConfigError: one line that names `name` (or the override) and the key.
+    """
     keys = [_override(values, text) for text in overrides]
     try:
-        return Config.model_validate({"run_dir": f"runs/{path.stem}", **_without_nulls(values)})
+        return Config.model_validate(_without_nulls(values))
     except RecursionError:
-        raise ConfigError(f"{path}: an alias refers to what it stands in; write the values out") from None
+        raise ConfigError(f"{name}: an alias refers to what it stands in; write the values out") from None
     except ValidationError as error:
-        raise ConfigError(_explain(error, str(path), keys)) from None
+        raise ConfigError(_explain(error, name, keys)) from None
 
 
 def _parse(text: str) -> Any:

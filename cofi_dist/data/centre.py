@@ -1,19 +1,21 @@
 """Item means: subtracted before training, added back to every prediction."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from cofi_dist.data.ratings import Ratings
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Sums(Protocol):
     """The part of a communicator that the means need."""
 
-    def sum_(self, *tensors: torch.Tensor) -> None: ...
+    def sum_(self, *tensors: "torch.Tensor") -> None: ...
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ def item_sums(ratings: Ratings, num_items: int, comm: Sums) -> ItemSums:
         num_items: M.
         comm: sums over the ranks.
     """
+    import torch  # slow, and preparing a file does without it
+
     # bincount of nothing gives integers, weights or not, and a rank may have no ratings
     total, count = (
         torch.from_numpy(np.bincount(ratings.item, weights, minlength=num_items).astype(np.float64))

@@ -7,7 +7,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cofi_dist.errors import RunError
+from cofi_dist.errors import DataError, RunError
+
+TABLE = 2**23  # ids below it are looked up in an array of 32 MB
 
 
 @dataclass(frozen=True)
@@ -62,23 +64,58 @@ class IdMap:
             raise RunError(f"{path}: is not an id map: {error}") from None
 
 
-def encode(raw: pl.Series) -> tuple[IdMap, pl.Series]:
-    """The map of the ids in `raw`, and the row of each of its entries.
+class Encoder:
+    """Numbers the ids of a stream of tables in the order in which they first appear.
 
-    Text is read as integers when every id is a plain decimal number (`7`, not `007` or `7.0`),
-    so that rows follow the numbers' order; otherwise the order is that of the text.
-
-    Args:
-        raw: N ids, integers or text, none null.
-
-    Returns:
-        The map, and N rows as UInt32.
+    Ids are integers as long as all of them are; the first text among them makes text of all.
     """
-    if raw.dtype == pl.String:
-        numbers = raw.cast(pl.Int64, strict=False)
-        if numbers.null_count() == 0 and (numbers.cast(pl.String) == raw).all():
-            raw = numbers
-    unique = raw.unique().sort()
-    rows = pl.DataFrame({"id": unique}).with_row_index("row")
-    joined = pl.DataFrame({"id": raw}).join(rows, on="id", how="left", maintain_order="left")
-    return IdMap(unique.alias("id")), joined["row"]
+
+    def __init__(self) -> None:
+        self._known = pl.Series("id", [], dtype=pl.Int64)
+        self._code_of = np.empty(0, np.int32)  # of small whole numbers, which is what most ids are
+
+    def codes(self, raw: pl.Series) -> NDArray[np.int32]:
+        """The number of each id, (N,); new ids get the next ones.
+
+        Args:
+            raw: N ids, Int64 or String, none null.
+        """
+        if raw.dtype != self._known.dtype:
+            self._known, raw = self._known.cast(pl.String), raw.cast(pl.String)
+        codes = self._find(raw)
+        new = codes < 0
+        if new.any():
+            unknown = raw.filter(new)
+            self._known = pl.concat([self._known, unknown.unique(maintain_order=True).alias("id")])
+            if len(self._known) > 2**31 - 1:
+                raise DataError("more than 2,147,483,647 different ids; this is beyond what we can number")
+            self._code_of = np.empty(0, np.int32)
+            codes[new] = self._find(unknown)
+        return codes
+
+    def _find(self, raw: pl.Series) -> NDArray[np.int32]:
+        """The number of each id; -1 where it has none yet."""
+        small = raw.dtype == pl.Int64 and len(raw) and raw.min() >= 0 and raw.max() < TABLE  # type: ignore[operator]
+        if small:
+            if not len(self._code_of):
+                known = self._known.to_numpy()
+                tabled = (known >= 0) & (known < TABLE)
+                self._code_of = np.full(TABLE, -1, np.int32)
+                self._code_of[known[tabled]] = np.flatnonzero(tabled)
+            codes: NDArray[np.int32] = self._code_of[raw.to_numpy()]
+            return codes
+        table = self._known.to_frame().with_row_index("code")
+        found = raw.to_frame("id").join(table, on="id", how="left", maintain_order="left")["code"]
+        numbers: NDArray[np.int32] = found.cast(pl.Int32).fill_null(-1).to_numpy()
+        return numbers.copy()  # polars' own memory is not to be written to
+
+    def raw(self, code: int) -> str:
+        """The id of a number, as it stands in the file."""
+        return str(self._known[code])
+
+    def ranked(self) -> tuple[pl.Series, NDArray[np.int32]]:
+        """The ids in ascending order, and the place in it of each number, (ids,)."""
+        order = self._known.arg_sort().to_numpy()
+        rank = np.empty(len(order), np.int32)
+        rank[order] = np.arange(len(order), dtype=np.int32)
+        return self._known[order].alias("id"), rank

@@ -1,21 +1,19 @@
-"""Ratings file -> (user, item, value) triples and their id maps; every bad line is named.
+"""A ratings file as a stream of tables of bounded size; every bad line is named."""
 
-Polars reads and checks the whole file at once. Only when a check fails, `faults` reads the file
-again, line by line, to say which line it was.
-"""
-
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cofi_dist.data.faults import BLANKS, NUMBER, Layout, first_fault
-from cofi_dist.data.ids import IdMap, encode
+from cofi_dist.config import Columns
+from cofi_dist.data.faults import rows
+from cofi_dist.data.parquetfile import parquet_tables
+from cofi_dist.data.textfile import SEPARATORS, WITHOUT_HEADER, opened, text_tables
 from cofi_dist.errors import DataError
-
-SEPARATORS = {".csv": ",", ".tsv": "\t", ".dat": "::"}
 
 
 @dataclass(frozen=True)
@@ -36,112 +34,76 @@ class Ratings:
         return len(self.value)
 
 
-def read_ratings(path: Path, columns: tuple[str, str, str]) -> tuple[Ratings, IdMap, IdMap]:
-    """Read .csv, .tsv (with a header), .dat (`user::item::rating[::timestamp]`) or .parquet.
+def tables(
+    path: Path, columns: Columns, *, rating: bool = True, time: bool = False
+) -> Iterator[pl.DataFrame]:
+    """Read a ratings file in pieces: .csv, .tsv, .dat, .data (any of them .gz too) or .parquet.
+
+    .dat is `user::item::rating[::timestamp]`; .data the same with tabs; neither has a header.
 
     Args:
         path: the file.
-        columns: names of the user, item and rating columns; .dat goes by position.
+        columns: names of the columns, where the file has a header.
+        rating: whether ratings are needed.
+        time: whether timestamps are needed.
 
-    Returns:
-        All ratings, the users' ids and the items' ids.
+    Yields:
+        Tables with the columns user and item (Int64 or String, in one table all of a kind), value
+        (Float64) if `rating`, time (Float64) if `time`; no nulls, nothing that isn't finite.
 
     Raises:
         DataError: the file, its line (row, for Parquet) and what is wrong with it.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file")
-    if path.suffix == ".parquet":
-        triples, layout = _read_parquet(path, columns), None
-    elif path.suffix in SEPARATORS:
-        layout = Layout(SEPARATORS[path.suffix], None if path.suffix == ".dat" else columns)
-        triples = _read_text(path, layout)
+    wanted = {"user": columns.user, "item": columns.item}
+    if rating:
+        wanted["rating"] = columns.rating
+    if time:
+        wanted["time"] = columns.timestamp
+    suffix = _suffix(path)
+    if suffix == ".parquet":
+        yield from parquet_tables(path, wanted)
+    elif suffix in SEPARATORS:
+        yield from text_tables(path, suffix, wanted)
     else:
-        raise DataError(f"{path}: unknown kind of file; use .csv, .tsv, .dat or .parquet")
-    if triples.is_empty():
+        raise DataError(
+            f"{path}: unknown kind of file; use .csv, .tsv, .dat or .data (or .gz of them), .parquet"
+        )
+
+
+def read_table(path: Path, columns: Columns, *, rating: bool = True) -> pl.DataFrame:
+    """The whole file as one table, as `tables` gives it in pieces.
+
+    Raises:
+        DataError: as `tables`; or it holds no line.
+    """
+    parts = list(tables(path, columns, rating=rating))
+    if not parts:
         raise DataError(f"{path}: holds no ratings")
-    bad = triples.with_row_index("row").filter(
-        pl.any_horizontal(
-            *(_is_bad_id(pl.col(column).cast(pl.String)) for column in ("user", "item")),
-            pl.col("value").is_null() | ~pl.col("value").is_finite(),
-        )
-    )
-    if not bad.is_empty():
-        raise _fault(path, layout, int(bad["row"][0]), "an empty id, or a rating that is no finite number")
-    return _encode(path, layout, triples)
+    if len({part.schema["user"] for part in parts}) + len({part.schema["item"] for part in parts}) > 2:
+        parts = [part.with_columns(pl.col("user", "item").cast(pl.String)) for part in parts]
+    return pl.concat(parts)
 
 
-def _is_bad_id(raw: pl.Expr) -> pl.Expr:
-    return raw.is_null() | (raw == "") | (raw != raw.str.strip_chars(BLANKS))
+def lines_of_pair(path: Path, columns: Columns, user: str, item: str) -> list[int]:
+    """The first two lines (rows, for Parquet) of a ratings file that hold this pair."""
+    suffix, found, at = _suffix(path), [], 0
+    if suffix == ".parquet":
+        for table in tables(path, columns):
+            same = (pl.col("user").cast(pl.String) == user) & (pl.col("item").cast(pl.String) == item)
+            found += [at + row + 1 for row in table.with_row_index("row").filter(same)["row"]]
+            at += len(table)
+        return found[:2]
+    with opened(path) as file:
+        lines = rows(file, SEPARATORS[suffix])
+        at_user, at_item = 0, 1
+        if suffix not in WITHOUT_HEADER:
+            header = next(lines)[1]
+            at_user, at_item = header.index(columns.user), header.index(columns.item)
+        pair = (number for number, row in lines if (row[at_user], row[at_item]) == (user, item))
+        return list(islice(pair, 2))
 
 
-def _encode(path: Path, layout: Layout | None, triples: pl.DataFrame) -> tuple[Ratings, IdMap, IdMap]:
-    users, user = encode(triples["user"])
-    items, item = encode(triples["item"])
-    pair = user.to_numpy().astype(np.int64) * len(items) + item.to_numpy()
-    order = np.argsort(pair, kind="stable")
-    again = np.flatnonzero(np.diff(pair[order]) == 0)
-    if len(again):
-        raise _fault(path, layout, int(order[again + 1].min()), "this user rated this item before")
-    ratings = Ratings(
-        user.to_numpy()[order].astype(np.int32),
-        item.to_numpy()[order].astype(np.int32),
-        triples["value"].to_numpy()[order],
-    )
-    return ratings, users, items
-
-
-def _fault(path: Path, layout: Layout | None, row: int, what: str) -> DataError:
-    """The fault's own line, found by reading line by line; a row of a Parquet file as it is."""
-    if layout is None:
-        return DataError(f"{path}: row {row + 1}: {what}")
-    return DataError(f"{path}: {first_fault(path, layout) or f'rating {row + 1}: {what}'}")
-
-
-def _read_text(path: Path, layout: Layout) -> pl.DataFrame:
-    """Columns user, item (text) and value (null where it is no number)."""
-    try:
-        table = pl.read_csv(
-            path,
-            separator=layout.separator[0],
-            has_header=layout.columns is not None,
-            infer_schema=False,
-            quote_char='"' if layout.columns else None,
-        )
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path}: {first_fault(path, layout) or f'cannot be read: {error}'}") from None
-    # blank lines hold no rating
-    table = table.filter(~pl.all_horizontal(pl.all().is_null()))
-    suspicious = False
-    if layout.columns is None:
-        # `::` read as `:` leaves an empty column between every two
-        between, table = table[:, 1::2], table[:, ::2]
-        suspicious = any(column.null_count() < len(column) for column in between)
-    names = layout.columns or tuple(table.columns[:3])
-    absent = len(names) < 3 or not set(names) <= set(table.columns)
-    # polars renames a column whose name stands twice
-    suspicious |= any(f"{name}_duplicated_0" in table.columns for name in names)
-    if suspicious or absent or any(column.null_count() for column in table):
-        found = first_fault(path, layout)
-        if found or absent:
-            raise DataError(f"{path}: {found or 'has no user, item and rating columns'}")
-    user, item, rating = names
-    number = pl.when(pl.col(rating).str.contains(f"^{NUMBER}$")).then(pl.col(rating))
-    return table.select(user=pl.col(user), item=pl.col(item), value=number.cast(pl.Float64, strict=False))
-
-
-def _read_parquet(path: Path, columns: tuple[str, str, str]) -> pl.DataFrame:
-    try:
-        table = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path}: cannot be read as Parquet: {error}") from None
-    for name, is_rating in zip(columns, (False, False, True), strict=True):
-        if name not in table.columns:
-            have = ", ".join(table.columns)
-            raise DataError(f"{path}: no column {name!r}; it has {have}; set data.columns")
-        kind = table[name].dtype
-        if not (kind.is_numeric() if is_rating else kind.is_integer() or kind == pl.String):
-            need = "numbers" if is_rating else "integers or text"
-            raise DataError(f"{path}: column {name!r} holds {kind}, not {need}")
-    user, item, rating = columns
-    return table.select(user=pl.col(user), item=pl.col(item), value=pl.col(rating).cast(pl.Float64))
+def _suffix(path: Path) -> str:
+    return path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix

@@ -1,6 +1,7 @@
 """Where the ratings come from: one interface over the file, the notebook's arrays and the seed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -11,11 +12,14 @@ from numpy.typing import NDArray
 from cofi_dist.config import Data
 from cofi_dist.data.arrays import ArrayRatings
 from cofi_dist.data.ids import IdMap
-from cofi_dist.data.ratings import Ratings, read_ratings
+from cofi_dist.data.known import ratings_file as known_ratings_file
+from cofi_dist.data.prepare import prepare_file
+from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shards import UserRange
 from cofi_dist.data.split import Part, SplitRatings, held_out
-from cofi_dist.data.store import StoredRatings, write_store
+from cofi_dist.data.store import StoredRatings
 from cofi_dist.data.synthetic import SyntheticRatings
+from cofi_dist.files import put_in_place, scratch_directory
 
 
 class Source(Protocol):
@@ -51,37 +55,59 @@ class Prepared:
     """A source that was checked.
 
     Attributes:
-        num_items: rows of X.
-        ratings_per_user: (num_users,).
-        write: given the store's directory, writes it; does nothing for a source that needs none.
+        source: of the ratings.
+        keep: given the store's directory, puts prepared ratings there; does nothing for a source
+            that needs none.
     """
 
-    num_items: int
-    ratings_per_user: NDArray[np.int64]
-    write: Callable[[Path], None]
+    source: Source
+    keep: Callable[[Path], None]
 
 
-def prepare(data: Data) -> Prepared:
-    """Check the source to its last rating; read it if it is a file. Writes nothing.
+@contextmanager
+def prepare(data: Data, target: Path) -> Iterator[Prepared]:
+    """Check the source to its last rating; a ratings file is prepared in a temporary directory.
 
-    Called on one rank, which then has the result write the store that all ranks open.
+    Called on one rank, which keeps the result where all ranks open it.
+
+    Args:
+        data: the config's section.
+        target: where prepared ratings would be kept; nothing is written to it here.
 
     Raises:
         DataError: the file, the line or the cell, and what is wrong.
+        RunError: there is no room for the prepared ratings.
     """
-    if data.ratings is None:
-        if data.y is not None and data.r is not None:
-            ArrayRatings(Path(data.y), Path(data.r)).check_values()
-        source = open_source(data, Path())
-        return Prepared(source.num_items, source.ratings_per_user(), lambda directory: None)
-    columns = (data.columns.user, data.columns.item, data.columns.rating)
-    ratings, users, items = read_ratings(Path(data.ratings), columns)
-    per_user = np.bincount(ratings.user, minlength=len(users)).astype(np.int64)
-    return Prepared(len(items), per_user, lambda directory: write_store(directory, ratings, users, items))
+    if data.is_file:
+        with scratch_directory(target) as temporary:
+            ready = temporary / "data"
+            ready.mkdir()
+            prepare_file(ratings_file(data), data, ready)
+            yield Prepared(StoredRatings(ready), lambda directory: put_in_place(ready, directory))
+        return
+    if data.y is not None and data.r is not None:
+        ArrayRatings(Path(data.y), Path(data.r)).check_values()
+    source = open_source(data, target)
+    source.ratings_per_user()  # reads all of R
+    yield Prepared(source, lambda directory: None)
+
+
+def ratings_file(data: Data) -> Path:
+    """The file of `data.ratings`, or that of the known data set `data.name` in `data.root`.
+
+    Raises:
+        CofiError: there is no such data set, or it isn't there.
+    """
+    if data.name is not None:
+        return known_ratings_file(data.name, Path(data.root))
+    assert data.ratings is not None
+    return Path(data.ratings)
 
 
 def open_source(data: Data, store: Path) -> Source:
     """The source that the config names; a ratings file as `prepare` left it in `store`."""
+    if data.prepared is not None:
+        return StoredRatings(Path(data.prepared))
     if data.synthetic is not None:
         made_up = data.synthetic
         whole = SyntheticRatings(made_up.num_users, made_up.num_items, made_up.num_ratings, made_up.seed)

@@ -4,6 +4,8 @@ Chance is a hash of (seed, part, user row, item row), so that any rank can tell 
 without a file and without having drawn for the others.
 """
 
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
 import numpy as np
@@ -12,9 +14,11 @@ from numpy.typing import NDArray
 from cofi_dist.config import Data, Split
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shards import UserRange
+from cofi_dist.data.spool import Spool
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = get_args(Part)
+BINS = 2**16
 Key = NDArray[np.float64] | NDArray[np.int64]
 
 
@@ -28,8 +32,8 @@ def assign(
     user: NDArray[np.integer],
     item: NDArray[np.integer],
     splits: dict[Part, Split],
-    time: NDArray[np.int64] | None = None,
-    cutoffs: dict[Part, int] | None = None,
+    time: NDArray[np.float64] | None = None,
+    cutoffs: dict[Part, float] | None = None,
 ) -> NDArray[np.int8]:
     """The part of each rating: its place in PARTS.
 
@@ -66,6 +70,67 @@ def assign(
             taken = _largest(user[free], key, count)
         part_N[free[taken]] = PARTS.index(part)
     return part_N
+
+
+def time_cutoffs(spools: Sequence[Spool], splits: dict[Part, Split]) -> dict[Part, float]:
+    """For each split by time, the latest time that stays in training.
+
+    Args:
+        spools: of all ratings, each with whole users, in order.
+        splits: as `held_out` gives them.
+    """
+    cutoffs: dict[Part, float] = {}
+    before: dict[Part, Split] = {}
+    for part, split in splits.items():
+        if split.by == "time":
+            assert split.fraction is not None
+
+            def free_times() -> Iterator[NDArray[np.float64]]:
+                for spool in spools:
+                    rows = spool.whole()
+                    free = assign(rows["user"], rows["item"], before, rows["time"], cutoffs) == 0
+                    yield rows["time"][free]
+
+            cutoffs[part] = _cutoff(free_times, split.fraction)
+        before[part] = split
+    return cutoffs
+
+
+def _cutoff(times: Callable[[], Iterator[NDArray[np.float64]]], fraction: float) -> float:
+    """The earliest time after which come at most `fraction` of all, by narrowing a histogram."""
+    pieces = [(len(t), t.min(), t.max()) for t in times() if len(t)]
+    if not pieces:
+        return 0.0
+    may_follow = round(fraction * sum(count for count, _, _ in pieces))
+    low, high = min(least for _, least, _ in pieces), max(most for _, _, most in pieces)
+    while low < high:
+        bins = TimeBins(low, high)
+        counts = np.sum([bins.counts(t) for t in times()], axis=0)
+        from_top = np.cumsum(counts[::-1])[::-1]
+        holds_cutoff = int(np.flatnonzero(from_top > may_follow)[-1])
+        may_follow -= int(from_top[holds_cutoff] - counts[holds_cutoff])
+        inside = [t[bins.of(t) == holds_cutoff] for t in times()]
+        low, high = min(t.min() for t in inside if len(t)), max(t.max() for t in inside if len(t))
+    return float(low)
+
+
+@dataclass(frozen=True)
+class TimeBins:
+    """BINS equal spans from low to high, which never fall into the same one."""
+
+    low: float
+    high: float
+
+    def of(self, time: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The bin of each time; -1 outside."""
+        bin_N = (
+            np.floor((time - self.low) / (self.high - self.low) * BINS).clip(-1, BINS - 1).astype(np.int64)
+        )
+        return np.where(time > self.high, -1, bin_N)
+
+    def counts(self, time: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Times in each bin, (BINS,)."""
+        return np.bincount(self.of(time) + 1, minlength=BINS + 1)[1:]
 
 
 def chance(

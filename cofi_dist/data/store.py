@@ -1,74 +1,90 @@
-"""The prepared ratings of a run: arrays in user order that every rank maps and cuts for itself."""
+"""Prepared ratings: arrays that every rank maps and cuts for itself, and a manifest.
+
+    manifest.json                      counts, columns, splits, centring, scale, fingerprint, notes
+    users.parquet, items.parquet       the raw id of every row
+    PART_user_start.npy                where each user's ratings begin, (num_users + 1,) int64
+    PART_item.npy, PART_value.npy      in user order, then item order; PART: train, validation, test
+    train_item_start.npy, train_user_by_item.npy, train_value_by_item.npy     the transposed order
+    item_total.npy, item_count.npy     sum and number of every item's training ratings
+
+Values are float32 where that holds every one of them exactly, else float64.
+"""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cofi_dist.data.centre import ItemSums
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.ratings import Ratings
-from cofi_dist.data.shards import UserRange, starts
-from cofi_dist.data.split import Part
+from cofi_dist.data.shards import UserRange
+from cofi_dist.data.split import PARTS, Part
 from cofi_dist.errors import RunError
-from cofi_dist.files import whole_directory
 
-FORMAT = 1
-
-
-def write_store(directory: Path, ratings: Ratings, users: IdMap, items: IdMap) -> None:
-    """Write the ratings and their ids; the directory appears whole or not at all.
-
-    Raises:
-        RunError: the directory exists or can't be written.
-    """
-    counts = np.bincount(ratings.user, minlength=len(users))
-    with whole_directory(directory) as temporary:
-        np.save(temporary / "user_start.npy", starts(counts))
-        np.save(temporary / "item.npy", ratings.item)
-        np.save(temporary / "value.npy", ratings.value)
-        users.save(temporary / "users.parquet")
-        items.save(temporary / "items.parquet")
-        manifest = {
-            "format": FORMAT,
-            "num_users": len(users),
-            "num_items": len(items),
-            "num_ratings": len(ratings),
-        }
-        (temporary / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+FORMAT = 2
+MANIFEST, USERS, ITEMS = "manifest.json", "users.parquet", "items.parquet"
 
 
 class StoredRatings:
-    """What `write_store` wrote, mapped.
+    """A prepared directory, mapped.
+
+    Attributes:
+        directory: where it lies.
+        manifest: as `prepare_file` wrote it.
+        parts: `train`, and what is held out.
+        scale: lowest and highest training rating.
+        sums: of the training ratings, by item.
 
     Raises:
         RunError: there is no such directory, as on a node that doesn't share the run directory.
     """
 
     def __init__(self, directory: Path) -> None:
+        self.directory = directory
         try:
-            manifest = json.loads((directory / "manifest.json").read_text())
-            self._start = np.load(directory / "user_start.npy")
-            self._item = np.load(directory / "item.npy", mmap_mode="r")
-            self._value = np.load(directory / "value.npy", mmap_mode="r")
-        except (OSError, ValueError) as error:
+            self.manifest: dict[str, Any] = json.loads((directory / MANIFEST).read_text())
+            if self.manifest["format"] != FORMAT:
+                raise RunError(f"{directory}: was prepared by another version; prepare it again")
+            self.parts: tuple[Part, ...] = tuple(p for p in PARTS if p in self.manifest["num_ratings"])
+            self._start = {part: np.load(directory / f"{part}_user_start.npy") for part in self.parts}
+            self._item, self._value = (
+                {part: np.load(directory / f"{part}_{what}.npy", mmap_mode="r") for part in self.parts}
+                for what in ("item", "value")
+            )
+            self.sums: ItemSums = ItemSums(
+                np.load(directory / "item_total.npy"), np.load(directory / "item_count.npy")
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(
-                f"{directory}: prepared ratings cannot be read ({error}); run_dir must lie on a file"
-                " system that every node shares"
+                f"{directory}: prepared ratings cannot be read ({error}); is it whole, and on a file"
+                " system that every node shares?"
             ) from None
-        self.num_items, self.num_users = manifest["num_items"], manifest["num_users"]
-        self.parts: tuple[Part, ...] = ("train",)
-        self.scale = (float(self._value.min()), float(self._value.max()))
-        self.ids = IdMap.load(directory / "users.parquet"), IdMap.load(directory / "items.parquet")
+        self.num_items, self.num_users = self.manifest["num_items"], self.manifest["num_users"]
+        self.scale: tuple[float, float] = (self.manifest["lowest"], self.manifest["highest"])
+        self.ids = IdMap.load(directory / USERS), IdMap.load(directory / ITEMS)
+
+    @property
+    def centre(self) -> tuple[str, float | None]:
+        """The centring and damping that it was prepared with."""
+        return self.manifest["centre"], self.manifest["damping"]
+
+    @property
+    def notes(self) -> list[str]:
+        """What preparing it read, dropped and held out, in lines."""
+        lines: list[str] = self.manifest["notes"]
+        return lines
 
     def ratings_per_user(self) -> NDArray[np.int64]:
-        """(num_users,)."""
-        counts: NDArray[np.int64] = np.diff(self._start)
+        """(num_users,), held-out ones among them."""
+        counts: NDArray[np.int64] = np.sum([np.diff(self._start[part]) for part in self.parts], axis=0)
         return counts
 
     def load(self, users: UserRange, part: Part = "train") -> Ratings:
-        """The ratings of these users; `user` counts from `users.start`."""
-        rows = slice(self._start[users.start], self._start[users.stop])
-        counts = np.diff(self._start[users.start : users.stop + 1])
-        user = np.repeat(np.arange(len(users), dtype=np.int32), counts)
-        return Ratings(user, np.array(self._item[rows]), np.array(self._value[rows]))
+        """This part of the ratings of these users; `user` counts from `users.start`."""
+        start = self._start[part][users.start : users.stop + 1]
+        rows = slice(start[0], start[-1])
+        user = np.repeat(np.arange(len(users), dtype=np.int32), np.diff(start))
+        return Ratings(user, np.array(self._item[part][rows]), self._value[part][rows].astype(np.float64))

@@ -28,7 +28,7 @@ def export(model: Model, form: str, output: Path, *, replace: bool) -> list[Path
             saves them, and c.pt (1, M) if there are item biases; `npz` and `safetensors` one file,
             which holds item_means too. `parquet` writes the same by raw id: items.parquet with id,
             mean, count, x (and c), users.parquet with id, b, w. `index` writes items.usearch, a
-            vector index that ranks as the model does, and items.parquet, the id of each key.
+            vector index that ranks as the model does, and item_ids.parquet, the id of each key.
         output: directory, made if it isn't there.
         replace: overwrite files of these names.
 
@@ -103,7 +103,10 @@ def _rows(matrix: torch.Tensor) -> pl.Series:
 def _index(model: Model) -> Writers:
     index = build_index(model)
     # usearch's own writing to a file does not tell of a full disk
-    return {"items.usearch": lambda path: path.write_bytes(index.save()), "items.parquet": model.items.save}
+    return {
+        "items.usearch": lambda path: path.write_bytes(index.save()),
+        "item_ids.parquet": model.items.save,
+    }
 
 
 _WRITERS: dict[str, Callable[[Model], Writers]] = {

@@ -55,7 +55,7 @@ class Adam:
         """
         factors, decay, decay_b = self._factors, 0.0, 0.0
         if self._fused and self._regulariser.is_weight_decay:
-            # which costs the fused kernel nothing
+            # the same gradient, and it costs the fused kernel nothing
             decay, decay_b = self._regulariser.lambda_, self._regulariser.lambda_b
         else:
             # rounded as autograd does it: torch's own weight decay may fuse the two operations

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cofi_dist.config import Columns
 from cofi_dist.data.faults import NUMBER, Layout, first_fault
-from cofi_dist.data.ratings import read_ratings
 from cofi_dist.errors import DataError
+from tests.data.prepared import read_ratings
 
 COLUMNS = ("userId", "movieId", "rating")
+LAYOUT = Layout(",", 3, {"user": 0, "item": 1, "rating": 2})
 HEADER = "userId,movieId,rating,timestamp\n"
 ROWS = [(10, 7, 4.0), (2, 30, 3.5), (10, 5, 0.5), (2, 7, 5.0)]
 
@@ -64,7 +66,7 @@ def test_harmless_variants(text: str, tmp_path: Path) -> None:
 
 
 def check_rows(file: Path) -> None:
-    ratings, users, items = read_ratings(file, COLUMNS)
+    ratings, users, items = read_ratings(file)
     assert users.raw.to_list() == [2, 10]
     assert items.raw.to_list() == [5, 7, 30]
     assert ratings.user.tolist() == [0, 0, 1, 1]
@@ -74,7 +76,7 @@ def check_rows(file: Path) -> None:
 
 def test_string_ids_and_named_columns(tmp_path: Path) -> None:
     file = write(tmp_path, "r.csv", "who,what,stars\nzoe,b 1,2\nann,007,3\nann,7,4\n")
-    ratings, users, items = read_ratings(file, ("who", "what", "stars"))
+    ratings, users, items = read_ratings(file, columns=Columns(user="who", item="what", rating="stars"))
     assert users.raw.to_list() == ["ann", "zoe"]
     assert items.raw.to_list() == ["007", "7", "b 1"]
     assert ratings.value.tolist() == [3.0, 4.0, 2.0]
@@ -120,14 +122,14 @@ def test_string_ids_and_named_columns(tmp_path: Path) -> None:
         ("r.dat", "1::1::4::9\n1:2:3:9\n", "line 2: 1 fields where the first line has 4"),
         ("r.dat", "1::2\n", "line 1: needs user::item::rating"),
         ("r.dat", "", "is empty"),
-        ("r.xlsx", "x", "unknown kind of file; use .csv, .tsv, .dat or .parquet"),
+        ("r.xlsx", "x", "unknown kind of file; use .csv, .tsv, .dat or .data"),
         ("r.parquet", "not parquet", "cannot be read as Parquet"),
     ],
 )
 def test_a_mistake_is_named_by_its_line(name: str, text: str | bytes, says: str, tmp_path: Path) -> None:
     file = write(tmp_path, name, text)
     with pytest.raises(DataError) as caught:
-        read_ratings(file, COLUMNS)
+        read_ratings(file)
     message = str(caught.value)
     assert message.startswith(f"{file}: ")
     assert says in message
@@ -148,7 +150,7 @@ def test_a_mistake_is_named_by_its_line(name: str, text: str | bytes, says: str,
         ({"userId": [1, 1], "movieId": [1, 2], "rating": [3.0, math.nan]}, "row 2:"),
         (
             {"userId": [1, 1], "movieId": [2, 2], "rating": [3.0, 1.0]},
-            "row 2: this user rated this item before",
+            "row 2: user 1 rated item 2 on row 1 already",
         ),
         ({"userId": [], "movieId": [], "rating": []}, "holds"),
     ],
@@ -159,30 +161,37 @@ def test_a_mistake_in_parquet_is_named_by_its_row(
     file = tmp_path / "r.parquet"
     pl.DataFrame(rows, strict=False).write_parquet(file)
     with pytest.raises(DataError) as caught:
-        read_ratings(file, COLUMNS)
+        read_ratings(file)
     assert says in str(caught.value)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
-        read_ratings(tmp_path / "none.csv", COLUMNS)
+        read_ratings(tmp_path / "none.csv")
 
 
-@pytest.mark.parametrize("name", ["any.csv", "any.tsv", "any.dat", "any.parquet"])
+NAMES = {"any.csv", "any.tsv", "any.dat", "any.data", "any.csv.gz", "any.parquet"}
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
 @given(st.binary(max_size=80) | st.text('019,:.\t\n"ab-', max_size=60).map(str.encode))
 def test_any_bytes_are_ratings_or_one_line(
     name: str, tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
     header = {"any.csv": HEADER.encode(), "any.tsv": HEADER.replace(",", "\t").encode()}.get(name, b"")
-    file = tmp_path_factory.getbasetemp() / name
+    folder = tmp_path_factory.getbasetemp() / "any"
+    folder.mkdir(exist_ok=True)
+    file = folder / name
     file.write_bytes(header + content)
     try:
-        ratings, users, items = read_ratings(file, COLUMNS)
+        ratings, users, items = read_ratings(file)
     except DataError as error:
         assert "\n" not in str(error)
         where = ("line ", "is empty", "holds no ratings")
-        assert name == "any.parquet" or str(error).removeprefix(f"{file}: ").startswith(where)
+        assert name in ("any.parquet", "any.csv.gz") or str(error).removeprefix(f"{file}: ").startswith(where)
         return
+    finally:
+        assert {path.name for path in folder.iterdir()} <= NAMES, "a half-written directory"
     assert len(ratings) > 0
     assert np.isfinite(ratings.value).all()
     assert set(ratings.user.tolist()) == set(range(len(users)))
@@ -203,8 +212,8 @@ def test_what_csv_writes_is_read_back(
     csv.writer(out, lineterminator="\n").writerows([COLUMNS, *triples])
     file = tmp_path_factory.getbasetemp() / "back.csv"
     file.write_text(out.getvalue(), encoding="utf-8")
-    assert first_fault(file, Layout(",", COLUMNS)) is None
-    ratings, users, items = read_ratings(file, COLUMNS)
+    assert first_fault(file.read_bytes().split(b"\n", 1)[1], LAYOUT, 2) is None
+    ratings, users, items = read_ratings(file)
     got = {
         (str(users.raw[int(u)]), str(items.raw[int(i)])): v
         for u, i, v in zip(ratings.user, ratings.item, ratings.value, strict=True)
@@ -216,9 +225,9 @@ def test_what_csv_writes_is_read_back(
 def test_both_passes_agree_on_what_a_number_is(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     file = tmp_path_factory.getbasetemp() / "number.csv"
     file.write_text(f"userId,movieId,rating\n1,1,{text}\n", encoding="utf-8")
-    fault = first_fault(file, Layout(",", COLUMNS))
+    fault = first_fault(f"1,1,{text}\n".encode(), LAYOUT, 2)
     if fault:
         with pytest.raises(DataError, match="line 2: the rating"):
-            read_ratings(file, COLUMNS)
+            read_ratings(file)
     else:
-        assert read_ratings(file, COLUMNS)[0].value.tolist() == [float(text)]
+        assert read_ratings(file)[0].value.tolist() == [float(text)]

@@ -6,15 +6,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cofi_dist.config import Columns, Data, Synthetic
 from cofi_dist.data import arrays
 from cofi_dist.data.arrays import ArrayRatings
 from cofi_dist.data.centre import centred, centres, item_sums
-from cofi_dist.data.ids import IdMap, encode
+from cofi_dist.data.ids import Encoder, IdMap
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shards import UserRange
-from cofi_dist.data.sources import ids_of, open_source, prepare
-from cofi_dist.data.store import StoredRatings, write_store
+from cofi_dist.data.textfile import as_ids
 from cofi_dist.distributed import Comm, SoloComm
 from cofi_dist.errors import DataError, RunError
 from cofi_dist.testing import run_ranks
@@ -82,38 +80,6 @@ def test_pickled_arrays_are_not_executed(tmp_path: Path) -> None:
         ArrayRatings(tmp_path / "Y.npy", tmp_path / "Y.npy")
 
 
-def test_the_store_gives_back_any_range(tmp_path: Path) -> None:
-    ratings = random_ratings(7, 5, 20)
-    write_store(tmp_path / "s", ratings, IdMap.rows(9), IdMap.rows(5))
-    stored = StoredRatings(tmp_path / "s")
-    assert stored.ratings_per_user().tolist() == np.bincount(ratings.user, minlength=9).tolist()
-    for users in (UserRange(0, 9), UserRange(2, 6), UserRange(4, 4)):
-        got, want = stored.load(users), shard_of(ratings, users, 5).ratings
-        assert np.array_equal(got.user, want.user)
-        assert np.array_equal(got.item, want.item)
-        assert np.array_equal(got.value, want.value)
-
-
-def test_a_store_is_never_overwritten_and_its_absence_is_explained(tmp_path: Path) -> None:
-    write_store(tmp_path / "s", random_ratings(2, 2, 2), IdMap.rows(2), IdMap.rows(2))
-    with pytest.raises(RunError, match="already exists"):
-        write_store(tmp_path / "s", random_ratings(2, 2, 2), IdMap.rows(2), IdMap.rows(2))
-    with pytest.raises(RunError, match="every node shares"):
-        StoredRatings(tmp_path / "elsewhere")
-
-
-def test_prepare_writes_a_store_for_files_only(tmp_path: Path) -> None:
-    (tmp_path / "r.csv").write_text("u,i,r\nann,3,1\n")
-    data = Data(ratings=str(tmp_path / "r.csv"), columns=Columns(user="u", item="i", rating="r"))
-    prepare(data).write(tmp_path / "store")
-    users, items = ids_of(open_source(data, tmp_path / "store"))
-    assert (users.raw.to_list(), items.raw.to_list()) == (["ann"], [3])
-    made_up = Data(synthetic=Synthetic(num_users=3, num_items=4, num_ratings=5))
-    prepare(made_up).write(tmp_path / "none")
-    assert not (tmp_path / "none").exists()
-    assert [len(ids) for ids in ids_of(open_source(made_up, tmp_path))] == [3, 4]
-
-
 @pytest.mark.parametrize(
     ("raw", "unique", "rows"),
     [
@@ -125,13 +91,16 @@ def test_prepare_writes_a_store_for_files_only(tmp_path: Path) -> None:
     ],
 )
 def test_ids_are_numbers_only_if_all_are(raw: list[object], unique: list[object], rows: list[int]) -> None:
-    ids, row = encode(pl.Series(raw))
-    assert ids.raw.to_list() == unique
-    assert row.to_list() == rows
+    encoder = Encoder()
+    # one by one, as if each stood in a table of its own
+    codes = [int(encoder.codes(as_ids(pl.Series([str(one)])))[0]) for one in raw]
+    ids, rank = encoder.ranked()
+    assert ids.to_list() == unique
+    assert rank[codes].tolist() == rows
 
 
 def test_an_id_map_is_saved_and_loaded(tmp_path: Path) -> None:
-    ids, _ = encode(pl.Series(["b", "a"]))
+    ids = IdMap(pl.Series(["a", "b"]))
     ids.save(tmp_path / "ids.parquet")
     assert IdMap.load(tmp_path / "ids.parquet").raw.to_list() == ["a", "b"]
     with pytest.raises(RunError, match="is not an id map"):

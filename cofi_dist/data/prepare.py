@@ -1,0 +1,225 @@
+"""From a ratings file to prepared ratings, streamed: memory does not grow with the file.
+
+1. The file is read once; ids are numbered as they appear, triples go to disk.
+2. They are scattered over spools of consecutive users, each small enough to be sorted in memory.
+3. Spool by spool: duplicates, filters, splits, and the arrays in user order.
+4. The training ratings are scattered and sorted once more, by item: the transposed order.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from cofi_dist.config import Data
+from cofi_dist.data.filters import keep_busy
+from cofi_dist.data.ids import Encoder, IdMap
+from cofi_dist.data.ratings import lines_of_pair, tables
+from cofi_dist.data.split import PARTS, Part, assign, held_out, time_cutoffs
+from cofi_dist.data.spool import Columns, Spool, by_range, stable_order
+from cofi_dist.data.store import FORMAT, ITEMS, MANIFEST, USERS
+from cofi_dist.data.write import PartWriter, fingerprint, write_transposed
+from cofi_dist.errors import DataError
+
+KINDS = {"user": np.int32, "item": np.int32, "value": np.float64}
+
+
+@dataclass
+class Triples:
+    """Ratings on disk, in spools of consecutive users.
+
+    Attributes:
+        users, items: raw ids, ascending; their places are the ratings' user and item.
+        spools: of consecutive users, in order.
+        exact_in_32: whether float32 holds every value.
+    """
+
+    users: pl.Series
+    items: pl.Series
+    spools: list[Spool]
+    exact_in_32: bool = True
+
+    def __len__(self) -> int:
+        return sum(map(len, self.spools))
+
+
+def prepare_file(path: Path, data: Data, directory: Path) -> None:
+    """Write the prepared ratings of a file into `directory`, which exists and is empty.
+
+    Args:
+        path: the ratings file.
+        data: columns, duplicates, filters, splits, centring.
+        directory: temporary; whoever calls puts it in place when this returns.
+
+    Raises:
+        DataError: the file, its line and what is wrong with it; or nothing is left of it.
+    """
+    work = directory / "work"
+    work.mkdir()
+    notes: list[str] = []
+    triples = _read(path, data, work, notes)
+    _resolve_duplicates(path, data, triples, work, notes)
+    if data.min_user_ratings > 1 or data.min_item_ratings > 1:
+        _filter(path, data, triples, work, notes)
+    manifest = _write_parts(path, data, triples, directory, work, notes)
+    work.rmdir()
+    (directory / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+    IdMap(triples.users).save(directory / USERS)
+    IdMap(triples.items).save(directory / ITEMS)
+
+
+def _read(path: Path, data: Data, work: Path, notes: list[str]) -> Triples:
+    """Steps 1 and 2."""
+    with_time = any(split.needs_times for split in held_out(data).values())
+    kinds = {**KINDS, "time": np.float64} if with_time else KINDS
+    users, items, spool = Encoder(), Encoder(), Spool(work / "read", kinds)
+    per_code = np.zeros(0, np.int64)
+    for table in tables(path, data.columns, time=with_time):
+        codes = {"user": users.codes(table["user"]), "item": items.codes(table["item"])}
+        spool.append({**codes, **{name: table[name].to_numpy() for name in kinds if name not in codes}})
+        counts = np.bincount(codes["user"], minlength=len(per_code))
+        counts[: len(per_code)] += per_code
+        per_code = counts
+    if not len(spool):
+        raise DataError(f"{path}: holds no ratings")
+    (user_ids, user_rank), (item_ids, item_rank) = users.ranked(), items.ranked()
+    notes.append(f"read {len(spool):,} ratings of {len(user_ids):,} users on {len(item_ids):,} items")
+    per_user = np.empty_like(per_code)
+    per_user[user_rank] = per_code
+    rank = {"user": user_rank, "item": item_rank}
+    pieces = ({**piece, **{name: new[piece[name]] for name, new in rank.items()}} for piece in spool.pieces())
+    triples = Triples(user_ids, item_ids, by_range(pieces, kinds, "user", per_user, work))
+    spool.remove()
+    return triples
+
+
+def _rewrite(triples: Triples, work: Path, change: Callable[[Columns], Columns]) -> None:
+    """Replace every spool by what `change` makes of it, in spools named after it."""
+    for k, spool in enumerate(triples.spools):
+        changed = spool.like(work / f"{change.__name__}{k}")
+        changed.append(change(spool.whole()))
+        spool.remove()
+        triples.spools[k] = changed
+
+
+def _resolve_duplicates(path: Path, data: Data, triples: Triples, work: Path, notes: list[str]) -> None:
+    """Sort every spool by user, then item; of a pair that is there several times, leave one."""
+    dropped = 0
+
+    def sort(rows: Columns) -> Columns:
+        rows = resolved(rows)
+        with np.errstate(over="ignore"):
+            triples.exact_in_32 &= np.array_equal(rows["value"].astype(np.float32), rows["value"])
+        return rows
+
+    def resolved(rows: Columns) -> Columns:
+        nonlocal dropped
+        pair = rows["user"].astype(np.int64) << 32 | rows["item"]
+        if (pair[1:] < pair[:-1]).any():
+            order = stable_order(rows["item"])
+            order = order[stable_order(rows["user"][order])]
+            rows = {name: values[order] for name, values in rows.items()}
+        again = (np.diff(rows["user"]) == 0) & (np.diff(rows["item"]) == 0)
+        if not again.any():
+            return rows
+        if data.duplicates == "error":
+            first = int(np.flatnonzero(again)[0])
+            raise _duplicate(path, data, triples, rows["user"][first], rows["item"][first])
+        dropped += int(again.sum())
+        return _one_of_each(rows, again, mean=data.duplicates == "mean")
+
+    _rewrite(triples, work, sort)
+    if data.duplicates != "error":
+        kept = {"last": "the last of each pair kept", "mean": "each pair's mean kept"}[data.duplicates]
+        notes.append(f"duplicates: {kept}, {dropped:,} ratings dropped")
+
+
+def _one_of_each(rows: Columns, again: NDArray[np.bool_], *, mean: bool) -> Columns:
+    """The last row of every run of a pair, which has the value of the last, or the mean, of the run."""
+    last = np.flatnonzero(np.append(~again, True))
+    kept = {name: values[last] for name, values in rows.items()}
+    if mean:
+        first = np.concatenate([[0], last[:-1] + 1])
+        kept["value"] = np.add.reduceat(rows["value"], first) / (last - first + 1)
+    return kept
+
+
+def _duplicate(path: Path, data: Data, triples: Triples, user: int, item: int) -> DataError:
+    user_id, item_id = str(triples.users[int(user)]), str(triples.items[int(item)])
+    first, second = lines_of_pair(path, data.columns, user_id, item_id)
+    where = "row" if path.suffix == ".parquet" else "line"
+    return DataError(
+        f"{path}: {where} {second}: user {user_id} rated item {item_id} on {where} {first} already;"
+        " keep one of them, or set data.duplicates to last or mean"
+    )
+
+
+def _filter(path: Path, data: Data, triples: Triples, work: Path, notes: list[str]) -> None:
+    """Drop users and items with too few ratings until none are left, and number the rest anew."""
+    user_ok, item_ok, rounds = keep_busy(
+        triples.spools,
+        (len(triples.users), len(triples.items)),
+        (data.min_user_ratings, data.min_item_ratings),
+    )
+    before = len(triples)
+    user_rank, item_rank = (np.cumsum(ok, dtype=np.int32) - np.int32(1) for ok in (user_ok, item_ok))
+
+    def drop(rows: Columns) -> Columns:
+        stay = user_ok[rows["user"]] & item_ok[rows["item"]]
+        rows = {name: values[stay] for name, values in rows.items()}
+        return {**rows, "user": user_rank[rows["user"]], "item": item_rank[rows["item"]]}
+
+    _rewrite(triples, work, drop)
+    triples.users, triples.items = triples.users.filter(user_ok), triples.items.filter(item_ok)
+    limits = f"min_user_ratings {data.min_user_ratings}, min_item_ratings {data.min_item_ratings}"
+    if not len(triples):
+        raise DataError(f"{path}: {limits}: nothing is left; lower them")
+    notes.append(
+        f"{limits}: dropped {int((~user_ok).sum()):,} users, {int((~item_ok).sum()):,} items and"
+        f" {before - len(triples):,} ratings in {rounds} rounds"
+    )
+
+
+def _write_parts(
+    path: Path, data: Data, triples: Triples, directory: Path, work: Path, notes: list[str]
+) -> dict[str, object]:
+    """Steps 3, from the splits on, and 4; returns the manifest."""
+    splits = held_out(data)
+    cutoffs = time_cutoffs(triples.spools, splits)
+    value_kind = np.float32 if triples.exact_in_32 else np.float64
+    parts: tuple[Part, ...] = ("train", *splits)
+    out = {part: PartWriter(directory, part, len(triples.users), value_kind) for part in parts}
+    for spool in triples.spools:
+        rows = spool.whole()
+        part_N = assign(rows["user"], rows["item"], splits, rows.get("time"), cutoffs)
+        for part in parts:
+            mine = part_N == PARTS.index(part)
+            out[part].append({name: rows[name][mine] for name in KINDS})
+        spool.remove()
+    num_ratings = {part: writer.close() for part, writer in out.items()}
+    notes += [f"{part}: {count:,} ratings" for part, count in num_ratings.items() if splits]
+    if not num_ratings["train"]:
+        raise DataError(f"{path}: nothing is left for training; hold out less")
+    for part in splits:
+        if not num_ratings[part]:
+            raise DataError(f"{path}: data.{part}: holds out nothing of so few ratings; hold out more")
+    lowest, highest = write_transposed(directory, len(triples.items), work)
+    return {
+        "format": FORMAT,
+        "source": str(path),
+        "num_users": len(triples.users),
+        "num_items": len(triples.items),
+        "num_ratings": num_ratings,
+        "columns": data.columns.model_dump(),
+        "splits": {part: split.model_dump(exclude_none=True) for part, split in splits.items()},
+        "centre": data.centre,
+        "damping": data.damping,
+        "lowest": lowest,
+        "highest": highest,
+        "fingerprint": fingerprint((triples.users, triples.items), directory, parts),
+        "notes": notes,
+    }

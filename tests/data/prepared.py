@@ -1,0 +1,30 @@
+"""Ratings files, prepared for a test."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cofi_dist.config import Data
+from cofi_dist.data.ids import IdMap
+from cofi_dist.data.ratings import Ratings
+from cofi_dist.data.shards import UserRange
+from cofi_dist.data.sources import prepare
+from cofi_dist.data.store import StoredRatings
+
+
+@contextmanager
+def prepared(file: Path, **keys: Any) -> Iterator[StoredRatings]:
+    """The file as `prepare` leaves it, with these keys of the config's data section."""
+    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+        target = Path(folder) / "prepared"
+        with prepare(Data(ratings=str(file), **keys), target) as ready:
+            ready.keep(target)
+        yield StoredRatings(target)
+
+
+def read_ratings(file: Path, **keys: Any) -> tuple[Ratings, IdMap, IdMap]:
+    """All training ratings of a file, and the users' and the items' ids."""
+    with prepared(file, **keys) as stored:
+        return stored.load(UserRange(0, stored.num_users)), *stored.ids
