@@ -148,7 +148,7 @@ class Trainer:
         self._comm.require_equal(self._factors.X, "X")
         if not math.isfinite(cost):
             raise self._diverged(epoch, f"the cost is {cost}")
-        # a finite cost has finite factors: it holds the square of every entry
+        # a finite cost has finite factors: it holds every entry's square, and 0 * inf is nan
         accuracy = self._accuracy() if self._validates(epoch) else None
         self._kept.offer(epoch, accuracy)
         seconds = time.perf_counter() - start

@@ -4,19 +4,23 @@ from pathlib import Path
 
 import pytest
 
+from cofi_dist.cost.term import tensors_of
 from tests.parity.runs import Trained, train_on
 from tests.problems import close
 
 SYNTHETIC = "data: {synthetic: {num_users: 90, num_items: 700, num_ratings: 5000}}\n"
 SETTINGS = ["model.num_features=20", "train.lr=1.0e-3", "train.epochs=200", "train.log_every=20"]
+SWITCHES = ["model.item_bias=true", "train.lambda_b=0.5", "train.lambda_=0.1"]
 
 
 def assert_same(got: Trained, want: Trained, rtol: float, *, factors: bool) -> None:
     assert got.costs.keys() == want.costs.keys()
     for epoch, cost in want.costs.items():
         assert got.costs[epoch] == pytest.approx(cost, rel=rtol), epoch
-    for name in ("X", "W", "b") if factors else ():
-        close(getattr(got.model.factors, name), getattr(want.model.factors, name), rtol)
+    if factors:
+        pairs = zip(tensors_of(got.model.factors), tensors_of(want.model.factors), strict=True)
+        for ours, theirs in pairs:
+            close(ours, theirs, rtol)
 
 
 @pytest.mark.parametrize("cost", ["dense", "sparse"])
@@ -29,10 +33,23 @@ def test_any_world_size_gives_the_same_run(cost: str, dtype: str, rtol: float, t
         assert_same(many, one, rtol, factors=dtype == "float64")
 
 
-def test_dense_and_sparse_are_one_cost(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cost", ["dense", "sparse"])
+@pytest.mark.parametrize("power", [0, 0.5, 1])
+def test_any_world_size_gives_the_same_run_with_every_switch(cost: str, power: float, tmp_path: Path) -> None:
+    switches = [*SWITCHES, f"train.lambda_power={power}"]
+    overrides = [*SETTINGS, *switches, "train.epochs=60", f"train.cost={cost}", "train.dtype=float64"]
+    one = train_on(1, SYNTHETIC, overrides, tmp_path)
+    assert one.model.factors.c is not None
+    assert float(one.model.factors.c.abs().max()) > 0
+    for world_size in (2, 3):
+        assert_same(train_on(world_size, SYNTHETIC, overrides, tmp_path), one, 1e-10, factors=True)
+
+
+@pytest.mark.parametrize("switches", [[], [*SWITCHES, "train.lambda_power=1"]], ids=["plain", "switches"])
+def test_dense_and_sparse_are_one_cost(switches: list[str], tmp_path: Path) -> None:
+    overrides = [*SETTINGS, *switches, "train.dtype=float64"]
     runs = [
-        train_on(1, SYNTHETIC, [*SETTINGS, "train.dtype=float64", f"train.cost={cost}"], tmp_path)
-        for cost in ("dense", "sparse")
+        train_on(1, SYNTHETIC, [*overrides, f"train.cost={cost}"], tmp_path) for cost in ("dense", "sparse")
     ]
     assert_same(runs[1], runs[0], 1e-10, factors=True)
 
