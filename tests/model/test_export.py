@@ -62,7 +62,7 @@ def test_the_index_ranks_as_the_model_does(item_bias: bool, tmp_path: Path) -> N
     model = made_up(tmp_path, 40, 500, dtype=torch.float32, item_bias=item_bias)
     export(model, "index", tmp_path / "out", replace=False)
     index = usearch.Index.restore(tmp_path / "out" / "items.usearch")
-    ids = pl.read_parquet(tmp_path / "out" / "items.parquet")["id"]
+    ids = pl.read_parquet(tmp_path / "out" / "item_ids.parquet")["id"]
     queries = index_query(model.factors.W)
     exact, quick = index.search(queries, 10, exact=True).keys, index.search(queries, 10).keys
     want = [model.recommend(user, k=10)["item"].to_list() for user in model.users.raw]

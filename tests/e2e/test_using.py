@@ -1,0 +1,253 @@
+"""The commands that use a model, as a user types them, and every mistake they know."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from cofi_dist.cli import main
+
+CONFIG = """
+data: {ratings: r.csv, test: {fraction: 0.2}}
+model: {num_features: 4}
+train: {epochs: 60, log_every: 60, lr: 0.02}
+"""
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3"]
+Done = subprocess.CompletedProcess[str]
+
+
+def cofi(*args: object, cwd: Path, launcher: list[str] | None = None) -> Done:
+    command = [sys.executable, *(launcher or []), "-m", "cofi_dist", *map(str, args)]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=env, check=False, timeout=100)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained run of 30 users and 40 items, and files to use it on."""
+    home = tmp_path_factory.mktemp("using")
+    rng = np.random.default_rng(0)
+    cells = rng.choice(1200, 400, replace=False)
+    rows = [f"{1 + cell // 40},{1000 + cell % 40},{rng.integers(1, 11) / 2}" for cell in cells]
+    (home / "r.csv").write_text("\n".join(["userId,movieId,rating", *rows]) + "\n")
+    (home / "c.yaml").write_text(CONFIG)
+    (home / "plain.yaml").write_text(CONFIG.replace(", test: {fraction: 0.2}", ""))
+    for config in ("c.yaml", "plain.yaml"):
+        assert cofi("train", "--config", config, cwd=home).returncode == 0
+    (home / "pairs.csv").write_text("userId,movieId\n1,1000\n2,1001\n99,1000\n1,7\n99,7\n")
+    (home / "mine.csv").write_text("movieId,rating\n1000,5\n1001,0.5\n7,3\n")
+    titles = [f'{item},"Film, the {item} {"long " * 20}",Drama' for item in range(1000, 1039)]
+    (home / "movies.csv").write_text("\n".join(["movieId,title,genres", *titles]) + "\n")
+    return home
+
+
+def fine(done: Done) -> str:
+    assert done.returncode == 0, done.stderr
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())
+    return done.stdout
+
+
+def test_evaluate_prints_a_table_and_writes_it(home: Path, tmp_path: Path) -> None:
+    done = cofi("evaluate", "runs/c", "-k", 5, "--output", tmp_path / "e.json", cwd=home)
+    out = fine(done)
+    found = json.loads((tmp_path / "e.json").read_text())
+    assert f"{found['ratings']} ratings by {found['users']} users: the test part of runs/c" in out
+    assert f"RMSE {found['rmse']:19.4f}{found['rmse_by_user']:12.4f}" in out
+    assert f"NDCG {found['ranking']['ndcg']:19.4f}" in out
+    assert "at k = 5; 0 have no item to find" in out
+    assert done.stderr == ""
+
+
+def test_evaluate_on_three_ranks_is_evaluate_on_one(home: Path, tmp_path: Path) -> None:
+    files = [tmp_path / "1.json", tmp_path / "3.json"]
+    one = cofi("evaluate", "runs/c", "--relevant", 3, "--output", files[0], cwd=home)
+    three = cofi("evaluate", "runs/c", "--relevant", 3, "--output", files[1], cwd=home, launcher=TORCHRUN)
+    assert three.returncode == 0, three.stderr
+    assert three.stdout == fine(one)
+    a, b = (json.loads(file.read_text()) for file in files)
+    assert a.pop("ranking") == pytest.approx(b.pop("ranking"), rel=1e-12)
+    assert a == pytest.approx(b, rel=1e-12)
+
+
+def test_evaluate_on_a_file_counts_what_is_unknown(home: Path) -> None:
+    text = "userId,movieId,rating\n1,1000,3\n99,1000,3\n1,7,3\n"
+    (home / "new.csv").write_text(text)
+    out = fine(cofi("evaluate", "runs/c", "--ratings", "new.csv", cwd=home))
+    assert "3 ratings by 2 users: new.csv" in out
+    assert "2 of them by 1 users or of 1 items without training ratings" in out
+    assert "an unknown user counts as average: the item's mean" in out
+
+
+def test_a_model_alone_gives_errors_and_no_ranking(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "m").symlink_to(home / "runs" / "c" / "model")
+    done = cofi("evaluate", tmp_path / "m", "--ratings", "r.csv", cwd=home)
+    assert "RMSE" in fine(done)
+    assert "Ranking" not in done.stdout
+    assert done.stderr.startswith("no ranking, as lists must leave out what was trained on: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_predict_writes_each_pair(suffix: str, home: Path, tmp_path: Path) -> None:
+    output = tmp_path / f"p{suffix}"
+    done = cofi("predict", "runs/c", "--pairs", "pairs.csv", "--output", output, cwd=home)
+    assert fine(done) == ""
+    assert "2 of 5 pairs have one of 1 unknown users; predicted: the item's mean" in done.stderr
+    assert "2 of 5 pairs have one of 1 unknown items; predicted: the global mean" in done.stderr
+    table = pl.read_csv(output) if suffix == ".csv" else pl.read_parquet(output)
+    assert table.columns == ["userId", "movieId", "prediction"]
+    assert table["userId"].to_list() == [1, 2, 99, 1, 99]
+    assert table["prediction"].is_between(0.5, 5.0).all()
+
+
+def test_recommend_leaves_out_what_the_user_has_rated(home: Path) -> None:
+    out = fine(cofi("recommend", "runs/c", "--user", 1, "-k", 40, "--titles", "movies.csv", cwd=home))
+    ratings = pl.read_csv(home / "r.csv")
+    rated = set(ratings.filter(pl.col("userId") == 1)["movieId"])
+    items = [int(line.split()[2]) for line in out.splitlines()[1:]]
+    seen_anywhere = set(ratings["movieId"])
+    assert set(items) == seen_anywhere - rated
+    assert out.splitlines()[0].split() == ["rank", "predicted", "movieId", "title"]
+    assert f"Film, the {items[0]}" in out.splitlines()[1] or items[0] == 1039
+
+
+def test_recommend_to_a_new_user_by_their_ratings(home: Path) -> None:
+    done = cofi("recommend", "runs/c", "--ratings", "mine.csv", "-k", 3, cwd=home)
+    lines = fine(done).splitlines()
+    assert len(lines) == 4
+    assert not {"1000", "1001"} & {line.split()[2] for line in lines[1:]}
+    assert done.stderr == "mine.csv: 1 of 3 ratings are of unknown items; not used\n"
+    (home / "one.csv").write_text("userId,movieId,rating\n5,1000,5\n5,1001,0.5\n")
+    assert fine(cofi("recommend", "runs/c", "--ratings", "one.csv", "-k", 3, cwd=home)) == done.stdout
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_recommend_to_all(suffix: str, home: Path, tmp_path: Path) -> None:
+    output = tmp_path / f"all{suffix}"
+    fine(cofi("recommend", "runs/c", "--all", "-k", 3, "--output", output, cwd=home))
+    table = pl.read_csv(output) if suffix == ".csv" else pl.read_parquet(output)
+    assert table.columns == ["userId", "rank", "movieId", "prediction", "score"]
+    ratings = pl.read_csv(home / "r.csv")
+    assert table["userId"].n_unique() == ratings["userId"].n_unique()
+    assert table.join(ratings, on=["userId", "movieId"]).is_empty()
+
+
+def test_similar_items(home: Path) -> None:
+    out = fine(cofi("similar", "runs/c", "--item", 1005, "-k", 3, "--titles", "movies.csv", cwd=home))
+    assert len(out.splitlines()) == 4
+    assert "1005" not in [line.split()[2] for line in out.splitlines()[1:]]
+
+
+@pytest.mark.parametrize("form", ["parquet", "index"])
+def test_export(form: str, home: Path, tmp_path: Path) -> None:
+    if form == "index":
+        pytest.importorskip("usearch")
+    out = fine(cofi("export", "runs/c", "--format", form, "--output", "x", cwd=home))
+    assert all((home / line).is_file() for line in out.splitlines())
+    again = cofi("export", "runs/c", "--format", form, "--output", "x", cwd=home)
+    assert again.returncode == 2
+    assert "already exists" in again.stderr
+
+
+BAD = {
+    "2.csv": "userId,movieId,rating\n1,1000,3\n2,1001,4\n",
+    "off.csv": "movieId,rating\n1000,9\n",
+    "word.csv": "movieId,rating\n1000,good\n",
+    "none.csv": "movieId,rating\n7,3\n8,3\n",
+    "double.csv": "movieId,rating\n1000,3\n1000,4\n",
+    "twice.csv": "userId,movieId,rating\n1,1000,3\n1,1000,4\n",
+    "users.csv": "userId\n1\n",
+    "empty.csv": "userId,movieId,rating\n",
+    "names.csv": "movieId,name\n1000,Film\n",
+    "out.csv": "mine, untouched\n",
+}
+SCALE = "the rating of item 1000, 9, is outside the training ratings' scale, 0.5 to 5"
+PREDICT = ["predict", "runs/c", "--pairs"]
+RECOMMEND = ["recommend", "runs/c"]
+MISTAKES: list[tuple[list[str], str]] = [
+    (["evaluate", "nowhere"], "nowhere/model/factors.safetensors: no such file; is this the directory of a"),
+    (["evaluate", "runs/plain"], "runs/plain: has no test or validation ratings; train with data.test set"),
+    (["evaluate", "runs/c", "--part", "validation"], "runs/c: has no validation ratings; train with"),
+    (["evaluate", "runs/c", "--part", "test", "--ratings", "r.csv"], "--part is of the run's own ratings"),
+    (["evaluate", "runs/c", "--output", "out.csv"], "out.csv: already exists; give another --output"),
+    (["evaluate", "runs/c", "--ratings", "absent.csv"], "absent.csv: no such file"),
+    (["evaluate", "runs/c", "--ratings", "twice.csv"], "twice.csv: user 1 rates item 1000 twice"),
+    (["evaluate", "runs/c", "--ratings", "empty.csv"], "empty.csv: "),
+    ([*PREDICT, "absent.csv", "--output", "p.csv"], "absent.csv: no such file"),
+    ([*PREDICT, "users.csv", "--output", "p.csv"], "users.csv: line 1: no column 'movieId' in userId"),
+    ([*PREDICT, "pairs.csv", "--output", "p.xls"], "--output p.xls: write .csv or .parquet"),
+    ([*PREDICT, "pairs.csv", "--output", "out.csv"], "out.csv: already exists; give another --output"),
+    ([*RECOMMEND], "say for whom: one of --user ID, --ratings FILE and --all"),
+    ([*RECOMMEND, "--user", "1", "--all", "--output", "p.csv"], "say for whom: one of --user ID"),
+    ([*RECOMMEND, "--all"], "--all and --output FILE go together"),
+    ([*RECOMMEND, "--user", "1", "--output", "p.csv"], "--all and --output FILE go together"),
+    ([*RECOMMEND, "--all", "--output", "p.txt"], "--output p.txt: write .csv or .parquet"),
+    ([*RECOMMEND, "--all", "--output", "out.csv"], "out.csv: already exists"),
+    ([*RECOMMEND, "--user", "99"], "the model has no user 99; it knows 30 users, such as 1"),
+    ([*RECOMMEND, "--user", "1", "--titles", "absent.csv"], "absent.csv: cannot be read: No such file"),
+    ([*RECOMMEND, "--user", "1", "--titles", "names.csv"], "names.csv: no column 'title' in movieId, name"),
+    ([*RECOMMEND, "--ratings", "absent.csv"], "absent.csv: no such file"),
+    ([*RECOMMEND, "--ratings", "2.csv"], "2.csv: holds ratings of 2 users; give those of one"),
+    ([*RECOMMEND, "--ratings", "off.csv"], f"off.csv: {SCALE}"),
+    ([*RECOMMEND, "--ratings", "word.csv"], "word.csv: line 2: the rating 'good' is not a finite number"),
+    ([*RECOMMEND, "--ratings", "none.csv"], "none.csv: the model knows none of these 2 items"),
+    ([*RECOMMEND, "--ratings", "double.csv"], "double.csv: item 1000 is rated twice; leave one rating"),
+    (["similar", "runs/c", "--item", "7"], "the model has no item 7; it knows 40 items, such as 1000"),
+]
+
+
+@pytest.fixture
+def told(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """What a mistake prints on stderr. In this process: they are many, and imports take seconds."""
+
+    def run(args: list[str]) -> str:
+        monkeypatch.chdir(home)
+        monkeypatch.setattr(sys, "argv", ["cofi-dist", *args])
+        with pytest.raises(SystemExit) as left:
+            main()
+        out, err = capsys.readouterr()
+        assert (left.value.code, out) == (2, ""), err
+        return err
+
+    return run
+
+
+@pytest.mark.parametrize(("args", "says"), MISTAKES, ids=[" ".join(args) for args, _ in MISTAKES])
+def test_a_mistake_is_one_line_and_leaves_everything_as_it_was(
+    args: list[str], says: str, home: Path, told: Callable[..., str]
+) -> None:
+    for name, text in BAD.items():
+        (home / name).write_text(text)
+    before = {path: path.stat().st_mtime_ns for path in home.rglob("*")}
+    err = told(args)
+    assert err.startswith(f"cofi-dist: {says}")
+    assert len(err.splitlines()) == 1
+    assert {path: path.stat().st_mtime_ns for path in home.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["similar", "runs/c"], "Missing option '--item'"),
+        ([*RECOMMEND, "--user", "1", "-k", "0"], "Invalid value for '-k'"),
+        (["evaluate", "runs/c", "--part", "train"], "Invalid value for '--part'"),
+    ],
+)
+def test_a_wrong_option_is_named(args: list[str], says: str, told: Callable[..., str]) -> None:
+    assert says in told(args)
+
+
+def test_under_torchrun_a_mistake_is_said_once(home: Path) -> None:
+    done = cofi("evaluate", "runs/plain", cwd=home, launcher=TORCHRUN)
+    said = [line for line in done.stderr.splitlines() if line.startswith("cofi-dist: ")]
+    assert done.returncode == 1
+    assert len(said) == 1
+    assert said[0].startswith("cofi-dist: runs/plain: has no test or validation ratings")
