@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cofi_dist.config import Config, load_config
+from cofi_dist.config import Config, Data, load_config
 from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost, require_memory
 from cofi_dist.cost.kernels import choose_pair_dot
 from cofi_dist.cost.regulariser import Regulariser, count_scales
 from cofi_dist.cost.sparse import SparseCost
 from cofi_dist.data.centre import ItemSums, centred, centres, item_sums
-from cofi_dist.data.shards import UserRange, UserShard, plan, starts
+from cofi_dist.data.shards import BLOCK_RATINGS, UserRange, UserShard, plan, starts
 from cofi_dist.data.sources import Source, ids_of, open_source, prepare, ratings_file
 from cofi_dist.data.store import StoredRatings
 from cofi_dist.distributed import Comm, choose_device
@@ -53,7 +53,7 @@ def train(file: Path, overrides: Sequence[str], comm: Comm, *, replace: bool = F
     comm.on_first(lambda: _begin(config, file, device, comm, replace=replace))
     try:
         problem = _load(config, run_dir, device, comm)
-        validation = _validation(problem, comm)
+        validation = _validation(problem)
         comm.agree()
     except CofiError:
         if comm.rank == 0:
@@ -122,8 +122,25 @@ def _begin(config: Config, file: Path, device: torch.device, comm: Comm, *, repl
         if config.train.cost == "dense":
             ranges = plan(source.ratings_per_user(), comm.world_size)
             require_memory(ranges, source.num_items, device, comm.ranks_here)
+        if config.validation.every is not None:
+            _require_held_out(config.data, source)
         begin_run(run_dir)
         prepared.keep(run_dir / DATA)
+
+
+def _require_held_out(data: Data, source: Source) -> None:
+    """Raise ConfigError unless there is a rating to validate on."""
+    if "validation" not in source.parts:
+        raise ConfigError(
+            f"validation.every: {data.prepared} was prepared without data.validation;"
+            " prepare it with, or leave validation.every out"
+        )
+    per_user = source.ratings_per_user()
+    pieces = plan(per_user, 1 + int(per_user.sum()) // BLOCK_RATINGS)
+    if not any(len(source.load(users, "validation")) for users in pieces):
+        raise ConfigError(
+            "data.validation: holds out none of these ratings; hold out more, or leave validation.every out"
+        )
 
 
 def _load(config: Config, run_dir: Path, device: torch.device, comm: Comm) -> Problem:
@@ -145,9 +162,8 @@ def _load(config: Config, run_dir: Path, device: torch.device, comm: Comm) -> Pr
 def _say_start(problem: Problem, comm: Comm, log: QuietLog) -> None:
     """The shards, and the notebook's first lines."""
     config, source, device = problem.config, problem.source, problem.device
-    if isinstance(source, StoredRatings):
-        for text in source.notes:
-            log.note(text)
+    for text in source.notes:
+        log.note(text)
     log.note(f"world size {comm.world_size}, backend {comm.backend(device)}")
     for text in shard_table(problem.ranges, problem.per_user, source.num_items, config):
         log.note(text)
@@ -173,26 +189,13 @@ def _shards(problem: Problem, comm: Comm) -> dict[str, Any]:
     }
 
 
-def _validation(problem: Problem, comm: Comm) -> Validation | None:
-    """What the held-out ratings of all ranks are for, where the config asks for it."""
+def _validation(problem: Problem) -> Validation | None:
+    """This rank's held-out ratings, where the config asks for validation."""
     settings, source = problem.config.validation, problem.source
     if settings.every is None:
         return None
-    if "validation" not in source.parts:
-        raise ConfigError(
-            f"validation.every: {problem.config.data.prepared} was prepared without data.validation;"
-            " prepare it with, or leave validation.every out",
-            shared=True,
-        )
-    ratings = source.load(problem.shard.users, "validation")
-    (count,) = comm.sum_scalars(torch.tensor(len(ratings), dtype=torch.float64))
-    if count == 0:
-        raise ConfigError(
-            "data.validation: holds out none of these ratings; hold out more, or leave validation.every out",
-            shared=True,
-        )
     return Validation(
-        ratings,
+        source.load(problem.shard.users, "validation"),
         problem.means,
         source.scale,
         problem.device,

@@ -28,6 +28,7 @@ class ArrayRatings:
         if self._y.shape != self._r.shape:
             raise DataError(f"{r}: has shape {self._r.shape}, but {y} has {self._y.shape}")
         self.num_items, self.num_users = self._y.shape
+        self.notes: list[str] = []
         self.scale = (-math.inf, math.inf)  # somebody centred them: a rating's bounds are not known
 
     def ratings_per_user(self) -> NDArray[np.int64]:

@@ -41,6 +41,11 @@ class Source(Protocol):
         """Lowest and highest rating there may be; infinite where unknown."""
         ...
 
+    @property
+    def notes(self) -> list[str]:
+        """What is known of the ratings, and was done to them, in lines."""
+        ...
+
     def ratings_per_user(self) -> NDArray[np.int64]:
         """(num_users,), over all ranks' users and all parts."""
         ...

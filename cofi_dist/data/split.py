@@ -174,6 +174,9 @@ class Whole(Protocol):
     @property
     def scale(self) -> tuple[float, float]: ...
 
+    @property
+    def notes(self) -> list[str]: ...
+
     def ratings_per_user(self) -> NDArray[np.int64]: ...
 
     def load(self, users: UserRange) -> Ratings: ...
@@ -192,6 +195,11 @@ class SplitRatings:
         self.num_users, self.num_items = source.num_users, source.num_items
         self.scale = source.scale
         self.parts: tuple[Part, ...] = ("train", *splits)
+
+    @property
+    def notes(self) -> list[str]:
+        """What is known of the ratings, in lines."""
+        return self._source.notes
 
     def ratings_per_user(self) -> NDArray[np.int64]:
         """(num_users,), held-out ones among them."""

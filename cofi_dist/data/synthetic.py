@@ -4,6 +4,7 @@ Drawn by block of users from (seed, block), so any rank can make its own users' 
 number of ranks makes the same data.
 """
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +20,21 @@ TASTES = 8  # rank of the planted taste
 MEAN, ITEM_STD, USER_STD, TASTE_STD, NOISE_STD = 3.5, 0.45, 0.40, 0.45, 0.75
 ACTIVITY_SIGMA = 1.25  # log-normal: the busiest of 610 users rates about 25 times the median
 POPULARITY = 40, 1.1  # weight 1 / (rank + 40)^1.1: few items have most ratings, half have 3 or fewer
+
+
+@dataclass(frozen=True)
+class Items:
+    """What is planted in the items.
+
+    Attributes:
+        cumulative: popularity, summed up, (M,).
+        flavour: (M, TASTES).
+        quality: (M,).
+    """
+
+    cumulative: NDArray[np.float64]
+    flavour: NDArray[np.float32]
+    quality: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -58,20 +74,42 @@ class SyntheticRatings:
 
     def load(self, users: UserRange) -> Ratings:
         """The ratings of these users; `user` counts from `users.start`."""
-        rng = self._rng("items")
-        offset, power = POPULARITY
-        weight = (rng.permutation(self.num_items) + float(offset)) ** -power
-        cumulative = np.cumsum(weight) / weight.sum()
-        flavour = rng.standard_normal((self.num_items, TASTES), dtype=np.float32)
-        quality = ITEM_STD * rng.standard_normal(self.num_items, dtype=np.float32)
+        items = self._items()
         parts = [
-            self._block(block, users, cumulative, flavour, quality)
+            self._block(block, users, items)
             for block in range(users.start // BLOCK_USERS, -(-users.stop // BLOCK_USERS))
         ]
         if not parts:
             parts = [(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))]
         user, item, value = (np.concatenate(column) for column in zip(*parts, strict=True))
         return Ratings(user, item, value)
+
+    @property
+    def notes(self) -> list[str]:
+        """What is known of these ratings."""
+        return [
+            f"made-up ratings: on unseen ones no RMSE below {self.best_rmse():.4f} can be expected,"
+            " which is that of the planted truth itself"
+        ]
+
+    def best_rmse(self) -> float:
+        """Expected RMSE, on unseen ratings, of who knows everything but the noise.
+
+        That is the standard deviation of a rating about its planted value, with the rounding and
+        the ends of the scale; measured on the first block of users.
+        """
+        truth = self._planted(0, self._items())[3]
+        grid = np.linspace(truth.min(), truth.max(), 2001)
+        variance = np.interp(truth, grid, _variance(grid))
+        return float(np.sqrt(variance.mean()))
+
+    def _items(self) -> Items:
+        rng = self._rng("items")
+        offset, power = POPULARITY
+        weight = (rng.permutation(self.num_items) + float(offset)) ** -power
+        flavour = rng.standard_normal((self.num_items, TASTES), dtype=np.float32)
+        quality = ITEM_STD * rng.standard_normal(self.num_items, dtype=np.float32)
+        return Items(np.cumsum(weight) / weight.sum(), flavour, quality)
 
     def _rng(self, *key: int | str) -> np.random.Generator:
         # text is spelt out in numbers: Python's own hash changes from process to process
@@ -92,28 +130,43 @@ class SyntheticRatings:
             counts[more] = np.minimum(counts[more] + each, cap)
         return counts
 
+    def _planted(
+        self, block: int, items: Items
+    ) -> tuple[np.random.Generator, NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+        """Who rates what, and with how many stars but for the noise; and the generator to go on with."""
+        counts = self.counts[block * BLOCK_USERS : (block + 1) * BLOCK_USERS]
+        rng = self._rng("block", block)
+        taste = rng.standard_normal((len(counts), TASTES), dtype=np.float32)
+        mood = USER_STD * rng.standard_normal(len(counts), dtype=np.float32)
+        user, item = _distinct_items(rng, counts, items.cumulative)
+        stars = MEAN + items.quality[item] + mood[user]
+        for taste_k, flavour_k in zip(taste.T, items.flavour.T, strict=True):
+            stars += (TASTE_STD / TASTES**0.5) * taste_k[user] * flavour_k[item]
+        return rng, user, item, stars
+
     def _block(
         self,
         block: int,
         users: UserRange,
-        cumulative: NDArray[np.float64],
-        flavour: NDArray[np.float32],
-        quality: NDArray[np.float32],
+        items: Items,
     ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
         """The block is drawn whole, then cut to the users asked for."""
         first = block * BLOCK_USERS
-        counts = self.counts[first : first + BLOCK_USERS]
-        rng = self._rng("block", block)
-        taste = rng.standard_normal((len(counts), TASTES), dtype=np.float32)
-        mood = USER_STD * rng.standard_normal(len(counts), dtype=np.float32)
-        user, item = _distinct_items(rng, counts, cumulative)
-        stars = MEAN + quality[item] + mood[user]
-        for taste_k, flavour_k in zip(taste.T, flavour.T, strict=True):
-            stars += (TASTE_STD / TASTES**0.5) * taste_k[user] * flavour_k[item]
+        rng, user, item, stars = self._planted(block, items)
         stars += NOISE_STD * rng.standard_normal(len(stars), dtype=np.float32)
         value = np.clip(np.round(2.0 * stars) / 2.0, LOWEST, HIGHEST).astype(np.float64)
         mine = (user + first >= users.start) & (user + first < users.stop)
         return (user + first - users.start)[mine].astype(np.int32), item[mine].astype(np.int32), value[mine]
+
+
+def _variance(truth: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Variance of a rating, given its value before noise, rounding and clipping."""
+    levels = np.arange(LOWEST, HIGHEST + 0.25, 0.5)
+    edges = (levels[:-1] + levels[1:]) / 2
+    below = [[0.5 * (1 + math.erf((edge - t) / (NOISE_STD * 2**0.5))) for edge in edges] for t in truth]
+    share = np.diff(below, prepend=0.0, append=1.0, axis=1)
+    variance: NDArray[np.float64] = share @ levels**2 - (share @ levels) ** 2
+    return variance
 
 
 def _distinct_items(
@@ -128,7 +181,8 @@ def _distinct_items(
     lacking = np.repeat(np.arange(len(counts)), counts)
     while len(lacking):
         drawn = np.minimum(np.searchsorted(cumulative, rng.random(len(lacking))), num_items - 1)
-        pairs = np.union1d(pairs, lacking * num_items + drawn)
+        pairs = np.sort(np.concatenate([pairs, lacking * num_items + drawn]))
+        pairs = pairs[np.diff(pairs, prepend=-1) > 0]
         users = pairs // num_items
         lacks = counts - np.bincount(users, minlength=len(counts))
         # whoever has all leaves, so that a busy user's many rounds cost little

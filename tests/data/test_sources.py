@@ -114,6 +114,15 @@ def test_means_are_the_items_and_the_global_one_for_the_unseen() -> None:
     assert centred(ratings, means).value.tolist() == [-1.0, 1.0, 0.0]
 
 
+def test_other_centres_follow_their_formulas() -> None:
+    ratings = Ratings(np.array([0, 1, 1], np.int32), np.array([0, 0, 2], np.int32), np.array([1.0, 3.0, 5.0]))
+    sums = item_sums(ratings, 4, SoloComm())
+    damped = [(4 + 2 * 3) / (2 + 2), 3.0, (5 + 2 * 3) / (1 + 2), 3.0]
+    assert centres(sums, "damped_item_mean", 2.0) == pytest.approx(damped)
+    assert centres(sums, "global_mean", None).tolist() == [3.0] * 4
+    assert centres(sums, "none", None).tolist() == [0.0] * 4
+
+
 def test_means_are_the_same_on_any_number_of_ranks(tmp_path: Path) -> None:
     ratings = random_ratings(8, 6, 30)
     want = centres(item_sums(ratings, 6, SoloComm()), "item_mean", None)

@@ -52,6 +52,26 @@ def test_too_many_ratings_are_refused() -> None:
         SyntheticRatings(10, 10, 51, seed=0)
 
 
+def test_the_planted_truth_has_the_rmse_that_is_said_to_be_best() -> None:
+    made_up = SyntheticRatings(1000, 300, 50_000, seed=2)
+    ratings = made_up.load(UserRange(0, 1000))
+    _, user, item, truth = made_up._planted(0, made_up._items())
+    assert np.array_equal(user, ratings.user)
+    assert np.array_equal(item, ratings.item)
+    # what is expected of a rating differs from the truth only near the ends of the scale
+    middle = (truth > 2.0) & (truth < 3.5)
+    rmse = np.sqrt(np.mean((truth - ratings.value)[middle] ** 2))
+    assert rmse == pytest.approx(np.sqrt(synthetic.NOISE_STD**2 + 0.5**2 / 12), rel=0.02)
+    levels, bins = (
+        np.arange(0.5, 5.1, 0.5),
+        np.digitize(truth, np.quantile(truth, np.linspace(0, 1, 200)[1:-1])),
+    )
+    # the spread of the ratings of nearly equal truth
+    spread = [ratings.value[bins == k].var() for k in np.unique(bins)]
+    assert np.sqrt(np.mean(spread)) == pytest.approx(made_up.best_rmse(), rel=0.02)
+    assert set(ratings.value) <= set(levels)
+
+
 def test_the_planted_taste_is_more_than_noise() -> None:
     made_up = SyntheticRatings(300, 200, 12_000, seed=1)
     value = made_up.load(UserRange(0, 300)).value
