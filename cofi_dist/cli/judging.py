@@ -117,8 +117,8 @@ def _show(found: "Evaluation", name: str) -> None:
             f"  {found.unseen_ratings:,} of them by {found.unseen_users:,} users or of"
             f" {found.unseen_items:,} items without training ratings"
         )
-        print("  an unknown user counts as average: the item's mean; an unknown item gets the")
-        print("  global mean and the user's bias; neither is ranked")
+        print("  such an item has the global mean, such a user the item's mean; those that the")
+        print("  model does not know at all are not ranked")
     if found.trained_ratings:
         print(f"  {found.trained_ratings:,} of them were trained on, too; not ranked")
     print()

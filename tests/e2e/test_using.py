@@ -81,7 +81,7 @@ def test_evaluate_on_a_file_counts_what_is_unknown(home: Path) -> None:
     out = fine(cofi("evaluate", "runs/c", "--ratings", "new.csv", cwd=home))
     assert "3 ratings by 2 users: new.csv" in out
     assert "2 of them by 1 users or of 1 items without training ratings" in out
-    assert "an unknown user counts as average: the item's mean" in out
+    assert "such an item has the global mean, such a user the item's mean" in out
 
 
 def test_a_model_alone_gives_errors_and_no_ranking(home: Path, tmp_path: Path) -> None:
