@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cofi_dist import validation as module
-from cofi_dist.config import Split
+from cofi_dist.config import Data, Split
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shards import UserRange
+from cofi_dist.data.sources import prepare
 from cofi_dist.data.split import SplitRatings
 from cofi_dist.data.synthetic import SyntheticRatings
 from cofi_dist.distributed import Comm, SoloComm
@@ -175,13 +177,29 @@ def test_a_run_that_diverges_keeps_the_model_of_the_last_good_epoch(ranks: int, 
 
 
 def test_validation_without_held_out_ratings_is_one_line(tmp_path: Path) -> None:
-    split = "data.validation={fraction: 1.0e-9}"
-    run_dir, said = run(tmp_path, split, ranks=2)
+    run_dir, said = run(tmp_path, "data.validation={fraction: 1.0e-9}", ranks=2)
     assert {error for _, error in said} == {
         "ConfigError True data.validation: holds out none of these ratings; hold out more,"
         " or leave validation.every out"
     }
     assert not run_dir.exists()
+
+
+@pytest.mark.parametrize("held_out", [False, True])
+def test_prepared_ratings_are_validated_if_they_were_split(held_out: bool, tmp_path: Path) -> None:
+    lines = [f"{user},{item},{1 + (user + item) % 5}" for user in range(9) for item in range(7)]
+    (tmp_path / "ratings.csv").write_text("\n".join(["userId,movieId,rating", *lines]) + "\n")
+    data = Data(ratings=str(tmp_path / "ratings.csv"), validation=Split() if held_out else None)
+    with prepare(data, tmp_path / "prepared") as ready:
+        ready.keep(tmp_path / "prepared")
+    config = f"data: {{prepared: {tmp_path / 'prepared'}}}\nvalidation: {{every: 5}}\n"
+    run_dir, [(_, said)] = run(tmp_path, "train.epochs=10", config=config)
+    if held_out:
+        assert [m["epoch"] for m in metrics(run_dir) if "validation_rmse" in m] == [5, 10]
+    else:
+        want = "validation.every: .*prepared was prepared without data.validation; prepare it with"
+        assert re.search(want, said)
+        assert not run_dir.exists()
 
 
 def test_shards_json_says_how_the_run_is_spread(tmp_path: Path) -> None:
