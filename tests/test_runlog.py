@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from cofi_dist import runlog
 from cofi_dist.config import load_config
 from cofi_dist.data.shards import plan
 from cofi_dist.errors import ConfigError, RunError
@@ -87,12 +86,12 @@ def test_tensorboard_gets_the_accuracy(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("validates", [False, True])
-def test_the_bar_fits_80_columns(validates: bool) -> None:
+def test_the_bar_fits_80_columns(validates: bool, tmp_path: Path) -> None:
     console = Console(width=200, file=io.StringIO(), force_terminal=True, color_system=None)
-    bar = runlog._bar(15000, 8 if validates else 20)
-    task = bar.add_task("", total=15000, completed=15000)
+    with RunLog(tmp_path, 15000, tensorboard=False, validates=validates) as log:
+        bar = log._bar
     rmse = " rmse 0.8712" if validates else ""
-    bar.update(task, completed=14999, cost=f"40621{rmse}", speed="123")
+    bar.update(bar.task_ids[0], completed=14999, visible=True, cost=f"40621{rmse}", speed="123")
     console.print(bar.get_renderable())
     drawn = console.file.getvalue().rstrip()  # type: ignore[attr-defined]
     assert "epoch 14999/15000" in drawn

@@ -21,7 +21,7 @@ from cofi_dist.data.sources import prepare
 from cofi_dist.data.split import SplitRatings
 from cofi_dist.data.synthetic import SyntheticRatings
 from cofi_dist.distributed import Comm, SoloComm
-from cofi_dist.errors import ConfigError, RunError
+from cofi_dist.errors import CofiError, ConfigError, RunError
 from cofi_dist.factors import Factors
 from cofi_dist.model import Model
 from cofi_dist.run import train
@@ -106,8 +106,9 @@ def _train(comm: Comm, file: Path, overrides: list[str]) -> tuple[str, str]:
     with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
         try:
             train(file, overrides, comm)
-        except (ConfigError, RunError) as error:
-            return out.getvalue(), f"{type(error).__name__} {error.shared} {error}"
+        except CofiError as error:
+            kind = next(kind for kind in (ConfigError, RunError) if isinstance(error, kind))
+            return out.getvalue(), f"{kind.__name__} {error.shared} {error}"
     return out.getvalue(), err.getvalue()
 
 
