@@ -1,5 +1,6 @@
 """One training run from config to model; every rank calls `train`."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,17 +21,28 @@ from cofi_dist.data.shards import BLOCK_RATINGS, UserRange, UserShard, plan, sta
 from cofi_dist.data.sources import Source, ids_of, open_source, prepare, ratings_file
 from cofi_dist.data.store import StoredRatings
 from cofi_dist.distributed import Comm, choose_device
-from cofi_dist.errors import CofiError, ConfigError, RunError
+from cofi_dist.errors import CofiError, ConfigError
 from cofi_dist.factors import Factors, draw_factors
 from cofi_dist.model import Facts, Model
-from cofi_dist.rundir import DATA, MODEL, begin_run, discard_run, refuse_run, save_config, save_shards
+from cofi_dist.rundir import (
+    DATA,
+    MODEL,
+    begin_run,
+    discard_run,
+    refuse_run,
+    save_config,
+    save_result,
+    save_shards,
+)
 from cofi_dist.runlog import QuietLog, RunLog, require_tensorboard
 from cofi_dist.shardtable import shard_table
 from cofi_dist.trainer import DivergedError, Trainer
 from cofi_dist.validation import Validation
 
 
-def train(file: Path, overrides: Sequence[str], comm: Comm, *, replace: bool = False) -> Path:
+def train(
+    file: Path, overrides: Sequence[str], comm: Comm, *, replace: bool = False, quiet: bool = False
+) -> Path:
     """Train as the config says; rank 0 writes the run directory.
 
     Collective: all ranks call it.
@@ -40,6 +52,7 @@ def train(file: Path, overrides: Sequence[str], comm: Comm, *, replace: bool = F
         overrides: KEY=VALUE.
         comm: the ranks.
         replace: a run that the run directory holds may be lost.
+        quiet: say nothing but in train.log.
 
     Returns:
         The run directory.
@@ -62,7 +75,11 @@ def train(file: Path, overrides: Sequence[str], comm: Comm, *, replace: bool = F
     log = QuietLog()
     if comm.rank == 0:
         log = RunLog(
-            run_dir, settings.epochs, tensorboard=settings.tensorboard, validates=validation is not None
+            run_dir,
+            settings.epochs,
+            tensorboard=settings.tensorboard,
+            validates=validation is not None,
+            quiet=quiet,
         )
     with log:
         _say_start(problem, comm, log)
@@ -222,15 +239,20 @@ def _fit(problem: Problem, validation: Validation | None, comm: Comm, log: Quiet
     regulariser = Regulariser(config.train.lambda_, config.train.lambda_b, *scales)
     cost, target = _cost(problem, log), Path(config.run_dir) / MODEL
     trainer = Trainer(cost, factors, config.train, problem.num_ratings, comm, regulariser, validation)
+    start = time.perf_counter()
     try:
-        trainer.run(log)
+        epoch, accuracy = trainer.run(log)
     except DivergedError as error:
         kept = "there is no good epoch whose model could be kept"
         if error.kept is not None:
             kept = f"the model of epoch {error.kept} is kept in {target}"
             _save(problem, factors, comm, target)
-        raise RunError(f"{error}; {kept}; try a lower train.lr", shared=True) from None
+        raise DivergedError(f"{error}; {kept}; try a lower train.lr", error.kept) from None
+    result: dict[str, Any] = {"epoch": epoch, "seconds": time.perf_counter() - start}
+    if accuracy is not None:
+        result |= {"validation_rmse": accuracy.rmse, "validation_mae": accuracy.mae}
     _save(problem, factors, comm, target)
+    comm.on_first(lambda: save_result(Path(config.run_dir), result))
 
 
 def _cost(problem: Problem, log: QuietLog) -> Cost:

@@ -14,15 +14,17 @@ from typing import Any
 from cofi_dist.errors import RunError
 from cofi_dist.files import whole_file
 
-CONFIG, METRICS, LOG, SHARDS, MODEL, DATA, TENSORBOARD = (
+CONFIG, METRICS, LOG, SHARDS, RESULT, MODEL, DATA, TENSORBOARD = (
     "config.yaml",
     "metrics.jsonl",
     "train.log",
     "shards.json",
+    "result.json",
     "model",
     "data",
     "tensorboard",
 )
+FILES = (CONFIG, METRICS, LOG, SHARDS, RESULT)
 MARKER = ".cofi_dist"
 
 
@@ -40,7 +42,7 @@ def refuse_run(directory: Path, *, replace: bool, inputs: Sequence[Path]) -> Non
     """
     if directory.exists() and not directory.is_dir():
         raise RunError(f"{directory}: is a file; give another run_dir")
-    ours = [directory / name for name in (CONFIG, METRICS, LOG, SHARDS, MODEL, DATA, TENSORBOARD)]
+    ours = [directory / name for name in (*FILES, MODEL, DATA, TENSORBOARD)]
     for file in inputs:
         if any(file.resolve().is_relative_to(path.resolve()) for path in ours):
             raise RunError(
@@ -91,7 +93,7 @@ def discard_run(directory: Path) -> None:
 
 def _clear(directory: Path) -> None:
     assert (directory / MARKER).exists(), "not ours to delete"
-    for name in (CONFIG, METRICS, LOG, SHARDS):
+    for name in FILES:
         (directory / name).unlink(missing_ok=True)
     for name in (MODEL, DATA, TENSORBOARD):
         if (directory / name).exists():
@@ -107,5 +109,14 @@ def save_config(directory: Path, text: str) -> None:
 
 def save_shards(directory: Path, shards: dict[str, Any]) -> None:
     """How the run is spread: world_size, device, backend, and each rank's users and ratings."""
-    with whole_file(directory / SHARDS) as temporary:
-        temporary.write_text(json.dumps(shards, indent=1) + "\n", encoding="utf-8")
+    _save_json(directory / SHARDS, shards)
+
+
+def save_result(directory: Path, result: dict[str, Any]) -> None:
+    """How the run ended: seconds; epoch, before whose step the model's factors were so; accuracy."""
+    _save_json(directory / RESULT, result)
+
+
+def _save_json(file: Path, values: dict[str, Any]) -> None:
+    with whole_file(file) as temporary:
+        temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")

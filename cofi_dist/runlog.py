@@ -57,22 +57,25 @@ class RunLog(QuietLog):
         directory: the run directory, which exists.
         epochs: how many there will be.
         tensorboard: also write scalars for TensorBoard.
+        quiet: write train.log and metrics.jsonl, but print nothing.
         validates: lines have two more columns, for the epochs that are validated.
 
     Raises:
         RunError: the log can't be written.
     """
 
-    def __init__(self, directory: Path, epochs: int, *, tensorboard: bool, validates: bool = False) -> None:
+    def __init__(
+        self, directory: Path, epochs: int, *, tensorboard: bool, validates: bool = False, quiet: bool = False
+    ) -> None:
         try:
             self._log = (directory / LOG).open("a", encoding="utf-8")
             self._metrics = (directory / METRICS).open("a", encoding="utf-8")
         except OSError as error:
             raise RunError(f"{directory}: cannot be written: {error.strerror}") from None
         self._scalar = _scalar_writer(directory / TENSORBOARD) if tensorboard else None
-        self._validates = validates
+        self._validates, self._quiet = validates, quiet
         # a shorter bar where the RMSE stands beside it: all in 80 columns
-        self._bar = _bar(epochs, 8 if validates else 20)
+        self._bar = _bar(epochs, 8 if validates else 20, hidden=quiet)
         self._task = self._bar.add_task("", total=epochs, visible=False, cost="", speed="")
         self._drawn = self._started = time.perf_counter()
         self._cost = self._rmse = ""
@@ -125,6 +128,8 @@ class RunLog(QuietLog):
     def _write(self, text: str, stream: Any) -> None:
         self._log.write(text + "\n")
         self._log.flush()
+        if self._quiet:
+            return
         if not self._bar.disable and stream.isatty():
             # above the live bar, which would overwrite it
             self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -133,7 +138,7 @@ class RunLog(QuietLog):
             stream.flush()
 
 
-def _bar(epochs: int, width: int) -> Progress:
+def _bar(epochs: int, width: int, *, hidden: bool) -> Progress:
     console = Console(stderr=True)
     return Progress(
         TextColumn(f"epoch {{task.completed:>{len(str(epochs))}.0f}}/{epochs}"),
@@ -147,7 +152,7 @@ def _bar(epochs: int, width: int) -> Progress:
         transient=True,
         redirect_stdout=False,
         redirect_stderr=False,
-        disable=not sys.stderr.isatty(),  # rich would draw in a job log too, if FORCE_COLOR is set
+        disable=hidden or not sys.stderr.isatty(),  # rich would draw in a job log too, if FORCE_COLOR is set
     )
 
 

@@ -98,10 +98,14 @@ class Trainer:
         fused = settings.cost == "sparse" and factors.X.device.type in ("cpu", "cuda")
         self._adam = Adam(factors, settings.lr, self._regulariser, fused=fused)
 
-    def run(self, reports: Reports) -> None:
+    def run(self, reports: Reports) -> tuple[int, Accuracy | None]:
         """All epochs, or fewer if validation ends them; with it, the best factors are left.
 
         Collective: all ranks call it.
+
+        Returns:
+            The epoch before whose step the factors left were so (after the last step, one more than
+            there are), and how well they do on the held-out ratings, where there are some.
 
         Raises:
             DivergedError: the cost or the factors are no longer finite; the last good factors are left.
@@ -113,6 +117,9 @@ class Trainer:
         if self._validation and not last_is_best:
             self._kept.restore()
             reports.note(f"restored the factors of epoch {self._kept.epoch}: {self._kept.accuracy}")
+        if self._validation is None or self._kept.epoch is None:
+            return self._settings.epochs + 1, None
+        return self._kept.epoch, self._kept.accuracy
 
     def _steps(self, reports: Reports) -> bool:
         """Take the steps; returns whether all of them."""

@@ -36,6 +36,7 @@ MAY_IMPORT = {
         "shardtable",
         "model",
     },
+    "tune": {"config", "distributed", "run", "rundir", "trainer"},
     "testing": {"distributed"},
     "cli": {"config", "data", "distributed", "run", "model", "report", "tune", "__init__"},
     "__main__": {"cli"},

@@ -34,7 +34,7 @@ def top(
 
 
 for command in (
-    *(training.train, training.prepare, training.config),
+    *(training.train, training.tune, training.prepare, training.config),
     *(judging.evaluate, using.predict, using.recommend, using.similar, using.export),
 ):
     app.command()(command)

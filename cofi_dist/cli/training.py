@@ -32,6 +32,45 @@ def train(
     comm.close()
 
 
+def tune(
+    config: Annotated[Path, typer.Option(help="YAML file.", show_default=False)],
+    grid: Annotated[
+        list[str], typer.Option(help="KEY=V1,V2,...; may be given several times.", show_default=False)
+    ],
+    overrides: Overrides = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Directory of the runs; runs/NAME-tune.", show_default=False)
+    ] = None,
+    only: Annotated[
+        int | None, typer.Option(help="Train this point alone, from 0, as a task of an array.", min=0)
+    ] = None,
+) -> None:
+    """Train every combination of a grid, and compare them by validation RMSE."""
+    from cofi_dist.cli.show import show
+    from cofi_dist.distributed import open_comm
+    from cofi_dist.tune import points, save_table, table_of
+    from cofi_dist.tune import tune as tune_grid
+
+    comm = open_comm()
+    folder = output or Path("runs") / f"{config.stem}-tune"
+    found = comm.on_first(lambda: points(config, grid, overrides or [], folder))
+    if only is not None and only >= len(found):
+        raise ConfigError(f"--only {only}: the grid has {len(found)} points, from 0", shared=True)
+    tune_grid(config, found, overrides or [], comm, only=only)
+    if comm.rank == 0 and only is None:
+        table = table_of(found)
+        rows = [
+            [
+                "-" if cell is None else f"{cell:.5f}" if name in ("rmse", "mae") else str(cell)
+                for name, cell in zip(table.columns, row, strict=True)
+            ]
+            for row in table.iter_rows()
+        ]
+        show([key.rpartition(".")[2] for key in table.columns], rows)
+        print(f"the table is in {save_table(table, folder)}", file=sys.stderr)
+    comm.close()
+
+
 def prepare(
     ratings: Annotated[Path, typer.Argument(help="Ratings file.", show_default=False)],
     output: Annotated[Path, typer.Option(help="Directory to make.", show_default=False)],

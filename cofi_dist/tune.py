@@ -1,0 +1,173 @@
+"""A grid of settings, a run each, and the table of how well they did."""
+
+import itertools
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+
+from cofi_dist.config import load_config
+from cofi_dist.distributed import Comm
+from cofi_dist.errors import ConfigError, RunError
+from cofi_dist.files import whole_file
+from cofi_dist.run import train
+from cofi_dist.rundir import CONFIG, MODEL, RESULT
+from cofi_dist.trainer import DivergedError
+
+TABLE = "table.csv"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One place of the grid.
+
+    Attributes:
+        values: what each key is set to, as YAML.
+        run_dir: of its run.
+    """
+
+    values: dict[str, str]
+    run_dir: Path
+
+    @property
+    def overrides(self) -> list[str]:
+        """For `train`."""
+        return [*(f"{key}={value}" for key, value in self.values.items()), f"run_dir={self.run_dir}"]
+
+
+def points(file: Path, grid: Sequence[str], overrides: Sequence[str], output: Path) -> list[Point]:
+    """Every combination of the grid's values, the last key's changing fastest; all of them checked.
+
+    Args:
+        file: YAML config.
+        grid: `KEY=V1,V2,...`.
+        overrides: KEY=VALUE for all runs.
+        output: where the runs go, numbered.
+
+    Raises:
+        ConfigError: the grid, or the config of one of its points, can't be used.
+    """
+    axes = [_axis(text) for text in grid]
+    keys = [key for key, _ in axes]
+    for key in {*keys, "run_dir"}:
+        if keys.count(key) > (key != "run_dir"):
+            raise ConfigError(f"--grid {key}: is given twice, or is not to be varied; keep one, or none")
+    found = []
+    for number, values in enumerate(itertools.product(*(values for _, values in axes))):
+        point = Point(dict(zip(keys, values, strict=True)), output / f"{number:03}")
+        config = load_config(file, [*overrides, *point.overrides])
+        if config.validation.every is None:
+            raise ConfigError(
+                f"{file}: validation.every: tune compares by validation RMSE; set it, and data.validation"
+            )
+        found.append(point)
+    return found
+
+
+def _axis(text: str) -> tuple[str, list[str]]:
+    key, equals, values = text.partition("=")
+    try:
+        parsed = yaml.safe_load(f"[{values}]") if equals and key else []
+    except yaml.YAMLError:
+        parsed = []
+    if not parsed:
+        raise ConfigError(f"--grid {text!r}: write KEY=V1,V2,..., such as train.lambda_=1,3,10")
+    return key, [_as_yaml(value) for value in parsed]
+
+
+def _as_yaml(value: Any) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True, width=float("inf"))
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def tune(
+    file: Path,
+    grid: Sequence[Point],
+    overrides: Sequence[str],
+    comm: Comm,
+    *,
+    only: int | None = None,
+) -> None:
+    """Train the grid's points, but for those that are done already.
+
+    Collective: all ranks call it.
+
+    Args:
+        file: YAML config.
+        grid: as `points` gives it.
+        overrides: KEY=VALUE for all runs.
+        comm: the ranks.
+        only: the number of the one point to train; None for all.
+
+    Raises:
+        CofiError: a run can't be made. One that diverges is no reason to stop.
+    """
+    for number, point in enumerate(grid):
+        if only not in (None, number):
+            continue
+        given = [*overrides, *point.overrides]
+        if comm.on_first(lambda point=point, given=given: _is_done(file, point, given)):  # type: ignore[misc]
+            continue
+        what = ", ".join(f"{key}={value}" for key, value in point.values.items())
+        if comm.rank == 0:
+            print(f"{number + 1}/{len(grid)}  {what}", file=sys.stderr, flush=True)
+        try:
+            train(file, given, comm, replace=True, quiet=True)
+        except DivergedError as error:
+            if comm.rank == 0:
+                print(f"    {error}", file=sys.stderr, flush=True)
+
+
+def _is_done(file: Path, point: Point, overrides: Sequence[str]) -> bool:
+    """Whether a run of this very config is there, finished.
+
+    Raises:
+        RunError: the run there is of another config.
+    """
+    config = point.run_dir / CONFIG
+    if not (point.run_dir / RESULT).exists() or not (point.run_dir / MODEL).exists():
+        return False
+    if config.read_text(encoding="utf-8") != load_config(file, overrides).to_yaml():
+        raise RunError(f"{config}: is of another grid or config; give another --output")
+    return True
+
+
+def table_of(grid: Sequence[Point]) -> pl.DataFrame:
+    """What is known of the points that are done, the lowest validation RMSE first.
+
+    Columns: the grid's keys, rmse, mae, epoch, seconds, run.
+    """
+    rows = []
+    for point in grid:
+        if not (point.run_dir / RESULT).exists():
+            continue
+        result = json.loads((point.run_dir / RESULT).read_text(encoding="utf-8"))
+        rows.append(
+            {
+                **point.values,
+                "rmse": result.get("validation_rmse"),
+                "mae": result.get("validation_mae"),
+                "epoch": result["epoch"],
+                "seconds": round(result["seconds"], 1),
+                "run": str(point.run_dir),
+            }
+        )
+    if not rows:
+        return pl.DataFrame()
+    return pl.DataFrame(rows).sort("rmse", nulls_last=True)
+
+
+def save_table(table: pl.DataFrame, output: Path) -> Path:
+    """Write the table as CSV into the grid's directory.
+
+    Raises:
+        RunError: it can't be written.
+    """
+    with whole_file(output / TABLE) as temporary:
+        table.write_csv(temporary)
+    return output / TABLE

@@ -1,0 +1,104 @@
+"""A grid of settings: every combination, checked first, trained once, compared."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from cofi_dist.config import load_config
+from cofi_dist.distributed import Comm, SoloComm
+from cofi_dist.errors import ConfigError, RunError
+from cofi_dist.testing import run_ranks
+from cofi_dist.tune import points, save_table, table_of, tune
+
+CONFIG = """
+data:
+  synthetic: {num_users: 30, num_items: 40, num_ratings: 300}
+  validation: {}
+model: {num_features: 3}
+train: {epochs: 20, lr: 0.01}
+validation: {every: 5}
+"""
+GRID = ["train.lambda_=0.1,5", "data.validation={fraction: 0.3},{by: leave_one_out}"]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "c.yaml").write_text(CONFIG)
+    return tmp_path / "c.yaml"
+
+
+def test_every_combination_is_a_point_of_its_own(file: Path, tmp_path: Path) -> None:
+    found = points(file, GRID, [], tmp_path / "out")
+    assert [p.run_dir.name for p in found] == ["000", "001", "002", "003"]
+    configs = [load_config(file, p.overrides) for p in found]
+    assert [c.train.lambda_ for c in configs] == [0.1, 0.1, 5.0, 5.0]
+    assert [c.data.validation and c.data.validation.by for c in configs] == ["random", "leave_one_out"] * 2
+
+
+@pytest.mark.parametrize(
+    ("grid", "overrides", "says"),
+    [
+        (["train.lambda_"], [], r"--grid 'train\.lambda_': write KEY=V1,V2"),
+        (["train.lambda_="], [], "write KEY=V1,V2"),
+        (["=1,2"], [], "write KEY=V1,V2"),
+        (["train.lambda_=[1"], [], "write KEY=V1,V2"),
+        (["train.lambda_=1,-1"], [], r"c\.yaml \(override\): train\.lambda_: input should be greater than"),
+        (["train.lr=1e-3"], [], r"train\.lr: '1e-3' is text in YAML 1\.1; write 0\.001"),
+        (["train.lambda=1,2"], [], r"train\.lambda: unknown key"),
+        (["train.lr=1,2", "train.lr=3"], [], r"--grid train\.lr: is given twice"),
+        (["run_dir=a,b"], [], "--grid run_dir: is given twice, or is not to be varied"),
+        (["train.lr=1,2"], ["validation.every=null"], r"validation\.every: tune compares by validation RMSE"),
+    ],
+)
+def test_a_wrong_grid_is_refused_before_anything_is_trained(
+    grid: list[str], overrides: list[str], says: str, file: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        points(file, grid, overrides, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_points_are_trained_once_and_the_table_is_sorted(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = points(file, GRID[:1], [], tmp_path / "out")
+    tune(file, grid, [], SoloComm(), only=1)
+    assert not grid[0].run_dir.exists()
+    before = (grid[1].run_dir / "model/factors.safetensors").stat().st_mtime_ns
+    tune(file, grid, [], SoloComm())
+    assert (grid[1].run_dir / "model/factors.safetensors").stat().st_mtime_ns == before
+    said = capsys.readouterr()
+    assert said.out == "", "the table is the command's to print"
+    assert said.err.splitlines() == ["2/2  train.lambda_=5", "1/2  train.lambda_=0.1"]
+    table = table_of(grid)
+    assert table["rmse"].to_list() == sorted(table["rmse"])
+    assert pl.read_csv(save_table(table, tmp_path / "out")).height == 2
+    result = json.loads((Path(table["run"][0]) / "result.json").read_text())
+    assert result["validation_rmse"] == table["rmse"][0]
+
+
+def test_a_point_that_diverges_is_no_reason_to_stop(file: Path, tmp_path: Path) -> None:
+    grid = points(file, ["train.lr=1.0e+38,0.01"], [], tmp_path / "out")
+    tune(file, grid, [], SoloComm())
+    assert table_of(grid)["train.lr"].to_list() == ["0.01"]
+
+
+def test_another_grid_in_the_same_place_is_refused(file: Path, tmp_path: Path) -> None:
+    tune(file, points(file, ["train.lambda_=1"], [], tmp_path / "out"), [], SoloComm())
+    with pytest.raises(RunError, match="is of another grid or config; give another --output"):
+        tune(file, points(file, ["train.lambda_=2"], [], tmp_path / "out"), [], SoloComm())
+
+
+def _tune(comm: Comm, file: Path, output: Path) -> list[float]:
+    grid = points(file, GRID, [], output)
+    tune(file, grid, [], comm)
+    comm.agree()
+    return table_of(grid)["rmse"].to_list()
+
+
+def test_two_ranks_tune_alike(file: Path, tmp_path: Path) -> None:
+    (alone,) = run_ranks(1, _tune, file, tmp_path / "one", tmp=tmp_path)
+    for rmse in run_ranks(2, _tune, file, tmp_path / "two", tmp=tmp_path):
+        assert rmse == pytest.approx(alone, rel=1e-4)
