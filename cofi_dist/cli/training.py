@@ -46,6 +46,8 @@ def tune(
     ] = None,
 ) -> None:
     """Train every combination of a grid, and compare them by validation RMSE."""
+    import polars as pl
+
     from cofi_dist.cli.show import show
     from cofi_dist.distributed import open_comm
     from cofi_dist.tune import points, save_table, table_of
@@ -59,15 +61,14 @@ def tune(
     tune_grid(config, found, overrides or [], comm, only=only)
     if comm.rank == 0 and only is None:
         table = table_of(found)
-        rows = [
-            [
-                "-" if cell is None else f"{cell:.5f}" if name in ("rmse", "mae") else str(cell)
-                for name, cell in zip(table.columns, row, strict=True)
-            ]
-            for row in table.iter_rows()
-        ]
+        file = save_table(table, folder)
+        table = table.with_columns(
+            pl.col("rmse", "mae").round(5).cast(pl.String).fill_null("-"),
+            pl.col("run").str.split("/").list.last(),
+        )
+        rows = [[str(cell) for cell in row] for row in table.iter_rows()]
         show([key.rpartition(".")[2] for key in table.columns], rows)
-        print(f"the table is in {save_table(table, folder)}", file=sys.stderr)
+        print(f"the table is in {file}", file=sys.stderr)
     comm.close()
 
 

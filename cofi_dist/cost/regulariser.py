@@ -21,7 +21,8 @@ Norm = Callable[[Tensor], Tensor]
 class Regulariser:
     """lambda/2 (sum_j n_j^p |w_j|^2 + sum_i n_i^p |x_i|^2) + lambda_b/2 (|b|^2 + |c|^2).
 
-    n_j and n_i are how many training ratings user j and item i have. The notebook's has p = 0 and
+    n_j and n_i are how many training ratings user j and item i have; a row without any counts as
+    one with one, so that it shrinks and does not keep its random start. The notebook's has p = 0 and
     lambda_b = 0.
 
     Attributes:
@@ -88,7 +89,9 @@ def count_scales(
     if power == 0:
         return None, None
     X, W = factors.X, factors.W
-    scale_X, scale_W = (torch.from_numpy(n.astype(np.float64) ** power) for n in (item_counts, user_counts))
+    scale_X, scale_W = (
+        torch.from_numpy(np.maximum(n, 1).astype(np.float64) ** power) for n in (item_counts, user_counts)
+    )
     return scale_X[:, None].to(X.device, X.dtype), scale_W[:, None].to(W.device, W.dtype)
 
 
