@@ -37,6 +37,7 @@ MAY_IMPORT = {
         "model",
     },
     "tune": {"config", "distributed", "run", "rundir", "trainer"},
+    "report": {"data", "model", "rundir", "__init__"},
     "testing": {"distributed"},
     "cli": {"config", "data", "distributed", "run", "model", "report", "tune", "__init__"},
     "__main__": {"cli"},

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from cofi_dist import __version__
-from cofi_dist.cli import datasets, judging, training, using
+from cofi_dist.cli import datasets, judging, seeing, training, using
 from cofi_dist.errors import CofiError, PeerError
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ def top(
 for command in (
     *(training.train, training.tune, training.prepare, training.config),
     *(judging.evaluate, using.predict, using.recommend, using.similar, using.export),
+    *(seeing.plot, seeing.report),
 ):
     app.command()(command)
 app.add_typer(datasets.app, name="data")

@@ -1,0 +1,100 @@
+"""Commands that show runs: plot, report."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cofi_dist.errors import CofiError, ConfigError, RunError
+
+# torch takes seconds to import, so a command that needs it imports what it calls itself.
+
+if TYPE_CHECKING:
+    from cofi_dist.report.popularity import ByPopularity
+
+PLOT, REPORT = "plot.png", "report.html"
+MARK = b"cofi-dist"  # near the start of either, as the program that wrote it
+
+Replace = Annotated[bool, typer.Option("--replace", help="Overwrite the file.")]
+
+
+def plot(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Run directories.", show_default=False)
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(help=".png; else RUN/plot.png, or plot.png here for several runs.", show_default=False),
+    ] = None,
+    replace: Replace = False,
+) -> None:
+    """Draw one run or several: cost, validation, throughput, balance, error by popularity."""
+    from cofi_dist.report.panels import panels
+    from cofi_dist.report.plot import draw_all, require_matplotlib, write_whole
+    from cofi_dist.report.read import read_runs
+
+    require_matplotlib()
+    target = _target(output, runs[0] if len(runs) == 1 else None, PLOT, replace=replace)
+    read = read_runs(runs)
+    pictures = panels(read, [_error(run) for run in runs])
+    if not pictures:
+        raise RunError(f"{runs[0]}: has nothing to draw: no cost in it is a positive number")
+    write_whole(draw_all(pictures, [run.name for run in read]), target)
+    print(target)
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="Run directory.", show_default=False)],
+    output: Annotated[
+        Path | None, typer.Option(help=".html; else RUN/report.html.", show_default=False)
+    ] = None,
+    replace: Replace = False,
+) -> None:
+    """Write one HTML page about a run; it needs no network and no other file."""
+    from cofi_dist.report.evaluations import evaluations
+    from cofi_dist.report.html import page
+    from cofi_dist.report.panels import panels
+    from cofi_dist.report.plot import require_matplotlib, write_whole
+    from cofi_dist.report.read import read_runs
+
+    require_matplotlib()
+    target = _target(output, run, REPORT, replace=replace)
+    (read,) = read_runs([run])
+    error = _error(run)
+    text = page(read, panels([read], [error]), error, evaluations(run))
+    write_whole(text.encode(), target)
+    print(target)
+
+
+def _target(output: Path | None, run: Path | None, name: str, *, replace: bool) -> Path:
+    """Where to write; only what an earlier call left in the run directory is overwritten unasked."""
+    kind = Path(name).suffix
+    if output is not None and output.suffix != kind:
+        raise ConfigError(f"--output {output}: write {kind}")
+    target = output or (run or Path()) / name
+    if target.is_dir():
+        raise RunError(f"{target}: is a directory; give another --output")
+    redrawn = output is None and run is not None and _is_ours(target)
+    if target.exists() and not replace and not redrawn:
+        raise RunError(f"{target}: already exists; give another --output, or --replace")
+    return target
+
+
+def _is_ours(file: Path) -> bool:
+    try:
+        with file.open("rb") as opened:
+            return MARK in opened.read(1024)
+    except OSError:
+        return False
+
+
+def _error(run: Path) -> "ByPopularity | None":
+    """By popularity of the item, where the model and its ratings are still at hand."""
+    from cofi_dist.report.popularity import error_by_popularity
+
+    try:
+        return error_by_popularity(run)
+    except CofiError as error:
+        print(f"error by popularity of the item is left out: {error}", file=sys.stderr)
+        return None

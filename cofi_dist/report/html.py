@@ -1,0 +1,182 @@
+"""One page about one run that needs no network, no script and no other file."""
+
+import base64
+import platform
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from importlib.metadata import version
+
+from cofi_dist import __version__
+from cofi_dist.report.evaluations import Evaluated
+from cofi_dist.report.panels import Panel
+from cofi_dist.report.plot import WRITER, draw_one
+from cofi_dist.report.popularity import ByPopularity, bin_name
+from cofi_dist.report.read import Run
+from cofi_dist.rundir import CONFIG, LOG, MODEL
+
+# The lines of the epochs in train.log: the curves show them better.
+EPOCH = re.compile(r"Epoch  .*| *\d+ {7}\S+( +\S+ +\S+)?")
+
+# What a browser may load for the page: what is in it.
+ALONE = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+CSS = """
+:root { color-scheme: light }
+body { max-width: 66rem; margin: 0 auto; padding: 1rem; color: #1a1a1a; background: #fff;
+  font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere }
+h1 { font-size: 1.6rem; line-height: 1.2 } h2 { font-size: 1.2rem; margin-top: 2rem }
+h3 { font-size: 1rem; margin: 0 } caption { font-weight: 600 }
+table { border-collapse: collapse }
+th, td { padding: .25rem 1rem .25rem 0; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top;
+  overflow-wrap: normal }
+th { font-weight: 600 } .figures td { text-align: right; font-variant-numeric: tabular-nums }
+.tables, .pictures { display: grid; gap: 1rem 2rem; align-items: start;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)) }
+.pictures { grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)) }
+.wide { grid-column: 1 / -1 }
+figure { margin: 0; break-inside: avoid } img { width: 100%; height: auto } .wide img { max-width: 46rem }
+figcaption { font-size: .9rem } caption { text-align: left; padding-bottom: .25rem }
+pre { padding: .75rem; background: #f5f5f5; font-size: .8rem; line-height: 1.4; white-space: pre-wrap }
+footer { margin-top: 2rem; color: #555; font-size: .85rem }
+@media print { body { padding: 0; font-size: .8rem } pre { background: none; border: 1px solid #ddd } }
+"""
+
+
+def page(
+    run: Run,
+    panels: Sequence[Panel],
+    error: ByPopularity | None,
+    evaluated: Sequence[Evaluated],
+) -> str:
+    """The page, in HTML.
+
+    Args:
+        run: what it is about.
+        panels: the pictures, drawn here.
+        error: by popularity of the item, where known.
+        evaluated: the evaluations that the run holds.
+    """
+    notes = [line for line in run.log if not EPOCH.fullmatch(line)]
+    body = [
+        f"<h1>{_text(run.name)}</h1>",
+        _section("Summary", [_table(_summary(run))]),
+        _section("Error and ranking", [_tables(_accuracy(error, evaluated))]),
+        _section(
+            "Pictures", [f'<div class="pictures">{_lines(map(_picture, panels))}</div>'] if panels else []
+        ),
+        _section(f"Notes, as in {LOG}", [f"<pre>{_text(chr(10).join(notes))}</pre>"] if notes else []),
+        _section(
+            f"Resolved config, as in {CONFIG}", [f"<pre>{_text(run.config)}</pre>"] if run.config else []
+        ),
+        f"<footer>{_text(_versions())}</footer>",
+    ]
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="generator" content="{WRITER}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{ALONE}">
+<title>{_text(run.name)}: a training run</title>
+<style>{CSS}</style>
+</head>
+<body>
+<main>
+{_lines(filter(None, body))}
+</main>
+</body>
+</html>
+"""
+
+
+def _summary(run: Run) -> dict[str, str]:
+    """What the run was and came to, as far as it is known."""
+    metrics, shards = run.metrics, run.shards
+    facts = {"directory": str(run.directory.resolve())}
+    if shards is not None:
+        facts["ratings"] = f"{shards.ratings.sum():,}, held-out ones among them"
+        facts["users"] = f"{shards.num_users:,}"
+    if run.num_items is not None:
+        facts["items"] = f"{run.num_items:,}"
+    if shards is not None:
+        facts["world size"] = str(len(shards.ratings))
+        facts["device"] = f"{shards.device}, backend {shards.backend}"
+    facts["last printed epoch"] = f"{metrics.epoch[-1]:,.0f}"
+    facts["cost then"] = f"{metrics.cost[-1]:,.8g}"
+    if metrics.best is not None:
+        rmse, mae = metrics.validation_rmse[metrics.best], metrics.validation_mae[metrics.best]
+        facts["best validated epoch"] = f"{metrics.epoch[metrics.best]:,.0f}: RMSE {rmse:.4f}, MAE {mae:.4f}"
+    facts["seconds"] = f"{metrics.seconds[-1]:,.1f}"
+    facts["ratings a second"] = f"{metrics.ratings_per_second[-1]:,.0f}"
+    if not (run.directory / MODEL).is_dir():
+        facts["model"] = "none: the run goes on, or was interrupted"
+    return facts
+
+
+def _accuracy(error: ByPopularity | None, evaluated: Sequence[Evaluated]) -> dict[str, dict[str, str]]:
+    """Tables by caption."""
+    tables = {}
+    for found in evaluated:
+        older = ", older than the model: of an earlier one?" if found.outdated else ""
+        tables[f"{found.name}, by evaluate{older}"] = found.figures
+    if error is not None:
+        held = "none were held out" if error.part == "train" else "held out"
+        part = "training" if error.part == "train" else error.part
+        tables[f"{part} ratings, {held}"] = {
+            "ratings": f"{error.count.sum():,}",
+            "RMSE": f"{error.rmse:.4f}",
+            "MAE": f"{error.mae:.4f}",
+        }
+        rows = enumerate(zip(error.count, error.rmse_by_bin, strict=True))
+        tables[f"RMSE on {part} ratings, by training ratings of the item"] = {
+            bin_name(number): f"{rmse:.4f} over {count:,}" for number, (count, rmse) in rows if count
+        }
+    return tables
+
+
+def _picture(panel: Panel) -> str:
+    data = base64.b64encode(draw_one(panel)).decode()
+    kind = ' class="wide"' if panel.wide else ""
+    return (
+        f"<figure{kind}><h3>{_text(panel.title)}</h3>\n"
+        f'<img src="data:image/png;base64,{data}" alt="{_text(panel.title)}">\n'
+        f"<figcaption>{_text(panel.says)}</figcaption></figure>"
+    )
+
+
+def _tables(tables: Mapping[str, Mapping[str, str]]) -> str:
+    if not tables:
+        return ""
+    inner = _lines(_table(rows, caption, ' class="figures"') for caption, rows in tables.items())
+    return f'<div class="tables">{inner}</div>'
+
+
+def _table(rows: Mapping[str, str], caption: str = "", attributes: str = "") -> str:
+    head = f"<caption>{_text(caption)}</caption>" if caption else ""
+    body = _lines(
+        f'<tr><th scope="row">{_text(name)}</th><td>{_text(value)}</td></tr>' for name, value in rows.items()
+    )
+    return f"<table{attributes}>{head}<tbody>\n{body}\n</tbody></table>"
+
+
+def _section(title: str, parts: Iterable[str]) -> str:
+    """A section; nothing without content."""
+    body = _lines(filter(None, parts))
+    return f"<section>\n<h2>{_text(title)}</h2>\n{body}\n</section>" if body else ""
+
+
+def _lines(parts: Iterable[str]) -> str:
+    return "\n".join(parts)
+
+
+def _text(text: str) -> str:
+    """Text made safe: nothing in it is markup, and what can't be printed is a box."""
+    return escape(
+        "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text)
+    )
+
+
+def _versions() -> str:
+    parts = [f"{name} {version(name)}" for name in ("torch", "numpy", "polars", "matplotlib")]
+    return f"Written by cofi-dist {__version__}, Python {platform.python_version()}, {', '.join(parts)}."

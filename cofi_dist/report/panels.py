@@ -1,0 +1,268 @@
+"""What each picture of one or more runs shows; a picture without data is not among them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cofi_dist.report.popularity import ByPopularity, bin_name
+from cofi_dist.report.read import Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's colours, which the colour-blind tell apart, but for the yellow, too pale for a line.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+DASHES = ("-", "--", ":", "-.")  # in turn too, so that a curve under another one shows through
+FEW_POINTS = 30  # up to which they are marked
+WORST_SHOWN = 1.25  # a curve is shown to this multiple of its runs' lowest and last values
+DRAWABLE = 1e-100, 1e100  # costs; nearer to what a float can hold, the ticks of a log axis overflow
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture.
+
+    Attributes:
+        title: with the figure that matters most, if there is one run.
+        says: a sentence or two on how to read it.
+        draw: puts it on axes, without the title.
+        wide: has many labels side by side.
+    """
+
+    title: str
+    says: str
+    draw: Callable[["Axes"], None]
+    wide: bool = False
+
+
+def style(number: int) -> dict[str, Any]:
+    """Colour and dashes of a run by its place among the runs."""
+    return {"color": COLOURS[number % len(COLOURS)], "linestyle": DASHES[number % len(DASHES)]}
+
+
+def panels(runs: Sequence[Run], errors: Sequence[ByPopularity | None]) -> list[Panel]:
+    """All pictures for which there is something to show.
+
+    Args:
+        runs: at least one.
+        errors: of each run, by popularity of the item; None where unknown.
+    """
+    found = [
+        _cost(runs),
+        _validation(runs, "RMSE", [run.metrics.validation_rmse for run in runs]),
+        _validation(runs, "MAE", [run.metrics.validation_mae for run in runs]),
+        _throughput(runs),
+        _balance(runs),
+        _popularity(errors),
+    ]
+    return [panel for panel in found if panel is not None]
+
+
+def _curves(axes: "Axes", runs: Sequence[Run], columns: Sequence[Values]) -> None:
+    """The values of each run over its epochs, where there are any."""
+    from matplotlib.ticker import MaxNLocator
+
+    for number, (run, values) in enumerate(zip(runs, columns, strict=True)):
+        known = np.isfinite(values)
+        marker = "." if known.sum() <= FEW_POINTS else ""
+        axes.plot(run.metrics.epoch[known], values[known], marker=marker, **style(number))
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 2.5, 5, 10]))
+    axes.set_xlabel("epoch")
+
+
+def _cost(runs: Sequence[Run]) -> Panel | None:
+    # a log axis has no place for the rest
+    low, high = DRAWABLE
+    costs = [np.where((c > low) & (c < high), c, np.nan) for c in (run.metrics.cost for run in runs)]
+    if not any(np.isfinite(cost).any() for cost in costs):
+        return None
+
+    def draw(axes: "Axes") -> None:
+        _curves(axes, runs, costs)
+        _log_axis(axes, np.concatenate(costs))
+        axes.set_ylabel("J, log scale")
+
+    title = "Cost"
+    if len(runs) == 1:
+        last = int(np.flatnonzero(np.isfinite(costs[0]))[-1])
+        title = f"Cost: {costs[0][last]:,.6g} at epoch {runs[0].metrics.epoch[last]:,.0f}"
+    return Panel(title, "The cost J over all training ratings, before the step of each printed epoch.", draw)
+
+
+def _validation(runs: Sequence[Run], name: str, columns: Sequence[Values]) -> Panel | None:
+    if not any(np.isfinite(values).any() for values in columns):
+        return None
+    best = [run.metrics.best for run in runs]
+
+    def draw(axes: "Axes") -> None:
+        _curves(axes, runs, columns)
+        for number, row in enumerate(best):
+            if row is not None and np.isfinite(columns[number][row]):
+                ring = {"markersize": 9, "fillstyle": "none", "color": style(number)["color"]}
+                axes.plot(runs[number].metrics.epoch[row], columns[number][row], "o", **ring)
+        _hide_the_start(axes, columns)
+        axes.set_ylabel(f"{name}, stars")
+
+    title = f"Validation {name}"
+    if len(runs) == 1 and best[0] is not None:
+        title += f": {columns[0][best[0]]:.4f} at epoch {runs[0].metrics.epoch[best[0]]:,.0f}"
+    says = (
+        f"{name} on the validation ratings, which are not trained on; the ring marks the epoch of"
+        " the lowest RMSE. Far higher values, as at the start, lie outside the picture."
+    )
+    return Panel(title, says, draw)
+
+
+def _hide_the_start(axes: "Axes", columns: Sequence[Values]) -> None:
+    """Cut off what is far above every run's lowest and last value, or these could not be told apart."""
+    known = [values[np.isfinite(values)] for values in columns]
+    ends = [end for values in known if len(values) for end in (values.min(), values[-1])]
+    low, high = min(ends), WORST_SHOWN * max(ends)
+    if high > low and any((values > high).any() for values in known):
+        room = 0.05 * (high - low)
+        axes.set_ylim(low - room, high)
+
+
+def _throughput(runs: Sequence[Run]) -> Panel | None:
+    speeds = [run.metrics.speed for run in runs]
+    known = [speed[np.isfinite(speed)] for speed in speeds]
+    if not any(map(len, known)):
+        return None
+
+    def draw(axes: "Axes") -> None:
+        _curves(axes, runs, speeds)
+        axes.set_ylim(0, 1.08 * max(speed.max() for speed in known if len(speed)))
+        _short_numbers(axes.yaxis)
+        axes.set_ylabel("ratings/s")
+
+    title = "Throughput"
+    if len(runs) == 1:
+        title += f": {_short(runs[0].metrics.ratings_per_second[-1])} ratings/s over all"
+    says = (
+        "Training ratings that all ranks went through a second, from one printed epoch to the next;"
+        " starting up slows the first, and validation takes its time too."
+    )
+    return Panel(title, says, draw)
+
+
+def _balance(runs: Sequence[Run]) -> Panel | None:
+    spread = [(number, run.shards) for number, run in enumerate(runs) if run.shards is not None]
+    if not any(len(shards.ratings) > 1 for _, shards in spread):
+        return None  # one rank has all: nothing to balance
+    says = "Ratings of each rank, held-out ones among them, against the mean: the fullest rank sets the pace."
+    if len(runs) == 1:
+        shards = spread[0][1]
+
+        def bars(axes: "Axes") -> None:
+            ranks = np.arange(len(shards.ratings))
+            axes.bar(ranks, shards.ratings, width=0.8 if len(ranks) <= 64 else 1.0, color=COLOURS[4])
+            axes.axhline(shards.ratings.mean(), color="black", linestyle="--", label="mean")
+            axes.set_ylim(0, 1.25 * max(shards.ratings.max(), 1))  # the legend has room above
+            axes.legend(loc="upper right")
+            middle, room = (len(ranks) - 1) / 2, max(len(ranks), 6) / 2
+            axes.set_xlim(middle - room, middle + room)  # two ranks would be two walls
+            if len(ranks) <= 16:
+                axes.set_xticks(ranks)
+            axes.grid(visible=False, axis="x")
+            _short_numbers(axes.yaxis)
+            axes.set_xlabel("rank")
+            axes.set_ylabel("ratings")
+
+        return Panel(f"Balance: the fullest rank has {shards.load.max():.2f} of the mean", says, bars)
+
+    size = min(14, 100 / len(spread))  # so that the rows of strokes don't touch
+
+    def strokes(axes: "Axes") -> None:
+        for place, (number, shards) in enumerate(spread):
+            row = np.full(len(shards.load), place)
+            colour = style(number)["color"]
+            axes.plot(shards.load, row, "|", color=colour, markersize=size, markeredgewidth=1.5)
+        axes.axvline(1.0, color="black", linestyle="--", linewidth=0.8, zorder=0)
+        names = [f"{len(s.ratings)} rank{'s' * (len(s.ratings) > 1)}" for _, s in spread]
+        axes.set_yticks(range(len(spread)), names if len(spread) <= 12 else [""] * len(spread))
+        axes.set_ylim(len(spread) - 0.4, -0.6)  # the first run on top
+        most = max(float(np.abs(s.load - 1).max()) for _, s in spread)
+        axes.set_xlim(1 - 1.2 * max(most, 0.05), 1 + 1.2 * max(most, 0.05))
+        axes.set_xlabel("ratings of each rank against the mean")
+
+    return Panel("Balance: a stroke for each rank", says, strokes)
+
+
+def _popularity(errors: Sequence[ByPopularity | None]) -> Panel | None:
+    known = [(number, error) for number, error in enumerate(errors) if error is not None]
+    if not known:
+        return None
+    counts = np.zeros((len(known), max(len(error.count) for _, error in known)), np.int64)
+    for row, (_, error) in enumerate(known):
+        counts[row, : len(error.count)] = error.count
+    shown = np.flatnonzero(counts.any(axis=0))
+
+    def draw(axes: "Axes") -> None:
+        for number, error in known:
+            bins = shown[shown < len(error.count)]
+            axes.plot(
+                np.searchsorted(shown, bins),
+                error.rmse_by_bin[bins],
+                marker="o",
+                markersize=4,
+                **style(number),
+            )
+        labels = [f"{bin_name(int(k))}\n{_judged(counts[:, k])}" for k in shown]
+        axes.set_xticks(range(len(shown)), labels, fontsize=7.5)
+        axes.set_xlim(-0.5, len(shown) - 0.5)
+        least = " (+: at least)" if (counts != counts[0]).any() else ""
+        axes.set_xlabel(f"training ratings of the item; below them, how many ratings are judged{least}")
+        axes.set_ylabel("RMSE, stars")
+
+    held = dict.fromkeys(error.part for _, error in known if error.part != "train")
+    on = f"on {' or '.join(held)} ratings" if held else "on training ratings, as none were held out"
+    if held and any(error.part == "train" for _, error in known):
+        on += " (training ratings where none were held out)"
+    title = f"RMSE by popularity of the item, {on}"
+    if len(errors) == 1:
+        title += f": {known[0][1].rmse:.4f} over all"
+    says = (
+        "Each point is the RMSE over the ratings of the items with so many training ratings; those that few"
+        " have rated are usually the hardest. A point over few ratings says little."
+    )
+    return Panel(title, says, draw, wide=True)
+
+
+def _judged(counts: NDArray[np.int64]) -> str:
+    """How many ratings a bin has, at least, in the runs that have any in it."""
+    return _short(counts[counts > 0].min()) + ("+" if (counts != counts[0]).any() else "")
+
+
+def _short(count: float) -> str:
+    """A number in at most five letters: 12, 1.2k, 340k, 5M."""
+    if not 0 < count < np.inf:
+        return f"{count:g}"
+    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")):
+        if count >= size:
+            return f"{count / size:.3g}{letter}"
+    return f"{count:.3g}"
+
+
+def _log_axis(axes: "Axes", values: Values) -> None:
+    """Log scale with enough numbers to read it by: the fewer decades, the more in each."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    powers = np.log10(values[np.isfinite(values)])
+    room = max(0.05 * np.ptp(powers), 0.05)
+    low, high = powers.min() - room, powers.max() + room
+    axes.set_ylim(10.0**low, 10.0**high)
+    axes.set_yscale("log")
+    if high - low < 3:
+        subs = (1, 2, 5) if high - low > 1 else (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
+        axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=20))
+        axes.yaxis.set_minor_locator(NullLocator())
+    _short_numbers(axes.yaxis)
+
+
+def _short_numbers(axis: Any) -> None:
+    axis.set_major_formatter(lambda value, _: _short(value))

@@ -1,0 +1,196 @@
+"""What a run left behind, read back."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cofi_dist.errors import ConfigError, RunError
+from cofi_dist.rundir import CONFIG, LOG, METRICS, SHARDS
+
+NEEDED = ("epoch", "cost", "seconds", "ratings_per_second")
+MAY_BE = ("validation_rmse", "validation_mae")
+LONGEST_NAME = 48
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """metrics.jsonl by column, a row a printed epoch; what was not measured is nan.
+
+    Attributes:
+        epoch: ascending; of an epoch that stands twice, as where training went on from an earlier
+            one, the later line counts.
+        cost, seconds, ratings_per_second, validation_rmse, validation_mae: as the trainer's.
+    """
+
+    epoch: NDArray[np.float64]
+    cost: NDArray[np.float64]
+    seconds: NDArray[np.float64]
+    ratings_per_second: NDArray[np.float64]
+    validation_rmse: NDArray[np.float64]
+    validation_mae: NDArray[np.float64]
+
+    @property
+    def best(self) -> int | None:
+        """The row of the lowest validation RMSE; None without any."""
+        known = np.isfinite(self.validation_rmse)
+        return int(np.nanargmin(np.where(known, self.validation_rmse, np.nan))) if known.any() else None
+
+    @property
+    def speed(self) -> NDArray[np.float64]:
+        """Training ratings a second since the row before, or since the start."""
+        with np.errstate(all="ignore"):
+            seconds = np.diff(self.seconds, prepend=0.0)
+            ratings = np.diff(self.ratings_per_second * self.seconds, prepend=0.0)
+            speed: NDArray[np.float64] = np.where((seconds > 0) & (ratings > 0), ratings / seconds, np.nan)
+        return speed
+
+
+@dataclass(frozen=True)
+class Shards:
+    """How the run was spread.
+
+    Attributes:
+        ratings: of each rank, held-out ones among them, (world_size,).
+        num_users: of all ranks.
+        device: cpu, cuda or mps.
+        backend: of the collectives.
+    """
+
+    ratings: NDArray[np.int64]
+    num_users: int
+    device: str
+    backend: str
+
+    @property
+    def load(self) -> NDArray[np.float64]:
+        """Ratings of each rank against the mean."""
+        return np.divide(self.ratings, max(self.ratings.mean(), 1.0), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory, as far as it can be read without the model.
+
+    Attributes:
+        directory: where it lies.
+        name: of the directory, with as many of its parents as tell the runs apart.
+        metrics: at least one row.
+        shards: None where the run left no such file.
+        config: text of the resolved config; empty without the file.
+        log: lines of train.log.
+    """
+
+    directory: Path
+    name: str
+    metrics: Metrics
+    shards: Shards | None
+    config: str
+    log: list[str]
+
+    @property
+    def num_items(self) -> int | None:
+        """As the notebook's line has it."""
+        lines = (line.partition(":") for line in self.log)
+        counts = (count.strip() for name, _, count in lines if name == "Num. movies")
+        return next((int(count) for count in counts if count.isdecimal()), None)
+
+
+def read_runs(directories: Sequence[Path]) -> list[Run]:
+    """Read what each run printed and how it was spread.
+
+    Raises:
+        ConfigError: a run is given twice.
+        RunError: not a run's directory, nothing trained in it, or a file of it is damaged.
+    """
+    for directory, count in Counter(path.resolve() for path in directories).items():
+        if count > 1:
+            raise ConfigError(f"{directory}: given {count} times; give each run once")
+    return [
+        _read(directory, name) for directory, name in zip(directories, names_of(directories), strict=True)
+    ]
+
+
+def _read(directory: Path, name: str) -> Run:
+    if not (directory / METRICS).exists():
+        what = f"has no {METRICS}; is it a run's?" if directory.is_dir() else "no such directory"
+        raise RunError(f"{directory}: {what}")
+    metrics = _metrics(directory / METRICS)
+    log = _text(directory / LOG).splitlines()
+    return Run(directory, name, metrics, _shards(directory / SHARDS), _text(directory / CONFIG), log)
+
+
+def names_of(directories: Sequence[Path]) -> list[str]:
+    """The last part of each path, with parents where it needs them to differ; long ones cut in front."""
+    paths = [path.resolve() for path in directories]
+    names = []
+    for path in paths:
+        for depth in range(1, len(path.parts) + 1):
+            tail = path.parts[-depth:]
+            if sum(other.parts[-depth:] == tail for other in paths) == 1:
+                break
+        text = "/".join(tail).encode("utf-8", "replace").decode()  # file names may be no text at all
+        text = "".join(letter if letter.isprintable() else "?" for letter in text)
+        names.append(text if len(text) <= LONGEST_NAME else f"...{text[3 - LONGEST_NAME :]}")
+    if len(set(names)) < len(names):
+        names = [f"{number}: {name}" for number, name in enumerate(names, 1)]
+    return names
+
+
+def _text(file: Path) -> str:
+    """What a file of the run says; nothing if it isn't there."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise RunError(f"{file}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise RunError(f"{file}: is not UTF-8 text") from None
+
+
+def _metrics(file: Path) -> Metrics:
+    rows: dict[float, list[float]] = {}
+    for number, line in enumerate(_text(file).splitlines(), 1):
+        try:
+            row = _row(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise RunError(f"{file}: line {number}: is not JSON: {error.msg}") from None
+        except (ValueError, OverflowError, RecursionError) as error:
+            raise RunError(f"{file}: line {number}: {error}") from None
+        rows[row[0]] = row
+    if not rows:
+        raise RunError(f"{file}: holds no epoch; was anything trained?")
+    return Metrics(*np.array([rows[epoch] for epoch in sorted(rows)]).T)
+
+
+def _row(line: Any) -> list[float]:
+    """The values of a line of metrics in the order of the columns."""
+    if not isinstance(line, dict):
+        raise ValueError(f"must hold an object, not {line!r:.40}")
+    for name in (*NEEDED, *(name for name in MAY_BE if name in line)):
+        value = line.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"{name} must be a number, not {value!r:.40}")
+    if not 1 <= line["epoch"] < 2**53:
+        raise ValueError(f"epoch must be 1 or more, not {line['epoch']!r:.40}")
+    return [float(line.get(name, np.nan)) for name in (*NEEDED, *MAY_BE)]
+
+
+def _shards(file: Path) -> Shards | None:
+    text = _text(file)
+    if not text:
+        return None
+    try:
+        known = json.loads(text)
+        ratings = np.array([rank["ratings"] for rank in known["ranks"]], np.int64)
+        return Shards(ratings, int(known["ranks"][-1]["stop"]), str(known["device"]), str(known["backend"]))
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
+        raise RunError(
+            f"{file}: is not what a run writes ({type(error).__name__}: {error}); remove it to go without"
+        ) from None

@@ -1,0 +1,161 @@
+"""The page is whole, safe and of one piece, whatever the run is called and says."""
+
+import json
+import os
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cofi_dist.report.evaluations import evaluations
+from cofi_dist.report.html import page
+from cofi_dist.report.panels import panels
+from cofi_dist.report.popularity import ByPopularity
+from cofi_dist.report.read import read_runs
+from tests.report.runs import falling, row, write_run
+
+VOID = {"meta", "img"}
+NASTY = """</pre><script>alert("&amp;")</script><b title='x'>"""
+EVALUATION = {
+    "ratings": 1200,
+    "users": 7,
+    "rmse": 0.87654,
+    "mae": 0.5,
+    "unseen_items": 0,
+    "ranking": {"k": 10, "relevant": None, "users": 6, "ndcg": 0.25},
+}
+
+
+class Page(HTMLParser):
+    """What stands in a page; fails on a tag that is not closed in its turn."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self.words).split())
+
+
+def of_run(directory: Path, error: ByPopularity | None = None) -> str:
+    (run,) = read_runs([directory])
+    return page(run, panels([run], [error]), error, evaluations(directory))
+
+
+def an_error() -> ByPopularity:
+    return ByPopularity("test", np.array([4, 0, 1200]), np.array([4.0, 0.0, 300.0]), np.array([4.0, 0, 500]))
+
+
+def test_the_page_holds_what_is_known_of_the_run(tmp_path: Path) -> None:
+    found = Page(of_run(write_run(tmp_path / "a", ranks=[60, 40]), an_error()))
+    for words in (
+        "ratings100, held-out ones among them",
+        "users2",
+        "items20",
+        "world size2",
+        "devicecpu, backend gloo",
+        "last printed epoch41 cost then180",
+        "best validated epoch31: RMSE 1.0000, MAE 0.8000",
+        "seconds4.1 ratings a second1,041",
+        "modelnone: the run goes on, or was interrupted",
+        "ratings1,204 RMSE0.5025 MAE0.4186",
+        "01.0000 over 4 2-30.5000 over 1,200",
+        "read 100 ratings of 10 users on 20 items",
+        "seed: 1",
+    ):
+        assert words in found.text.replace("  ", " "), words
+    assert "800.00000" not in found.text, "epochs are in the curves"
+    assert "stopped at epoch 3" in found.text
+
+
+def test_nothing_is_loaded_from_anywhere(tmp_path: Path) -> None:
+    text = of_run(write_run(tmp_path / "a", ranks=[60, 40]), an_error())
+    assert "http:" not in text
+    assert "https:" not in text
+    assert "url(" not in text
+    assert "@import" not in text
+    tags = Page(text).tags
+    assert not {tag for tag, _ in tags} & {"script", "link", "iframe", "object", "a"}
+    for _, attributes in tags:
+        assert "href" not in attributes
+        assert (attributes.get("src") or "data:").startswith("data:")
+
+
+def test_everybody_can_read_the_page(tmp_path: Path) -> None:
+    tags = Page(of_run(write_run(tmp_path / "a", ranks=[60, 40]), an_error())).tags
+    assert [more.get("lang") for tag, more in tags if tag == "html"] == ["en"]
+    assert sum(tag == "title" for tag, _ in tags) == 1
+    assert [more["alt"] for tag, more in tags if tag == "img" and more["alt"]][:2] == [
+        "Cost: 180 at epoch 41",
+        "Validation RMSE: 1.0000 at epoch 31",
+    ]
+    assert sum(tag == "img" for tag, _ in tags) == 6
+    assert any(more.get("name") == "viewport" for _, more in tags)
+
+
+def test_nothing_of_the_run_becomes_markup(tmp_path: Path) -> None:
+    directory = write_run(tmp_path / f"a{NASTY.replace('/', '')}", config=f"seed: 1  # {NASTY}\0\n")
+    (directory / "train.log").write_text(NASTY)
+    (directory / "evaluation.json").write_text(json.dumps(EVALUATION | {"rmse": NASTY, NASTY: 1}))
+    text = of_run(directory)
+    found = Page(text)
+    assert not {tag for tag, _ in found.tags} & {"script", "b"}
+    assert found.text.count("alert") == 7
+    assert "\0" not in text
+
+
+def test_a_run_of_metrics_alone_has_a_page(tmp_path: Path) -> None:
+    directory = write_run(tmp_path / "a", [row(1, float("nan")) | {"seconds": 0.0}])
+    for name in ("shards.json", "config.yaml", "train.log"):
+        (directory / name).unlink()
+    found = Page(of_run(directory))
+    assert "cost thennan" in found.text
+    assert not {tag for tag, _ in found.tags} & {"img", "pre"}
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_a_run_is_shown_with_and_without_validation(validated: bool, tmp_path: Path) -> None:
+    found = Page(of_run(write_run(tmp_path / "a", falling(validated=validated))))
+    assert ("best validated epoch" in found.text) == validated
+
+
+def test_every_evaluation_in_the_run_is_shown(tmp_path: Path) -> None:
+    directory = write_run(tmp_path / "a")
+    (directory / "test.json").write_text(json.dumps(EVALUATION))
+    (directory / "notes.json").write_text('{"rmse": 1}')
+    (directory / "half.json").write_text('{"rmse": 1')
+    found = Page(of_run(directory)).text
+    assert (
+        "test.json, by evaluate ratings1,200 users7 RMSE0.8765 MAE0.5000 unseen items0 k10 ranked users6"
+        in found
+    )
+    assert "NDCG0.2500" in found
+    assert "half" not in found
+    assert "notes.json" not in found
+
+
+def test_an_evaluation_older_than_the_model_says_so(tmp_path: Path) -> None:
+    directory = write_run(tmp_path / "a")
+    file = directory / "e.json"
+    file.write_text(json.dumps(EVALUATION))
+    (directory / "model").mkdir()
+    os.utime(file, (1, 1))
+    assert "e.json, by evaluate, older than the model: of an earlier one?" in Page(of_run(directory)).text
