@@ -31,7 +31,9 @@ def scratch_directory(target: Path) -> Iterator[Path]:
     Raises:
         RunError: it can't be made, or what is done in it fails with an OSError, as on a full disk.
     """
-    home = next(path for path in target.absolute().parents if path.is_dir())
+    home = next(path for path in target.absolute().parents if path.exists())
+    if not home.is_dir():
+        raise RunError(f"{target}: cannot be written: {home} is not a directory")
     temporary = home / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
     try:
         temporary.mkdir()

@@ -44,7 +44,8 @@ def refuse_run(directory: Path, *, replace: bool, inputs: Sequence[Path]) -> Non
         raise RunError(f"{directory}: is a file; give another run_dir")
     ours = [directory / name for name in (*FILES, MODEL, DATA, TENSORBOARD)]
     for file in inputs:
-        if any(file.resolve().is_relative_to(path.resolve()) for path in ours):
+        inside = any(file.resolve().is_relative_to(path.resolve()) for path in ours)
+        if inside or file.resolve() == directory.resolve():
             raise RunError(
                 f"{directory}: this run would overwrite its own input {file}; give another run_dir"
             )

@@ -39,7 +39,8 @@ figure { margin: 0; break-inside: avoid } img { width: 100%; height: auto } .wid
 figcaption { font-size: .9rem } caption { text-align: left; padding-bottom: .25rem }
 pre { padding: .75rem; background: #f5f5f5; font-size: .8rem; line-height: 1.4; white-space: pre-wrap }
 footer { margin-top: 2rem; color: #555; font-size: .85rem }
-@media print { body { padding: 0; font-size: .8rem } pre { background: none; border: 1px solid #ddd } }
+@media print { body { padding: 0; font-size: .75rem } pre { background: none; border: 1px solid #ddd }
+  h2, h3 { break-after: avoid } .pictures, .tables { grid-template-columns: 1fr 1fr; gap: .5rem 1.5rem } }
 """
 
 

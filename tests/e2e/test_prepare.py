@@ -1,0 +1,108 @@
+"""Prepare a file once, train on it, on one rank and on two; as a user types it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.e2e.test_cli import cofi
+
+TRAIN = """
+model: {num_features: 4}
+train: {epochs: 20, log_every: 10, lr: 0.01}
+validation: {every: 5}
+"""
+
+
+@pytest.fixture
+def ready(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    cells = rng.choice(30 * 25, 300, replace=False)
+    rows = [f"u{c // 25},{c % 25},{rng.integers(1, 11) / 2},{rng.integers(99)}" for c in cells]
+    (tmp_path / "r.csv").write_text("\n".join(["userId,movieId,rating,timestamp", *rows]) + "\n")
+    splits = ["data.test={by: last, n: 2}", "data.validation={fraction: 0.1}"]
+    done = cofi(
+        "prepare", "r.csv", "--output", "ready", *splits, "data.centre=damped_item_mean", cwd=tmp_path
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0] == "read 300 ratings of 30 users on 25 items"
+    assert lines[-1] == "prepared in ready; to train on it, set data: {prepared: ready}"
+    (tmp_path / "t.yaml").write_text("data: {prepared: ready}\n" + TRAIN)
+    return tmp_path
+
+
+def test_prepared_ratings_are_trained_on_as_they_were_prepared(ready: Path) -> None:
+    done = cofi("train", "--config", "t.yaml", cwd=ready)
+    assert done.returncode == 0, done.stderr
+    assert not (ready / "runs/t/data").exists(), "the prepared ratings stay where they are"
+    same = [
+        "data={ratings: r.csv, centre: damped_item_mean}",
+        "data.test={by: last, n: 2}",
+        "data.validation={fraction: 0.1}",
+    ]
+    direct = cofi("train", "--config", "t.yaml", *same, "run_dir=direct", cwd=ready)
+    assert direct.returncode == 0, direct.stderr
+    assert direct.stdout == done.stdout
+    other = cofi("train", "--config", "t.yaml", "data.centre=global_mean", "run_dir=other", cwd=ready)
+    assert other.returncode == 0, other.stderr
+    assert other.stdout != done.stdout, "a centring that is given is taken"
+
+
+def test_two_ranks_print_the_same_and_evaluate_the_same(ready: Path) -> None:
+    outputs = []
+    for ranks in (1, 2):
+        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+        run = f"run{ranks}"
+        for args in (
+            ["train", "--config", "t.yaml", f"run_dir={run}", "train.dtype=float64"],
+            ["evaluate", run, "--output", f"{run}.json"],
+        ):
+            command = [*launch, "-m", "cofi_dist", *args]
+            done = subprocess.run(
+                command, cwd=ready, capture_output=True, text=True, check=False, timeout=100
+            )
+            assert done.returncode == 0, done.stderr
+            outputs.append(done.stdout)
+    assert outputs[0] == outputs[2]
+    one, two = (json.loads((ready / f"run{ranks}.json").read_text()) for ranks in (1, 2))
+    assert numbers(one) == pytest.approx(numbers(two), rel=1e-9)
+
+
+def numbers(value: object) -> list[float]:
+    """All numbers of nested dictionaries, in order."""
+    if isinstance(value, dict):
+        return [number for inner in value.values() for number in numbers(inner)]
+    return [float(value)] if isinstance(value, int | float) else []
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (
+            ["prepare", "r.csv", "--output", "ready"],
+            "cofi-dist: ready: already exists; remove it or name another",
+        ),
+        (["prepare", "r.csv", "--output", "new", "train.epochs=3"], "prepare takes keys of data only"),
+        (["prepare", "r.csv", "--output", "new", "data.fraction=3"], "data.fraction: unknown key"),
+        (["prepare", "none.csv", "--output", "new"], "cofi-dist: none.csv: no such file"),
+        (["prepare", "r.csv", "--output", "t.yaml/new"], "t.yaml is not a directory"),
+        (["train", "--config", "t.yaml", "data.prepared=none"], "none: prepared ratings cannot be read"),
+        (
+            ["train", "--config", "t.yaml", "data.test={}"],
+            "test: such settings were settled when they were prepared",
+        ),
+        (["train", "--config", "t.yaml", "data.duplicates=last"], "duplicates: such settings were settled"),
+        (["train", "--config", "t.yaml", "run_dir=ready"], "this run would overwrite its own input ready"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(args: list[str], says: str, ready: Path) -> None:
+    before = sorted(path.name for path in ready.rglob("*"))
+    done = cofi(*args, cwd=ready)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert sorted(path.name for path in ready.rglob("*")) == before
