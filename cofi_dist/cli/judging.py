@@ -43,7 +43,7 @@ def evaluate(
     output: Annotated[Path | None, typer.Option(help=".json, to be written.", show_default=False)] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite the file.")] = False,
 ) -> None:
-    """RMSE, MAE and ranking of held-out ratings; under torchrun, by all its ranks."""
+    """RMSE, MAE and ranking of held-out ratings, on any ranks."""
     from cofi_dist.distributed import open_comm
     from cofi_dist.model import Model
     from cofi_dist.model.evaluate import evaluate as evaluate_model

@@ -29,7 +29,7 @@ def plot(
     ] = None,
     replace: Replace = False,
 ) -> None:
-    """Draw one run or several: cost, validation, throughput, balance, error by popularity."""
+    """Draw one run or several into one picture."""
     from cofi_dist.report.panels import panels
     from cofi_dist.report.plot import draw_all, require_matplotlib, write_whole
     from cofi_dist.report.read import read_runs
@@ -51,7 +51,7 @@ def report(
     ] = None,
     replace: Replace = False,
 ) -> None:
-    """Write one HTML page about a run; it needs no network and no other file."""
+    """Write one HTML page about a run, which needs no other file."""
     from cofi_dist.report.evaluations import evaluations
     from cofi_dist.report.html import page
     from cofi_dist.report.panels import panels

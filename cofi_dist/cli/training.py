@@ -45,7 +45,7 @@ def tune(
         int | None, typer.Option(help="Train this point alone, from 0, as a task of an array.", min=0)
     ] = None,
 ) -> None:
-    """Train every combination of a grid, and compare them by validation RMSE."""
+    """Train every combination of a grid; compare them by validation."""
     import polars as pl
 
     from cofi_dist.cli.show import show
@@ -77,7 +77,7 @@ def prepare(
     output: Annotated[Path, typer.Option(help="Directory to make.", show_default=False)],
     overrides: Overrides = None,
 ) -> None:
-    """Read a ratings file once, for any number of runs: ids, splits, arrays on disk."""
+    """Read a ratings file once, for any number of runs to train on."""
     from cofi_dist.data.sources import prepare as prepare_source
     from cofi_dist.data.store import StoredRatings
 

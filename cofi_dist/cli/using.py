@@ -93,7 +93,7 @@ def recommend(
     ] = None,
     replace: Replace = False,
 ) -> None:
-    """The items that a user, a new user or every user would rate highest of those not rated yet."""
+    """The unrated items that a user, old or new, would rate highest."""
     from cofi_dist.model import Model
 
     if (user is not None) + (ratings is not None) + everyone != 1:
@@ -125,9 +125,10 @@ def similar(
     run: Run,
     item: Annotated[str, typer.Option(help="Id of an item.", show_default=False)],
     k: Count = 10,
+    min_ratings: Annotated[int, typer.Option(help="Of items with so many training ratings.", min=1)] = 1,
     titles: Titles = None,
 ) -> None:
-    """The items whose features are most like one item's, by their cosine."""
+    """The items whose features are most like one item's."""
     from cofi_dist.model import Model
 
     model = Model.load(run)
@@ -135,7 +136,7 @@ def similar(
     title_of = read_titles(titles, column)
     rows = [
         (str(rank), f"{cosine:.3f}", str(other), title_of.get(str(other), ""))
-        for rank, other, cosine in model.similar_items(item, k).iter_rows()
+        for rank, other, cosine in model.similar_items(item, k, min_ratings).iter_rows()
     ]
     show(("rank", "cosine", column, "title" if title_of else ""), rows)
 

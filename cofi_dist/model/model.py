@@ -183,10 +183,12 @@ class Model:
         """
         return recommend.recommend_all(self, k, rated, users_at_once)
 
-    def similar_items(self, item: int | str, k: int = 10) -> pl.DataFrame:
+    def similar_items(self, item: int | str, k: int = 10, min_ratings: int = 1) -> pl.DataFrame:
         """The items with the largest cosine of their features to this one's.
 
-        Items without training ratings have no features to compare, and are left out.
+        Items without training ratings have no features to compare, and are left out. The features of
+        an item with few are short, and their direction is mostly chance: `min_ratings` leaves out
+        those with fewer.
 
         Returns:
             Columns `rank` from 1, `item` and `cosine`.
@@ -195,7 +197,7 @@ class Model:
             DataError: the model has no such item, or k is not positive.
             RunError: the item has no training ratings.
         """
-        return recommend.similar_items(self, item, k)
+        return recommend.similar_items(self, item, k, min_ratings)
 
     def fold_in(self, items: Ids, ratings: Sequence[float] | NDArray[np.float64]) -> FoldedUser:
         """A new user by their ratings, for `predict` and `recommend`; nothing is trained.

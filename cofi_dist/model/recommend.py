@@ -59,16 +59,18 @@ def _table(model: "Model", best: Top) -> pl.DataFrame:
     )
 
 
-def similar_items(model: "Model", item: int | str, k: int) -> pl.DataFrame:
+def similar_items(model: "Model", item: int | str, k: int, min_ratings: int) -> pl.DataFrame:
     """The k items whose features point most nearly the same way; see `Model.similar_items`."""
     _require_positive(k)
     row = require_row(model, item=item)
     X = model.item_side.X.numpy()
     length = np.linalg.norm(X, axis=1)
     # features of an item that nobody rated in training are what is left of the initial draw
-    usable = (length > 0) & (model.item_counts.numpy() > 0)
+    counts = model.item_counts.numpy()
+    usable = (length > 0) & (counts > 0)
     if not usable[row]:
         raise RunError(f"item {item} has no training ratings, so the model knows no features to compare")
+    usable &= counts >= min_ratings
     cosine: NDArray[np.float64] = X @ X[row] / np.where(usable, length * length[row], 1.0)
     cosine[~usable] = -np.inf
     cosine[row] = -np.inf
