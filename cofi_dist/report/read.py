@@ -117,9 +117,10 @@ def read_runs(directories: Sequence[Path]) -> list[Run]:
 
 
 def _read(directory: Path, name: str) -> Run:
+    if not directory.is_dir():
+        raise RunError(f"{directory}: {'is a file' if directory.exists() else 'no such directory'}")
     if not (directory / METRICS).exists():
-        what = f"has no {METRICS}; is it a run's?" if directory.is_dir() else "no such directory"
-        raise RunError(f"{directory}: {what}")
+        raise RunError(f"{directory}: has no {METRICS}; is it a run's?")
     metrics = _metrics(directory / METRICS)
     log = _text(directory / LOG).splitlines()
     return Run(directory, name, metrics, _shards(directory / SHARDS), _text(directory / CONFIG), log)
