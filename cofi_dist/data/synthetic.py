@@ -74,15 +74,14 @@ class SyntheticRatings:
 
     def load(self, users: UserRange) -> Ratings:
         """The ratings of these users; `user` counts from `users.start`."""
-        items = self._items()
-        parts = [
-            self._block(block, users, items)
-            for block in range(users.start // BLOCK_USERS, -(-users.stop // BLOCK_USERS))
-        ]
-        if not parts:
-            parts = [(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))]
-        user, item, value = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return Ratings(user, item, value)
+        items, count = self._items(), int(self.counts[users.start : users.stop].sum())
+        whole = Ratings(np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count))
+        at = 0
+        for block in range(users.start // BLOCK_USERS, -(-users.stop // BLOCK_USERS)):
+            user, item, value = self._block(block, users, items)
+            rows = slice(at, at := at + len(value))
+            whole.user[rows], whole.item[rows], whole.value[rows] = user, item, value
+        return whole
 
     @property
     def notes(self) -> list[str]:
