@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-CHUNK_BYTES = 2**25
+CHUNK_BYTES = 2**23
 LONGEST_LINE = 2**26
 
 

@@ -8,7 +8,10 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -22,6 +25,7 @@ from cofi_dist.errors import DataError
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".dat": "::", ".data": "\t"}
 WITHOUT_HEADER = (".dat", ".data")
+AT_A_TIME = 2  # runs of lines that are parsed while the one before them is put away
 
 
 def opened(path: Path) -> BinaryIO:
@@ -36,23 +40,40 @@ def text_tables(path: Path, suffix: str, wanted: dict[str, str]) -> Iterator[pl.
         suffix: which of SEPARATORS it is.
         wanted: name of each column that is needed: `user`, `item`, `rating`, `time`.
     """
-    separator, layout, line = SEPARATORS[suffix], None, 1
     try:
-        with opened(path) as file:
-            for chunk in chunks(file, quotes=len(separator) == 1):
-                text = chunk
-                if layout is None:
-                    layout, text, line = _layout(path, chunk, suffix, wanted)
-                    if layout is None:
-                        continue  # blank lines only, so far
-                table = _parsed(path, text, layout, line)
-                line += count(text, b"\n")
-                if len(table):
-                    yield table
+        for table in _ahead(partial(_parsed, path, *piece) for piece in _pieces(path, suffix, wanted)):
+            if len(table):
+                yield table
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _pieces(path: Path, suffix: str, wanted: dict[str, str]) -> Iterator[tuple[bytes, Layout, int]]:
+    """Runs of lines without the header, how to read them, and the number of the first of them."""
+    layout, line = None, 1
+    with opened(path) as file:
+        for chunk in chunks(file, quotes=len(SEPARATORS[suffix]) == 1):
+            text = chunk
+            if layout is None:
+                layout, text, after = _layout(path, chunk, suffix, wanted)
+                line += after - 1
+            if layout is not None:
+                yield text, layout, line
+            line += count(text, b"\n")
     if layout is None:
         raise DataError(f"{path}: is empty")
+
+
+def _ahead(calls: Iterable[Callable[[], pl.DataFrame]]) -> Iterator[pl.DataFrame]:
+    """What the calls return, in their order, a few of them at work at a time."""
+    waiting: deque[Future[pl.DataFrame]] = deque()
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        for call in calls:
+            waiting.append(pool.submit(call))
+            if len(waiting) > AT_A_TIME:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _layout(
