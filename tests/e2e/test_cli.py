@@ -32,6 +32,7 @@ def test_train_then_export(here: Path) -> None:
         "config.yaml",
         "metrics.jsonl",
         "model",
+        "result.json",
         "shards.json",
         "train.log",
     ]
