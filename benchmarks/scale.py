@@ -21,7 +21,7 @@ import polars as pl
 import psutil
 
 from benchmarks.machine import machine
-from cofi_dist.data.shards import UserRange, plan
+from cofi_dist.data.shards import plan
 from cofi_dist.data.synthetic import SyntheticRatings
 
 RATINGS_AT_ONCE = 4_000_000
@@ -33,7 +33,7 @@ def write_csv(file: Path, source: SyntheticRatings) -> None:
     temporary = file.with_suffix(".tmp")
     with temporary.open("wb") as out:
         for users in plan(source.ratings_per_user(), max(1, source.num_ratings // RATINGS_AT_ONCE)):
-            ratings = source.load(UserRange(users.start, users.stop))
+            ratings = source.load(users)
             table = pl.DataFrame(
                 {
                     "userId": ratings.user.astype(np.int64) + users.start + 1,

@@ -53,6 +53,16 @@ def put_in_place(directory: Path, target: Path) -> None:
     _sync(target.parent)
 
 
+def refuse_existing(file: Path, *, replace: bool) -> None:
+    """Raise unless an output file may be written.
+
+    Raises:
+        RunError: it exists, and `replace` is false.
+    """
+    if file.exists() and not replace:
+        raise RunError(f"{file}: already exists; give another --output, or --replace")
+
+
 @contextmanager
 def whole_file(target: Path) -> Iterator[Path]:
     """Yields a temporary path beside `target`; renames it to `target` if nothing raised.

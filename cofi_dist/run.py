@@ -17,7 +17,7 @@ from cofi_dist.cost.kernels import choose_pair_dot
 from cofi_dist.cost.regulariser import Regulariser, count_scales
 from cofi_dist.cost.sparse import SparseCost
 from cofi_dist.data.centre import ItemSums, centred, centres, item_sums
-from cofi_dist.data.shards import BLOCK_RATINGS, UserRange, UserShard, plan, starts
+from cofi_dist.data.shards import BLOCK_RATINGS, UserRange, UserShard, plan, ratings_of
 from cofi_dist.data.sources import Source, ids_of, open_source, prepare, ratings_file
 from cofi_dist.data.store import StoredRatings
 from cofi_dist.distributed import Comm, choose_device
@@ -194,14 +194,14 @@ def _say_start(problem: Problem, comm: Comm, log: QuietLog) -> None:
 
 def _shards(problem: Problem, comm: Comm) -> dict[str, Any]:
     """How the run is spread; held-out ratings are counted, as in the table of shards."""
-    ends = starts(problem.per_user)
+    ratings = ratings_of(problem.ranges, problem.per_user)
     return {
         "world_size": comm.world_size,
         "device": problem.device.type,
         "backend": comm.backend(problem.device),
         "ranks": [
-            {"start": r.start, "stop": r.stop, "ratings": int(ends[r.stop] - ends[r.start])}
-            for r in problem.ranges
+            {"start": users.start, "stop": users.stop, "ratings": count}
+            for users, count in zip(problem.ranges, ratings, strict=True)
         ],
     }
 

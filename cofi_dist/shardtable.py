@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cofi_dist.config import Config
-from cofi_dist.data.shards import UserRange, starts
+from cofi_dist.data.shards import UserRange, ratings_of
 
 MOST_ROWS = 16
 
@@ -19,8 +19,7 @@ def shard_table(
     Bytes are of what the rank holds for its own users: ratings, W, b and their Adam moments. Of
     more than MOST_ROWS ranks, the first few and the fullest are shown.
     """
-    ends = starts(per_user)
-    ratings = [int(ends[r.stop] - ends[r.start]) for r in ranges]
+    ratings = ratings_of(ranges, per_user)
     mean = sum(ratings) / len(ratings)
     fullest = int(np.argmax(ratings))
     shown = list(range(len(ranges)))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from cofi_dist.errors import CofiError, ConfigError, DataError, RunError
+from cofi_dist.files import refuse_existing
 
 if TYPE_CHECKING:
     from cofi_dist.distributed import Comm
@@ -67,8 +68,8 @@ def evaluate(
 def _refuse(ratings: Path | None, part: Held | None, output: Path | None, *, replace: bool) -> None:
     if ratings is not None and part is not None:
         raise ConfigError("--part is of the run's own ratings; leave it or --ratings out")
-    if output is not None and output.exists() and not replace:
-        raise RunError(f"{output}: already exists; give another --output, or --replace")
+    if output is not None:
+        refuse_existing(output, replace=replace)
 
 
 def _alike(comm: "Comm", work: Callable[[], T]) -> T:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cofi_dist.errors import CofiError, ConfigError, RunError
+from cofi_dist.files import refuse_existing
 
 # torch takes seconds to import, so a command that needs it imports what it calls itself.
 
@@ -76,8 +77,7 @@ def _target(output: Path | None, run: Path | None, name: str, *, replace: bool) 
     if target.is_dir():
         raise RunError(f"{target}: is a directory; give another --output")
     redrawn = output is None and run is not None and _is_ours(target)
-    if target.exists() and not replace and not redrawn:
-        raise RunError(f"{target}: already exists; give another --output, or --replace")
+    refuse_existing(target, replace=replace or redrawn)
     return target
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cofi_dist.cli.show import read_titles, show
-from cofi_dist.errors import CofiError, ConfigError, DataError, RunError
+from cofi_dist.errors import CofiError, ConfigError, DataError
+from cofi_dist.files import refuse_existing
 
 if TYPE_CHECKING:
     import polars as pl
@@ -201,8 +202,7 @@ def _rated(model: "Model", run: Path) -> "Rated | None":
 def _refuse_output(output: Path, *, replace: bool) -> None:
     if output.suffix not in (".csv", ".parquet"):
         raise ConfigError(f"--output {output}: write .csv or .parquet")
-    if output.exists() and not replace:
-        raise RunError(f"{output}: already exists; give another --output, or --replace")
+    refuse_existing(output, replace=replace)
 
 
 def _write(table: "pl.LazyFrame", output: Path) -> None:

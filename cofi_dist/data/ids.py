@@ -109,10 +109,6 @@ class Encoder:
         numbers: NDArray[np.int32] = found.cast(pl.Int32).fill_null(-1).to_numpy()
         return numbers.copy()  # polars' own memory is not to be written to
 
-    def raw(self, code: int) -> str:
-        """The id of a number, as it stands in the file."""
-        return str(self._known[code])
-
     def ranked(self) -> tuple[pl.Series, NDArray[np.int32]]:
         """The ids in ascending order, and the place in it of each number, (ids,)."""
         order = self._known.arg_sort().to_numpy()

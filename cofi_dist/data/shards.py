@@ -1,6 +1,6 @@
 """Who holds which users: contiguous ranges balanced by number of ratings; one rank's ratings."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -47,6 +47,12 @@ def plan(ratings_per_user: NDArray[np.int64], parts: int) -> list[UserRange]:
     cuts = np.where(shares - ends[below] < ends[above] - shares, below, above)
     bounds = [0, *cuts.tolist(), len(ratings_per_user)]
     return [UserRange(a, b) for a, b in pairwise(bounds)]
+
+
+def ratings_of(ranges: Sequence[UserRange], ratings_per_user: NDArray[np.int64]) -> list[int]:
+    """How many ratings each range of users has."""
+    ends = starts(ratings_per_user)
+    return [int(ends[users.stop] - ends[users.start]) for users in ranges]
 
 
 @dataclass(frozen=True)

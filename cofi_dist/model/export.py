@@ -9,8 +9,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from cofi_dist.errors import RunError
-from cofi_dist.files import whole_file
+from cofi_dist.files import refuse_existing, whole_file
 from cofi_dist.model.index import build_index
 from cofi_dist.model.model import Model, save_tensors
 
@@ -42,8 +41,7 @@ def export(model: Model, form: str, output: Path, *, replace: bool) -> list[Path
     writers = _WRITERS[form](model)
     files = [output / name for name in writers]
     for file in files:
-        if file.exists() and not replace:
-            raise RunError(f"{file}: already exists; give another --output, or --replace")
+        refuse_existing(file, replace=replace)
     with ExitStack() as stack:  # all are written before the first one takes its place
         for file, write in zip(files, writers.values(), strict=True):
             temporary = stack.enter_context(whole_file(file))
