@@ -18,8 +18,7 @@ from cofi_dist.cost.regulariser import Regulariser, count_scales
 from cofi_dist.cost.sparse import SparseCost
 from cofi_dist.data.centre import ItemSums, centred, centres, item_sums
 from cofi_dist.data.shards import BLOCK_RATINGS, UserRange, UserShard, plan, ratings_of
-from cofi_dist.data.sources import Source, ids_of, open_source, prepare, ratings_file
-from cofi_dist.data.store import StoredRatings
+from cofi_dist.data.sources import Source, open_source, prepare, ratings_file
 from cofi_dist.distributed import Comm, choose_device
 from cofi_dist.errors import CofiError, ConfigError
 from cofi_dist.factors import Factors, draw_factors
@@ -99,6 +98,7 @@ class Problem:
         shard: this rank's ratings, item mean removed.
         sums: of the training ratings of all ranks, by item.
         means: what was removed, (num_items,).
+        fingerprint: of the source.
     """
 
     config: Config
@@ -109,6 +109,7 @@ class Problem:
     shard: UserShard
     sums: ItemSums
     means: NDArray[np.float64]
+    fingerprint: str
 
     @property
     def dtype(self) -> torch.dtype:
@@ -166,14 +167,12 @@ def _load(config: Config, run_dir: Path, device: torch.device, comm: Comm) -> Pr
     ranges = plan(per_user, comm.world_size)
     users = ranges[comm.rank]
     ratings = source.load(users)
-    if isinstance(source, StoredRatings):
-        sums, as_prepared = source.sums, source.centre
-    else:
-        sums, as_prepared = item_sums(ratings, num_items, comm), ("none", None)
-    centre, damping = (config.data.centre, config.data.damping) if config.data.centre else as_prepared
+    sums = source.sums or item_sums(ratings, num_items, comm)
+    centre, damping = (config.data.centre, config.data.damping) if config.data.centre else source.centre
     means = centres(sums, centre, damping)
     shard = UserShard(users, num_items, centred(ratings, means))
-    return Problem(config, device, source, per_user, ranges, shard, sums, means)
+    fingerprint = comm.on_first(source.fingerprint)
+    return Problem(config, device, source, per_user, ranges, shard, sums, means, fingerprint)
 
 
 def _say_start(problem: Problem, comm: Comm, log: QuietLog) -> None:
@@ -234,8 +233,7 @@ def _fit(problem: Problem, validation: Validation | None, comm: Comm, log: Quiet
         dtype=problem.dtype,
         item_bias=config.model.item_bias,
     )
-    per_user = np.bincount(shard.ratings.user, minlength=len(shard.users))
-    scales = count_scales(config.train.lambda_power, problem.sums.count, per_user, factors)
+    scales = count_scales(config.train.lambda_power, problem.sums.count, shard.ratings_per_user(), factors)
     regulariser = Regulariser(config.train.lambda_, config.train.lambda_b, *scales)
     cost, target = _cost(problem, log), Path(config.run_dir) / MODEL
     trainer = Trainer(cost, factors, config.train, problem.num_ratings, comm, regulariser, validation)
@@ -247,6 +245,9 @@ def _fit(problem: Problem, validation: Validation | None, comm: Comm, log: Quiet
         if error.kept is not None:
             kept = f"the model of epoch {error.kept} is kept in {target}"
             _save(problem, factors, comm, target)
+        seconds = time.perf_counter() - start
+        diverged = {"epoch": error.kept, "seconds": seconds, "diverged": str(error)}
+        comm.on_first(lambda: save_result(Path(config.run_dir), diverged))
         raise DivergedError(f"{error}; {kept}; try a lower train.lr", error.kept) from None
     result: dict[str, Any] = {"epoch": epoch, "seconds": time.perf_counter() - start}
     if accuracy is not None:
@@ -277,8 +278,17 @@ def _gather(problem: Problem, factors: Factors, comm: Comm) -> Model:
     counts = [len(users) for users in problem.ranges]
     W = comm.gather_rows(factors.W, counts)
     b = comm.gather_rows(factors.b[0], counts)[None]
-    users, items = ids_of(problem.source)
-    means, item_counts = torch.from_numpy(problem.means), torch.from_numpy(problem.sums.count)
-    facts = Facts(problem.sums.global_mean, *problem.source.scale)
+    user_counts = comm.gather_rows(
+        torch.from_numpy(problem.shard.ratings_per_user().astype(np.float64)), counts
+    )
+    source, sums = problem.source, problem.sums
     c = None if factors.c is None else factors.c.cpu()
-    return Model(Factors(factors.X.cpu(), W, b, c), means, item_counts, facts, users, items, problem.config)
+    return Model(
+        Factors(factors.X.cpu(), W, b, c),
+        torch.from_numpy(problem.means),
+        torch.from_numpy(sums.count),
+        user_counts,
+        Facts(sums.global_mean, *source.scale, problem.fingerprint, source.columns),
+        *source.ids,
+        problem.config.with_absolute_data(),
+    )

@@ -16,7 +16,7 @@ from cofi_dist.distributed import Comm
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.files import whole_file
 from cofi_dist.run import train
-from cofi_dist.rundir import CONFIG, MODEL, RESULT
+from cofi_dist.rundir import CONFIG, RESULT
 from cofi_dist.trainer import DivergedError
 
 TABLE = "table.csv"
@@ -93,7 +93,7 @@ def tune(
     *,
     only: int | None = None,
 ) -> None:
-    """Train the grid's points, but for those that are done already.
+    """Train the grid's points, but for those that are done already, well or badly.
 
     Collective: all ranks call it.
 
@@ -130,7 +130,7 @@ def _is_done(file: Path, point: Point, overrides: Sequence[str]) -> bool:
         RunError: the run there is of another config.
     """
     config = point.run_dir / CONFIG
-    if not (point.run_dir / RESULT).exists() or not (point.run_dir / MODEL).exists():
+    if not (point.run_dir / RESULT).exists():
         return False
     if config.read_text(encoding="utf-8") != load_config(file, overrides).to_yaml():
         raise RunError(f"{config}: is of another grid or config; give another --output")
@@ -140,7 +140,8 @@ def _is_done(file: Path, point: Point, overrides: Sequence[str]) -> bool:
 def table_of(grid: Sequence[Point]) -> pl.DataFrame:
     """What is known of the points that are done, the lowest validation RMSE first.
 
-    Columns: the grid's keys, rmse, mae, epoch, seconds, run.
+    Columns: the grid's keys, rmse, mae, epoch, seconds, run. A point that diverged has no rmse and
+    mae, and no epoch where none was good.
     """
     rows = []
     for point in grid:
@@ -157,9 +158,10 @@ def table_of(grid: Sequence[Point]) -> pl.DataFrame:
                 "run": str(point.run_dir),
             }
         )
-    if not rows:
-        return pl.DataFrame()
-    return pl.DataFrame(rows).sort("rmse", nulls_last=True)
+    kinds = {"rmse": pl.Float64, "mae": pl.Float64, "epoch": pl.Int64, "seconds": pl.Float64}
+    columns = [*grid[0].values, *kinds, "run"]
+    table = pl.DataFrame(rows, schema={name: kinds.get(name, pl.String) for name in columns})
+    return table.sort("rmse", nulls_last=True)
 
 
 def save_table(table: pl.DataFrame, output: Path) -> Path:

@@ -1,11 +1,13 @@
 """A grid of settings: every combination, checked first, trained once, compared."""
 
 import json
+import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from cofi_dist.cli import main
 from cofi_dist.config import load_config
 from cofi_dist.distributed import Comm, SoloComm
 from cofi_dist.errors import ConfigError, RunError
@@ -82,7 +84,36 @@ def test_points_are_trained_once_and_the_table_is_sorted(
 def test_a_point_that_diverges_is_no_reason_to_stop(file: Path, tmp_path: Path) -> None:
     grid = points(file, ["train.lr=1.0e+38,0.01"], [], tmp_path / "out")
     tune(file, grid, [], SoloComm())
-    assert table_of(grid)["train.lr"].to_list() == ["0.01"]
+    table = table_of(grid)
+    assert table["train.lr"].to_list() == ["0.01", "1.0e+38"]
+    assert table["rmse"].is_null().to_list() == [False, True]
+    result = json.loads((grid[0].run_dir / "result.json").read_text())
+    assert result["diverged"].startswith("epoch ")
+    before = (grid[0].run_dir / "result.json").stat().st_mtime_ns
+    tune(file, grid, [], SoloComm())
+    assert (grid[0].run_dir / "result.json").stat().st_mtime_ns == before, "it would diverge again"
+
+
+def test_the_command_shows_points_that_all_diverged_or_are_yet_to_come(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    args = ["--config", str(file), "--grid", "train.lr=1.0e+38", "--grid", "data.synthetic.seed=1,2"]
+    args += ["--grid", "seed=1"]
+
+    def tuned(*more: str) -> list[list[str]]:
+        monkeypatch.setattr(sys, "argv", ["cofi-dist", "tune", *args, *more])
+        with pytest.raises(SystemExit) as left:
+            main()
+        said = capsys.readouterr()
+        assert left.value.code == 0, said.err
+        return [line.split() for line in said.out.splitlines()]
+
+    header = ["train.lr", "data.synthetic.seed", "seed", "rmse", "mae", "epoch", "seconds", "run"]
+    assert tuned("--table") == [header], "nothing is trained"
+    tuned("--only", "1")
+    assert [row[:2] + row[3:5] for row in tuned("--table")[1:]] == [["1.0e+38", "2", "-", "-"]]
+    assert len(tuned()) == 3
 
 
 def test_another_grid_in_the_same_place_is_refused(file: Path, tmp_path: Path) -> None:

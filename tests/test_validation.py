@@ -18,7 +18,7 @@ from cofi_dist.config import Data, Split
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shards import UserRange
 from cofi_dist.data.sources import prepare
-from cofi_dist.data.split import SplitRatings
+from cofi_dist.data.splitting import SplitRatings
 from cofi_dist.data.synthetic import SyntheticRatings
 from cofi_dist.distributed import Comm, SoloComm
 from cofi_dist.errors import CofiError, ConfigError, RunError

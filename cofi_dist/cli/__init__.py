@@ -2,10 +2,11 @@
 
 import json
 import os
+import signal
 import sys
 import time
 import traceback
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -16,6 +17,9 @@ from cofi_dist.errors import CofiError, PeerError
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
 )
+
+
+STOPS: dict[int, str] = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
 
 def _version(wanted: bool) -> None:
@@ -43,28 +47,52 @@ app.add_typer(datasets.app, name="data")
 
 
 def main() -> NoReturn:
-    """The command line. Exit codes: 0 done, 2 the user's mistake (one line), 1 a bug (traceback)."""
+    """The command line.
+
+    Exit codes: 0 done, 2 the user's mistake (one line), 1 a bug (traceback), 130 and 143 asked to stop.
+    """
+    if "WORLD_SIZE" not in os.environ:  # a rank that waits for others could not leave by an exception
+        for number in STOPS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, _leave)
     try:
         code = app(standalone_mode=False) or 0
     except CofiError as error:
         code = _complain(error)
-    except KeyboardInterrupt:
-        print("cofi-dist: interrupted", file=sys.stderr)
-        code = 130
+    except Stopped as error:
+        print(f"cofi-dist: {STOPS[error.number]}", file=sys.stderr)
+        code = 128 + error.number
     except typer.Exit as error:
         code = error.exit_code
     except Exception as error:
-        if hasattr(error, "show"):  # click's own, such as a missing option
-            error.show()
-            code = 2
-        else:
-            code = _confess(error)
+        code = _refuse(error) if hasattr(error, "format_message") else _confess(error)
     sys.stdout.flush()
     sys.stderr.flush()
     if code and "WORLD_SIZE" in os.environ:
         # a rank that fails must go at once: interpreter exit would wait for its peers' sockets
         os._exit(code)
     sys.exit(code)
+
+
+class Stopped(BaseException):
+    """A signal came: what was begun is cleared away on the way out."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _leave(number: int, _: object) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)  # once is enough, and would break off the clearing
+    raise Stopped(number)
+
+
+def _refuse(error: Any) -> int:
+    """A wrong command or option, in click's words and on one line; returns the exit code."""
+    said = " ".join(error.format_message().split()).removesuffix(".").replace(": Value error,", ":")
+    command = error.ctx.command_path if getattr(error, "ctx", None) else "cofi-dist"
+    print(f"cofi-dist: {said}; see `{command} --help`", file=sys.stderr)
+    return 2
 
 
 def _confess(error: Exception) -> int:

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Annotated, Self
 
 import typer
-import yaml
 
+from cofi_dist.cli.show import inline_yaml
 from cofi_dist.data.download import fetch
 from cofi_dist.data.known import KNOWN, PAGE, DataSet, data_set
 
@@ -41,10 +41,11 @@ def get(
     with _Progress(known) as progress:
         ratings = fetch(known, root, progress)
     print(f"Terms of use: {known.note}.", file=sys.stderr)
+    if known.titles is not None:
+        print(f"Titles, for --titles: {ratings.with_name(known.titles)}", file=sys.stderr)
     print(ratings)
     keys = {"name": name} if root == ROOT else {"name": name, "root": str(root)}
-    inline = yaml.safe_dump(keys, default_flow_style=True, sort_keys=False, width=10_000)
-    print(f"data: {inline}", end="")
+    print(f"data: {inline_yaml(keys)}")
 
 
 def _megabytes(known: DataSet) -> str:

@@ -59,7 +59,7 @@ def evaluate(
     if comm.rank == 0:
         if why_not:
             print(f"no ranking, as lists must leave out what was trained on: {why_not}", file=sys.stderr)
-        _show(found, name)
+        _show(found, name, model.fallbacks)
         if output is not None:
             _write(found, output)
     comm.close()
@@ -94,7 +94,7 @@ def _held_out(model: "Model", run: Path, ratings: Path | None, part: Held | None
     from cofi_dist.model.held_out import HeldOut
 
     if ratings is not None:
-        table = read_table(ratings, model.config.data.columns)
+        table = read_table(ratings, model.facts.columns)
         try:
             return HeldOut.of_table(model, table), str(ratings)
         except DataError as error:
@@ -111,15 +111,16 @@ def _held_out(model: "Model", run: Path, ratings: Path | None, part: Held | None
     )
 
 
-def _show(found: "Evaluation", name: str) -> None:
+def _show(found: "Evaluation", name: str, fallbacks: tuple[str, str]) -> None:
+    for_user, for_item = fallbacks
     print(f"{found.ratings:,} ratings by {found.users:,} users: {name}")
     if found.unseen_ratings:
         print(
-            f"  {found.unseen_ratings:,} of them by {found.unseen_users:,} users or of"
-            f" {found.unseen_items:,} items without training ratings"
+            f"  {found.unseen_ratings:,} of them have a user or an item without training ratings; predicted:"
         )
-        print("  such an item has the global mean, such a user the item's mean; those that the")
-        print("  model does not know at all are not ranked")
+        print(f"    {found.unseen_users:,} users: {for_user}")
+        print(f"    {found.unseen_items:,} items: {for_item}")
+        print("  and not ranked where the model does not know the id at all")
     if found.trained_ratings:
         print(f"  {found.trained_ratings:,} of them were trained on, too; not ranked")
     print()

@@ -4,9 +4,12 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
+
 from cofi_dist.errors import DataError
 
 WIDTH = 80
+FIELDS_OF = {".dat": "::", ".item": "|"}
 
 
 def show(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -20,12 +23,19 @@ def show(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         print(f"{start}  {last}".rstrip())
 
 
+def inline_yaml(values: dict[str, str]) -> str:
+    """A mapping on one line, as a config may hold it."""
+    text = yaml.safe_dump(values, default_flow_style=True, sort_keys=False, width=float("inf"))
+    return str(text).strip()
+
+
 def read_titles(path: Path | None, item_column: str) -> dict[str, str]:
     """The title of each item's raw id, as text; none without a file.
 
     Args:
-        path: a CSV file with a header that names `item_column` and `title`.
-        item_column: where the ids are.
+        path: a CSV file with a header that names `item_column` and `title`; or, as MovieLens has them,
+            movies.dat (`id::title::...`) or u.item (`id|title|...`), in UTF-8 or Latin-1.
+        item_column: where the ids are in CSV.
 
     Raises:
         DataError: the file can't be read or lacks a column.
@@ -33,6 +43,8 @@ def read_titles(path: Path | None, item_column: str) -> dict[str, str]:
     if path is None:
         return {}
     try:
+        if path.suffix in FIELDS_OF:
+            return _titles_without_header(path, FIELDS_OF[path.suffix])
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             have = reader.fieldnames or []
@@ -44,3 +56,19 @@ def read_titles(path: Path | None, item_column: str) -> dict[str, str]:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: is not CSV in UTF-8: {error}") from None
+
+
+def _titles_without_header(path: Path, separator: str) -> dict[str, str]:
+    raw = path.read_bytes()
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")
+    titles = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        fields = line.split(separator)
+        if line and len(fields) < 2:
+            raise DataError(f"{path}: line {number}: needs id{separator}title")
+        if line:
+            titles[fields[0]] = " ".join(fields[1].split())
+    return titles

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from cofi_dist.config import load_config, resolve
+from cofi_dist.cli.show import inline_yaml
+from cofi_dist.config import SOURCES, load_config, resolve
 from cofi_dist.errors import ConfigError, RunError
 
 # torch takes seconds to import, so a command that needs it imports what it calls itself.
@@ -44,6 +45,7 @@ def tune(
     only: Annotated[
         int | None, typer.Option(help="Train this point alone, from 0, as a task of an array.", min=0)
     ] = None,
+    table: Annotated[bool, typer.Option("--table", help="Train nothing; show what is done.")] = False,
 ) -> None:
     """Train every combination of a grid; compare them by validation."""
     import polars as pl
@@ -58,17 +60,17 @@ def tune(
     found = comm.on_first(lambda: points(config, grid, overrides or [], folder))
     if only is not None and only >= len(found):
         raise ConfigError(f"--only {only}: the grid has {len(found)} points, from 0", shared=True)
-    tune_grid(config, found, overrides or [], comm, only=only)
+    if table and only is not None:
+        raise ConfigError("--table and --only: give one of them", shared=True)
+    if not table:
+        tune_grid(config, found, overrides or [], comm, only=only)
     if comm.rank == 0 and only is None:
-        table = table_of(found)
-        file = save_table(table, folder)
-        table = table.with_columns(
-            pl.col("rmse", "mae").round(5).cast(pl.String).fill_null("-"),
-            pl.col("run").str.split("/").list.last(),
-        )
-        rows = [[str(cell) for cell in row] for row in table.iter_rows()]
-        show([key.rpartition(".")[2] for key in table.columns], rows)
-        print(f"the table is in {file}", file=sys.stderr)
+        results = table_of(found)
+        file = save_table(results, folder)
+        shown = results.with_columns(pl.col("rmse", "mae").round(5), pl.col("run").str.split("/").list.last())
+        rows = [["-" if cell is None else str(cell) for cell in row] for row in shown.iter_rows()]
+        show(shown.columns, rows)
+        print(f"{len(rows)} of {len(found)} points are done; the table is in {file}", file=sys.stderr)
     comm.close()
 
 
@@ -85,6 +87,8 @@ def prepare(
     for text in overrides or []:
         if not text.startswith("data."):
             raise ConfigError(f"{text!r}: prepare takes keys of data only, such as data.duplicates=last")
+        if text.partition("=")[0].removeprefix("data.").partition(".")[0] in SOURCES:
+            raise ConfigError(f"{text!r}: prepare reads {ratings}; leave one of them out")
     resolved = resolve(given, "prepare", overrides or [])
     if output.exists():
         raise RunError(f"{output}: already exists; remove it or name another")
@@ -92,7 +96,7 @@ def prepare(
         prepared.keep(output)
     for note in StoredRatings(output).notes:
         print(note)
-    print(f"prepared in {output}; to train on it, set data: {{prepared: {output}}}")
+    print(f"prepared in {output}; to train on it, set data: {inline_yaml({'prepared': str(output)})}")
 
 
 def config(

@@ -15,12 +15,13 @@ from cofi_dist.files import refuse_existing
 if TYPE_CHECKING:
     import polars as pl
 
-    from cofi_dist.config.schema import Columns
     from cofi_dist.model import Model, Rated
 
 Run = Annotated[Path, typer.Argument(help="Run directory, or that of a model.", show_default=False)]
 Replace = Annotated[bool, typer.Option("--replace", help="Overwrite files.")]
-Titles = Annotated[Path | None, typer.Option(help="CSV file of items and titles.", show_default=False)]
+Titles = Annotated[
+    Path | None, typer.Option(help="movies.csv, or .dat, or u.item: items and titles.", show_default=False)
+]
 Count = Annotated[int, typer.Option("-k", help="How many.", min=1)]
 
 
@@ -62,18 +63,15 @@ def predict(
 
     _refuse_output(output, replace=replace)
     model = Model.load(run)
-    columns = model.config.data.columns
+    columns = model.facts.columns
     table = read_table(pairs, columns, rating=False)
-    for name, known, means in (
-        ("user", model.users, "the item's mean"),
-        ("item", model.items, "the global mean and the user's bias"),
+    for name, known, instead in zip(
+        ("user", "item"), (model.users, model.items), model.fallbacks, strict=True
     ):
         unknown = table[name].filter(pl.Series(known.find(table[name]) < 0))
         if len(unknown):
-            what = (
-                f"{len(unknown):,} of {len(table):,} pairs have one of {unknown.n_unique():,} unknown {name}s"
-            )
-            _note(f"{what}; predicted: {means}")
+            count = f"{len(unknown):,} of {len(table):,} pairs"
+            _note(f"{count} have one of {unknown.n_unique():,} unknown {name}s: predicted {instead}")
     prediction = model.predict(table["user"], table["item"])
     ids = table.select(pl.col("user").alias(columns.user), pl.col("item").alias(columns.item))
     _write(ids.with_columns(prediction=prediction).lazy(), output)
@@ -101,10 +99,12 @@ def recommend(
         raise ConfigError("say for whom: one of --user ID, --ratings FILE and --all")
     if everyone != (output is not None):
         raise ConfigError("--all and --output FILE go together")
+    if everyone and titles is not None:
+        raise ConfigError("--titles are for one user's list on the screen; leave them or --all out")
     if output is not None:
         _refuse_output(output, replace=replace)
     model = Model.load(run)
-    columns = model.config.data.columns
+    columns = model.facts.columns
     if output is not None:
         _recommend_all(model, _rated(model, run), k, output)
         return
@@ -133,7 +133,7 @@ def similar(
     from cofi_dist.model import Model
 
     model = Model.load(run)
-    column = model.config.data.columns.item
+    column = model.facts.columns.item
     title_of = read_titles(titles, column)
     rows = [
         (str(rank), f"{cosine:.3f}", str(other), title_of.get(str(other), ""))
@@ -145,7 +145,7 @@ def similar(
 def _recommend_all(model: "Model", rated: "Rated | None", k: int, output: Path) -> None:
     from polars.io.plugins import register_io_source
 
-    columns = model.config.data.columns
+    columns = model.facts.columns
     tables = (
         table.select("user", "rank", "item", "prediction", "score").rename(
             {"user": columns.user, "item": columns.item}
@@ -158,11 +158,14 @@ def _recommend_all(model: "Model", rated: "Rated | None", k: int, output: Path) 
 
 
 def _recommend_new(model: "Model", path: Path, k: int) -> "pl.DataFrame":
-    from cofi_dist.data.ratings import read_table
+    from cofi_dist.data.ratings import names_column, read_table
 
-    table = read_table(path, _columns_of_one(path, model.config.data.columns))
+    columns = model.facts.columns
+    if not names_column(path, columns.user):  # which a new user's file need not: the items stand in for it
+        columns = columns.model_copy(update={"user": columns.item})
+    table = read_table(path, columns)
     count = table["user"].n_unique()
-    if _columns_of_one(path, model.config.data.columns) == model.config.data.columns and count > 1:
+    if columns.user != columns.item and count > 1:
         raise DataError(f"{path}: holds ratings of {count:,} users; give those of one")
     try:
         folded = model.fold_in(table["item"], table["value"].to_numpy())
@@ -171,23 +174,6 @@ def _recommend_new(model: "Model", path: Path, k: int) -> "pl.DataFrame":
     if folded.unknown:
         _note(f"{path}: {folded.unknown:,} of {len(table):,} ratings are of unknown items; not used")
     return model.recommend(folded, k)
-
-
-def _columns_of_one(path: Path, columns: "Columns") -> "Columns":
-    """Where a new user's file has no user column, which it need not, the items stand in for it."""
-    import polars as pl
-
-    try:
-        if path.suffix == ".parquet":
-            have = list(pl.read_parquet_schema(path))
-        elif path.suffix in (".csv", ".tsv"):
-            separator = "," if path.suffix == ".csv" else "\t"
-            have = pl.read_csv(path, n_rows=0, separator=separator, infer_schema=False).columns
-        else:
-            return columns
-    except (OSError, pl.exceptions.PolarsError):
-        return columns  # the reader has the words for it
-    return columns if columns.user in have else columns.model_copy(update={"user": columns.item})
 
 
 def _rated(model: "Model", run: Path) -> "Rated | None":

@@ -1,6 +1,26 @@
 """Typed config: what it may say, and how it is read."""
 
 from cofi_dist.config.load import load_config, resolve
-from cofi_dist.config.schema import Columns, Config, Data, Split, Synthetic, Train, Validation
+from cofi_dist.config.schema import (
+    SOURCES,
+    Columns,
+    Config,
+    Data,
+    Split,
+    Synthetic,
+    Train,
+    Validation,
+)
 
-__all__ = ["Columns", "Config", "Data", "Split", "Synthetic", "Train", "Validation", "load_config", "resolve"]
+__all__ = [
+    "SOURCES",
+    "Columns",
+    "Config",
+    "Data",
+    "Split",
+    "Synthetic",
+    "Train",
+    "Validation",
+    "load_config",
+    "resolve",
+]

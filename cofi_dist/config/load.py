@@ -161,4 +161,7 @@ def _as_yaml_number(text: str, kind: str) -> str:
 
 
 def _kind(value: Any) -> str:
-    return "a list" if isinstance(value, list) else f"{value!r}"
+    if isinstance(value, list):
+        return "a list"
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."

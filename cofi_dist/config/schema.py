@@ -1,5 +1,6 @@
 """What a config may say: sections, types, defaults, and which keys go together."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -70,6 +71,10 @@ class Split(Section):
         return {**SPLIT_KEYS[by], **given}
 
 
+# The keys of data of which one says where the ratings come from; r comes with y.
+SOURCES = ("ratings", "name", "prepared", "y", "r", "synthetic")
+
+
 class Data(Section):
     """Exactly one of `ratings`, `name`, `prepared`, `y` with `r`, and `synthetic`."""
 
@@ -119,8 +124,7 @@ class Data(Section):
         if (self.y is None) != (self.r is None):
             missing = "r" if self.r is None else "y"
             raise ValueError(f"the arrays come as a pair; set data.{missing} too")
-        kinds = ("ratings", "name", "prepared", "y", "synthetic")
-        sources = [k for k in kinds if getattr(self, k) is not None]
+        sources = [k for k in SOURCES if k != "r" and getattr(self, k) is not None]
         if len(sources) != 1:
             found = " and ".join(sources) or "none of them"
             raise ValueError(
@@ -195,6 +199,12 @@ class Config(Section):
         if self.validation.every is not None and self.data.validation is None and not self.data.prepared:
             raise ValueError("validation.every: no ratings are held out; set data.validation, such as {}")
         return self
+
+    def with_absolute_data(self) -> "Config":
+        """The same, its data found from any working directory."""
+        paths = {key: getattr(self.data, key) for key in ("ratings", "root", "prepared", "y", "r")}
+        absolute = {key: str(Path(path).absolute()) for key, path in paths.items() if path is not None}
+        return self.model_copy(update={"data": self.data.model_copy(update=absolute)})
 
     def to_yaml(self) -> str:
         """The resolved config; `load_config` of this text gives an equal config."""

@@ -1,5 +1,6 @@
 """The notebook's arrays, Y and R, as ratings."""
 
+import hashlib
 import math
 from pathlib import Path
 
@@ -47,6 +48,14 @@ class ArrayRatings:
         if not counts.any():
             raise DataError(f"{self._r_file}: no rating is known")
         return counts
+
+    def fingerprint(self) -> str:
+        """sha256 of the two files."""
+        digest = hashlib.sha256()
+        for path in (self._y_file, self._r_file):
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return f"sha256:{digest.hexdigest()}"
 
     def check_values(self) -> None:
         """Read Y where it is known; its first cell that is no finite number is an error."""

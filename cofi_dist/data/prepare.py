@@ -144,7 +144,12 @@ def _one_of_each(rows: Columns, again: NDArray[np.bool_], *, mean: bool) -> Colu
     kept = {name: values[last] for name, values in rows.items()}
     if mean:
         first = np.concatenate([[0], last[:-1] + 1])
-        kept["value"] = np.add.reduceat(rows["value"], first) / (last - first + 1)
+        count = last - first + 1
+        with np.errstate(over="ignore"):
+            mean = np.add.reduceat(rows["value"], first) / count
+        # where the sum is no float64, the mean still is, though not to the last bit
+        of_shares = np.add.reduceat(rows["value"] / np.repeat(count, count), first)
+        kept["value"] = np.where(np.isfinite(mean), mean, of_shares)
     return kept
 
 

@@ -1,5 +1,7 @@
 """A ratings file as a stream of tables of bounded size; every bad line is named."""
 
+import csv
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -10,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cofi_dist.config import Columns
-from cofi_dist.data.faults import rows
+from cofi_dist.data.faults import NotTextError, rows
 from cofi_dist.data.parquetfile import parquet_tables
 from cofi_dist.data.textfile import SEPARATORS, WITHOUT_HEADER, opened, text_tables
 from cofi_dist.errors import DataError
@@ -103,6 +105,20 @@ def lines_of_pair(path: Path, columns: Columns, user: str, item: str) -> list[in
             at_user, at_item = header.index(columns.user), header.index(columns.item)
         pair = (number for number, row in lines if (row[at_user], row[at_item]) == (user, item))
         return list(islice(pair, 2))
+
+
+def names_column(path: Path, name: str) -> bool:
+    """Whether a ratings file has a column of that name; True where it can't be told from a header."""
+    suffix = _suffix(path)
+    try:
+        if suffix == ".parquet":
+            return name in pl.read_parquet_schema(path)
+        if suffix in WITHOUT_HEADER or suffix not in SEPARATORS:
+            return True
+        with opened(path) as file:
+            return name in next(rows(file, SEPARATORS[suffix]), (1, [name]))[1]
+    except (OSError, EOFError, zlib.error, csv.Error, NotTextError, pl.exceptions.PolarsError):
+        return True  # `tables` has the words for it
 
 
 def _suffix(path: Path) -> str:

@@ -69,6 +69,10 @@ class UserShard:
     num_items: int
     ratings: Ratings
 
+    def ratings_per_user(self) -> NDArray[np.int64]:
+        """Of the shard's users, (U,)."""
+        return np.bincount(self.ratings.user, minlength=len(self.users)).astype(np.int64)
+
     def blocks(self) -> Iterator[tuple[UserRange, Ratings]]:
         """The shard in runs of whole users of about BLOCK_RATINGS ratings.
 
@@ -76,7 +80,7 @@ class UserShard:
             The block's users, counted from `users.start`, and their ratings, whose `user`
             counts from there too.
         """
-        per_user = np.bincount(self.ratings.user, minlength=len(self.users)).astype(np.int64)
+        per_user = self.ratings_per_user()
         ends = starts(per_user)
         for users in plan(per_user, max(1, round(len(self.ratings) / BLOCK_RATINGS))):
             rows = slice(ends[users.start], ends[users.stop])

@@ -9,14 +9,16 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cofi_dist.config import Data
+from cofi_dist.config import Columns, Data
 from cofi_dist.data.arrays import ArrayRatings
+from cofi_dist.data.centre import ItemSums
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.known import ratings_file as known_ratings_file
 from cofi_dist.data.prepare import prepare_file
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shards import UserRange
-from cofi_dist.data.split import Part, SplitRatings, held_out
+from cofi_dist.data.split import Part, held_out
+from cofi_dist.data.splitting import SplitRatings
 from cofi_dist.data.store import StoredRatings
 from cofi_dist.data.synthetic import SyntheticRatings
 from cofi_dist.files import put_in_place, scratch_directory
@@ -44,6 +46,30 @@ class Source(Protocol):
     @property
     def notes(self) -> list[str]:
         """What is known of the ratings, and was done to them, in lines."""
+        ...
+
+    @property
+    def ids(self) -> tuple[IdMap, IdMap]:
+        """The users' and the items' raw ids; row numbers where the source has none."""
+        ...
+
+    @property
+    def columns(self) -> Columns:
+        """Names of the columns that the ratings were read from."""
+        ...
+
+    @property
+    def sums(self) -> ItemSums | None:
+        """Of the training ratings, by item; None where they are yet to be added up."""
+        ...
+
+    @property
+    def centre(self) -> tuple[str, float | None]:
+        """The centring and damping that hold where the config says nothing."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Of ids, ratings and parts; may read all of them. Equal content gives the same."""
         ...
 
     def ratings_per_user(self) -> NDArray[np.int64]:
@@ -120,10 +146,3 @@ def open_source(data: Data, store: Path) -> Source:
     if data.y is not None and data.r is not None:
         return SplitRatings(ArrayRatings(Path(data.y), Path(data.r)), held_out(data))
     return StoredRatings(store)
-
-
-def ids_of(source: Source) -> tuple[IdMap, IdMap]:
-    """The users' and the items' raw ids; row numbers where the source has none."""
-    if isinstance(source, StoredRatings):
-        return source.ids
-    return IdMap.rows(source.num_users), IdMap.rows(source.num_items)

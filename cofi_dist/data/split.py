@@ -5,20 +5,19 @@ without a file and without having drawn for the others.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cofi_dist.config import Data, Split
-from cofi_dist.data.ratings import Ratings
-from cofi_dist.data.shards import UserRange
 from cofi_dist.data.spool import Spool
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = get_args(Part)
-BINS = 2**16
+SIGN = np.uint64(1 << 63)
+# Seeds are below 2**63, so no seed of one part makes the draws of any seed of the other.
+WORD: dict[Part, np.uint64] = {"test": np.uint64(2), "validation": SIGN}
 Key = NDArray[np.float64] | NDArray[np.int64]
 
 
@@ -97,40 +96,33 @@ def time_cutoffs(spools: Sequence[Spool], splits: dict[Part, Split]) -> dict[Par
 
 
 def _cutoff(times: Callable[[], Iterator[NDArray[np.float64]]], fraction: float) -> float:
-    """The earliest time after which come at most `fraction` of all, by narrowing a histogram."""
-    pieces = [(len(t), t.min(), t.max()) for t in times() if len(t)]
-    if not pieces:
-        return 0.0
-    may_follow = round(fraction * sum(count for count, _, _ in pieces))
-    low, high = min(least for _, least, _ in pieces), max(most for _, _, most in pieces)
-    while low < high:
-        bins = TimeBins(low, high)
-        counts = np.sum([bins.counts(t) for t in times()], axis=0)
+    """The earliest time after which come at most `fraction` of all, found 16 bits at a time."""
+    total = sum(map(len, times()))
+    may_follow = min(round(fraction * total), total - 1)
+    found = 0  # the leading bits of its key
+    for shift in (48, 32, 16, 0) if total else ():
+        counts = np.zeros(2**16, np.int64)
+        for time in times():
+            key = _keys(time) >> np.uint64(shift)
+            next_bits = key[key >> np.uint64(16) == found] & np.uint64(0xFFFF)
+            counts += np.bincount(next_bits.astype(np.int64), minlength=2**16)
         from_top = np.cumsum(counts[::-1])[::-1]
         holds_cutoff = int(np.flatnonzero(from_top > may_follow)[-1])
         may_follow -= int(from_top[holds_cutoff] - counts[holds_cutoff])
-        inside = [t[bins.of(t) == holds_cutoff] for t in times()]
-        low, high = min(t.min() for t in inside if len(t)), max(t.max() for t in inside if len(t))
-    return float(low)
+        found = found << 16 | holds_cutoff
+    return _time_of(found)
 
 
-@dataclass(frozen=True)
-class TimeBins:
-    """BINS equal spans from low to high, which never fall into the same one."""
+def _keys(time: NDArray[np.float64]) -> NDArray[np.uint64]:
+    """Unsigned integers in the order of the times."""
+    bits = (time + 0.0).view(np.uint64)  # no -0.0, whose bits differ from those of 0.0
+    return np.where(bits & SIGN, ~bits, bits | SIGN)
 
-    low: float
-    high: float
 
-    def of(self, time: NDArray[np.float64]) -> NDArray[np.int64]:
-        """The bin of each time; -1 outside."""
-        bin_N = (
-            np.floor((time - self.low) / (self.high - self.low) * BINS).clip(-1, BINS - 1).astype(np.int64)
-        )
-        return np.where(time > self.high, -1, bin_N)
-
-    def counts(self, time: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Times in each bin, (BINS,)."""
-        return np.bincount(self.of(time) + 1, minlength=BINS + 1)[1:]
+def _time_of(key: int) -> float:
+    """The time that has this key."""
+    bits = np.uint64(key)
+    return float((bits ^ SIGN if bits & SIGN else ~bits).view(np.float64))
 
 
 def chance(
@@ -138,7 +130,7 @@ def chance(
 ) -> NDArray[np.float64]:
     """A number of [0, 1) for each rating, by splitmix64's finaliser over seed, part, user and item."""
     state = np.full(len(user), seed, np.uint64)
-    for word in (np.uint64(PARTS.index(part)), user.astype(np.uint64), item.astype(np.uint64)):
+    for word in (WORD[part], user.astype(np.uint64), item.astype(np.uint64)):
         state = _mixed(state ^ word)
     uniform: NDArray[np.float64] = (state >> np.uint64(11)).astype(np.float64) * 2.0**-53
     return uniform
@@ -160,56 +152,3 @@ def _largest(user: NDArray[np.integer], key: Key, count: int) -> NDArray[np.bool
     taken = np.zeros(len(user), np.bool_)
     taken[order[last]] = True
     return taken
-
-
-class Whole(Protocol):
-    """All ratings of num_users users on num_items items, of which any user range can be loaded."""
-
-    @property
-    def num_users(self) -> int: ...
-
-    @property
-    def num_items(self) -> int: ...
-
-    @property
-    def scale(self) -> tuple[float, float]: ...
-
-    @property
-    def notes(self) -> list[str]: ...
-
-    def ratings_per_user(self) -> NDArray[np.int64]: ...
-
-    def load(self, users: UserRange) -> Ratings: ...
-
-
-class SplitRatings:
-    """A source of which parts are held out by chance, as its ratings are loaded.
-
-    Args:
-        source: of all the ratings; loads any user range.
-        splits: as `held_out` gives them; none of them needs times.
-    """
-
-    def __init__(self, source: Whole, splits: dict[Part, Split]) -> None:
-        self._source, self._splits = source, splits
-        self.num_users, self.num_items = source.num_users, source.num_items
-        self.scale = source.scale
-        self.parts: tuple[Part, ...] = ("train", *splits)
-
-    @property
-    def notes(self) -> list[str]:
-        """What is known of the ratings, in lines."""
-        return self._source.notes
-
-    def ratings_per_user(self) -> NDArray[np.int64]:
-        """(num_users,), held-out ones among them."""
-        return self._source.ratings_per_user()
-
-    def load(self, users: UserRange, part: Part = "train") -> Ratings:
-        """This part of the ratings of these users; `user` counts from `users.start`."""
-        ratings = self._source.load(users)
-        if not self._splits:
-            return ratings
-        part_N = assign(ratings.user.astype(np.int64) + users.start, ratings.item, self._splits)
-        mine = part_N == PARTS.index(part)
-        return Ratings(ratings.user[mine], ratings.item[mine], ratings.value[mine])

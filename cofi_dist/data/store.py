@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cofi_dist.config import Columns
 from cofi_dist.data.centre import ItemSums
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.ratings import Ratings
@@ -37,6 +38,10 @@ class StoredRatings:
         parts: `train`, and what is held out.
         scale: lowest and highest training rating.
         sums: of the training ratings, by item.
+        centre: the centring and damping that it was prepared with.
+        columns: of the file that it was prepared from.
+        notes: what preparing it read, dropped and held out, in lines.
+        ids: the users' and the items' raw ids.
 
     Raises:
         RunError: there is no such directory, as on a node that doesn't share the run directory.
@@ -46,9 +51,16 @@ class StoredRatings:
         self.directory = directory
         try:
             self.manifest: dict[str, Any] = json.loads((directory / MANIFEST).read_text())
-            if self.manifest["format"] != FORMAT:
+            said = self.manifest
+            if said["format"] != FORMAT:
                 raise RunError(f"{directory}: was prepared by another version; prepare it again")
-            self.parts: tuple[Part, ...] = tuple(p for p in PARTS if p in self.manifest["num_ratings"])
+            self.parts: tuple[Part, ...] = tuple(p for p in PARTS if p in said["num_ratings"])
+            self.num_items, self.num_users = int(said["num_items"]), int(said["num_users"])
+            self.scale: tuple[float, float] = (said["lowest"], said["highest"])
+            self.centre: tuple[str, float | None] = (said["centre"], said["damping"])
+            self.columns = Columns(**said["columns"])
+            self.notes: list[str] = said["notes"]
+            self._fingerprint: str = said["fingerprint"]
             self._start = {part: np.load(directory / f"{part}_user_start.npy") for part in self.parts}
             self._item, self._value = (
                 {part: np.load(directory / f"{part}_{what}.npy", mmap_mode="r") for part in self.parts}
@@ -62,20 +74,11 @@ class StoredRatings:
                 f"{directory}: prepared ratings cannot be read ({error}); is it whole, and on a file"
                 " system that every node shares?"
             ) from None
-        self.num_items, self.num_users = self.manifest["num_items"], self.manifest["num_users"]
-        self.scale: tuple[float, float] = (self.manifest["lowest"], self.manifest["highest"])
         self.ids = IdMap.load(directory / USERS), IdMap.load(directory / ITEMS)
 
-    @property
-    def centre(self) -> tuple[str, float | None]:
-        """The centring and damping that it was prepared with."""
-        return self.manifest["centre"], self.manifest["damping"]
-
-    @property
-    def notes(self) -> list[str]:
-        """What preparing it read, dropped and held out, in lines."""
-        lines: list[str] = self.manifest["notes"]
-        return lines
+    def fingerprint(self) -> str:
+        """Of ids, ratings and parts, as the manifest has it."""
+        return self._fingerprint
 
     def ratings_per_user(self) -> NDArray[np.int64]:
         """(num_users,), held-out ones among them."""

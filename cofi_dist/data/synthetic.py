@@ -6,6 +6,7 @@ number of ranks makes the same data.
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,14 +75,20 @@ class SyntheticRatings:
 
     def load(self, users: UserRange) -> Ratings:
         """The ratings of these users; `user` counts from `users.start`."""
-        items, count = self._items(), int(self.counts[users.start : users.stop].sum())
+        count = int(self.counts[users.start : users.stop].sum())
         whole = Ratings(np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count))
         at = 0
         for block in range(users.start // BLOCK_USERS, -(-users.stop // BLOCK_USERS)):
-            user, item, value = self._block(block, users, items)
-            rows = slice(at, at := at + len(value))
-            whole.user[rows], whole.item[rows], whole.value[rows] = user, item, value
+            drawn, before = self._block(block), block * BLOCK_USERS - users.start
+            mine = slice(*np.searchsorted(drawn.user, [-before, len(users) - before]))
+            rows = slice(at, at := at + mine.stop - mine.start)
+            whole.user[rows] = drawn.user[mine] + before
+            whole.item[rows], whole.value[rows] = drawn.item[mine], drawn.value[mine]
         return whole
+
+    def fingerprint(self) -> str:
+        """What they are made from."""
+        return f"made up: {self.num_users} {self.num_items} {self.num_ratings} {self.seed}"
 
     @property
     def notes(self) -> list[str]:
@@ -95,13 +102,15 @@ class SyntheticRatings:
         """Expected RMSE, on unseen ratings, of who knows everything but the noise.
 
         That is the standard deviation of a rating about its planted value, with the rounding and
-        the ends of the scale; measured on the first block of users.
+        the ends of the scale; measured on the first block of users that has ratings.
         """
-        truth = self._planted(0, self._items())[3]
+        first = int(np.flatnonzero(self.counts)[0]) // BLOCK_USERS
+        truth = self._planted(first, self._items)[3]
         grid = np.linspace(truth.min(), truth.max(), 2001)
         variance = np.interp(truth, grid, _variance(grid))
         return float(np.sqrt(variance.mean()))
 
+    @cached_property
     def _items(self) -> Items:
         rng = self._rng("items")
         offset, power = POPULARITY
@@ -143,19 +152,20 @@ class SyntheticRatings:
             stars += (TASTE_STD / TASTES**0.5) * taste_k[user] * flavour_k[item]
         return rng, user, item, stars
 
-    def _block(
-        self,
-        block: int,
-        users: UserRange,
-        items: Items,
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
-        """The block is drawn whole, then cut to the users asked for."""
-        first = block * BLOCK_USERS
-        rng, user, item, stars = self._planted(block, items)
-        stars += NOISE_STD * rng.standard_normal(len(stars), dtype=np.float32)
-        value = np.clip(np.round(2.0 * stars) / 2.0, LOWEST, HIGHEST).astype(np.float64)
-        mine = (user + first >= users.start) & (user + first < users.stop)
-        return (user + first - users.start)[mine].astype(np.int32), item[mine].astype(np.int32), value[mine]
+    @cached_property
+    def _drawn(self) -> dict[int, Ratings]:
+        """The last block, by its number: whoever asks for a part of it soon asks for the rest."""
+        return {}
+
+    def _block(self, block: int) -> Ratings:
+        """All ratings of a block of users; `user` counts from its first."""
+        if block not in self._drawn:
+            self._drawn.clear()
+            rng, user, item, stars = self._planted(block, self._items)
+            stars += NOISE_STD * rng.standard_normal(len(stars), dtype=np.float32)
+            value = np.clip(np.round(2.0 * stars) / 2.0, LOWEST, HIGHEST).astype(np.float64)
+            self._drawn[block] = Ratings(user.astype(np.int32), item.astype(np.int32), value)
+        return self._drawn[block]
 
 
 def _variance(truth: NDArray[np.float64]) -> NDArray[np.float64]:

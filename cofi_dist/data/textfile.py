@@ -7,6 +7,7 @@ again, line by line, to say which line it was.
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -25,6 +26,13 @@ from cofi_dist.errors import DataError
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".dat": "::", ".data": "\t"}
 WITHOUT_HEADER = (".dat", ".data")
+# Text in which every quote opens or closes a whole field, or is one of two in a row inside it.
+WELL_QUOTED = {
+    separator: re.compile(
+        rb'(?:[^"]++|(?<![^%b\r\n])"(?:[^"]++|"")*+"(?![^%b\r\n]))*+' % (separator, separator)
+    )
+    for separator in (b",", b"\t")
+}
 AT_A_TIME = 2  # runs of lines that are parsed while the one before them is put away
 
 
@@ -130,8 +138,12 @@ def _parsed(path: Path, text: bytes, layout: Layout, line: int) -> pl.DataFrame:
 def _read_text(text: bytes, layout: Layout) -> pl.DataFrame | None:
     """The wanted columns as text; None where the lines need a closer look."""
     separator = layout.separator[0].encode()
+    if b"\r" in text and count(text, b"\r") != text.count(b"\r\n"):
+        return None  # polars takes a lone carriage return for a blank, csv for an end of line
     # `::` read as `:` leaves an empty column between every two
     step = len(layout.separator)
+    if step == 1 and b'"' in text and not WELL_QUOTED[separator].fullmatch(text):
+        return None  # polars is the more generous
     names = [str(place) for place in range(step * (layout.fields - 1) + 1)]
     header = separator.join(name.encode() for name in names) + b"\n"
     try:
@@ -164,7 +176,7 @@ def _checked(table: pl.DataFrame) -> pl.DataFrame | None:
         if text.null_count():
             return None
         if kind in ("user", "item"):
-            done.append(as_ids(text))
+            done.append(integers_if_all(text))
             if done[-1].dtype == pl.String and bad_ids(text).any():
                 return None
         elif not text.unique().str.contains(f"^(?:{NUMBER})$").all():
@@ -177,7 +189,7 @@ def _checked(table: pl.DataFrame) -> pl.DataFrame | None:
     return pl.DataFrame(done).rename({"rating": "value"}, strict=False)
 
 
-def as_ids(text: pl.Series) -> pl.Series:
+def integers_if_all(text: pl.Series) -> pl.Series:
     """Integers when every id is a plain decimal number (`7`, not `007` or `7.0`), else the text."""
     numbers = text.cast(pl.Int64, strict=False)
     if numbers.null_count():

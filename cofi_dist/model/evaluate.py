@@ -143,7 +143,7 @@ def evaluate(
     total = dict(zip(SUMS, sums.tolist(), strict=True))
     if not total["ratings"]:
         raise DataError("there are no ratings to evaluate on")
-    unseen_items = int(((judged_M > 0) & ~_seen(model, np.arange(held_out.num_items))).sum())
+    unseen_items = int(((judged_M > 0) & ~_seen(model.item_counts, np.arange(held_out.num_items))).sum())
     return _evaluation(total, unseen_items, None if rated is None else (k, relevant))
 
 
@@ -172,7 +172,7 @@ class _Block:
         judged_U = count_U > 0
         squared_U = np.bincount(user, err_N**2, minlength=len(self.users))
         absolute_U = np.bincount(user, np.abs(err_N), minlength=len(self.users))
-        seen_U = self._seen_users()
+        seen_U = _seen(self.model.user_counts, np.arange(self.users.start, self.users.stop))
         return {
             "ratings": len(err_N),
             "squared": squared_U.sum(),
@@ -181,7 +181,7 @@ class _Block:
             "rmse_by_user": np.sqrt(squared_U[judged_U] / count_U[judged_U]).sum(),
             "mae_by_user": (absolute_U[judged_U] / count_U[judged_U]).sum(),
             "unseen_users": (judged_U & ~seen_U).sum(),
-            "unseen_ratings": (~seen_U[user] | ~_seen(self.model, item)).sum(),
+            "unseen_ratings": (~seen_U[user] | ~_seen(self.model.item_counts, item)).sum(),
         }
 
     def ranking(self, num_items: int, k: int, relevant: float | None) -> dict[str, float]:
@@ -199,9 +199,7 @@ class _Block:
         ranked = np.unique(user[wanted])
         place = np.full(len(self.users), -1)
         place[ranked] = np.arange(len(ranked))
-        rows = torch.from_numpy(ranked + self.users.start)
-        factors = self.model.factors
-        scores = self.model.item_side.scores(factors.W[rows], factors.b[0, rows])
+        scores = self.model.item_side.scores(*self.model.user_side(ranked + self.users.start))
         masked = Cells(place[train.user], train.item).where(place[train.user] >= 0)
         found = ranking_metrics(scores, Cells(place[user[wanted]], item[wanted]), masked, k)
         return {
@@ -210,13 +208,6 @@ class _Block:
             "unranked_users": len(np.unique(user)) - len(ranked),
             "trained_ratings": trained.sum(),
         }
-
-    def _seen_users(self) -> NDArray[np.bool_]:
-        """Which users have training ratings, as far as is known."""
-        known = np.arange(len(self.users)) + self.users.start < len(self.model.users)
-        if self.train is None:
-            return known
-        return known & (np.bincount(self.train.user, minlength=len(self.users)) > 0)
 
 
 def _evaluation(
@@ -247,7 +238,7 @@ def _evaluation(
     )
 
 
-def _seen(model: "Model", item: Rows) -> NDArray[np.bool_]:
-    """Which items have training ratings."""
-    counts = model.item_counts.numpy()
-    return (item < len(counts)) & (counts[np.minimum(item, len(counts) - 1)] > 0)
+def _seen(counts: Tensor, row: Rows) -> NDArray[np.bool_]:
+    """Which users, or items, have training ratings, by their numbers of them."""
+    known = row < len(counts)
+    return known & (counts.numpy()[np.where(known, row, 0)] > 0)

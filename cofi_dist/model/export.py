@@ -25,9 +25,11 @@ def export(model: Model, form: str, output: Path, *, replace: bool) -> list[Path
         model: what to write.
         form: `pt` writes X.pt (M, n), W.pt (U, n) and b.pt (1, U), plain tensors as the notebook
             saves them, and c.pt (1, M) if there are item biases; `npz` and `safetensors` one file,
-            which holds item_means too. `parquet` writes the same by raw id: items.parquet with id,
-            mean, count, x (and c), users.parquet with id, b, w. `index` writes items.usearch, a
-            vector index that ranks as the model does, and item_ids.parquet, the id of each key.
+            which holds item_means, item_counts and user_counts too. `parquet` writes the same by raw
+            id: items.parquet with id, mean, count, x (and c), users.parquet with id, count, b, w. A
+            row whose count of training ratings is 0 holds what is left of its random start. `index`
+            writes items.usearch, a vector index that ranks as the model does, and item_ids.parquet,
+            the id of each key.
         output: directory, made if it isn't there.
         replace: overwrite files of these names.
 
@@ -56,16 +58,12 @@ def _factors(model: Model) -> dict[str, torch.Tensor]:
     return {name: tensor for name, tensor in model.tensors.items() if name in ("X", "W", "b", "c")}
 
 
-def _with_means(model: Model) -> dict[str, torch.Tensor]:
-    return {**_factors(model), "item_means": model.item_means}
-
-
 def _pt(model: Model) -> Writers:
     return {f"{name}.pt": partial(torch.save, tensor) for name, tensor in _factors(model).items()}
 
 
 def _npz(model: Model) -> Writers:
-    arrays = {name: tensor.numpy() for name, tensor in _with_means(model).items()}
+    arrays = {name: tensor.numpy() for name, tensor in model.tensors.items()}
 
     def save_npz(path: Path) -> None:
         with path.open("wb") as file:  # given a name, numpy would add .npz to it
@@ -75,18 +73,18 @@ def _npz(model: Model) -> Writers:
 
 
 def _safetensors(model: Model) -> Writers:
-    return {"factors.safetensors": partial(save_tensors, _with_means(model))}
+    return {"factors.safetensors": partial(save_tensors, model.tensors)}
 
 
 def _parquet(model: Model) -> Writers:
     factors = model.factors
     items = {"id": model.items.raw, "mean": model.item_means.numpy(), "count": model.item_counts.numpy()}
-    users = {"id": model.users.raw, "b": factors.b[0].numpy(), "w": _rows(factors.W)}
+    users = {"id": model.users.raw, "count": model.user_counts.numpy(), "b": factors.b[0].numpy()}
     if factors.c is not None:
         items["c"] = factors.c[0].numpy()
     tables = {
         "items.parquet": pl.DataFrame({**items, "x": _rows(factors.X)}),
-        "users.parquet": pl.DataFrame(users),
+        "users.parquet": pl.DataFrame({**users, "w": _rows(factors.W)}),
     }
     return {name: table.write_parquet for name, table in tables.items()}
 

@@ -49,9 +49,16 @@ class HeldOut:
         Raises:
             DataError: there are none, one is no finite number, or a user rates an item twice.
         """
-        value = table["value"].cast(pl.Float64).to_numpy()
-        if not len(value):
+        for name in ("user", "item", "value"):
+            if name not in table.columns:
+                raise DataError(
+                    f"ratings need the columns user, item and value, not {', '.join(table.columns)}"
+                )
+        if not len(table):
             raise DataError("there are no ratings to evaluate on")
+        if not table["value"].dtype.is_numeric():
+            raise DataError(f"the column value holds numbers, not {table['value'].dtype}")
+        value = table["value"].cast(pl.Float64).fill_null(np.nan).to_numpy()
         if not np.isfinite(value).all():
             raise DataError(f"the rating {value[~np.isfinite(value)][0]} is not a finite number")
         user, num_users = _rows(model.users, as_ids(table["user"]))

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from cofi_dist.config import Config, load_config
+from cofi_dist.config import Columns, Config, load_config
 from cofi_dist.data.ids import IdMap
 from cofi_dist.errors import DataError, RunError
 from cofi_dist.factors import Factors
@@ -23,7 +23,7 @@ from cofi_dist.model.evaluate import Evaluation
 from cofi_dist.model.fold_in import FoldedUser
 from cofi_dist.model.held_out import HeldOut
 from cofi_dist.model.rated import Rated, open_rated
-from cofi_dist.model.scores import Ids, ItemSide, as_ids
+from cofi_dist.model.scores import Ids, ItemSide, Rows, as_ids, user_side
 
 FACTORS, CONFIG, USERS, ITEMS = "factors.safetensors", "config.yaml", "users.parquet", "items.parquet"
 
@@ -44,22 +44,44 @@ class Facts:
         global_mean: of the training ratings; the centre of an item that the model does not know.
         lowest, highest: of the training ratings; predictions are clipped to them. Infinite for
             arrays, whose ratings were centred before we saw them.
+        fingerprint: of the ratings, held-out ones among them.
+        columns: names of the columns that they were read from.
     """
 
     global_mean: float
     lowest: float
     highest: float
+    fingerprint: str
+    columns: Columns
+
+    def to_metadata(self) -> dict[str, str]:
+        """Each of them as JSON."""
+        said = {**asdict(self), "columns": self.columns.model_dump()}
+        return {name: json.dumps(value) for name, value in said.items()}
+
+    @classmethod
+    def of_metadata(cls, said: dict[str, str]) -> "Facts":
+        """What `to_metadata` gave.
+
+        Raises:
+            KeyError, ValueError: it is not all there.
+        """
+        known = {field.name: json.loads(said[field.name]) for field in fields(cls)}
+        return cls(**{**known, "columns": Columns(**known["columns"])})
 
 
 @dataclass(frozen=True)
 class Model:
     """A prediction is `X[i] . W[j] + b[0, j] + c[0, i] + item_means[i]`, clipped to the scale.
 
+    The factors are as training left them, bit for bit. A row without training ratings holds what is
+    left of its random start; wherever the model is used, it counts as that of an unknown user or item.
+
     Attributes:
         factors: X (num_items, n), W (num_users, n), b (1, num_users), c (1, num_items) or None,
             on the CPU.
         item_means: what was subtracted from each item's ratings, (num_items,) float64.
-        item_counts: training ratings of each item, (num_items,) float64.
+        item_counts, user_counts: training ratings of each item and of each user, float64.
         facts: of the training ratings.
         users, items: raw id of each row of W and of X.
         config: what it was trained with.
@@ -68,6 +90,7 @@ class Model:
     factors: Factors
     item_means: Tensor
     item_counts: Tensor
+    user_counts: Tensor
     facts: Facts
     users: IdMap
     items: IdMap
@@ -79,11 +102,28 @@ class Model:
         return ItemSide.of(self)
 
     @property
+    def has_means(self) -> bool:
+        """Whether means were taken off the ratings."""
+        return bool(self.item_means.any())
+
+    @property
+    def fallbacks(self) -> tuple[str, str]:
+        """What an unknown user's, and an unknown item's, predictions are made of, in words."""
+        biased = self.factors.c is not None
+        of_user = ["the item's mean"] * self.has_means + ["the item's bias"] * biased
+        of_item = ["the global mean"] * self.has_means + ["the average item's bias"] * biased
+        return " + ".join([*of_user, "the average user's bias"]), " + ".join([*of_item, "the user's bias"])
+
+    def user_side(self, user: Rows) -> tuple[Tensor, Tensor]:
+        """w, (U, n), and b, (U,), of rows of W, in float64; of rows outside it, an unknown user's."""
+        return user_side(self, user)
+
+    @property
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor by its name in the files."""
         named = {"X": self.factors.X, "W": self.factors.W, "b": self.factors.b, "c": self.factors.c}
-        means = {"item_means": self.item_means, "item_counts": self.item_counts}
-        return {name: t for name, t in {**named, **means}.items() if t is not None}
+        others = {name: getattr(self, name) for name in ("item_means", "item_counts", "user_counts")}
+        return {name: t for name, t in {**named, **others}.items() if t is not None}
 
     def save(self, directory: Path) -> None:
         """Write the model; the directory appears whole or not at all.
@@ -91,9 +131,8 @@ class Model:
         Raises:
             RunError: the directory exists or can't be written.
         """
-        facts = {name: json.dumps(value) for name, value in asdict(self.facts).items()}
         with whole_directory(directory) as temporary:
-            save_tensors(self.tensors, temporary / FACTORS, facts)
+            save_tensors(self.tensors, temporary / FACTORS, self.facts.to_metadata())
             self.users.save(temporary / USERS)
             self.items.save(temporary / ITEMS)
             (temporary / CONFIG).write_text(self.config.to_yaml(), encoding="utf-8")
@@ -113,12 +152,13 @@ class Model:
             directory = directory / "model"
         tensors, facts = _read(directory / FACTORS)
         factors = Factors(tensors["X"], tensors["W"], tensors["b"], tensors.get("c"))
-        means, counts = tensors["item_means"], tensors["item_counts"]
+        means, of_items, of_users = (tensors[name] for name in ("item_means", "item_counts", "user_counts"))
         users, items = IdMap.load(directory / USERS), IdMap.load(directory / ITEMS)
-        shapes = (len(factors.X), len(factors.W), factors.b.numel(), len(means), len(counts))
-        if shapes != (len(items), len(users), len(users), len(items), len(items)):
+        rows = [len(t) for t in (factors.X, factors.W, factors.b[0], means, of_items, of_users)]
+        if rows != [len(ids) for ids in (items, users, users, items, items, users)]:
             raise RunError(f"{directory}: the id maps don't fit the factors; the model is damaged")
-        return cls(factors, means, counts, facts, users, items, load_config(directory / CONFIG))
+        config = load_config(directory / CONFIG)
+        return cls(factors, means, of_items, of_users, facts, users, items, config)
 
     def rated(self, run: str | Path) -> Rated:
         """The ratings of the model's run, for `exclude`, `recommend_all` and `evaluate`.
@@ -131,7 +171,7 @@ class Model:
     def predict(self, users: Ids | FoldedUser, items: Ids) -> NDArray[np.float64]:
         """Predicted ratings, clipped to the scale of the training ratings.
 
-        An unknown user gets the item's mean, an unknown item the global mean and the user's bias.
+        An unknown user or item is taken for the average one; see `cofi_dist.model.scores`.
 
         Args:
             users: N raw ids; or one folded-in user, for all items.
@@ -208,7 +248,11 @@ class Model:
         Raises:
             DataError: no item is known, one is rated twice, or a rating is not on the scale.
         """
-        return fold_in.fold_in(self, items, np.asarray(ratings, np.float64))
+        try:
+            values = np.asarray(ratings, np.float64)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"ratings are numbers: {error}") from None
+        return fold_in.fold_in(self, items, values)
 
     def evaluate(
         self,
@@ -237,10 +281,10 @@ def _read(file: Path) -> tuple[dict[str, Tensor], Facts]:
         with safe_open(file, framework="pt") as opened:
             tensors: dict[str, Tensor] = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
             metadata = opened.metadata() or {}
-        for name in ("X", "W", "b", "item_means", "item_counts"):
+        for name in ("X", "W", "b", "item_means", "item_counts", "user_counts"):
             if name not in tensors:
-                raise RunError(f"{file}: has no tensor {name!r}")
-        facts = Facts(*(json.loads(metadata[name]) for name in ("global_mean", "lowest", "highest")))
+                raise RunError(f"{file}: has no tensor {name!r}; was it written by an older version?")
+        facts = Facts.of_metadata(metadata)
     except FileNotFoundError:
         raise RunError(f"{file}: no such file; is this the directory of a finished run?") from None
     except (OSError, SafetensorError) as error:

@@ -10,7 +10,7 @@ import polars as pl
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shards import UserRange
-from cofi_dist.data.sources import Source, ids_of, open_source
+from cofi_dist.data.sources import Source, open_source
 from cofi_dist.data.split import Part
 from cofi_dist.errors import RunError
 from cofi_dist.model.scores import Rows
@@ -60,13 +60,10 @@ def open_rated(model: "Model", directory: Path) -> Rated:
     """
     run = directory if (directory / "model").is_dir() else directory.parent
     source = open_source(model.config.data, run / "data")
-    theirs = ids_of(source)
-    if not all(_same(a, b) for a, b in zip(theirs, (model.users, model.items), strict=True)):
+    if source.fingerprint() != model.facts.fingerprint:
+        where = model.config.data.prepared or model.config.data.y or run / "data"
         raise RunError(
-            f"{run}: the ratings there have other users or items than the model; were they changed?"
+            f"{where}: holds other ratings, or other splits of them, than the model was trained with;"
+            " train it again"
         )
-    return Rated(source, theirs)
-
-
-def _same(a: IdMap, b: IdMap) -> bool:
-    return len(a) == len(b) and a.raw.dtype == b.raw.dtype and bool((a.raw == b.raw).all())
+    return Rated(source, (model.users, model.items))

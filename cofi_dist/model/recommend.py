@@ -8,6 +8,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
+from cofi_dist.data.ids import IdMap
 from cofi_dist.errors import DataError, RunError
 from cofi_dist.model.fold_in import FoldedUser
 from cofi_dist.model.rated import Rated
@@ -25,8 +26,8 @@ def recommend(model: "Model", user: int | str | FoldedUser, k: int, exclude: Ids
         w, b = user.w, torch.tensor([user.b], dtype=torch.float64)
         without = np.concatenate([without, user.rated])
     else:
-        row = require_row(model, user=user)
-        w, b = model.factors.W[row], model.factors.b[0, row : row + 1]
+        row = require_row(model.users, user, "user")
+        (w,), b = model.user_side(np.array([row]))
     scores = model.item_side.scores(w[None], b)
     scores[0, without[without >= 0]] = -np.inf
     return _table(model, top(scores, k)).drop("user")
@@ -38,12 +39,12 @@ def recommend_all(
     """The k best items of every user, in blocks of users; see `Model.recommend_all`."""
     _require_positive(k)
     for users in blocks(len(model.users), len(model.items), users_at_once):
-        rows = slice(users.start, users.stop)
-        scores = model.item_side.scores(model.factors.W[rows], model.factors.b[0, rows])
+        rows = np.arange(users.start, users.stop)
+        scores = model.item_side.scores(*model.user_side(rows))
         if rated is not None:
             scores[rated.cells(users)] = -np.inf
         table = _table(model, top(scores, k))
-        yield table.with_columns(user=model.users.raw[rows][table["user"]])
+        yield table.with_columns(user=model.users.raw[rows[table["user"]]])
 
 
 def _table(model: "Model", best: Top) -> pl.DataFrame:
@@ -62,12 +63,11 @@ def _table(model: "Model", best: Top) -> pl.DataFrame:
 def similar_items(model: "Model", item: int | str, k: int, min_ratings: int) -> pl.DataFrame:
     """The k items whose features point most nearly the same way; see `Model.similar_items`."""
     _require_positive(k)
-    row = require_row(model, item=item)
+    row = require_row(model.items, item, "item")
     X = model.item_side.X.numpy()
     length = np.linalg.norm(X, axis=1)
-    # features of an item that nobody rated in training are what is left of the initial draw
     counts = model.item_counts.numpy()
-    usable = (length > 0) & (counts > 0)
+    usable = length > 0  # not so where nobody rated the item in training
     if not usable[row]:
         raise RunError(f"item {item} has no training ratings, so the model knows no features to compare")
     usable &= counts >= min_ratings
@@ -78,14 +78,20 @@ def similar_items(model: "Model", item: int | str, k: int, min_ratings: int) -> 
     return pl.DataFrame({"rank": best.place + 1, "item": model.items.raw[best.item], "cosine": best.score})
 
 
-def require_row(model: "Model", *, user: int | str | None = None, item: int | str | None = None) -> int:
-    """The row of one raw id, a user's or an item's.
+def require_row(ids: IdMap, raw: int | str, what: str) -> int:
+    """The row of one raw id.
+
+    Args:
+        ids: where it should be.
+        raw: one id.
+        what: `user` or `item`, for messages.
 
     Raises:
-        DataError: the model has no such user or item.
+        DataError: it is not one id, or the model has no such user or item.
     """
-    raw, ids, what = (user, model.users, "user") if user is not None else (item, model.items, "item")
-    rows: Rows = ids.find(pl.Series([raw]))
+    if not isinstance(raw, str | int | np.integer):
+        raise DataError(f"{raw!r} is not the id of one {what}: give an integer or text")
+    rows: Rows = ids.find(as_ids([raw]))  # type: ignore[arg-type]
     if rows[0] < 0:
         raise DataError(f"the model has no {what} {raw}; it knows {len(ids):,} {what}s, such as {ids.raw[0]}")
     return int(rows[0])

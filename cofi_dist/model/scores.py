@@ -1,4 +1,12 @@
-"""Scores of all items for a block of users, in float64, and the best of them."""
+"""Scores of all items for a block of users, in float64, and the best of them.
+
+The score is `x_i . w_j + b_j + o_i` with the offset `o_i = item_mean_i + c_i`. A user or an item of
+whom the model has no training ratings is taken for the average one, of which nothing more is known:
+
+    unknown user   w = 0, b = the mean of b over the users that have training ratings
+    unknown item   x = 0, o = the global mean (0 where no means were taken off)
+                              + the mean of c over the items that have training ratings
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,17 +44,28 @@ class ItemSide:
 
     Attributes:
         X: item features, (M, n) float64.
-        offset: item mean and item bias, (M,) float64.
+        offset: o_i, (M,) float64.
+        unknown: offset of an unknown item.
+        unknown_b: bias of an unknown user.
     """
 
     X: Tensor
     offset: Tensor
+    unknown: float
+    unknown_b: float
 
     @classmethod
     def of(cls, model: "Model") -> "ItemSide":
         """The model's items, widened once."""
-        c = model.factors.c
-        return cls(model.factors.X.double(), model.item_means if c is None else model.item_means + c[0])
+        seen, factors = model.item_counts > 0, model.factors
+        offset = model.item_means.clone()
+        unknown = model.facts.global_mean if model.has_means else 0.0
+        if factors.c is not None:
+            offset += factors.c[0]
+            unknown += _mean(factors.c[0], seen)
+        X = torch.where(seen[:, None], factors.X.double(), 0.0)
+        unknown_b = _mean(factors.b[0], model.user_counts > 0)
+        return cls(X, torch.where(seen, offset, unknown), unknown, unknown_b)
 
     def scores(self, W: Tensor, b: Tensor) -> NDArray[np.float64]:
         """`x_i . w_j + b_j + c_i + item_mean_i`, not clipped: (U, n), (U,) -> (U, M)."""
@@ -55,6 +74,21 @@ class ItemSide:
         scores += self.offset
         array: NDArray[np.float64] = scores.numpy()
         return array
+
+
+def _mean(values: Tensor, seen: Tensor) -> float:
+    """Of those that were seen; 0 where none was."""
+    return float(values[seen].double().mean()) if bool(seen.any()) else 0.0
+
+
+def user_side(model: "Model", user: Rows) -> tuple[Tensor, Tensor]:
+    """See `Model.user_side`."""
+    row = torch.from_numpy(np.array(user))  # a copy: polars' arrays are read-only
+    seen = (row >= 0) & (row < len(model.users))
+    row = torch.where(seen, row, 0)
+    seen &= model.user_counts[row] > 0
+    w = torch.where(seen[:, None], model.factors.W[row].double(), 0.0)
+    return w, torch.where(seen, model.factors.b[0, row].double(), model.item_side.unknown_b)
 
 
 @dataclass(frozen=True)
@@ -107,7 +141,10 @@ def as_ids(ids: Ids) -> pl.Series:
     Raises:
         DataError: they are neither integers nor text.
     """
-    series = ids if isinstance(ids, pl.Series) else pl.Series(ids)
+    try:
+        series = ids if isinstance(ids, pl.Series) else pl.Series(ids)
+    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"these are no ids: {error}; give all as integers, or all as text") from None
     if not (series.dtype.is_integer() or series.dtype in (pl.String, pl.Null)):
         raise DataError(f"ids are integers or text, not {series.dtype}")
     return series

@@ -14,7 +14,7 @@ from cofi_dist.config import Columns, Data, Split
 from cofi_dist.data import chunks, parquetfile, spool, write
 from cofi_dist.data.centre import centres
 from cofi_dist.data.shards import UserRange
-from cofi_dist.data.sources import ids_of, open_source, prepare
+from cofi_dist.data.sources import open_source, prepare
 from cofi_dist.data.store import StoredRatings
 from cofi_dist.errors import CofiError, DataError, RunError
 from tests.data.prepared import prepared, read_ratings
@@ -263,13 +263,13 @@ def test_prepare_writes_a_store_for_files_only(tmp_path: Path) -> None:
     with prepare(data, tmp_path / "store") as ready:
         assert not (tmp_path / "store").exists()
         ready.keep(tmp_path / "store")
-    users, items = ids_of(open_source(data, tmp_path / "store"))
+    users, items = open_source(data, tmp_path / "store").ids
     assert (users.raw.to_list(), items.raw.to_list()) == (["ann"], [3])
     made_up = Data.model_validate({"synthetic": {"num_users": 3, "num_items": 4, "num_ratings": 5}})
     with prepare(made_up, tmp_path / "none") as ready:
         ready.keep(tmp_path / "none")
     assert not (tmp_path / "none").exists()
-    assert [len(ids) for ids in ids_of(open_source(made_up, tmp_path))] == [3, 4]
+    assert [len(ids) for ids in open_source(made_up, tmp_path).ids] == [3, 4]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["r.csv", "store"]
 
 

@@ -4,14 +4,15 @@ import csv
 import io
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cofi_dist.config import Columns
+from cofi_dist.config import Columns, Split
 from cofi_dist.data.faults import NUMBER, Layout, first_fault
 from cofi_dist.errors import DataError
 from tests.data.prepared import read_ratings
@@ -173,10 +174,33 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 NAMES = {"any.csv", "any.tsv", "any.dat", "any.data", "any.csv.gz", "any.parquet"}
 
 
+BY_TIME = {"test": Split(by="time", fraction=0.3), "validation": Split(by="last", n=1)}
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"duplicates": "last", **BY_TIME},
+    {"duplicates": "mean", "min_user_ratings": 2, "test": Split(fraction=0.5, seed=0)},
+]
+LINES = st.lists(  # that come near to being ratings
+    st.tuples(
+        st.sampled_from(["1", "2", '"1"', '"a""b"', 'a"b', "a\rb", '"a\nb"', "-9", ""]),
+        st.sampled_from(["1", "7", '"7"', '"7"8', "é"]),
+        st.sampled_from(["4", "0.5", "-1e308", "x"]),
+        st.sampled_from(["1", "1.7e308", "-1.7e308", "5e-324", "nan"]),
+    ).map(",".join),
+    max_size=6,
+).map(lambda lines: "\n".join(lines).encode())
+
+
 @pytest.mark.parametrize("name", sorted(NAMES))
-@given(st.binary(max_size=80) | st.text('019,:.\t\n"ab-', max_size=60).map(str.encode))
+@given(
+    st.binary(max_size=80) | st.text('019,:.\t\r\n"ab-', max_size=60).map(str.encode) | LINES,
+    st.sampled_from(SETTINGS),
+)
+@example(b"a\rb,1,4,1\na\rb,1,4,1\n", {})  # a lone carriage return, and a duplicate
+@example(b'"a""b"-9,1,4,1\n"a""b"-9,1,4,1\n', {})  # text after a closing quote
+@example(b"1,1,4,-1.7e308\n2,1,4,1.7e308\n3,1,4,0\n", {"duplicates": "last", **BY_TIME})
 def test_any_bytes_are_ratings_or_one_line(
-    name: str, tmp_path_factory: pytest.TempPathFactory, content: bytes
+    name: str, tmp_path_factory: pytest.TempPathFactory, content: bytes, settings: dict[str, Any]
 ) -> None:
     header = {"any.csv": HEADER.encode(), "any.tsv": HEADER.replace(",", "\t").encode()}.get(name, b"")
     folder = tmp_path_factory.getbasetemp() / "any"
@@ -184,18 +208,19 @@ def test_any_bytes_are_ratings_or_one_line(
     file = folder / name
     file.write_bytes(header + content)
     try:
-        ratings, users, items = read_ratings(file)
+        ratings, users, items = read_ratings(file, **settings)
     except DataError as error:
         assert "\n" not in str(error)
-        where = ("line ", "is empty", "holds no ratings")
+        where = ("line ", "is empty", "holds no ratings", "min_user_ratings 2", "nothing is left", "data.")
         assert name in ("any.parquet", "any.csv.gz") or str(error).removeprefix(f"{file}: ").startswith(where)
         return
     finally:
         assert {path.name for path in folder.iterdir()} <= NAMES, "a half-written directory"
     assert len(ratings) > 0
     assert np.isfinite(ratings.value).all()
-    assert set(ratings.user.tolist()) == set(range(len(users)))
-    assert set(ratings.item.tolist()) == set(range(len(items)))
+    if not settings:  # else some may be held out
+        assert set(ratings.user.tolist()) == set(range(len(users)))
+        assert set(ratings.item.tolist()) == set(range(len(items)))
 
 
 FIELD = st.text("ab \"',;é0", min_size=1, max_size=4).filter(lambda text: text == text.strip())

@@ -12,7 +12,7 @@ from cofi_dist.data.centre import centred, centres, item_sums
 from cofi_dist.data.ids import Encoder, IdMap
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shards import UserRange
-from cofi_dist.data.textfile import as_ids
+from cofi_dist.data.textfile import integers_if_all
 from cofi_dist.distributed import Comm, SoloComm
 from cofi_dist.errors import DataError, RunError
 from cofi_dist.testing import run_ranks
@@ -93,7 +93,7 @@ def test_pickled_arrays_are_not_executed(tmp_path: Path) -> None:
 def test_ids_are_numbers_only_if_all_are(raw: list[object], unique: list[object], rows: list[int]) -> None:
     encoder = Encoder()
     # one by one, as if each stood in a table of its own
-    codes = [int(encoder.codes(as_ids(pl.Series([str(one)])))[0]) for one in raw]
+    codes = [int(encoder.codes(integers_if_all(pl.Series([str(one)])))[0]) for one in raw]
     ids, rank = encoder.ranked()
     assert ids.to_list() == unique
     assert rank[codes].tolist() == rows

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cofi_dist.config import Data, Split
@@ -13,7 +13,7 @@ from cofi_dist.data import spool
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shards import UserRange
 from cofi_dist.data.sources import open_source
-from cofi_dist.data.split import PARTS, Part, TimeBins, assign, chance, held_out
+from cofi_dist.data.split import PARTS, Part, _cutoff, assign, chance, held_out
 from cofi_dist.data.store import StoredRatings
 from tests.data.prepared import prepared
 from tests.data.test_prepare import random_table, save
@@ -45,6 +45,18 @@ def test_chance_is_even_and_differs_by_seed_and_part() -> None:
     # neither a user nor an item is favoured
     by_user, by_item = (np.bincount(rows, u, minlength=200) / 200 for rows in (user, item))
     assert max(np.abs(by_user - 0.5).max(), np.abs(by_item - 0.5).max()) < 0.1
+
+
+@pytest.mark.parametrize("of_test", range(4))
+@pytest.mark.parametrize("of_validation", range(4))
+def test_any_two_seeds_split_independently(of_test: int, of_validation: int) -> None:
+    user, item = PAIRS // 200, PAIRS % 200
+    splits: dict[Part, Split] = {
+        "test": Split(fraction=0.5, seed=of_test),
+        "validation": Split(fraction=0.5, seed=of_validation),
+    }
+    shares = np.bincount(assign(user, item, splits), minlength=3) / len(user)
+    assert shares == pytest.approx([0.25, 0.25, 0.5], abs=0.02)
 
 
 def test_a_random_split_takes_its_fraction_of_what_is_left() -> None:
@@ -90,16 +102,20 @@ def test_by_time_the_newest_are_held_out_and_ties_stay(
     assert parts["validation"] == pairs(rest.filter(pl.col("timestamp") > second))
 
 
-@given(
-    st.lists(st.floats(-1e300, 1e300) | st.integers(0, 5).map(float), min_size=2, max_size=30, unique=True)
-)
-def test_time_bins_part_the_first_from_the_last(times: list[float]) -> None:
-    time = np.array(times)
-    bins = TimeBins(time.min(), time.max())
-    if np.isfinite(time.max() - time.min()):
-        assert bins.of(time).min() == 0
-        assert bins.of(time).max() > 0
-        assert bins.counts(time).sum() == len(time)
+TIMES = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-2, 3).map(float)
+
+
+@given(st.lists(TIMES, min_size=1, max_size=30), st.floats(0.01, 0.99))
+@example([-1.5e308, 0.0, 1.5e308], 0.4)  # whose span is no float64
+@example([1e300] + [float(t) for t in range(20)], 0.3)  # an outlier
+@example([-0.0, 0.0, 5e-324, -5e-324], 0.5)
+@example([1.0, 2.0], 0.9)  # nearly all
+def test_the_cutoff_of_any_times_leaves_at_most_the_fraction_after_it(
+    times: list[float], fraction: float
+) -> None:
+    cutoff = _cutoff(lambda: iter([np.array(times[::2]), np.array(times[1::2])]), fraction)
+    may_follow = min(round(fraction * len(times)), len(times) - 1)
+    assert cutoff == min(t for t in times if sum(x > t for x in times) <= may_follow)
 
 
 @pytest.mark.parametrize("n", [1, 3])

@@ -1,5 +1,7 @@
 """Made-up ratings: the same for any cut of the users, of the shape asked for."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -55,7 +57,7 @@ def test_too_many_ratings_are_refused() -> None:
 def test_the_planted_truth_has_the_rmse_that_is_said_to_be_best() -> None:
     made_up = SyntheticRatings(1000, 300, 50_000, seed=2)
     ratings = made_up.load(UserRange(0, 1000))
-    _, user, item, truth = made_up._planted(0, made_up._items())
+    _, user, item, truth = made_up._planted(0, made_up._items)
     assert np.array_equal(user, ratings.user)
     assert np.array_equal(item, ratings.item)
     # what is expected of a rating differs from the truth only near the ends of the scale
@@ -76,3 +78,25 @@ def test_the_planted_taste_is_more_than_noise() -> None:
     made_up = SyntheticRatings(300, 200, 12_000, seed=1)
     value = made_up.load(UserRange(0, 300)).value
     assert value.std() > 1.1 * synthetic.NOISE_STD
+
+
+def test_the_best_rmse_is_known_where_the_first_users_have_no_ratings() -> None:
+    made_up = SyntheticRatings(50_000, 50, 1, seed=0)
+    assert not made_up.counts[: synthetic.BLOCK_USERS].any(), "the case that is meant"
+    assert 0.5 < made_up.best_rmse() < 1.0
+
+
+def test_a_block_is_drawn_once_for_all_the_parts_asked_for_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    made_up, drawn = SyntheticRatings(2500, 50, 9000, seed=0), list[int]()
+    planted = SyntheticRatings._planted
+
+    def counted(self: SyntheticRatings, block: int, items: synthetic.Items) -> Any:
+        drawn.append(block)
+        return planted(self, block, items)
+
+    monkeypatch.setattr(SyntheticRatings, "_planted", counted)
+    parts = [made_up.load(UserRange(at, min(at + 256, 2500))) for at in range(0, 2500, 256)]
+    assert drawn == [0, 1, 2]
+    whole = SyntheticRatings(2500, 50, 9000, seed=0).load(UserRange(0, 2500))
+    assert np.array_equal(np.concatenate([part.value for part in parts]), whole.value)
+    assert np.array_equal(np.concatenate([part.user + 256 * k for k, part in enumerate(parts)]), whole.user)

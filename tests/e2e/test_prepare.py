@@ -87,6 +87,8 @@ def numbers(value: object) -> list[float]:
             "cofi-dist: ready: already exists; remove it or name another",
         ),
         (["prepare", "r.csv", "--output", "new", "train.epochs=3"], "prepare takes keys of data only"),
+        (["prepare", "r.csv", "--output", "new", "data.ratings=t.csv"], "prepare reads r.csv; leave one of"),
+        (["prepare", "r.csv", "--output", "new", "data.synthetic.seed=3"], "prepare reads r.csv; leave one"),
         (["prepare", "r.csv", "--output", "new", "data.fraction=3"], "data.fraction: unknown key"),
         (["prepare", "none.csv", "--output", "new"], "cofi-dist: none.csv: no such file"),
         (["prepare", "r.csv", "--output", "t.yaml/new"], "t.yaml is not a directory"),

@@ -1,7 +1,9 @@
 """The commands that use a model, as a user types them, and every mistake they know."""
 
+import gzip
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -38,7 +40,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (home / "r.csv").write_text("\n".join(["userId,movieId,rating", *rows]) + "\n")
     (home / "c.yaml").write_text(CONFIG)
     (home / "plain.yaml").write_text(CONFIG.replace(", test: {fraction: 0.2}", ""))
-    for config in ("c.yaml", "plain.yaml"):
+    named = (home / "r.csv").read_text().replace("userId,movieId,rating", "who,what,stars", 1)
+    (home / "named.csv").write_text(named)
+    ready = ["prepare", "named.csv", "--output", "ready", "data.test={}"]
+    assert cofi(*ready, "data.columns={user: who, item: what, rating: stars}", cwd=home).returncode == 0
+    (home / "named.yaml").write_text(
+        CONFIG.replace("ratings: r.csv, test: {fraction: 0.2}", "prepared: ready")
+    )
+    for config in ("c.yaml", "plain.yaml", "named.yaml"):
         assert cofi("train", "--config", config, cwd=home).returncode == 0
     (home / "pairs.csv").write_text("userId,movieId\n1,1000\n2,1001\n99,1000\n1,7\n99,7\n")
     (home / "mine.csv").write_text("movieId,rating\n1000,5\n1001,0.5\n7,3\n")
@@ -80,8 +89,9 @@ def test_evaluate_on_a_file_counts_what_is_unknown(home: Path) -> None:
     (home / "new.csv").write_text(text)
     out = fine(cofi("evaluate", "runs/c", "--ratings", "new.csv", cwd=home))
     assert "3 ratings by 2 users: new.csv" in out
-    assert "2 of them by 1 users or of 1 items without training ratings" in out
-    assert "such an item has the global mean, such a user the item's mean" in out
+    assert "2 of them have a user or an item without training ratings; predicted:" in out
+    assert "1 users: the item's mean + the average user's bias" in out
+    assert "1 items: the global mean + the user's bias" in out
 
 
 def test_a_model_alone_gives_errors_and_no_ranking(home: Path, tmp_path: Path) -> None:
@@ -98,8 +108,8 @@ def test_predict_writes_each_pair(suffix: str, home: Path, tmp_path: Path) -> No
     output = tmp_path / f"p{suffix}"
     done = cofi("predict", "runs/c", "--pairs", "pairs.csv", "--output", output, cwd=home)
     assert fine(done) == ""
-    assert "2 of 5 pairs have one of 1 unknown users; predicted: the item's mean" in done.stderr
-    assert "2 of 5 pairs have one of 1 unknown items; predicted: the global mean" in done.stderr
+    assert "2 of 5 pairs have one of 1 unknown users: predicted the item's mean" in done.stderr
+    assert "2 of 5 pairs have one of 1 unknown items: predicted the global mean" in done.stderr
     table = pl.read_csv(output) if suffix == ".csv" else pl.read_parquet(output)
     assert table.columns == ["userId", "movieId", "prediction"]
     assert table["userId"].to_list() == [1, 2, 99, 1, 99]
@@ -123,6 +133,10 @@ def test_recommend_to_a_new_user_by_their_ratings(home: Path) -> None:
     assert len(lines) == 4
     assert not {"1000", "1001"} & {line.split()[2] for line in lines[1:]}
     assert done.stderr == "mine.csv: 1 of 3 ratings are of unknown items; not used\n"
+    with gzip.open(home / "mine.csv.gz", "wt") as file:
+        file.write((home / "mine.csv").read_text())
+    zipped = cofi("recommend", "runs/c", "--ratings", "mine.csv.gz", "-k", 3, cwd=home)
+    assert fine(zipped) == done.stdout
     (home / "one.csv").write_text("userId,movieId,rating\n5,1000,5\n5,1001,0.5\n")
     assert fine(cofi("recommend", "runs/c", "--ratings", "one.csv", "-k", 3, cwd=home)) == done.stdout
 
@@ -136,6 +150,45 @@ def test_recommend_to_all(suffix: str, home: Path, tmp_path: Path) -> None:
     ratings = pl.read_csv(home / "r.csv")
     assert table["userId"].n_unique() == ratings["userId"].n_unique()
     assert table.join(ratings, on=["userId", "movieId"]).is_empty()
+
+
+def test_prepared_ratings_pass_their_columns_on(home: Path, tmp_path: Path) -> None:
+    (home / "new.csv").write_text("what,stars\n1000,5\n1001,0.5\n")
+    (home / "both.csv").write_text("who,what\n1,1000\n")
+    assert "what" in fine(cofi("recommend", "runs/named", "--ratings", "new.csv", cwd=home))
+    assert "RMSE" in fine(cofi("evaluate", "runs/named", "--ratings", "named.csv", cwd=home))
+    fine(cofi("predict", "runs/named", "--pairs", "both.csv", "--output", tmp_path / "p.csv", cwd=home))
+    assert pl.read_csv(tmp_path / "p.csv").columns == ["who", "what", "prediction"]
+
+
+def test_ratings_prepared_anew_are_not_evaluated_on(home: Path, tmp_path: Path) -> None:
+    shutil.copytree(home / "ready", tmp_path / "ready")
+    for name in ("named.csv", "named.yaml"):
+        shutil.copy(home / name, tmp_path)
+    assert cofi("train", "--config", "named.yaml", cwd=tmp_path).returncode == 0
+    elsewhere = tmp_path / "else"
+    elsewhere.mkdir()
+    fine(cofi("evaluate", "../runs/named", cwd=elsewhere))
+    shutil.rmtree(tmp_path / "ready")
+    columns = "data.columns={user: who, item: what, rating: stars}"
+    again = ["prepare", "named.csv", "--output", "ready", "data.test={seed: 1}", columns]
+    assert cofi(*again, cwd=tmp_path).returncode == 0
+    done = cofi("evaluate", "runs/named", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    says = f"cofi-dist: {tmp_path / 'ready'}: holds other ratings, or other splits of them, than the model"
+    assert done.stderr.startswith(says)
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["movies.dat", "u.item"])
+def test_titles_as_the_older_sets_have_them(name: str, home: Path) -> None:
+    separator = "::" if name == "movies.dat" else "|"
+    lines = [separator.join([str(item), f"Filmé {item}", "Drama"]) for item in range(1000, 1040)]
+    (home / name).write_bytes("\n".join(lines).encode("latin-1"))
+    out = fine(cofi("recommend", "runs/c", "--user", 1, "-k", 3, "--titles", name, cwd=home))
+    for line in out.splitlines()[1:]:
+        rank, _, item, title = line.split(maxsplit=3)
+        assert title == f"Filmé {item}", rank
 
 
 def test_similar_items(home: Path) -> None:
@@ -189,6 +242,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     ([*RECOMMEND, "--user", "1", "--output", "p.csv"], "--all and --output FILE go together"),
     ([*RECOMMEND, "--all", "--output", "p.txt"], "--output p.txt: write .csv or .parquet"),
     ([*RECOMMEND, "--all", "--output", "out.csv"], "out.csv: already exists"),
+    ([*RECOMMEND, "--all", "--output", "p.csv", "--titles", "movies.csv"], "--titles are for one user's"),
     ([*RECOMMEND, "--user", "99"], "the model has no user 99; it knows 30 users, such as 1"),
     ([*RECOMMEND, "--user", "1", "--titles", "absent.csv"], "absent.csv: cannot be read: No such file"),
     ([*RECOMMEND, "--user", "1", "--titles", "names.csv"], "names.csv: no column 'title' in movieId, name"),
@@ -239,10 +293,17 @@ def test_a_mistake_is_one_line_and_leaves_everything_as_it_was(
         (["similar", "runs/c"], "Missing option '--item'"),
         ([*RECOMMEND, "--user", "1", "-k", "0"], "Invalid value for '-k'"),
         (["evaluate", "runs/c", "--part", "train"], "Invalid value for '--part'"),
+        (["export", "runs/c", "--format", "xyz", "--output", "x"], "Invalid value for '--format'"),
+        (["evaluate", "runs/c", "--no"], "No such option: --no"),
+        (["evaluat"], "No such command 'evaluat'"),
     ],
 )
-def test_a_wrong_option_is_named(args: list[str], says: str, told: Callable[..., str]) -> None:
-    assert says in told(args)
+def test_a_wrong_option_is_named_on_one_line(args: list[str], says: str, told: Callable[..., str]) -> None:
+    said = told(args)
+    assert said.startswith(f"cofi-dist: {says}")
+    assert said.endswith("--help`\n")
+    assert "Value error" not in said
+    assert len(said.splitlines()) == 1
 
 
 def test_under_torchrun_a_mistake_is_said_once(home: Path) -> None:

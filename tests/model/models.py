@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from cofi_dist.config import Config, load_config
+from cofi_dist.config import Columns, Config, load_config
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shards import UserRange
@@ -40,7 +40,8 @@ def made_up(
         Factors(drawn.X, drawn.W, drawn.b, c),
         torch.from_numpy(3 + rng.normal(size=num_items) / 3),
         torch.from_numpy(rng.integers(1, 50, num_items).astype(np.float64)),
-        Facts(3.25, 0.5, 5.0),
+        torch.from_numpy(rng.integers(1, 50, num_users).astype(np.float64)),
+        Facts(3.25, 0.5, 5.0, "made up", Columns()),
         IdMap(pl.Series("id", [f"u{j:04}" for j in range(num_users)])),
         IdMap(pl.Series("id", range(100, 100 + num_items))),
         a_config(tmp, *overrides),
@@ -63,6 +64,7 @@ class Halves:
     parts: tuple[Part, ...] = ("train", "test")
     scale = (0.5, 5.0)
     notes: list[str] = []  # noqa: RUF012
+    columns, sums, centre = Columns(), None, ("none", None)
 
     def __init__(self, num_users: int, num_items: int, num_ratings: int, seed: int = 0) -> None:
         self.num_users, self.num_items = num_users, num_items
@@ -72,6 +74,13 @@ class Halves:
 
     def ratings_per_user(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         return np.bincount(self.all.user, minlength=self.num_users).astype(np.int64)
+
+    @property
+    def ids(self) -> tuple[IdMap, IdMap]:
+        return IdMap.rows(self.num_users), IdMap.rows(self.num_items)
+
+    def fingerprint(self) -> str:
+        return "made up"
 
     def load(self, users: UserRange, part: Part = "train") -> Ratings:
         a = self.all

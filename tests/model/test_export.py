@@ -33,11 +33,12 @@ def test_pt_is_what_the_notebook_saves(model: Model, tmp_path: Path) -> None:
         assert torch.equal(tensor, getattr(model.factors, name))
 
 
-def test_npz_and_safetensors_hold_the_means_too(model: Model, tmp_path: Path) -> None:
+def test_npz_and_safetensors_hold_the_means_and_counts_too(model: Model, tmp_path: Path) -> None:
     assert export(model, "npz", tmp_path, replace=False) == [tmp_path / "factors.npz"]
     export(model, "safetensors", tmp_path, replace=False)
     arrays, tensors = np.load(tmp_path / "factors.npz"), load_file(tmp_path / "factors.safetensors")
-    names = ["W", "X", "b", *([] if model.factors.c is None else ["c"]), "item_means"]
+    bias = [] if model.factors.c is None else ["c"]
+    names = ["W", "X", "b", *bias, "item_counts", "item_means", "user_counts"]
     assert sorted(arrays) == sorted(tensors) == names
     assert np.array_equal(arrays["X"], model.factors.X.numpy())
     assert torch.equal(tensors["W"], model.factors.W)
@@ -51,6 +52,7 @@ def test_parquet_has_the_factors_by_raw_id(model: Model, tmp_path: Path) -> None
     assert np.array_equal(items["mean"].to_numpy(), model.item_means.numpy())
     assert np.array_equal(items["count"].to_numpy(), model.item_counts.numpy())
     assert ("c" in items.columns) == (model.factors.c is not None)
+    assert np.array_equal(users["count"].to_numpy(), model.user_counts.numpy())
     assert users["id"].to_list() == ["u0000", "u0001", "u0002"]
     assert np.array_equal(users["w"].to_numpy(), model.factors.W.numpy())
     assert np.array_equal(users["b"].to_numpy(), model.factors.b[0].numpy())

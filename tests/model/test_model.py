@@ -2,15 +2,16 @@
 
 import resource
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
 import torch
 
-from cofi_dist.config import Config, load_config
+from cofi_dist.config import Columns, Config, load_config
 from cofi_dist.data.ids import IdMap
-from cofi_dist.errors import RunError
+from cofi_dist.errors import DataError, RunError
 from cofi_dist.model import Facts, Model
 from tests.problems import random_factors
 
@@ -21,9 +22,11 @@ def model(tmp_path: Path) -> Model:
     config: Config = load_config(tmp_path / "c.yaml")
     means = torch.arange(5, dtype=torch.float64)
     users = IdMap(pl.Series("id", ["ann", "bob", "zoe"]))
-    counts, facts = torch.tensor([2.0, 0.0, 1.0, 1.0, 3.0], dtype=torch.float64), Facts(3.5, 0.5, 5.0)
+    of_items = torch.tensor([2.0, 0.0, 1.0, 1.0, 3.0], dtype=torch.float64)
+    of_users = torch.tensor([4.0, 0.0, 3.0], dtype=torch.float64)
+    facts = Facts(3.5, 0.5, 5.0, "sha256:00", Columns(user="who"))
     factors = random_factors(5, 3, 2, torch.float32)
-    return Model(factors, means, counts, facts, users, IdMap.rows(5), config)
+    return Model(factors, means, of_items, of_users, facts, users, IdMap.rows(5), config)
 
 
 def test_a_saved_model_is_loaded_bit_for_bit(model: Model, tmp_path: Path) -> None:
@@ -31,7 +34,9 @@ def test_a_saved_model_is_loaded_bit_for_bit(model: Model, tmp_path: Path) -> No
     again = Model.load(tmp_path / "m")
     for name in ("X", "W", "b"):
         assert torch.equal(getattr(again.factors, name), getattr(model.factors, name))
-    assert torch.equal(again.item_means, model.item_means)
+    for name in ("item_means", "item_counts", "user_counts"):
+        assert torch.equal(getattr(again, name), getattr(model, name))
+    assert again.facts == model.facts
     assert again.users.raw.to_list() == ["ann", "bob", "zoe"]
     assert again.items.raw.to_list() == [0, 1, 2, 3, 4]
     assert again.config == model.config
@@ -72,3 +77,35 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(model: Model, tmp_path: Path
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, ignored)
     assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda m: m.predict([1, "a"], [1, 2]), "these are no ids"),
+        (lambda m: m.predict([1.5], [1]), "ids are integers or text, not Float64"),
+        (lambda m: m.recommend([1, 2]), r"\[1, 2\] is not the id of one user"),
+        (lambda m: m.recommend(1.5), "1.5 is not the id of one user"),
+        (lambda m: m.recommend(None), "None is not the id of one user"),
+        (lambda m: m.similar_items(2.5), "2.5 is not the id of one item"),
+        (lambda m: m.fold_in(["x"], ["y"]), "ratings are numbers: "),
+        (lambda m: m.fold_in([1], [None]), "is not a finite number"),
+        (lambda m: m.evaluate(pl.DataFrame({"user": [1]})), "ratings need the columns user, item and value"),
+        (
+            lambda m: m.evaluate(pl.DataFrame({"user": [1], "item": [1], "value": ["x"]})),
+            "the column value holds numbers, not String",
+        ),
+        (
+            lambda m: m.evaluate(pl.DataFrame({"user": [1], "item": [1], "value": [None]})),
+            "the column value holds numbers, not Null",
+        ),
+        (
+            lambda m: m.evaluate(pl.DataFrame({"user": [1.5], "item": [1], "value": [3.0]})),
+            "ids are integers or text, not Float64",
+        ),
+    ],
+)
+def test_a_wrong_argument_is_one_line(call: Callable[[Model], object], says: str, model: Model) -> None:
+    with pytest.raises(DataError, match=says) as error:
+        call(model)
+    assert "\n" not in str(error.value)

@@ -34,13 +34,42 @@ def test_unknown_users_and_items_fall_back_on_means(tmp_path: Path) -> None:
     model = made_up(tmp_path, item_bias=False)
     model.factors.b[0, 3] = 0.25
     got = model.predict(["nobody", "u0003", "nobody"], [104, 9, 9])
-    np.testing.assert_allclose(got, [float(model.item_means[4]), 3.25 + 0.25, 3.25])
+    average = float(model.factors.b.mean())
+    np.testing.assert_allclose(got, [float(model.item_means[4]) + average, 3.25 + 0.25, 3.25 + average])
+    assert model.fallbacks == (
+        "the item's mean + the average user's bias",
+        "the global mean + the user's bias",
+    )
 
 
-def test_where_no_means_were_taken_out_the_global_mean_stands_in_once(tmp_path: Path) -> None:
-    model = replace(made_up(tmp_path, item_bias=False), item_means=torch.zeros(30, dtype=torch.float64))
-    model.factors.b[0, 3] = 3.5  # holds the mean, as nothing else does
-    np.testing.assert_allclose(model.predict(["nobody", "u0003", "nobody"], [104, 9, 9]), [3.25, 3.5, 3.25])
+def test_where_no_means_were_taken_out_the_biases_hold_them(tmp_path: Path) -> None:
+    model = replace(made_up(tmp_path), item_means=torch.zeros(30, dtype=torch.float64))
+    model.factors.b[:], model.user_counts[2] = 1.5, 0
+    model.factors.b[0, 2], model.factors.b[0, 3] = 99.0, 3.9  # one was not trained
+    model.item_counts[7], c = 0, model.factors.c
+    assert c is not None
+    c[0, 7] = -99.0
+    average_b, average_c = (10 * 1.5 + 3.9) / 11, float(c[0, model.item_counts > 0].mean())
+    got = model.predict(["nobody", "u0003", "nobody", "u0002"], [104, 9, 107, 9])
+    want = [average_b + float(c[0, 4]), 3.9 + average_c, average_b + average_c, average_b + average_c]
+    np.testing.assert_allclose(got, np.clip(want, 0.5, 5.0))
+    assert model.fallbacks == (
+        "the item's bias + the average user's bias",
+        "the average item's bias + the user's bias",
+    )
+
+
+def test_a_row_without_training_ratings_counts_as_unknown(tmp_path: Path) -> None:
+    model = made_up(tmp_path)
+    model.item_counts[4], model.user_counts[3] = 0, 0
+    everyone, everything = model.users.raw, model.items.raw
+    np.testing.assert_array_equal(
+        model.predict(["u0003"] * 30, everything), model.predict(["nobody"] * 30, everything)
+    )
+    np.testing.assert_array_equal(model.predict(everyone, [104] * 12), model.predict(everyone, [9] * 12))
+    best = model.recommend("u0003", 30)
+    np.testing.assert_allclose(best["prediction"], model.predict(["nobody"] * 30, best["item"]))
+    assert next(model.recommend_all(30)).filter(user="u0003")["score"].to_list() == best["score"].to_list()
 
 
 def test_pairs_have_one_of_each(tmp_path: Path) -> None:
