@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from cofi_dist.cli import main
+from cofi_dist.model.scores import BLOCK_USERS
 
 CONFIG = """
 data: {ratings: r.csv, test: {fraction: 0.2}}
@@ -73,10 +74,15 @@ def test_evaluate_prints_a_table_and_writes_it(home: Path, tmp_path: Path) -> No
     assert done.stderr == ""
 
 
-def test_evaluate_on_three_ranks_is_evaluate_on_one(home: Path, tmp_path: Path) -> None:
+def test_evaluate_on_three_ranks_is_evaluate_on_one(tmp_path: Path) -> None:
+    many = "synthetic: {num_users: 900, num_items: 50, num_ratings: 9000}"
+    assert 3 * BLOCK_USERS < 900, "so that every rank has a block"
+    (tmp_path / "c.yaml").write_text(CONFIG.replace("ratings: r.csv", many))
+    assert cofi("train", "--config", "c.yaml", cwd=tmp_path).returncode == 0
     files = [tmp_path / "1.json", tmp_path / "3.json"]
-    one = cofi("evaluate", "runs/c", "--relevant", 3, "--output", files[0], cwd=home)
-    three = cofi("evaluate", "runs/c", "--relevant", 3, "--output", files[1], cwd=home, launcher=TORCHRUN)
+    args = ["evaluate", "runs/c", "--relevant", 3, "--output"]
+    one = cofi(*args, files[0], cwd=tmp_path)
+    three = cofi(*args, files[1], cwd=tmp_path, launcher=TORCHRUN)
     assert three.returncode == 0, three.stderr
     assert three.stdout == fine(one)
     a, b = (json.loads(file.read_text()) for file in files)
