@@ -244,12 +244,14 @@ def _fit(problem: Problem, validation: Validation | None, comm: Comm, log: Quiet
         kept = "there is no good epoch whose model could be kept"
         if error.kept is not None:
             kept = f"the model of epoch {error.kept} is kept in {target}"
-            _save(problem, factors, comm, target)
+            _save(problem, factors, comm, target, diverged=str(error))
         seconds = time.perf_counter() - start
         diverged = {"epoch": error.kept, "seconds": seconds, "diverged": str(error)}
+        diverged["fingerprint"] = problem.fingerprint
         comm.on_first(lambda: save_result(Path(config.run_dir), diverged))
         raise DivergedError(f"{error}; {kept}; try a lower train.lr", error.kept) from None
-    result: dict[str, Any] = {"epoch": epoch, "seconds": time.perf_counter() - start}
+    seconds = time.perf_counter() - start
+    result: dict[str, Any] = {"epoch": epoch, "seconds": seconds, "fingerprint": problem.fingerprint}
     if accuracy is not None:
         result |= {"validation_rmse": accuracy.rmse, "validation_mae": accuracy.mae}
     _save(problem, factors, comm, target)
@@ -268,12 +270,12 @@ def _cost(problem: Problem, log: QuietLog) -> Cost:
     return SparseCost(problem.shard, device, dtype, pair_dot)
 
 
-def _save(problem: Problem, factors: Factors, comm: Comm, directory: Path) -> None:
-    model = _gather(problem, factors, comm)
+def _save(problem: Problem, factors: Factors, comm: Comm, directory: Path, *, diverged: str = "") -> None:
+    model = _gather(problem, factors, comm, diverged)
     comm.on_first(lambda: model.save(directory))
 
 
-def _gather(problem: Problem, factors: Factors, comm: Comm) -> Model:
+def _gather(problem: Problem, factors: Factors, comm: Comm, diverged: str) -> Model:
     """The whole model on rank 0; on the others, their own rows of it."""
     counts = [len(users) for users in problem.ranges]
     W = comm.gather_rows(factors.W, counts)
@@ -288,7 +290,7 @@ def _gather(problem: Problem, factors: Factors, comm: Comm) -> Model:
         torch.from_numpy(problem.means),
         torch.from_numpy(sums.count),
         user_counts,
-        Facts(sums.global_mean, *source.scale, problem.fingerprint, source.columns),
+        Facts(sums.global_mean, *source.scale, problem.fingerprint, source.columns, diverged),
         *source.ids,
         problem.config.with_absolute_data(),
     )

@@ -115,7 +115,7 @@ def save_shards(directory: Path, shards: dict[str, Any]) -> None:
 
 def save_result(directory: Path, result: dict[str, Any]) -> None:
     """How the run ended: seconds; epoch, before whose step the model's factors were so; accuracy;
-    `diverged`, what was no longer finite, and when that was seen.
+    fingerprint of the data; `diverged`, what was no longer finite, and when that was seen.
     """
     _save_json(directory / RESULT, result)
 

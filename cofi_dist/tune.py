@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import yaml
 
-from cofi_dist.config import load_config
+from cofi_dist.config import Data, load_config
 from cofi_dist.distributed import Comm
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.files import whole_file
@@ -142,7 +142,11 @@ def table_of(grid: Sequence[Point]) -> pl.DataFrame:
 
     Columns: the grid's keys, rmse, mae, epoch, seconds, run. A point that diverged has no rmse and
     mae, and no epoch where none was good.
+
+    Raises:
+        RunError: points of the same data section were trained on different ratings.
     """
+    _require_same_ratings(grid)
     rows = []
     for point in grid:
         if not (point.run_dir / RESULT).exists():
@@ -162,6 +166,21 @@ def table_of(grid: Sequence[Point]) -> pl.DataFrame:
     columns = [*grid[0].values, *kinds, "run"]
     table = pl.DataFrame(rows, schema={name: kinds.get(name, pl.String) for name in columns})
     return table.sort("rmse", nulls_last=True)
+
+
+def _require_same_ratings(grid: Sequence[Point]) -> None:
+    seen: dict[Data, tuple[Path, str]] = {}
+    for point in grid:
+        if not (point.run_dir / RESULT).exists():
+            continue
+        mine = json.loads((point.run_dir / RESULT).read_text(encoding="utf-8"))["fingerprint"]
+        data = load_config(point.run_dir / CONFIG).data.model_copy(update={"centre": None, "damping": None})
+        other, fingerprint = seen.setdefault(data, (point.run_dir, mine))
+        if fingerprint != mine:
+            raise RunError(
+                f"{point.run_dir}: was trained on other ratings than {other}: the data has changed; give"
+                " another --output"
+            )
 
 
 def save_table(table: pl.DataFrame, output: Path) -> Path:

@@ -116,6 +116,26 @@ def test_the_command_shows_points_that_all_diverged_or_are_yet_to_come(
     assert len(tuned()) == 3
 
 
+def test_points_of_different_ratings_are_not_compared(tmp_path: Path) -> None:
+    rows = [f"{j},{i},{1 + (i + j) % 5}" for j in range(9) for i in range(9)]
+    (tmp_path / "r.csv").write_text("\n".join(["userId,movieId,rating", *rows]) + "\n")
+    (tmp_path / "c.yaml").write_text(
+        CONFIG.replace(
+            "synthetic: {num_users: 30, num_items: 40, num_ratings: 300}", f"ratings: {tmp_path / 'r.csv'}"
+        )
+    )
+    grid = points(
+        tmp_path / "c.yaml", ["train.lambda_=1,2", "data.centre=item_mean,global_mean"], [], tmp_path / "out"
+    )
+    tune(tmp_path / "c.yaml", grid, [], SoloComm(), only=0)
+    tune(tmp_path / "c.yaml", grid, [], SoloComm(), only=1)
+    assert len(table_of(grid)) == 2
+    (tmp_path / "r.csv").write_text("\n".join(["userId,movieId,rating", *rows[:-1]]) + "\n")
+    tune(tmp_path / "c.yaml", grid, [], SoloComm(), only=2)
+    with pytest.raises(RunError, match=r"out/002: was trained on other ratings than .*out/000"):
+        table_of(grid)
+
+
 def test_another_grid_in_the_same_place_is_refused(file: Path, tmp_path: Path) -> None:
     tune(file, points(file, ["train.lambda_=1"], [], tmp_path / "out"), [], SoloComm())
     with pytest.raises(RunError, match="is of another grid or config; give another --output"):

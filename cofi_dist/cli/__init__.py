@@ -19,7 +19,7 @@ app = typer.Typer(
 )
 
 
-STOPS: dict[int, str] = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+STOPS: dict[int, str] = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
 
 
 def _version(wanted: bool) -> None:
@@ -88,7 +88,13 @@ def _leave(number: int, _: object) -> NoReturn:
 
 
 def _refuse(error: Any) -> int:
-    """A wrong command or option, in click's words and on one line; returns the exit code."""
+    """A wrong command or option, in click's words and on one line; returns the exit code.
+
+    A command that was given nothing shows its help.
+    """
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(error.format_message(), file=sys.stderr)
+        return 2
     said = " ".join(error.format_message().split()).removesuffix(".").replace(": Value error,", ":")
     command = error.ctx.command_path if getattr(error, "ctx", None) else "cofi-dist"
     print(f"cofi-dist: {said}; see `{command} --help`", file=sys.stderr)

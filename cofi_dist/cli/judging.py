@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from cofi_dist.cli.show import warn_of
 from cofi_dist.errors import CofiError, ConfigError, DataError, RunError
 from cofi_dist.files import refuse_existing
 
@@ -52,6 +53,8 @@ def evaluate(
     comm = open_comm()
     comm.on_first(lambda: _refuse(ratings, part, output, replace=replace))
     model = _alike(comm, lambda: Model.load(run))
+    if comm.rank == 0:
+        warn_of(model)
     why_not = comm.on_first(lambda: _why_no_data(model, run))
     rated = None if why_not else model.rated(run)
     held_out, name = _alike(comm, lambda: _held_out(model, run, ratings, part))
@@ -70,6 +73,8 @@ def _refuse(ratings: Path | None, part: Held | None, output: Path | None, *, rep
         raise ConfigError("--part is of the run's own ratings; leave it or --ratings out")
     if output is not None:
         refuse_existing(output, replace=replace)
+    elif replace:
+        raise ConfigError("--replace is for --output FILE; leave it out")
 
 
 def _alike(comm: "Comm", work: Callable[[], T]) -> T:

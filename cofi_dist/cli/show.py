@@ -1,12 +1,17 @@
 """Results as tables of 80 columns, and titles to put in them."""
 
 import csv
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from cofi_dist.errors import DataError
+
+if TYPE_CHECKING:
+    from cofi_dist.model import Model
 
 WIDTH = 80
 FIELDS_OF = {".dat": "::", ".item": "|"}
@@ -21,6 +26,12 @@ def show(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         room = max(WIDTH - len(start) - 2, 0)
         last = line[-1] if len(line[-1]) <= room else line[-1][: max(room - 3, 0)] + "..."
         print(f"{start}  {last}".rstrip())
+
+
+def warn_of(model: "Model") -> None:
+    """Say so on stderr where the model is what was left of a run that diverged."""
+    if model.facts.diverged:
+        print(f"of a run that diverged ({model.facts.diverged}): the last good model", file=sys.stderr)
 
 
 def inline_yaml(values: dict[str, str]) -> str:

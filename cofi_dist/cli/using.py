@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cofi_dist.cli.show import read_titles, show
+from cofi_dist.cli.show import read_titles, show, warn_of
 from cofi_dist.errors import CofiError, ConfigError, DataError
 from cofi_dist.files import refuse_existing
 
@@ -45,7 +45,9 @@ def export(
     from cofi_dist.model import Model
     from cofi_dist.model.export import export as export_model
 
-    for file in export_model(Model.load(run), form, output, replace=replace):
+    model = Model.load(run)
+    warn_of(model)
+    for file in export_model(model, form, output, replace=replace):
         print(file)
 
 
@@ -63,6 +65,7 @@ def predict(
 
     _refuse_output(output, replace=replace)
     model = Model.load(run)
+    warn_of(model)
     columns = model.facts.columns
     table = read_table(pairs, columns, rating=False)
     for name, known, instead in zip(
@@ -99,11 +102,14 @@ def recommend(
         raise ConfigError("say for whom: one of --user ID, --ratings FILE and --all")
     if everyone != (output is not None):
         raise ConfigError("--all and --output FILE go together")
+    if replace and output is None:
+        raise ConfigError("--replace is for --output FILE; leave it out")
     if everyone and titles is not None:
         raise ConfigError("--titles are for one user's list on the screen; leave them or --all out")
     if output is not None:
         _refuse_output(output, replace=replace)
     model = Model.load(run)
+    warn_of(model)
     columns = model.facts.columns
     if output is not None:
         _recommend_all(model, _rated(model, run), k, output)
@@ -133,6 +139,7 @@ def similar(
     from cofi_dist.model import Model
 
     model = Model.load(run)
+    warn_of(model)
     column = model.facts.columns.item
     title_of = read_titles(titles, column)
     rows = [

@@ -4,6 +4,7 @@ The blocks are the same on any number of ranks, each of which takes a run of the
 up over the ranks is a few float64 sums, so that the figures agree but for those sums' rounding.
 """
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,7 +20,7 @@ from cofi_dist.model.held_out import HeldOut
 from cofi_dist.model.predict import predict_rows
 from cofi_dist.model.ranking import METRICS, Cells, ranking_metrics
 from cofi_dist.model.rated import Rated
-from cofi_dist.model.scores import Rows, blocks
+from cofi_dist.model.scores import Rows, blocks, require_positive
 
 if TYPE_CHECKING:
     from cofi_dist.model.model import Model
@@ -126,8 +127,9 @@ def evaluate(
     Raises:
         DataError: k is not positive, or nothing is held out.
     """
-    if k < 1:
-        raise DataError(f"k is {k}; ask for at least 1")
+    require_positive("k", k)
+    if relevant is not None and not math.isfinite(relevant):
+        raise DataError(f"relevant is {relevant}; give a rating")
     comm = comm or OneRank()
     todo = blocks(held_out.num_users, held_out.num_items, users_at_once)
     first, stop = (len(todo) * r // comm.world_size for r in (comm.rank, comm.rank + 1))

@@ -49,6 +49,8 @@ class HeldOut:
         Raises:
             DataError: there are none, one is no finite number, or a user rates an item twice.
         """
+        if not isinstance(table, pl.DataFrame):
+            raise DataError(f"ratings come as a polars DataFrame, not {type(table).__name__}")
         for name in ("user", "item", "value"):
             if name not in table.columns:
                 raise DataError(

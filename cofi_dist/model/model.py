@@ -46,6 +46,8 @@ class Facts:
             arrays, whose ratings were centred before we saw them.
         fingerprint: of the ratings, held-out ones among them.
         columns: names of the columns that they were read from.
+        diverged: what turned NaN or infinite in the run, of which this is the last good model; empty
+            if nothing did.
     """
 
     global_mean: float
@@ -53,6 +55,7 @@ class Facts:
     highest: float
     fingerprint: str
     columns: Columns
+    diverged: str = ""
 
     def to_metadata(self) -> dict[str, str]:
         """Each of them as JSON."""
@@ -252,6 +255,8 @@ class Model:
             values = np.asarray(ratings, np.float64)
         except (TypeError, ValueError) as error:
             raise DataError(f"ratings are numbers: {error}") from None
+        if values.ndim != 1:
+            raise DataError(f"ratings are a list of numbers, not an array of {values.ndim} dimensions")
         return fold_in.fold_in(self, items, values)
 
     def evaluate(

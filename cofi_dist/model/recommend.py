@@ -12,7 +12,7 @@ from cofi_dist.data.ids import IdMap
 from cofi_dist.errors import DataError, RunError
 from cofi_dist.model.fold_in import FoldedUser
 from cofi_dist.model.rated import Rated
-from cofi_dist.model.scores import Ids, Rows, Top, as_ids, blocks, top
+from cofi_dist.model.scores import Ids, Rows, Top, as_ids, blocks, require_positive, top
 
 if TYPE_CHECKING:
     from cofi_dist.model.model import Model
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def recommend(model: "Model", user: int | str | FoldedUser, k: int, exclude: Ids) -> pl.DataFrame:
     """The k best items for one user; see `Model.recommend`."""
-    _require_positive(k)
+    require_positive("k", k)
     without = model.items.find(as_ids(exclude))
     if isinstance(user, FoldedUser):
         w, b = user.w, torch.tensor([user.b], dtype=torch.float64)
@@ -37,7 +37,7 @@ def recommend_all(
     model: "Model", k: int, rated: Rated | None, users_at_once: int | None
 ) -> Iterator[pl.DataFrame]:
     """The k best items of every user, in blocks of users; see `Model.recommend_all`."""
-    _require_positive(k)
+    require_positive("k", k)
     for users in blocks(len(model.users), len(model.items), users_at_once):
         rows = np.arange(users.start, users.stop)
         scores = model.item_side.scores(*model.user_side(rows))
@@ -62,7 +62,8 @@ def _table(model: "Model", best: Top) -> pl.DataFrame:
 
 def similar_items(model: "Model", item: int | str, k: int, min_ratings: int) -> pl.DataFrame:
     """The k items whose features point most nearly the same way; see `Model.similar_items`."""
-    _require_positive(k)
+    require_positive("k", k)
+    require_positive("min_ratings", min_ratings)
     row = require_row(model.items, item, "item")
     X = model.item_side.X.numpy()
     length = np.linalg.norm(X, axis=1)
@@ -95,8 +96,3 @@ def require_row(ids: IdMap, raw: int | str, what: str) -> int:
     if rows[0] < 0:
         raise DataError(f"the model has no {what} {raw}; it knows {len(ids):,} {what}s, such as {ids.raw[0]}")
     return int(rows[0])
-
-
-def _require_positive(k: int) -> None:
-    if k < 1:
-        raise DataError(f"k is {k}; ask for at least 1")

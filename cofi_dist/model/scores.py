@@ -129,8 +129,20 @@ def top(scores: NDArray[np.float64], k: int) -> Top:
     return Top(user, item, place, scores[user, item])
 
 
+def require_positive(name: str, count: int) -> None:
+    """Raise DataError unless it is a whole number of at least 1."""
+    if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
+        raise DataError(f"{name} is {count!r}; ask for a whole number, at least 1")
+
+
 def blocks(num_users: int, num_items: int, users_at_once: int | None = None) -> list[UserRange]:
-    """All users in ranges of equal length, whose scores fit in BLOCK_CELLS."""
+    """All users in ranges of equal length, whose scores fit in BLOCK_CELLS.
+
+    Raises:
+        DataError: `users_at_once` is no positive whole number.
+    """
+    if users_at_once is not None:
+        require_positive("users_at_once", users_at_once)
     step = users_at_once or max(1, min(BLOCK_USERS, BLOCK_CELLS // max(num_items, 1)))
     return [UserRange(at, min(at + step, num_users)) for at in range(0, num_users, step)]
 
@@ -141,6 +153,8 @@ def as_ids(ids: Ids) -> pl.Series:
     Raises:
         DataError: they are neither integers nor text.
     """
+    if isinstance(ids, str | bytes):
+        raise DataError(f"{ids!r} is one id; give a list of ids")
     try:
         series = ids if isinstance(ids, pl.Series) else pl.Series(ids)
     except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:

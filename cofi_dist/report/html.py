@@ -110,6 +110,8 @@ def _summary(run: Run) -> dict[str, str]:
         facts["best validated epoch"] = f"{metrics.epoch[metrics.best]:,.0f}: RMSE {rmse:.4f}, MAE {mae:.4f}"
     facts["seconds"] = f"{metrics.seconds[-1]:,.1f}"
     facts["ratings a second"] = f"{metrics.ratings_per_second[-1]:,.0f}"
+    if run.diverged:
+        facts["diverged"] = run.diverged
     if not (run.directory / MODEL).is_dir():
         facts["model"] = "none: the run goes on, or was interrupted"
     return facts

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cofi_dist.errors import ConfigError, RunError
-from cofi_dist.rundir import CONFIG, LOG, METRICS, SHARDS
+from cofi_dist.rundir import CONFIG, LOG, METRICS, RESULT, SHARDS
 
 NEEDED = ("epoch", "cost", "seconds", "ratings_per_second")
 MAY_BE = ("validation_rmse", "validation_mae")
@@ -84,6 +84,7 @@ class Run:
         shards: None where the run left no such file.
         config: text of the resolved config; empty without the file.
         log: lines of train.log.
+        diverged: what turned NaN or infinite; empty if nothing did.
     """
 
     directory: Path
@@ -92,6 +93,7 @@ class Run:
     shards: Shards | None
     config: str
     log: list[str]
+    diverged: str = ""
 
     @property
     def num_items(self) -> int | None:
@@ -123,7 +125,15 @@ def _read(directory: Path, name: str) -> Run:
         raise RunError(f"{directory}: has no {METRICS}; is it a run's?")
     metrics = _metrics(directory / METRICS)
     log = _text(directory / LOG).splitlines()
-    return Run(directory, name, metrics, _shards(directory / SHARDS), _text(directory / CONFIG), log)
+    return Run(
+        directory,
+        name,
+        metrics,
+        _shards(directory / SHARDS),
+        _text(directory / CONFIG),
+        log,
+        _diverged(directory),
+    )
 
 
 def names_of(directories: Sequence[Path]) -> list[str]:
@@ -155,6 +165,14 @@ def _text(file: Path) -> str:
         raise RunError(f"{file}: is not UTF-8 text") from None
 
 
+def _diverged(directory: Path) -> str:
+    """What result.json says of it."""
+    try:
+        return str(json.loads(_text(directory / RESULT) or "{}").get("diverged", ""))
+    except (ValueError, AttributeError) as error:
+        raise RunError(f"{directory / RESULT}: is not what a run writes: {error}") from None
+
+
 def _metrics(file: Path) -> Metrics:
     rows: dict[float, list[float]] = {}
     for number, line in enumerate(_text(file).splitlines(), 1):
@@ -166,7 +184,7 @@ def _metrics(file: Path) -> Metrics:
             raise RunError(f"{file}: line {number}: {error}") from None
         rows[row[0]] = row
     if not rows:
-        raise RunError(f"{file}: holds no epoch; was anything trained?")
+        raise RunError(f"{file}: holds no epoch; {_diverged(file.parent) or 'was anything trained?'}")
     return Metrics(*np.array([rows[epoch] for epoch in sorted(rows)]).T)
 
 

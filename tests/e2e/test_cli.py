@@ -159,7 +159,30 @@ def test_a_wrong_command_exits_2_without_a_traceback(args: list[str], says: str,
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize(("sent", "code", "says"), [(15, 143, "terminated"), (2, 130, "interrupted")])
+def test_without_a_command_the_help_is_shown_as_it_is(here: Path) -> None:
+    for args in ([], ["data"]):
+        done = cofi(*args, cwd=here)
+        assert done.returncode == 2
+        assert done.stderr.startswith("Usage: ")
+        assert len(done.stderr.splitlines()) > 5
+
+
+def test_a_run_that_diverged_says_so_wherever_it_is_used(here: Path) -> None:
+    done = cofi("train", "--config", "tiny.yaml", "train.lr=1.0e+18", "data.test={}", cwd=here)
+    assert done.returncode == 2
+    said = done.stderr.splitlines()[-1]
+    assert "the model of epoch 1 is kept in runs/tiny/model" in said
+    for args in (["evaluate", "runs/tiny"], ["recommend", "runs/tiny", "--user", "1"]):
+        used = cofi(*args, cwd=here)
+        assert used.returncode == 0
+        assert "of a run that diverged (epoch 10: the cost is " in used.stderr
+    assert cofi("report", "runs/tiny", cwd=here).returncode == 0
+    assert "diverged" in (here / "runs/tiny/report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("sent", "code", "says"), [(15, 143, "terminated"), (2, 130, "interrupted"), (1, 129, "hung up")]
+)
 def test_who_is_asked_to_stop_while_preparing_leaves_nothing(
     sent: int, code: int, says: str, here: Path
 ) -> None:

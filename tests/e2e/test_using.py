@@ -1,66 +1,15 @@
-"""The commands that use a model, as a user types them, and every mistake they know."""
+"""The commands that use a model, as a user types them."""
 
 import gzip
 import json
-import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 
-from cofi_dist.cli import main
 from cofi_dist.model.scores import BLOCK_USERS
-
-CONFIG = """
-data: {ratings: r.csv, test: {fraction: 0.2}}
-model: {num_features: 4}
-train: {epochs: 60, log_every: 60, lr: 0.02}
-"""
-TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3"]
-Done = subprocess.CompletedProcess[str]
-
-
-def cofi(*args: object, cwd: Path, launcher: list[str] | None = None) -> Done:
-    command = [sys.executable, *(launcher or []), "-m", "cofi_dist", *map(str, args)]
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=env, check=False, timeout=100)
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A trained run of 30 users and 40 items, and files to use it on."""
-    home = tmp_path_factory.mktemp("using")
-    rng = np.random.default_rng(0)
-    cells = rng.choice(1200, 400, replace=False)
-    rows = [f"{1 + cell // 40},{1000 + cell % 40},{rng.integers(1, 11) / 2}" for cell in cells]
-    (home / "r.csv").write_text("\n".join(["userId,movieId,rating", *rows]) + "\n")
-    (home / "c.yaml").write_text(CONFIG)
-    (home / "plain.yaml").write_text(CONFIG.replace(", test: {fraction: 0.2}", ""))
-    named = (home / "r.csv").read_text().replace("userId,movieId,rating", "who,what,stars", 1)
-    (home / "named.csv").write_text(named)
-    ready = ["prepare", "named.csv", "--output", "ready", "data.test={}"]
-    assert cofi(*ready, "data.columns={user: who, item: what, rating: stars}", cwd=home).returncode == 0
-    (home / "named.yaml").write_text(
-        CONFIG.replace("ratings: r.csv, test: {fraction: 0.2}", "prepared: ready")
-    )
-    for config in ("c.yaml", "plain.yaml", "named.yaml"):
-        assert cofi("train", "--config", config, cwd=home).returncode == 0
-    (home / "pairs.csv").write_text("userId,movieId\n1,1000\n2,1001\n99,1000\n1,7\n99,7\n")
-    (home / "mine.csv").write_text("movieId,rating\n1000,5\n1001,0.5\n7,3\n")
-    titles = [f'{item},"Film, the {item} {"long " * 20}",Drama' for item in range(1000, 1039)]
-    (home / "movies.csv").write_text("\n".join(["movieId,title,genres", *titles]) + "\n")
-    return home
-
-
-def fine(done: Done) -> str:
-    assert done.returncode == 0, done.stderr
-    assert all(len(line) <= 80 for line in done.stdout.splitlines())
-    return done.stdout
+from tests.e2e.using import CONFIG, TORCHRUN, cofi, fine
 
 
 def test_evaluate_prints_a_table_and_writes_it(home: Path, tmp_path: Path) -> None:
@@ -212,109 +161,3 @@ def test_export(form: str, home: Path, tmp_path: Path) -> None:
     again = cofi("export", "runs/c", "--format", form, "--output", "x", cwd=home)
     assert again.returncode == 2
     assert "already exists" in again.stderr
-
-
-BAD = {
-    "2.csv": "userId,movieId,rating\n1,1000,3\n2,1001,4\n",
-    "off.csv": "movieId,rating\n1000,9\n",
-    "word.csv": "movieId,rating\n1000,good\n",
-    "none.csv": "movieId,rating\n7,3\n8,3\n",
-    "double.csv": "movieId,rating\n1000,3\n1000,4\n",
-    "twice.csv": "userId,movieId,rating\n1,1000,3\n1,1000,4\n",
-    "users.csv": "userId\n1\n",
-    "empty.csv": "userId,movieId,rating\n",
-    "names.csv": "movieId,name\n1000,Film\n",
-    "out.csv": "mine, untouched\n",
-}
-SCALE = "the rating of item 1000, 9, is outside the training ratings' scale, 0.5 to 5"
-PREDICT = ["predict", "runs/c", "--pairs"]
-RECOMMEND = ["recommend", "runs/c"]
-MISTAKES: list[tuple[list[str], str]] = [
-    (["evaluate", "nowhere"], "nowhere/model/factors.safetensors: no such file; is this the directory of a"),
-    (["evaluate", "runs/plain"], "runs/plain: has no test or validation ratings; train with data.test set"),
-    (["evaluate", "runs/c", "--part", "validation"], "runs/c: has no validation ratings; train with"),
-    (["evaluate", "runs/c", "--part", "test", "--ratings", "r.csv"], "--part is of the run's own ratings"),
-    (["evaluate", "runs/c", "--output", "out.csv"], "out.csv: already exists; give another --output"),
-    (["evaluate", "runs/c", "--ratings", "absent.csv"], "absent.csv: no such file"),
-    (["evaluate", "runs/c", "--ratings", "twice.csv"], "twice.csv: user 1 rates item 1000 twice"),
-    (["evaluate", "runs/c", "--ratings", "empty.csv"], "empty.csv: "),
-    ([*PREDICT, "absent.csv", "--output", "p.csv"], "absent.csv: no such file"),
-    ([*PREDICT, "users.csv", "--output", "p.csv"], "users.csv: line 1: no column 'movieId' in userId"),
-    ([*PREDICT, "pairs.csv", "--output", "p.xls"], "--output p.xls: write .csv or .parquet"),
-    ([*PREDICT, "pairs.csv", "--output", "out.csv"], "out.csv: already exists; give another --output"),
-    ([*RECOMMEND], "say for whom: one of --user ID, --ratings FILE and --all"),
-    ([*RECOMMEND, "--user", "1", "--all", "--output", "p.csv"], "say for whom: one of --user ID"),
-    ([*RECOMMEND, "--all"], "--all and --output FILE go together"),
-    ([*RECOMMEND, "--user", "1", "--output", "p.csv"], "--all and --output FILE go together"),
-    ([*RECOMMEND, "--all", "--output", "p.txt"], "--output p.txt: write .csv or .parquet"),
-    ([*RECOMMEND, "--all", "--output", "out.csv"], "out.csv: already exists"),
-    ([*RECOMMEND, "--all", "--output", "p.csv", "--titles", "movies.csv"], "--titles are for one user's"),
-    ([*RECOMMEND, "--user", "99"], "the model has no user 99; it knows 30 users, such as 1"),
-    ([*RECOMMEND, "--user", "1", "--titles", "absent.csv"], "absent.csv: cannot be read: No such file"),
-    ([*RECOMMEND, "--user", "1", "--titles", "names.csv"], "names.csv: no column 'title' in movieId, name"),
-    ([*RECOMMEND, "--ratings", "absent.csv"], "absent.csv: no such file"),
-    ([*RECOMMEND, "--ratings", "2.csv"], "2.csv: holds ratings of 2 users; give those of one"),
-    ([*RECOMMEND, "--ratings", "off.csv"], f"off.csv: {SCALE}"),
-    ([*RECOMMEND, "--ratings", "word.csv"], "word.csv: line 2: the rating 'good' is not a finite number"),
-    ([*RECOMMEND, "--ratings", "none.csv"], "none.csv: the model knows none of these 2 items"),
-    ([*RECOMMEND, "--ratings", "double.csv"], "double.csv: item 1000 is rated twice; leave one rating"),
-    (["similar", "runs/c", "--item", "7"], "the model has no item 7; it knows 40 items, such as 1000"),
-]
-
-
-@pytest.fixture
-def told(
-    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., str]:
-    """What a mistake prints on stderr. In this process: they are many, and imports take seconds."""
-
-    def run(args: list[str]) -> str:
-        monkeypatch.chdir(home)
-        monkeypatch.setattr(sys, "argv", ["cofi-dist", *args])
-        with pytest.raises(SystemExit) as left:
-            main()
-        out, err = capsys.readouterr()
-        assert (left.value.code, out) == (2, ""), err
-        return err
-
-    return run
-
-
-@pytest.mark.parametrize(("args", "says"), MISTAKES, ids=[" ".join(args) for args, _ in MISTAKES])
-def test_a_mistake_is_one_line_and_leaves_everything_as_it_was(
-    args: list[str], says: str, home: Path, told: Callable[..., str]
-) -> None:
-    for name, text in BAD.items():
-        (home / name).write_text(text)
-    before = {path: path.stat().st_mtime_ns for path in home.rglob("*")}
-    err = told(args)
-    assert err.startswith(f"cofi-dist: {says}")
-    assert len(err.splitlines()) == 1
-    assert {path: path.stat().st_mtime_ns for path in home.rglob("*")} == before
-
-
-@pytest.mark.parametrize(
-    ("args", "says"),
-    [
-        (["similar", "runs/c"], "Missing option '--item'"),
-        ([*RECOMMEND, "--user", "1", "-k", "0"], "Invalid value for '-k'"),
-        (["evaluate", "runs/c", "--part", "train"], "Invalid value for '--part'"),
-        (["export", "runs/c", "--format", "xyz", "--output", "x"], "Invalid value for '--format'"),
-        (["evaluate", "runs/c", "--no"], "No such option: --no"),
-        (["evaluat"], "No such command 'evaluat'"),
-    ],
-)
-def test_a_wrong_option_is_named_on_one_line(args: list[str], says: str, told: Callable[..., str]) -> None:
-    said = told(args)
-    assert said.startswith(f"cofi-dist: {says}")
-    assert said.endswith("--help`\n")
-    assert "Value error" not in said
-    assert len(said.splitlines()) == 1
-
-
-def test_under_torchrun_a_mistake_is_said_once(home: Path) -> None:
-    done = cofi("evaluate", "runs/plain", cwd=home, launcher=TORCHRUN)
-    said = [line for line in done.stderr.splitlines() if line.startswith("cofi-dist: ")]
-    assert done.returncode == 1
-    assert len(said) == 1
-    assert said[0].startswith("cofi-dist: runs/plain: has no test or validation ratings")

@@ -1,5 +1,6 @@
 """The model on disk."""
 
+import math
 import resource
 import signal
 from collections.abc import Callable
@@ -79,10 +80,24 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(model: Model, tmp_path: Path
     assert not (tmp_path / "m").exists()
 
 
+GOOD = pl.DataFrame({"user": ["ann"], "item": [1], "value": [3.0]})
+
+
 @pytest.mark.parametrize(
     ("call", "says"),
     [
         (lambda m: m.predict([1, "a"], [1, 2]), "these are no ids"),
+        (lambda m: m.predict("1", "318"), "'318' is one id; give a list of ids"),
+        (lambda m: m.recommend("ann", 2, exclude="3"), "'3' is one id; give a list of ids"),
+        (lambda m: m.recommend("ann", 2.5), "k is 2.5; ask for a whole number, at least 1"),
+        (lambda m: m.recommend("ann", "3"), "k is '3'; ask for a whole number"),
+        (lambda m: m.recommend("ann", True), "k is True; ask for a whole number"),
+        (lambda m: list(m.recommend_all(3, users_at_once=-3)), "users_at_once is -3; ask for a whole number"),
+        (lambda m: m.similar_items(0, min_ratings="a"), "min_ratings is 'a'; ask for a whole number"),
+        (lambda m: m.fold_in([1], 5.0), "not an array of 0 dimensions"),
+        (lambda m: m.fold_in([1], [[5.0]]), "not an array of 2 dimensions"),
+        (lambda m: m.evaluate(None), "ratings come as a polars DataFrame, not NoneType"),
+        (lambda m: m.evaluate(GOOD, relevant=math.nan), "relevant is nan; give a rating"),
         (lambda m: m.predict([1.5], [1]), "ids are integers or text, not Float64"),
         (lambda m: m.recommend([1, 2]), r"\[1, 2\] is not the id of one user"),
         (lambda m: m.recommend(1.5), "1.5 is not the id of one user"),

@@ -119,7 +119,7 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
         model.recommend("zoe")
     with pytest.raises(DataError, match=r"the model has no item 7; it knows 30 items, such as 100"):
         model.similar_items(7)
-    with pytest.raises(DataError, match="k is 0; ask for at least 1"):
+    with pytest.raises(DataError, match="k is 0; ask for a whole number, at least 1"):
         model.recommend("u0000", k=0)
 
 

@@ -1,0 +1,40 @@
+"""A data set and the site that serves it."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
+
+import pytest
+
+from cofi_dist.data import download
+from cofi_dist.data.known import DataSet
+from tests.data.site import ARCHIVE, Handler, Site
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Site:
+    monkeypatch.setattr(download, "PAUSE", 0.0)
+    monkeypatch.setenv("no_proxy", "*")
+    return Site()
+
+
+@pytest.fixture
+def toy(site: Site) -> Iterator[DataSet]:
+    """A data set that the site serves."""
+    handler = type("HandlerOfSite", (Handler,), {"site": site})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        yield DataSet(
+            name="toy",
+            url=f"http://127.0.0.1:{server.server_port}/toy.zip",
+            archive_bytes=len(ARCHIVE),
+            unpacked_bytes=200_000,
+            md5=hashlib.md5(ARCHIVE).hexdigest(),
+            folder="toy",
+            ratings="ratings.csv",
+            titles="movies.csv",
+            num_ratings=4000,
+            note="free",
+        )
+        server.shutdown()
