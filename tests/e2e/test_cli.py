@@ -196,7 +196,7 @@ def test_who_is_asked_to_stop_while_preparing_leaves_nothing(
         stderr=subprocess.PIPE,
         text=True,
         # whoever runs the tests in the background may have made children ignore it
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+        preexec_fn=lambda: signal.signal(sent, signal.SIG_DFL),  # noqa: PLW1509
     ) as process:
         deadline = time.monotonic() + 60
         while not list(here.glob(".out.*.tmp/data/work/read/*")) and time.monotonic() < deadline:
