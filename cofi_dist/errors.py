@@ -1,7 +1,8 @@
 """What can go wrong through no fault of the code.
 
 The message of every one of these names the file, line or config key and what to do, on one line.
-The command line prints it and exits 2; any other exception is a bug of ours and shows a traceback.
+The command line prints it and exits with its code; any other exception is a bug of ours and shows a
+traceback.
 """
 
 
@@ -12,6 +13,8 @@ class CofiError(Exception):
         message: put on one line.
         shared: every rank raises this same error, so rank 0 alone prints it.
     """
+
+    exit_code = 2
 
     def __init__(self, message: str, *, shared: bool = False) -> None:
         super().__init__(" ".join(message.split()))
@@ -30,5 +33,17 @@ class RunError(CofiError):
     """A run directory, a model or the training itself."""
 
 
+class CheckpointError(CofiError):
+    """A checkpoint that can't be used: the file, and what is wrong with it."""
+
+
 class PeerError(CofiError):
     """Another rank went away; its own message says why."""
+
+    exit_code = 1
+
+
+class StoppedError(CofiError):
+    """Somebody asked the run to stop, and it did, in a state from which it can go on."""
+
+    exit_code = 75

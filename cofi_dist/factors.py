@@ -28,6 +28,12 @@ class Factors:
     b: Tensor
     c: Tensor | None = None
 
+    @property
+    def by_name(self) -> dict[str, Tensor]:
+        """X, W, b, and c where there is one."""
+        named = {"X": self.X, "W": self.W, "b": self.b, "c": self.c}
+        return {name: factor for name, factor in named.items() if factor is not None}
+
 
 def draw_factors(
     num_items: int,

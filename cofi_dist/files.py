@@ -47,10 +47,10 @@ def scratch_directory(target: Path) -> Iterator[Path]:
 def put_in_place(directory: Path, target: Path) -> None:
     """Sync what is in a directory of `scratch_directory` and rename it to `target`."""
     for path in (*directory.rglob("*"), directory):
-        _sync(path)
+        sync(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     directory.rename(target)
-    _sync(target.parent)
+    sync(target.parent)
 
 
 def refuse_existing(file: Path, *, replace: bool) -> None:
@@ -74,9 +74,9 @@ def whole_file(target: Path) -> Iterator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         temporary.replace(target)
-        _sync(target.parent)
+        sync(target.parent)
     except OSError as error:
         raise RunError(f"{target}: cannot be written: {error.strerror or error}") from error
     finally:
@@ -84,7 +84,7 @@ def whole_file(target: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Flush a file's bytes, or a directory's entries, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -5,16 +5,18 @@ made first, by the one job that gets the directory.
 """
 
 import json
+import math
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from cofi_dist import lock
 from cofi_dist.errors import RunError
 from cofi_dist.files import whole_file
 
-CONFIG, METRICS, LOG, SHARDS, RESULT, MODEL, DATA, TENSORBOARD = (
+CONFIG, METRICS, LOG, SHARDS, RESULT, MODEL, DATA, TENSORBOARD, CHECKPOINTS = (
     "config.yaml",
     "metrics.jsonl",
     "train.log",
@@ -23,8 +25,10 @@ CONFIG, METRICS, LOG, SHARDS, RESULT, MODEL, DATA, TENSORBOARD = (
     "model",
     "data",
     "tensorboard",
+    "checkpoints",
 )
 FILES = (CONFIG, METRICS, LOG, SHARDS, RESULT)
+FOLDERS = (MODEL, DATA, TENSORBOARD, CHECKPOINTS)
 MARKER = ".cofi_dist"
 
 
@@ -42,7 +46,7 @@ def refuse_run(directory: Path, *, replace: bool, inputs: Sequence[Path]) -> Non
     """
     if directory.exists() and not directory.is_dir():
         raise RunError(f"{directory}: is a file; give another run_dir")
-    ours = [directory / name for name in (*FILES, MODEL, DATA, TENSORBOARD)]
+    ours = [directory / name for name in (*FILES, *FOLDERS)]
     for file in inputs:
         inside = any(file.resolve().is_relative_to(path.resolve()) for path in ours)
         if inside or file.resolve() == directory.resolve():
@@ -59,6 +63,11 @@ def refuse_run(directory: Path, *, replace: bool, inputs: Sequence[Path]) -> Non
         raise RunError(
             f"{there[0]}: stands where a run would write, and no run wrote it; give another run_dir"
         )
+
+
+def is_run(directory: Path) -> bool:
+    """Whether a run of ours has begun in the directory."""
+    return (directory / MARKER).exists()
 
 
 def begin_run(directory: Path) -> None:
@@ -86,6 +95,7 @@ def discard_run(directory: Path) -> None:
     """
     try:
         _clear(directory)
+        (directory / lock.FILE).unlink(missing_ok=True)
     except OSError as error:
         raise RunError(f"{directory}: cannot be cleared: {error.strerror or error}") from None
     with suppress(OSError):  # somebody else's files are in it
@@ -96,10 +106,35 @@ def _clear(directory: Path) -> None:
     assert (directory / MARKER).exists(), "not ours to delete"
     for name in FILES:
         (directory / name).unlink(missing_ok=True)
-    for name in (MODEL, DATA, TENSORBOARD):
+    for name in FOLDERS:
         if (directory / name).exists():
             shutil.rmtree(directory / name)
     (directory / MARKER).unlink()  # last: a clearing that breaks off can be done again
+
+
+def forget_after(directory: Path, epoch: int) -> None:
+    """Drop from metrics.jsonl what was printed of later epochs, which will be trained again.
+
+    Raises:
+        RunError: it can't be read or written.
+    """
+    file = directory / METRICS
+    if not file.exists():
+        return
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"{file}: cannot be read: {error}") from None
+    with whole_file(file) as temporary:
+        temporary.write_text("".join(line for line in lines if _epoch_of(line) <= epoch), encoding="utf-8")
+
+
+def _epoch_of(line: str) -> float:
+    """Of a line of metrics; infinite for one that was cut off."""
+    try:
+        return float(json.loads(line)["epoch"]) if line.endswith("\n") else math.inf
+    except (ValueError, KeyError, TypeError):
+        return math.inf
 
 
 def save_config(directory: Path, text: str) -> None:
@@ -118,6 +153,11 @@ def save_result(directory: Path, result: dict[str, Any]) -> None:
     fingerprint of the data; `diverged`, what was no longer finite, and when that was seen.
     """
     _save_json(directory / RESULT, result)
+
+
+def forget_result(directory: Path) -> None:
+    """The run goes on: it has not ended yet."""
+    (directory / RESULT).unlink(missing_ok=True)
 
 
 def _save_json(file: Path, values: dict[str, Any]) -> None:

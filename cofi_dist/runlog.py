@@ -11,14 +11,16 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from cofi_dist.checkpoint.save import Saved
 from cofi_dist.errors import ConfigError, RunError
-from cofi_dist.rundir import LOG, METRICS, TENSORBOARD
+from cofi_dist.rundir import LOG, METRICS, TENSORBOARD, forget_after
 from cofi_dist.trainer import Printed
 
 SECONDS_BETWEEN_REDRAWS = 0.2
@@ -40,14 +42,17 @@ class QuietLog:
     def note(self, text: str) -> None:
         """Anything else worth reading."""
 
-    def initial(self, cost: float) -> None:
-        """The cost before training."""
+    def initial(self, cost: float, epoch: int) -> None:
+        """The cost before training, or after the epoch from which it goes on."""
 
     def step(self, epoch: int) -> None:
         """An epoch is done."""
 
     def printed(self, metrics: Printed) -> None:
         """An epoch whose cost is known."""
+
+    def saved(self, saved: Saved) -> None:
+        """A checkpoint is complete, or could not be."""
 
 
 class RunLog(QuietLog):
@@ -59,17 +64,26 @@ class RunLog(QuietLog):
         tensorboard: also write scalars for TensorBoard.
         quiet: write train.log and metrics.jsonl, but print nothing.
         validates: lines have two more columns, for the epochs that are validated.
+        begun_at: the epoch from which a run goes on; what was printed of later ones is dropped.
 
     Raises:
         RunError: the log can't be written.
     """
 
     def __init__(
-        self, directory: Path, epochs: int, *, tensorboard: bool, validates: bool = False, quiet: bool = False
+        self,
+        directory: Path,
+        epochs: int,
+        *,
+        tensorboard: bool,
+        validates: bool = False,
+        quiet: bool = False,
+        begun_at: int = 0,
     ) -> None:
+        self._begun_at = begun_at
+        forget_after(directory, begun_at)
         try:
-            self._log = (directory / LOG).open("a", encoding="utf-8")
-            self._metrics = (directory / METRICS).open("a", encoding="utf-8")
+            self._log, self._metrics = _Lines(directory / LOG), _Lines(directory / METRICS)
         except OSError as error:
             raise RunError(f"{directory}: cannot be written: {error.strerror}") from None
         self._scalar = _scalar_writer(directory / TENSORBOARD) if tensorboard else None
@@ -86,8 +100,8 @@ class RunLog(QuietLog):
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
-        self._log.close()
-        self._metrics.close()
+        for lines in (self._log, self._metrics):
+            lines.close()
 
     def line(self, text: str) -> None:
         self._write(text, sys.stdout)
@@ -95,8 +109,8 @@ class RunLog(QuietLog):
     def note(self, text: str) -> None:
         self._write(text, sys.stderr)
 
-    def initial(self, cost: float) -> None:
-        self.line(f"Initial loss: {cost}")
+    def initial(self, cost: float, epoch: int) -> None:
+        self.line(f"Loss after epoch {epoch}: {cost}" if epoch else f"Initial loss: {cost}")
         self.line(
             f"Epoch       {'Loss':<16} {'RMSE':>8} {'MAE':>8}" if self._validates else "Epoch       Loss"
         )
@@ -105,8 +119,7 @@ class RunLog(QuietLog):
 
     def printed(self, metrics: Printed) -> None:
         measured = {name: value for name, value in dataclasses.asdict(metrics).items() if value is not None}
-        self._metrics.write(json.dumps(measured) + "\n")
-        self._metrics.flush()
+        self._metrics.add(json.dumps(measured))
         line, rmse = f"{metrics.epoch:5}       {metrics.cost:.5f}", metrics.validation_rmse
         self._cost = f"{metrics.cost:.5g}"
         if rmse is not None:
@@ -117,17 +130,23 @@ class RunLog(QuietLog):
             for name in SCALARS & measured.keys():
                 self._scalar(name, measured[name], metrics.epoch)
 
+    def saved(self, saved: Saved) -> None:
+        if saved.error:
+            self.note(f"the checkpoint of epoch {saved.epoch} could not be saved: {saved.error}")
+            return
+        measured = {name: value for name, value in dataclasses.asdict(saved).items() if name != "error"}
+        self._metrics.add(json.dumps({"epoch": measured.pop("epoch"), "checkpoint": measured}))
+
     def step(self, epoch: int) -> None:
         now = time.perf_counter()
         if now - self._drawn < SECONDS_BETWEEN_REDRAWS:
             return
         self._drawn = now
-        speed = f"{epoch / (now - self._started):.3g}"
+        speed = f"{(epoch - self._begun_at) / (now - self._started):.3g}"
         self._bar.update(self._task, completed=epoch, cost=self._cost + self._rmse, speed=speed, refresh=True)
 
     def _write(self, text: str, stream: Any) -> None:
-        self._log.write(text + "\n")
-        self._log.flush()
+        self._log.add(text)
         if self._quiet:
             return
         if not self._bar.disable and stream.isatty():
@@ -136,6 +155,24 @@ class RunLog(QuietLog):
         else:
             stream.write(text + "\n")  # in one piece: other ranks write there too
             stream.flush()
+
+
+class _Lines:
+    """A file to which lines are added. What a full disk refuses is kept, and written when it can be."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._file, self._kept = path, path.open("ab", buffering=0), b""
+
+    def add(self, text: str) -> None:
+        self._kept += f"{text}\n".encode()
+        with suppress(OSError):
+            while self._kept:
+                self._kept = self._kept[self._file.write(self._kept) :]
+
+    def close(self) -> None:
+        if self._kept:
+            print(f"{self._path}: {len(self._kept)} bytes could not be written", file=sys.stderr)
+        self._file.close()
 
 
 def _bar(epochs: int, width: int, *, hidden: bool) -> Progress:

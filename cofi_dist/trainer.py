@@ -5,17 +5,16 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
-from torch import Tensor
+from torch import Tensor, tensor
 
 from cofi_dist.config import Train
 from cofi_dist.cost import Cost, ErrorTerm
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.term import tensors_of
 from cofi_dist.distributed import Comm
 from cofi_dist.errors import RunError
 from cofi_dist.factors import Factors
 from cofi_dist.optim.adam import Adam
+from cofi_dist.state import State
 from cofi_dist.validation import Accuracy, Kept, Validation
 
 
@@ -44,11 +43,33 @@ class Reports(Protocol):
 
     def note(self, text: str) -> None: ...
 
-    def initial(self, cost: float) -> None: ...
+    def initial(self, cost: float, epoch: int) -> None: ...
 
     def step(self, epoch: int) -> None: ...
 
     def printed(self, metrics: Printed) -> None: ...
+
+
+class Between(Protocol):
+    """What is done between two steps, such as saving checkpoints."""
+
+    def after_step(self, state: State) -> None:
+        """A step is taken. Collective; may raise to end the run."""
+        ...
+
+    def finish(self, state: State) -> None:
+        """The last step is taken. Collective."""
+        ...
+
+
+class Nothing:
+    """Nothing is done between steps."""
+
+    def after_step(self, state: State) -> None:
+        pass
+
+    def finish(self, state: State) -> None:
+        pass
 
 
 class DivergedError(RunError):
@@ -77,6 +98,9 @@ class Trainer:
         comm: sums over the ranks.
         regulariser: None for one that does not depend on the numbers of ratings.
         validation: None for no validation.
+
+    Attributes:
+        state: what `run` goes on from, at first that of no steps.
     """
 
     def __init__(
@@ -89,19 +113,23 @@ class Trainer:
         regulariser: Regulariser | None = None,
         validation: Validation | None = None,
     ) -> None:
-        self._cost, self._factors, self._settings = cost, factors, settings
+        self._cost, self._settings = cost, settings
         self._num_ratings, self._comm, self._validation = num_ratings, comm, validation
         assert regulariser is not None or settings.lambda_power == 0
         self._regulariser = regulariser or Regulariser(settings.lambda_, settings.lambda_b)
-        self._kept = Kept(factors)
         # the dense cost promises the notebook's bits, so it takes torch's default kernels
         fused = settings.cost == "sparse" and factors.X.device.type in ("cpu", "cuda")
-        self._adam = Adam(factors, settings.lr, self._regulariser, fused=fused)
+        adam = Adam(factors, settings.lr, self._regulariser, fused=fused)
+        self.state = State(factors, adam, Kept(factors))
 
-    def run(self, reports: Reports) -> tuple[int, Accuracy | None]:
-        """All epochs, or fewer if validation ends them; with it, the best factors are left.
+    def run(self, reports: Reports, between: Between | None = None) -> tuple[int, Accuracy | None]:
+        """All epochs that are left, or fewer if validation ends them; with it, the best factors are left.
 
         Collective: all ranks call it.
+
+        Args:
+            reports: hears of the progress.
+            between: is called after every step.
 
         Returns:
             The epoch before whose step the factors left were so (after the last step, one more than
@@ -110,40 +138,50 @@ class Trainer:
         Raises:
             DivergedError: the cost or the factors are no longer finite; the last good factors are left.
             RunError: the replicas of X drifted apart.
+            CofiError: what `between` raised.
         """
-        reports.initial(self._total(self._cost(self._factors, with_value=True)))
-        finished = self._steps(reports)
+        state, kept = self.state, self.state.kept
+        if kept.epoch is None and state.epoch:
+            kept.offer(state.epoch + 1, None)
+        reports.initial(self._total(self._cost(state.factors, with_value=True)), state.epoch)
+        finished = self._steps(reports, between or Nothing())
         last_is_best = finished and self._judge_last(reports)
         if self._validation and not last_is_best:
-            self._kept.restore()
-            reports.note(f"restored the factors of epoch {self._kept.epoch}: {self._kept.accuracy}")
-        if self._validation is None or self._kept.epoch is None:
+            kept.restore()
+            reports.note(f"restored the factors of epoch {kept.epoch}: {kept.accuracy}")
+        if self._validation is None or kept.epoch is None:
             return self._settings.epochs + 1, None
-        return self._kept.epoch, self._kept.accuracy
+        return kept.epoch, kept.accuracy
 
-    def _steps(self, reports: Reports) -> bool:
+    def _steps(self, reports: Reports, between: Between) -> bool:
         """Take the steps; returns whether all of them."""
-        start = time.perf_counter()
-        for epoch in range(1, self._settings.epochs + 1):
+        state = self.state
+        start = time.perf_counter() - state.seconds
+        for epoch in range(state.epoch + 1, self._settings.epochs + 1):
             prints = epoch == 1 or epoch % self._settings.log_every == 0 or self._validates(epoch)
-            error = self._cost(self._factors, with_value=prints)
+            error = self._cost(state.factors, with_value=prints)
             if prints:
                 reports.printed(self._measure(epoch, self._total(error), start))
                 if self._gives_up(epoch, reports):
+                    between.finish(state)
                     return False
             self._comm.sum_(*error.partial)
             # the regulariser enters after the sum, so that lambda X counts once and not once a rank
-            self._adam.step(error)
+            state.adam.step(error)
+            state.epoch, state.seconds = epoch, time.perf_counter() - start
             reports.step(epoch)
+            between.after_step(state)
+        self._require_finite()
+        between.finish(state)
         return True
 
     def _total(self, error: ErrorTerm) -> float:
         """J over all ranks, summed as the notebook sums it."""
         assert error.value is not None
         regulariser, norm = self._regulariser, self._cost.squared_norm
-        of_users = regulariser.of_users(self._factors, norm)
+        of_users = regulariser.of_users(self.state.factors, norm)
         value, W2, b2 = self._comm.sum_scalars(error.value, *of_users)
-        J: Tensor = value + regulariser.total((W2, b2), self._factors, norm)
+        J: Tensor = value + regulariser.total((W2, b2), self.state.factors, norm)
         return J.item()
 
     def _validates(self, epoch: int) -> bool:
@@ -152,12 +190,12 @@ class Trainer:
     def _measure(self, epoch: int, cost: float, start: float) -> Printed:
         """What is printed of an epoch; the factors are kept if they are the best so far."""
         # first: replicas that drifted may agree neither on the cost nor on what to do about it
-        self._comm.require_equal(self._factors.X, "X")
+        self._comm.require_equal(self.state.factors.X, "X")
         if not math.isfinite(cost):
             raise self._diverged(epoch, f"the cost is {cost}")
         # a finite cost has finite factors: it holds every entry's square, and 0 * inf is nan
         accuracy = self._accuracy() if self._validates(epoch) else None
-        self._kept.offer(epoch, accuracy)
+        self.state.kept.offer(epoch, accuracy)
         seconds = time.perf_counter() - start
         speed = self._num_ratings * epoch / seconds
         if accuracy is None:
@@ -166,11 +204,11 @@ class Trainer:
 
     def _accuracy(self) -> Accuracy:
         assert self._validation is not None
-        return self._validation.accuracy(self._factors, self._comm)
+        return self._validation.accuracy(self.state.factors, self._comm)
 
     def _gives_up(self, epoch: int, reports: Reports) -> bool:
-        kept = self._kept
-        if self._validation is None or self._validation.patience != kept.stale or kept.accuracy is None:
+        kept, patience = self.state.kept, None if self._validation is None else self._validation.patience
+        if patience is None or kept.stale < patience or kept.accuracy is None:
             return False
         reports.note(
             f"stopped at epoch {epoch}: {kept.stale} validations without a lower RMSE"
@@ -180,23 +218,21 @@ class Trainer:
 
     def _judge_last(self, reports: Reports) -> bool:
         """Look at what the last step left, which no epoch prints; returns whether it is the best."""
-        last = self._settings.epochs
-        self._comm.require_equal(self._factors.X, "X")
-        if not self._all_finite():
-            raise self._diverged(last, "the factors are no longer finite")
         if self._validation is None:
             return False
         accuracy = self._accuracy()
         reports.note(f"after the last step: {accuracy}")
-        return self._kept.offer(last + 1, accuracy)
+        return self.state.kept.offer(self.state.epoch + 1, accuracy)
 
-    def _all_finite(self) -> bool:
-        finite = torch.stack([t.isfinite().all() for t in tensors_of(self._factors)]).all()
-        (bad_ranks,) = self._comm.sum_scalars(1.0 - finite.float())
-        return bad_ranks.item() == 0
+    def _require_finite(self) -> None:
+        self._comm.require_equal(self.state.factors.X, "X")
+        (bad_ranks,) = self._comm.sum_scalars(tensor(float(not self.state.is_finite)))
+        if bad_ranks.item():
+            raise self._diverged(self.state.epoch, "the factors are no longer finite")
 
     def _diverged(self, epoch: int, what: str) -> DivergedError:
         """The error to raise, once the last good factors are back."""
-        if self._kept.epoch is not None:
-            self._kept.restore()
-        return DivergedError(f"epoch {epoch}: {what}", self._kept.epoch)
+        kept = self.state.kept
+        if kept.epoch is not None:
+            kept.restore()
+        return DivergedError(f"epoch {epoch}: {what}", kept.epoch)

@@ -117,7 +117,8 @@ def tune(
         if comm.rank == 0:
             print(f"{number + 1}/{len(grid)}  {what}", file=sys.stderr, flush=True)
         try:
-            train(file, given, comm, replace=True, quiet=True)
+            goes_on = comm.on_first(lambda given=given: load_config(file, given).checkpoint.resume == "auto")  # type: ignore[misc]
+            train(file, given, comm, replace=not goes_on, quiet=True)
         except DivergedError as error:
             if comm.rank == 0:
                 print(f"    {error}", file=sys.stderr, flush=True)

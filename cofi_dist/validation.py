@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cofi_dist.cost.kernels import pair_dot
-from cofi_dist.cost.term import tensors_of
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.distributed import Comm
 from cofi_dist.factors import Factors
@@ -103,14 +102,15 @@ class Kept:
         factors: this rank's, whose copies are kept and which `restore` sets back.
 
     Attributes:
+        copies: what is kept of each factor, by its letter; empty where nothing is.
         epoch: before whose step the factors were so; None where nothing is kept.
         accuracy: theirs, where it was measured.
         stale: validations since the best.
     """
 
     def __init__(self, factors: Factors) -> None:
-        self._factors = tensors_of(factors)
-        self._copies: list[Tensor] = []
+        self._factors = factors.by_name
+        self.copies: dict[str, Tensor] = {}
         self.epoch: int | None = None
         self.accuracy: Accuracy | None = None
         self.stale = 0
@@ -128,16 +128,19 @@ class Kept:
         if best is not None and (accuracy is None or not accuracy.rmse < best.rmse):
             self.stale += accuracy is not None
             return False
-        if self._copies:
-            for copy, factor in zip(self._copies, self._factors, strict=True):
-                copy.copy_(factor)
-        else:
-            self._copies = [factor.clone() for factor in self._factors]
+        self.allocate()
+        for name, copy in self.copies.items():
+            copy.copy_(self._factors[name])
         self.epoch, self.accuracy, self.stale = epoch, accuracy, 0
         return True
 
     def restore(self) -> None:
         """Set the factors back to what is kept."""
-        assert self._copies
-        for copy, factor in zip(self._copies, self._factors, strict=True):
-            factor.copy_(copy)
+        assert self.copies
+        for name, copy in self.copies.items():
+            self._factors[name].copy_(copy)
+
+    def allocate(self) -> None:
+        """Make room for the copies."""
+        if not self.copies:
+            self.copies = {name: torch.empty_like(factor) for name, factor in self._factors.items()}

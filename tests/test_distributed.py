@@ -97,7 +97,9 @@ def _lonely(comm: Comm) -> str:
 
 
 def test_a_lost_peer_is_one_clear_error(tmp_path: Path) -> None:
-    assert run_ranks(2, _lonely, tmp=tmp_path)[0].startswith("lost contact with another rank")
+    assert run_ranks(2, _lonely, tmp=tmp_path)[0].startswith(
+        "lost contact with rank 1, which gives no sign of life"
+    )
 
 
 def _dense_term(comm: Comm, ranges: list[UserRange]) -> Tensor:

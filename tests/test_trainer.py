@@ -38,7 +38,7 @@ class Recorder:
     def note(self, text: str) -> None:
         self.notes.append(text)
 
-    def initial(self, cost: float) -> None:
+    def initial(self, cost: float, epoch: int) -> None:
         self.initial_cost = cost
 
     def step(self, epoch: int) -> None:

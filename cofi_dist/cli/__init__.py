@@ -11,15 +11,13 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from cofi_dist import __version__
-from cofi_dist.cli import datasets, judging, seeing, training, using
+from cofi_dist.cli import datasets, judging, saved, seeing, training, using
 from cofi_dist.errors import CofiError, PeerError
+from cofi_dist.stop import Interrupted, Stop
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
 )
-
-
-STOPS: dict[int, str] = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
 
 
 def _version(wanted: bool) -> None:
@@ -40,7 +38,7 @@ def top(
 for command in (
     *(training.train, training.tune, training.prepare, training.config),
     *(judging.evaluate, using.predict, using.recommend, using.similar, using.export),
-    *(seeing.plot, seeing.report),
+    *(seeing.plot, seeing.report, saved.checkpoints),
 ):
     app.command()(command)
 app.add_typer(datasets.app, name="data")
@@ -49,18 +47,18 @@ app.add_typer(datasets.app, name="data")
 def main() -> NoReturn:
     """The command line.
 
-    Exit codes: 0 done, 2 the user's mistake (one line), 1 a bug (traceback), 130 and 143 asked to stop.
+    Exit codes: 0 done, 2 the user's mistake (one line), 1 a failure, 75 a training that was asked to
+    stop and can be gone on with, 128 + its number for a signal elsewhere.
     """
-    if "WORLD_SIZE" not in os.environ:  # a rank that waits for others could not leave by an exception
-        for number in STOPS:
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, _leave)
+    stop = Stop()
+    stop.listen()  # before the slow imports
     try:
-        code = app(standalone_mode=False) or 0
+        code = app(standalone_mode=False, obj=stop) or 0
     except CofiError as error:
         code = _complain(error)
-    except Stopped as error:
-        print(f"cofi-dist: {STOPS[error.number]}", file=sys.stderr)
+    except Interrupted as error:
+        name = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
+        print(f"cofi-dist: {name.get(signal.Signals(error.number), 'stopped by a signal')}", file=sys.stderr)
         code = 128 + error.number
     except typer.Exit as error:
         code = error.exit_code
@@ -72,19 +70,6 @@ def main() -> NoReturn:
         # a rank that fails must go at once: interpreter exit would wait for its peers' sockets
         os._exit(code)
     sys.exit(code)
-
-
-class Stopped(BaseException):
-    """A signal came: what was begun is cleared away on the way out."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
-def _leave(number: int, _: object) -> NoReturn:
-    signal.signal(number, signal.SIG_IGN)  # once is enough, and would break off the clearing
-    raise Stopped(number)
 
 
 def _refuse(error: Any) -> int:
@@ -113,13 +98,13 @@ def _complain(error: CofiError) -> int:
     rank = os.environ.get("RANK", "0")
     alone = os.environ.get("WORLD_SIZE", "1") == "1"
     if error.shared and rank != "0":
-        return 2
+        return error.exit_code
     who = "" if alone or error.shared else f"rank {rank}: "
     sys.stderr.write(f"cofi-dist: {who}{error}\n")  # in one piece: other ranks write there too
     sys.stderr.flush()
     if not alone and not isinstance(error, PeerError):
         _tell_launcher(str(error))
-    return 1 if isinstance(error, PeerError) else 2
+    return error.exit_code
 
 
 def _tell_launcher(message: str) -> None:

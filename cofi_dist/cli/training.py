@@ -9,6 +9,7 @@ import typer
 from cofi_dist.cli.show import inline_yaml
 from cofi_dist.config import SOURCES, load_config, resolve
 from cofi_dist.errors import ConfigError, RunError
+from cofi_dist.stop import Stop
 
 # torch takes seconds to import, so a command that needs it imports what it calls itself.
 
@@ -16,6 +17,7 @@ Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...",
 
 
 def train(
+    context: typer.Context,
     config: Annotated[Path, typer.Option(help="YAML file.", show_default=False)],
     overrides: Overrides = None,
     replace: Annotated[bool, typer.Option("--replace", help="Lose the run that run_dir holds.")] = False,
@@ -24,8 +26,10 @@ def train(
     from cofi_dist.distributed import open_comm
     from cofi_dist.run import train as train_run
 
+    stop: Stop = context.obj
+    stop.resumable = True
     comm = open_comm()
-    run_dir = train_run(config, overrides or [], comm, replace=replace)
+    run_dir = train_run(config, overrides or [], comm, replace=replace, stop=stop)
     if comm.rank == 0:
         print(f"\nThe model is in {run_dir}/model.", file=sys.stderr)
         print("Next, its factors as the notebook saves them:", file=sys.stderr)

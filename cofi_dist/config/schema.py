@@ -168,6 +168,18 @@ class Train(Section):
     dtype: Literal["float32", "float64"] = "float32"
     log_every: PositiveInt = 100
     tensorboard: bool = False
+    deadline: PositiveFloat | None = None
+    timeout: PositiveFloat = 600.0
+
+
+class Checkpoint(Section):
+    """When the state of the run is saved, and whether it goes on from a saved one."""
+
+    every: PositiveInt | None = None
+    keep: PositiveInt = 2
+    resume: Annotated[str, Field(min_length=1)] = "none"
+    max_failures: PositiveInt = 3
+    allow_changes: bool = False
 
 
 class Validation(Section):
@@ -193,6 +205,7 @@ class Config(Section):
     model: Model = Model()
     train: Train = Train()
     validation: Validation = Validation()
+    checkpoint: Checkpoint = Checkpoint()
 
     @model_validator(mode="after")
     def _validation_needs_ratings(self) -> "Config":

@@ -10,7 +10,7 @@ from cofi_dist.factors import Factors
 
 def tensors_of(factors: Factors) -> list[Tensor]:
     """X, W, b, and c where there is one."""
-    return [t for t in (factors.X, factors.W, factors.b, factors.c) if t is not None]
+    return list(factors.by_name.values())
 
 
 @dataclass(frozen=True)

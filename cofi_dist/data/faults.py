@@ -49,7 +49,10 @@ def first_fault(text: bytes, layout: Layout, line: int) -> str | None:
     except NotTextError as error:
         return str(error)
     except csv.Error as error:
-        return f"line {line} or after it: {error}"
+        what = str(error)
+        if "new-line character" in what:
+            what = "a carriage return stands alone in a field; quote the field, or end lines with a line feed"
+        return f"line {line} or after it: {what}"
     return None
 
 

@@ -40,12 +40,14 @@ class Adam:
         regulariser: whose gradient is added to the error's.
         fused: one pass of torch's fused kernel, about 5 times faster, but rounded unlike the
             notebook.
+
+    Attributes:
+        moments: of each factor, by its letter.
     """
 
     def __init__(self, factors: Factors, lr: float, regulariser: Regulariser, *, fused: bool) -> None:
         self._factors, self._lr, self._regulariser, self._fused = factors, lr, regulariser, fused
-        self._X, self._W, self._b = (self._start(t) for t in (factors.X, factors.W, factors.b))
-        self._c = None if factors.c is None else self._start(factors.c)
+        self.moments = {name: self._start(factor) for name, factor in factors.by_name.items()}
 
     def step(self, error: ErrorTerm) -> None:
         """One step.
@@ -60,12 +62,17 @@ class Adam:
         else:
             # rounded as autograd does it: torch's own weight decay may fuse the two operations
             self._regulariser.add_gradients(error, factors)
-        self._move([factors.X, factors.W], [error.dX, error.dW], [self._X, self._W], decay)
-        self._move([factors.b], [error.db], [self._b], decay_b)
+        of = self.moments
+        self._move([factors.X, factors.W], [error.dX, error.dW], [of["X"], of["W"]], decay)
+        self._move([factors.b], [error.db], [of["b"]], decay_b)
         if factors.c is not None:
             assert error.dc is not None
-            assert self._c is not None
-            self._move([factors.c], [error.dc], [self._c], decay_b)
+            self._move([factors.c], [error.dc], [of["c"]], decay_b)
+
+    def set_step(self, step: int) -> None:
+        """Go on as after so many steps; the moments are the caller's to restore."""
+        for moments in self.moments.values():
+            moments.step.fill_(step)
 
     def _start(self, factor: Tensor) -> Moments:
         # the fused kernel wants the step beside the factor, the others want it on the CPU

@@ -177,7 +177,10 @@ def _metrics(file: Path) -> Metrics:
     rows: dict[float, list[float]] = {}
     for number, line in enumerate(_text(file).splitlines(), 1):
         try:
-            row = _row(json.loads(line))
+            said = json.loads(line)
+            if isinstance(said, dict) and "checkpoint" in said:
+                continue  # of a save, not of an epoch's cost
+            row = _row(said)
         except json.JSONDecodeError as error:
             raise RunError(f"{file}: line {number}: is not JSON: {error.msg}") from None
         except (ValueError, OverflowError, RecursionError) as error:

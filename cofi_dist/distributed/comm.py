@@ -1,21 +1,24 @@
-"""The one place that talks to torch.distributed: SoloComm, GroupComm, set-up and leaving.
-
-Every call works with one process too, so nothing elsewhere asks whether the run is distributed.
-"""
+"""SoloComm and GroupComm: every call works with one process too, so nothing elsewhere asks for it."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from cofi_dist.errors import CofiError, ConfigError, PeerError, RunError
+from cofi_dist.errors import CofiError, PeerError, RunError
+from cofi_dist.pulse import BEAT_SECONDS, LOST_BEATS, Pulse
 
 T = TypeVar("T")
+
+# Once the ranks have met, one may prepare for hours while the others wait for it: until `limit`, only a
+# rank without any sign of life is given up.
+PREPARE_SECONDS = 86_400.0
 
 
 class SoloComm:
@@ -44,12 +47,23 @@ class SoloComm:
     def agree(self) -> None:
         """Return once every rank has come this far."""
 
+    def largest(self, *numbers: int) -> tuple[int, ...]:
+        """The largest of each over the ranks."""
+        return numbers
+
+    def gather(self, item: T) -> list[T]:
+        """Every rank's item, in rank order."""
+        return [item]
+
     def gather_rows(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
         """All ranks' rows in rank order, on the CPU of rank 0."""
         return rows.cpu()
 
     def require_equal(self, tensor: Tensor, name: str) -> None:
         """Raise RunError unless the tensor has the same bits on every rank."""
+
+    def limit(self, seconds: float) -> None:
+        """Nobody is waited for."""
 
     def close(self) -> None:
         """Leave the group."""
@@ -65,6 +79,10 @@ class GroupComm:
     def __init__(self, local_rank: int, ranks_here: int) -> None:
         self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
         self.local_rank, self.ranks_here = local_rank, ranks_here
+        store = dist.distributed_c10d.PrefixStore("pulse", dist.distributed_c10d._get_default_store())
+        self._pulse = Pulse(store, self.rank, self.world_size, self._give_up)
+        self.agree()  # so that every pulse can be felt
+        _set_timeout(PREPARE_SECONDS)
 
     def backend(self, device: torch.device) -> str:
         """Name of what carries tensors of this device."""
@@ -75,7 +93,7 @@ class GroupComm:
 
         Equal shapes and dtypes in the same order on all ranks.
         """
-        with _peers():
+        with self._peers():
             if len(tensors) == 1 and tensors[0].is_contiguous():
                 dist.all_reduce(tensors[0])
                 return
@@ -102,7 +120,7 @@ class GroupComm:
                 outcome = [work()]
             except CofiError as error:
                 outcome = [error]
-        with _peers():
+        with self._peers():
             dist.broadcast_object_list(outcome, src=0)
         if isinstance(outcome[0], CofiError):
             outcome[0].shared = True
@@ -114,6 +132,20 @@ class GroupComm:
         """Return once every rank has come this far."""
         self.sum_(torch.zeros(1))
 
+    def largest(self, *numbers: int) -> tuple[int, ...]:
+        """The largest of each over the ranks."""
+        packed = torch.tensor(numbers)
+        with self._peers():
+            dist.all_reduce(packed, op=dist.ReduceOp.MAX)
+        return tuple(packed.tolist())
+
+    def gather(self, item: T) -> list[T]:
+        """Every rank's item, in rank order, on every rank."""
+        items: list[Any] = [None] * self.world_size
+        with self._peers():
+            dist.all_gather_object(items, item)
+        return items
+
     def gather_rows(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
         """All ranks' rows in rank order, on the CPU of rank 0; elsewhere the rows as given.
 
@@ -121,7 +153,7 @@ class GroupComm:
             rows: this rank's, (counts[rank], ...).
             counts: rows of each rank.
         """
-        with _peers():
+        with self._peers():
             if self.rank != 0:
                 if len(rows):
                     dist.send(rows.contiguous(), dst=0)
@@ -139,7 +171,7 @@ class GroupComm:
         bits = {4: torch.int32, 8: torch.int64}[tensor.element_size()]
         checksum = tensor.view(bits).sum(dtype=torch.int64)
         both = torch.stack([checksum, -checksum])
-        with _peers():
+        with self._peers():
             dist.all_reduce(both, op=dist.ReduceOp.MAX)
         if both[0] != -both[1]:
             raise RunError(
@@ -147,80 +179,42 @@ class GroupComm:
                 shared=True,
             )
 
+    def limit(self, seconds: float) -> None:
+        """From now on, a collective in which a rank is missed for so long fails."""
+        _set_timeout(seconds)
+
+    def _give_up(self, rank: int) -> None:
+        """Leave at once: whatever waits for that rank could wait forever."""
+        sys.stderr.write(
+            f"cofi-dist: rank {self.rank}: lost contact with rank {rank}, which has given no sign of life"
+            f" for {LOST_BEATS * BEAT_SECONDS:.0f} s\n"
+        )
+        sys.stderr.flush()
+        os._exit(PeerError.exit_code)
+
     def close(self) -> None:
-        """Leave the group."""
+        """Leave the group; rank 0, which holds the store, last."""
+        self._pulse.stop()
+        with suppress(PeerError):  # they have left already: nothing is asked of them any more
+            self.agree()
         dist.destroy_process_group()
+
+    @contextmanager
+    def _peers(self) -> Iterator[None]:
+        """A failing collective means that a peer is gone: the group itself is ours and checked."""
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            raise  # a RuntimeError too, but this rank's own
+        except (RuntimeError, dist.DistError) as error:
+            silent = " and ".join(map(str, self._pulse.silent()))
+            who = f"rank {silent}, which gives no sign of life" if silent else "another rank"
+            why = "its own message, if it had time for one, says why"
+            raise PeerError(f"lost contact with {who}; {why}") from error
 
 
 Comm = SoloComm | GroupComm
 
 
-@contextmanager
-def _peers() -> Iterator[None]:
-    """A failing collective means that a peer is gone: the group itself is ours and checked."""
-    try:
-        yield
-    except torch.OutOfMemoryError:
-        raise  # a RuntimeError too, but this rank's own
-    except (RuntimeError, dist.DistError) as error:
-        raise PeerError("lost contact with another rank, whose own message says why") from error
-
-
-def open_comm() -> Comm:
-    """The communicator of this process, by the environment that torchrun sets.
-
-    Collective: all ranks call it.
-
-    Raises:
-        ConfigError: the environment is incomplete, or the ranks don't meet.
-    """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return SoloComm()
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    try:
-        dist.init_process_group(backend)
-    except (ValueError, RuntimeError) as error:
-        raise ConfigError(f"the ranks cannot meet ({error}); start them with torchrun") from None
-    return GroupComm(int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
-
-
-def meet(rendezvous: Path, rank: int, world_size: int) -> Comm:
-    """The communicator of processes that meet through a file, on the CPU of one machine.
-
-    Collective: all ranks call it.
-
-    Args:
-        rendezvous: a file that isn't there yet, the same for all.
-        rank: of this process.
-        world_size: how many there are.
-    """
-    if world_size == 1:
-        return SoloComm()
-    dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=world_size)
-    return GroupComm(local_rank=rank, ranks_here=world_size)
-
-
-def choose_device(name: str, comm: Comm) -> torch.device:
-    """The device of this rank: `auto` is cuda, else mps, else cpu; one CUDA device a local rank.
-
-    Raises:
-        ConfigError: the device isn't there.
-    """
-    if name == "auto":
-        mps = torch.backends.mps.is_available() and comm.world_size == 1
-        name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
-    if name == "cuda":
-        if comm.ranks_here > torch.cuda.device_count():
-            raise ConfigError(
-                f"device: cuda needs a device a rank; {comm.ranks_here} ranks on this node,"
-                f" {torch.cuda.device_count()} CUDA devices; start fewer or set device: cpu"
-            )
-        torch.cuda.set_device(comm.local_rank)
-        return torch.device("cuda", comm.local_rank)
-    if name == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError("device: mps is not available here; use cpu or auto", shared=True)
-    if name == "mps" and comm.world_size > 1:
-        raise ConfigError(
-            "device: mps has no backend for several ranks; use cpu, or one process", shared=True
-        )
-    return torch.device(name)
+def _set_timeout(seconds: float) -> None:
+    dist.distributed_c10d._set_pg_timeout(timedelta(seconds=seconds))

@@ -1,0 +1,105 @@
+"""From a checkpoint back to a state, on any number of ranks."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from cofi_dist.checkpoint.manifest import Manifest, Part, Side, epoch_of, read_manifest, verify
+from cofi_dist.data.shards import UserRange
+from cofi_dist.distributed import Comm
+from cofi_dist.errors import CheckpointError
+from cofi_dist.state import OF_ITEMS, OF_USERS, State
+
+
+def found_in(directory: Path) -> list[Path]:
+    """The checkpoints in a run's directory of them, the newest first, whole or not."""
+    if not directory.is_dir():
+        return []
+    named = [(epoch, path) for path in directory.iterdir() if (epoch := epoch_of(path)) is not None]
+    return [path for _, path in sorted(named, reverse=True)]
+
+
+def newest(directories: list[Path], comm: Comm) -> tuple[Path | None, Manifest | None, list[str]]:
+    """The first of the checkpoints that is whole, to the last byte of it.
+
+    Every file is read once, by one rank. Collective: all ranks call it.
+
+    Args:
+        directories: rank 0's are looked at.
+        comm: the ranks.
+
+    Returns:
+        It and its manifest, or None; and why those before it are not taken.
+    """
+    refused: list[str] = []
+    for directory in comm.on_first(lambda: directories):
+        try:
+            return directory, checked(directory, comm), refused
+        except CheckpointError as error:
+            refused.append(str(error))
+    return None, None, refused
+
+
+def checked(directory: Path, comm: Comm) -> Manifest:
+    """The manifest of a checkpoint, every file of which is what was written.
+
+    Collective: all ranks call it.
+
+    Raises:
+        CheckpointError: it is not so; the same on all ranks.
+    """
+    manifest = comm.on_first(lambda: read_manifest(directory))
+    wrong = ""
+    for part in manifest.parts[comm.rank :: comm.world_size]:
+        try:
+            verify(directory, part)
+        except CheckpointError as error:
+            wrong = str(error)
+            break
+    faults = [fault for fault in comm.gather(wrong) if fault]
+    if faults:
+        raise CheckpointError(faults[0], shared=True)
+    return manifest
+
+
+def load(directory: Path, manifest: Manifest, state: State, users: UserRange) -> None:
+    """Set this rank's state to the checkpoint's; only the rows of its users are read.
+
+    Args:
+        directory: of the checkpoint.
+        manifest: its own, checked.
+        state: to be overwritten; of the shapes that the manifest says.
+        users: this rank's.
+
+    Raises:
+        CheckpointError: a file does not hold what it should.
+    """
+    state.begin_at(manifest.numbers.model_dump())
+    everything = UserRange(0, manifest.num_items)
+    for side, letters, wanted in (("users", OF_USERS, users), ("items", OF_ITEMS, everything)):
+        rows = state.rows(letters)
+        for part, mine, theirs in _overlaps(manifest, side, wanted):  # type: ignore[arg-type]
+            _copy(directory / part.name, {name: tensor[mine] for name, tensor in rows.items()}, theirs)
+
+
+def _overlaps(manifest: Manifest, side: Side, wanted: UserRange) -> Iterator[tuple[Part, slice, slice]]:
+    """The parts that hold wanted rows; where they go, and where they are in the part."""
+    for part in manifest.parts:
+        start, stop = max(part.start, wanted.start), min(part.stop, wanted.stop)
+        if part.side == side and start < stop:
+            mine, theirs = (slice(start - first, stop - first) for first in (wanted.start, part.start))
+            yield part, mine, theirs
+
+
+def _copy(file: Path, into: dict[str, Tensor], rows: slice) -> None:
+    try:
+        with safe_open(file, framework="pt") as opened:
+            for name, target in into.items():
+                read = opened.get_slice(name)[rows]
+                if read.shape != target.shape:
+                    raise CheckpointError(f"{file}: {name} has rows of another shape than the run's")
+                target.copy_(read)
+    except (OSError, SafetensorError, KeyError, IndexError) as error:
+        raise CheckpointError(f"{file}: does not hold what the manifest says: {error}") from None

@@ -1,0 +1,178 @@
+"""What a checkpoint says of itself. A directory without a complete manifest is no checkpoint.
+
+epoch-00000100/
+  manifest.json
+  users-000000000000-000000000305.safetensors    W, b, their moments, the best of them; rows 0 to 304
+  items-000000000000-000000009724.safetensors    X, c and the same of them
+"""
+
+import hashlib
+import json
+import re
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cofi_dist.errors import CheckpointError
+
+FORMAT = 1
+FILE = "manifest.json"
+MOST_BYTES = 2**26  # of a manifest; a larger one is none of ours
+Count = Annotated[int, Field(ge=0)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Side = Literal["users", "items"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Part(_Strict):
+    """One file: the rows start <= k < stop of the users, or of the items."""
+
+    side: Side
+    start: Count
+    stop: Count
+    bytes: Count
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+    @property
+    def name(self) -> str:
+        return part_name(self.side, self.start, self.stop)
+
+
+class Best(_Strict):
+    """The best factors so far, by validation."""
+
+    epoch: Count
+    stale: Count
+    rmse: Number
+    mae: Number
+
+
+class Numbers(_Strict):
+    """The run's state but for its tensors."""
+
+    epoch: Count
+    seconds: Number
+    best: Best | None
+
+
+class Manifest(_Strict):
+    """All that a resume needs to know before it reads a tensor.
+
+    Attributes:
+        numbers: epoch, which is also Adam's step; seconds; the best validation.
+        num_users, num_items, num_features: shape of the factors.
+        dtype: of the factors.
+        world_size: ranks that wrote it.
+        fingerprint: of the training data.
+        config: of the run, resolved.
+        versions: of what wrote it.
+        parts: the files; those of a side follow one another.
+    """
+
+    format: Literal[1]
+    numbers: Numbers
+    num_users: Count
+    num_items: Count
+    num_features: Count
+    dtype: Literal["float32", "float64"]
+    world_size: Count
+    fingerprint: str
+    config: dict[str, Any]
+    versions: dict[str, str]
+    parts: list[Part]
+
+    @property
+    def bytes(self) -> int:
+        """Of all parts."""
+        return sum(part.bytes for part in self.parts)
+
+
+def part_name(side: str, start: int, stop: int) -> str:
+    """The file of these rows."""
+    return f"{side}-{start:012}-{stop:012}.safetensors"
+
+
+def directory_name(epoch: int) -> str:
+    """Of the checkpoint after so many steps."""
+    return f"epoch-{epoch:08}"
+
+
+def epoch_of(directory: Path) -> int | None:
+    """The epoch that a directory is named after; None where it isn't a checkpoint's name."""
+    match = re.fullmatch(r"epoch-(\d{8,})", directory.name)
+    return int(match[1]) if match else None
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """The manifest of a checkpoint whose files are all there, of the sizes that it says.
+
+    Raises:
+        CheckpointError: it is not a whole checkpoint, or one of a newer version.
+    """
+    file = directory / FILE
+    try:
+        if file.stat().st_size > MOST_BYTES:
+            raise CheckpointError(f"{file}: is larger than any manifest")
+        said = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{directory}: has no {FILE}: it is not a checkpoint, or not a whole one"
+        ) from None
+    except OSError as error:
+        raise CheckpointError(f"{file}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{file}: is not JSON: {error}") from None
+    version = said.get("format") if isinstance(said, dict) else None
+    if isinstance(version, int) and version > FORMAT:
+        raise CheckpointError(
+            f"{file}: has format {version}; this version reads up to {FORMAT}: update cofi_dist"
+        )
+    try:
+        manifest = Manifest.model_validate(said)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "it"
+        raise CheckpointError(f"{file}: {where}: {first['msg']}") from None
+    _check(directory, manifest)
+    return manifest
+
+
+def _check(directory: Path, manifest: Manifest) -> None:
+    for side, rows in (("users", manifest.num_users), ("items", manifest.num_items)):
+        cuts = [(part.start, part.stop) for part in manifest.parts if part.side == side]
+        follows = all(a[1] == b[0] for a, b in pairwise([(0, 0), *cuts, (rows, rows)]))
+        if not follows or any(start > stop for start, stop in cuts):
+            raise CheckpointError(
+                f"{directory / FILE}: its files do not hold every one of {rows} {side} once"
+            )
+    for part in manifest.parts:
+        file = directory / part.name
+        size = file.stat().st_size if file.is_file() else None
+        if size != part.bytes:
+            found = (
+                "is missing"
+                if size is None
+                else f"has {size} bytes, not {part.bytes}: it was cut off or changed"
+            )
+            raise CheckpointError(f"{file}: {found}")
+
+
+def verify(directory: Path, part: Part) -> None:
+    """Read one file whole.
+
+    Raises:
+        CheckpointError: it can't be read, or its content is not what was written.
+    """
+    file = directory / part.name
+    try:
+        with file.open("rb") as opened:
+            found = hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"{file}: cannot be read: {error.strerror or error}") from None
+    if found != part.sha256:
+        raise CheckpointError(f"{file}: its content is not what was written: the checksum differs")

@@ -1,0 +1,171 @@
+"""Saving in the background: a step waits for the copy alone, the files are written beside it."""
+
+import hashlib
+import shutil
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from cofi_dist.checkpoint.load import found_in
+from cofi_dist.checkpoint.manifest import FILE, Manifest, Numbers, Part, directory_name, part_name
+from cofi_dist.data.shards import UserRange
+from cofi_dist.distributed import Comm
+from cofi_dist.files import sync
+from cofi_dist.state import OF_ITEMS, OF_USERS, State
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A save that is over.
+
+    Attributes:
+        epoch: steps taken by then.
+        bytes: of all files.
+        copy_seconds: that the step waited for.
+        seconds: until it was complete.
+        error: why it failed; empty if it did not.
+    """
+
+    epoch: int
+    bytes: int
+    copy_seconds: float
+    seconds: float
+    error: str = ""
+
+
+class Saver:
+    """Writes one checkpoint at a time; every rank its users' rows and its share of the items'.
+
+    Args:
+        directory: of the run's checkpoints.
+        about: what the manifest says of the run.
+        users: this rank's.
+        comm: the ranks.
+        keep: how many complete checkpoints stay.
+    """
+
+    def __init__(
+        self, directory: Path, about: dict[str, Any], users: UserRange, comm: Comm, keep: int
+    ) -> None:
+        self._directory, self._about, self._comm, self._keep = directory, about, comm, keep
+        bounds = [about["num_items"] * r // comm.world_size for r in (comm.rank, comm.rank + 1)]
+        self._ranges = {"users": users, "items": UserRange(*bounds)}
+        self._thread: threading.Thread | None = None
+        self._parts: list[Part] = []
+        self._error = ""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether this rank is still writing."""
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a save has begun that is not yet complete; the same on all ranks."""
+        return self._thread is not None
+
+    def begin(self, state: State) -> None:
+        """Copy the state, and begin to write it. No save may be open."""
+        assert self._thread is None
+        self._started = time.perf_counter()
+        tensors = {}
+        for side, letters in (("users", OF_USERS), ("items", OF_ITEMS)):
+            tensors[side] = {
+                name: rows[self._cut(side)].detach().to("cpu", copy=True)
+                for name, rows in state.rows(letters).items()
+            }
+        self._numbers, self._parts, self._error = state.numbers, [], ""
+        self._copied = time.perf_counter() - self._started
+        self._thread = threading.Thread(target=self._write, args=(tensors,), name="checkpoint")
+        self._thread.start()
+
+    def _cut(self, side: str) -> slice:
+        """Of this rank's rows, those that it writes: all of its users, a share of the items."""
+        items = self._ranges["items"]
+        return slice(items.start, items.stop) if side == "items" else slice(None)
+
+    def _write(self, tensors: dict[str, dict[str, Tensor]]) -> None:
+        try:
+            self._temporary.mkdir(parents=True, exist_ok=True)
+            for side, rows in self._ranges.items():
+                if not len(rows):
+                    continue
+                self._parts.append(_write_part(self._temporary, side, rows, tensors.pop(side)))
+        except (OSError, SafetensorError, RuntimeError, MemoryError) as error:
+            self._error = str(getattr(error, "strerror", None) or error)
+
+    def wait(self) -> None:
+        """Return once nothing more is written."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def complete(self) -> Saved:
+        """Wait for the files of all ranks; then the manifest makes them a checkpoint, or all go.
+
+        Collective: all ranks call it.
+        """
+        assert self._thread is not None
+        self._thread.join()
+        self._thread = None
+        written = self._comm.gather((self._parts, self._error))
+        errors = [error for _, error in written if error]
+        parts = sorted((p for mine, _ in written for p in mine), key=lambda p: (p.side, p.start))
+        error = errors[0] if errors else self._comm.on_first(lambda: self._commit(parts))
+        if error:
+            self._comm.on_first(lambda: shutil.rmtree(self._temporary, ignore_errors=True))
+        return Saved(
+            self._numbers["epoch"],
+            sum(part.bytes for part in parts),
+            self._copied,
+            time.perf_counter() - self._started,
+            error,
+        )
+
+    @property
+    def _temporary(self) -> Path:
+        return self._directory / f".{directory_name(self._numbers['epoch'])}.tmp"
+
+    def _commit(self, parts: list[Part]) -> str:
+        """Rank 0: manifest, rename, old ones away; returns what went wrong."""
+        manifest = Manifest(format=1, numbers=Numbers(**self._numbers), parts=parts, **self._about)
+        target = self._directory / directory_name(self._numbers["epoch"])
+        try:
+            if target.exists():  # it was found broken, or it would not be saved again
+                _remove(target)
+            (self._temporary / FILE).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+            for path in (self._temporary / FILE, self._temporary):
+                sync(path)
+            self._temporary.rename(target)
+            sync(self._directory)
+        except OSError as error:
+            return str(error.strerror or error)
+        for old in found_in(self._directory)[self._keep :]:
+            _remove(old)
+        return ""
+
+
+def _write_part(directory: Path, side: str, rows: UserRange, tensors: dict[str, Tensor]) -> Part:
+    file = directory / part_name(side, rows.start, rows.stop)
+    save_file(tensors, file)
+    sync(file)
+    with file.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    return Part(side=side, start=rows.start, stop=rows.stop, bytes=file.stat().st_size, sha256=digest)  # type: ignore[arg-type]
+
+
+def _remove(directory: Path) -> None:
+    """The manifest first: what is left of a removal that breaks off is no checkpoint."""
+    (directory / FILE).unlink(missing_ok=True)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def clear_unfinished(directory: Path) -> None:
+    """Remove what saves that broke off have left."""
+    for path in directory.glob(".epoch-*.tmp"):
+        shutil.rmtree(path, ignore_errors=True)

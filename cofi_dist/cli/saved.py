@@ -1,0 +1,38 @@
+"""The command about checkpoints."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cofi_dist.errors import CheckpointError, RunError
+
+
+def checkpoints(
+    run: Annotated[Path, typer.Argument(help="Run directory.", show_default=False)],
+) -> None:
+    """List a run's checkpoints, every byte of them verified."""
+    from cofi_dist.checkpoint.load import found_in
+    from cofi_dist.checkpoint.manifest import FILE, read_manifest, verify
+    from cofi_dist.cli.show import show
+    from cofi_dist.rundir import CHECKPOINTS, is_run
+
+    if not is_run(run):
+        raise RunError(f"{run}: is not the directory of a run")
+    rows, faults = [], []
+    for directory in found_in(run / CHECKPOINTS):
+        try:
+            manifest = read_manifest(directory)
+            for part in manifest.parts:
+                verify(directory, part)
+        except CheckpointError as error:
+            faults.append(str(error))
+            continue
+        when = time.localtime((directory / FILE).stat().st_mtime)
+        size = f"{manifest.bytes / 1e6:,.1f} MB"
+        epoch, ranks = str(manifest.numbers.epoch), str(manifest.world_size)
+        rows.append((epoch, ranks, size, time.strftime("%Y-%m-%d %H:%M:%S", when), directory.name))
+    show(("epoch", "ranks", "size", "saved", "whole"), rows)
+    for fault in faults:
+        print(f"broken: {fault}")

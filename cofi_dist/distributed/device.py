@@ -1,0 +1,32 @@
+"""Which device a rank works on."""
+
+import torch
+
+from cofi_dist.distributed.comm import Comm
+from cofi_dist.errors import ConfigError
+
+
+def choose_device(name: str, comm: Comm) -> torch.device:
+    """The device of this rank: `auto` is cuda, else mps, else cpu; one CUDA device a local rank.
+
+    Raises:
+        ConfigError: the device isn't there.
+    """
+    if name == "auto":
+        mps = torch.backends.mps.is_available() and comm.world_size == 1
+        name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
+    if name == "cuda":
+        if comm.ranks_here > torch.cuda.device_count():
+            raise ConfigError(
+                f"device: cuda needs a device a rank; {comm.ranks_here} ranks on this node,"
+                f" {torch.cuda.device_count()} CUDA devices; start fewer or set device: cpu"
+            )
+        torch.cuda.set_device(comm.local_rank)
+        return torch.device("cuda", comm.local_rank)
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("device: mps is not available here; use cpu or auto", shared=True)
+    if name == "mps" and comm.world_size > 1:
+        raise ConfigError(
+            "device: mps has no backend for several ranks; use cpu, or one process", shared=True
+        )
+    return torch.device(name)

@@ -1,0 +1,172 @@
+"""What one rank works on: its ratings, its cost, its held-out ratings; and the model that comes of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cofi_dist.config import Config
+from cofi_dist.cost import Cost
+from cofi_dist.cost.dense import DenseCost
+from cofi_dist.cost.kernels import choose_pair_dot
+from cofi_dist.cost.regulariser import Regulariser, count_scales
+from cofi_dist.cost.sparse import SparseCost
+from cofi_dist.data.centre import ItemSums, centred, centres, item_sums
+from cofi_dist.data.shards import UserRange, UserShard, plan, ratings_of
+from cofi_dist.data.sources import Source, open_source
+from cofi_dist.distributed import Comm
+from cofi_dist.factors import Factors, draw_factors
+from cofi_dist.model import Facts, Model
+from cofi_dist.validation import Validation
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What one rank works on.
+
+    Attributes:
+        per_user: ratings of every user of every rank, (num_users,).
+        ranges: every rank's users.
+        shard: this rank's ratings, item mean removed.
+        sums: of the training ratings of all ranks, by item.
+        means: what was removed, (num_items,).
+        fingerprint: of the source.
+    """
+
+    config: Config
+    device: torch.device
+    source: Source
+    per_user: NDArray[np.int64]
+    ranges: Sequence[UserRange]
+    shard: UserShard
+    sums: ItemSums
+    means: NDArray[np.float64]
+    fingerprint: str
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the factors; mps has no float64."""
+        return (
+            torch.float64
+            if self.config.train.dtype == "float64" and self.device.type != "mps"
+            else torch.float32
+        )
+
+    @property
+    def num_ratings(self) -> int:
+        """For training, of all ranks."""
+        return int(self.sums.count.sum())
+
+
+def load_problem(config: Config, store: Path, device: torch.device, comm: Comm) -> Problem:
+    """Open the source, and load this rank's part of it.
+
+    Collective: all ranks call it.
+
+    Args:
+        config: of the run.
+        store: where a ratings file was prepared.
+        device: of this rank.
+        comm: the ranks.
+
+    Raises:
+        CofiError: the data can't be used.
+    """
+    source = open_source(config.data, store)
+    num_items, per_user = source.num_items, source.ratings_per_user()
+    ranges = plan(per_user, comm.world_size)
+    users = ranges[comm.rank]
+    ratings = source.load(users)
+    sums = source.sums or item_sums(ratings, num_items, comm)
+    centre, damping = (config.data.centre, config.data.damping) if config.data.centre else source.centre
+    means = centres(sums, centre, damping)
+    shard = UserShard(users, num_items, centred(ratings, means))
+    fingerprint = comm.on_first(source.fingerprint)
+    return Problem(config, device, source, per_user, ranges, shard, sums, means, fingerprint)
+
+
+def shards_of(problem: Problem, comm: Comm) -> dict[str, Any]:
+    """How the run is spread; held-out ratings are counted, as in the table of shards."""
+    ratings = ratings_of(problem.ranges, problem.per_user)
+    return {
+        "world_size": comm.world_size,
+        "device": problem.device.type,
+        "backend": comm.backend(problem.device),
+        "ranks": [
+            {"start": users.start, "stop": users.stop, "ratings": count}
+            for users, count in zip(problem.ranges, ratings, strict=True)
+        ],
+    }
+
+
+def validation_of(problem: Problem) -> Validation | None:
+    """This rank's held-out ratings, where the config asks for validation."""
+    settings, source = problem.config.validation, problem.source
+    if settings.every is None:
+        return None
+    return Validation(
+        source.load(problem.shard.users, "validation"),
+        problem.means,
+        source.scale,
+        problem.device,
+        every=settings.every,
+        patience=settings.patience,
+    )
+
+
+def start_of(problem: Problem) -> Factors:
+    """This rank's rows of the notebook's draw."""
+    return draw_factors(
+        problem.source.num_items,
+        problem.source.num_users,
+        problem.config.model.num_features,
+        seed=problem.config.seed,
+        users=problem.shard.users,
+        device=problem.device,
+        dtype=problem.dtype,
+        item_bias=problem.config.model.item_bias,
+    )
+
+
+def regulariser_of(problem: Problem, factors: Factors) -> Regulariser:
+    """Lambda, by the numbers of ratings where the config says so."""
+    train = problem.config.train
+    scales = count_scales(train.lambda_power, problem.sums.count, problem.shard.ratings_per_user(), factors)
+    return Regulariser(train.lambda_, train.lambda_b, *scales)
+
+
+def cost_of(problem: Problem) -> tuple[Cost, str]:
+    """The error term on this rank's ratings, and a line on how it is computed."""
+    config, device = problem.config, problem.device
+    if config.train.cost == "dense":
+        return DenseCost(problem.shard, device), "dense cost"
+    dtype = problem.dtype
+    features, epochs = config.model.num_features, config.train.epochs
+    ratings_a_rank = problem.num_ratings // len(problem.ranges)
+    pair_dot, why = choose_pair_dot(ratings_a_rank, features, epochs, device, dtype)
+    return SparseCost(problem.shard, device, dtype, pair_dot), why
+
+
+def model_of(problem: Problem, factors: Factors, comm: Comm, diverged: str) -> Model:
+    """The whole model on rank 0; on the others, their own rows of it."""
+    counts = [len(users) for users in problem.ranges]
+    W = comm.gather_rows(factors.W, counts)
+    b = comm.gather_rows(factors.b[0], counts)[None]
+    user_counts = comm.gather_rows(
+        torch.from_numpy(problem.shard.ratings_per_user().astype(np.float64)), counts
+    )
+    source, sums = problem.source, problem.sums
+    c = None if factors.c is None else factors.c.cpu()
+    return Model(
+        Factors(factors.X.cpu(), W, b, c),
+        torch.from_numpy(problem.means),
+        torch.from_numpy(sums.count),
+        user_counts,
+        Facts(sums.global_mean, *source.scale, problem.fingerprint, source.columns, diverged),
+        *source.ids,
+        problem.config.with_absolute_data(),
+    )

@@ -1,0 +1,140 @@
+"""Going on with a run: from which checkpoint, and whether it is one of this problem."""
+
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cofi_dist import __version__
+from cofi_dist.checkpoint.load import checked, found_in, newest
+from cofi_dist.checkpoint.manifest import FILE, Manifest
+from cofi_dist.config import Config
+from cofi_dist.distributed import Comm
+from cofi_dist.errors import CheckpointError
+from cofi_dist.problem import Problem
+from cofi_dist.rundir import CHECKPOINTS
+
+# Keys whose change makes it another problem, or other numbers; of the ratings, the fingerprint decides.
+FIXED = (
+    *("data.centre", "data.damping", "data.test", "data.validation", "data.duplicates", "model"),
+    *("data.min_user_ratings", "data.min_item_ratings", "data.columns"),
+    *("train.lambda_", "train.lambda_power", "train.lambda_b", "train.dtype"),
+)
+# Keys that say where things are, or how long to go on: not worth a line.
+FREE = (
+    *("run_dir", "device", "checkpoint"),
+    *("train.epochs", "train.log_every", "train.tensorboard", "train.deadline", "train.timeout"),
+)
+
+
+def about(problem: Problem, comm: Comm) -> dict[str, Any]:
+    """What a checkpoint's manifest says of the run."""
+    return {
+        "num_users": problem.source.num_users,
+        "num_items": problem.source.num_items,
+        "num_features": problem.config.model.num_features,
+        "dtype": str(problem.dtype).removeprefix("torch."),
+        "world_size": comm.world_size,
+        "fingerprint": problem.fingerprint,
+        "config": problem.config.model_dump(exclude_none=True),
+        "versions": {
+            "cofi_dist": __version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    }
+
+
+def checkpoint_for(
+    problem: Problem, again: bool, comm: Comm
+) -> tuple[Path | None, Manifest | None, list[str]]:
+    """The checkpoint to go on from, if any; and what is to be said about it.
+
+    Collective: all ranks call it.
+
+    Args:
+        problem: of the run.
+        again: whether the run directory holds a run to go on with.
+        comm: the ranks.
+
+    Raises:
+        CheckpointError: the one that the config names can't be used, or is of another problem.
+    """
+    config = problem.config
+    named = config.checkpoint.resume
+    notes: list[str] = []
+    directory: Path | None
+    manifest: Manifest | None
+    if again:
+        mine = Path(config.run_dir) / CHECKPOINTS
+        directory, manifest, refused = newest(found_in(mine), comm)
+        notes = [f"not taken: {text}" for text in refused]
+        if manifest is None:
+            notes.append(f"no checkpoint in {mine} is whole: begun anew")
+    elif named not in ("auto", "none"):
+        directory, manifest = _named(Path(named), comm)
+    else:
+        return None, None, []
+    if manifest is not None and directory is not None:
+        _require_same(manifest, directory, problem)
+    return directory, manifest, notes
+
+
+def _named(path: Path, comm: Comm) -> tuple[Path, Manifest]:
+    if comm.on_first(lambda: (path / FILE).exists() or not (path / CHECKPOINTS).is_dir()):
+        return path, checked(path, comm)
+    directory, manifest, refused = newest(found_in(path / CHECKPOINTS), comm)
+    if directory is None or manifest is None:
+        why = refused[0] if refused else "there is none"
+        raise CheckpointError(f"{path}: holds no whole checkpoint: {why}", shared=True)
+    return directory, manifest
+
+
+def _require_same(manifest: Manifest, directory: Path, problem: Problem) -> None:
+    """Raise CheckpointError where the checkpoint is of another problem."""
+    source, config = problem.source, problem.config
+    has = (manifest.num_users, manifest.num_items, manifest.num_features)
+    needs = (source.num_users, source.num_items, config.model.num_features)
+    if has != needs:
+        raise CheckpointError(
+            f"{directory}: has {has[0]} users, {has[1]} items and {has[2]} features; the run has {needs[0]},"
+            f" {needs[1]} and {needs[2]}",
+            shared=True,
+        )
+    changed = [key for key in _changes(manifest, config) if _within(key, FIXED)]
+    if manifest.fingerprint != problem.fingerprint:
+        changed.insert(0, "the ratings")
+    if changed and not config.checkpoint.allow_changes:
+        raise CheckpointError(
+            f"{directory}: is of another problem: {', '.join(changed)} differ; begin anew in another"
+            " run_dir, or set checkpoint.allow_changes: true",
+            shared=True,
+        )
+
+
+def say_changes(manifest: Manifest, config: Config, note: Callable[[str], None]) -> None:
+    """A line for every key that differs from the checkpoint's and makes a difference."""
+    before = _flat(manifest.config)
+    now = _flat(config.model_dump(exclude_none=True))
+    for key in _changes(manifest, config):
+        if _within(key, FIXED) or not _within(key, FREE):
+            note(f"changed: {key} is {now.get(key, 'not set')}, was {before.get(key, 'not set')}")
+
+
+def _changes(manifest: Manifest, config: Config) -> list[str]:
+    before, now = _flat(manifest.config), _flat(config.model_dump(exclude_none=True))
+    return sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+
+
+def _within(key: str, sections: tuple[str, ...]) -> bool:
+    return any(key == section or key.startswith(f"{section}.") for section in sections)
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        found |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return found

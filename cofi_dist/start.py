@@ -1,0 +1,115 @@
+"""How a run begins: everything that may be refused is, before its directory is touched; by rank 0."""
+
+from contextlib import ExitStack
+from enum import Enum
+from pathlib import Path
+
+import torch
+
+from cofi_dist.checkpoint.load import found_in
+from cofi_dist.checkpoint.save import clear_unfinished
+from cofi_dist.config import Config, Data, load_config
+from cofi_dist.cost.dense import require_memory
+from cofi_dist.data.shards import BLOCK_RATINGS, plan
+from cofi_dist.data.sources import Source, prepare, ratings_file
+from cofi_dist.distributed import Comm
+from cofi_dist.errors import ConfigError
+from cofi_dist.lock import Lock
+from cofi_dist.rundir import (
+    CHECKPOINTS,
+    CONFIG,
+    DATA,
+    MODEL,
+    RESULT,
+    begin_run,
+    is_run,
+    refuse_run,
+)
+from cofi_dist.runlog import require_tensorboard
+from cofi_dist.stop import clear_stop_file
+
+
+class How(Enum):
+    """What there is to do in a run directory."""
+
+    ANEW = "begin"
+    AGAIN = "go on"
+    DONE = "nothing"
+
+
+def open_run(
+    config: Config, file: Path, device: torch.device, comm: Comm, held: ExitStack, *, replace: bool
+) -> How:
+    """Take the run directory, for a new run or to go on with the one in it.
+
+    Args:
+        config: of the run.
+        file: that it was read from.
+        device: of rank 0.
+        comm: the ranks; only their number is asked for.
+        held: gets the lock of the directory.
+        replace: a run that is there may be lost.
+
+    Raises:
+        CofiError: the run can't be begun, or not there.
+    """
+    run_dir, auto = Path(config.run_dir), config.checkpoint.resume == "auto"
+    if auto and replace:
+        raise ConfigError(
+            "--replace loses the run that checkpoint.resume=auto would go on with: leave one out"
+        )
+    if config.train.tensorboard:
+        require_tensorboard()
+    locked = auto and is_run(run_dir)
+    if locked:
+        held.enter_context(Lock(run_dir))
+        clear_stop_file(run_dir)
+        if (run_dir / RESULT).exists() and (run_dir / MODEL).exists() and _is_of(config, run_dir):
+            return How.DONE
+        clear_unfinished(run_dir / CHECKPOINTS)
+        if found_in(run_dir / CHECKPOINTS) and (not config.data.is_file or (run_dir / DATA).exists()):
+            return How.AGAIN
+        replace = True  # it was ended before its first checkpoint, so there is nothing to lose
+    _begin(config, file, device, comm, None if locked else held, replace=replace)
+    return How.ANEW
+
+
+def _is_of(config: Config, run_dir: Path) -> bool:
+    """Whether the run that is there, finished, is of as many epochs."""
+    return load_config(run_dir / CONFIG).train.epochs == config.train.epochs
+
+
+def _begin(
+    config: Config, file: Path, device: torch.device, comm: Comm, held: ExitStack | None, *, replace: bool
+) -> None:
+    run_dir, data = Path(config.run_dir), config.data
+    inputs = [Path(name) for name in (data.ratings, data.y, data.r, data.prepared) if name]
+    if data.name is not None:
+        inputs.append(ratings_file(data))
+    refuse_run(run_dir, replace=replace, inputs=[file, *inputs])
+    with prepare(data, run_dir / DATA) as prepared:
+        source = prepared.source
+        if config.train.cost == "dense":
+            ranges = plan(source.ratings_per_user(), comm.world_size)
+            require_memory(ranges, source.num_items, device, comm.ranks_here)
+        if config.validation.every is not None:
+            _require_held_out(config.data, source)
+        if held is not None:
+            held.enter_context(Lock(run_dir))
+        begin_run(run_dir)
+        prepared.keep(run_dir / DATA)
+
+
+def _require_held_out(data: Data, source: Source) -> None:
+    """Raise ConfigError unless there is a rating to validate on."""
+    if "validation" not in source.parts:
+        raise ConfigError(
+            f"validation.every: {data.prepared} was prepared without data.validation;"
+            " prepare it with, or leave validation.every out"
+        )
+    per_user = source.ratings_per_user()
+    pieces = plan(per_user, 1 + int(per_user.sum()) // BLOCK_RATINGS)
+    if not any(len(source.load(users, "validation")) for users in pieces):
+        raise ConfigError(
+            "data.validation: holds out none of these ratings; hold out more, or leave validation.every out"
+        )

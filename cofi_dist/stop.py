@@ -1,0 +1,92 @@
+"""Asked to stop: by a signal, a file, or a deadline. What asks sets a flag, and nothing else.
+
+The flag is looked at between two steps, where all ranks agree, save and leave together. Before the
+first step there is nothing to save, so there the signal itself breaks off what is going on.
+"""
+
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+
+from cofi_dist.errors import StoppedError
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+STOP_FILE = "STOP"
+SECONDS_BETWEEN_LOOKS = 1.0  # at the file
+
+
+class Interrupted(BaseException):
+    """A signal came: what was begun is cleared away on the way out."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class Stop:
+    """Whether this process has been asked to stop.
+
+    Attributes:
+        reason: what asked; empty while nothing has.
+        stepping: whether the flag is looked at; else a signal raises at once: StoppedError where
+            the work is `resumable`, Interrupted elsewhere.
+    """
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self.stepping = self.resumable = False
+        self._file: Path | None = None
+        self._deadline = float("inf")
+        self._looked = 0.0
+        # whoever starts a rank also ends it; a rank whose launcher is gone would go on alone
+        self._launcher = os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None
+
+    def listen(self) -> None:
+        """Handle the signals, but for those that whoever started the process has switched off."""
+        for number in SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._heard)
+
+    def watch(self, run_dir: Path, deadline: float | None) -> None:
+        """Look for the stop file of a run, and at the clock.
+
+        Args:
+            run_dir: where the file would be.
+            deadline: seconds from now; None for none.
+        """
+        self._file = run_dir / STOP_FILE
+        if deadline is not None:
+            self._deadline = time.monotonic() + deadline
+
+    def asked(self) -> bool:
+        """Whether to stop before the next step; looks at the file once a second."""
+        now = time.monotonic()
+        if not self.reason and now > self._deadline:
+            self.reason = "train.deadline"
+        if not self.reason and self._launcher not in (None, os.getppid()):
+            self.reason = "the end of its launcher"
+        if not self.reason and self._file and now - self._looked > SECONDS_BETWEEN_LOOKS:
+            self._looked = now
+            with suppress(OSError):
+                if self._file.exists():
+                    self.reason = f"the file {self._file}"
+        return bool(self.reason)
+
+    def _heard(self, number: int, _: FrameType | None) -> None:
+        again, self.reason = bool(self.reason), signal.Signals(number).name
+        if number == signal.SIGINT and again:
+            os._exit(128 + number)
+        if self.stepping or again:
+            return  # the flag is up; what is being cleared away shall not be broken off
+        if self.resumable:
+            raise StoppedError(f"stopped by {self.reason} before the first step; start it again to begin")
+        raise Interrupted(number)
+
+
+def clear_stop_file(run_dir: Path) -> None:
+    """Remove the file that stopped an earlier run; not in a restart of the very run that it is to stop."""
+    if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
+        (run_dir / STOP_FILE).unlink(missing_ok=True)

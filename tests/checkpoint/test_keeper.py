@@ -1,0 +1,66 @@
+"""Saves that fail, and what is kept of them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import save_file
+
+from cofi_dist.checkpoint import save
+from cofi_dist.checkpoint.load import found_in
+from cofi_dist.errors import CheckpointError
+from tests.checkpoint.runs import metrics, run
+
+
+class FullDisk:
+    """Refuses the saves whose numbers, from 1, it was given; two files make one."""
+
+    def __init__(self, *refused: int) -> None:
+        self._refused, self._files, self._save_file = refused, 0, save_file
+
+    def __call__(self, tensors: Any, file: Path) -> None:
+        self._files += 1
+        if (self._files + 1) // 2 in self._refused:
+            self._files += self._files % 2  # the save ends with its first file
+            raise OSError(28, "No space left on device")
+        self._save_file(tensors, file)
+
+
+def epochs_of(run_dir: Path) -> list[int]:
+    return [int(path.name.removeprefix("epoch-")) for path in found_in(run_dir / "checkpoints")]
+
+
+def test_a_save_that_fails_warns_keeps_the_last_good_one_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(save, "save_file", FullDisk(2, 3))
+    run_dir = run(tmp_path, 1, 40, "run")
+    log = (run_dir / "train.log").read_text()
+    for epoch in (20, 30):
+        assert f"the checkpoint of epoch {epoch} could not be saved: No space left on device" in log
+    assert epochs_of(run_dir) == [40, 10]
+    assert not list((run_dir / "checkpoints").glob(".*")), "nothing half-written"
+    monkeypatch.undo()
+    assert metrics(run_dir) == metrics(run(tmp_path, 1, 40, "whole"))
+
+
+def test_too_many_failures_in_a_row_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(save, "save_file", FullDisk(2, 4, 5, 6))
+    says = "max_failures: 3 saves in a row failed, the last at epoch 60: No space left on device"
+    with pytest.raises(CheckpointError, match=says):
+        run(tmp_path, 1, 100, "run")
+    assert epochs_of(tmp_path / "run") == [30, 10]
+    monkeypatch.undo()
+    assert metrics(run(tmp_path, 1, 100, "run")) == metrics(run(tmp_path, 1, 100, "whole"))
+
+
+def test_as_many_stay_as_asked_and_every_save_is_measured(tmp_path: Path) -> None:
+    run_dir = run(tmp_path, 2, 50, "run", "checkpoint.keep=3")
+    assert epochs_of(run_dir) == [50, 40, 30]
+    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    saves = [line for line in lines if "checkpoint" in line]
+    assert [line["epoch"] for line in saves] == [10, 20, 30, 40, 50]
+    size = sum(f.stat().st_size for f in found_in(run_dir / "checkpoints")[0].glob("*.safetensors"))
+    assert saves[-1]["checkpoint"]["bytes"] == size
+    assert 0 < saves[-1]["checkpoint"]["copy_seconds"] <= saves[-1]["checkpoint"]["seconds"]

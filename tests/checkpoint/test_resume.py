@@ -1,0 +1,169 @@
+"""A run that is gone on with is the run that was never broken off."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from cofi_dist.checkpoint.load import found_in
+from cofi_dist.checkpoint.manifest import read_manifest
+from cofi_dist.errors import CheckpointError, CofiError
+from tests.checkpoint.runs import metrics, run, tensors
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """Uninterrupted runs of 40 epochs, by number of ranks."""
+    tmp = tmp_path_factory.mktemp("whole")
+    return {ranks: run(tmp, ranks, 40, f"r{ranks}") for ranks in (1, 2, 3)}
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+@pytest.mark.parametrize("at", [10, 17])
+def test_on_as_many_ranks_it_is_bit_identical(
+    ranks: int, at: int, whole: dict[int, Path], tmp_path: Path
+) -> None:
+    run(tmp_path, ranks, at, "run")
+    run_dir = run(tmp_path, ranks, 40, "run")
+    assert metrics(run_dir) == metrics(whole[ranks])
+    got, want = tensors(run_dir), tensors(whole[ranks])
+    assert got.keys() == want.keys()
+    assert {"W", "W.mean", "W.square", "W.best", "X", "c.best", "b.square", "model.X"} <= got.keys()
+    for name in want:
+        assert torch.equal(got[name], want[name]), name
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (4, 1), (4, 3), (4, 5), (3, 2)])
+def test_on_other_numbers_of_ranks_it_is_the_same_to_rounding(
+    before: int, after: int, whole: dict[int, Path], tmp_path: Path
+) -> None:
+    run(tmp_path, before, 13, "run")
+    run_dir = run(tmp_path, after, 40, "run")
+    for got, want in zip(metrics(run_dir), metrics(whole[1]), strict=True):
+        assert got == pytest.approx(want, rel=1e-10)
+    got_tensors, want_tensors = tensors(run_dir), tensors(whole[1])
+    for name in want_tensors:
+        torch.testing.assert_close(got_tensors[name], want_tensors[name], rtol=1e-7, atol=1e-9)
+    assert read_manifest(found_in(run_dir / "checkpoints")[0]).world_size == after
+
+
+def test_more_ranks_than_users_or_items_save_and_go_on(tmp_path: Path) -> None:
+    few = "data.synthetic={num_users: 2, num_items: 3, num_ratings: 3}"
+    nothing = ["data.validation=null", "validation.every=null"]
+    run(tmp_path, 4, 10, "run", few, *nothing)
+    run_dir = run(tmp_path, 3, 20, "run", few, *nothing)
+    want = run(tmp_path, 1, 20, "whole", few, *nothing)
+    for a, b in zip(metrics(run_dir), metrics(want), strict=True):
+        assert a == pytest.approx(b, rel=1e-10)
+
+
+def test_a_finished_run_is_left_as_it_is(whole: dict[int, Path], tmp_path: Path) -> None:
+    shutil.copytree(whole[1], tmp_path / "run")
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*") if p.is_file()}
+    run(tmp_path, 1, 40, "run")
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*") if p.is_file()} == before
+
+
+def test_early_stopping_goes_on_where_it_was(tmp_path: Path) -> None:
+    given = ["validation.patience=2", "train.lr=0.05"]
+    want = run(tmp_path, 1, 200, "whole", *given)
+    run(tmp_path, 1, 5, "run", *given)
+    got = run(tmp_path, 1, 200, "run", *given)
+    assert metrics(got) == metrics(want)
+    assert metrics(got)[-1]["epoch"] < 200, "it was stopped early"
+    results = [json.loads((r / "result.json").read_text()) for r in (got, want)]
+    assert results[0]["validation_rmse"] == results[1]["validation_rmse"]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("model.num_features=5", "has 60 users, 40 items and 4 features; the run has 60, 40 and 5"),
+        ("data.synthetic.num_users=61", "the run has 61, 40 and 4"),
+        ("data.synthetic.seed=9", "is of another problem: the ratings differ"),
+        ("data.validation.seed=9", "is of another problem: data.validation.seed differ"),
+        (
+            "train.lambda_=2.0",
+            r"another problem: train\.lambda_ differ; begin anew .* or set checkpoint\.allow_changes: true",
+        ),
+        ("train.dtype=float32", "is of another problem: train.dtype differ"),
+        ("model.item_bias=false", "is of another problem: model.item_bias differ"),
+    ],
+)
+def test_another_problem_is_refused_and_nothing_is_touched(
+    change: str, says: str, whole: dict[int, Path], tmp_path: Path
+) -> None:
+    run_dir = shutil.copytree(whole[1], tmp_path / "run")
+    before = {p: p.stat().st_mtime_ns for p in run_dir.rglob("*") if p.is_file()}
+    with pytest.raises(CheckpointError, match=says) as error:
+        run(tmp_path, 1, 50, "run", change)
+    assert "\n" not in str(error.value)
+    assert {p: p.stat().st_mtime_ns for p in run_dir.rglob("*") if p.is_file()} == before
+
+
+def test_what_changed_is_said_and_allowed_where_told(whole: dict[int, Path], tmp_path: Path) -> None:
+    run_dir = shutil.copytree(whole[1], tmp_path / "run")
+    run(tmp_path, 1, 50, "run", "train.lambda_=2.0", "train.lr=0.02", "checkpoint.allow_changes=true")
+    log = (run_dir / "train.log").read_text()
+    assert "changed: train.lambda_ is 2.0, was 1.0" in log
+    assert "changed: train.lr is 0.02, was 0.01" in log
+    assert "changed: train.epochs" not in log
+
+
+def test_a_named_checkpoint_begins_a_run_elsewhere(whole: dict[int, Path], tmp_path: Path) -> None:
+    for source in (whole[2], found_in(whole[2] / "checkpoints")[0]):
+        name = f"from-{source.name}"
+        run_dir = run(tmp_path, 1, 50, name, f"checkpoint.resume={source}")
+        assert [line["epoch"] for line in metrics(run_dir)] == [42, 49, 50]
+    with pytest.raises(CheckpointError, match=r"has no manifest\.json"):
+        run(tmp_path, 1, 50, "none", f"checkpoint.resume={tmp_path / 'nowhere'}")
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("harm", ["cut", "flip", "no part", "no manifest", "half a manifest"])
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_broken_checkpoint_is_skipped_for_the_one_before(
+    harm: str, ranks: int, whole: dict[int, Path], tmp_path: Path
+) -> None:
+    run_dir = shutil.copytree(whole[ranks], tmp_path / "run")
+    newest = found_in(run_dir / "checkpoints")[0]
+    part, manifest = next(newest.glob("items-*")), newest / "manifest.json"
+    content = part.read_bytes()
+    if harm == "cut":
+        part.write_bytes(content[:-1])
+    elif harm == "flip":
+        part.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+    elif harm == "no part":
+        part.unlink()
+    elif harm == "no manifest":
+        manifest.unlink()
+    else:
+        manifest.write_bytes(manifest.read_bytes()[:100])
+    run(tmp_path, ranks, 60, "run")
+    log = (run_dir / "train.log").read_text()
+    assert f"not taken: {newest}" in log
+    assert "epoch-00000030" in log.split("gone on with from")[1].split(",")[0]
+    want = run(tmp_path, ranks, 60, "want")
+    assert metrics(run_dir) == metrics(want)
+    for name, tensor in tensors(want).items():
+        assert torch.equal(tensors(run_dir)[name], tensor), name
+
+
+def test_where_no_checkpoint_is_whole_the_run_begins_anew(whole: dict[int, Path], tmp_path: Path) -> None:
+    run_dir = shutil.copytree(whole[1], tmp_path / "run")
+    for directory in found_in(run_dir / "checkpoints"):
+        (directory / "manifest.json").unlink()
+    run(tmp_path, 1, 41, "run")
+    assert "is whole: begun anew" in (run_dir / "train.log").read_text()
+    assert metrics(run_dir)[: len(metrics(whole[1]))] == metrics(whole[1])
+
+
+def test_replace_and_auto_contradict_each_other(tmp_path: Path) -> None:
+    from cofi_dist.distributed import SoloComm
+    from cofi_dist.run import train
+
+    run(tmp_path, 1, 10, "run")
+    with pytest.raises(CofiError, match="--replace loses the run"):
+        train(tmp_path / "c.yaml", [f"run_dir={tmp_path / 'run'}"], SoloComm(), replace=True)

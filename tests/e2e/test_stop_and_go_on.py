@@ -1,0 +1,139 @@
+"""A run that is asked to stop, or killed, and started again: as a user sees it."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from cofi_dist.stop import SIGNALS
+from tests import faults
+from tests.checkpoint.runs import metrics, tensors
+from tests.e2e.test_cli import cofi
+
+CONFIG = """
+data: {synthetic: {num_users: 400, num_items: 500, num_ratings: 20000}}
+model: {num_features: 16}
+train: {epochs: 1500, log_every: 50, lr: 0.01}
+checkpoint: {resume: auto}
+"""
+GO_ON = ["train", "--config", "c.yaml"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nobody stopped, with a checkpoint at its end."""
+    home = tmp_path_factory.mktemp("whole")
+    (home / "c.yaml").write_text(CONFIG)
+    assert cofi(*GO_ON, "checkpoint.every=1500", cwd=home).returncode == 0
+    return home / "runs/c"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "c.yaml").write_text(CONFIG)
+    return tmp_path
+
+
+def start(home: Path, *args: str) -> subprocess.Popen[str]:
+    """A training process that has printed an epoch."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cofi_dist", *GO_ON, *args],
+        cwd=home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        # whoever runs the tests in the background may have made children ignore it
+        preexec_fn=lambda: [signal.signal(n, signal.SIG_DFL) for n in SIGNALS],  # noqa: PLW1509
+    )
+    file, deadline = home / "runs/c/metrics.jsonl", time.monotonic() + 60
+    while not (file.exists() and file.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return process
+
+
+def require_the_same(run_dir: Path, whole: Path) -> None:
+    assert metrics(run_dir) == metrics(whole)
+    got, want = tensors(run_dir), tensors(whole)
+    assert all(torch.equal(got[name], want[name]) for name in want)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_saves_and_leaves_with_75(number: signal.Signals, home: Path, whole: Path) -> None:
+    process = start(home)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 75, err
+    last = err.splitlines()[-1]
+    assert last.startswith("cofi-dist: stopped after epoch ")
+    assert last.endswith(f" by {number.name}; the state is saved; go on with checkpoint.resume=auto")
+    done = cofi(*GO_ON, "checkpoint.every=1500", cwd=home)
+    assert done.returncode == 0, done.stderr
+    assert "gone on with from runs/c/checkpoints/epoch-" in done.stderr
+    require_the_same(home / "runs/c", whole)
+    listed = cofi("checkpoints", "runs/c", cwd=home)
+    assert listed.stdout.splitlines()[1].split()[0] == "1500"
+    assert listed.returncode == 0
+
+
+def test_a_stop_file_and_a_deadline_do_too(home: Path, whole: Path) -> None:
+    process = start(home)
+    (home / "runs/c/STOP").touch()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 75, err
+    assert "by the file runs/c/STOP; the state is saved" in err
+    again = cofi(*GO_ON, "train.deadline=0.05", cwd=home)
+    assert again.returncode == 75
+    assert "by train.deadline; the state is saved" in again.stderr
+    assert cofi(*GO_ON, "checkpoint.every=1500", cwd=home).returncode == 0
+    require_the_same(home / "runs/c", whole)
+
+
+def test_two_runs_in_one_directory_are_one_too_many(home: Path) -> None:
+    process = start(home, "train.epochs=100000")
+    second = cofi(*GO_ON, cwd=home)
+    assert second.returncode == 2
+    assert second.stderr.startswith(f"cofi-dist: runs/c: process {process.pid} on ")
+    assert len(second.stderr.splitlines()) == 1
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 75
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_anew(home: Path, whole: Path) -> None:
+    process = start(home)
+    process.kill()
+    process.communicate()
+    done = cofi(*GO_ON, "checkpoint.every=1500", cwd=home)
+    assert done.returncode == 0, done.stderr
+    require_the_same(home / "runs/c", whole)
+
+
+def test_a_finished_run_says_so(whole: Path) -> None:
+    again = cofi(*GO_ON, "checkpoint.every=1500", cwd=whole.parents[1])
+    assert again.returncode == 0
+    assert "runs/c: is finished; more train.epochs would go on with it" in again.stderr
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    home = tmp_path_factory.mktemp("undisturbed")
+    return {ranks: faults.undisturbed(home / str(ranks), ranks) for ranks in (2, 3)}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", faults.FAULTS)
+def test_a_disturbed_run_ends_as_the_undisturbed_one(
+    name: str, undisturbed: dict[int, Path], tmp_path: Path
+) -> None:
+    if name == "disk full" and os.getuid() != 0:
+        pytest.skip("a small disk can only be mounted by root")
+    rng = random.Random(name)
+    assert faults.one(tmp_path / "run", name, undisturbed, rng, 0) == "the same bits"

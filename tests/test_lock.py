@@ -1,0 +1,86 @@
+"""One run at a time in a run directory."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cofi_dist import lock
+from cofi_dist.errors import RunError
+from cofi_dist.lock import FILE, STALE_SECONDS, Lock
+
+
+def leave(tmp: Path, **said: object) -> None:
+    owner = {"host": socket.gethostname(), "pid": os.getpid(), "job": "", "since": 1.7e9, **said}
+    (tmp / FILE).write_text(json.dumps(owner))
+
+
+def test_who_comes_second_is_told_who_is_there(tmp_path: Path) -> None:
+    with Lock(tmp_path):
+        with pytest.raises(RunError) as error:
+            Lock(tmp_path)
+        assert f"process {os.getpid()} on {socket.gethostname()} is running here since 20" in str(error.value)
+    assert not (tmp_path / FILE).exists()
+    with Lock(tmp_path):
+        pass
+
+
+def test_the_lock_of_a_process_that_is_gone_is_stale(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    leave(tmp_path, pid=gone.pid)
+    with Lock(tmp_path):
+        assert json.loads((tmp_path / FILE).read_text())["pid"] == os.getpid()
+
+
+def test_the_lock_of_another_host_is_stale_where_nobody_renews_it(tmp_path: Path) -> None:
+    leave(tmp_path, host="elsewhere")
+    with pytest.raises(RunError, match="on elsewhere is running here"):
+        Lock(tmp_path)
+    long_ago = time.time() - STALE_SECONDS - 1
+    os.utime(tmp_path / FILE, (long_ago, long_ago))
+    with Lock(tmp_path):
+        pass
+
+
+def test_a_restart_of_the_same_job_takes_its_lock_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave(tmp_path, host="elsewhere", job="123")
+    monkeypatch.setenv("SLURM_JOB_ID", "123")
+    with Lock(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"host": 1}', '{"host": "a", "pid": "b"}', "\x00"])
+def test_a_lock_that_says_nothing_is_nobodys(text: str, tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text(text)
+    with Lock(tmp_path):
+        pass
+
+
+def test_a_lock_is_renewed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "RENEW_SECONDS", 0.02)
+    with Lock(tmp_path):
+        os.utime(tmp_path / FILE, (1.0, 1.0))
+        deadline = time.monotonic() + 10
+        while (tmp_path / FILE).stat().st_mtime < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert (tmp_path / FILE).stat().st_mtime > 2
+
+
+def test_only_its_owner_removes_a_lock(tmp_path: Path) -> None:
+    with Lock(tmp_path):
+        leave(tmp_path, pid=1)
+    assert (tmp_path / FILE).exists()
+
+
+def test_a_directory_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match=r"\.lock: cannot be written: "):
+        Lock(tmp_path / "file" / "run")

@@ -1,0 +1,92 @@
+"""What asks a run to stop, and what else it does: nothing."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cofi_dist import stop as stop_module
+from cofi_dist.errors import StoppedError
+from cofi_dist.stop import SIGNALS, STOP_FILE, Interrupted, Stop, clear_stop_file
+
+
+@pytest.fixture
+def stop() -> Iterator[Stop]:
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    stop = Stop()
+    stop.listen()
+    yield stop
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_while_stepping_a_signal_only_sets_the_flag(number: signal.Signals, stop: Stop) -> None:
+    stop.stepping = True
+    assert not stop.asked()
+    os.kill(os.getpid(), number)
+    assert stop.asked()
+    assert stop.reason == number.name
+
+
+def test_before_the_first_step_a_signal_breaks_off_once(stop: Stop) -> None:
+    stop.resumable = True
+    with pytest.raises(StoppedError, match="stopped by SIGTERM before the first step"):
+        os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)  # while things are cleared away: nothing
+
+
+def test_elsewhere_it_is_no_error_of_ours(stop: Stop) -> None:
+    with pytest.raises(Interrupted) as error:
+        os.kill(os.getpid(), signal.SIGUSR1)
+    assert error.value.number == signal.SIGUSR1
+
+
+def test_a_second_interrupt_leaves_at_once(stop: Stop, monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[int] = []
+    monkeypatch.setattr(os, "_exit", left.append)
+    stop.stepping = True
+    os.kill(os.getpid(), signal.SIGINT)
+    assert left == []
+    os.kill(os.getpid(), signal.SIGINT)
+    assert left == [130]
+
+
+def test_the_stop_file_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stop_module, "SECONDS_BETWEEN_LOOKS", 0.0)
+    stop = Stop()
+    stop.watch(tmp_path, None)
+    assert not stop.asked()
+    (tmp_path / STOP_FILE).touch()
+    assert stop.asked()
+    assert stop.reason == f"the file {tmp_path / STOP_FILE}"
+
+
+def test_a_stop_file_is_cleared_by_a_new_start_but_not_by_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / STOP_FILE).touch()
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    clear_stop_file(tmp_path)
+    assert (tmp_path / STOP_FILE).exists()
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
+    clear_stop_file(tmp_path)
+    assert not (tmp_path / STOP_FILE).exists()
+
+
+def test_the_deadline_is_kept(tmp_path: Path) -> None:
+    stop = Stop()
+    stop.watch(tmp_path, 1e-9)
+    assert stop.asked()
+    assert stop.reason == "train.deadline"
+
+
+def test_a_rank_whose_launcher_is_gone_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    stop = Stop()
+    assert not stop.asked()
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    assert stop.asked()
+    assert stop.reason == "the end of its launcher"
