@@ -33,6 +33,8 @@ def test_defaults_are_the_notebooks_but_for_the_cost(tmp_path: Path) -> None:
         "dtype": "float32",
         "log_every": 100,
         "tensorboard": False,
+        "deadline": None,
+        "timeout": 600.0,
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 
 from cofi_dist.errors import CofiError, PeerError, RunError
 from cofi_dist.pulse import BEAT_SECONDS, LOST_BEATS, Pulse
@@ -74,13 +75,18 @@ class GroupComm:
 
     Every method is collective: all ranks call it, in the same order. A rank whose peer is gone
     gets PeerError.
+
+    Args:
+        local_rank: of this process on its node.
+        ranks_here: on this node.
+        words: where the ranks leave signs of life; None for the group's own store.
     """
 
-    def __init__(self, local_rank: int, ranks_here: int) -> None:
+    def __init__(self, local_rank: int, ranks_here: int, words: Store | None = None) -> None:
         self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
         self.local_rank, self.ranks_here = local_rank, ranks_here
-        store = dist.distributed_c10d.PrefixStore("pulse", dist.distributed_c10d._get_default_store())
-        self._pulse = Pulse(store, self.rank, self.world_size, self._give_up)
+        words = words or PrefixStore("pulse", dist.distributed_c10d._get_default_store())
+        self._pulse = Pulse(words, self.rank, self.world_size, self._give_up)
         self.agree()  # so that every pulse can be felt
         _set_timeout(PREPARE_SECONDS)
 

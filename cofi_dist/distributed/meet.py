@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
+from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from cofi_dist.distributed.comm import Comm, GroupComm, SoloComm
 from cofi_dist.errors import ConfigError
@@ -34,22 +34,27 @@ def open_comm() -> Comm:
     try:
         if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
             rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-            dist.init_process_group(
-                backend, store=_store_of_this_start(rank), rank=rank, world_size=world_size, timeout=timeout
-            )
+            store, words = _stores_of_this_start(rank)
+            dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
         else:
+            words = None
             dist.init_process_group(backend, timeout=timeout)
     except (ValueError, KeyError, RuntimeError, dist.DistError) as error:
         raise ConfigError(f"the ranks cannot meet ({error}); start them with torchrun") from None
-    return GroupComm(int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    local_rank, ranks_here = (
+        int(os.environ.get(name, default))
+        for name, default in (("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "1"))
+    )
+    return GroupComm(local_rank, ranks_here, words)
 
 
-def _store_of_this_start(rank: int) -> Store:
-    """A store that only the ranks of this start use; rank 0 holds it.
+def _stores_of_this_start(rank: int) -> tuple[Store, Store]:
+    """A store that only the ranks of this start use, held by rank 0; and one for signs of life.
 
     torchrun's own store outlives a restart, and with it the addresses of ranks that are dead: torch
     2.13 takes them for those of the new ones, which then never meet. So its store only says where
-    rank 0's is, and whoever finds nobody there, or a former one, looks again.
+    rank 0's is, and whoever finds nobody there, or a former one, looks again. Signs of life are left
+    with torchrun, under the name of this start: it answers where rank 0 may be the one that doesn't.
     """
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     known = TCPStore(host, port, is_master=False, timeout=timedelta(seconds=MEET_SECONDS))
@@ -58,7 +63,7 @@ def _store_of_this_start(rank: int) -> Store:
         name = uuid.uuid4().hex
         mine.set("name", name)
         known.set(MEETING, f"{mine.host} {mine.port} {name}")
-        return mine
+        return mine, _words(host, port, name)
     deadline = time.monotonic() + MEET_SECONDS
     while time.monotonic() < deadline:
         there, at, name = known.get(MEETING).decode().split()
@@ -68,10 +73,15 @@ def _store_of_this_start(rank: int) -> Store:
             store = TCPStore(there, int(at), is_master=False, timeout=timedelta(seconds=CALL_SECONDS))
             if store.get("name").decode() == name:
                 store.set_timeout(timedelta(seconds=MEET_SECONDS))
-                return store
+                return store, _words(host, port, name)
         except (OSError, RuntimeError, dist.DistError):
             time.sleep(0.05)
     raise ValueError(f"rank 0 did not say within {MEET_SECONDS:.0f} s where it is")
+
+
+def _words(host: str, port: int, name: str) -> Store:
+    store = TCPStore(host, port, is_master=False, timeout=timedelta(seconds=CALL_SECONDS))
+    return PrefixStore(name, store)
 
 
 def _address_towards(host: str, port: int) -> str:

@@ -73,7 +73,7 @@ def test_bad_arrays_are_said_once_and_leave_nothing_behind(here: Path) -> None:
 
 FAILING = """
 import os
-import cofi_dist.run
+import cofi_dist.problem
 from cofi_dist.cli import main
 from cofi_dist.errors import DataError
 
@@ -81,7 +81,7 @@ def fail(*args, **kwargs):
     raise {error}
 
 if os.environ["RANK"] == "2":
-    cofi_dist.run.{where} = fail
+    cofi_dist.problem.{where} = fail
 main()
 """
 
