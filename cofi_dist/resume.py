@@ -103,7 +103,7 @@ def _require_same(manifest: Manifest, directory: Path, problem: Problem) -> None
             f" {needs[1]} and {needs[2]}",
             shared=True,
         )
-    changed = [key for key in _changes(manifest, config) if _within(key, FIXED)]
+    changed = [key for key, *_ in _changes(manifest, config) if _within(key, FIXED)]
     if manifest.fingerprint != problem.fingerprint:
         changed.insert(0, "the ratings")
     if changed and not config.checkpoint.allow_changes:
@@ -116,16 +116,18 @@ def _require_same(manifest: Manifest, directory: Path, problem: Problem) -> None
 
 def say_changes(manifest: Manifest, config: Config, note: Callable[[str], None]) -> None:
     """A line for every key that differs from the checkpoint's and makes a difference."""
-    before = _flat(manifest.config)
-    now = _flat(config.model_dump(exclude_none=True))
-    for key in _changes(manifest, config):
-        if _within(key, FIXED) or not _within(key, FREE):
-            note(f"changed: {key} is {now.get(key, 'not set')}, was {before.get(key, 'not set')}")
+    for key, was, now in _changes(manifest, config):
+        if not _within(key, FREE):
+            note(f"changed: {key} is {now}, was {was}")
 
 
-def _changes(manifest: Manifest, config: Config) -> list[str]:
-    before, now = _flat(manifest.config), _flat(config.model_dump(exclude_none=True))
-    return sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+def _changes(manifest: Manifest, config: Config) -> list[tuple[str, Any, Any]]:
+    """Every key that differs, what it was and what it is."""
+    was, now = _flat(manifest.config), _flat(config.model_dump(exclude_none=True))
+    pairs = [
+        (key, was.get(key, "not set"), now.get(key, "not set")) for key in sorted(was.keys() | now.keys())
+    ]
+    return [(key, before, after) for key, before, after in pairs if before != after]
 
 
 def _within(key: str, sections: tuple[str, ...]) -> bool:
