@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cofi_dist.config import Columns, Data
 from cofi_dist.data.arrays import ArrayRatings
 from cofi_dist.data.centre import ItemSums
@@ -18,34 +15,18 @@ from cofi_dist.data.prepare import prepare_file
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shards import UserRange
 from cofi_dist.data.split import Part, held_out
-from cofi_dist.data.splitting import SplitRatings
+from cofi_dist.data.splitting import SplitRatings, Whole
 from cofi_dist.data.store import StoredRatings
 from cofi_dist.data.synthetic import SyntheticRatings
 from cofi_dist.files import put_in_place, scratch_directory
 
 
-class Source(Protocol):
-    """Ratings of num_users users on num_items items, of which any user range can be loaded."""
-
-    @property
-    def num_users(self) -> int: ...
-
-    @property
-    def num_items(self) -> int: ...
+class Source(Whole, Protocol):
+    """Ratings of which any user range can be loaded, part by part."""
 
     @property
     def parts(self) -> tuple[Part, ...]:
         """`train`, and what is held out."""
-        ...
-
-    @property
-    def scale(self) -> tuple[float, float]:
-        """Lowest and highest rating there may be; infinite where unknown."""
-        ...
-
-    @property
-    def notes(self) -> list[str]:
-        """What is known of the ratings, and was done to them, in lines."""
         ...
 
     @property
@@ -66,14 +47,6 @@ class Source(Protocol):
     @property
     def centre(self) -> tuple[str, float | None]:
         """The centring and damping that hold where the config says nothing."""
-        ...
-
-    def fingerprint(self) -> str:
-        """Of ids, ratings and parts; may read all of them. Equal content gives the same."""
-        ...
-
-    def ratings_per_user(self) -> NDArray[np.int64]:
-        """(num_users,), over all ranks' users and all parts."""
         ...
 
     def load(self, users: UserRange, part: Part = "train") -> Ratings:
