@@ -16,6 +16,7 @@ from cofi_dist.checkpoint.load import load
 from cofi_dist.checkpoint.manifest import Manifest
 from cofi_dist.checkpoint.save import Saver
 from cofi_dist.config import Config, load_config
+from cofi_dist.deadline import end_of
 from cofi_dist.distributed import Comm, choose_device
 from cofi_dist.errors import CofiError
 from cofi_dist.problem import (
@@ -77,17 +78,20 @@ def train(
     """
     config = comm.on_first(lambda: load_config(file, overrides))
     run_dir, stop = Path(config.run_dir), stop or Stop()
+    end = comm.on_first(lambda: end_of(config.train.deadline))
     device = choose_device(config.device, comm)
     with ExitStack() as held:
         how = comm.on_first(partial(open_run, config, file, device, comm, held, replace=replace))
         if how is not How.DONE:
-            _run(config, device, how, comm, stop, quiet=quiet)
+            _run(config, device, how, comm, stop, end, quiet=quiet)
         elif comm.rank == 0 and not quiet:
             print(f"{run_dir}: is finished; more train.epochs would go on with it", file=sys.stderr)
     return run_dir
 
 
-def _run(config: Config, device: torch.device, how: How, comm: Comm, stop: Stop, *, quiet: bool) -> None:
+def _run(
+    config: Config, device: torch.device, how: How, comm: Comm, stop: Stop, end: float, *, quiet: bool
+) -> None:
     run_dir = Path(config.run_dir)
     try:
         problem = load_problem(config, run_dir / DATA, device, comm)
@@ -103,7 +107,7 @@ def _run(config: Config, device: torch.device, how: How, comm: Comm, stop: Stop,
         if comm.rank == 0 and how is How.ANEW:
             discard_run(run_dir)
         raise
-    stop.watch(run_dir, config.train.deadline)
+    stop.watch(run_dir, end)
     with _log(config, manifest, comm, quiet=quiet) as log:
         _say_start(problem, comm, log)
         for text in (how_computed, *notes):

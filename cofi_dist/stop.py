@@ -4,6 +4,7 @@ The flag is looked at between two steps, where all ranks agree, save and leave t
 first step there is nothing to save, so there the signal itself breaks off what is going on.
 """
 
+import math
 import os
 import signal
 import time
@@ -39,7 +40,7 @@ class Stop:
         self.reason = ""
         self.stepping = self.resumable = False
         self._file: Path | None = None
-        self._deadline = float("inf")
+        self._end = math.inf
         self._looked = 0.0
         # whoever starts a rank also ends it; a rank whose launcher is gone would go on alone
         self._launcher = os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None
@@ -50,21 +51,19 @@ class Stop:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._heard)
 
-    def watch(self, run_dir: Path, deadline: float | None) -> None:
+    def watch(self, run_dir: Path, end: float) -> None:
         """Look for the stop file of a run, and at the clock.
 
         Args:
             run_dir: where the file would be.
-            deadline: seconds from now; None for none.
+            end: when to leave at the latest, in seconds of the clock.
         """
-        self._file = run_dir / STOP_FILE
-        if deadline is not None:
-            self._deadline = time.monotonic() + deadline
+        self._file, self._end = run_dir / STOP_FILE, end
 
     def asked(self) -> bool:
         """Whether to stop before the next step; looks at the file once a second."""
         now = time.monotonic()
-        if not self.reason and now > self._deadline:
+        if not self.reason and time.time() > self._end:
             self.reason = "train.deadline"
         if not self.reason and self._launcher not in (None, os.getppid()):
             self.reason = "the end of its launcher"
@@ -74,6 +73,15 @@ class Stop:
                 if self._file.exists():
                     self.reason = f"the file {self._file}"
         return bool(self.reason)
+
+    def end_launcher(self) -> None:
+        """Keep torchrun from starting the ranks again: it takes a rank that leaves for one that failed.
+
+        Not where it is what passed the signal on, and is ending by itself.
+        """
+        first = os.environ.get("LOCAL_RANK") == "0"
+        if first and self._launcher == os.getppid() and self.reason not in signal.Signals.__members__:
+            os.kill(self._launcher, signal.SIGTERM)
 
     def _heard(self, number: int, _: FrameType | None) -> None:
         again, self.reason = bool(self.reason), signal.Signals(number).name

@@ -17,6 +17,7 @@ from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.files import whole_file
 from cofi_dist.run import train
 from cofi_dist.rundir import CONFIG, RESULT
+from cofi_dist.stop import Stop
 from cofi_dist.trainer import DivergedError
 
 TABLE = "table.csv"
@@ -92,6 +93,7 @@ def tune(
     comm: Comm,
     *,
     only: int | None = None,
+    stop: Stop | None = None,
 ) -> None:
     """Train the grid's points, but for those that are done already, well or badly.
 
@@ -103,9 +105,11 @@ def tune(
         overrides: KEY=VALUE for all runs.
         comm: the ranks.
         only: the number of the one point to train; None for all.
+        stop: whether this process was asked to stop.
 
     Raises:
         CofiError: a run can't be made. One that diverges is no reason to stop.
+        StoppedError: somebody asked it to stop; with checkpoint.resume=auto the point goes on.
     """
     for number, point in enumerate(grid):
         if only not in (None, number):
@@ -118,7 +122,7 @@ def tune(
             print(f"{number + 1}/{len(grid)}  {what}", file=sys.stderr, flush=True)
         try:
             goes_on = comm.on_first(lambda given=given: load_config(file, given).checkpoint.resume == "auto")  # type: ignore[misc]
-            train(file, given, comm, replace=not goes_on, quiet=True)
+            train(file, given, comm, replace=not goes_on, quiet=True, stop=stop)
         except DivergedError as error:
             if comm.rank == 0:
                 print(f"    {error}", file=sys.stderr, flush=True)

@@ -1,5 +1,6 @@
 """What asks a run to stop, and what else it does: nothing."""
 
+import math
 import os
 import signal
 from collections.abc import Iterator
@@ -57,7 +58,7 @@ def test_a_second_interrupt_leaves_at_once(stop: Stop, monkeypatch: pytest.Monke
 def test_the_stop_file_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stop_module, "SECONDS_BETWEEN_LOOKS", 0.0)
     stop = Stop()
-    stop.watch(tmp_path, None)
+    stop.watch(tmp_path, math.inf)
     assert not stop.asked()
     (tmp_path / STOP_FILE).touch()
     assert stop.asked()

@@ -11,8 +11,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from cofi_dist import __version__
-from cofi_dist.cli import datasets, judging, saved, seeing, training, using
-from cofi_dist.errors import CofiError, PeerError
+from cofi_dist.cli import datasets, judging, saved, seeing, submitting, training, using
+from cofi_dist.errors import CofiError, PeerError, StoppedError
 from cofi_dist.stop import Interrupted, Stop
 
 app = typer.Typer(
@@ -38,7 +38,7 @@ def top(
 for command in (
     *(training.train, training.tune, training.prepare, training.config),
     *(judging.evaluate, using.predict, using.recommend, using.similar, using.export),
-    *(seeing.plot, seeing.report, saved.checkpoints),
+    *(seeing.plot, seeing.report, saved.checkpoints, submitting.slurm),
 ):
     app.command()(command)
 app.add_typer(datasets.app, name="data")
@@ -56,6 +56,8 @@ def main() -> NoReturn:
         code = app(standalone_mode=False, obj=stop) or 0
     except CofiError as error:
         code = _complain(error)
+        if isinstance(error, StoppedError):
+            stop.end_launcher()
     except Interrupted as error:
         name = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
         print(f"cofi-dist: {name.get(signal.Signals(error.number), 'stopped by a signal')}", file=sys.stderr)

@@ -38,6 +38,7 @@ def train(
 
 
 def tune(
+    context: typer.Context,
     config: Annotated[Path, typer.Option(help="YAML file.", show_default=False)],
     grid: Annotated[
         list[str], typer.Option(help="KEY=V1,V2,...; may be given several times.", show_default=False)
@@ -67,7 +68,9 @@ def tune(
     if table and only is not None:
         raise ConfigError("--table and --only: give one of them", shared=True)
     if not table:
-        tune_grid(config, found, overrides or [], comm, only=only)
+        stop: Stop = context.obj
+        stop.resumable = True
+        tune_grid(config, found, overrides or [], comm, only=only, stop=stop)
     if comm.rank == 0 and only is None:
         results = table_of(found)
         file = save_table(results, folder)

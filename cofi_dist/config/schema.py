@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -168,8 +168,17 @@ class Train(Section):
     dtype: Literal["float32", "float64"] = "float32"
     log_every: PositiveInt = 100
     tensorboard: bool = False
-    deadline: PositiveFloat | None = None
+    deadline: Annotated[float, Field(allow_inf_nan=False)] | None = None
     timeout: PositiveFloat = 600.0
+
+    @field_validator("deadline")
+    @classmethod
+    def _deadline_is_some_time(cls, given: float | None) -> float | None:
+        if given == 0:
+            raise ValueError(
+                "0 is no deadline; give seconds from the start, or -SECONDS before a SLURM job ends"
+            )
+        return given
 
 
 class Checkpoint(Section):

@@ -1,0 +1,114 @@
+"""The command about SLURM."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cofi_dist.config import Config, load_config
+from cofi_dist.errors import ConfigError, RunError
+from cofi_dist.files import refuse_existing, whole_file
+
+if TYPE_CHECKING:
+    from cofi_dist.slurm.script import Script
+
+ASK_SECONDS = 30.0
+UNREACHABLE = ("configuration source", "Unable to contact slurm controller")
+
+
+def slurm(
+    config: Annotated[Path, typer.Option(help="YAML file.", show_default=False)],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", show_default=False)
+    ] = None,
+    nodes: Annotated[int, typer.Option(help="How many.", min=1)] = 1,
+    gpus_per_node: Annotated[int, typer.Option(help="Also the ranks a node; 0: one, on its CPU.", min=0)] = 1,
+    time: Annotated[str, typer.Option(help="Limit, as SLURM writes it: 30, 12:00:00, 2-00.")] = "01:00:00",
+    requeue: Annotated[
+        bool, typer.Option("--requeue", help="Before the limit, save and queue anew.")
+    ] = False,
+    lead: Annotated[
+        int, typer.Option(help="Seconds before the limit at which --requeue saves.", min=1)
+    ] = 300,
+    option: Annotated[
+        list[str] | None, typer.Option(help="For sbatch, such as --partition=gpu.", show_default=False)
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="The script; NAME.sbatch.", show_default=False)] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Overwrite the script.")] = False,
+    check: Annotated[
+        Path | None, typer.Option(help="Write nothing; check this script.", show_default=False)
+    ] = None,
+) -> None:
+    """Write the SLURM script of a run, check it, and show what would be submitted."""
+    from cofi_dist.slurm.script import parse, seconds_of
+    from cofi_dist.slurm.write import Job, script_of
+
+    resolved = load_config(config, overrides or [])
+    target = check or output or Path(f"{config.stem}.sbatch")
+    if check is not None:
+        text = _read(check)
+    else:
+        seconds_of(time)
+        refuse_existing(target, replace=replace)
+        job = Job(config.stem, nodes, gpus_per_node, time, lead if requeue else None, option or [])
+        run_dir = f"run_dir={Path(resolved.run_dir).absolute()}"
+        text = script_of(job, ["--config", str(config.absolute()), *(overrides or []), run_dir])
+    script = parse(text, os.environ)
+    _require_right(script, resolved, target)
+    says = _ask_slurm(target, text)
+    if check is None:
+        with whole_file(target) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    print("\n".join(f"#SBATCH --{key}{'=' * bool(value)}{value}" for key, value in script.options.items()))
+    print(f"{says}\nto submit it: sbatch {target}")
+
+
+def _require_right(script: "Script", config: Config, target: Path) -> None:
+    """Say what is wrong; raise ConfigError if the job would fail for it."""
+    from cofi_dist.slurm.check import findings
+
+    found = findings(script, config)
+    for finding in found:
+        print(f"{'wrong' if finding.certain else 'check'}: {finding.text}", file=sys.stderr)
+    wrong = sum(finding.certain for finding in found)
+    if wrong:
+        raise ConfigError(f"{target}: is not to be submitted: {wrong} wrong, as said above")
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"{file}: cannot be read: {error}") from None
+
+
+def _ask_slurm(target: Path, script: str) -> str:
+    """What SLURM itself says to the script, where there is one.
+
+    Raises:
+        RunError: it would refuse it.
+    """
+    sbatch = shutil.which("sbatch")
+    if sbatch is None:
+        return "SLURM is not here, so it has not looked at this"
+    try:
+        done = subprocess.run(  # noqa: S603
+            [sbatch, "--test-only"],
+            input=script,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=ASK_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return f"SLURM did not answer within {ASK_SECONDS:.0f} s"
+    said = " ".join(done.stderr.replace("sbatch: ", "").split())
+    if done.returncode == 0:
+        return f"SLURM says: {said}"
+    if any(text in said for text in UNREACHABLE):
+        return "SLURM's controller cannot be reached from here, so it has not looked at this"
+    raise RunError(f"{target}: SLURM would refuse it: {said.removeprefix('error: ')}")

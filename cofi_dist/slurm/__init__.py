@@ -1,0 +1,1 @@
+"""Batch scripts for SLURM: written for a run, and checked."""

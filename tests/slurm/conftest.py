@@ -1,0 +1,28 @@
+"""One cluster for the tests of a process; a home that its nodes share."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.slurm.cluster import Cluster, missing
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    why = missing()
+    if why and "CI" in os.environ:
+        pytest.fail(f"CI must run the tests on SLURM: {why}")
+    if why:
+        pytest.skip(f"no SLURM cluster can be set up here: {why}")
+    with Cluster(f"cofi-{os.environ.get('PYTEST_XDIST_WORKER', 'gw')}") as up:
+        yield up
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which jobs are submitted."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return tmp_path

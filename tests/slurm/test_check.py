@@ -1,0 +1,129 @@
+"""What is commonly wrong with a batch script is found, and what is right is not."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cofi_dist.config import Config, load_config
+from cofi_dist.errors import ConfigError
+from cofi_dist.slurm.check import findings
+from cofi_dist.slurm.script import parse, seconds_of
+from cofi_dist.slurm.write import Job, script_of
+
+SCRIPTS = Path(__file__).parents[2] / "slurm"
+REQUEUE = (SCRIPTS / "train_requeue.sbatch").read_text()
+PLAIN = (SCRIPTS / "train.sbatch").read_text()
+
+
+def config(tmp_path: Path, *overrides: str) -> Config:
+    (tmp_path / "c.yaml").write_text("data: {synthetic: {}}\ncheckpoint: {every: 10, resume: auto}\n")
+    # /proc: a file system that is no local disk
+    return load_config(tmp_path / "c.yaml", ["run_dir=/proc/run", *overrides])
+
+
+@pytest.mark.parametrize("text", [PLAIN, REQUEUE])
+def test_our_own_scripts_are_right(text: str, tmp_path: Path) -> None:
+    assert findings(parse(text, {}), config(tmp_path)) == []
+
+
+@pytest.mark.parametrize("lead", [None, 20])
+def test_so_are_those_that_are_written(lead: int | None, tmp_path: Path) -> None:
+    text = script_of(Job("a", 3, 4, "2-00", lead, ["--partition=x y"]), ["--config", "a b.yaml"])
+    script = parse(text, {})
+    assert (script.nodes, script.seconds, script.lead) == (3, 172_800, lead)
+    assert script.options["gpus-per-node"] == "4"
+    assert "set -- --config 'a b.yaml' \"$@\"" in text
+    assert findings(script, config(tmp_path)) == []
+    assert "gpus-per-node" not in parse(script_of(Job("a", 1, 0, "5", lead, []), []), {}).options
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new", "said"),
+    [
+        (PLAIN, "--ntasks-per-node=1", "--ntasks-per-node=4", "a node would get 4 torchruns"),
+        (PLAIN, "--ntasks-per-node=1", "--ntasks=8", "--ntasks=8: torchrun is one task a node"),
+        (PLAIN, "#SBATCH --ntasks-per-node=1", "#", "--ntasks-per-node: is missing"),
+        (PLAIN, "PORT=.*", "PORT=80", "port 80: is not one that a user may listen at"),
+        (REQUEUE, "#SBATCH --requeue", "#", "--requeue: is missing; the script queues the job anew"),
+        (REQUEUE, "--requeue ", "--no-requeue ", "--no-requeue forbids it"),
+        (REQUEUE, "checkpoint.resume=auto", "", "a job queued anew finds its run_dir taken"),
+        (REQUEUE, "--time=01:00:00", "--time=5", "--time: 300 s in all, and --signal warns up to 330 s"),
+        (REQUEUE, "SAVE_SECONDS:-240", "SAVE_SECONDS:-300", "SAVE_SECONDS=300: torchrun would wait longer"),
+        (REQUEUE, ",SIGUSR1", "", "--signals-to-handle: torchrun dies of SIGUSR1"),
+        (REQUEUE, "B:USR1", "USR1", "without B: the script itself is not warned"),
+    ],
+)
+def test_what_makes_a_job_fail_is_found(text: str, old: str, new: str, said: str, tmp_path: Path) -> None:
+    changed = re.sub(old, new, text)
+    assert changed != text
+    found = findings(parse(changed, {}), config(tmp_path, "checkpoint.resume=none"))
+    assert [said in finding.text for finding in found if finding.certain] == [True]
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new", "said"),
+    [
+        (PLAIN, "PORT=.*", "PORT=29500", "port 29500: is the same for all jobs"),
+        (PLAIN, "PORT=.*", "PORT=40000", "port 40000: Linux hands such ports"),
+        (REQUEUE, "--open-mode=append", "--open-mode=truncate", "--open-mode: set it to append"),
+        (REQUEUE, "scontrol requeue", "#", "--signal: the script is warned, but does not call"),
+    ],
+)
+def test_what_may_go_wrong_is_said(text: str, old: str, new: str, said: str, tmp_path: Path) -> None:
+    found = findings(parse(re.sub(old, new, text), {}), config(tmp_path))
+    assert any(said in finding.text for finding in found)
+    assert not any(finding.certain for finding in found)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("run_dir=/dev/shm/run", "run_dir: /dev/shm/run is on tmpfs of this host"),
+        ("checkpoint.every=null", "checkpoint.every: is not set"),
+        ("device=cpu", "device: is cpu, but GPUs are asked for"),
+    ],
+)
+def test_what_the_config_adds(override: str, said: str, tmp_path: Path) -> None:
+    (found,) = findings(parse(REQUEUE, {}), config(tmp_path, override))
+    assert said in found.text
+
+
+def test_a_cuda_run_without_gpus_is_wrong(tmp_path: Path) -> None:
+    text = PLAIN.replace("#SBATCH --gpus-per-node=1", "#")
+    (found,) = findings(parse(text, {}), config(tmp_path, "device=cuda"))
+    assert "device: is cuda, but no GPUs are asked for" in found.text
+
+
+def test_the_environment_of_sbatch_counts(tmp_path: Path) -> None:
+    found = findings(parse(REQUEUE, {"SBATCH_TIMELIMIT": "1", "SBATCH_NO_REQUEUE": "1"}), config(tmp_path))
+    assert {finding.text.split(":")[0] for finding in found} == {"--requeue", "--time"}
+
+
+def test_options_end_at_the_first_command() -> None:
+    text = "#!/bin/bash\n#SBATCH -N 2 # nodes\n##SBATCH --time=5\n\n#SBATCH --requeue\nA=1\n#SBATCH -t 3\n"
+    assert parse(text, {}).options == {"nodes": "2", "requeue": ""}
+
+
+@given(
+    days=st.integers(0, 40), hours=st.integers(0, 23), minutes=st.integers(0, 59), seconds=st.integers(0, 59)
+)
+def test_times_are_read_as_slurm_reads_them(days: int, hours: int, minutes: int, seconds: int) -> None:
+    whole = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    assert seconds_of(f"{days}-{hours}:{minutes}:{seconds}") == whole
+    assert seconds_of(f"{days}-{hours}:{minutes}") == whole - seconds
+    assert seconds_of(f"{days}-{hours:02}") == whole - seconds - 60 * minutes
+    assert seconds_of(f"{hours}:{minutes}:{seconds}") == whole % 86400
+    assert seconds_of(f"{minutes}:{seconds:02}") == 60 * minutes + seconds
+    assert seconds_of(f"{minutes}") == 60 * minutes
+
+
+@given(st.text(alphabet="0123456789:- x²", max_size=10))
+def test_any_other_time_is_an_error(text: str) -> None:
+    if re.fullmatch(r"([0-9]+-)?[0-9]+(:[0-9]+){0,2}", text):
+        assert seconds_of(text) >= 0
+        return
+    with pytest.raises(ConfigError, match="is no time that SLURM takes"):
+        seconds_of(text)

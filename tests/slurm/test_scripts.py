@@ -1,0 +1,151 @@
+"""The scripts in slurm/, on a real cluster of two nodes."""
+
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from cofi_dist.checkpoint.load import found_in
+from tests.checkpoint.runs import metrics, tensors
+from tests.e2e.test_cli import cofi
+from tests.slurm.cluster import Cluster
+
+SCRIPTS = Path(__file__).parents[2] / "slurm"
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+
+EPOCHS = 3000
+# so many that two slices of a minute's job cannot train them: each has 20 s at most, start included
+MANY = 8000
+CONFIG = f"""
+data: {{synthetic: {{num_users: 400, num_items: 500, num_ratings: 20000}}, validation: {{}}}}
+model: {{num_features: 16, item_bias: true}}
+train: {{epochs: {EPOCHS}, log_every: 100, lr: 0.001, dtype: float64}}
+validation: {{every: 100}}
+checkpoint: {{every: 500}}
+"""
+
+
+def submit(
+    cluster: Cluster, home: Path, script: str, *args: str, options: Sequence[str] = (), **env: str
+) -> int:
+    """The job of a script of ours, with a config c.yaml and a run directory `run`."""
+    (home / "c.yaml").write_text(CONFIG)
+    given = ["--config", str(home / "c.yaml"), f"run_dir={home / 'run'}", *args]
+    return cluster.submit(SCRIPTS / script, *given, options=("--cpus-per-task=1", *options), env=env)
+
+
+def output(home: Path, job: int) -> str:
+    return (home / f"cofi_dist-{job}.out").read_text()
+
+
+def wait_for_epoch(home: Path, epoch: int, seconds: float = 90.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not (home / "run/metrics.jsonl").exists() or not any(
+        line["epoch"] >= epoch for line in metrics(home / "run")
+    ):
+        assert time.monotonic() < deadline, f"epoch {epoch} was not reached"
+        time.sleep(0.1)
+
+
+def require_the_same(home: Path, whole: Path) -> None:
+    assert metrics(home / "run") == metrics(whole)
+    got, want = tensors(home / "run"), tensors(whole)
+    assert all(torch.equal(got[name], want[name]) for name in want)
+
+
+@pytest.fixture(scope="module")
+def whole(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on two nodes that nothing happened to; this is the test of train.sbatch too."""
+    home = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        job = submit(cluster, home, "train.sbatch")
+    ended = cluster.wait(job, seconds=200)
+    said = output(home, job)
+    assert ended["JobState"] == "COMPLETED", said
+    assert f"job {job} on node[1-2]: 1 ranks a node, meeting at node1:" in said
+    assert "world size 2, backend gloo" in said
+    assert metrics(home / "run")[-1]["epoch"] == EPOCHS
+    return home / "run"
+
+
+def test_a_job_queues_anew_before_its_time_is_up(cluster: Cluster, home: Path) -> None:
+    options, longer = ["--time=1", "--signal=B:USR1@40"], f"train.epochs={MANY}"
+    job = submit(cluster, home, "train_requeue.sbatch", longer, options=options, SAVE_SECONDS="15")
+    undisturbed = submit(cluster, home, "train.sbatch", longer, f"run_dir={home / 'whole'}")
+    ended = cluster.wait(job, seconds=380)
+    said = output(home, job)
+    assert ended["JobState"] == "COMPLETED", said
+    assert int(ended["Restarts"]) >= 2, said
+    assert said.count("by SIGUSR1; the state is saved") >= 1, said
+    assert said.count("queue anew") == int(ended["Restarts"]), said
+    assert cluster.wait(undisturbed, seconds=200)["JobState"] == "COMPLETED", output(home, undisturbed)
+    require_the_same(home, home / "whole")
+
+
+def test_a_job_that_is_preempted_comes_back(cluster: Cluster, home: Path, whole: Path) -> None:
+    job = submit(cluster, home, "train_requeue.sbatch", options=["--partition=low"])
+    wait_for_epoch(home, 1000)
+    (home / "urgent").write_text("#!/bin/sh\nsleep 2\n")
+    urgent = cluster.submit(home / "urgent", options=["--partition=high", "--nodes=2", "--exclusive"])
+    assert cluster.wait(urgent, seconds=60)["JobState"] == "COMPLETED"
+    ended = cluster.wait(job, seconds=200)
+    said = output(home, job)
+    assert (ended["JobState"], ended["Restarts"]) == ("COMPLETED", "1"), said
+    assert "by SIGTERM; the state is saved" in said
+    require_the_same(home, whole)
+
+
+def test_a_job_whose_node_lost_power_comes_back(cluster: Cluster, home: Path, whole: Path) -> None:
+    job = submit(cluster, home, "train_requeue.sbatch")
+    wait_for_epoch(home, 1000)
+    cluster.cut_power(2)
+    cluster.wait(job, "PENDING", seconds=90)
+    cluster.power_on(2)
+    ended = cluster.wait(job, seconds=200)
+    said = output(home, job)
+    assert (ended["JobState"], ended["Restarts"]) == ("COMPLETED", "1"), said
+    assert "gone on with from" in said
+    require_the_same(home, whole)
+
+
+def test_a_cancelled_job_leaves_a_checkpoint(cluster: Cluster, home: Path, whole: Path) -> None:
+    for script in ("train.sbatch", "train_requeue.sbatch"):
+        reached = len(metrics(home / "run")) * 100 if (home / "run").exists() else 0
+        job = submit(cluster, home, script, "checkpoint.resume=auto")
+        wait_for_epoch(home, reached + 100)
+        assert cluster.client("scancel", str(job)).returncode == 0
+        ended = cluster.wait(job, seconds=60)
+        assert ended["JobState"] == "CANCELLED"
+        said = output(home, job)
+        saved = re.findall(r"stopped after epoch (\d+) by SIGTERM; the state is saved", said)
+        assert len(saved) == 1, said
+        assert found_in(home / "run/checkpoints")[0].name.startswith(f"epoch-{int(saved[0]):08}"), said
+    job = submit(cluster, home, "train.sbatch", "checkpoint.resume=auto")
+    assert cluster.wait(job, seconds=200)["JobState"] == "COMPLETED", output(home, job)
+    require_the_same(home, whole)
+
+
+def test_a_sweep_over_three_lambdas(cluster: Cluster, home: Path) -> None:
+    (home / "c.yaml").write_text(CONFIG)
+    given = [
+        "--config",
+        "c.yaml",
+        "--output",
+        "sweep",
+        "--grid",
+        "train.lambda_=0.1,1,10",
+        "train.epochs=300",
+    ]
+    options = ["--array=0-2", "--cpus-per-task=1"]
+    job = cluster.submit(SCRIPTS / "sweep.sbatch", *given, options=options)
+    for task in range(3):
+        ended = cluster.wait(f"{job}_{task}", seconds=90)
+        assert ended["JobState"] == "COMPLETED", (home / f"cofi_sweep-{job}_{task}.out").read_text()
+    table = cofi("tune", *given, "--table", cwd=home)
+    assert "3 of 3 points are done" in table.stderr

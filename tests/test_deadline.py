@@ -1,0 +1,56 @@
+"""When a run leaves by itself. On a cluster, tests/slurm."""
+
+import math
+import os
+import time
+
+import pytest
+
+from cofi_dist.deadline import end_of
+from cofi_dist.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def no_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SLURM_JOB_ID", "SLURM_JOB_END_TIME", "TORCHELASTIC_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_no_deadline_is_never() -> None:
+    assert end_of(None) == math.inf
+
+
+def test_seconds_count_from_the_start_of_the_command() -> None:
+    assert time.time() - 3600 < end_of(10.0) - 10.0 < time.time()
+
+
+def test_under_torchrun_they_count_from_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = end_of(10.0)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    assert end_of(10.0) < own, "the first process of all began before us"
+
+
+def test_below_zero_they_count_back_from_the_end_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_JOB_END_TIME", "1000000")
+    assert end_of(-120.0) == 999_880
+
+
+def test_without_a_job_they_cannot() -> None:
+    with pytest.raises(ConfigError, match=r"train\.deadline: -120 counts back from the end of a SLURM job"):
+        end_of(-120.0)
+
+
+@pytest.mark.parametrize("squeue", ["echo NONE", "exit 1"])
+def test_a_job_without_an_end_is_an_error(
+    squeue: str, tmp_path: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = os.path.join(str(tmp_path), "squeue")
+    with open(program, "w") as file:
+        file.write(f"#!/bin/sh\n{squeue}\n")
+    os.chmod(program, 0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    with pytest.raises(ConfigError, match="SLURM does not say when job 7 ends"):
+        end_of(-120.0)
