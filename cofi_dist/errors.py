@@ -37,6 +37,12 @@ class CheckpointError(CofiError):
     """A checkpoint that can't be used: the file, and what is wrong with it."""
 
 
+class LostError(CofiError):
+    """Where the run's state or model is to be saved, it can't be; what was saved before is as it was."""
+
+    exit_code = 1
+
+
 class PeerError(CofiError):
     """Another rank went away; its own message says why."""
 
@@ -44,6 +50,16 @@ class PeerError(CofiError):
 
 
 class StoppedError(CofiError):
-    """Somebody asked the run to stop, and it did, in a state from which it can go on."""
+    """Somebody asked the run to stop, and it did, in a state from which it can go on.
+
+    Args:
+        message: put on one line.
+        shared: every rank raises this same error.
+        restart: other ranks' launchers may start again what is left.
+    """
 
     exit_code = 75
+
+    def __init__(self, message: str, *, shared: bool = False, restart: bool = False) -> None:
+        super().__init__(message, shared=shared)
+        self.restart = restart

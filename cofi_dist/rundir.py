@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from cofi_dist import lock
-from cofi_dist.errors import RunError
-from cofi_dist.files import whole_file
+from cofi_dist.errors import LostError, RunError
+from cofi_dist.files import sync, whole_file
 
 CONFIG, METRICS, LOG, SHARDS, RESULT, MODEL, DATA, TENSORBOARD, CHECKPOINTS = (
     "config.yaml",
@@ -68,6 +68,34 @@ def refuse_run(directory: Path, *, replace: bool, inputs: Sequence[Path]) -> Non
 def is_run(directory: Path) -> bool:
     """Whether a run of ours has begun in the directory."""
     return (directory / MARKER).exists()
+
+
+def require_run(directory: Path) -> None:
+    """Raise unless the run that was begun here is still there.
+
+    Raises:
+        LostError: somebody deleted it, or its file system is away.
+    """
+    if not is_run(directory):
+        raise LostError(
+            f"{directory}: is gone, or its file system is; nothing more was saved; when it is back, go on"
+            " from its last checkpoint with checkpoint.resume=auto"
+        )
+
+
+def make_checkpoints(directory: Path) -> None:
+    """Make the folder of the run's checkpoints, once.
+
+    Raises:
+        LostError: the run directory is gone.
+        RunError: it can't be made.
+    """
+    require_run(directory)
+    try:
+        (directory / CHECKPOINTS).mkdir(exist_ok=True)
+        sync(directory)
+    except OSError as error:
+        raise RunError(f"{directory / CHECKPOINTS}: cannot be made: {error.strerror or error}") from None
 
 
 def begin_run(directory: Path) -> None:

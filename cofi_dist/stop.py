@@ -16,6 +16,7 @@ from cofi_dist.errors import StoppedError
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 STOP_FILE = "STOP"
+LAUNCHER_GONE = "the end of its launcher"
 SECONDS_BETWEEN_LOOKS = 1.0  # at the file
 
 
@@ -66,7 +67,7 @@ class Stop:
         if not self.reason and time.time() > self._end:
             self.reason = "train.deadline"
         if not self.reason and self._launcher not in (None, os.getppid()):
-            self.reason = "the end of its launcher"
+            self.reason = LAUNCHER_GONE
         if not self.reason and self._file and now - self._looked > SECONDS_BETWEEN_LOOKS:
             self._looked = now
             with suppress(OSError):

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from cofi_dist.checkpoint.save import Saved, Saver
 from cofi_dist.distributed import Comm
-from cofi_dist.errors import CheckpointError, StoppedError
+from cofi_dist.errors import LostError, StoppedError
 from cofi_dist.state import State
-from cofi_dist.stop import Stop
+from cofi_dist.stop import LAUNCHER_GONE, Stop
 
 
 class Keeper:
@@ -42,7 +42,7 @@ class Keeper:
 
         Raises:
             StoppedError: a rank was asked to stop; the state is saved.
-            CheckpointError: too many saves have failed.
+            LostError: too many saves have failed.
         """
         asked, running = self._comm.largest(int(self._stop.asked()), int(self._saver.is_running))
         if self._saver.is_open and not running:
@@ -67,6 +67,7 @@ class Keeper:
         raise StoppedError(
             f"stopped after epoch {state.epoch} by {reason}; {what}; go on with checkpoint.resume=auto",
             shared=True,
+            restart=reason == LAUNCHER_GONE,
         )
 
     def _save_now(self, state: State) -> None:
@@ -91,7 +92,7 @@ class Keeper:
             return
         self._failures += 1
         if self._failures >= self._max_failures:
-            raise CheckpointError(
+            raise LostError(
                 f"checkpoint.max_failures: {self._failures} saves in a row failed, the last at epoch"
                 f" {saved.epoch}: {saved.error}",
                 shared=True,

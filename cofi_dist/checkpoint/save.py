@@ -1,5 +1,6 @@
 """Saving in the background: a step waits for the copy alone, the files are written beside it."""
 
+import errno
 import hashlib
 import shutil
 import threading
@@ -43,7 +44,7 @@ class Saver:
     """Writes one checkpoint at a time; every rank its users' rows and its share of the items'.
 
     Args:
-        directory: of the run's checkpoints.
+        directory: of the run's checkpoints; not made anew where it goes.
         about: what the manifest says of the run.
         users: this rank's.
         comm: the ranks.
@@ -92,7 +93,9 @@ class Saver:
 
     def _write(self, tensors: dict[str, dict[str, Tensor]]) -> None:
         try:
-            self._temporary.mkdir(parents=True, exist_ok=True)
+            if not self._directory.exists():
+                raise FileNotFoundError(errno.ENOENT, f"{self._directory} is gone, or its file system is")
+            self._temporary.mkdir(exist_ok=True)
             for side, rows in self._ranges.items():
                 if not len(rows):
                     continue

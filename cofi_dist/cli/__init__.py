@@ -56,7 +56,7 @@ def main() -> NoReturn:
         code = app(standalone_mode=False, obj=stop) or 0
     except CofiError as error:
         code = _complain(error)
-        if isinstance(error, StoppedError):
+        if isinstance(error, StoppedError) and not error.restart:
             stop.end_launcher()
     except Interrupted as error:
         name = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}

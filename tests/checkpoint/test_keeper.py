@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from cofi_dist.checkpoint import save
 from cofi_dist.checkpoint.load import found_in
-from cofi_dist.errors import CheckpointError
+from cofi_dist.errors import LostError
 from tests.checkpoint.runs import metrics, run
 
 
@@ -48,7 +48,7 @@ def test_a_save_that_fails_warns_keeps_the_last_good_one_and_goes_on(
 def test_too_many_failures_in_a_row_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(save, "save_file", FullDisk(2, 4, 5, 6))
     says = "max_failures: 3 saves in a row failed, the last at epoch 60: No space left on device"
-    with pytest.raises(CheckpointError, match=says):
+    with pytest.raises(LostError, match=says):
         run(tmp_path, 1, 100, "run")
     assert epochs_of(tmp_path / "run") == [30, 10]
     monkeypatch.undo()

@@ -1,6 +1,7 @@
 """The scripts in slurm/, on a real cluster of two nodes."""
 
 import re
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -149,3 +150,25 @@ def test_a_sweep_over_three_lambdas(cluster: Cluster, home: Path) -> None:
         assert ended["JobState"] == "COMPLETED", (home / f"cofi_sweep-{job}_{task}.out").read_text()
     table = cofi("tune", *given, "--table", cwd=home)
     assert "3 of 3 points are done" in table.stderr
+
+
+def test_a_written_script_trains_until_the_deadline(cluster: Cluster, home: Path) -> None:
+    (home / "c.yaml").write_text(CONFIG)
+    program = [sys.executable, "-m", "cofi_dist", "slurm", "--config", "c.yaml", "--nodes", "2"]
+    given = ["--time", "1", "--option=--partition=high", "train.deadline=-40", "train.epochs=1000000"]
+    written = cluster.client(*program, *given, "run_dir=run")
+    assert written.returncode == 0, written.stderr
+    assert "SLURM says: Job" in written.stdout
+    assert written.stdout.endswith("\nto submit it: sbatch c.sbatch\n")
+    job = cluster.submit(home / "c.sbatch", env={"SBATCH_GPUS_PER_NODE": "1"})
+    ended = cluster.wait(job, seconds=90)
+    said = output(home, job)
+    assert ended["JobState"] == "FAILED", "torchrun's own exit code, whatever its ranks say"
+    assert "by train.deadline; the state is saved" in said
+    assert said.count("world size 2") == 1, "asked to stop, ranks are not started again"
+    refused = cluster.client(
+        *program, "--option=--partition=none", "--output=other", "--time=1", "run_dir=run"
+    )
+    assert refused.returncode == 2
+    assert "other: SLURM would refuse it: invalid partition specified: none" in refused.stderr
+    assert not (home / "other").exists()
