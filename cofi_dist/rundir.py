@@ -7,6 +7,7 @@ made first, by the one job that gets the directory.
 import json
 import math
 import shutil
+import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 from cofi_dist import lock
 from cofi_dist.errors import LostError, RunError
 from cofi_dist.files import sync, whole_file
+from cofi_dist.stop import STOP_FILE
 
 CONFIG, METRICS, LOG, SHARDS, RESULT, MODEL, DATA, TENSORBOARD, CHECKPOINTS = (
     "config.yaml",
@@ -46,6 +48,8 @@ def refuse_run(directory: Path, *, replace: bool, inputs: Sequence[Path]) -> Non
     """
     if directory.exists() and not directory.is_dir():
         raise RunError(f"{directory}: is a file; give another run_dir")
+    if directory.is_symlink() and not directory.exists():
+        raise RunError(f"{directory}: is a link that leads nowhere; give another run_dir")
     ours = [directory / name for name in (*FILES, *FOLDERS)]
     for file in inputs:
         inside = any(file.resolve().is_relative_to(path.resolve()) for path in ours)
@@ -63,6 +67,22 @@ def refuse_run(directory: Path, *, replace: bool, inputs: Sequence[Path]) -> Non
         raise RunError(
             f"{there[0]}: stands where a run would write, and no run wrote it; give another run_dir"
         )
+
+
+def require_ours(directory: Path) -> None:
+    """Raise unless what stands under a run's names is what a run makes: files and folders, no links.
+
+    Raises:
+        RunError: names the first that is something else.
+    """
+    for names, wanted, is_wanted in (
+        ((*FILES, MARKER, lock.FILE, STOP_FILE), "file", stat.S_ISREG),
+        (FOLDERS, "folder", stat.S_ISDIR),
+    ):
+        for path in (directory / name for name in names):
+            with suppress(FileNotFoundError):
+                if not is_wanted(path.lstat().st_mode):
+                    raise RunError(f"{path}: is no {wanted} of a run's; remove it, or give another run_dir")
 
 
 def is_run(directory: Path) -> bool:
@@ -107,6 +127,7 @@ def begin_run(directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         if (directory / MARKER).exists():
+            require_ours(directory)
             _clear(directory)
         (directory / MARKER).touch(exist_ok=False)
     except FileExistsError:

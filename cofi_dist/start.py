@@ -24,6 +24,7 @@ from cofi_dist.rundir import (
     begin_run,
     is_run,
     refuse_run,
+    require_ours,
 )
 from cofi_dist.runlog import require_tensorboard
 from cofi_dist.stop import clear_stop_file
@@ -62,6 +63,7 @@ def open_run(
         require_tensorboard()
     locked = auto and is_run(run_dir)
     if locked:
+        require_ours(run_dir)
         held.enter_context(Lock(run_dir))
         clear_stop_file(run_dir)
         if (run_dir / RESULT).exists() and (run_dir / MODEL).exists() and _is_of(config, run_dir):

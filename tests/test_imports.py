@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "deadline": set(),
     "lock": set(),
     "checkpoint": {"data", "distributed", "state", "stop"},
-    "rundir": {"lock"},
+    "rundir": {"lock", "stop"},
     "runlog": {"checkpoint", "rundir", "trainer"},
     "shardtable": {"config", "data"},
     "model": {"config", "data", "factors"},

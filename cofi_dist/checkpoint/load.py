@@ -14,11 +14,11 @@ from cofi_dist.state import OF_ITEMS, OF_USERS, State
 
 
 def found_in(directory: Path) -> list[Path]:
-    """The checkpoints in a run's directory of them, the newest first, whole or not."""
+    """The checkpoints in a run's directory of them, the newest first, whole or not; no links."""
     if not directory.is_dir():
         return []
     named = [(epoch, path) for path in directory.iterdir() if (epoch := epoch_of(path)) is not None]
-    return [path for _, path in sorted(named, reverse=True)]
+    return [path for _, path in sorted(named, reverse=True) if path.is_dir() and not path.is_symlink()]
 
 
 def newest(directories: list[Path], comm: Comm) -> tuple[Path | None, Manifest | None, list[str]]:

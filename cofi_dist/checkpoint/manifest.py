@@ -9,6 +9,7 @@ epoch-00000100/
 import hashlib
 import json
 import re
+import stat
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cofi_dist.errors import CheckpointError
+from cofi_dist.files import sync
 
 FORMAT = 1
 FILE = "manifest.json"
@@ -108,6 +110,24 @@ def epoch_of(directory: Path) -> int | None:
     return int(match[1]) if match else None
 
 
+def write_manifest(directory: Path, manifest: Manifest) -> None:
+    """Write it, with its own checksum, and sync it.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    said = manifest.model_dump(mode="json")
+    file = directory / FILE
+    file.write_text(json.dumps({**said, "sha256": digest_of(said)}, indent=1) + "\n", encoding="utf-8")
+    sync(file)
+
+
+def digest_of(said: dict[str, Any]) -> str:
+    """Checksum of what a manifest says, however it is laid out; its own checksum aside."""
+    rest = {key: value for key, value in said.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
 def read_manifest(directory: Path) -> Manifest:
     """The manifest of a checkpoint whose files are all there, of the sizes that it says.
 
@@ -116,8 +136,9 @@ def read_manifest(directory: Path) -> Manifest:
     """
     file = directory / FILE
     try:
-        if file.stat().st_size > MOST_BYTES:
-            raise CheckpointError(f"{file}: is larger than any manifest")
+        about = file.stat()
+        if about.st_size > MOST_BYTES or not stat.S_ISREG(about.st_mode):
+            raise CheckpointError(f"{file}: is no file, or larger than any manifest")
         said = json.loads(file.read_bytes())
     except FileNotFoundError:
         raise CheckpointError(
@@ -132,6 +153,8 @@ def read_manifest(directory: Path) -> Manifest:
         raise CheckpointError(
             f"{file}: has format {version}; this version reads up to {FORMAT}: update cofi_dist"
         )
+    if isinstance(said, dict) and said.pop("sha256", None) != digest_of(said):
+        raise CheckpointError(f"{file}: its content is not what was written: its own checksum differs")
     try:
         manifest = Manifest.model_validate(said)
     except ValidationError as error:

@@ -2,9 +2,11 @@
 
 import errno
 import hashlib
+import os
 import shutil
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cofi_dist.checkpoint.load import found_in
-from cofi_dist.checkpoint.manifest import FILE, Manifest, Numbers, Part, directory_name, part_name
+from cofi_dist.checkpoint.manifest import (
+    FILE,
+    Manifest,
+    Numbers,
+    Part,
+    directory_name,
+    part_name,
+    write_manifest,
+)
 from cofi_dist.data.shards import UserRange
 from cofi_dist.distributed import Comm
 from cofi_dist.files import sync
@@ -139,16 +149,17 @@ class Saver:
         manifest = Manifest(format=1, numbers=Numbers(**self._numbers), parts=parts, **self._about)
         target = self._directory / directory_name(self._numbers["epoch"])
         try:
-            if target.exists():  # it was found broken, or it would not be saved again
+            if os.path.lexists(target):  # it was found broken, or it would not be saved again
                 _remove(target)
-            (self._temporary / FILE).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
-            for path in (self._temporary / FILE, self._temporary):
-                sync(path)
+            write_manifest(self._temporary, manifest)
+            sync(self._temporary)
             self._temporary.rename(target)
             sync(self._directory)
         except OSError as error:
             return str(error.strerror or error)
-        for old in found_in(self._directory)[self._keep :]:
+        there = found_in(self._directory)
+        # those of later epochs were not whole, or the run would have gone on from them
+        for old in there[there.index(target) + self._keep :]:
             _remove(old)
         return ""
 
@@ -164,6 +175,9 @@ def _write_part(directory: Path, side: str, rows: UserRange, tensors: dict[str, 
 
 def _remove(directory: Path) -> None:
     """The manifest first: what is left of a removal that breaks off is no checkpoint."""
+    if directory.is_symlink() or not directory.is_dir():  # not ours, and it stands where ours is to go
+        directory.unlink()
+        return
     (directory / FILE).unlink(missing_ok=True)
     shutil.rmtree(directory, ignore_errors=True)
 
@@ -171,4 +185,5 @@ def _remove(directory: Path) -> None:
 def clear_unfinished(directory: Path) -> None:
     """Remove what saves that broke off have left."""
     for path in directory.glob(".epoch-*.tmp"):
-        shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):  # it stays, and the save of that epoch will say why it fails
+            _remove(path)

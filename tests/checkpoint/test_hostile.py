@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from cofi_dist.checkpoint.load import checked, found_in, load
-from cofi_dist.checkpoint.manifest import read_manifest
+from cofi_dist.checkpoint.manifest import digest_of, read_manifest
 from cofi_dist.distributed import SoloComm
-from cofi_dist.errors import CofiError
+from cofi_dist.errors import CheckpointError, CofiError
 from tests.checkpoint.runs import run
 
 
@@ -44,7 +44,7 @@ def manifest(**changes: Any) -> Callable[[Path], object]:
                 del inner[last]
             else:
                 inner[last] = value
-        (directory / "manifest.json").write_text(json.dumps(said))
+        put_manifest(directory, said)
 
     return harm
 
@@ -86,7 +86,12 @@ def fit_manifest(directory: Path, file: Path) -> None:
     said = json.loads((directory / "manifest.json").read_text())
     entry = next(p for p in said["parts"] if p["side"] == "users" and p["start"] == 0)
     entry |= {"bytes": file.stat().st_size, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
-    (directory / "manifest.json").write_text(json.dumps(said))
+    put_manifest(directory, said)
+
+
+def put_manifest(directory: Path, said: dict[str, Any]) -> None:
+    """With the checksum that fits."""
+    (directory / "manifest.json").write_text(json.dumps({**said, "sha256": digest_of(said)}))
 
 
 HARMS: dict[str, Callable[[Path], object]] = {
@@ -99,6 +104,10 @@ HARMS: dict[str, Callable[[Path], object]] = {
     "nested without end": text(b"[" * 100_000),
     "a pickle for a manifest": text(pickle.dumps(Bomb())),
     "a manifest that is a directory": lambda d: instead(d / "manifest.json", Path.mkdir),
+    "a manifest that is a pipe": lambda d: instead(d / "manifest.json", os.mkfifo),
+    "a manifest changed by hand": lambda d: (d / "manifest.json").write_text(
+        (d / "manifest.json").read_text().replace('"epoch": 20', '"epoch": 21')
+    ),
     "newer format": manifest(format=2),
     "format is text": manifest(format="1"),
     "unknown key": manifest(exec="import os"),
@@ -144,6 +153,20 @@ def test_each_is_refused_in_one_line_and_nothing_is_executed(
     assert {p: p.lstat().st_mtime_ns for p in directory.rglob("*")} == before
     assert not (tmp_path / "exploded").exists()
     assert not (tmp_path / "run").exists()
+
+
+def test_no_bit_of_a_manifest_can_change_unnoticed(good: Path, tmp_path: Path) -> None:
+    directory = shutil.copytree(found_in(good / "checkpoints")[0], tmp_path / "harmed")
+    said, file = read_manifest(directory), directory / "manifest.json"
+    whole = file.read_bytes()
+    for at in range(len(whole)):
+        changed = bytearray(whole)
+        changed[at] ^= 1 << at % 8
+        file.write_bytes(changed)
+        try:
+            assert read_manifest(directory) == said, f"byte {at}"
+        except CheckpointError as error:
+            assert "\n" not in str(error)
 
 
 def test_an_unharmed_one_is_taken(good: Path, tmp_path: Path) -> None:

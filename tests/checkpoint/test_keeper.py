@@ -55,6 +55,13 @@ def test_too_many_failures_in_a_row_end_the_run(tmp_path: Path, monkeypatch: pyt
     assert metrics(run(tmp_path, 1, 100, "run")) == metrics(run(tmp_path, 1, 100, "whole"))
 
 
+def test_a_broken_later_one_does_not_count_among_those_that_stay(tmp_path: Path) -> None:
+    run_dir = run(tmp_path, 1, 30, "run", "checkpoint.keep=1")
+    (run_dir / "checkpoints/epoch-00000090").mkdir()
+    run(tmp_path, 1, 40, "run", "checkpoint.keep=1")
+    assert epochs_of(run_dir) == [90, 40]
+
+
 def test_as_many_stay_as_asked_and_every_save_is_measured(tmp_path: Path) -> None:
     run_dir = run(tmp_path, 2, 50, "run", "checkpoint.keep=3")
     assert epochs_of(run_dir) == [50, 40, 30]
