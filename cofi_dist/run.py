@@ -36,7 +36,6 @@ from cofi_dist.rundir import (
     MODEL,
     discard_run,
     forget_result,
-    make_checkpoints,
     require_run,
     save_config,
     save_result,
@@ -162,7 +161,6 @@ def _trainer(problem: Problem, validation: Validation | None, comm: Comm) -> tup
 def _fit(problem: Problem, trainer: Trainer, comm: Comm, log: QuietLog, stop: Stop) -> None:
     """Train and save the model; that of the last good factors, if training went astray."""
     run_dir, settings, state = Path(problem.config.run_dir), problem.config.checkpoint, trainer.state
-    comm.on_first(lambda: make_checkpoints(run_dir))
     saver = Saver(run_dir / CHECKPOINTS, about(problem, comm), problem.shard.users, comm, settings.keep)
     keeper = Keeper(
         saver,

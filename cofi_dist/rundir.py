@@ -15,7 +15,7 @@ from typing import Any
 
 from cofi_dist import lock
 from cofi_dist.errors import LostError, RunError
-from cofi_dist.files import sync, whole_file
+from cofi_dist.files import whole_file
 from cofi_dist.stop import STOP_FILE
 
 CONFIG, METRICS, LOG, SHARDS, RESULT, MODEL, DATA, TENSORBOARD, CHECKPOINTS = (
@@ -101,21 +101,6 @@ def require_run(directory: Path) -> None:
             f"{directory}: is gone, or its file system is; nothing more was saved; when it is back, go on"
             " from its last checkpoint with checkpoint.resume=auto"
         )
-
-
-def make_checkpoints(directory: Path) -> None:
-    """Make the folder of the run's checkpoints, once.
-
-    Raises:
-        LostError: the run directory is gone.
-        RunError: it can't be made.
-    """
-    require_run(directory)
-    try:
-        (directory / CHECKPOINTS).mkdir(exist_ok=True)
-        sync(directory)
-    except OSError as error:
-        raise RunError(f"{directory / CHECKPOINTS}: cannot be made: {error.strerror or error}") from None
 
 
 def begin_run(directory: Path) -> None:

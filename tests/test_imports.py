@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "stop": set(),
     "deadline": set(),
     "lock": set(),
-    "checkpoint": {"data", "distributed", "state", "stop"},
+    "checkpoint": {"data", "distributed", "rundir", "state", "stop"},
     "rundir": {"lock", "stop"},
     "runlog": {"checkpoint", "rundir", "trainer"},
     "shardtable": {"config", "data"},

@@ -28,6 +28,7 @@ from cofi_dist.checkpoint.manifest import (
 from cofi_dist.data.shards import UserRange
 from cofi_dist.distributed import Comm
 from cofi_dist.files import sync
+from cofi_dist.rundir import is_run
 from cofi_dist.state import OF_ITEMS, OF_USERS, State
 
 
@@ -54,7 +55,7 @@ class Saver:
     """Writes one checkpoint at a time; every rank its users' rows and its share of the items'.
 
     Args:
-        directory: of the run's checkpoints; not made anew where it goes.
+        directory: of the run's checkpoints, in its run directory.
         about: what the manifest says of the run.
         users: this rank's.
         comm: the ranks.
@@ -103,9 +104,9 @@ class Saver:
 
     def _write(self, tensors: dict[str, dict[str, Tensor]]) -> None:
         try:
-            if not self._directory.exists():
-                raise FileNotFoundError(errno.ENOENT, f"{self._directory} is gone, or its file system is")
-            self._temporary.mkdir(exist_ok=True)
+            if not is_run(self._directory.parent):
+                raise FileNotFoundError(errno.ENOENT, "the run directory is gone, or its file system is")
+            self._temporary.mkdir(parents=True, exist_ok=True)
             for side, rows in self._ranges.items():
                 if not len(rows):
                     continue
@@ -154,7 +155,8 @@ class Saver:
             write_manifest(self._temporary, manifest)
             sync(self._temporary)
             self._temporary.rename(target)
-            sync(self._directory)
+            for path in (self._directory, self._directory.parent):
+                sync(path)
         except OSError as error:
             return str(error.strerror or error)
         there = found_in(self._directory)

@@ -2,15 +2,19 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
+from cofi_dist.checkpoint.load import found_in
 from cofi_dist.stop import SIGNALS
 from tests import faults
 from tests.checkpoint.runs import metrics, tensors
@@ -40,9 +44,9 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(home: Path, *args: str) -> subprocess.Popen[str]:
-    """A training process that has printed an epoch."""
-    process = subprocess.Popen(
+def begin(home: Path, *args: str) -> subprocess.Popen[str]:
+    """A training process, just started."""
+    return subprocess.Popen(
         [sys.executable, "-m", "cofi_dist", *GO_ON, *args],
         cwd=home,
         stdout=subprocess.PIPE,
@@ -52,6 +56,11 @@ def start(home: Path, *args: str) -> subprocess.Popen[str]:
         # whoever runs the tests in the background may have made children ignore it
         preexec_fn=lambda: [signal.signal(n, signal.SIG_DFL) for n in SIGNALS],  # noqa: PLW1509
     )
+
+
+def start(home: Path, *args: str) -> subprocess.Popen[str]:
+    """A training process that has printed an epoch."""
+    process = begin(home, *args)
     file, deadline = home / "runs/c/metrics.jsonl", time.monotonic() + 60
     while not (file.exists() and file.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -80,6 +89,110 @@ def test_a_signal_saves_and_leaves_with_75(number: signal.Signals, home: Path, w
     listed = cofi("checkpoints", "runs/c", cwd=home)
     assert listed.stdout.splitlines()[1].split()[0] == "1500"
     assert listed.returncode == 0
+
+
+def size_of(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
+
+
+def wait_until(reached: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_while_preparing_it_leaves_at_once_and_nothing_behind(home: Path) -> None:
+    lines = "".join(f"{k % 30011},{k // 30011},3\n" for k in range(3_000_000))
+    (home / "r.csv").write_text("userId,movieId,rating\n" + lines)
+    process = begin(home, "data={ratings: r.csv}")
+    wait_until(
+        lambda: (
+            list(home.glob(".data*.tmp")) or list(home.glob("runs/.*")) or list(home.glob("runs/c/.data*"))
+        )
+    )
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 75, err
+    assert err == "cofi-dist: stopped by SIGTERM before the first step; start it again to begin\n"
+    assert sorted(path.name for path in home.iterdir()) in (["c.yaml", "r.csv"], ["c.yaml", "r.csv", "runs"])
+    assert not list(home.glob("runs/*"))
+
+
+def test_while_compiling_it_leaves_before_long(home: Path) -> None:
+    compiler = "cc1plus"  # of g++, below us
+    ratings = "data.synthetic={num_users: 60000, num_items: 9000, num_ratings: 2000000}"
+    process = begin(home, ratings, "model.num_features=64", "train.epochs=100000")
+    children = psutil.Process(process.pid)
+    wait_until(
+        lambda: (
+            process.poll() is not None
+            or any(child.name() == compiler for child in children.children(recursive=True))
+        )
+    )
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 75, err
+    assert "by SIGTERM" in err.splitlines()[-1]
+
+
+def test_while_validating_and_saving_it_ends_the_step(home: Path) -> None:
+    always = ["checkpoint.every=1", "validation.every=1", "data.validation={}", "train.epochs=100000"]
+    for _ in range(3):
+        before = size_of(home / "runs/c/metrics.jsonl")
+        process = begin(home, *always)
+        wait_until(lambda before=before: size_of(home / "runs/c/metrics.jsonl") > before)  # type: ignore[misc]
+        time.sleep(0.3)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 75, err
+        (stopped,) = re.findall(r"stopped after epoch (\d+) by SIGTERM; the state is saved", err)
+        listed = cofi("checkpoints", "runs/c", cwd=home)
+        assert listed.stdout.splitlines()[1].split()[0] == stopped
+        assert "broken" not in listed.stdout
+
+
+def test_a_second_interrupt_leaves_at_once(home: Path) -> None:
+    long_steps = "data.synthetic={num_users: 60000, num_items: 9000, num_ratings: 4000000}"
+    process = begin(home, long_steps, "model.num_features=100", "train.epochs=100000", "train.cost=sparse")
+    wait_until(
+        lambda: (home / "runs/c/metrics.jsonl").exists() and (home / "runs/c/metrics.jsonl").stat().st_size
+    )
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.02)  # or the kernel may deliver them as one
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert not found_in(home / "runs/c/checkpoints")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can take a file system away")
+def test_a_run_whose_file_system_is_gone_says_so_and_makes_nothing_in_its_place(
+    home: Path, whole: Path
+) -> None:
+    (home / "disk").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "none", "disk"], cwd=home, check=True)
+    process = begin(home, "run_dir=disk/run", "checkpoint.every=100", "train.epochs=1000000")
+    wait_until(lambda: found_in(home / "disk/run/checkpoints"))
+    (home / "kept").mkdir()
+    subprocess.run(["mount", "--bind", "disk", "kept"], cwd=home, check=True)
+    try:
+        subprocess.run(["umount", "--lazy", "disk"], cwd=home, check=True)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 1, err
+        last = err.splitlines()[-1]
+        assert last.startswith(
+            "cofi-dist: checkpoint.max_failures: 3 saves in a row failed, the last at epoch "
+        )
+        assert last.endswith(": the run directory is gone, or its file system is")
+        assert not list((home / "disk").iterdir())
+        # it is back
+        subprocess.run(["mount", "--bind", "kept", "disk"], cwd=home, check=True)
+        more = cofi(*GO_ON, "run_dir=disk/run", "train.epochs=1500", "checkpoint.every=1500", cwd=home)
+        assert more.returncode == 0 or "epochs" in more.stderr, more.stderr
+    finally:
+        for name in ("disk", "kept"):
+            subprocess.run(["umount", "--lazy", name], cwd=home, check=False)
 
 
 def test_a_stop_file_and_a_deadline_do_too(home: Path, whole: Path) -> None:
