@@ -32,7 +32,9 @@ def end_of(deadline: float | None) -> float:
 
 
 def _end_of_job(deadline: float) -> float:
-    job = os.environ.get("SLURM_JOB_ID")
+    # squeue takes the number of one of an array's tasks for that of the array
+    array, task = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
+    job = f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
     if job is None:
         raise ConfigError(
             f"train.deadline: {deadline:g} counts back from the end of a SLURM job, and this is none;"

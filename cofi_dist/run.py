@@ -186,6 +186,7 @@ def _fit(problem: Problem, trainer: Trainer, comm: Comm, log: QuietLog, stop: St
         comm.on_first(lambda: save_result(run_dir, diverged))
         raise DivergedError(f"{error}; {kept}; try a lower train.lr", error.kept) from None
     finally:
+        stop.stepping = False
         saver.wait()
     seconds = time.perf_counter() - start
     result: dict[str, Any] = {"epoch": epoch, "seconds": seconds, "fingerprint": problem.fingerprint}

@@ -6,6 +6,7 @@ made first, by the one job that gets the directory.
 
 import json
 import math
+import os
 import shutil
 import stat
 from collections.abc import Sequence
@@ -57,7 +58,7 @@ def refuse_run(directory: Path, *, replace: bool, inputs: Sequence[Path]) -> Non
             raise RunError(
                 f"{directory}: this run would overwrite its own input {file}; give another run_dir"
             )
-    there = [path for path in ours if path.exists()]
+    there = [path for path in ours if os.path.lexists(path)]
     if (directory / MARKER).exists():
         if not replace:
             raise RunError(

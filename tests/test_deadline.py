@@ -3,6 +3,8 @@
 import math
 import os
 import time
+from datetime import datetime
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +37,18 @@ def test_below_zero_they_count_back_from_the_end_of_the_job(monkeypatch: pytest.
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv("SLURM_JOB_END_TIME", "1000000")
     assert end_of(-120.0) == 999_880
+
+
+def test_a_task_of_an_array_asks_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "squeue"
+    program.write_text(
+        '#!/bin/sh\ncase "$*" in *--jobs=7_2*) echo 2026-11-24T12:00:00 ;; *) exit 1 ;; esac\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    for name, value in (("JOB_ID", "7"), ("ARRAY_JOB_ID", "7"), ("ARRAY_TASK_ID", "2")):
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    assert end_of(-60.0) == datetime(2026, 11, 24, 11, 59).timestamp()
 
 
 def test_without_a_job_they_cannot() -> None:

@@ -159,10 +159,12 @@ class Saver:
                 sync(path)
         except OSError as error:
             return str(error.strerror or error)
-        there = found_in(self._directory)
-        # those of later epochs were not whole, or the run would have gone on from them
-        for old in there[there.index(target) + self._keep :]:
-            _remove(old)
+        with suppress(OSError):  # the checkpoint is complete; what could not go now can go after the next
+            there = found_in(self._directory)
+            # those of later epochs were not whole, or the run would have gone on from them
+            older = [path for path in there if path.name < target.name]
+            for old in older[self._keep - 1 :]:
+                _remove(old)
         return ""
 
 

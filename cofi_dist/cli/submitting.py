@@ -1,6 +1,8 @@
 """The command about SLURM."""
 
+import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -55,7 +57,8 @@ def slurm(
         seconds_of(time)
         refuse_existing(target, replace=replace)
         job = Job(config.stem, nodes, gpus_per_node, time, lead if requeue else None, option or [])
-        run_dir = f"run_dir={Path(resolved.run_dir).absolute()}"
+        # an override is YAML, of which JSON is a part
+        run_dir = f"run_dir={json.dumps(str(Path(resolved.run_dir).absolute()), ensure_ascii=False)}"
         text = script_of(job, ["--config", str(config.absolute()), *(overrides or []), run_dir])
     script = parse(text, os.environ)
     _require_right(script, resolved, target)
@@ -64,7 +67,7 @@ def slurm(
         with whole_file(target) as temporary:
             temporary.write_text(text, encoding="utf-8")
     print("\n".join(f"#SBATCH --{key}{'=' * bool(value)}{value}" for key, value in script.options.items()))
-    print(f"{says}\nto submit it: sbatch {target}")
+    print(f"{says}\nto submit it: sbatch {shlex.quote(str(target))}")
 
 
 def _require_right(script: "Script", config: Config, target: Path) -> None:

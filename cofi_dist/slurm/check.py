@@ -153,7 +153,9 @@ def _devices(script: Script, config: Config) -> Iterator[Finding]:
     if config.device == "cuda" and not gpus:
         yield Finding(True, "device: is cuda, but no GPUs are asked for; set --gpus-per-node")
     if config.device == "cpu" and gpus:
-        yield Finding(True, "device: is cpu, but GPUs are asked for; leave --gpus-per-node out")
+        yield Finding(
+            True, "device: is cpu, but GPUs are asked for; give --gpus-per-node 0; in a script, leave it out"
+        )
 
 
 def _found(pattern: str, text: str) -> str | None:

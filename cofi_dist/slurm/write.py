@@ -42,7 +42,7 @@ def script_of(job: Job, arguments: Sequence[str]) -> str:
     name = "train.sbatch" if job.lead is None else "train_requeue.sbatch"
     template = (files("cofi_dist.slurm") / name).read_text(encoding="utf-8")
     values = {
-        "job-name": job.name,
+        "job-name": re.sub(r"[^\w.-]", "_", job.name),
         "nodes": str(job.nodes),
         "gpus-per-node": str(job.gpus_per_node) if job.gpus_per_node else None,
         "cpus-per-task": str(CPUS_A_RANK * max(job.gpus_per_node, 1)),

@@ -20,7 +20,7 @@ from typing import Self
 
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "munged", "ip", "unshare", "nsenter", "setpriv")
 FREEZER = Path("/sys/fs/cgroup/freezer")  # with it SLURM tracks processes as clusters do
-NODE_SECONDS = 10  # without an answer: a node is down
+NODE_SECONDS = 20  # without an answer: a node is down
 KILL_SECONDS = 20  # from SIGTERM to SIGKILL
 GRACE_SECONDS = 20  # from a preemption's SIGTERM to SIGKILL
 GPUS = 2  # that each node claims to have
@@ -128,7 +128,12 @@ class Cluster:
         for host in list(self._hosts):
             self._kill(host)
         self._drop_net()
-        shutil.rmtree(self.home)
+        deadline = time.monotonic() + 10
+        while (
+            self.home.exists() and time.monotonic() < deadline
+        ):  # the daemons end a moment after their hosts
+            shutil.rmtree(self.home, ignore_errors=True)
+            time.sleep(0.1)
 
     def client(self, *command: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """A SLURM command, as given on a login host."""

@@ -31,10 +31,11 @@ def test_our_own_scripts_are_right(text: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("lead", [None, 20])
 def test_so_are_those_that_are_written(lead: int | None, tmp_path: Path) -> None:
-    text = script_of(Job("a", 3, 4, "2-00", lead, ["--partition=x y"]), ["--config", "a b.yaml"])
+    text = script_of(Job("a b", 3, 4, "2-00", lead, ["--partition=x"]), ["--config", "a b.yaml"])
     script = parse(text, {})
     assert (script.nodes, script.seconds, script.lead) == (3, 172_800, lead)
     assert script.options["gpus-per-node"] == "4"
+    assert script.options["job-name"] == "a_b"
     assert "set -- --config 'a b.yaml' \"$@\"" in text
     assert findings(script, config(tmp_path)) == []
     assert "gpus-per-node" not in parse(script_of(Job("a", 1, 0, "5", lead, []), []), {}).options
