@@ -114,7 +114,6 @@ def begin_run(directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         if (directory / MARKER).exists():
-            require_ours(directory)
             _clear(directory)
         (directory / MARKER).touch(exist_ok=False)
     except FileExistsError:
