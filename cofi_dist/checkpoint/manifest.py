@@ -153,8 +153,14 @@ def read_manifest(directory: Path) -> Manifest:
         raise CheckpointError(
             f"{file}: has format {version}; this version reads up to {FORMAT}: update cofi_dist"
         )
-    if isinstance(said, dict) and said.pop("sha256", None) != digest_of(said):
-        raise CheckpointError(f"{file}: its content is not what was written: its own checksum differs")
+    if isinstance(said, dict):
+        digest = said.pop("sha256", None)
+        if digest is None:
+            raise CheckpointError(
+                f"{file}: has no checksum of its own; a build before 0.1.0 wrote it, or none"
+            )
+        if digest != digest_of(said):
+            raise CheckpointError(f"{file}: its content is not what was written: its own checksum differs")
     try:
         manifest = Manifest.model_validate(said)
     except ValidationError as error:

@@ -1,7 +1,6 @@
 """Saving in the background: a step waits for the copy alone, the files are written beside it."""
 
 import errno
-import hashlib
 import os
 import shutil
 import threading
@@ -11,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+import torch
 from torch import Tensor
 
 from cofi_dist.checkpoint.load import found_in
@@ -23,10 +21,13 @@ from cofi_dist.checkpoint.manifest import (
     Part,
     directory_name,
     part_name,
+    read_manifest,
     write_manifest,
 )
+from cofi_dist.checkpoint.tensorfile import write_tensors
 from cofi_dist.data.shards import UserRange
 from cofi_dist.distributed import Comm
+from cofi_dist.errors import CheckpointError
 from cofi_dist.files import sync
 from cofi_dist.rundir import is_run
 from cofi_dist.state import OF_ITEMS, OF_USERS, State
@@ -69,6 +70,9 @@ class Saver:
         bounds = [about["num_items"] * r // comm.world_size for r in (comm.rank, comm.rank + 1)]
         self._ranges = {"users": users, "items": UserRange(*bounds)}
         self._thread: threading.Thread | None = None
+        self._pruning: threading.Thread | None = None
+        # taken once: fresh memory for every save would cost as much again as copying into it
+        self._copies: dict[str, Tensor] = {}
         self._parts: list[Part] = []
         self._error = ""
 
@@ -86,12 +90,12 @@ class Saver:
         """Copy the state, and begin to write it. No save may be open."""
         assert self._thread is None
         self._started = time.perf_counter()
-        tensors = {}
-        for side, letters in (("users", OF_USERS), ("items", OF_ITEMS)):
-            tensors[side] = {
-                name: rows[self._cut(side)].detach().to("cpu", copy=True)
-                for name, rows in state.rows(letters).items()
+        tensors = {
+            side: {
+                name: self._copy(name, rows[self._cut(side)]) for name, rows in state.rows(letters).items()
             }
+            for side, letters in (("users", OF_USERS), ("items", OF_ITEMS))
+        }
         self._numbers, self._parts, self._error = state.numbers, [], ""
         self._copied = time.perf_counter() - self._started
         self._thread = threading.Thread(target=self._write, args=(tensors,), name="checkpoint")
@@ -102,22 +106,35 @@ class Saver:
         items = self._ranges["items"]
         return slice(items.start, items.stop) if side == "items" else slice(None)
 
+    def _copy(self, name: str, rows: Tensor) -> Tensor:
+        if name not in self._copies:
+            pinned = rows.device.type == "cuda"  # memory that a GPU copies to at full speed
+            self._copies[name] = torch.empty(rows.shape, dtype=rows.dtype, pin_memory=pinned)
+        return self._copies[name].copy_(rows.detach())
+
     def _write(self, tensors: dict[str, dict[str, Tensor]]) -> None:
         try:
+            if self._pruning is not None:  # its room on the disk may be needed
+                self._pruning.join()
             if not is_run(self._directory.parent):
                 raise FileNotFoundError(errno.ENOENT, "the run directory is gone, or its file system is")
             self._temporary.mkdir(parents=True, exist_ok=True)
             for side, rows in self._ranges.items():
                 if not len(rows):
                     continue
-                self._parts.append(_write_part(self._temporary, side, rows, tensors.pop(side)))
-        except (OSError, SafetensorError, RuntimeError, MemoryError) as error:
+                file = self._temporary / part_name(side, rows.start, rows.stop)
+                size, digest = write_tensors(file, tensors[side])
+                self._parts.append(
+                    Part(side=side, start=rows.start, stop=rows.stop, bytes=size, sha256=digest)  # type: ignore[arg-type]
+                )
+        except (OSError, MemoryError) as error:
             self._error = str(getattr(error, "strerror", None) or error)
 
     def wait(self) -> None:
         """Return once nothing more is written."""
-        if self._thread is not None:
-            self._thread.join()
+        for thread in (self._thread, self._pruning):
+            if thread is not None:
+                thread.join()
 
     def complete(self) -> Saved:
         """Wait for the files of all ranks; then the manifest makes them a checkpoint, or all go.
@@ -159,22 +176,34 @@ class Saver:
                 sync(path)
         except OSError as error:
             return str(error.strerror or error)
-        with suppress(OSError):  # the checkpoint is complete; what could not go now can go after the next
-            there = found_in(self._directory)
-            # those of later epochs were not whole, or the run would have gone on from them
-            older = [path for path in there if path.name < target.name]
-            for old in older[self._keep - 1 :]:
-                _remove(old)
+        # to free the pages of large files takes longer than the rest of this; no step waits for it
+        self._pruning = threading.Thread(target=_prune, args=(target, self._keep), name="prune")
+        self._pruning.start()
         return ""
 
 
-def _write_part(directory: Path, side: str, rows: UserRange, tensors: dict[str, Tensor]) -> Part:
-    file = directory / part_name(side, rows.start, rows.stop)
-    save_file(tensors, file)
-    sync(file)
-    with file.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    return Part(side=side, start=rows.start, stop=rows.stop, bytes=file.stat().st_size, sha256=digest)  # type: ignore[arg-type]
+def _prune(newest: Path, keep: int) -> None:
+    """Remove what is older than the `keep` newest checkpoints up to the one that has just become complete.
+
+    Broken ones are not counted. Those of later epochs were not whole, or the run would have gone on
+    from them.
+    """
+    with suppress(OSError):  # what could not go now can go after the next save
+        older = [path for path in found_in(newest.parent) if path.name < newest.name]
+        kept = [newest, *filter(_is_whole, older)][:keep]
+        if len(kept) == keep:
+            for path in older:
+                if path.name < kept[-1].name:
+                    _remove(path)
+
+
+def _is_whole(directory: Path) -> bool:
+    """Whether its manifest is sound and the files have their sizes; their content is not read."""
+    try:
+        read_manifest(directory)
+    except CheckpointError:
+        return False
+    return True
 
 
 def _remove(directory: Path) -> None:

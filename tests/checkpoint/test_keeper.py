@@ -2,13 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from safetensors.torch import save_file
+from torch import Tensor
 
 from cofi_dist.checkpoint import save
 from cofi_dist.checkpoint.load import found_in
+from cofi_dist.checkpoint.tensorfile import write_tensors
 from cofi_dist.errors import LostError
 from tests.checkpoint.runs import metrics, run
 
@@ -17,14 +17,14 @@ class FullDisk:
     """Refuses the saves whose numbers, from 1, it was given; two files make one."""
 
     def __init__(self, *refused: int) -> None:
-        self._refused, self._files, self._save_file = refused, 0, save_file
+        self._refused, self._files = refused, 0
 
-    def __call__(self, tensors: Any, file: Path) -> None:
+    def __call__(self, file: Path, tensors: dict[str, Tensor]) -> tuple[int, str]:
         self._files += 1
         if (self._files + 1) // 2 in self._refused:
             self._files += self._files % 2  # the save ends with its first file
             raise OSError(28, "No space left on device")
-        self._save_file(tensors, file)
+        return write_tensors(file, tensors)
 
 
 def epochs_of(run_dir: Path) -> list[int]:
@@ -34,7 +34,7 @@ def epochs_of(run_dir: Path) -> list[int]:
 def test_a_save_that_fails_warns_keeps_the_last_good_one_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(save, "save_file", FullDisk(2, 3))
+    monkeypatch.setattr(save, "write_tensors", FullDisk(2, 3))
     run_dir = run(tmp_path, 1, 40, "run")
     log = (run_dir / "train.log").read_text()
     for epoch in (20, 30):
@@ -46,7 +46,7 @@ def test_a_save_that_fails_warns_keeps_the_last_good_one_and_goes_on(
 
 
 def test_too_many_failures_in_a_row_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(save, "save_file", FullDisk(2, 4, 5, 6))
+    monkeypatch.setattr(save, "write_tensors", FullDisk(2, 4, 5, 6))
     says = "max_failures: 3 saves in a row failed, the last at epoch 60: No space left on device"
     with pytest.raises(LostError, match=says):
         run(tmp_path, 1, 100, "run")
@@ -71,3 +71,12 @@ def test_as_many_stay_as_asked_and_every_save_is_measured(tmp_path: Path) -> Non
     size = sum(f.stat().st_size for f in found_in(run_dir / "checkpoints")[0].glob("*.safetensors"))
     assert saves[-1]["checkpoint"]["bytes"] == size
     assert 0 < saves[-1]["checkpoint"]["copy_seconds"] <= saves[-1]["checkpoint"]["seconds"]
+
+
+def test_broken_earlier_ones_do_not_count_among_those_that_stay(tmp_path: Path) -> None:
+    run_dir = run(tmp_path, 1, 30, "run", "checkpoint.keep=3")
+    (run_dir / "checkpoints/epoch-00000020/manifest.json").write_text("{}")
+    run(tmp_path, 1, 40, "run", "checkpoint.keep=3")
+    assert epochs_of(run_dir) == [40, 30, 20, 10], "three of them whole"
+    run(tmp_path, 1, 50, "run", "checkpoint.keep=3")
+    assert epochs_of(run_dir) == [50, 40, 30]

@@ -203,6 +203,9 @@ class Cluster:
     def plug_in(self, node: int) -> None:
         """Put the cable back."""
         self._ip("-n", f"{self._name}-ctl", "link", "set", f"veth{node}", "up")
+        # the controller asks a node that it has given up only every few minutes; a reload makes slurmd report
+        reload = self.on(node, "pkill", "-HUP", "slurmd", output=self.home / "reload.log")
+        assert reload.wait(timeout=10) == 0, (self.home / "reload.log").read_text()
         self._until(lambda: self._answers(f"node{node}"), f"node{node} answers")
 
     def _answers(self, node: str) -> bool:
