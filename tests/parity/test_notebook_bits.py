@@ -29,12 +29,12 @@ def assert_same_bits(ours: Trained, notebook: NotebookRun) -> None:
 @pytest.mark.data
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("seed", [1, 2])
-def test_movielens_300_epochs(seed: int, movielens: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("seed", "epochs"), [(1, 300), (2, 50)])
+def test_movielens(seed: int, epochs: int, movielens: Path, tmp_path: Path) -> None:
     Y, R = notebook_arrays(movielens)
-    overrides = [*save_arrays(Y, R, tmp_path), f"seed={seed}", "train.epochs=300", "train.log_every=50"]
+    overrides = [*save_arrays(Y, R, tmp_path), f"seed={seed}", f"train.epochs={epochs}", "train.log_every=50"]
     ours = train_on(1, CONFIG.read_text(), overrides, tmp_path, seconds=600)
-    assert_same_bits(ours, run_notebook(Y, R, seed=seed, epochs=300, every=50))
+    assert_same_bits(ours, run_notebook(Y, R, seed=seed, epochs=epochs, every=50))
 
 
 @pytest.mark.parametrize(

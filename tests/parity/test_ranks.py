@@ -58,7 +58,7 @@ def test_dense_and_sparse_are_one_cost(switches: list[str], tmp_path: Path) -> N
 @pytest.mark.timeout(300)
 def test_movielens_sparse(movielens: Path, tmp_path: Path) -> None:
     config = f"data: {{ratings: {movielens}}}\n"
-    overrides = ["train.dtype=float64", "train.epochs=200", "train.log_every=20"]
+    overrides = ["train.dtype=float64", "train.epochs=100", "train.log_every=20"]
     one = train_on(1, config, overrides, tmp_path)
     for world_size in (2, 3, 5):
         assert_same(train_on(world_size, config, overrides, tmp_path), one, 1e-10, factors=True)

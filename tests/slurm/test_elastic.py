@@ -32,8 +32,7 @@ TRAIN = ["train", "--config", "c.yaml"]
 
 def kill_agent(cluster: Cluster, agent: subprocess.Popen[bytes]) -> None:
     """SIGKILL of torchrun on node2; its rank stays."""
-    inside = Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text().split()
-    os.kill(int(inside[0]), signal.SIGKILL)
+    os.kill(_inside(agent)[0], signal.SIGKILL)
 
 
 LOSSES: dict[str, Callable[[Cluster, subprocess.Popen[bytes]], None]] = {
@@ -60,16 +59,18 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_node_that_is_left_goes_on(loss: str, cluster: Cluster, home: Path, whole: Path) -> None:
     (home / "c.yaml").write_text(CONFIG)
     command = [*TORCHRUN, "-m", "cofi_dist", *TRAIN]
-    one, two = (cluster.on(n, *command, output=home / f"out{n}") for n in (1, 2))
     run_dir, deadline = home / "runs/c", time.monotonic() + 90
-    while not any(line["epoch"] >= 500 for line in _metrics(run_dir)):
-        assert time.monotonic() < deadline, (home / "out1").read_text()[-2000:]
-        time.sleep(0.1)
+    one, two = (cluster.on(n, *command, output=home / f"out{n}") for n in (1, 2))
     try:
+        while not any(line["epoch"] >= 500 for line in _metrics(run_dir)):
+            assert time.monotonic() < deadline, (home / "out1").read_text()[-2000:]
+            time.sleep(0.1)
         LOSSES[loss](cluster, two)
         assert one.wait(timeout=100) == 0, (home / "out1").read_text()[-3000:]
     finally:
-        _mend(loss, cluster, two)
+        for agent in (one, two):
+            _end(agent)
+        _mend(loss, cluster)
     said = (home / "out1").read_text()
     if loss == "torchrun killed":
         assert "by the end of its launcher; the state is saved" in said
@@ -87,13 +88,21 @@ def _metrics(run_dir: Path) -> list[dict[str, float]]:
     return metrics(run_dir) if (run_dir / "metrics.jsonl").exists() else []
 
 
-def _mend(loss: str, cluster: Cluster, left: subprocess.Popen[bytes]) -> None:
+def _inside(command: subprocess.Popen[bytes]) -> list[int]:
+    """What `cluster.on` has started there."""
+    if command.poll() is not None:
+        return []
+    return [int(pid) for pid in Path(f"/proc/{command.pid}/task/{command.pid}/children").read_text().split()]
+
+
+def _end(agent: subprocess.Popen[bytes]) -> None:
+    for pid in _inside(agent):
+        os.kill(pid, signal.SIGKILL)
+    agent.wait()
+
+
+def _mend(loss: str, cluster: Cluster) -> None:
     """For the tests that follow."""
-    for pid in (
-        Path(f"/proc/{left.pid}/task/{left.pid}/children").read_text().split() if left.poll() is None else []
-    ):
-        os.kill(int(pid), signal.SIGKILL)
-    left.wait()
     if loss == "power cut":
         cluster.power_on(2)
     if loss == "cable pulled":

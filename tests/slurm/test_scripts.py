@@ -12,20 +12,20 @@ import torch
 from cofi_dist.checkpoint.load import found_in
 from tests.checkpoint.runs import metrics, tensors
 from tests.e2e.test_cli import cofi
-from tests.slurm.cluster import Cluster
+from tests.slurm.cluster import ENDED, Cluster
 
 SCRIPTS = Path(__file__).parents[2] / "slurm"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
-
 EPOCHS = 3000
-# so many that two slices of a minute's job cannot train them: each has 20 s at most, start included
-MANY = 8000
-CONFIG = f"""
+
+
+def config(epochs: int = EPOCHS) -> str:
+    return f"""
 data: {{synthetic: {{num_users: 400, num_items: 500, num_ratings: 20000}}, validation: {{}}}}
 model: {{num_features: 16, item_bias: true}}
-train: {{epochs: {EPOCHS}, log_every: 100, lr: 0.001, dtype: float64}}
+train: {{epochs: {epochs}, log_every: 100, lr: 0.001, dtype: float64}}
 validation: {{every: 100}}
 checkpoint: {{every: 500}}
 """
@@ -35,7 +35,8 @@ def submit(
     cluster: Cluster, home: Path, script: str, *args: str, options: Sequence[str] = (), **env: str
 ) -> int:
     """The job of a script of ours, with a config c.yaml and a run directory `run`."""
-    (home / "c.yaml").write_text(CONFIG)
+    if not (home / "c.yaml").exists():
+        (home / "c.yaml").write_text(config())
     given = ["--config", str(home / "c.yaml"), f"run_dir={home / 'run'}", *args]
     return cluster.submit(SCRIPTS / script, *given, options=("--cpus-per-task=1", *options), env=env)
 
@@ -76,22 +77,29 @@ def whole(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_job_queues_anew_before_its_time_is_up(cluster: Cluster, home: Path) -> None:
-    options, longer = ["--time=1", "--signal=B:USR1@40"], f"train.epochs={MANY}"
-    job = submit(cluster, home, "train_requeue.sbatch", longer, options=options, SAVE_SECONDS="15")
-    undisturbed = submit(cluster, home, "train.sbatch", longer, f"run_dir={home / 'whole'}")
-    ended = cluster.wait(job, seconds=380)
+    (home / "c.yaml").write_text(config(epochs=1_000_000))
+    options = ["--time=1", "--signal=B:USR1@40"]
+    job = submit(cluster, home, "train_requeue.sbatch", options=options, SAVE_SECONDS="15")
+    for _ in range(2):
+        cluster.wait(job, "RUNNING", seconds=60)
+        cluster.wait(job, "PENDING", *ENDED, seconds=100)
+    # however fast the machine is: two slices and a little more
+    enough = int(found_in(home / "run/checkpoints")[0].name.removeprefix("epoch-")) + 300
+    (home / "c.yaml").write_text(config(enough))
+    ended = cluster.wait(job, seconds=200)
     said = output(home, job)
     assert ended["JobState"] == "COMPLETED", said
     assert int(ended["Restarts"]) >= 2, said
     assert said.count("by SIGUSR1; the state is saved") >= 1, said
     assert said.count("queue anew") == int(ended["Restarts"]), said
+    undisturbed = submit(cluster, home, "train.sbatch", f"run_dir={home / 'whole'}")
     assert cluster.wait(undisturbed, seconds=200)["JobState"] == "COMPLETED", output(home, undisturbed)
     require_the_same(home, home / "whole")
 
 
 def test_a_job_that_is_preempted_comes_back(cluster: Cluster, home: Path, whole: Path) -> None:
     job = submit(cluster, home, "train_requeue.sbatch", options=["--partition=low"])
-    wait_for_epoch(home, 1000)
+    wait_for_epoch(home, 100)
     (home / "urgent").write_text("#!/bin/sh\nsleep 2\n")
     urgent = cluster.submit(home / "urgent", options=["--partition=high", "--nodes=2", "--exclusive"])
     assert cluster.wait(urgent, seconds=60)["JobState"] == "COMPLETED"
@@ -133,7 +141,7 @@ def test_a_cancelled_job_leaves_a_checkpoint(cluster: Cluster, home: Path, whole
 
 
 def test_a_sweep_over_three_lambdas(cluster: Cluster, home: Path) -> None:
-    (home / "c.yaml").write_text(CONFIG)
+    (home / "c.yaml").write_text(config())
     given = [
         "--config",
         "c.yaml",
@@ -153,7 +161,7 @@ def test_a_sweep_over_three_lambdas(cluster: Cluster, home: Path) -> None:
 
 
 def test_a_written_script_trains_until_the_deadline(cluster: Cluster, home: Path) -> None:
-    (home / "c.yaml").write_text(CONFIG)
+    (home / "c.yaml").write_text(config())
     program = [sys.executable, "-m", "cofi_dist", "slurm", "--config", "c.yaml", "--nodes", "2"]
     given = ["--time", "1", "--option=--partition=high", "train.deadline=-40", "train.epochs=1000000"]
     written = cluster.client(*program, *given, "run_dir=run")
