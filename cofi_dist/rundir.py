@@ -64,11 +64,11 @@ def refuse_run(directory: Path, *, replace: bool, inputs: Sequence[Path]) -> Non
             raise RunError(
                 f"{directory}: already holds a run; give another run_dir, or --replace to lose that run"
             )
-        require_ours(directory)
     elif there:
         raise RunError(
             f"{there[0]}: stands where a run would write, and no run wrote it; give another run_dir"
         )
+    require_ours(directory)
 
 
 def require_ours(directory: Path) -> None:

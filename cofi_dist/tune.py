@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import yaml
 
-from cofi_dist.config import Data, load_config
+from cofi_dist.config import Data, as_yaml, load_config
 from cofi_dist.distributed import Comm
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.files import whole_file
@@ -38,7 +38,10 @@ class Point:
     @property
     def overrides(self) -> list[str]:
         """For `train`."""
-        return [*(f"{key}={value}" for key, value in self.values.items()), f"run_dir={self.run_dir}"]
+        return [
+            *(f"{key}={value}" for key, value in self.values.items()),
+            f"run_dir={as_yaml(str(self.run_dir))}",
+        ]
 
 
 def points(file: Path, grid: Sequence[str], overrides: Sequence[str], output: Path) -> list[Point]:

@@ -1,6 +1,5 @@
 """The command about SLURM."""
 
-import json
 import os
 import shlex
 import shutil
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cofi_dist.config import Config, load_config
+from cofi_dist.config import Config, as_yaml, load_config
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.files import refuse_existing, whole_file
 
@@ -34,7 +33,7 @@ def slurm(
         bool, typer.Option("--requeue", help="Before the limit, save and queue anew.")
     ] = False,
     lead: Annotated[
-        int, typer.Option(help="Seconds before the limit at which --requeue saves.", min=1)
+        int, typer.Option(help="Seconds before the limit at which --requeue saves.", min=10)
     ] = 300,
     option: Annotated[
         list[str] | None, typer.Option(help="For sbatch, such as --partition=gpu.", show_default=False)
@@ -46,7 +45,7 @@ def slurm(
     ] = None,
 ) -> None:
     """Write the SLURM script of a run, check it, and show what would be submitted."""
-    from cofi_dist.slurm.script import parse, seconds_of
+    from cofi_dist.slurm.script import UNLIMITED, parse, seconds_of
     from cofi_dist.slurm.write import Job, script_of
 
     resolved = load_config(config, overrides or [])
@@ -54,11 +53,11 @@ def slurm(
     if check is not None:
         text = _read(check)
     else:
-        seconds_of(time)
+        if time.upper() not in UNLIMITED:
+            seconds_of(time)
         refuse_existing(target, replace=replace)
         job = Job(config.stem, nodes, gpus_per_node, time, lead if requeue else None, option or [])
-        # an override is YAML, of which JSON is a part
-        run_dir = f"run_dir={json.dumps(str(Path(resolved.run_dir).absolute()), ensure_ascii=False)}"
+        run_dir = f"run_dir={as_yaml(str(Path(resolved.run_dir).absolute()))}"
         text = script_of(job, ["--config", str(config.absolute()), *(overrides or []), run_dir])
     script = parse(text, os.environ)
     _require_right(script, resolved, target)

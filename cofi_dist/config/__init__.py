@@ -1,6 +1,6 @@
 """Typed config: what it may say, and how it is read."""
 
-from cofi_dist.config.load import load_config, resolve
+from cofi_dist.config.load import as_yaml, load_config, resolve
 from cofi_dist.config.schema import (
     SOURCES,
     Columns,
@@ -21,6 +21,7 @@ __all__ = [
     "Synthetic",
     "Train",
     "Validation",
+    "as_yaml",
     "load_config",
     "resolve",
 ]

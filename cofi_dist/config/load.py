@@ -3,6 +3,7 @@
 A null, in the file or as KEY=null, means that the key is not set.
 """
 
+import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -55,6 +56,11 @@ def load_config(file: str | Path, overrides: Iterable[str] = ()) -> Config:
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: must hold `key: value` lines, not {_kind(values)}")
     return resolve({"run_dir": f"runs/{path.stem}", **values}, str(path), overrides)
+
+
+def as_yaml(text: str) -> str:
+    """Any text as the VALUE of an override: YAML, of which JSON is a part."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def resolve(values: dict[str, Any], name: str, overrides: Iterable[str] = ()) -> Config:

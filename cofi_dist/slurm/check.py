@@ -14,6 +14,7 @@ from cofi_dist.slurm.script import Script
 LATE_SECONDS = 30
 # Linux gives ports from here on to whoever connects somewhere
 EPHEMERAL = 32768
+HANDLED = "SIGTERM,SIGINT,SIGHUP,SIGQUIT"  # by torchrun, if it isn't told
 # of one host alone, unless it exports them
 LOCAL = {"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "ramfs", "tmpfs", "vfat", "xfs", "zfs"}
 
@@ -125,9 +126,10 @@ def _again(script: Script, config: Config) -> Iterator[Finding]:
 
 
 def _times(script: Script) -> Iterator[Finding]:
-    lead, seconds = script.lead, script.seconds
-    if lead is None:
+    signal, seconds = script.signal, script.seconds
+    if signal is None:
         return
+    lead = signal.lead
     if seconds is not None and seconds <= lead + LATE_SECONDS:
         yield Finding(
             True,
@@ -139,12 +141,13 @@ def _times(script: Script) -> Iterator[Finding]:
         yield Finding(
             True, f"SAVE_SECONDS={wait}: torchrun would wait longer than the {lead} s of --signal; take less"
         )
-    if "torch" in script.text and not re.search(r"--signals[-_]to[-_]handle\S*SIGUSR1", script.text):
+    name = f"SIG{signal.name}"
+    handled = _found(r"--signals[-_]to[-_]handle[= ]?(\S*)", script.text) or HANDLED
+    if re.search(r"torchrun|torch\.distributed\.run", script.text) and name not in handled.split(","):
         yield Finding(
-            True,
-            "--signals-to-handle: torchrun dies of SIGUSR1 if it is not named; see train_requeue.sbatch",
+            True, f"--signals-to-handle: torchrun dies of {name} if it is not named; see train_requeue.sbatch"
         )
-    if not script.options["signal"].startswith("B:"):
+    if not signal.to_shell:
         yield Finding(True, "--signal: write B:USR1@SECONDS; without B: the script itself is not warned")
 
 

@@ -1,13 +1,27 @@
 """A batch script as SLURM reads it: its options, and those that the environment of sbatch overrides."""
 
 import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from cofi_dist.errors import ConfigError
 
-OPTION = re.compile(r"#SBATCH\s+--?(?P<key>[A-Za-z-]+)(?:[=\s](?P<value>[^\s#]+))?")
-SHORT = {"N": "nodes", "n": "ntasks", "t": "time", "J": "job-name", "o": "output", "c": "cpus-per-task"}
+MAGIC = "#SBATCH"
+SHORT = {
+    "A": "account",
+    "D": "chdir",
+    "G": "gpus",
+    "J": "job-name",
+    "N": "nodes",
+    "c": "cpus-per-task",
+    "n": "ntasks",
+    "o": "output",
+    "p": "partition",
+    "t": "time",
+}
+UNLIMITED = ("UNLIMITED", "INFINITE", "-1", "0")
+SIGNAL = re.compile(r"(?:([RB]+):)?(?:SIG)?(\w+)(?:@(\d+))?", re.IGNORECASE | re.ASCII)
 # What sbatch takes from its environment, over what the script says; of the options that matter here.
 ENVIRONMENT = {
     "SBATCH_TIMELIMIT": "time",
@@ -15,7 +29,10 @@ ENVIRONMENT = {
     "SBATCH_REQUEUE": "requeue",
     "SBATCH_NO_REQUEUE": "no-requeue",
     "SBATCH_OPEN_MODE": "open-mode",
+    "SBATCH_GPUS": "gpus",
     "SBATCH_GPUS_PER_NODE": "gpus-per-node",
+    "SBATCH_GPUS_PER_TASK": "gpus-per-task",
+    "SBATCH_GRES": "gres",
 }
 
 
@@ -39,20 +56,49 @@ class Script:
     @property
     def seconds(self) -> int | None:
         """Its time limit; None for none of its own."""
-        return seconds_of(self.options["time"]) if "time" in self.options else None
+        time = self.options.get("time", UNLIMITED[0])
+        return None if time.upper() in UNLIMITED else seconds_of(time)
 
     @property
     def lead(self) -> int | None:
         """Seconds before the limit at which it is warned; None for never."""
+        return None if self.signal is None else self.signal.lead
+
+    @property
+    def signal(self) -> "Signal | None":
+        """The warning before the limit.
+
+        Raises:
+            ConfigError: --signal is none that SLURM takes.
+        """
         if "signal" not in self.options:
             return None
-        _, at, seconds = self.options["signal"].partition("@")
-        return _whole(seconds, "signal") if at else 60  # SLURM's own default
+        found = SIGNAL.fullmatch(self.options["signal"])
+        if found is None:
+            raise ConfigError(f"--signal: {self.options['signal']!r} is not [B:]SIGNAL[@SECONDS]")
+        to, name, seconds = found.groups()
+        number = {"10": "USR1", "12": "USR2", "15": "TERM"}.get(name, name.upper())
+        return Signal(number, "B" in (to or "").upper(), 60 if seconds is None else int(seconds))
 
     def default(self, name: str) -> str | None:
         """What the script sets a variable to where the environment doesn't, as `NAME=${NAME:-...}`."""
         found = re.search(rf"^{name}=(?:\$\{{{name}:-)?(.*?)\}}?(?:\s+#.*)?$", self.text, re.MULTILINE)
         return found.group(1) if found else None
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What warns a job before its end.
+
+    Attributes:
+        name: USR1, say.
+        to_shell: whether the script itself gets it, and the tasks don't.
+        lead: seconds before the end; SLURM's own default is 60.
+    """
+
+    name: str
+    to_shell: bool
+    lead: int
 
 
 def parse(text: str, environment: Mapping[str, str]) -> Script:
@@ -61,21 +107,42 @@ def parse(text: str, environment: Mapping[str, str]) -> Script:
     Args:
         text: of the script.
         environment: of sbatch.
+
+    Raises:
+        ConfigError: a line of options can't be read.
     """
     options: dict[str, str] = {}
-    for line in text.splitlines():
-        if line.strip() and not line.startswith("#"):
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip() and not line.lstrip().startswith("#"):
             break
-        found = OPTION.match(line)
-        if found:
-            key = found["key"]
-            options[SHORT.get(key, key)] = found["value"] or ""
+        if line.startswith(MAGIC):
+            try:
+                words = shlex.split(line.removeprefix(MAGIC), comments=True)
+            except ValueError as error:
+                raise ConfigError(f"line {number}: {line}: {error}") from None
+            options.update(_options(words))
     for name, key in ENVIRONMENT.items():
         if name in environment:
             options[key] = environment[name]
             if key in ("requeue", "no-requeue"):
                 options.pop({"requeue": "no-requeue", "no-requeue": "requeue"}[key], None)
     return Script(text, options)
+
+
+def _options(words: list[str]) -> Iterator[tuple[str, str]]:
+    """Long names and values of `--key=value`, `--key value`, `-kvalue` and `-k value`."""
+    rest = iter([*words, "-"])
+    word = next(rest)
+    while word != "-":
+        if word.startswith("--"):
+            key, given, value = word[2:].partition("=")
+        else:
+            key, value = SHORT.get(word[1:2], word[1:2]), word[2:].removeprefix("=")
+            given = value
+        word = next(rest)
+        if not given and not word.startswith("-"):
+            value, word = word, next(rest)
+        yield key, value
 
 
 def seconds_of(text: str) -> int:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from cofi_dist.errors import ConfigError
+
 CPUS_A_RANK = 4
 
 
@@ -49,7 +51,7 @@ def script_of(job: Job, arguments: Sequence[str]) -> str:
         "time": job.time,
         "signal": f"B:USR1@{job.lead}",
     }
-    more = [*job.options, f"--chdir={shlex.quote(str(Path.cwd()))}"]
+    more = [*job.options, f"--chdir={Path.cwd()}"]
     lines = []
     for line in template.splitlines():
         found = re.match(r"#SBATCH --([a-z-]+)=", line)
@@ -58,7 +60,7 @@ def script_of(job: Job, arguments: Sequence[str]) -> str:
             if value is not None:
                 lines.append(f"#SBATCH --{found[1]}={value}")
         elif line.startswith("##SBATCH"):
-            lines += [f"#SBATCH {option}" for option in more]
+            lines += [f"#SBATCH {_quoted(option)}" for option in more]
             more = []
         elif line.startswith("PYTHON="):
             lines.append(f"PYTHON=${{PYTHON:-{shlex.quote(sys.executable)}}}")
@@ -71,3 +73,13 @@ def script_of(job: Job, arguments: Sequence[str]) -> str:
     first = next(k for k, line in enumerate(lines) if line.startswith("# -"))
     head = ["#!/bin/bash", "# Written by `cofi-dist slurm`; submit it with sbatch, from anywhere.", ""]
     return "\n".join([*head, *lines[first:], ""])
+
+
+def _quoted(option: str) -> str:
+    """An option as a line of the script takes it."""
+    if "\n" in option or not option.startswith("-"):
+        raise ConfigError(f"--option: {option!r} is no option of sbatch; write --partition=NAME, say")
+    if "\\" in option:
+        raise ConfigError(f"{option}: sbatch drops backslashes, even quoted ones; use another name")
+    key, given, value = option.partition("=")
+    return f"{key}={shlex.quote(value)}" if given else option

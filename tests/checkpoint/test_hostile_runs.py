@@ -50,6 +50,11 @@ def loop(path: Path) -> None:
     path.symlink_to(path.name)
 
 
+def locked_by_a_pipe(path: Path) -> None:
+    path.mkdir()
+    os.mkfifo(path / ".lock")
+
+
 def bytes_of(content: bytes) -> Callable[[Path], object]:
     return lambda path: path.write_bytes(content)
 
@@ -102,6 +107,10 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "the lock is held": (put(".lock", text_of(LOCK)), "run: process 1 on elsewhere is running here since"),
     "the lock is a folder": (put(".lock", folder), "run/.lock: is no file of a run's"),
     "the lock is a pipe": (put(".lock", os.mkfifo), "run/.lock: is no file of a run's"),
+    "the lock is a pipe where no run is": (
+        instead_of_all(locked_by_a_pipe),
+        "run/.lock: is no file of a run's",
+    ),
     "the lock leads elsewhere": (put(".lock", link), "run/.lock: is no file of a run's"),
     "the lock's process is enormous": (put(".lock", text_of(LOCK | {"pid": 10**30})), "run: process 1000"),
     "STOP is a folder": (put("STOP", folder), "run/STOP: is no file of a run's"),

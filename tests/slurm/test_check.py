@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cofi_dist.config import Config, load_config
 from cofi_dist.errors import ConfigError
 from cofi_dist.slurm.check import findings
-from cofi_dist.slurm.script import parse, seconds_of
+from cofi_dist.slurm.script import Signal, parse, seconds_of
 from cofi_dist.slurm.write import Job, script_of
 
 SCRIPTS = Path(__file__).parents[2] / "slurm"
@@ -101,6 +101,62 @@ def test_a_cuda_run_without_gpus_is_wrong(tmp_path: Path) -> None:
 def test_the_environment_of_sbatch_counts(tmp_path: Path) -> None:
     found = findings(parse(REQUEUE, {"SBATCH_TIMELIMIT": "1", "SBATCH_NO_REQUEUE": "1"}), config(tmp_path))
     assert {finding.text.split(":")[0] for finding in found} == {"--requeue", "--time"}
+
+
+@pytest.mark.parametrize(
+    ("line", "options"),
+    [
+        ("#SBATCH -N2 -p gpu --requeue", {"nodes": "2", "partition": "gpu", "requeue": ""}),
+        ("#SBATCH  --time   5  -G 4 # GPUs", {"time": "5", "gpus": "4"}),
+        ("#SBATCH --comment='a # b' --exclusive", {"comment": "a # b", "exclusive": ""}),
+        ('#SBATCH --job-name="a b" -H', {"job-name": "a b", "H": ""}),
+        ("# SBATCH --time=5", {}),
+        (" #SBATCH --time=5", {}),
+    ],
+)
+def test_a_line_is_read_as_sbatch_reads_it(line: str, options: dict[str, str]) -> None:
+    assert parse(f"#!/bin/sh\n  # indented\n{line}\n", {}).options == options
+
+
+def test_a_line_that_cannot_be_read_is_named() -> None:
+    with pytest.raises(ConfigError, match="line 2: #SBATCH --comment='a: No closing quotation"):
+        parse("#!/bin/sh\n#SBATCH --comment='a\n", {})
+
+
+@pytest.mark.parametrize("time", ["UNLIMITED", "infinite", "0"])
+def test_a_job_without_a_limit_has_time_enough(time: str, tmp_path: Path) -> None:
+    assert findings(parse(REQUEUE.replace("--time=01:00:00", f"--time={time}"), {}), config(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("signal", "name", "to_shell", "lead"),
+    [
+        ("B:USR1@300", "USR1", True, 300),
+        ("rb:10@5", "USR1", True, 5),
+        ("SIGTERM", "TERM", False, 60),
+        ("R:usr2@7", "USR2", False, 7),
+    ],
+)
+def test_signals_are_read_as_slurm_reads_them(signal: str, name: str, to_shell: bool, lead: int) -> None:
+    assert parse(f"#SBATCH --signal={signal}\n", {}).signal == Signal(name, to_shell, lead)
+
+
+def test_another_signal_is_asked_after_and_no_torchrun_needs_none(tmp_path: Path) -> None:
+    (found,) = findings(parse(REQUEUE.replace("B:USR1", "B:USR2"), {}), config(tmp_path))
+    assert "torchrun dies of SIGUSR2" in found.text
+    without = REQUEUE.replace("torch.distributed.run", "x").replace("torchrun", "x").replace(",SIGUSR1", "")
+    assert findings(parse(without, {}), config(tmp_path)) == []
+
+
+def test_options_are_quoted_where_they_must_be() -> None:
+    given = ["--comment=it's a # b", "-p gpu", "--exclusive"]
+    options = parse(script_of(Job("a", 1, 1, "5", None, given), []), {}).options
+    assert (options["comment"], options["partition"], options["exclusive"]) == ("it's a # b", "gpu", "")
+    for wrong in ("gpu", "--comment=a\nb"):
+        with pytest.raises(ConfigError, match="is no option of sbatch"):
+            script_of(Job("a", 1, 1, "5", None, [wrong]), [])
+    with pytest.raises(ConfigError, match="sbatch drops backslashes"):
+        script_of(Job("a", 1, 1, "5", None, ["--comment=a\\b"]), [])
 
 
 def test_options_end_at_the_first_command() -> None:
