@@ -20,8 +20,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="no CUDA device here"))
         if item.get_closest_marker("data") and not _movielens():
             item.add_marker(pytest.mark.skip(reason="COFI_DIST_DATA names no folder with ml-latest-small"))
-        if "slurm" in item.path.parts:  # one cluster, whose tests mostly wait, on one of the workers
-            item.add_marker(pytest.mark.xdist_group("slurm"))
     items.sort(key=_order)
 
 

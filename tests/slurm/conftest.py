@@ -16,7 +16,7 @@ def cluster() -> Iterator[Cluster]:
         pytest.fail(f"CI must run the tests on SLURM: {why}")
     if why:
         pytest.skip(f"no SLURM cluster can be set up here: {why}")
-    with Cluster(f"cofi-{os.environ.get('PYTEST_XDIST_WORKER', 'gw')}") as up:
+    with Cluster(f"cofi-{os.getpid()}") as up:
         yield up
 
 

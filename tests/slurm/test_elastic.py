@@ -14,6 +14,8 @@ from tests.checkpoint.runs import metrics
 from tests.e2e.test_cli import cofi
 from tests.slurm.cluster import Cluster
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(200), pytest.mark.xdist_group("slurm")]
+
 CONFIG = """
 data: {synthetic: {num_users: 400, num_items: 500, num_ratings: 20000}, validation: {}}
 model: {num_features: 16, item_bias: true}
@@ -53,8 +55,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home / "runs/c"
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(200)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_node_that_is_left_goes_on(loss: str, cluster: Cluster, home: Path, whole: Path) -> None:
     (home / "c.yaml").write_text(CONFIG)

@@ -16,7 +16,8 @@ from tests.slurm.cluster import ENDED, Cluster
 
 SCRIPTS = Path(__file__).parents[2] / "slurm"
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+# one cluster, whose tests mostly wait, on one of the workers
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400), pytest.mark.xdist_group("slurm")]
 
 EPOCHS = 3000
 
@@ -77,7 +78,7 @@ def whole(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_job_queues_anew_before_its_time_is_up(cluster: Cluster, home: Path) -> None:
-    (home / "c.yaml").write_text(config(epochs=1_000_000))
+    (home / "c.yaml").write_text(config(epochs=100_000))
     options = ["--time=1", "--signal=B:USR1@40"]
     job = submit(cluster, home, "train_requeue.sbatch", options=options, SAVE_SECONDS="15")
     for _ in range(2):
