@@ -14,6 +14,7 @@ from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.kernels import choose_pair_dot
 from cofi_dist.cost.regulariser import Regulariser, count_scales
+from cofi_dist.cost.rows import RowsCost
 from cofi_dist.cost.sparse import SparseCost
 from cofi_dist.data.centre import ItemSums, centred, centres, item_sums
 from cofi_dist.data.shards import UserRange, UserShard, plan, ratings_of
@@ -21,6 +22,7 @@ from cofi_dist.data.sources import Source, open_source
 from cofi_dist.distributed import Comm
 from cofi_dist.factors import Factors, draw_factors
 from cofi_dist.model import Facts, Model
+from cofi_dist.optim.als import Als
 from cofi_dist.validation import Validation
 
 
@@ -142,6 +144,10 @@ def regulariser_of(problem: Problem, factors: Factors) -> Regulariser:
 def cost_of(problem: Problem) -> tuple[Cost, str]:
     """The error term on this rank's ratings, and a line on how it is computed."""
     config, device = problem.config, problem.device
+    if config.train.optimizer == "als":
+        return RowsCost(
+            problem.shard, device, problem.dtype
+        ), f"als: {config.train.cg_steps} steps a half-sweep"
     if config.train.cost == "dense":
         return DenseCost(problem.shard, device), "dense cost"
     dtype = problem.dtype
@@ -149,6 +155,21 @@ def cost_of(problem: Problem) -> tuple[Cost, str]:
     ratings_a_rank = problem.num_ratings // len(problem.ranges)
     pair_dot, why = choose_pair_dot(ratings_a_rank, features, epochs, device, dtype)
     return SparseCost(problem.shard, device, dtype, pair_dot), why
+
+
+def optimizer_of(problem: Problem, cost: Cost, factors: Factors, regulariser: Regulariser) -> Als | None:
+    """What moves the factors; None for Adam."""
+    if not isinstance(cost, RowsCost):
+        return None
+    return Als(
+        cost,
+        factors,
+        regulariser,
+        item_counts=torch.from_numpy(problem.sums.count),
+        steps=problem.config.train.cg_steps,
+        tolerance=problem.config.train.tolerance or 0.0,
+        alone=len(problem.ranges) == 1,
+    )
 
 
 def model_of(problem: Problem, factors: Factors, comm: Comm, diverged: str) -> Model:

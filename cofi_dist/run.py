@@ -24,6 +24,7 @@ from cofi_dist.problem import (
     cost_of,
     load_problem,
     model_of,
+    optimizer_of,
     regulariser_of,
     shards_of,
     start_of,
@@ -154,8 +155,9 @@ def _trainer(problem: Problem, validation: Validation | None, comm: Comm) -> tup
     """The trainer of this rank, at the notebook's start; and a line on how its cost is computed."""
     factors = start_of(problem)
     cost, how = cost_of(problem)
-    given = (problem.config.train, problem.num_ratings, comm, regulariser_of(problem, factors), validation)
-    return Trainer(cost, factors, *given), how
+    regulariser = regulariser_of(problem, factors)
+    given = (problem.config.train, problem.num_ratings, comm, regulariser, validation)
+    return Trainer(cost, factors, *given, optimizer_of(problem, cost, factors, regulariser)), how
 
 
 def _fit(problem: Problem, trainer: Trainer, comm: Comm, log: QuietLog, stop: Stop) -> None:

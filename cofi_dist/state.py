@@ -1,16 +1,48 @@
 """State: all that a run has learnt so far, as rows that a checkpoint may cut anywhere."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from cofi_dist.factors import Factors
-from cofi_dist.optim.adam import Adam
 from cofi_dist.validation import Accuracy, Kept
 
 OF_USERS, OF_ITEMS = ("W", "b"), ("X", "c")
+
+
+class Optimizer(Protocol):
+    """What moves the factors.
+
+    Attributes:
+        is_converged: more steps would change J by less than was asked for.
+    """
+
+    @property
+    def is_converged(self) -> bool: ...
+
+    def error(self, *, with_value: bool) -> Tensor | None:
+        """Half the squared error over this rank's ratings, where it is asked for. Before every step."""
+        ...
+
+    def step(self) -> Iterator[tuple[Tensor, ...]]:
+        """One step; yields tensors to be replaced by their sums over the ranks."""
+        ...
+
+    def rows(self, letter: str) -> dict[str, Tensor]:
+        """State of a factor, shaped as it is."""
+        ...
+
+    @property
+    def numbers(self) -> dict[str, Any] | None:
+        """State that is no tensor; None where there is none."""
+        ...
+
+    def begin_at(self, epoch: int, numbers: dict[str, Any] | None) -> None:
+        """Go on as after so many steps; the rows are the caller's to restore."""
+        ...
 
 
 @dataclass
@@ -19,14 +51,14 @@ class State:
 
     Attributes:
         factors: X and c, equal on all ranks, and W and b of this rank's users.
-        adam: whose moments belong to it.
+        optimizer: whose state belongs to it.
         kept: the best factors so far.
         epoch: steps taken.
         seconds: spent on them.
     """
 
     factors: Factors
-    adam: Adam
+    optimizer: Optimizer
     kept: Kept
     epoch: int = 0
     seconds: float = 0.0
@@ -40,8 +72,8 @@ class State:
         for letter, factor in self.factors.by_name.items():
             if letter not in letters:
                 continue
-            moments = self.adam.moments[letter]
-            found |= {letter: factor, f"{letter}.mean": moments.mean, f"{letter}.square": moments.square}
+            beside = self.optimizer.rows(letter)
+            found |= {letter: factor, **{f"{letter}.{name}": rows for name, rows in beside.items()}}
             if self.kept.accuracy is not None:
                 found[f"{letter}.best"] = self.kept.copies[letter]
         return {name: t[0] if name[0] in "bc" else t for name, t in found.items()}
@@ -53,12 +85,17 @@ class State:
         if kept.accuracy is not None:
             rmse, mae = kept.accuracy.rmse, kept.accuracy.mae
             best = {"epoch": kept.epoch, "stale": kept.stale, "rmse": rmse, "mae": mae}
-        return {"epoch": self.epoch, "seconds": self.seconds, "best": best}
+        return {
+            "epoch": self.epoch,
+            "seconds": self.seconds,
+            "best": best,
+            "optimizer": self.optimizer.numbers,
+        }
 
     def begin_at(self, numbers: dict[str, Any]) -> None:
         """Take over `numbers` of an earlier state; then its tensors may be copied into `rows`."""
         self.epoch, self.seconds = numbers["epoch"], numbers["seconds"]
-        self.adam.set_step(self.epoch)
+        self.optimizer.begin_at(self.epoch, numbers["optimizer"])
         best = numbers["best"]
         if best is not None:
             self.kept.allocate()

@@ -8,13 +8,13 @@ from typing import Protocol
 from torch import Tensor, tensor
 
 from cofi_dist.config import Train
-from cofi_dist.cost import Cost, ErrorTerm
+from cofi_dist.cost import Cost
 from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.distributed import Comm
 from cofi_dist.errors import RunError
 from cofi_dist.factors import Factors
 from cofi_dist.optim.adam import Adam
-from cofi_dist.state import State
+from cofi_dist.state import Optimizer, State
 from cofi_dist.validation import Accuracy, Kept, Validation
 
 
@@ -86,7 +86,7 @@ class DivergedError(RunError):
 
 
 class Trainer:
-    """Full-batch Adam on J over this rank's users.
+    """Full batches on J over this rank's users.
 
     J = 1/2 sum (w_j . x_i + b_j + c_i - y_ij)^2 and the regulariser, c where the factors have it.
 
@@ -98,6 +98,7 @@ class Trainer:
         comm: sums over the ranks.
         regulariser: None for one that does not depend on the numbers of ratings.
         validation: None for no validation.
+        optimizer: None for Adam.
 
     Attributes:
         state: what `run` goes on from, at first that of no steps.
@@ -112,6 +113,7 @@ class Trainer:
         comm: Comm,
         regulariser: Regulariser | None = None,
         validation: Validation | None = None,
+        optimizer: Optimizer | None = None,
     ) -> None:
         self._cost, self._settings = cost, settings
         self._num_ratings, self._comm, self._validation = num_ratings, comm, validation
@@ -119,8 +121,8 @@ class Trainer:
         self._regulariser = regulariser or Regulariser(settings.lambda_, settings.lambda_b)
         # the dense cost promises the notebook's bits, so it takes torch's default kernels
         fused = settings.cost == "sparse" and factors.X.device.type in ("cpu", "cuda")
-        adam = Adam(factors, settings.lr, self._regulariser, fused=fused)
-        self.state = State(factors, adam, Kept(factors))
+        optimizer = optimizer or Adam(cost, factors, settings.lr, self._regulariser, fused=fused)
+        self.state = State(factors, optimizer, Kept(factors))
 
     def run(self, reports: Reports, between: Between | None = None) -> tuple[int, Accuracy | None]:
         """All epochs that are left, or fewer if validation ends them; with it, the best factors are left.
@@ -143,14 +145,14 @@ class Trainer:
         state, kept = self.state, self.state.kept
         if kept.epoch is None and state.epoch:
             kept.offer(state.epoch + 1, None)
-        reports.initial(self._total(self._cost(state.factors, with_value=True)), state.epoch)
+        reports.initial(self._total(state.optimizer.error(with_value=True)), state.epoch)
         finished = self._steps(reports, between or Nothing())
         last_is_best = finished and self._judge_last(reports)
         if self._validation and not last_is_best:
             kept.restore()
             reports.note(f"restored the factors of epoch {kept.epoch}: {kept.accuracy}")
         if self._validation is None or kept.epoch is None:
-            return self._settings.epochs + 1, None
+            return state.epoch + 1, None
         return kept.epoch, kept.accuracy
 
     def _steps(self, reports: Reports, between: Between) -> bool:
@@ -159,28 +161,30 @@ class Trainer:
         start = time.perf_counter() - state.seconds
         for epoch in range(state.epoch + 1, self._settings.epochs + 1):
             prints = epoch == 1 or epoch % self._settings.log_every == 0 or self._validates(epoch)
-            error = self._cost(state.factors, with_value=prints)
+            error = state.optimizer.error(with_value=prints)
             if prints:
                 reports.printed(self._measure(epoch, self._total(error), start))
                 if self._gives_up(epoch, reports):
                     between.finish(state)
                     return False
-            self._comm.sum_(*error.partial)
-            # the regulariser enters after the sum, so that lambda X counts once and not once a rank
-            state.adam.step(error)
+            for partial in state.optimizer.step():
+                self._comm.sum_(*partial)
             state.epoch, state.seconds = epoch, time.perf_counter() - start
             reports.step(epoch)
             between.after_step(state)
+            if state.optimizer.is_converged:
+                reports.note(f"converged in epoch {epoch}: J fell by less than {self._settings.tolerance:g}")
+                break
         self._require_finite()
         between.finish(state)
         return True
 
-    def _total(self, error: ErrorTerm) -> float:
+    def _total(self, error: Tensor | None) -> float:
         """J over all ranks, summed as the notebook sums it."""
-        assert error.value is not None
+        assert error is not None
         regulariser, norm = self._regulariser, self._cost.squared_norm
         of_users = regulariser.of_users(self.state.factors, norm)
-        value, W2, b2 = self._comm.sum_scalars(error.value, *of_users)
+        value, W2, b2 = self._comm.sum_scalars(error, *of_users)
         J: Tensor = value + regulariser.total((W2, b2), self.state.factors, norm)
         return J.item()
 

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "distributed": {"pulse"},
     "pulse": set(),
     "validation": {"cost", "data", "factors", "distributed"},
-    "state": {"factors", "optim", "validation"},
+    "state": {"factors", "validation"},
     "trainer": {"config", "cost", "optim", "factors", "distributed", "state", "validation"},
     "stop": set(),
     "deadline": set(),
@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "runlog": {"checkpoint", "rundir", "trainer"},
     "shardtable": {"config", "data"},
     "model": {"config", "data", "factors"},
-    "problem": {"config", "data", "factors", "cost", "distributed", "validation", "model"},
+    "problem": {"config", "data", "factors", "cost", "distributed", "optim", "validation", "model"},
     "start": {"checkpoint", "config", "cost", "data", "distributed", "lock", "rundir", "runlog", "stop"},
     "resume": {"checkpoint", "config", "distributed", "problem", "rundir", "__init__"},
     "run": {

@@ -54,12 +54,20 @@ class Best(_Strict):
     mae: Number
 
 
+class Momentum(_Strict):
+    """ALS's state but for its tensors."""
+
+    J: Number | None
+    momentum: Count
+
+
 class Numbers(_Strict):
     """The run's state but for its tensors."""
 
     epoch: Count
     seconds: Number
     best: Best | None
+    optimizer: Momentum | None = None
 
 
 class Manifest(_Strict):

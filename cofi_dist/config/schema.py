@@ -164,12 +164,23 @@ class Train(Section):
     lambda_: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     lambda_power: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] = 0.0
     lambda_b: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    optimizer: Literal["adam", "als"] = "adam"
+    cg_steps: PositiveInt = 3
+    tolerance: PositiveFloat | None = None
     cost: Literal["sparse", "dense"] = "sparse"
     dtype: Literal["float32", "float64"] = "float32"
     log_every: PositiveInt = 100
     tensorboard: bool = False
     deadline: Annotated[float, Field(allow_inf_nan=False)] | None = None
     timeout: PositiveFloat = 600.0
+
+    @model_validator(mode="after")
+    def _als_knows_its_cost(self) -> "Train":
+        if self.optimizer == "als" and self.cost == "dense":
+            raise ValueError("optimizer: als works on the known cells; leave cost: dense out")
+        if self.optimizer == "adam" and self.tolerance is not None:
+            raise ValueError("tolerance: adam does not look at J after each step; leave it out, or take als")
+        return self
 
     @field_validator("deadline")
     @classmethod

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cofi_dist.cost.kernels import PairDot, weighted_row_sum
-from cofi_dist.cost.term import ErrorTerm
+from cofi_dist.cost.term import ErrorTerm, wide
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shards import UserRange, UserShard, starts
 from cofi_dist.factors import Factors
@@ -63,7 +63,7 @@ class SparseCost:
 
     def __call__(self, factors: Factors, *, with_value: bool) -> ErrorTerm:
         X, W, b = factors.X, factors.W, factors.b[0]
-        value = torch.zeros((), dtype=_wide(X), device=X.device) if with_value else None
+        value = torch.zeros((), dtype=wide(X), device=X.device) if with_value else None
         dX, dW, db = None, torch.empty_like(W), torch.empty_like(b)
         dc = None if factors.c is None else torch.zeros_like(factors.c)
         for block in self._blocks:
@@ -86,12 +86,7 @@ class SparseCost:
         return ErrorTerm(value, dX, dW, db[None], dc)
 
     def squared_norm(self, matrix: Tensor) -> Tensor:
-        return matrix.square().sum(dtype=_wide(matrix))
-
-
-def _wide(like: Tensor) -> torch.dtype:
-    """What sums are kept in: float64, but for mps, which has none."""
-    return torch.float32 if like.device.type == "mps" else torch.float64
+        return matrix.square().sum(dtype=wide(matrix))
 
 
 def _block(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from cofi_dist.factors import Factors
@@ -11,6 +12,11 @@ from cofi_dist.factors import Factors
 def tensors_of(factors: Factors) -> list[Tensor]:
     """X, W, b, and c where there is one."""
     return list(factors.by_name.values())
+
+
+def wide(like: Tensor) -> torch.dtype:
+    """What sums are kept in: float64, but for mps, which has none."""
+    return torch.float32 if like.device.type == "mps" else torch.float64
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,15 @@
 """Full-batch Adam with torch's defaults, as in the notebook."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.term import ErrorTerm
+from cofi_dist.cost.term import Cost, ErrorTerm
 from cofi_dist.factors import Factors
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8  # torch's defaults, which the notebook takes
@@ -35,6 +37,7 @@ class Adam:
     the one under `torch.optim.Adam`: its wrappers take 0.3 ms a step, as long as a small problem.
 
     Args:
+        cost: the error term on this rank's ratings.
         factors: what to move.
         lr: step size.
         regulariser: whose gradient is added to the error's.
@@ -45,16 +48,27 @@ class Adam:
         moments: of each factor, by its letter.
     """
 
-    def __init__(self, factors: Factors, lr: float, regulariser: Regulariser, *, fused: bool) -> None:
+    is_converged = False  # a step does not look at J
+
+    def __init__(
+        self, cost: Cost, factors: Factors, lr: float, regulariser: Regulariser, *, fused: bool
+    ) -> None:
+        self._cost = cost
+        self._error: ErrorTerm | None = None
         self._factors, self._lr, self._regulariser, self._fused = factors, lr, regulariser, fused
         self.moments = {name: self._start(factor) for name, factor in factors.by_name.items()}
 
-    def step(self, error: ErrorTerm) -> None:
-        """One step.
+    def error(self, *, with_value: bool) -> Tensor | None:
+        """Half the squared error over this rank's ratings, where it is asked for; and the gradients."""
+        self._error = self._cost(self._factors, with_value=with_value)
+        return self._error.value
 
-        Args:
-            error: the error's gradients, dX and dc summed over all ranks; overwritten.
-        """
+    def step(self) -> Iterator[tuple[Tensor, ...]]:
+        """One step, once `error` has been called; yields what is to be summed over the ranks."""
+        error = self._error
+        assert error is not None
+        # the regulariser enters after the sum, so that lambda X counts once and not once a rank
+        yield error.partial
         factors, decay, decay_b = self._factors, 0.0, 0.0
         if self._fused and self._regulariser.is_weight_decay:
             # the same gradient, and it costs the fused kernel nothing
@@ -69,10 +83,20 @@ class Adam:
             assert error.dc is not None
             self._move([factors.c], [error.dc], [of["c"]], decay_b)
 
-    def set_step(self, step: int) -> None:
-        """Go on as after so many steps; the moments are the caller's to restore."""
+    def rows(self, letter: str) -> dict[str, Tensor]:
+        """State of a factor, shaped as it is."""
+        moments = self.moments[letter]
+        return {"mean": moments.mean, "square": moments.square}
+
+    @property
+    def numbers(self) -> None:
+        """There is no state that is no tensor, but for the steps taken."""
+        return
+
+    def begin_at(self, epoch: int, numbers: dict[str, Any] | None) -> None:
+        """Go on as after so many steps; the rows are the caller's to restore."""
         for moments in self.moments.values():
-            moments.step.fill_(step)
+            moments.step.fill_(epoch)
 
     def _start(self, factor: Tensor) -> Moments:
         # the fused kernel wants the step beside the factor, the others want it on the CPU

@@ -5,20 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
-from cofi_dist.checkpoint.load import found_in, load
+from cofi_dist.checkpoint.load import found_in
 from cofi_dist.checkpoint.manifest import read_manifest
-from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.data.shards import UserRange
 from cofi_dist.distributed import Comm, SoloComm
-from cofi_dist.factors import Factors
 from cofi_dist.model import Model
-from cofi_dist.optim.adam import Adam
 from cofi_dist.run import train
-from cofi_dist.state import OF_ITEMS, OF_USERS, State
 from cofi_dist.testing import run_ranks
-from cofi_dist.validation import Kept
 
 CONFIG = """
 data: {synthetic: {num_users: 60, num_items: 40, num_ratings: 900}, validation: {}}
@@ -56,12 +51,10 @@ def tensors(run_dir: Path) -> dict[str, Tensor]:
     """Every tensor of the newest checkpoint, put together, and of the model."""
     directory = found_in(run_dir / "checkpoints")[0]
     manifest = read_manifest(directory)
-    users, items, n = manifest.num_users, manifest.num_items, manifest.num_features
-    shapes = [(items, n), (users, n), (1, users)]
-    if manifest.config["model"]["item_bias"]:
-        shapes.append((1, items))
-    factors = Factors(*(torch.empty(*shape, dtype=getattr(torch, manifest.dtype)) for shape in shapes))
-    state = State(factors, Adam(factors, 0.1, Regulariser(1, 1), fused=True), Kept(factors))
-    load(directory, manifest, state, UserRange(0, users))
+    found: dict[str, list[Tensor]] = {}
+    for part in manifest.parts:
+        for name, rows in load_file(directory / part.name).items():
+            found.setdefault(name, []).append(rows)
+    whole = {name: torch.cat(rows) for name, rows in found.items()}
     model = {f"model.{name}": t for name, t in Model.load(run_dir).tensors.items()}
-    return {**state.rows(OF_USERS), **state.rows(OF_ITEMS), **model}
+    return {**whole, **model}

@@ -1,0 +1,212 @@
+"""Alternating least squares on J: users for fixed items, items for fixed users, and so on; accelerated.
+
+For fixed X and c, J falls apart into a least-squares problem for each user's w_j and b_j; for fixed W and
+b, into one for each item's x_i and c_i. A half-sweep takes a few steps of conjugate gradients on all
+of them from where they are, each of which lowers J. Before a sweep, factors go on along the last
+sweep's way (Nesterov's momentum); where the sweep then ends higher than the last one, it is done again
+from where that ended.
+
+K features, R rows of a side.
+"""
+
+import math
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cofi_dist.cost.regulariser import Regulariser
+from cofi_dist.cost.rows import Least, LoopRows, Rows, RowsCost, TensorRows, offsets, tiny_of
+from cofi_dist.factors import Factors
+
+Solved = Generator[tuple[Tensor, ...], None, tuple[Tensor, Tensor]]
+
+
+class Als:
+    """Moves the factors in place, a sweep a step; float32 or float64, any device.
+
+    Nothing here knows of ranks: what is to be summed over them is yielded. Users' problems are whole on
+    their rank. Items' are sums over all users: each step of theirs yields one tensor of X's shape.
+
+    Args:
+        cost: this rank's ratings.
+        factors: what to move.
+        regulariser: of J.
+        item_counts: training ratings of each item over all ranks, (num_items,).
+        steps: of conjugate gradients in a half-sweep.
+        tolerance: relative decrease of J; 0 for none.
+        alone: this rank has all users, so nothing needs to be summed.
+
+    Attributes:
+        J: after the last sweep; infinite before the first.
+        is_converged: the last sweep had no momentum and lowered J by less than the tolerance.
+        momentum: sweeps since the last one without.
+    """
+
+    def __init__(
+        self,
+        cost: RowsCost,
+        factors: Factors,
+        regulariser: Regulariser,
+        *,
+        item_counts: Tensor,
+        steps: int,
+        tolerance: float,
+        alone: bool,
+    ) -> None:
+        self._cost, self._factors, self._regulariser = cost, factors, regulariser
+        self._item_counts, self._alone = item_counts.to(factors.X), alone
+        self._steps, self._tolerance = steps, tolerance
+        lambda_, lambda_b = regulariser.lambda_, regulariser.lambda_b
+        of_users, of_items = (
+            torch.full_like(factor[:, 0], lambda_) if scale is None else lambda_ * scale[:, 0]
+            for factor, scale in ((factors.W, regulariser.scale_W), (factors.X, regulariser.scale_X))
+        )
+        self._of_users = Least(of_users, lambda_b, has_bias=True)
+        self._of_items = Least(of_items, lambda_b, has_bias=factors.c is not None)
+        self._previous = {name: factor.clone() for name, factor in factors.by_name.items()}
+        self.J, self.momentum, self.is_converged = math.inf, 0, False
+
+    def error(self, *, with_value: bool) -> Tensor | None:
+        """Half the squared error over this rank's ratings, where it is asked for."""
+        return self._cost.value(self._factors) if with_value else None
+
+    def step(self) -> Iterator[tuple[Tensor, ...]]:
+        """One sweep; yields tensors to be replaced by their sums over the ranks."""
+        self._go_on()
+        J = yield from self._sweep()
+        if self.momentum and not J <= self.J:
+            for name, factor in self._factors.by_name.items():
+                factor.copy_(self._previous[name])
+            self.momentum = 0
+            J = yield from self._sweep()
+        decrease = (self.J - J) / abs(self.J) if math.isfinite(self.J) and self.J else math.inf
+        # a sweep may fall by little because its momentum nearly led astray: one without has to agree
+        small = decrease < self._tolerance
+        self.is_converged = small and self.momentum == 0 and self._tolerance > 0
+        self.J, self.momentum = J, 0 if small else self.momentum + 1
+
+    def rows(self, letter: str) -> dict[str, Tensor]:
+        """State of a factor, shaped as it is."""
+        return {"previous": self._previous[letter]}
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """State that is no tensor."""
+        return {"J": self.J if math.isfinite(self.J) else None, "momentum": self.momentum}
+
+    def begin_at(self, epoch: int, numbers: dict[str, Any] | None) -> None:
+        """Go on as after so many sweeps; the rows are the caller's to restore."""
+        if numbers is None:  # another optimiser took them
+            return
+        self.J = math.inf if numbers["J"] is None else numbers["J"]
+        self.momentum = numbers["momentum"]
+
+    def _go_on(self) -> None:
+        """Along the last sweep's way; `previous` then is where it ended."""
+        far = self.momentum / (self.momentum + 3)
+        for name, factor in self._factors.by_name.items():
+            previous = self._previous[name]
+            beyond = torch.lerp(previous, factor, 1 + far) if far else factor.clone()
+            previous.copy_(factor)
+            factor.copy_(beyond)
+
+    def _sweep(self) -> Generator[tuple[Tensor, ...], None, float]:
+        """Users, then items; returns J."""
+        factors, cost, of_items = self._factors, self._cost, self._item_counts
+        X, W, b, c = factors.X, factors.W, factors.b[0], offsets(factors)
+        of_users, ratings = cost.of_users.counts, of_items.sum()
+        mean_square = of_items @ X.square() / ratings
+        yield from _solve(
+            cost.of_users, W, b, X, c, self._of_users, of_users, mean_square, self._steps, whole=True
+        )
+        norms = torch.stack(self._regulariser.of_users(factors, cost.squared_norm))
+        yield (norms,)
+        penalty = self._regulariser.total((norms[0], norms[1]), factors, cost.squared_norm)
+        mean_square = of_users @ W.square() / ratings
+        half, gain = yield from _solve(
+            cost.of_items, X, c, W, b, self._of_items, of_items, mean_square, self._steps, whole=self._alone
+        )
+        half = half[None]
+        yield (half,)
+        return float(half[0] + penalty - gain)
+
+
+def _solve(
+    rows: LoopRows | TensorRows,
+    Z: Tensor,
+    z: Tensor,
+    P: Tensor,
+    offset: Tensor,
+    least: Least,
+    counts: Tensor,
+    mean_square: Tensor,
+    steps: int,
+    *,
+    whole: bool,
+) -> Solved:
+    """Conjugate gradients on the rows of one side, in the faster way.
+
+    `counts` are the ratings of each row over all ranks, (R,); `mean_square` is this rank's part of that of
+    P's columns, weighted by their ratings, (K,); `whole` says that every row's ratings are on this rank.
+
+    Returns:
+        This rank's 1/2 sum e_n^2 before, and by how much J fell; 0-dim float64.
+    """
+    if whole and isinstance(rows, LoopRows):
+        half_R, gain_R = rows.solve(Z, z, P, offset, least, mean_square, steps)
+        return half_R.sum(), gain_R.sum()
+    return (yield from conjugate_gradients(rows, Z, z, P, offset, least, counts, mean_square, steps, whole))
+
+
+def conjugate_gradients(
+    rows: Rows,
+    Z: Tensor,
+    z: Tensor,
+    P: Tensor,
+    offset: Tensor,
+    least: Least,
+    counts: Tensor,
+    mean_square: Tensor,
+    steps: int,
+    whole: bool,
+) -> Solved:
+    """`rowkernels.solve` on whole matrices."""
+    right, right_b, half_R = rows.residuals(Z, z, P, offset)
+    if not whole:
+        yield right, right_b, mean_square
+    weight, weight_b = least.weight[:, None], least.weight_b
+    right.sub_(weight * Z)
+    right_b = right_b.sub_(weight_b * z) if least.has_bias else torch.zeros_like(right_b)
+    # the diagonal of the normal matrix, but for the items' and users' own averages: no more sums
+    inverse = _inverse(counts[:, None] * mean_square + weight)
+    inverse_b = _inverse(counts + weight_b)
+    direction, direction_b = inverse * right, inverse_b * right_b
+    square = (right * direction).sum(1) + right_b * direction_b
+    gain, floor = Z.new_zeros((), dtype=half_R.dtype), square * tiny_of(Z.dtype)
+    for _ in range(steps):
+        product, product_b = rows.products(direction, direction_b, P)
+        if not whole:
+            yield product, product_b
+        product.addcmul_(weight.expand_as(product), direction)
+        product_b.add_(direction_b, alpha=weight_b)
+        curvature = (direction * product).sum(1) + direction_b * product_b
+        far = torch.where((curvature > 0) & (square > floor), square / curvature, 0)
+        gain += (far.to(gain.dtype) * square).sum() / 2
+        Z.addcmul_(far[:, None].expand_as(Z), direction)
+        right.addcmul_(far[:, None].expand_as(Z), product, value=-1)
+        if least.has_bias:
+            z.addcmul_(far, direction_b)
+            right_b.addcmul_(far, product_b, value=-1)
+        before = square
+        square = (right * inverse * right).sum(1) + right_b * inverse_b * right_b
+        ratio = torch.where(before > 0, square / before, 0)
+        direction = inverse * right + ratio[:, None] * direction
+        direction_b = inverse_b * right_b + ratio * direction_b
+    return half_R.sum(), gain
+
+
+def _inverse(diagonal: Tensor) -> Tensor:
+    """1 / d; 0 where d is 0: nothing there depends on the unknown."""
+    return torch.where(diagonal > 0, 1 / diagonal, 0)

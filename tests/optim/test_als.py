@@ -1,0 +1,283 @@
+"""Alternating least squares: each half-sweep, its acceleration, its end, on any ranks."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from torch import Tensor
+
+from cofi_dist.config import load_config
+from cofi_dist.cost.regulariser import Regulariser
+from cofi_dist.cost.rows import LoopRows, RowsCost, TensorRows
+from cofi_dist.data.ratings import Ratings
+from cofi_dist.data.shards import UserRange, UserShard
+from cofi_dist.distributed import SoloComm
+from cofi_dist.errors import ConfigError
+from cofi_dist.factors import Factors
+from cofi_dist.model import Model
+from cofi_dist.optim.als import Als
+from cofi_dist.run import train
+from tests.checkpoint.runs import metrics, run, tensors
+from tests.parity.runs import train_on
+from tests.problems import close, random_factors, random_ratings
+
+CPU = torch.device("cpu")
+U, M, K, N = 23, 17, 5, 150
+REGULARISER = Regulariser(0.7, 0.2)
+
+
+def drive(als: Als) -> None:
+    """One sweep, alone."""
+    for _ in als.step():
+        pass
+
+
+def als_on(
+    ratings: Ratings,
+    factors: Factors,
+    regulariser: Regulariser = REGULARISER,
+    *,
+    steps: int = 3,
+    loops: bool = True,
+) -> Als:
+    shard = UserShard(UserRange(0, len(factors.W)), len(factors.X), ratings)
+    cost = RowsCost(shard, CPU, factors.X.dtype)
+    if not loops:
+        user, item, value = ratings.user, ratings.item, ratings.value
+        order = np.argsort(item, kind="stable")
+        cost.of_users = TensorRows(user, item, value, len(factors.W), factors.X.dtype, CPU)
+        cost.of_items = TensorRows(
+            item[order], user[order], value[order], len(factors.X), factors.X.dtype, CPU
+        )
+    counts = torch.from_numpy(np.bincount(ratings.item, minlength=len(factors.X)))
+    return Als(cost, factors, regulariser, item_counts=counts, steps=steps, tolerance=0.0, alone=True)
+
+
+def cost_of(factors: Factors, ratings: Ratings, regulariser: Regulariser = REGULARISER) -> float:
+    """By the formula, in float64."""
+    X, W, b = (t.double() for t in (factors.X, factors.W, factors.b[0]))
+    c = torch.zeros(len(X), dtype=torch.float64) if factors.c is None else factors.c[0].double()
+    i, j = torch.from_numpy(ratings.item).long(), torch.from_numpy(ratings.user).long()
+    err = (X[i] * W[j]).sum(1) + b[j] + c[i] - torch.from_numpy(ratings.value)
+    sX, sW = (1.0 if s is None else s.double() for s in (regulariser.scale_X, regulariser.scale_W))
+    squares = (sX * X.square()).sum() + (sW * W.square()).sum()
+    biases = b.square().sum() + c.square().sum()
+    return float(err.square().sum() + regulariser.lambda_ * squares + regulariser.lambda_b * biases) / 2
+
+
+@pytest.mark.parametrize("item_bias", [False, True])
+@pytest.mark.parametrize("loops", [True, False])
+def test_no_half_sweep_raises_the_cost_and_it_is_known(item_bias: bool, loops: bool) -> None:
+    ratings = random_ratings(U, M, N)
+    factors = random_factors(M, U, K, item_bias=item_bias)
+    als = als_on(ratings, factors, loops=loops)
+    last = cost_of(factors, ratings)
+    for _ in range(40):
+        halves = []
+        for _ in als.step():
+            halves.append(cost_of(factors, ratings))  # the first is between the two half-sweeps
+        now = cost_of(factors, ratings)
+        assert now <= halves[0] * (1 + 1e-14)
+        assert now <= last * (1 + 1e-14)
+        assert pytest.approx(now, rel=1e-12) == als.J
+        last = now
+
+
+@pytest.mark.parametrize("item_bias", [False, True])
+def test_loops_and_tensors_do_the_same(item_bias: bool) -> None:
+    ratings = random_ratings(U, M, N)
+    scaled = Regulariser(0.7, 0.2, torch.rand(M, 1).double() + 0.5, torch.rand(U, 1).double() + 0.5)
+    both = []
+    for loops in (True, False):
+        factors = random_factors(M, U, K, item_bias=item_bias)
+        als = als_on(ratings, factors, scaled, loops=loops)
+        for _ in range(5):
+            drive(als)
+        assert pytest.approx(cost_of(factors, ratings, scaled), rel=1e-12) == als.J
+        both.append(factors)
+    for name, ours in both[0].by_name.items():
+        close(ours, both[1].by_name[name], 1e-10)
+
+
+def test_many_steps_solve_a_side_exactly() -> None:
+    ratings = random_ratings(U, M, N)
+    factors = random_factors(M, U, K)
+    steps = als_on(ratings, factors, steps=60).step()
+    next(steps)  # users are done
+    for j in range(U):
+        mine = ratings.user == j
+        A = np.column_stack([factors.X.numpy()[ratings.item[mine]], np.ones(mine.sum())])
+        penalty = np.diag([0.7] * K + [0.2])
+        want = np.linalg.solve(A.T @ A + penalty, A.T @ ratings.value[mine])
+        close(torch.cat([factors.W[j], factors.b[0, j : j + 1]]), torch.from_numpy(want), 1e-9)
+
+
+def test_it_ends_where_the_gradient_is_zero() -> None:
+    ratings = random_ratings(U, M, N)
+    factors = random_factors(M, U, K, item_bias=True)
+    als = als_on(ratings, factors)
+    for _ in range(3000):
+        drive(als)
+    error = als._cost(factors, with_value=False)
+    REGULARISER.add_gradients(error, factors)
+    for gradient in (error.dX, error.dW, error.db, error.dc):
+        assert gradient is not None
+        assert float(gradient.abs().max()) < 1e-6
+
+
+def test_momentum_that_goes_astray_is_taken_back() -> None:
+    ratings = random_ratings(U, M, N)
+    factors = random_factors(M, U, K)
+    als = als_on(ratings, factors)
+    for _ in range(3):
+        drive(als)
+    before, plain = als.J, als_on(ratings, Factors(*(t.clone() for t in factors.by_name.values())))
+    drive(plain)
+    for factor in als._previous.values():
+        factor.mul_(-300)
+    drive(als)
+    assert als.momentum == 1, "the sweep had none"
+    assert before >= als.J == pytest.approx(plain.J, rel=1e-12)
+
+
+def test_momentum_takes_fewer_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    ratings = random_ratings(60, 50, 900)
+    reached = []
+    for still in (False, True):
+        factors = random_factors(50, 60, 8)
+        als = als_on(ratings, factors)
+        for _ in range(60):
+            if still:
+                als.momentum = 0
+            drive(als)
+        reached.append(als.J)
+    assert reached[0] < reached[1]
+
+
+def test_rows_without_ratings_shrink_to_nothing_and_keep_their_bias() -> None:
+    ratings = random_ratings(U, M, N)
+    seldom = Ratings(*(column[(ratings.user > 2) & (ratings.item > 1)] for column in vars(ratings).values()))
+    factors = random_factors(M, U, K)
+    b = factors.b[0, :3].clone()
+    drive(als_on(seldom, factors, Regulariser(0.7)))
+    assert float(factors.W[:3].abs().max()) < 1e-12
+    assert float(factors.X[:2].abs().max()) < 1e-12
+    assert torch.equal(factors.b[0, :3], b), "J does not depend on it"
+
+
+@pytest.mark.parametrize("loops", [True, False])
+def test_a_user_of_100_000_ratings_and_users_of_one(loops: bool) -> None:
+    items = 100_000
+    user = np.repeat(np.arange(51, dtype=np.int32), [items] + [1] * 50)
+    item = np.concatenate([np.arange(items), np.arange(50)]).astype(np.int32)
+    ratings = Ratings(user, item, np.random.default_rng(0).standard_normal(len(user)))
+    factors = random_factors(items, 51, 4, torch.float32)
+    als = als_on(ratings, factors, loops=loops)
+    costs = [cost_of(factors, ratings)]
+    for _ in range(4):
+        drive(als)
+        costs.append(cost_of(factors, ratings))
+        assert pytest.approx(costs[-1], rel=1e-5) == als.J
+    assert costs == sorted(costs, reverse=True)
+
+
+def test_lambda_0_goes_down_though_there_are_many_solutions() -> None:
+    ratings = random_ratings(U, M, 60)
+    factors = random_factors(M, U, K)
+    als, last = als_on(ratings, factors, Regulariser(0.0)), math.inf
+    for _ in range(30):
+        drive(als)
+        assert (
+            last >= als.J == pytest.approx(cost_of(factors, ratings, Regulariser(0.0)), rel=1e-9, abs=1e-12)
+        )
+        last = als.J
+    assert all(bool(factor.isfinite().all()) for factor in factors.by_name.values())
+
+
+CONFIG = """
+data: {synthetic: {num_users: 90, num_items: 70, num_ratings: 2500}, validation: {}}
+model: {num_features: 9, item_bias: true}
+train: {optimizer: als, epochs: 40, log_every: 5, dtype: float64, lambda_power: 0.4, lambda_b: 0.5}
+validation: {every: 10}
+"""
+
+
+@pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-10), ("float32", 1e-4)])
+def test_any_number_of_ranks_gives_the_same(dtype: str, rtol: float, tmp_path: Path) -> None:
+    one = train_on(1, CONFIG, [f"train.dtype={dtype}"], tmp_path)
+    for ranks in (2, 3, 5):
+        many = train_on(ranks, CONFIG, [f"train.dtype={dtype}"], tmp_path)
+        assert many.costs.keys() == one.costs.keys()
+        for epoch, cost in one.costs.items():
+            assert many.costs[epoch] == pytest.approx(cost, rel=rtol), epoch
+        if dtype == "float64":
+            close(many.model.factors.X, one.model.factors.X, 1e-8)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_run_that_was_broken_off_goes_on_bit_for_bit(ranks: int, tmp_path: Path) -> None:
+    als = ["train.optimizer=als", "train.lambda_=0.5"]
+    whole, broken = run(tmp_path, ranks, 40, "whole", *als), run(tmp_path, ranks, 20, "run", *als)
+    run(tmp_path, ranks, 40, "run", *als)
+    assert metrics(broken) == metrics(whole)
+    got, want = tensors(broken), tensors(whole)
+    assert got.keys() == want.keys()
+    assert "X.previous" in want
+    assert all(torch.equal(got[name], want[name]) for name in want)
+
+
+def test_it_stops_where_the_cost_falls_no_more(tmp_path: Path) -> None:
+    still, stopped = (
+        train_on(1, CONFIG, ["train.epochs=1500", "validation.every=null", *more], tmp_path)
+        for more in ([], ["train.tolerance=1.0e-7"])
+    )
+    assert max(stopped.costs) < 300
+    assert stopped.costs[max(stopped.costs)] == pytest.approx(still.costs[1500], rel=1e-4)
+    assert stopped.costs[20] > still.costs[1500] * (1 + 1e-4), "it could have stopped too early"
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("train.cost=dense", "optimizer: als works on the known cells"),
+        ("train.optimizer=adam", "tolerance: adam does not look at J"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(override: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(CONFIG)
+    with pytest.raises(ConfigError, match=said):
+        load_config(tmp_path / "c.yaml", ["train.tolerance=0.1", override])
+
+
+@pytest.mark.data
+@pytest.mark.timeout(300)
+def test_users_of_movielens_are_folded_in_as_they_were_trained(movielens: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(f"data: {{ratings: {movielens}}}\n")
+    overrides = ["train.optimizer=als", "train.epochs=4000", "train.tolerance=1.0e-9", "train.dtype=float64"]
+    given = [*overrides, "model.num_features=20", "train.lambda_=5", f"run_dir={tmp_path / 'run'}"]
+    train(tmp_path / "c.yaml", given, SoloComm(), quiet=True)
+    model, rated = Model.load(tmp_path / "run"), pl.read_csv(movielens)
+    worst: list[Tensor] = []
+    for user in range(1, 611, 10):
+        mine = rated.filter(pl.col("userId") == user)
+        folded = model.fold_in(mine["movieId"].to_list(), mine["rating"].to_numpy())
+        (row,) = model.users.find(pl.Series([user]))
+        worst.append((folded.w - model.factors.W[row].double()).abs().max())
+    assert float(torch.stack(worst).max()) < 1e-4
+
+
+def test_rows_are_the_same_whatever_the_number_of_threads() -> None:
+    ratings = random_ratings(U, M, N)
+    factors = random_factors(M, U, K)
+    given = ratings.user, ratings.item, ratings.value, U, torch.float64
+    found = []
+    for threads in (1, 2):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+            found.append(
+                LoopRows(*given).residuals(factors.W, factors.b[0], factors.X, torch.zeros(M).double())
+            )
+    assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
