@@ -1,14 +1,17 @@
 """One run at a time in a run directory.
 
 The lock is a file that says who holds it, and whose time is renewed while its owner lives. A lock is
-stale where its owner is a process of this host that is gone, or hasn't renewed it for STALE_SECONDS.
+stale where its owner is a process of this host that is gone, or hasn't renewed it for STALE_SECONDS;
+or, where it is an earlier start of this very job, for as long as it takes to see that.
 """
 
 import json
+import math
 import os
 import socket
 import threading
 import time
+import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +20,7 @@ from cofi_dist.errors import RunError
 
 FILE = ".lock"
 RENEW_SECONDS, STALE_SECONDS = 10.0, 60.0
+SETTLE_SECONDS = 2.0  # in which whoever has made the file also writes into it
 
 
 class Lock:
@@ -43,8 +47,8 @@ class Lock:
     def __exit__(self, *_: object) -> None:
         self._done.set()
         self._thread.join()
-        if _owner(self._file) == self._me:
-            with suppress(OSError):
+        with suppress(OSError):
+            if _owner(self._file.read_bytes()) == self._me:
                 self._file.unlink()
 
     def _take(self) -> None:
@@ -61,20 +65,34 @@ class Lock:
             raise RunError(f"{self._file}: cannot be written: {error.strerror or error}") from None
 
     def _clear_stale(self) -> None:
-        owner = _owner(self._file)
+        try:
+            looked_at = self._file.read_bytes()
+        except FileNotFoundError:
+            return
+        owner = _owner(looked_at)
+        if owner is None and _age(self._file) < SETTLE_SECONDS:
+            time.sleep(0.05)
+            return
         if owner is not None and not _is_stale(self._file, owner):
             since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(owner["since"]))
             raise RunError(
                 f"{self._file.parent}: process {owner['pid']} on {owner['host']} is running here since"
                 f" {since}; give another run_dir, or stop that run"
             )
+        # two may find it stale: one of them gets it, and none takes away the lock that the other makes then
+        aside = self._file.with_name(f"{FILE}.{uuid.uuid4().hex}")
         with suppress(FileNotFoundError):
-            self._file.unlink()
+            self._file.rename(aside)
+            if aside.read_bytes() != looked_at:
+                aside.rename(self._file)
+                return
+            aside.unlink()
 
     def _renew(self) -> None:
         while not self._done.wait(RENEW_SECONDS):
             with suppress(OSError):  # a file system that is away for a while
-                os.utime(self._file)
+                if _owner(self._file.read_bytes()) == self._me:
+                    os.utime(self._file)
 
 
 def job() -> str:
@@ -82,25 +100,43 @@ def job() -> str:
     return os.environ.get("SLURM_JOB_ID") or os.environ.get("TORCHELASTIC_RUN_ID") or ""
 
 
-def _owner(file: Path) -> dict[str, Any] | None:
-    """Who holds the lock; None where nobody does, or it says nothing."""
+def _owner(content: bytes) -> dict[str, Any] | None:
+    """Who holds the lock of this content; None where it says nothing."""
     try:
-        said = json.loads(file.read_text(encoding="utf-8"))
+        said = json.loads(content)
         known = {"host": str, "pid": int, "job": str, "since": float}
         return said if all(isinstance(said[key], kind) for key, kind in known.items()) else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
 def _is_stale(file: Path, owner: dict[str, Any]) -> bool:
-    if owner["job"] and owner["job"] == job():
-        return True  # an earlier start of this very job, which is over
-    if owner["host"] == socket.gethostname() and not _lives(owner["pid"]):
+    if _age(file) > STALE_SECONDS:
         return True
+    if owner["host"] == socket.gethostname():
+        return not _lives(owner["pid"])
     try:
-        return time.time() - file.stat().st_mtime > STALE_SECONDS
-    except OSError:
+        return bool(owner["job"]) and owner["job"] == job() and not _is_renewed(file)
+    except FileNotFoundError:
         return True
+
+
+def _age(file: Path) -> float:
+    """Seconds since the lock was renewed; infinite where it is gone."""
+    try:
+        return time.time() - file.stat().st_mtime
+    except OSError:
+        return math.inf
+
+
+def _is_renewed(file: Path) -> bool:
+    """Watch for as long as its owner may let pass."""
+    first, deadline = file.stat().st_mtime_ns, time.monotonic() + RENEW_SECONDS * 1.2
+    while time.monotonic() < deadline:
+        time.sleep(RENEW_SECONDS / 20)
+        if file.stat().st_mtime_ns != first:
+            return True
+    return False
 
 
 def _lives(pid: int) -> bool:

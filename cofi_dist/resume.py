@@ -11,22 +11,11 @@ from cofi_dist import __version__
 from cofi_dist.checkpoint.load import checked, found_in, newest
 from cofi_dist.checkpoint.manifest import FILE, Manifest
 from cofi_dist.config import Config
+from cofi_dist.config.changes import FIXED, FREE, changes, is_within
 from cofi_dist.distributed import Comm
 from cofi_dist.errors import CheckpointError
 from cofi_dist.problem import Problem
 from cofi_dist.rundir import CHECKPOINTS
-
-# Keys whose change makes it another problem, or other numbers; of the ratings, the fingerprint decides.
-FIXED = (
-    *("data.centre", "data.damping", "data.test", "data.validation", "data.duplicates", "model"),
-    *("data.min_user_ratings", "data.min_item_ratings", "data.columns"),
-    *("train.lambda_", "train.lambda_power", "train.lambda_b", "train.dtype"),
-)
-# Keys that say where things are, or how long to go on: not worth a line.
-FREE = (
-    *("run_dir", "device", "checkpoint"),
-    *("train.epochs", "train.log_every", "train.tensorboard", "train.deadline", "train.timeout"),
-)
 
 
 def about(problem: Problem, comm: Comm) -> dict[str, Any]:
@@ -103,7 +92,7 @@ def _require_same(manifest: Manifest, directory: Path, problem: Problem) -> None
             f" {needs[1]} and {needs[2]}",
             shared=True,
         )
-    changed = [key for key, *_ in _changes(manifest, config) if _within(key, FIXED)]
+    changed = [key for key, *_ in changes(manifest.config, config) if is_within(key, FIXED)]
     if manifest.fingerprint != problem.fingerprint:
         changed.insert(0, "the ratings")
     if changed and not config.checkpoint.allow_changes:
@@ -116,27 +105,6 @@ def _require_same(manifest: Manifest, directory: Path, problem: Problem) -> None
 
 def say_changes(manifest: Manifest, config: Config, note: Callable[[str], None]) -> None:
     """A line for every key that differs from the checkpoint's and makes a difference."""
-    for key, was, now in _changes(manifest, config):
-        if not _within(key, FREE):
+    for key, was, now in changes(manifest.config, config):
+        if not is_within(key, FREE):
             note(f"changed: {key} is {now}, was {was}")
-
-
-def _changes(manifest: Manifest, config: Config) -> list[tuple[str, Any, Any]]:
-    """Every key that differs, what it was and what it is."""
-    was, now = _flat(manifest.config), _flat(config.model_dump(exclude_none=True))
-    pairs = [
-        (key, was.get(key, "not set"), now.get(key, "not set")) for key in sorted(was.keys() | now.keys())
-    ]
-    return [(key, before, after) for key, before, after in pairs if before != after]
-
-
-def _within(key: str, sections: tuple[str, ...]) -> bool:
-    return any(key == section or key.startswith(f"{section}.") for section in sections)
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        found |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
-    return found

@@ -119,7 +119,11 @@ def _run(
         comm.on_first(lambda: forget_result(run_dir))
         comm.on_first(lambda: save_config(run_dir, config.to_yaml()))
         comm.on_first(lambda: save_shards(run_dir, shards_of(problem, comm)))
-        _fit(problem, trainer, comm, log, stop)
+        stop.stepping = True  # until the model is saved too: whoever is asked to stop then ends it first
+        try:
+            _fit(problem, trainer, comm, log, stop)
+        finally:
+            stop.stepping = False
 
 
 def _log(config: Config, manifest: Manifest | None, comm: Comm, *, quiet: bool) -> QuietLog:
@@ -174,7 +178,6 @@ def _fit(problem: Problem, trainer: Trainer, comm: Comm, log: QuietLog, stop: St
         tell=log.saved,
     )
     start = time.perf_counter() - state.seconds
-    stop.stepping = True
     try:
         epoch, accuracy = trainer.run(log, keeper)
     except DivergedError as error:
@@ -188,7 +191,6 @@ def _fit(problem: Problem, trainer: Trainer, comm: Comm, log: QuietLog, stop: St
         comm.on_first(lambda: save_result(run_dir, diverged))
         raise DivergedError(f"{error}; {kept}; try a lower train.lr", error.kept) from None
     finally:
-        stop.stepping = False
         saver.wait()
     seconds = time.perf_counter() - start
     result: dict[str, Any] = {"epoch": epoch, "seconds": seconds, "fingerprint": problem.fingerprint}

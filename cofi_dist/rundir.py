@@ -47,6 +47,12 @@ def refuse_run(directory: Path, *, replace: bool, inputs: Sequence[Path]) -> Non
         RunError: it holds a run and `replace` is false; or files that no run of ours wrote stand
             where a run would write; or an input does.
     """
+    try:
+        directory.lstat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise RunError(f"{directory}: cannot be used as run_dir: {error.strerror or error}") from None
     if directory.exists() and not directory.is_dir():
         raise RunError(f"{directory}: is a file; give another run_dir")
     if directory.is_symlink() and not directory.exists():
@@ -89,7 +95,9 @@ def require_ours(directory: Path) -> None:
 
 def is_run(directory: Path) -> bool:
     """Whether a run of ours has begun in the directory."""
-    return (directory / MARKER).exists()
+    with suppress(OSError):  # a name that is too long, a file system that is away
+        return (directory / MARKER).exists()
+    return False
 
 
 def require_run(directory: Path) -> None:

@@ -9,11 +9,12 @@ import torch
 from cofi_dist.checkpoint.load import found_in
 from cofi_dist.checkpoint.save import clear_unfinished
 from cofi_dist.config import Config, Data, load_config
+from cofi_dist.config.changes import FIXED, changes, is_within
 from cofi_dist.cost.dense import require_memory
 from cofi_dist.data.shards import BLOCK_RATINGS, plan
 from cofi_dist.data.sources import Source, prepare, ratings_file
 from cofi_dist.distributed import Comm
-from cofi_dist.errors import ConfigError
+from cofi_dist.errors import CheckpointError, ConfigError
 from cofi_dist.lock import Lock
 from cofi_dist.rundir import (
     CHECKPOINTS,
@@ -77,8 +78,24 @@ def open_run(
 
 
 def _is_of(config: Config, run_dir: Path) -> bool:
-    """Whether the run that is there, finished, is of as many epochs."""
-    return load_config(run_dir / CONFIG).train.epochs == config.train.epochs
+    """Whether the run that is there, finished, is of as many epochs.
+
+    Raises:
+        CheckpointError: it is of another problem.
+    """
+    theirs = load_config(run_dir / CONFIG)
+    if theirs.train.epochs != config.train.epochs:
+        return False
+    was = theirs.model_dump(exclude_none=True)
+    # which ratings a file holds is not known yet, but what is made up, and what is downloaded
+    decisive = (*FIXED, "data.synthetic", "data.name", "seed")
+    changed = [key for key, *_ in changes(was, config) if is_within(key, decisive)]
+    if changed and not config.checkpoint.allow_changes:
+        raise CheckpointError(
+            f"{run_dir}: holds a finished run of another problem: {', '.join(changed)} differ; begin anew in"
+            " another run_dir, or with --replace and checkpoint.resume=none"
+        )
+    return True
 
 
 def _begin(

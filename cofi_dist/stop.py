@@ -33,8 +33,8 @@ class Stop:
 
     Attributes:
         reason: what asked; empty while nothing has.
-        stepping: whether the flag is looked at; else a signal raises at once: StoppedError where
-            the work is `resumable`, Interrupted elsewhere.
+        stepping: whether the flag is looked at, or the work about to be finished; else a signal raises
+            at once: StoppedError where the work is `resumable`, Interrupted elsewhere.
     """
 
     def __init__(self) -> None:

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -51,10 +52,62 @@ def test_the_lock_of_another_host_is_stale_where_nobody_renews_it(tmp_path: Path
 def test_a_restart_of_the_same_job_takes_its_lock_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(lock, "RENEW_SECONDS", 0.2)
     leave(tmp_path, host="elsewhere", job="123")
     monkeypatch.setenv("SLURM_JOB_ID", "123")
     with Lock(tmp_path):
         pass
+
+
+def test_two_runs_of_one_job_are_one_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "123")
+    with Lock(tmp_path), pytest.raises(RunError, match="is running here"):
+        Lock(tmp_path)  # on the same host: its process lives
+    monkeypatch.setattr(lock, "RENEW_SECONDS", 0.4)
+    leave(tmp_path, host="elsewhere", job="123")
+    done = threading.Event()
+
+    def renew() -> None:
+        while not done.wait(0.1):
+            os.utime(tmp_path / FILE)
+
+    owner = threading.Thread(target=renew)
+    owner.start()
+    try:
+        with pytest.raises(RunError, match="on elsewhere is running here"):
+            Lock(tmp_path)
+    finally:
+        done.set()
+        owner.join()
+
+
+TAKE = """
+import sys, time
+from pathlib import Path
+from cofi_dist.errors import RunError
+from cofi_dist.lock import Lock
+folder, start = Path(sys.argv[1]), float(sys.argv[2])
+for number in range(60):
+    (folder / str(number)).mkdir(exist_ok=True)
+    time.sleep(max(0, start + number / 20 - time.time()))
+    try:
+        Lock(folder / str(number)).__enter__()
+        print(number)
+    except RunError:
+        pass
+time.sleep(2)
+"""
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_of_two_that_start_at_once_one_gets_it(stale: bool, tmp_path: Path) -> None:
+    for number in range(60) if stale else ():
+        (tmp_path / str(number)).mkdir()
+        leave(tmp_path / str(number), pid=2**22 + 1)  # larger than any
+    given = [sys.executable, "-c", TAKE, str(tmp_path), str(time.time() + 3)]
+    both = [subprocess.Popen(given, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    got = [number for process in both for number in process.communicate(timeout=60)[0].split()]
+    assert sorted(got, key=int) == [str(number) for number in range(60)]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"host": 1}', '{"host": "a", "pid": "b"}', "\x00"])

@@ -63,6 +63,12 @@ class Keeper:
         self._complete()
         self._save_now(state)
         saved = state.epoch == self._last
+        if not self._last:
+            raise LostError(
+                f"stopped after epoch {state.epoch} by {reason}, and nothing could be saved: what was learnt"
+                " is lost",
+                shared=True,
+            )
         what = "the state is saved" if saved else f"the last checkpoint is that of epoch {self._last}"
         raise StoppedError(
             f"stopped after epoch {state.epoch} by {reason}; {what}; go on with checkpoint.resume=auto",

@@ -189,7 +189,11 @@ def _check(directory: Path, manifest: Manifest) -> None:
             )
     for part in manifest.parts:
         file = directory / part.name
-        size = file.stat().st_size if file.is_file() else None
+        try:
+            about = file.stat()
+            size = about.st_size if stat.S_ISREG(about.st_mode) else None
+        except OSError:
+            size = None
         if size != part.bytes:
             found = (
                 "is missing"

@@ -87,8 +87,9 @@ class Saver:
         return self._thread is not None
 
     def begin(self, state: State) -> None:
-        """Copy the state, and begin to write it. No save may be open."""
+        """Copy the state, and begin to write it. No save may be open. Collective."""
         assert self._thread is None
+        self._comm.on_first(self._end_pruning)  # its room on the disk may be needed, by any rank
         self._started = time.perf_counter()
         tensors = {
             side: {
@@ -114,8 +115,6 @@ class Saver:
 
     def _write(self, tensors: dict[str, dict[str, Tensor]]) -> None:
         try:
-            if self._pruning is not None:  # its room on the disk may be needed
-                self._pruning.join()
             if not is_run(self._directory.parent):
                 raise FileNotFoundError(errno.ENOENT, "the run directory is gone, or its file system is")
             self._temporary.mkdir(parents=True, exist_ok=True)
@@ -127,14 +126,18 @@ class Saver:
                 self._parts.append(
                     Part(side=side, start=rows.start, stop=rows.stop, bytes=size, sha256=digest)  # type: ignore[arg-type]
                 )
-        except (OSError, MemoryError) as error:
+        except Exception as error:  # whatever it is, these files are no checkpoint
             self._error = str(getattr(error, "strerror", None) or error)
 
     def wait(self) -> None:
         """Return once nothing more is written."""
-        for thread in (self._thread, self._pruning):
-            if thread is not None:
-                thread.join()
+        if self._thread is not None:
+            self._thread.join()
+        self._end_pruning()
+
+    def _end_pruning(self) -> None:
+        if self._pruning is not None:
+            self._pruning.join()
 
     def complete(self) -> Saved:
         """Wait for the files of all ranks; then the manifest makes them a checkpoint, or all go.
@@ -170,12 +173,15 @@ class Saver:
             if os.path.lexists(target):  # it was found broken, or it would not be saved again
                 _remove(target)
             write_manifest(self._temporary, manifest)
+            read_manifest(self._temporary)  # it names every file, or it would push out better ones
             sync(self._temporary)
             self._temporary.rename(target)
             for path in (self._directory, self._directory.parent):
                 sync(path)
         except OSError as error:
             return str(error.strerror or error)
+        except CheckpointError as error:
+            return str(error)
         # to free the pages of large files takes longer than the rest of this; no step waits for it
         self._pruning = threading.Thread(target=_prune, args=(target, self._keep), name="prune")
         self._pruning.start()
@@ -188,13 +194,14 @@ def _prune(newest: Path, keep: int) -> None:
     Broken ones are not counted. Those of later epochs were not whole, or the run would have gone on
     from them.
     """
+    older: list[Path] = []
     with suppress(OSError):  # what could not go now can go after the next save
         older = [path for path in found_in(newest.parent) if path.name < newest.name]
-        kept = [newest, *filter(_is_whole, older)][:keep]
-        if len(kept) == keep:
-            for path in older:
-                if path.name < kept[-1].name:
-                    _remove(path)
+    kept = [newest, *filter(_is_whole, older)][:keep]
+    for path in older if len(kept) == keep else []:
+        if path.name < kept[-1].name:
+            with suppress(OSError):
+                _remove(path)
 
 
 def _is_whole(directory: Path) -> bool:
@@ -211,7 +218,8 @@ def _remove(directory: Path) -> None:
     if directory.is_symlink() or not directory.is_dir():  # not ours, and it stands where ours is to go
         directory.unlink()
         return
-    (directory / FILE).unlink(missing_ok=True)
+    with suppress(IsADirectoryError):
+        (directory / FILE).unlink(missing_ok=True)
     shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -26,10 +26,11 @@ def checkpoints(
             manifest = read_manifest(directory)
             for part in manifest.parts:
                 verify(directory, part)
-        except CheckpointError as error:
-            faults.append(str(error))
+            when = time.localtime((directory / FILE).stat().st_mtime)
+        except (CheckpointError, OSError) as error:
+            if directory.exists():  # else the run has just replaced it by a newer one
+                faults.append(str(error))
             continue
-        when = time.localtime((directory / FILE).stat().st_mtime)
         size = f"{manifest.bytes / 1e6:,.1f} MB"
         epoch, ranks = str(manifest.numbers.epoch), str(manifest.world_size)
         rows.append((epoch, ranks, size, time.strftime("%Y-%m-%d %H:%M:%S", when), directory.name))

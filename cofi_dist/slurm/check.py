@@ -143,16 +143,19 @@ def _times(script: Script) -> Iterator[Finding]:
         )
     name = f"SIG{signal.name}"
     handled = _found(r"--signals[-_]to[-_]handle[= ]?(\S*)", script.text) or HANDLED
-    if re.search(r"torchrun|torch\.distributed\.run", script.text) and name not in handled.split(","):
+    named = handled.replace('"', "").replace("'", "")
+    if re.search(r"torchrun|torch\.distributed\.run", script.text) and name not in named.split(","):
         yield Finding(
-            True, f"--signals-to-handle: torchrun dies of {name} if it is not named; see train_requeue.sbatch"
+            "$" not in named,  # else the shell knows what it says
+            f"--signals-to-handle: torchrun dies of {name} if it is not named; see train_requeue.sbatch",
         )
     if not signal.to_shell:
         yield Finding(True, "--signal: write B:USR1@SECONDS; without B: the script itself is not warned")
 
 
 def _devices(script: Script, config: Config) -> Iterator[Finding]:
-    gpus = any(key in script.options for key in ("gpus-per-node", "gpus", "gres", "gpus-per-task"))
+    asked = (script.options.get(key, "0") for key in ("gpus-per-node", "gpus", "gres", "gpus-per-task"))
+    gpus = any(number != "0" for number in asked)
     if config.device == "cuda" and not gpus:
         yield Finding(True, "device: is cuda, but no GPUs are asked for; set --gpus-per-node")
     if config.device == "cpu" and gpus:

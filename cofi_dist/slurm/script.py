@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -77,8 +78,9 @@ class Script:
         if found is None:
             raise ConfigError(f"--signal: {self.options['signal']!r} is not [B:]SIGNAL[@SECONDS]")
         to, name, seconds = found.groups()
-        number = {"10": "USR1", "12": "USR2", "15": "TERM"}.get(name, name.upper())
-        return Signal(number, "B" in (to or "").upper(), 60 if seconds is None else int(seconds))
+        if name.isdecimal() and int(name) in set(signal.Signals):
+            name = signal.Signals(int(name)).name.removeprefix("SIG")
+        return Signal(name.upper(), "B" in (to or "").upper(), 60 if seconds is None else int(seconds))
 
     def default(self, name: str) -> str | None:
         """What the script sets a variable to where the environment doesn't, as `NAME=${NAME:-...}`."""
@@ -134,13 +136,15 @@ def _options(words: list[str]) -> Iterator[tuple[str, str]]:
     rest = iter([*words, "-"])
     word = next(rest)
     while word != "-":
+        if not word.startswith("-"):
+            raise ConfigError(f"{MAGIC} {' '.join(words)}: {word!r} is no option")
         if word.startswith("--"):
             key, given, value = word[2:].partition("=")
         else:
             key, value = SHORT.get(word[1:2], word[1:2]), word[2:].removeprefix("=")
             given = value
         word = next(rest)
-        if not given and not word.startswith("-"):
+        if not given and re.match(r"[^-]|-\d", word):
             value, word = word, next(rest)
         yield key, value
 

@@ -78,7 +78,7 @@ def script_of(job: Job, arguments: Sequence[str]) -> str:
 def _quoted(option: str) -> str:
     """An option as a line of the script takes it."""
     if "\n" in option or not option.startswith("-"):
-        raise ConfigError(f"--option: {option!r} is no option of sbatch; write --partition=NAME, say")
+        raise ConfigError(f"{option!r} is no option of sbatch; write --option=--partition=NAME, say")
     if "\\" in option:
         raise ConfigError(f"{option}: sbatch drops backslashes, even quoted ones; use another name")
     key, given, value = option.partition("=")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cofi_dist.checkpoint.load import found_in
-from cofi_dist.errors import CofiError
+from cofi_dist.errors import CofiError, RunError
 from tests.checkpoint.runs import metrics, run
 from tests.checkpoint.test_hostile import Bomb
 
@@ -144,6 +144,13 @@ def harmed(good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
         "mine": MINE,
     }
     assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize("name", ["c.yaml/run", "x" * 300, "c.yaml"])
+def test_what_cannot_be_a_run_directory_is_one_line(name: str, tmp_path: Path) -> None:
+    with pytest.raises(RunError) as error:
+        run(tmp_path, 1, 20, name)
+    assert name in str(error.value)
 
 
 def test_an_unharmed_one_goes_on(harmed: Path, tmp_path: Path) -> None:

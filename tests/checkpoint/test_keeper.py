@@ -1,6 +1,7 @@
 """Saves that fail, and what is kept of them."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,11 @@ from torch import Tensor
 from cofi_dist.checkpoint import save
 from cofi_dist.checkpoint.load import found_in
 from cofi_dist.checkpoint.tensorfile import write_tensors
+from cofi_dist.distributed import Comm
 from cofi_dist.errors import LostError
-from tests.checkpoint.runs import metrics, run
+from cofi_dist.run import train
+from cofi_dist.testing import run_ranks
+from tests.checkpoint.runs import CONFIG, metrics, run
 
 
 class FullDisk:
@@ -53,6 +57,66 @@ def test_too_many_failures_in_a_row_end_the_run(tmp_path: Path, monkeypatch: pyt
     assert epochs_of(tmp_path / "run") == [30, 10]
     monkeypatch.undo()
     assert metrics(run(tmp_path, 1, 100, "run")) == metrics(run(tmp_path, 1, 100, "whole"))
+
+
+def test_what_is_no_mistake_of_the_disk_fails_a_save_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path, 1, 20, "run", "checkpoint.keep=1")
+    monkeypatch.setattr(save, "write_tensors", lambda *_: 1 / 0)
+    with pytest.raises(LostError, match="division by zero"):
+        run(tmp_path, 1, 60, "run", "checkpoint.keep=1")
+    assert epochs_of(tmp_path / "run") == [20]
+
+
+def test_a_checkpoint_that_lacks_a_file_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(tmp_path, 1, 20, "run", "checkpoint.keep=1")
+
+    def forgetful(file: Path, tensors: dict[str, Tensor]) -> tuple[int, str]:
+        written = write_tensors(file, tensors)
+        if file.name.startswith("users"):
+            file.unlink()
+        return written
+
+    monkeypatch.setattr(save, "write_tensors", forgetful)
+    with pytest.raises(LostError, match="is missing"):
+        run(tmp_path, 1, 60, "run", "checkpoint.keep=1")
+    assert epochs_of(tmp_path / "run") == [20]
+
+
+def test_nothing_saved_is_not_called_resumable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(save, "write_tensors", FullDisk(1))
+    says = r"stopped after epoch \d+ by train.deadline, and nothing could be saved"
+    with pytest.raises(LostError, match=says):
+        run(tmp_path, 1, 100_000, "run", "train.deadline=0.3", "checkpoint.every=90000")
+
+
+def slowly_pruned(comm: Comm, file: Path, given: list[str]) -> int:
+    """Most checkpoints that there were when this rank began to write one."""
+    most, prune = 0, save._prune
+
+    def slow(newest: Path, keep: int) -> None:
+        time.sleep(0.2)
+        prune(newest, keep)
+
+    def counting(path: Path, tensors: dict[str, Tensor]) -> tuple[int, str]:
+        nonlocal most
+        most = max(most, len(found_in(path.parents[1])))
+        return write_tensors(path, tensors)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(save, "_prune", slow)
+        patch.setattr(save, "write_tensors", counting)
+        train(file, given, comm, quiet=True)
+    return most
+
+
+def test_every_rank_waits_until_old_ones_are_gone(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(CONFIG)
+    given = ["train.epochs=5", f"run_dir={tmp_path / 'run'}", "checkpoint.every=1", "checkpoint.keep=1"]
+    assert max(run_ranks(2, slowly_pruned, file, given, tmp=tmp_path)) == 1
+    assert epochs_of(tmp_path / "run") == [5], "the last pruning is waited for too"
 
 
 def test_a_broken_later_one_does_not_count_among_those_that_stay(tmp_path: Path) -> None:

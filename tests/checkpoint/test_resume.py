@@ -1,7 +1,9 @@
 """A run that is gone on with is the run that was never broken off."""
 
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,12 @@ import torch
 
 from cofi_dist.checkpoint.load import found_in
 from cofi_dist.checkpoint.manifest import read_manifest
+from cofi_dist.distributed import SoloComm
 from cofi_dist.errors import CheckpointError, CofiError
-from tests.checkpoint.runs import metrics, run, tensors
+from cofi_dist.model import Model
+from cofi_dist.run import train
+from cofi_dist.stop import SIGNALS, Stop
+from tests.checkpoint.runs import CONFIG, metrics, run, tensors
 
 
 @pytest.fixture(scope="module")
@@ -167,3 +173,35 @@ def test_replace_and_auto_contradict_each_other(tmp_path: Path) -> None:
     run(tmp_path, 1, 10, "run")
     with pytest.raises(CofiError, match="--replace loses the run"):
         train(tmp_path / "c.yaml", [f"run_dir={tmp_path / 'run'}"], SoloComm(), replace=True)
+
+
+def test_a_finished_run_of_another_problem_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    run(tmp_path, 1, 20, "run")
+    before = metrics(tmp_path / "run")
+    with pytest.raises(CheckpointError, match=r"finished run of another problem: train\.lambda_ differ"):
+        run(tmp_path, 1, 20, "run", "train.lambda_=99")
+    assert metrics(tmp_path / "run") == before
+
+
+def test_a_signal_while_the_model_is_saved_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, stop = Model.save, Stop()
+
+    def interrupted(self: Model, directory: Path) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        save(self, directory)
+
+    monkeypatch.setattr(Model, "save", interrupted)
+    (tmp_path / "c.yaml").write_text(CONFIG)
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    stop.resumable = True
+    stop.listen()
+    try:
+        given = ["train.epochs=20", f"run_dir={tmp_path / 'run'}", "checkpoint.every=null"]
+        train(tmp_path / "c.yaml", given, SoloComm(), quiet=True, stop=stop)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert stop.reason == "SIGTERM"
+    assert Model.load(tmp_path / "run")

@@ -135,6 +135,7 @@ def test_a_job_without_a_limit_has_time_enough(time: str, tmp_path: Path) -> Non
         ("rb:10@5", "USR1", True, 5),
         ("SIGTERM", "TERM", False, 60),
         ("R:usr2@7", "USR2", False, 7),
+        ("B:2@60", "INT", True, 60),
     ],
 )
 def test_signals_are_read_as_slurm_reads_them(signal: str, name: str, to_shell: bool, lead: int) -> None:
@@ -146,6 +147,21 @@ def test_another_signal_is_asked_after_and_no_torchrun_needs_none(tmp_path: Path
     assert "torchrun dies of SIGUSR2" in found.text
     without = REQUEUE.replace("torch.distributed.run", "x").replace("torchrun", "x").replace(",SIGUSR1", "")
     assert findings(parse(without, {}), config(tmp_path)) == []
+
+
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_a_quoted_list_of_signals_is_right(quote: str, tmp_path: Path) -> None:
+    text = re.sub(r"(--signals-to-handle=)(\S+)", rf"\1{quote}\2{quote}", REQUEUE)
+    assert text != REQUEUE
+    assert findings(parse(text, {}), config(tmp_path)) == []
+    unknown = re.sub(r"(--signals-to-handle=)(\S+)", r'\1"$SIGNALS"', REQUEUE)
+    (found,) = findings(parse(unknown, {}), config(tmp_path))
+    assert not found.certain
+
+
+def test_a_word_that_is_no_option_is_named() -> None:
+    with pytest.raises(ConfigError, match="'foo' is no option"):
+        parse("#SBATCH foo --time=5\n", {})
 
 
 def test_options_are_quoted_where_they_must_be() -> None:
