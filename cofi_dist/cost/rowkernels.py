@@ -9,7 +9,7 @@ R rows of Z, Q rows of P, K features, N ratings; row r's ratings are start[r] to
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import get_thread_id, njit, prange
 
 # sums may be reordered, so that they are done in vector registers; NaN and infinity stay what they are
 ROW = {"fastmath": {"reassoc", "contract", "nsz"}, "error_model": "numpy", "cache": True}
@@ -17,17 +17,53 @@ ALL = {**ROW, "parallel": True}
 
 
 @njit(**ROW)
+def _dot(p, own):
+    dot = p.dtype.type(0)
+    for k in range(own.shape[0]):
+        dot += p[k] * own[k]
+    return dot
+
+
+@njit(**ROW)
+def _dots(p0, p1, p2, p3, own):
+    """P . own of four rows, in one reading of own."""
+    d0 = d1 = d2 = d3 = own.dtype.type(0)
+    for k in range(own.shape[0]):
+        d0 += p0[k] * own[k]
+        d1 += p1[k] * own[k]
+        d2 += p2[k] * own[k]
+        d3 += p3[k] * own[k]
+    return d0, d1, d2, d3
+
+
+@njit(**ROW)
+def _add(p0, p1, p2, p3, e0, e1, e2, e3, to):
+    """To += e p of four rows, in one reading of to."""
+    for k in range(to.shape[0]):
+        to[k] += (e0 * p0[k] + e1 * p1[k]) + (e2 * p2[k] + e3 * p3[k])
+
+
+@njit(**ROW)
 def _residual(first, last, other, value, P, offset, own, bias, to):
     """To = sum e p; returns sum e and 1/2 sum e^2."""
     to[:] = 0
     total, squares = P.dtype.type(0), 0.0
-    for n in range(first, last):
+    fours = last - (last - first) % 4
+    for n in range(first, fours, 4):
+        n0, n1, n2, n3 = other[n], other[n + 1], other[n + 2], other[n + 3]
+        p0, p1, p2, p3 = P[n0], P[n1], P[n2], P[n3]
+        d0, d1, d2, d3 = _dots(p0, p1, p2, p3, own)
+        e0 = value[n] - offset[n0] - bias - d0
+        e1 = value[n + 1] - offset[n1] - bias - d1
+        e2 = value[n + 2] - offset[n2] - bias - d2
+        e3 = value[n + 3] - offset[n3] - bias - d3
+        _add(p0, p1, p2, p3, e0, e1, e2, e3, to)
+        total += (e0 + e1) + (e2 + e3)
+        squares += (np.float64(e0) * e0 + np.float64(e1) * e1) + (np.float64(e2) * e2 + np.float64(e3) * e3)
+    for n in range(fours, last):
         p = P[other[n]]
-        dot = P.dtype.type(0)
-        for k in range(p.shape[0]):
-            dot += p[k] * own[k]
-        e = value[n] - offset[other[n]] - bias - dot
-        for k in range(p.shape[0]):
+        e = value[n] - offset[other[n]] - bias - _dot(p, own)
+        for k in range(to.shape[0]):
             to[k] += e * p[k]
         total += e
         squares += np.float64(e) * np.float64(e)
@@ -39,12 +75,17 @@ def _product(first, last, other, P, own, bias, to):
     """To = sum d p, where d = p . own + bias; returns sum d."""
     to[:] = 0
     total = P.dtype.type(0)
-    for n in range(first, last):
+    fours = last - (last - first) % 4
+    for n in range(first, fours, 4):
+        p0, p1, p2, p3 = P[other[n]], P[other[n + 1]], P[other[n + 2]], P[other[n + 3]]
+        d0, d1, d2, d3 = _dots(p0, p1, p2, p3, own)
+        d0, d1, d2, d3 = d0 + bias, d1 + bias, d2 + bias, d3 + bias
+        _add(p0, p1, p2, p3, d0, d1, d2, d3, to)
+        total += (d0 + d1) + (d2 + d3)
+    for n in range(fours, last):
         p = P[other[n]]
-        d = bias
-        for k in range(p.shape[0]):
-            d += p[k] * own[k]
-        for k in range(p.shape[0]):
+        d = _dot(p, own) + bias
+        for k in range(to.shape[0]):
             to[k] += d * p[k]
         total += d
     return total
@@ -57,11 +98,7 @@ def halves(turn, start, other, value, P, offset, Z, z, half):
         row = turn[at]
         squares = 0.0
         for n in range(start[row], start[row + 1]):
-            p = P[other[n]]
-            dot = P.dtype.type(0)
-            for k in range(p.shape[0]):
-                dot += p[k] * Z[row, k]
-            e = value[n] - offset[other[n]] - z[row] - dot
+            e = value[n] - offset[other[n]] - z[row] - _dot(P[other[n]], Z[row])
             squares += np.float64(e) * np.float64(e)
         half[row] = squares / 2
 
@@ -90,12 +127,17 @@ def _inverse(diagonal):
 
 
 @njit(**ROW)
-def _descend(first, last, other, P, own, r, inverse, weight, bias, rb, inverse_b, weight_b, steps, tiny):
-    """Moves `own`; returns the bias moved, and by how much J fell. Overwrites the residual r."""
+def _descend(first, last, other, P, own, scratch, weight, bias, rb, inverse_b, weight_b, steps, tiny):
+    """Moves `own`; returns the bias moved, and by how much J fell.
+
+    `scratch` has the residual and the preconditioner, and room for two rows more; it is overwritten.
+    """
     K = P.shape[1]
-    direction, direction_b, q = inverse * r, inverse_b * rb, np.empty_like(r)
+    r, inverse, direction, q = scratch[0], scratch[1], scratch[2], scratch[3]
+    direction_b = inverse_b * rb
     rr = rb * direction_b
     for k in range(K):
+        direction[k] = inverse[k] * r[k]
         rr += r[k] * direction[k]
     fell, floor = 0.0, rr * tiny
     for _ in range(steps):
@@ -141,29 +183,31 @@ def solve(
     mean_square,
     steps,
     tiny,
+    scratch,
     half,
     gain,
 ):
     """Conjugate gradients on each row's least squares, all steps while its ratings are in cache.
 
     Moves Z, and z where `has_bias`. half_r = 1/2 sum e^2 before; gain_r is by how much the row's part of
-    J fell. A row is done where its squared residual has fallen to `tiny` of what it was.
-    `cofi_dist.optim.als.conjugate_gradients` is the same on whole matrices.
+    J fell. `scratch` has four rows of K for each thread. A row is done where its squared residual has
+    fallen to `tiny` of what it was. `cofi_dist.optim.als.conjugate_gradients` is the same on whole
+    matrices.
     """
     for at in prange(turn.shape[0]):
         row = turn[at]
         first, last, weight, bias = start[row], start[row + 1], weights[row], z[row]
-        r = np.empty_like(mean_square)
+        mine = scratch[get_thread_id()]
+        r, inverse = mine[0], mine[1]
         rb, half[row] = _residual(first, last, other, value, P, offset, Z[row], bias, r)
         count = P.dtype.type(last - first)
-        inverse = np.empty_like(r)
         for k in range(r.shape[0]):
             inverse[k] = _inverse(count * mean_square[k] + weight)
             r[k] -= weight * Z[row, k]
         rb -= weight_b * bias
         inverse_b = _inverse(count + weight_b) if has_bias else P.dtype.type(0)
         bias, gain[row] = _descend(
-            first, last, other, P, Z[row], r, inverse, weight, bias, rb, inverse_b, weight_b, steps, tiny
+            first, last, other, P, Z[row], mine, weight, bias, rb, inverse_b, weight_b, steps, tiny
         )
         if has_bias:
             z[row] = bias

@@ -119,18 +119,9 @@ class LoopRows:
         half, gain = np.empty(len(Z)), np.empty(len(Z))
         given = self._turn, self._start, self._other, self._value, *_arrays(P, offset, Z, z)
         penalty, penalty_b = least.weight.numpy(), self._value.dtype.type(least.weight_b)
-        _threads()
-        rowkernels.solve(
-            *given,
-            least.has_bias,
-            penalty,
-            penalty_b,
-            mean_square.numpy(),
-            steps,
-            tiny_of(Z.dtype),
-            half,
-            gain,
-        )
+        scratch = np.empty((_threads(), 4, len(mean_square)), self._value.dtype)
+        settings = least.has_bias, penalty, penalty_b, mean_square.numpy(), steps, tiny_of(Z.dtype)
+        rowkernels.solve(*given, *settings, scratch, half, gain)
         return torch.from_numpy(half), torch.from_numpy(gain)
 
 
@@ -241,7 +232,23 @@ def _arrays(*tensors: Tensor) -> list[NDArray[np.floating]]:
 
 
 def _threads() -> int:
-    """Let the loops run on as many threads as torch; how many these are."""
-    threads = min(torch.get_num_threads(), int(numba.config.NUMBA_NUM_THREADS))
+    """Let the loops run on as many threads as torch; how many these are.
+
+    They share one OpenMP pool, whose size numba's first loop would set to its own number.
+    """
+    threads = torch.get_num_threads()
+    if not _launched():
+        numba.config.NUMBA_NUM_THREADS = threads
+    threads = min(threads, int(numba.config.NUMBA_NUM_THREADS))
     numba.set_num_threads(threads)
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
     return threads
+
+
+def _launched() -> bool:
+    try:
+        numba.threading_layer()
+    except ValueError:
+        return False
+    return True

@@ -1,6 +1,9 @@
 """Alternating least squares: each half-sweep, its acceleration, its end, on any ranks."""
 
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -281,3 +284,19 @@ def test_rows_are_the_same_whatever_the_number_of_threads() -> None:
                 LoopRows(*given).residuals(factors.W, factors.b[0], factors.X, torch.zeros(M).double())
             )
     assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
+
+
+COUNT = """
+import torch
+from tests.optim.test_als import als_on, drive, random_factors, random_ratings
+als = als_on(random_ratings(23, 17, 150), random_factors(17, 23, 5))
+drive(als)
+print(torch.get_num_threads())
+"""
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_the_loops_leave_torch_its_number_of_threads(threads: str) -> None:
+    env = {**os.environ, "OMP_NUM_THREADS": threads}
+    done = subprocess.run([sys.executable, "-c", COUNT], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{threads}\n"
