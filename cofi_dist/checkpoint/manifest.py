@@ -12,14 +12,15 @@ import re
 import stat
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
+import xxhash
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cofi_dist.errors import CheckpointError
 from cofi_dist.files import sync
 
-FORMAT = 1
+FORMAT: Final = 2
 FILE = "manifest.json"
 MOST_BYTES = 2**26  # of a manifest; a larger one is none of ours
 Count = Annotated[int, Field(ge=0)]
@@ -38,7 +39,7 @@ class Part(_Strict):
     start: Count
     stop: Count
     bytes: Count
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    xxh3: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
     @property
     def name(self) -> str:
@@ -84,7 +85,7 @@ class Manifest(_Strict):
         parts: the files; those of a side follow one another.
     """
 
-    format: Literal[1]
+    format: Literal[2]
     numbers: Numbers
     num_users: Count
     num_items: Count
@@ -162,12 +163,9 @@ def read_manifest(directory: Path) -> Manifest:
             f"{file}: has format {version}; this version reads up to {FORMAT}: update cofi_dist"
         )
     if isinstance(said, dict):
-        digest = said.pop("sha256", None)
-        if digest is None:
-            raise CheckpointError(
-                f"{file}: has no checksum of its own; a build before 0.1.0 wrote it, or none"
-            )
-        if digest != digest_of(said):
+        if version == 1:
+            raise CheckpointError(f"{file}: has format 1, of a build before 0.1.0: begin anew")
+        if said.pop("sha256", None) != digest_of(said):
             raise CheckpointError(f"{file}: its content is not what was written: its own checksum differs")
     try:
         manifest = Manifest.model_validate(said)
@@ -212,8 +210,8 @@ def verify(directory: Path, part: Part) -> None:
     file = directory / part.name
     try:
         with file.open("rb") as opened:
-            found = hashlib.file_digest(opened, "sha256").hexdigest()
+            found = hashlib.file_digest(opened, xxhash.xxh3_128).hexdigest()
     except OSError as error:
         raise CheckpointError(f"{file}: cannot be read: {error.strerror or error}") from None
-    if found != part.sha256:
+    if found != part.xxh3:
         raise CheckpointError(f"{file}: its content is not what was written: the checksum differs")

@@ -16,6 +16,7 @@ from torch import Tensor
 from cofi_dist.checkpoint.load import found_in
 from cofi_dist.checkpoint.manifest import (
     FILE,
+    FORMAT,
     Manifest,
     Numbers,
     Part,
@@ -124,7 +125,7 @@ class Saver:
                 file = self._temporary / part_name(side, rows.start, rows.stop)
                 size, digest = write_tensors(file, tensors[side])
                 self._parts.append(
-                    Part(side=side, start=rows.start, stop=rows.stop, bytes=size, sha256=digest)  # type: ignore[arg-type]
+                    Part(side=side, start=rows.start, stop=rows.stop, bytes=size, xxh3=digest)  # type: ignore[arg-type]
                 )
         except Exception as error:  # whatever it is, these files are no checkpoint
             self._error = str(getattr(error, "strerror", None) or error)
@@ -167,7 +168,7 @@ class Saver:
 
     def _commit(self, parts: list[Part]) -> str:
         """Rank 0: manifest, rename, old ones away; returns what went wrong."""
-        manifest = Manifest(format=1, numbers=Numbers(**self._numbers), parts=parts, **self._about)
+        manifest = Manifest(format=FORMAT, numbers=Numbers(**self._numbers), parts=parts, **self._about)
         target = self._directory / directory_name(self._numbers["epoch"])
         try:
             if os.path.lexists(target):  # it was found broken, or it would not be saved again

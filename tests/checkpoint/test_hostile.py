@@ -1,6 +1,5 @@
 """Checkpoints and run directories that are broken or were made to harm: one line, and nothing happens."""
 
-import hashlib
 import json
 import os
 import pickle
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import xxhash
 from safetensors.torch import load_file, save_file
 
 from cofi_dist.checkpoint.load import checked, found_in, load
@@ -85,7 +85,7 @@ def pickled(directory: Path) -> None:
 def fit_manifest(directory: Path, file: Path) -> None:
     said = json.loads((directory / "manifest.json").read_text())
     entry = next(p for p in said["parts"] if p["side"] == "users" and p["start"] == 0)
-    entry |= {"bytes": file.stat().st_size, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    entry |= {"bytes": file.stat().st_size, "xxh3": xxhash.xxh3_128(file.read_bytes()).hexdigest()}
     put_manifest(directory, said)
 
 
@@ -108,7 +108,8 @@ HARMS: dict[str, Callable[[Path], object]] = {
     "a manifest changed by hand": lambda d: (d / "manifest.json").write_text(
         (d / "manifest.json").read_text().replace('"epoch": 20', '"epoch": 21')
     ),
-    "newer format": manifest(format=2),
+    "newer format": manifest(format=3),
+    "earlier format": manifest(format=1),
     "format is text": manifest(format="1"),
     "unknown key": manifest(exec="import os"),
     "no epoch": manifest(numbers__epoch=None),
@@ -124,8 +125,8 @@ HARMS: dict[str, Callable[[Path], object]] = {
     "rows run backwards": manifest(parts__0__start=9, parts__0__stop=3),
     "too many users": manifest(num_users=61),
     "enormous rows": manifest(num_users=2**62),
-    "checksum is no checksum": manifest(parts__0__sha256="z" * 64),
-    "another checksum": manifest(parts__0__sha256="0" * 64),
+    "checksum is no checksum": manifest(parts__0__xxh3="z" * 32),
+    "another checksum": manifest(parts__0__xxh3="0" * 32),
     "a part cut off": part(lambda f: os.truncate(f, 99)),
     "a part missing": part(lambda f: f.unlink()),
     "a part that is a directory": part(lambda f: instead(f, Path.mkdir)),
