@@ -84,8 +84,8 @@ class Lock:
         with suppress(FileNotFoundError):
             self._file.rename(aside)
             if aside.read_bytes() != looked_at:
-                aside.rename(self._file)
-                return
+                with suppress(FileExistsError):
+                    os.link(aside, self._file)
             aside.unlink()
 
     def _renew(self) -> None:

@@ -92,6 +92,12 @@ def _require_same(manifest: Manifest, directory: Path, problem: Problem) -> None
             f" {needs[1]} and {needs[2]}",
             shared=True,
         )
+    if (manifest.numbers.optimizer is None) != (config.train.optimizer == "adam"):
+        raise CheckpointError(
+            f"{directory}: is not of {config.train.optimizer}; train.optimizer cannot change on the way:"
+            " begin anew in another run_dir",
+            shared=True,
+        )
     changed = [key for key, *_ in changes(manifest.config, config) if is_within(key, FIXED)]
     if manifest.fingerprint != problem.fingerprint:
         changed.insert(0, "the ratings")

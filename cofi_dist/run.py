@@ -189,7 +189,8 @@ def _fit(problem: Problem, trainer: Trainer, comm: Comm, log: QuietLog, stop: St
         diverged = {"epoch": error.kept, "seconds": seconds, "diverged": str(error)}
         diverged["fingerprint"] = problem.fingerprint
         comm.on_first(lambda: save_result(run_dir, diverged))
-        raise DivergedError(f"{error}; {kept}; try a lower train.lr", error.kept) from None
+        advice = "a lower train.lr" if problem.config.train.optimizer == "adam" else "a higher train.lambda_"
+        raise DivergedError(f"{error}; {kept}; try {advice}", error.kept) from None
     finally:
         saver.wait()
     seconds = time.perf_counter() - start

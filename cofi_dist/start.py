@@ -84,7 +84,8 @@ def _is_of(config: Config, run_dir: Path) -> bool:
         CheckpointError: it is of another problem.
     """
     theirs = load_config(run_dir / CONFIG)
-    if theirs.train.epochs != config.train.epochs:
+    asked, done = config.train, theirs.train
+    if (done.epochs, done.tolerance) != (asked.epochs, asked.tolerance):
         return False
     was = theirs.model_dump(exclude_none=True)
     # which ratings a file holds is not known yet, but what is made up, and what is downloaded

@@ -160,6 +160,10 @@ class Trainer:
         state = self.state
         start = time.perf_counter() - state.seconds
         for epoch in range(state.epoch + 1, self._settings.epochs + 1):
+            if state.optimizer.is_converged:  # before a step: also where a run goes on after its last one
+                part = self._settings.tolerance
+                reports.note(f"converged in epoch {state.epoch}: J changed by less than {part:g} of itself")
+                break
             prints = epoch == 1 or epoch % self._settings.log_every == 0 or self._validates(epoch)
             error = state.optimizer.error(with_value=prints)
             if prints:
@@ -172,9 +176,6 @@ class Trainer:
             state.epoch, state.seconds = epoch, time.perf_counter() - start
             reports.step(epoch)
             between.after_step(state)
-            if state.optimizer.is_converged:
-                reports.note(f"converged in epoch {epoch}: J fell by less than {self._settings.tolerance:g}")
-                break
         self._require_finite()
         between.finish(state)
         return True

@@ -7,5 +7,5 @@ set -euo pipefail
 "$python" -m ruff format --check .
 "$python" -m ruff check .
 "$python" -m mypy
-# one thread a process: two test processes fill two cores; a third waits for the SLURM cluster
-OMP_NUM_THREADS=1 exec "$python" -m pytest -n 3 --dist loadgroup "$@"
+# one thread a process: two test processes fill two cores
+OMP_NUM_THREADS=1 exec "$python" -m pytest -n 2 --dist worksteal "$@"

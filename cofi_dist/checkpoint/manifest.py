@@ -60,6 +60,7 @@ class Momentum(_Strict):
 
     J: Number | None
     momentum: Count
+    change: Number | None
 
 
 class Numbers(_Strict):

@@ -232,23 +232,13 @@ def _arrays(*tensors: Tensor) -> list[NDArray[np.floating]]:
 
 
 def _threads() -> int:
-    """Let the loops run on as many threads as torch; how many these are.
+    """Let the loops run on as many threads as torch, or as numba may have; how many these are.
 
-    They share one OpenMP pool, whose size numba's first loop would set to its own number.
+    They share one OpenMP pool, whose size numba's first loop sets to its own number: torch gets its back.
     """
-    threads = torch.get_num_threads()
-    if not _launched():
-        numba.config.NUMBA_NUM_THREADS = threads
-    threads = min(threads, int(numba.config.NUMBA_NUM_THREADS))
+    of_torch = torch.get_num_threads()
+    threads = min(of_torch, int(numba.config.NUMBA_NUM_THREADS))
     numba.set_num_threads(threads)
-    if torch.get_num_threads() != threads:
-        torch.set_num_threads(threads)
+    if torch.get_num_threads() != of_torch:
+        torch.set_num_threads(of_torch)
     return threads
-
-
-def _launched() -> bool:
-    try:
-        numba.threading_layer()
-    except ValueError:
-        return False
-    return True

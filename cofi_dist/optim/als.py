@@ -40,8 +40,7 @@ class Als:
 
     Attributes:
         J: after the last sweep; infinite before the first.
-        is_converged: the last sweep had no momentum and lowered J by less than the tolerance.
-        momentum: sweeps since the last one without.
+        momentum: sweeps since the last restart, which had none.
     """
 
     def __init__(
@@ -66,7 +65,8 @@ class Als:
         self._of_users = Least(of_users, lambda_b, has_bias=True)
         self._of_items = Least(of_items, lambda_b, has_bias=factors.c is not None)
         self._previous = {name: factor.clone() for name, factor in factors.by_name.items()}
-        self.J, self.momentum, self.is_converged = math.inf, 0, False
+        self.J, self.momentum = math.inf, 0
+        self._change: float | None = None
 
     def error(self, *, with_value: bool) -> Tensor | None:
         """Half the squared error over this rank's ratings, where it is asked for."""
@@ -81,11 +81,16 @@ class Als:
                 factor.copy_(self._previous[name])
             self.momentum = 0
             J = yield from self._sweep()
-        decrease = (self.J - J) / abs(self.J) if math.isfinite(self.J) and self.J else math.inf
+        change = abs(self.J - J) / abs(self.J) if 0 < abs(self.J) < math.inf else math.inf
         # a sweep may fall by little because its momentum nearly led astray: one without has to agree
-        small = decrease < self._tolerance
-        self.is_converged = small and self.momentum == 0 and self._tolerance > 0
-        self.J, self.momentum = J, 0 if small else self.momentum + 1
+        self._change = None if self.momentum else change
+        self.J = J if math.isfinite(J) else math.inf
+        self.momentum = 0 if change < self._tolerance else self.momentum + 1
+
+    @property
+    def is_converged(self) -> bool:
+        """Whether the last sweep had no momentum, and changed J by less than the tolerance."""
+        return self._change is not None and self._change < self._tolerance
 
     def rows(self, letter: str) -> dict[str, Tensor]:
         """State of a factor, shaped as it is."""
@@ -94,23 +99,25 @@ class Als:
     @property
     def numbers(self) -> dict[str, Any]:
         """State that is no tensor."""
-        return {"J": self.J if math.isfinite(self.J) else None, "momentum": self.momentum}
+        change = self._change if self._change is not None and math.isfinite(self._change) else None
+        J = self.J if math.isfinite(self.J) else None
+        return {"J": J, "momentum": self.momentum, "change": change}
 
     def begin_at(self, epoch: int, numbers: dict[str, Any] | None) -> None:
         """Go on as after so many sweeps; the rows are the caller's to restore."""
-        if numbers is None:  # another optimiser took them
-            return
+        assert numbers is not None, "those of Adam were refused"
         self.J = math.inf if numbers["J"] is None else numbers["J"]
-        self.momentum = numbers["momentum"]
+        self.momentum, self._change = numbers["momentum"], numbers["change"]
 
     def _go_on(self) -> None:
         """Along the last sweep's way; `previous` then is where it ended."""
         far = self.momentum / (self.momentum + 3)
         for name, factor in self._factors.by_name.items():
             previous = self._previous[name]
-            beyond = torch.lerp(previous, factor, 1 + far) if far else factor.clone()
+            beyond = torch.lerp(previous, factor, 1 + far) if far else None
             previous.copy_(factor)
-            factor.copy_(beyond)
+            if beyond is not None:
+                factor.copy_(beyond)
 
     def _sweep(self) -> Generator[tuple[Tensor, ...], None, float]:
         """Users, then items; returns J."""
@@ -128,9 +135,10 @@ class Als:
         half, gain = yield from _solve(
             cost.of_items, X, c, W, b, self._of_items, of_items, mean_square, self._steps, whole=self._alone
         )
-        half = half[None]
-        yield (half,)
-        return float(half[0] + penalty - gain)
+        # the rest is the same on all ranks, but for the last bits: J, on which they decide, shall not differ
+        sums = torch.stack([half, penalty - gain, torch.ones_like(half)])
+        yield (sums,)
+        return float(sums[0] + sums[1] / sums[2])
 
 
 def _solve(

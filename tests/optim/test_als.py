@@ -1,5 +1,6 @@
 """Alternating least squares: each half-sweep, its acceleration, its end, on any ranks."""
 
+import json
 import math
 import os
 import subprocess
@@ -14,11 +15,11 @@ from torch import Tensor
 
 from cofi_dist.config import load_config
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.rows import LoopRows, RowsCost, TensorRows
+from cofi_dist.cost.rows import RowsCost, TensorRows
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shards import UserRange, UserShard
 from cofi_dist.distributed import SoloComm
-from cofi_dist.errors import ConfigError
+from cofi_dist.errors import CheckpointError, ConfigError
 from cofi_dist.factors import Factors
 from cofi_dist.model import Model
 from cofi_dist.optim.als import Als
@@ -146,7 +147,7 @@ def test_momentum_that_goes_astray_is_taken_back() -> None:
     assert before >= als.J == pytest.approx(plain.J, rel=1e-12)
 
 
-def test_momentum_takes_fewer_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_momentum_gets_further_in_as_many_sweeps() -> None:
     ratings = random_ratings(60, 50, 900)
     reached = []
     for still in (False, True):
@@ -272,18 +273,31 @@ def test_users_of_movielens_are_folded_in_as_they_were_trained(movielens: Path, 
     assert float(torch.stack(worst).max()) < 1e-4
 
 
+SOLVE = """
+import hashlib, torch
+from tests.optim.test_als import als_on, drive, random_factors, random_ratings
+als = als_on(random_ratings(300, 200, 9000), factors := random_factors(200, 300, 16))
+given = als._cost.of_users, factors.W, factors.b[0], factors.X, torch.zeros(200).double()
+found = [*given[0].residuals(*given[1:])]
+found += given[0].solve(*given[1:], als._of_users, torch.ones(16).double(), 3)
+found += [factors.W, factors.b]
+print(torch.get_num_threads(), hashlib.sha256(b"".join(t.numpy().tobytes() for t in found)).hexdigest())
+"""
+
+
 def test_rows_are_the_same_whatever_the_number_of_threads() -> None:
-    ratings = random_ratings(U, M, N)
-    factors = random_factors(M, U, K)
-    given = ratings.user, ratings.item, ratings.value, U, torch.float64
-    found = []
-    for threads in (1, 2):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
-            found.append(
-                LoopRows(*given).residuals(factors.W, factors.b[0], factors.X, torch.zeros(M).double())
-            )
-    assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
+    (one, first), (two, second) = (
+        subprocess.run(
+            [sys.executable, "-c", SOLVE],
+            env={**os.environ, "OMP_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        for threads in ("1", "2")
+    )
+    assert (one, two) == ("1", "2")
+    assert first == second
 
 
 COUNT = """
@@ -300,3 +314,35 @@ def test_the_loops_leave_torch_its_number_of_threads(threads: str) -> None:
     env = {**os.environ, "OMP_NUM_THREADS": threads}
     done = subprocess.run([sys.executable, "-c", COUNT], env=env, capture_output=True, text=True, check=True)
     assert done.stdout == f"{threads}\n"
+
+
+def test_a_converged_run_is_over_also_where_it_is_gone_on_with(tmp_path: Path) -> None:
+    given = ["train.optimizer=als", "train.tolerance=0.001", "checkpoint.every=1", "validation.every=null"]
+    run_dir = run(tmp_path, 1, 500, "run", *given)
+    (epoch,) = {json.loads((run_dir / "result.json").read_text())["epoch"]}
+    assert epoch < 100
+    before = tensors(run_dir)
+    (run_dir / "result.json").unlink()  # killed just before it was written
+    run(tmp_path, 1, 500, "run", *given)
+    assert json.loads((run_dir / "result.json").read_text())["epoch"] == epoch
+    assert all(torch.equal(before[name], now) for name, now in tensors(run_dir).items())
+    closer = [*given, "train.tolerance=1.0e-6"]
+    run(tmp_path, 1, 500, "run", *closer)
+    assert json.loads((run_dir / "result.json").read_text())["epoch"] > epoch, "a lower one goes on"
+
+
+@pytest.mark.parametrize(("first", "then"), [("als", "adam"), ("adam", "als")])
+def test_the_optimizer_cannot_change_on_the_way(first: str, then: str, tmp_path: Path) -> None:
+    run(tmp_path, 1, 20, "run", f"train.optimizer={first}")
+    with pytest.raises(CheckpointError, match=f"is not of {then}; train.optimizer cannot change"):
+        run(tmp_path, 1, 40, "run", f"train.optimizer={then}", "checkpoint.allow_changes=true")
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (3, 2), (2, 5)])
+def test_it_goes_on_on_any_number_of_ranks(before: int, after: int, tmp_path: Path) -> None:
+    als = ["train.optimizer=als", "train.lambda_=0.5"]
+    whole = run(tmp_path, 1, 30, "whole", *als)
+    run(tmp_path, before, 20, "run", *als)
+    got = metrics(run(tmp_path, after, 30, "run", *als))
+    for line, want in zip(got, metrics(whole), strict=True):
+        assert line == pytest.approx(want, rel=1e-9)

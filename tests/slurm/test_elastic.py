@@ -14,7 +14,7 @@ from tests.checkpoint.runs import metrics
 from tests.e2e.test_cli import cofi
 from tests.slurm.cluster import Cluster
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(200), pytest.mark.xdist_group("slurm")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
 
 CONFIG = """
 data: {synthetic: {num_users: 400, num_items: 500, num_ratings: 20000}, validation: {}}

@@ -16,8 +16,7 @@ from tests.slurm.cluster import ENDED, Cluster
 
 SCRIPTS = Path(__file__).parents[2] / "slurm"
 
-# one cluster, whose tests mostly wait, on one of the workers
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400), pytest.mark.xdist_group("slurm")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 EPOCHS = 3000
 
