@@ -128,7 +128,7 @@ class Saver:
                     Part(side=side, start=rows.start, stop=rows.stop, bytes=size, xxh3=digest)  # type: ignore[arg-type]
                 )
         except Exception as error:  # whatever it is, these files are no checkpoint
-            self._error = str(getattr(error, "strerror", None) or error)
+            self._error = _reason(error)
 
     def wait(self) -> None:
         """Return once nothing more is written."""
@@ -179,14 +179,17 @@ class Saver:
             self._temporary.rename(target)
             for path in (self._directory, self._directory.parent):
                 sync(path)
-        except OSError as error:
-            return str(error.strerror or error)
-        except CheckpointError as error:
-            return str(error)
+        except (OSError, CheckpointError) as error:
+            return _reason(error)
         # to free the pages of large files takes longer than the rest of this; no step waits for it
         self._pruning = threading.Thread(target=_prune, args=(target, self._keep), name="prune")
         self._pruning.start()
         return ""
+
+
+def _reason(error: Exception) -> str:
+    """Why a save failed, without the errno and the path that an OSError's own text begins with."""
+    return str(getattr(error, "strerror", None) or error)
 
 
 def _prune(newest: Path, keep: int) -> None:
