@@ -21,8 +21,8 @@ from cmfrec import CMF
 
 from benchmarks.epoch import CPU, NUM_FEATURES, load
 from benchmarks.machine import machine, spread
+from cofi_dist.cost.looprows import RowsCost
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.rows import RowsCost
 from cofi_dist.data.shards import UserShard
 from cofi_dist.factors import Factors, draw_factors
 from cofi_dist.optim.als import Als

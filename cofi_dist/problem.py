@@ -13,8 +13,8 @@ from cofi_dist.config import Config
 from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.kernels import choose_pair_dot
+from cofi_dist.cost.looprows import RowsCost
 from cofi_dist.cost.regulariser import Regulariser, count_scales
-from cofi_dist.cost.rows import RowsCost
 from cofi_dist.cost.sparse import SparseCost
 from cofi_dist.data.centre import ItemSums, centred, centres, item_sums
 from cofi_dist.data.shards import UserRange, UserShard, plan, ratings_of
@@ -151,6 +151,8 @@ def cost_of(problem: Problem) -> tuple[Cost, str]:
     if config.train.cost == "dense":
         return DenseCost(problem.shard, device), "dense cost"
     dtype = problem.dtype
+    if device.type == "cpu":
+        return RowsCost(problem.shard, device, dtype), "sparse cost: compiled loops"
     features, epochs = config.model.num_features, config.train.epochs
     ratings_a_rank = problem.num_ratings // len(problem.ranges)
     pair_dot, why = choose_pair_dot(ratings_a_rank, features, epochs, device, dtype)
@@ -159,8 +161,9 @@ def cost_of(problem: Problem) -> tuple[Cost, str]:
 
 def optimizer_of(problem: Problem, cost: Cost, factors: Factors, regulariser: Regulariser) -> Als | None:
     """What moves the factors; None for Adam."""
-    if not isinstance(cost, RowsCost):
+    if problem.config.train.optimizer == "adam":
         return None
+    assert isinstance(cost, RowsCost)
     return Als(
         cost,
         factors,

@@ -88,3 +88,8 @@ class UserShard:
                 users,
                 Ratings(self.ratings.user[rows], self.ratings.item[rows], self.ratings.value[rows]),
             )
+
+    def block_ratings(self) -> list[slice]:
+        """Where each block's ratings are among the shard's."""
+        ends = starts(np.array([len(ratings) for _, ratings in self.blocks()]))
+        return [slice(int(a), int(b)) for a, b in pairwise(ends)]

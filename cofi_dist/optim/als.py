@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cofi_dist.cost.looprows import LoopRows, RowsCost
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.rows import Least, LoopRows, Rows, RowsCost, TensorRows, offsets, tiny_of
+from cofi_dist.cost.rows import Least, Rows, offsets, tiny_of
 from cofi_dist.factors import Factors
 
 Solved = Generator[tuple[Tensor, ...], None, tuple[Tensor, Tensor]]
@@ -142,7 +143,7 @@ class Als:
 
 
 def _solve(
-    rows: LoopRows | TensorRows,
+    rows: Rows,
     Z: Tensor,
     z: Tensor,
     P: Tensor,
@@ -162,7 +163,7 @@ def _solve(
     Returns:
         This rank's 1/2 sum e_n^2 before, and by how much J fell; 0-dim float64.
     """
-    if whole and isinstance(rows, LoopRows):
+    if whole and isinstance(rows, LoopRows) and rows.can_solve:
         half_R, gain_R = rows.solve(Z, z, P, offset, least, mean_square, steps)
         return half_R.sum(), gain_R.sum()
     return (yield from conjugate_gradients(rows, Z, z, P, offset, least, counts, mean_square, steps, whole))
@@ -180,13 +181,13 @@ def conjugate_gradients(
     steps: int,
     whole: bool,
 ) -> Solved:
-    """`rowkernels.solve` on whole matrices."""
-    right, right_b, half_R = rows.residuals(Z, z, P, offset)
+    """`rowkernels.solve_row` on whole matrices."""
+    right, right_b, half_R = rows.gradients(Z, z, P, offset)
     if not whole:
         yield right, right_b, mean_square
     weight, weight_b = least.weight[:, None], least.weight_b
-    right.sub_(weight * Z)
-    right_b = right_b.sub_(weight_b * z) if least.has_bias else torch.zeros_like(right_b)
+    right.add_(weight * Z).neg_()
+    right_b = right_b.add_(weight_b * z).neg_() if least.has_bias else torch.zeros_like(right_b)
     # the diagonal of the normal matrix, but for the items' and users' own averages: no more sums
     inverse = _inverse(counts[:, None] * mean_square + weight)
     inverse_b = _inverse(counts + weight_b)

@@ -12,6 +12,7 @@ from torch import Tensor
 from cofi_dist.cost import Cost, ErrorTerm
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.kernels import pair_dot
+from cofi_dist.cost.looprows import RowsCost
 from cofi_dist.cost.sparse import SparseCost
 from cofi_dist.cost.term import tensors_of
 from cofi_dist.data import shards
@@ -32,7 +33,9 @@ CPU = torch.device("cpu")
 
 
 def make_cost(kind: str, shard: UserShard, dtype: torch.dtype) -> Cost:
-    return DenseCost(shard, CPU) if kind == "dense" else SparseCost(shard, CPU, dtype, pair_dot)
+    if kind == "dense":
+        return DenseCost(shard, CPU)
+    return RowsCost(shard, CPU, dtype) if kind == "loops" else SparseCost(shard, CPU, dtype, pair_dot)
 
 
 def assert_term(got: ErrorTerm, want: tuple[float, Tensor, Tensor, Tensor], rtol: float) -> None:
@@ -45,7 +48,7 @@ def assert_term(got: ErrorTerm, want: tuple[float, Tensor, Tensor, Tensor], rtol
         close(ours, formula, rtol)
 
 
-@pytest.mark.parametrize("kind", ["dense", "sparse"])
+@pytest.mark.parametrize("kind", ["dense", "sparse", "loops"])
 @given(st.data())
 def test_any_problem_matches_the_formula(kind: str, data: st.DataObject) -> None:
     num_users, num_items = data.draw(st.integers(1, 7)), data.draw(st.integers(1, 7))
@@ -66,7 +69,7 @@ def test_any_problem_matches_the_formula(kind: str, data: st.DataObject) -> None
         close(term.dc, dc_reference(factors, ratings), rtol)
 
 
-@pytest.mark.parametrize("kind", ["dense", "sparse"])
+@pytest.mark.parametrize("kind", ["dense", "sparse", "loops"])
 @given(st.data())
 def test_ranks_sum_to_the_whole_however_the_users_are_cut(kind: str, data: st.DataObject) -> None:
     num_users, num_items = data.draw(st.integers(1, 7)), data.draw(st.integers(1, 7))
@@ -85,7 +88,7 @@ def test_ranks_sum_to_the_whole_however_the_users_are_cut(kind: str, data: st.Da
     close(dc, dc_reference(factors, ratings), 1e-12)
 
 
-@pytest.mark.parametrize("kind", ["dense", "sparse"])
+@pytest.mark.parametrize("kind", ["dense", "sparse", "loops"])
 def test_a_rank_without_users_gives_zeros(kind: str) -> None:
     nothing = Ratings(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))
     cost = make_cost(kind, UserShard(UserRange(4, 4), 3, nothing), torch.float32)
@@ -96,7 +99,7 @@ def test_a_rank_without_users_gives_zeros(kind: str) -> None:
     assert (term.dW.shape, term.db.shape) == ((0, 2), (1, 0))
 
 
-@pytest.mark.parametrize("kind", ["dense", "sparse"])
+@pytest.mark.parametrize("kind", ["dense", "sparse", "loops"])
 def test_gradients_are_those_of_the_value(kind: str) -> None:
     ratings = random_ratings(5, 6, 17)
     cost = make_cost(kind, UserShard(UserRange(0, 5), 6, ratings), torch.float64)
@@ -128,7 +131,7 @@ def test_many_blocks_sum_to_one_block(monkeypatch: pytest.MonkeyPatch) -> None:
     assert_term(many(factors, with_value=True), (float(one.value), one.dX, one.dW, one.db), 1e-12)
 
 
-@pytest.mark.parametrize("kind", ["dense", "sparse"])
+@pytest.mark.parametrize("kind", ["dense", "sparse", "loops"])
 def test_the_factors_are_left_alone(kind: str) -> None:
     shard = UserShard(UserRange(0, 4), 5, random_ratings(4, 5, 9))
     factors = random_factors(5, 4, 2, item_bias=True)

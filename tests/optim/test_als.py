@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from cofi_dist.config import load_config
+from cofi_dist.cost.looprows import RowsCost
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.rows import RowsCost, TensorRows
+from cofi_dist.cost.rows import TensorRows
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shards import UserRange, UserShard
 from cofi_dist.distributed import SoloComm
@@ -278,7 +279,7 @@ import hashlib, torch
 from tests.optim.test_als import als_on, drive, random_factors, random_ratings
 als = als_on(random_ratings(300, 200, 9000), factors := random_factors(200, 300, 16))
 given = als._cost.of_users, factors.W, factors.b[0], factors.X, torch.zeros(200).double()
-found = [*given[0].residuals(*given[1:])]
+found = [*given[0].gradients(*given[1:])]
 found += given[0].solve(*given[1:], als._of_users, torch.ones(16).double(), 3)
 found += [factors.W, factors.b]
 print(torch.get_num_threads(), hashlib.sha256(b"".join(t.numpy().tobytes() for t in found)).hexdigest())
