@@ -40,7 +40,7 @@ def cost_of(shard: UserShard, factors: Factors) -> float:
     return float(cost.value(wide) + regulariser.total(norms, wide, cost.squared_norm))
 
 
-def ours(shard: UserShard, seed: int, *, momentum: bool) -> Reached:
+def ours(shard: UserShard, seed: int, *, momentum: bool = True, steps: int = 3) -> Reached:
     """Sweeps and seconds to each target."""
     factors = draw_factors(
         shard.num_items,
@@ -52,8 +52,8 @@ def ours(shard: UserShard, seed: int, *, momentum: bool) -> Reached:
         dtype=torch.float32,
     )
     counts = torch.from_numpy(np.bincount(shard.ratings.item, minlength=shard.num_items))
-    cost = RowsCost(shard, CPU, torch.float32)
-    als = Als(cost, factors, Regulariser(1.0), item_counts=counts, steps=3, tolerance=0.0, alone=True)
+    cost = RowsCost(shard, CPU, torch.float32, blocked=steps > 0)
+    als = Als(cost, factors, Regulariser(1.0), item_counts=counts, steps=steps, tolerance=0.0, alone=True)
     found: Reached = {}
     start, sweeps = time.perf_counter(), 0
     while min(TARGETS) not in found:
@@ -118,6 +118,7 @@ def main() -> None:
     kinds: dict[str, Callable[[int], Reached]] = {
         "als": lambda seed: ours(shard, seed, momentum=True),
         "als without momentum": lambda seed: ours(shard, seed, momentum=False),
+        "als, exact": lambda seed: ours(shard, seed, steps=0),
         "cmfrec, CG": partial(theirs, shard, cg=True),
         "cmfrec, Cholesky": partial(theirs, shard, cg=False),
     }

@@ -145,9 +145,9 @@ def cost_of(problem: Problem) -> tuple[Cost, str]:
     """The error term on this rank's ratings, and a line on how it is computed."""
     config, device = problem.config, problem.device
     if config.train.optimizer == "als":
-        return RowsCost(
-            problem.shard, device, problem.dtype
-        ), f"als: {config.train.cg_steps} steps a half-sweep"
+        exact = config.train.solver == "exact"
+        how = "exact" if exact else f"{config.train.cg_steps} steps a half-sweep"
+        return RowsCost(problem.shard, device, problem.dtype, blocked=not exact), f"als: {how}"
     if config.train.cost == "dense":
         return DenseCost(problem.shard, device), "dense cost"
     dtype = problem.dtype
@@ -169,7 +169,7 @@ def optimizer_of(problem: Problem, cost: Cost, factors: Factors, regulariser: Re
         factors,
         regulariser,
         item_counts=torch.from_numpy(problem.sums.count),
-        steps=problem.config.train.cg_steps,
+        steps=0 if problem.config.train.solver == "exact" else problem.config.train.cg_steps,
         tolerance=problem.config.train.tolerance or 0.0,
         alone=len(problem.ranges) == 1,
     )

@@ -165,6 +165,7 @@ class Train(Section):
     lambda_power: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] = 0.0
     lambda_b: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     optimizer: Literal["adam", "als"] = "adam"
+    solver: Literal["cg", "exact"] = "cg"
     cg_steps: PositiveInt = 3
     tolerance: PositiveFloat | None = None
     cost: Literal["sparse", "dense"] = "sparse"
@@ -178,6 +179,8 @@ class Train(Section):
     def _als_knows_its_cost(self) -> "Train":
         if self.optimizer == "als" and self.cost == "dense":
             raise ValueError("optimizer: als works on the known cells; leave cost: dense out")
+        if self.optimizer == "adam" and self.solver == "exact":
+            raise ValueError("solver: adam solves nothing; leave it out, or take als")
         if self.optimizer == "adam" and self.tolerance is not None:
             raise ValueError("tolerance: adam does not look at J after each step; leave it out, or take als")
         return self

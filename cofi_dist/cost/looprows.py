@@ -63,9 +63,16 @@ class LoopRows:
         return out, out_b
 
     @property
-    def can_solve(self) -> bool:
+    def is_whole(self) -> bool:
         """Whether each row's ratings are together."""
         return len(self._segments.block) == 2
+
+    @property
+    def lists(self) -> tuple[Tensor, Tensor, Tensor]:
+        assert self.is_whole
+        arrays = self._segments.start, self._other, self._value
+        start, other, value = (torch.from_numpy(array) for array in arrays)
+        return start, other, value
 
     def solve(
         self, Z: Tensor, z: Tensor, P: Tensor, offset: Tensor, least: Least, mean_square: Tensor, steps: int
@@ -90,18 +97,27 @@ class LoopRows:
 class RowsCost:
     """The known cells' error term with the ratings in both orders; each error is made in both, and none kept.
 
+    Args:
+        shard: this rank's ratings.
+        device: of everything.
+        dtype: of the factors.
+        blocked: sum the items' ratings block by block of users, which is faster but for solving whole rows.
+
     Attributes:
         of_users, of_items: the ratings, row by row of W and of X.
     """
 
-    def __init__(self, shard: UserShard, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, shard: UserShard, device: torch.device, dtype: torch.dtype, *, blocked: bool = True
+    ) -> None:
         user, item, value = shard.ratings.user, shard.ratings.item, shard.ratings.value
         users, items = len(shard.users), shard.num_items
         self.of_users: Rows
         self.of_items: Rows
         if device.type == "cpu":
             self.of_users = LoopRows(by_rows(shard.ratings_per_user()), int32(item), value, users, dtype)
-            segments, order = by_blocks(item, items, shard.block_ratings())
+            blocks = shard.block_ratings() if blocked else [slice(0, len(user))]
+            segments, order = by_blocks(item, items, blocks)
             self.of_items = LoopRows(segments, int32(user)[order], value[order], items, dtype)
         else:
             order = np.argsort(item, kind="stable")

@@ -29,9 +29,14 @@ class Rows(Protocol):
 
     Attributes:
         counts: ratings of each row, (R,), in the factors' dtype.
+        lists: of the ratings row by row: where each row's begin and the last one's end, (R + 1,); their rows
+            of the other side, (N,); their values, (N,).
     """
 
     counts: Tensor
+
+    @property
+    def lists(self) -> tuple[Tensor, Tensor, Tensor]: ...
 
     def halves(self, Z: Tensor, z: Tensor, P: Tensor, offset: Tensor) -> Tensor:
         """1/2 sum err_n^2 of each row, (R,) float64."""
@@ -54,11 +59,13 @@ class Least:
         weight: (R,).
         weight_b: of the biases.
         has_bias: whether z is solved for too.
+        counts: ratings of each row over all ranks, (R,).
     """
 
     weight: Tensor
     weight_b: float
     has_bias: bool
+    counts: Tensor
 
 
 class TensorRows:
@@ -89,6 +96,10 @@ class TensorRows:
         self._value = torch.from_numpy(value).to(device, dtype)
         self._one = torch.ones(1, 1, device=device, dtype=dtype)
         self._zeros = torch.zeros_like(self._row)
+
+    @property
+    def lists(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self._start, self._other, self._value
 
     def halves(self, Z: Tensor, z: Tensor, P: Tensor, offset: Tensor) -> Tensor:
         return self._half(self._errors(Z, z, P, offset))

@@ -19,9 +19,9 @@ from torch import Tensor
 from cofi_dist.cost.looprows import LoopRows, RowsCost
 from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.rows import Least, Rows, offsets, tiny_of
+from cofi_dist.errors import RunError
 from cofi_dist.factors import Factors
-
-Solved = Generator[tuple[Tensor, ...], None, tuple[Tensor, Tensor]]
+from cofi_dist.optim.exact import Solution, Solved, exact
 
 
 class Als:
@@ -35,7 +35,7 @@ class Als:
         factors: what to move.
         regulariser: of J.
         item_counts: training ratings of each item over all ranks, (num_items,).
-        steps: of conjugate gradients in a half-sweep.
+        steps: of conjugate gradients in a half-sweep; 0 to solve each half exactly.
         tolerance: relative decrease of J; 0 for none.
         alone: this rank has all users, so nothing needs to be summed.
 
@@ -56,15 +56,14 @@ class Als:
         alone: bool,
     ) -> None:
         self._cost, self._factors, self._regulariser = cost, factors, regulariser
-        self._item_counts, self._alone = item_counts.to(factors.X), alone
-        self._steps, self._tolerance = steps, tolerance
+        self._alone, self._steps, self._tolerance = alone, steps, tolerance
         lambda_, lambda_b = regulariser.lambda_, regulariser.lambda_b
         of_users, of_items = (
             torch.full_like(factor[:, 0], lambda_) if scale is None else lambda_ * scale[:, 0]
             for factor, scale in ((factors.W, regulariser.scale_W), (factors.X, regulariser.scale_X))
         )
-        self._of_users = Least(of_users, lambda_b, has_bias=True)
-        self._of_items = Least(of_items, lambda_b, has_bias=factors.c is not None)
+        self._of_users = Least(of_users, lambda_b, True, cost.of_users.counts)
+        self._of_items = Least(of_items, lambda_b, factors.c is not None, item_counts.to(factors.X))
         self._previous = {name: factor.clone() for name, factor in factors.by_name.items()}
         self.J, self.momentum = math.inf, 0
         self._change: float | None = None
@@ -122,24 +121,33 @@ class Als:
 
     def _sweep(self) -> Generator[tuple[Tensor, ...], None, float]:
         """Users, then items; returns J."""
-        factors, cost, of_items = self._factors, self._cost, self._item_counts
+        factors, cost, steps = self._factors, self._cost, self._steps
         X, W, b, c = factors.X, factors.W, factors.b[0], offsets(factors)
-        of_users, ratings = cost.of_users.counts, of_items.sum()
-        mean_square = of_items @ X.square() / ratings
-        yield from _solve(
-            cost.of_users, W, b, X, c, self._of_users, of_users, mean_square, self._steps, whole=True
-        )
-        norms = torch.stack(self._regulariser.of_users(factors, cost.squared_norm))
+        ratings = self._of_items.counts.sum()
+        mean_square = self._of_items.counts @ X.square() / ratings
+        done = yield from _solve(cost.of_users, W, b, X, c, self._of_users, mean_square, steps, whole=True)
+        norms = torch.stack([*self._regulariser.of_users(factors, cost.squared_norm), done.singular])
         yield (norms,)
+        _require_unique(float(norms[2]), "users'")
         penalty = self._regulariser.total((norms[0], norms[1]), factors, cost.squared_norm)
-        mean_square = of_users @ W.square() / ratings
-        half, gain = yield from _solve(
-            cost.of_items, X, c, W, b, self._of_items, of_items, mean_square, self._steps, whole=self._alone
+        mean_square = self._of_users.counts @ W.square() / ratings
+        done = yield from _solve(
+            cost.of_items, X, c, W, b, self._of_items, mean_square, steps, whole=self._alone
         )
         # the rest is the same on all ranks, but for the last bits: J, on which they decide, shall not differ
-        sums = torch.stack([half, penalty - gain, torch.ones_like(half)])
+        sums = torch.stack([done.half, penalty - done.gain, torch.ones_like(done.half), done.singular])
         yield (sums,)
+        _require_unique(float(sums[3] / sums[2]), "items'")
         return float(sums[0] + sums[1] / sums[2])
+
+
+def _require_unique(singular: float, whose: str) -> None:
+    if singular:
+        raise RunError(
+            f"{singular:.0f} {whose} least squares are singular: fewer ratings than features, and too small a"
+            " train.lambda_; set it higher, or leave out train.solver=exact",
+            shared=True,
+        )
 
 
 def _solve(
@@ -149,24 +157,22 @@ def _solve(
     P: Tensor,
     offset: Tensor,
     least: Least,
-    counts: Tensor,
     mean_square: Tensor,
     steps: int,
     *,
     whole: bool,
 ) -> Solved:
-    """Conjugate gradients on the rows of one side, in the faster way.
+    """The rows of one side, in the way that was asked for.
 
-    `counts` are the ratings of each row over all ranks, (R,); `mean_square` is this rank's part of that of
-    P's columns, weighted by their ratings, (K,); `whole` says that every row's ratings are on this rank.
-
-    Returns:
-        This rank's 1/2 sum e_n^2 before, and by how much J fell; 0-dim float64.
+    `mean_square` is this rank's part of that of P's columns, weighted by their ratings, (K,); `whole` says
+    that every row's ratings are on this rank.
     """
-    if whole and isinstance(rows, LoopRows) and rows.can_solve:
+    if not steps:
+        return (yield from exact(rows, Z, z, P, offset, least, whole=whole))
+    if whole and isinstance(rows, LoopRows) and rows.is_whole:
         half_R, gain_R = rows.solve(Z, z, P, offset, least, mean_square, steps)
-        return half_R.sum(), gain_R.sum()
-    return (yield from conjugate_gradients(rows, Z, z, P, offset, least, counts, mean_square, steps, whole))
+        return Solution(half_R.sum(), gain_R.sum(), half_R.new_zeros(()))
+    return (yield from conjugate_gradients(rows, Z, z, P, offset, least, mean_square, steps, whole))
 
 
 def conjugate_gradients(
@@ -176,7 +182,6 @@ def conjugate_gradients(
     P: Tensor,
     offset: Tensor,
     least: Least,
-    counts: Tensor,
     mean_square: Tensor,
     steps: int,
     whole: bool,
@@ -189,8 +194,8 @@ def conjugate_gradients(
     right.add_(weight * Z).neg_()
     right_b = right_b.add_(weight_b * z).neg_() if least.has_bias else torch.zeros_like(right_b)
     # the diagonal of the normal matrix, but for the items' and users' own averages: no more sums
-    inverse = _inverse(counts[:, None] * mean_square + weight)
-    inverse_b = _inverse(counts + weight_b)
+    inverse = _inverse(least.counts[:, None] * mean_square + weight)
+    inverse_b = _inverse(least.counts + weight_b)
     direction, direction_b = inverse * right, inverse_b * right_b
     square = (right * direction).sum(1) + right_b * direction_b
     gain, floor = Z.new_zeros((), dtype=half_R.dtype), square * tiny_of(Z.dtype)
@@ -213,7 +218,7 @@ def conjugate_gradients(
         ratio = torch.where(before > 0, square / before, 0)
         direction = inverse * right + ratio[:, None] * direction
         direction_b = inverse_b * right_b + ratio * direction_b
-    return half_R.sum(), gain
+    return Solution(half_R.sum(), gain, gain.new_zeros(()))
 
 
 def _inverse(diagonal: Tensor) -> Tensor:

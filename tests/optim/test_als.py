@@ -20,9 +20,10 @@ from cofi_dist.cost.rows import TensorRows
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shards import UserRange, UserShard
 from cofi_dist.distributed import SoloComm
-from cofi_dist.errors import CheckpointError, ConfigError
+from cofi_dist.errors import CheckpointError, ConfigError, RunError
 from cofi_dist.factors import Factors
 from cofi_dist.model import Model
+from cofi_dist.optim import exact
 from cofi_dist.optim.als import Als
 from cofi_dist.run import train
 from tests.checkpoint.runs import metrics, run, tensors
@@ -49,7 +50,7 @@ def als_on(
     loops: bool = True,
 ) -> Als:
     shard = UserShard(UserRange(0, len(factors.W)), len(factors.X), ratings)
-    cost = RowsCost(shard, CPU, factors.X.dtype)
+    cost = RowsCost(shard, CPU, factors.X.dtype, blocked=steps > 0)
     if not loops:
         user, item, value = ratings.user, ratings.item, ratings.value
         order = np.argsort(item, kind="stable")
@@ -74,11 +75,11 @@ def cost_of(factors: Factors, ratings: Ratings, regulariser: Regulariser = REGUL
 
 
 @pytest.mark.parametrize("item_bias", [False, True])
-@pytest.mark.parametrize("loops", [True, False])
-def test_no_half_sweep_raises_the_cost_and_it_is_known(item_bias: bool, loops: bool) -> None:
+@pytest.mark.parametrize(("loops", "steps"), [(True, 3), (False, 3), (True, 0), (False, 0)])
+def test_no_half_sweep_raises_the_cost_and_it_is_known(item_bias: bool, loops: bool, steps: int) -> None:
     ratings = random_ratings(U, M, N)
     factors = random_factors(M, U, K, item_bias=item_bias)
-    als = als_on(ratings, factors, loops=loops)
+    als = als_on(ratings, factors, loops=loops, steps=steps)
     last = cost_of(factors, ratings)
     for _ in range(40):
         halves = []
@@ -107,15 +108,18 @@ def test_loops_and_tensors_do_the_same(item_bias: bool) -> None:
         close(ours, both[1].by_name[name], 1e-10)
 
 
-def test_many_steps_solve_a_side_exactly() -> None:
+@pytest.mark.parametrize("lambda_b", [0.2, 0.0])
+@pytest.mark.parametrize("steps", [60, 0])
+def test_a_side_is_solved_exactly_by_many_steps_or_at_once(steps: int, lambda_b: float) -> None:
     ratings = random_ratings(U, M, N)
+    assert 0 < np.bincount(ratings.user).min() <= K < np.bincount(ratings.user).max(), "both ways are taken"
     factors = random_factors(M, U, K)
-    steps = als_on(ratings, factors, steps=60).step()
-    next(steps)  # users are done
+    sweep = als_on(ratings, factors, Regulariser(0.7, lambda_b), steps=steps).step()
+    next(sweep)  # users are done
     for j in range(U):
         mine = ratings.user == j
         A = np.column_stack([factors.X.numpy()[ratings.item[mine]], np.ones(mine.sum())])
-        penalty = np.diag([0.7] * K + [0.2])
+        penalty = np.diag([0.7] * K + [lambda_b])
         want = np.linalg.solve(A.T @ A + penalty, A.T @ ratings.value[mine])
         close(torch.cat([factors.W[j], factors.b[0, j : j + 1]]), torch.from_numpy(want), 1e-9)
 
@@ -162,25 +166,26 @@ def test_momentum_gets_further_in_as_many_sweeps() -> None:
     assert reached[0] < reached[1]
 
 
-def test_rows_without_ratings_shrink_to_nothing_and_keep_their_bias() -> None:
+@pytest.mark.parametrize("steps", [3, 0])
+def test_rows_without_ratings_shrink_to_nothing_and_keep_their_bias(steps: int) -> None:
     ratings = random_ratings(U, M, N)
     seldom = Ratings(*(column[(ratings.user > 2) & (ratings.item > 1)] for column in vars(ratings).values()))
     factors = random_factors(M, U, K)
     b = factors.b[0, :3].clone()
-    drive(als_on(seldom, factors, Regulariser(0.7)))
+    drive(als_on(seldom, factors, Regulariser(0.7), steps=steps))
     assert float(factors.W[:3].abs().max()) < 1e-12
     assert float(factors.X[:2].abs().max()) < 1e-12
     assert torch.equal(factors.b[0, :3], b), "J does not depend on it"
 
 
-@pytest.mark.parametrize("loops", [True, False])
-def test_a_user_of_100_000_ratings_and_users_of_one(loops: bool) -> None:
+@pytest.mark.parametrize(("loops", "steps"), [(True, 3), (False, 3), (True, 0)])
+def test_a_user_of_100_000_ratings_and_users_of_one(loops: bool, steps: int) -> None:
     items = 100_000
     user = np.repeat(np.arange(51, dtype=np.int32), [items] + [1] * 50)
     item = np.concatenate([np.arange(items), np.arange(50)]).astype(np.int32)
     ratings = Ratings(user, item, np.random.default_rng(0).standard_normal(len(user)))
     factors = random_factors(items, 51, 4, torch.float32)
-    als = als_on(ratings, factors, loops=loops)
+    als = als_on(ratings, factors, loops=loops, steps=steps)
     costs = [cost_of(factors, ratings)]
     for _ in range(4):
         drive(als)
@@ -202,6 +207,42 @@ def test_lambda_0_goes_down_though_there_are_many_solutions() -> None:
     assert all(bool(factor.isfinite().all()) for factor in factors.by_name.values())
 
 
+def test_what_has_no_unique_solution_is_said() -> None:
+    ratings = random_ratings(U, M, N)
+    few = int((np.bincount(ratings.user, minlength=U) < K + 1).sum())
+    als = als_on(ratings, random_factors(M, U, K), Regulariser(0.0), steps=0)
+    with pytest.raises(
+        RunError, match=rf"{few} users' least squares are singular: .*set it higher"
+    ) as raised:
+        drive(als)
+    assert raised.value.shared, "every rank knows it"
+
+
+@pytest.mark.parametrize("counts", [[], [0, 0], [7, 3, 0, 9000, 5, 5, 40, 41, 100]])
+def test_batches_are_every_row_once_and_of_like_lengths(counts: list[int]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exact, "NUMBERS", 3 * 6**2)
+        found = list(exact.batches(torch.tensor(counts), 5))
+    assert sorted(int(row) for batch in found for row in batch) == list(range(len(counts)))
+    for batch in found:
+        lengths = [counts[int(row)] for row in batch]
+        assert len(batch) <= 3
+        assert min(lengths) >= max(lengths) / 2
+        assert (max(lengths) <= 5) == (min(lengths) <= 5), "the smaller equations are those of a whole batch"
+
+
+def test_pieces_of_long_rows_are_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    ratings = random_ratings(U, M, N)
+    found = []
+    for numbers in (2**23, 2 * (K + 1) ** 2):
+        monkeypatch.setattr(exact, "NUMBERS", numbers)
+        factors = random_factors(M, U, K, item_bias=True)
+        drive(als_on(ratings, factors, steps=0))
+        found.append(factors)
+    for name, factor in found[0].by_name.items():
+        close(factor, found[1].by_name[name], 1e-12)
+
+
 CONFIG = """
 data: {synthetic: {num_users: 90, num_items: 70, num_ratings: 2500}, validation: {}}
 model: {num_features: 9, item_bias: true}
@@ -210,11 +251,15 @@ validation: {every: 10}
 """
 
 
-@pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-10), ("float32", 1e-4)])
-def test_any_number_of_ranks_gives_the_same(dtype: str, rtol: float, tmp_path: Path) -> None:
-    one = train_on(1, CONFIG, [f"train.dtype={dtype}"], tmp_path)
+@pytest.mark.parametrize(
+    ("dtype", "solver", "rtol"),
+    [("float64", "cg", 1e-10), ("float32", "cg", 1e-4), ("float64", "exact", 1e-10)],
+)
+def test_any_number_of_ranks_gives_the_same(dtype: str, solver: str, rtol: float, tmp_path: Path) -> None:
+    given = [f"train.dtype={dtype}", f"train.solver={solver}"]
+    one = train_on(1, CONFIG, given, tmp_path)
     for ranks in (2, 3, 5):
-        many = train_on(ranks, CONFIG, [f"train.dtype={dtype}"], tmp_path)
+        many = train_on(ranks, CONFIG, given, tmp_path)
         assert many.costs.keys() == one.costs.keys()
         for epoch, cost in one.costs.items():
             assert many.costs[epoch] == pytest.approx(cost, rel=rtol), epoch
@@ -249,6 +294,7 @@ def test_it_stops_where_the_cost_falls_no_more(tmp_path: Path) -> None:
     [
         ("train.cost=dense", "optimizer: als works on the known cells"),
         ("train.optimizer=adam", "tolerance: adam does not look at J"),
+        ("train={optimizer: adam, solver: exact}", "solver: adam solves nothing"),
     ],
 )
 def test_what_does_not_go_together_is_refused(override: str, said: str, tmp_path: Path) -> None:
