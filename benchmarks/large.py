@@ -21,9 +21,11 @@ minimise something else, so only their speed and the test RMSE stand beside ours
 What the three need, beside the extra `bench`:
 
     CFLAGS="-O3 -march=native -DUSEAVX -DUSEOMP -fopenmp" LDFLAGS=-fopenmp \
-      pip install --no-cache-dir --no-binary libmf libmf  # without these flags its loops have no AVX
+      pip install --no-cache-dir --no-binary libmf libmf
     pip install cmfrec pandas
-    pip install pyspark && apt-get install -y default-jre-headless libopenblas0  # without BLAS a third as fast
+    pip install pyspark && apt-get install -y default-jre-headless libopenblas0
+
+LIBMF without these flags has no AVX; Spark without BLAS takes three times as long.
 """
 
 import argparse
