@@ -10,12 +10,12 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
 
+import cofi_dist
 from benchmarks.contest import CPU, Point, Problem, Result, Settings, Watch
 from cofi_dist.config import Train
 from cofi_dist.cost.kernels import choose_pair_dot
@@ -54,7 +54,7 @@ def als(problem: Problem) -> Result:
         seconds += time.perf_counter() - start
         if sweep in s.points:
             points.append(Point(sweep, seconds, problem.rmse(factors), solver.J))
-    return Result(version("cofi-dist"), set_up, seconds / max(s.points), problem.best_rmse, points)
+    return Result(cofi_dist.__version__, set_up, seconds / max(s.points), problem.best_rmse, points)
 
 
 def adam(problem: Problem) -> Result:
@@ -67,7 +67,7 @@ def adam(problem: Problem) -> Result:
     train = Train(epochs=epochs, lr=s.lr, lambda_=s.lambda_, log_every=10**9)
     Trainer(cost, problem.start(), train, ratings, SoloComm()).run(QuietLog(), watch)
     sweep = watch.points[-1].seconds / epochs
-    return Result(version("cofi-dist"), set_up, sweep, problem.best_rmse, watch.points)
+    return Result(cofi_dist.__version__, set_up, sweep, problem.best_rmse, watch.points)
 
 
 def cmfrec(problem: Problem) -> Result:
