@@ -30,7 +30,7 @@ fi
 
 lacks=$(missing "${measuring[@]}")
 if [ -n "$lacks" ]; then
-  echo "gpu.sh: nothing can be measured without $lacks, and pip could not install them" >&2
+  echo "gpu.sh: nothing can be measured without $lacks" >&2
   exit 2
 fi
 lacks=$(missing "${testing[@]}")
