@@ -1,6 +1,6 @@
 """Time to a cost: ALS, without its momentum too, and cmfrec's with conjugate gradients and with Cholesky.
 
-    COFI_DIST_DATA=FOLDER python -m benchmarks.als [--repeats 3]
+    COFI_DIST_DATA=FOLDER python -m benchmarks.als [--repeats 3] [--no-cholesky]
 
 ml-latest-small, 100 features, lambda 1, from a random start each of its own; solver time only, what is
 compiled or loaded once shown apart. cmfrec's objective is twice J: sum err^2 + lambda (|W|^2 + |X|^2),
@@ -110,6 +110,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--no-cholesky", action="store_true", help="leave out cmfrec's, which takes minutes")
     args = parser.parse_args()
     name, shard = load()
     start = time.perf_counter()
@@ -122,6 +123,8 @@ def main() -> None:
         "cmfrec, CG": partial(theirs, shard, cg=True),
         "cmfrec, Cholesky": partial(theirs, shard, cg=False),
     }
+    if args.no_cholesky:
+        del kinds["cmfrec, Cholesky"]
     found: dict[str, list[Reached]] = {kind: [] for kind in kinds}
     for repeat in range(args.repeats):
         for kind, run in kinds.items():

@@ -24,7 +24,7 @@ def curve(ratings: Path, seed: int) -> dict[int, float]:
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "c.yaml"
         config.write_text(f"data: {{ratings: {ratings}}}\nrun_dir: {folder}/run\ntrain: {{epochs: 4100}}\n")
-        train(config, [f"seed={seed}"], SoloComm())
+        train(config, [f"seed={seed}"], SoloComm(), quiet=True)
         lines = (Path(folder) / "run" / "metrics.jsonl").read_text().splitlines()
     return {m["epoch"]: m["cost"] for m in map(json.loads, lines)}
 

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# On a machine with one CUDA device, PyTorch 2.11 and Python 3.12: tests/gpu, then benchmarks.gpu; under
+# ten minutes. What the package needs and is missing is installed, if there is a network; what is installed
+# already, torch above all, stays as it is.
+#   bash benchmarks/gpu.sh [OPTIONS OF benchmarks.gpu]
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+python=${PYTHON:-python3}
+export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} PIP_DISABLE_PIP_VERSION_CHECK=1
+
+# prints those of the given packages (MODULE or MODULE=PACKAGE) that can't be imported
+missing() {
+  "$python" -c '
+import importlib.util, sys
+pairs = [name.partition("=") for name in sys.argv[1:]]
+print(*(package or module for module, _, package in pairs if importlib.util.find_spec(module) is None))' "$@"
+}
+
+measuring=(torch numpy yaml=pyyaml pydantic polars)
+testing=(numba typer rich safetensors psutil xxhash pytest pytest_timeout=pytest-timeout hypothesis)
+wanted=$(missing "${measuring[@]}" "${testing[@]}")
+if [ -n "$wanted" ] && [[ " $wanted " != *" torch "* ]]; then
+  kept=$(mktemp)
+  trap 'rm -f "$kept"' EXIT
+  "$python" -m pip list --format=freeze > "$kept" 2> /dev/null || true
+  # shellcheck disable=SC2086
+  timeout 120 "$python" -m pip install --quiet --timeout 5 --retries 1 --constraint "$kept" $wanted ||
+    echo "gpu.sh: pip could not install $wanted" >&2
+fi
+
+lacks=$(missing "${measuring[@]}")
+if [ -n "$lacks" ]; then
+  echo "gpu.sh: nothing can be measured without $lacks" >&2
+  exit 2
+fi
+lacks=$(missing "${testing[@]}")
+status=0
+if [ -n "$lacks" ]; then
+  echo "gpu.sh: tests/gpu left out, without $lacks"
+else
+  timeout 150 "$python" -m pytest tests/gpu -q || status=$?
+fi
+timeout 420 "$python" -m benchmarks.gpu --seconds 330 "$@" || status=$?
+exit $status

@@ -1,0 +1,178 @@
+"""The five solvers that benchmarks.large compares, each a function of the same problem.
+
+    python -m benchmarks.peers NAME SETTINGS.json RESULT.json     # what benchmarks.large starts
+
+Each gives a Result; how they are timed and judged is in benchmarks.contest.
+"""
+
+import json
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import cofi_dist
+from benchmarks.contest import CPU, Point, Problem, Result, Settings, Watch
+from cofi_dist.config import Train
+from cofi_dist.cost.kernels import choose_pair_dot
+from cofi_dist.cost.regulariser import Regulariser
+from cofi_dist.cost.rows import RowsCost
+from cofi_dist.cost.sparse import SparseCost
+from cofi_dist.distributed import SoloComm
+from cofi_dist.factors import Factors
+from cofi_dist.optim.als import Als
+from cofi_dist.runlog import QuietLog
+from cofi_dist.trainer import Trainer
+
+CMFREC_LAMBDAS = 0.0, 0.0, 1.0, 1.0, 0.0, 0.0  # of user and item biases, users, items, and two unused
+LIBMF_LAMBDA, LIBMF_ETA, LIBMF_BINS = 0.1, 0.1, 20  # defaults of its command line
+SPARK_LAMBDA = 0.1  # its default
+
+
+def als(problem: Problem) -> Result:
+    """Ours, the class itself; its loops are loaded or compiled on a small problem before."""
+    s = problem.settings
+    if s.users > 50:
+        small = {"users": 50, "items": 40, "ratings": 500, "points": [1]}
+        als(Problem(Settings(**(asdict(s) | small))))
+    start = time.perf_counter()
+    factors, cost = problem.start(), RowsCost(problem.shard, CPU, torch.float32)
+    counts = torch.from_numpy(problem.sums.count)
+    solver = Als(
+        cost, factors, Regulariser(s.lambda_), item_counts=counts, steps=3, tolerance=0.0, alone=True
+    )
+    set_up = time.perf_counter() - start
+    points, seconds = [], 0.0
+    for sweep in range(1, max(s.points) + 1):
+        start = time.perf_counter()
+        for _ in solver.step():
+            pass
+        seconds += time.perf_counter() - start
+        if sweep in s.points:
+            points.append(Point(sweep, seconds, problem.rmse(factors), solver.J))
+    return Result(cofi_dist.__version__, set_up, seconds / max(s.points), problem.best_rmse, points)
+
+
+def adam(problem: Problem) -> Result:
+    """Ours, by the trainer; a sweep is an epoch."""
+    s, ratings, epochs = problem.settings, len(problem.shard.ratings), max(problem.settings.points)
+    start = time.perf_counter()
+    form, _ = choose_pair_dot(ratings, s.features, epochs, CPU, torch.float32)
+    cost = SparseCost(problem.shard, CPU, torch.float32, form)
+    set_up, watch = time.perf_counter() - start, Watch(problem)
+    train = Train(epochs=epochs, lr=s.lr, lambda_=s.lambda_, log_every=10**9)
+    Trainer(cost, problem.start(), train, ratings, SoloComm()).run(QuietLog(), watch)
+    sweep = watch.points[-1].seconds / epochs
+    return Result(cofi_dist.__version__, set_up, sweep, problem.best_rmse, watch.points)
+
+
+def cmfrec(problem: Problem) -> Result:
+    """Three steps of conjugate gradients, as ours; its objective is twice J."""
+    import pandas as pd
+    from cmfrec import CMF
+
+    s, ratings = problem.settings, problem.shard.ratings
+    table = pd.DataFrame({"UserId": ratings.user, "ItemId": ratings.item, "Rating": ratings.value})
+
+    def solve(sweeps: int) -> tuple[float, Factors]:
+        model = CMF(
+            k=s.features,
+            lambda_=[s.lambda_ * each for each in CMFREC_LAMBDAS],
+            use_cg=True,
+            finalize_chol=False,
+            item_bias=False,
+            center=False,
+            niter=sweeps,
+            precompute_for_predictions=False,
+            random_state=s.seed,
+            nthreads=s.threads,
+        )
+        start = time.perf_counter()
+        model.fit(table)
+        took = time.perf_counter() - start
+        users, items = np.asarray(model.user_mapping_), np.asarray(model.item_mapping_)
+        X, W, b = problem.zeros()
+        W[users], b[0, users] = torch.from_numpy(model.A_), torch.from_numpy(model.user_bias_)
+        X[items] = torch.from_numpy(model.B_)
+        return took, Factors(X, W, b)
+
+    return problem.anew(solve, "cmfrec", is_ours=True)
+
+
+def libmf(problem: Problem) -> Result:
+    """Stochastic gradients; a sweep is a pass over all ratings."""
+    from libmf import mf
+
+    s, ratings = problem.settings, problem.shard.ratings
+    table = np.column_stack([ratings.user, ratings.item, ratings.value]).astype(np.float32)
+    given = {"k": s.features, "nr_threads": s.threads, "nr_bins": LIBMF_BINS, "eta": LIBMF_ETA, "quiet": True}
+    # 1 is the sum of absolute values, 2 that of squares; the package has their defaults the wrong way round
+    lambdas = {"lambda_p1": 0.0, "lambda_q1": 0.0, "lambda_p2": LIBMF_LAMBDA, "lambda_q2": LIBMF_LAMBDA}
+
+    def solve(sweeps: int) -> tuple[float, Factors]:
+        engine = mf.MF(**given, **lambdas, nr_iters=sweeps)
+        start = time.perf_counter()
+        engine.fit(table)
+        took = time.perf_counter() - start
+        X, W, b = problem.zeros()
+        # rows without ratings are nan there, and predicted as the mean, which is 0 here
+        for whole, theirs in ((W, engine.p_factors()), (X, engine.q_factors())):
+            whole[: len(theirs)] = torch.from_numpy(np.nan_to_num(theirs))
+        return took, Factors(X, W, b)
+
+    return problem.anew(solve, "libmf", is_ours=False)
+
+
+def spark(problem: Problem) -> Result:
+    """Alternating least squares, solved by Cholesky."""
+    import polars as pl
+    from pyspark.ml.recommendation import ALS
+    from pyspark.sql import SparkSession
+
+    s, ratings = problem.settings, problem.shard.ratings
+    builder = SparkSession.builder.master(f"local[{s.threads}]").config("spark.driver.memory", s.spark_memory)
+    for key in ("spark.ui.enabled", "spark.ui.showConsoleProgress"):
+        builder = builder.config(key, "false")
+    session = builder.config("spark.log.level", "ERROR").getOrCreate()
+    with tempfile.TemporaryDirectory() as folder:
+        columns = {"user": ratings.user, "item": ratings.item, "rating": ratings.value.astype(np.float32)}
+        pl.DataFrame(columns).write_parquet(f"{folder}/ratings.parquet")
+        table = session.read.parquet(f"{folder}/ratings.parquet").repartition(s.threads).cache()
+        table.count()
+
+        def solve(sweeps: int) -> tuple[float, Factors]:
+            solver = ALS(rank=s.features, maxIter=sweeps, regParam=SPARK_LAMBDA, seed=s.seed)
+            solver = solver.setUserCol("user").setItemCol("item").setRatingCol("rating")
+            solver = solver.setNumBlocks(s.threads)
+            start = time.perf_counter()
+            model = solver.fit(table)
+            took = time.perf_counter() - start
+            X, W, b = problem.zeros()
+            for whole, theirs in ((W, model.userFactors), (X, model.itemFactors)):
+                theirs.write.mode("overwrite").parquet(f"{folder}/factors.parquet")
+                found = pl.read_parquet(f"{folder}/factors.parquet/*.parquet")
+                whole[found["id"].to_list()] = torch.tensor(found["features"].to_list())
+            return took, Factors(X, W, b)
+
+        result = problem.anew(solve, "pyspark", is_ours=False)
+    session.stop()
+    return result
+
+
+SOLVERS = {"als": als, "adam": adam, "cmfrec": cmfrec, "libmf": libmf, "spark": spark}
+
+
+def main() -> None:
+    """One solver, in this process."""
+    name, given, result = sys.argv[1:]
+    settings = Settings(**json.loads(Path(given).read_text()))
+    torch.set_num_threads(settings.threads)
+    Path(result).write_text(json.dumps(asdict(SOLVERS[name](Problem(settings)))))
+
+
+if __name__ == "__main__":
+    main()

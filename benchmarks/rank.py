@@ -1,0 +1,143 @@
+"""One rank of benchmarks.ranks: trains on made-up ratings, and times its epochs and its sums.
+
+RANK=0 WORLD_SIZE=1 python -m benchmarks.rank SETTINGS.json RESULT.json    # what benchmarks.ranks starts
+"""
+
+import json
+import sys
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cofi_dist.config import Config
+from cofi_dist.cost import Cost
+from cofi_dist.cost.kernels import choose_pair_dot
+from cofi_dist.cost.sparse import SparseCost
+from cofi_dist.distributed import Comm, open_comm
+from cofi_dist.problem import Problem, cost_of, load_problem, optimizer_of, regulariser_of, start_of
+from cofi_dist.runlog import QuietLog
+from cofi_dist.state import State
+from cofi_dist.trainer import Printed, Trainer
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run is of."""
+
+    optimizer: str
+    users: int
+    items: int
+    ratings: int
+    features: int
+    epochs: int
+    threads: int = 1
+
+
+@dataclass
+class Times(QuietLog):
+    """What a rank measures.
+
+    Attributes:
+        epochs: seconds of each.
+        sums: seconds of each epoch in sums over the ranks, waiting for the others included.
+        costs: by epoch, where one was printed.
+        memory: most bytes that the process has held, beside what it held before.
+    """
+
+    epochs: list[float] = field(default_factory=list)
+    sums: list[float] = field(default_factory=list)
+    costs: dict[int, float] = field(default_factory=dict)
+    memory: int = 0
+    _summing: float = 0.0
+    _last: float = 0.0
+
+    def watch(self, comm: Comm) -> None:
+        """Time this communicator's sums from now on."""
+        plain = comm.sum_
+
+        def timed(*tensors: Tensor) -> None:
+            start = time.perf_counter()
+            plain(*tensors)
+            self._summing += time.perf_counter() - start
+
+        comm.sum_ = timed  # type: ignore[method-assign]
+
+    def initial(self, cost: float, epoch: int) -> None:
+        self._last, self._summing = time.perf_counter(), 0.0
+
+    def printed(self, metrics: Printed) -> None:
+        self.costs[metrics.epoch] = metrics.cost
+
+    def after_step(self, state: State) -> None:
+        """An epoch is done."""
+        now = time.perf_counter()
+        self.epochs.append(now - self._last)
+        self.sums.append(self._summing)
+        self._last, self._summing = now, 0.0
+
+    def finish(self, state: State) -> None:
+        """Nothing is left to do."""
+
+
+def config_of(settings: Settings) -> Config:
+    """Costs are printed every fifth epoch, so that the median epoch is one without."""
+    shape = {"num_users": settings.users, "num_items": settings.items, "num_ratings": settings.ratings}
+    train = {"optimizer": settings.optimizer, "epochs": settings.epochs, "log_every": 5, "lr": 0.01}
+    model = {"num_features": settings.features}
+    return Config.model_validate(
+        {"data": {"synthetic": shape}, "model": model, "train": train, "run_dir": "none", "device": "cpu"}
+    )
+
+
+def compiled_or_als(problem: Problem) -> Cost:
+    """The cost of the run, Adam's in its compiled form however short the run is."""
+    if problem.config.train.optimizer == "als":
+        return cost_of(problem)[0]
+    form, _ = choose_pair_dot(10**12, problem.config.model.num_features, 10**6, CPU, problem.dtype)
+    return SparseCost(problem.shard, CPU, problem.dtype, form)
+
+
+def peak() -> int:
+    """The most bytes that this process has held so far; see benchmarks.memory."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
+    return int(line.split()[1]) * 1024
+
+
+def train(settings: Settings, comm: Comm) -> Times:
+    """What this rank measures of a run. Collective: all ranks call it."""
+    with suppress(OSError):  # else what was held at most before hides what is held now
+        Path("/proc/self/clear_refs").write_text("5")  # the peak now is what is held now, see proc(5)
+    times, before = Times(), peak()
+    problem = load_problem(config_of(settings), Path("none"), CPU, comm)
+    factors, cost = start_of(problem), compiled_or_als(problem)
+    regulariser = regulariser_of(problem, factors)
+    optimizer = optimizer_of(problem, cost, factors, regulariser)
+    given = (problem.config.train, problem.num_ratings, comm, regulariser)
+    trainer = Trainer(cost, factors, *given, optimizer=optimizer)
+    times.watch(comm)
+    comm.agree()
+    trainer.run(times, times)
+    times.memory = peak() - before
+    return times
+
+
+def main() -> None:
+    """Trains; rank 0 writes down what all of them measured."""
+    settings = Settings(**json.loads(Path(sys.argv[1]).read_text()))
+    torch.set_num_threads(settings.threads)
+    comm = open_comm()
+    train(replace(settings, users=50, items=40, ratings=500), comm)
+    all_times = comm.gather(asdict(train(settings, comm)))
+    if comm.rank == 0:
+        Path(sys.argv[2]).write_text(json.dumps(all_times))
+    comm.close()
+
+
+if __name__ == "__main__":
+    main()
