@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from cofi_dist.cost.kernels import pair_dot
+from cofi_dist.cost.looprows import RowsCost
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.rows import RowsCost
 from cofi_dist.data.centre import ItemSums, centred, centres, item_sums
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shards import UserRange, UserShard

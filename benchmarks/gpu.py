@@ -147,7 +147,7 @@ def recorded(step: Step, moves: torch.Tensor) -> Step:
 
 def als_step(bench: Bench) -> Step:
     """A sweep of ALS."""
-    from cofi_dist.cost.rows import RowsCost
+    from cofi_dist.cost.looprows import RowsCost
     from cofi_dist.optim.als import Als
 
     s = bench.shard
@@ -166,7 +166,7 @@ def als_step(bench: Bench) -> Step:
 def forms(bench: Bench) -> Iterator[tuple[str, Callable[[], Step]]]:
     """What is timed, made when its turn comes; recorded ones last, as a failure may cost the device."""
     shard, device = bench.shard, bench.device
-    compiled, why = choose_pair_dot(10**12, NUM_FEATURES, 10**6, device, torch.float32)
+    compiled, why = choose_pair_dot(10**14, NUM_FEATURES, 10**6, device, torch.float32)
     print(why)
 
     @cache

@@ -14,11 +14,8 @@ import torch
 from torch import Tensor
 
 from cofi_dist.config import Config
-from cofi_dist.cost import Cost
-from cofi_dist.cost.kernels import choose_pair_dot
-from cofi_dist.cost.sparse import SparseCost
 from cofi_dist.distributed import Comm, open_comm
-from cofi_dist.problem import Problem, cost_of, load_problem, optimizer_of, regulariser_of, start_of
+from cofi_dist.problem import cost_of, load_problem, optimizer_of, regulariser_of, start_of
 from cofi_dist.runlog import QuietLog
 from cofi_dist.state import State
 from cofi_dist.trainer import Printed, Trainer
@@ -95,14 +92,6 @@ def config_of(settings: Settings) -> Config:
     )
 
 
-def compiled_or_als(problem: Problem) -> Cost:
-    """The cost of the run, Adam's in its compiled form however short the run is."""
-    if problem.config.train.optimizer == "als":
-        return cost_of(problem)[0]
-    form, _ = choose_pair_dot(10**12, problem.config.model.num_features, 10**6, CPU, problem.dtype)
-    return SparseCost(problem.shard, CPU, problem.dtype, form)
-
-
 def peak() -> int:
     """The most bytes that this process has held so far; see benchmarks.memory."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
@@ -115,7 +104,7 @@ def train(settings: Settings, comm: Comm) -> Times:
         Path("/proc/self/clear_refs").write_text("5")  # the peak now is what is held now, see proc(5)
     times, before = Times(), peak()
     problem = load_problem(config_of(settings), Path("none"), CPU, comm)
-    factors, cost = start_of(problem), compiled_or_als(problem)
+    factors, cost = start_of(problem), cost_of(problem)[0]
     regulariser = regulariser_of(problem, factors)
     optimizer = optimizer_of(problem, cost, factors, regulariser)
     given = (problem.config.train, problem.num_ratings, comm, regulariser)
