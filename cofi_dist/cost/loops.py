@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 
 from cofi_dist.cost.rowkernels import ROW, add_gradient, add_product, dot_of, solve_row
 
-ALL = {**ROW, "parallel": True}
+ALL = {**ROW, "parallel": True, "nogil": True}
 
 
 @intrinsic
