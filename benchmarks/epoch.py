@@ -21,8 +21,7 @@ from cofi_dist.config import Data, Train
 from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.kernels import choose_pair_dot, pair_dot
-from cofi_dist.cost.looprows import RowsCost
-from cofi_dist.cost.sparse import SparseCost
+from cofi_dist.cost.sparse import LoopCost, SparseCost
 from cofi_dist.data.centre import centred, centres, item_sums
 from cofi_dist.data.shards import UserRange, UserShard
 from cofi_dist.data.sources import prepare
@@ -79,7 +78,7 @@ def main() -> None:
     compiled, why = choose_pair_dot(10**13, NUM_FEATURES, 10**6, CPU, torch.float32)
     compiling = time.perf_counter() - start
     eager, fast = (SparseCost(shard, CPU, torch.float32, form) for form in (pair_dot, compiled))
-    loops = RowsCost(shard, CPU, torch.float32)
+    loops = LoopCost(shard, torch.float32)
     start = time.perf_counter()
     ours(shard, loops, "loops", 1)
     loading = time.perf_counter() - start

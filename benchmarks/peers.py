@@ -20,6 +20,7 @@ from benchmarks.contest import CPU, Point, Problem, Result, Settings, Watch
 from cofi_dist.config import Train
 from cofi_dist.cost.looprows import RowsCost
 from cofi_dist.cost.regulariser import Regulariser
+from cofi_dist.cost.sparse import LoopCost
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import Factors
 from cofi_dist.optim.als import Als
@@ -65,7 +66,7 @@ def adam(problem: Problem) -> Result:
     if s.users > 50:
         adam(tiny(s))
     start = time.perf_counter()
-    cost = RowsCost(problem.shard, CPU, torch.float32)
+    cost = LoopCost(problem.shard, torch.float32)
     set_up, watch = time.perf_counter() - start, Watch(problem)
     train = Train(epochs=epochs, lr=s.lr, lambda_=s.lambda_, log_every=10**9)
     Trainer(cost, problem.start(), train, ratings, SoloComm()).run(QuietLog(), watch)

@@ -15,7 +15,7 @@ from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.kernels import choose_pair_dot
 from cofi_dist.cost.looprows import RowsCost
 from cofi_dist.cost.regulariser import Regulariser, count_scales
-from cofi_dist.cost.sparse import SparseCost
+from cofi_dist.cost.sparse import LoopCost, SparseCost
 from cofi_dist.data.centre import ItemSums, centred, centres, item_sums
 from cofi_dist.data.shards import UserRange, UserShard, plan, ratings_of
 from cofi_dist.data.sources import Source, open_source
@@ -141,7 +141,7 @@ def regulariser_of(problem: Problem, factors: Factors) -> Regulariser:
     return Regulariser(train.lambda_, train.lambda_b, *scales)
 
 
-def cost_of(problem: Problem) -> tuple[Cost, str]:
+def cost_of(problem: Problem) -> tuple[Cost | RowsCost, str]:
     """The error term on this rank's ratings, and a line on how it is computed."""
     config, device = problem.config, problem.device
     if config.train.optimizer == "als":
@@ -152,18 +152,19 @@ def cost_of(problem: Problem) -> tuple[Cost, str]:
         return DenseCost(problem.shard, device), "dense cost"
     dtype = problem.dtype
     if device.type == "cpu":
-        return RowsCost(problem.shard, device, dtype), "sparse cost: compiled loops"
+        return LoopCost(problem.shard, dtype), "sparse cost: compiled loops"
     features, epochs = config.model.num_features, config.train.epochs
     ratings_a_rank = problem.num_ratings // len(problem.ranges)
     pair_dot, why = choose_pair_dot(ratings_a_rank, features, epochs, device, dtype)
     return SparseCost(problem.shard, device, dtype, pair_dot), why
 
 
-def optimizer_of(problem: Problem, cost: Cost, factors: Factors, regulariser: Regulariser) -> Als | None:
+def optimizer_of(
+    problem: Problem, cost: Cost | RowsCost, factors: Factors, regulariser: Regulariser
+) -> Als | None:
     """What moves the factors; None for Adam."""
-    if problem.config.train.optimizer == "adam":
+    if not isinstance(cost, RowsCost):
         return None
-    assert isinstance(cost, RowsCost)
     return Als(
         cost,
         factors,

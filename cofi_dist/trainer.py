@@ -9,6 +9,7 @@ from torch import Tensor, tensor
 
 from cofi_dist.config import Train
 from cofi_dist.cost import Cost
+from cofi_dist.cost.looprows import RowsCost
 from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.distributed import Comm
 from cofi_dist.errors import RunError
@@ -106,7 +107,7 @@ class Trainer:
 
     def __init__(
         self,
-        cost: Cost,
+        cost: Cost | RowsCost,
         factors: Factors,
         settings: Train,
         num_ratings: int,
@@ -121,7 +122,9 @@ class Trainer:
         self._regulariser = regulariser or Regulariser(settings.lambda_, settings.lambda_b)
         # the dense cost promises the notebook's bits, so it takes torch's default kernels
         fused = settings.cost == "sparse" and factors.X.device.type in ("cpu", "cuda")
-        optimizer = optimizer or Adam(cost, factors, settings.lr, self._regulariser, fused=fused)
+        if optimizer is None:
+            assert not isinstance(cost, RowsCost), "als comes with its cost"
+            optimizer = Adam(cost, factors, settings.lr, self._regulariser, fused=fused)
         self.state = State(factors, optimizer, Kept(factors))
 
     def run(self, reports: Reports, between: Between | None = None) -> tuple[int, Accuracy | None]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from cofi_dist.cost import loops
 from cofi_dist.cost.rows import Least, Rows, TensorRows, offsets, tiny_of
 from cofi_dist.cost.segments import Segments, by_blocks, by_rows
-from cofi_dist.cost.term import ErrorTerm, wide
+from cofi_dist.cost.term import wide
 from cofi_dist.data.shards import UserShard
 from cofi_dist.factors import Factors
 
@@ -54,7 +54,7 @@ class LoopRows:
     def gradients(self, Z: Tensor, z: Tensor, P: Tensor, offset: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         out, out_b, half = torch.zeros_like(Z), torch.zeros_like(z), np.zeros(len(Z))
         given = set_threads(), *self._segments.arrays, self._other, self._value
-        loops.gradients(*given, *arrays_of(P, offset, Z, z, out, out_b), half)
+        loops.gradients(*given, *arrays_of(P, offset, Z, z, out, out_b), half, None)
         return out, out_b, torch.from_numpy(half)
 
     def products(self, V: Tensor, v: Tensor, P: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,7 +95,7 @@ class LoopRows:
 
 
 class RowsCost:
-    """The known cells' error term with the ratings in both orders; each error is made in both, and none kept.
+    """The ratings in both orders, for least squares.
 
     Args:
         shard: this rank's ratings.
@@ -123,13 +123,6 @@ class RowsCost:
             order = np.argsort(item, kind="stable")
             self.of_users = TensorRows(user, item, value, users, dtype, device)
             self.of_items = TensorRows(item[order], user[order], value[order], items, dtype, device)
-
-    def __call__(self, factors: Factors, *, with_value: bool) -> ErrorTerm:
-        X, W, b, c = factors.X, factors.W, factors.b[0], offsets(factors)
-        dX, dc, half = self.of_items.gradients(X, c, W, b)
-        dW, db, _ = self.of_users.gradients(W, b, X, c)
-        value = half.sum() if with_value else None
-        return ErrorTerm(value, dX, dW, db[None], None if factors.c is None else dc[None])
 
     def value(self, factors: Factors) -> Tensor:
         """Half the squared error over this rank's ratings, 0-dim float64."""

@@ -14,7 +14,7 @@ from numba import njit, prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from cofi_dist.cost.rowkernels import ROW, add_gradient, add_product, dot_of, solve_row
+from cofi_dist.cost.rowkernels import ROW, add_gradient, add_product, add_sum, dot_of, solve_row
 
 ALL = {**ROW, "parallel": True, "nogil": True}
 
@@ -57,26 +57,49 @@ def halves(threads, row, start, first, last, block, next_, other, value, P, offs
 
 
 @njit(**ROW)
-def _gradients(first, last, row, start, other, value, P, offset, Z, z, out, out_b, half):
+def _gradients(first, last, row, start, other, value, P, offset, Z, z, out, out_b, half, err):
     for s in range(first, last):
         r = row[s]
-        total, squares = add_gradient(start[s], start[s + 1], other, value, P, offset, Z[r], z[r], out[r])
+        total, squares = add_gradient(
+            start[s], start[s + 1], other, value, P, offset, Z[r], z[r], out[r], err
+        )
         out_b[r] += total
         half[r] += squares
 
 
 @njit(**ALL)
 def gradients(
-    threads, row, start, first, last, block, next_, other, value, P, offset, Z, z, out, out_b, half
+    threads, row, start, first, last, block, next_, other, value, P, offset, Z, z, out, out_b, half, err
 ):
-    """out_r += sum err (p, 1), half_r += 1/2 sum err^2."""
+    """out_r += sum err (p, 1), half_r += 1/2 sum err^2; keeps err, (N,), where it is not None."""
     for b in range(block.shape[0] - 1):
         for _ in prange(threads):
             while True:
                 at = _take(next_, b)
                 if at >= block[b + 1]:
                     break
-                _gradients(first[at], last[at], row, start, other, value, P, offset, Z, z, out, out_b, half)
+                _gradients(
+                    first[at], last[at], row, start, other, value, P, offset, Z, z, out, out_b, half, err
+                )
+
+
+@njit(**ROW)
+def _sums(first, last, row, start, other, place, err, P, out, out_b):
+    for s in range(first, last):
+        r = row[s]
+        out_b[r] += add_sum(start[s], start[s + 1], other, place, err, P, out[r])
+
+
+@njit(**ALL)
+def sums(threads, row, start, first, last, block, next_, other, place, err, P, out, out_b):
+    """out_r += sum err[place] (p, 1)."""
+    for b in range(block.shape[0] - 1):
+        for _ in prange(threads):
+            while True:
+                at = _take(next_, b)
+                if at >= block[b + 1]:
+                    break
+                _sums(first[at], last[at], row, start, other, place, err, P, out, out_b)
 
 
 @njit(**ROW)

@@ -61,8 +61,8 @@ def _add(p0, p1, p2, p3, e0, e1, e2, e3, to):
 
 
 @njit(**INLINE)
-def add_gradient(first, last, other, value, P, offset, own, bias, to):
-    """To += sum err p; returns sum err and 1/2 sum err^2."""
+def add_gradient(first, last, other, value, P, offset, own, bias, to, err):
+    """To += sum err p; returns sum err and 1/2 sum err^2. Keeps `err` where it is not None."""
     total, squares = P.dtype.type(0), 0.0
     fours = last - (last - first) % 4
     for n in range(first, fours, 4):
@@ -73,12 +73,16 @@ def add_gradient(first, last, other, value, P, offset, own, bias, to):
         e1 = d1 + bias + offset[n1] - value[n + 1]
         e2 = d2 + bias + offset[n2] - value[n + 2]
         e3 = d3 + bias + offset[n3] - value[n + 3]
+        if err is not None:
+            err[n], err[n + 1], err[n + 2], err[n + 3] = e0, e1, e2, e3
         _add(p0, p1, p2, p3, e0, e1, e2, e3, to)
         total += (e0 + e1) + (e2 + e3)
         squares += (np.float64(e0) * e0 + np.float64(e1) * e1) + (np.float64(e2) * e2 + np.float64(e3) * e3)
     for n in range(fours, last):
         p = P[other[n]]
         e = dot_of(p, own) + bias + offset[other[n]] - value[n]
+        if err is not None:
+            err[n] = e
         for k in range(to.shape[0]):
             to[k] += e * p[k]
         total += e
@@ -103,6 +107,23 @@ def add_product(first, last, other, P, own, bias, to):
         for k in range(to.shape[0]):
             to[k] += d * p[k]
         total += d
+    return total
+
+
+@njit(**INLINE)
+def add_sum(first, last, other, place, err, P, to):
+    """To += sum err[place] p; returns sum err[place]."""
+    total = P.dtype.type(0)
+    fours = last - (last - first) % 4
+    for n in range(first, fours, 4):
+        e0, e1, e2, e3 = err[place[n]], err[place[n + 1]], err[place[n + 2]], err[place[n + 3]]
+        _add(P[other[n]], P[other[n + 1]], P[other[n + 2]], P[other[n + 3]], e0, e1, e2, e3, to)
+        total += (e0 + e1) + (e2 + e3)
+    for n in range(fours, last):
+        p, e = P[other[n]], err[place[n]]
+        for k in range(to.shape[0]):
+            to[k] += e * p[k]
+        total += e
     return total
 
 
@@ -167,7 +188,7 @@ def solve_row(first, last, other, value, P, offset, own, bias, weight, settings,
     has_bias, weight_b, mean_square, steps, tiny = settings
     r, inverse = scratch[0], scratch[1]
     r[:] = 0
-    rb, half = add_gradient(first, last, other, value, P, offset, own, bias, r)
+    rb, half = add_gradient(first, last, other, value, P, offset, own, bias, r, None)
     count = P.dtype.type(last - first)
     for k in range(r.shape[0]):
         inverse[k] = _inverse(count * mean_square[k] + weight)

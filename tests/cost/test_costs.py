@@ -12,8 +12,7 @@ from torch import Tensor
 from cofi_dist.cost import Cost, ErrorTerm
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.kernels import pair_dot
-from cofi_dist.cost.looprows import RowsCost
-from cofi_dist.cost.sparse import SparseCost
+from cofi_dist.cost.sparse import LoopCost, SparseCost
 from cofi_dist.cost.term import tensors_of
 from cofi_dist.data import shards
 from cofi_dist.data.ratings import Ratings
@@ -35,7 +34,7 @@ CPU = torch.device("cpu")
 def make_cost(kind: str, shard: UserShard, dtype: torch.dtype) -> Cost:
     if kind == "dense":
         return DenseCost(shard, CPU)
-    return RowsCost(shard, CPU, dtype) if kind == "loops" else SparseCost(shard, CPU, dtype, pair_dot)
+    return LoopCost(shard, dtype) if kind == "loops" else SparseCost(shard, CPU, dtype, pair_dot)
 
 
 def assert_term(got: ErrorTerm, want: tuple[float, Tensor, Tensor, Tensor], rtol: float) -> None:
