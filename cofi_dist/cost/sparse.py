@@ -105,7 +105,7 @@ class LoopCost:
         self._items, order = by_blocks(ratings.item, shard.num_items, shard.block_ratings())
         self._users = by_rows(shard.ratings_per_user())
         self._item, self._user = int32(ratings.item), int32(ratings.user)[order]
-        self._value = ratings.value[order].astype(numpy_type)
+        self._value = ratings.value.astype(numpy_type)[order]
         self._err = np.empty(len(order), numpy_type)
         # of each rating in the users' order, where its error is
         self._place = np.empty_like(order)
