@@ -21,7 +21,8 @@ from cofi_dist.config import Data, Train
 from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.kernels import choose_pair_dot, pair_dot
-from cofi_dist.cost.sparse import LoopCost, SparseCost
+from cofi_dist.cost.loopcost import LoopCost
+from cofi_dist.cost.sparse import SparseCost
 from cofi_dist.data.centre import centred, centres, item_sums
 from cofi_dist.data.shards import UserRange, UserShard
 from cofi_dist.data.sources import prepare

@@ -24,7 +24,7 @@ if [ -n "$wanted" ] && [[ " $wanted " != *" torch "* ]]; then
   trap 'rm -f "$kept"' EXIT
   "$python" -m pip list --format=freeze > "$kept" 2> /dev/null || true
   # shellcheck disable=SC2086
-  timeout 120 "$python" -m pip install --quiet --timeout 5 --retries 1 --constraint "$kept" $wanted ||
+  timeout 100 "$python" -m pip install --quiet --timeout 5 --retries 1 --constraint "$kept" $wanted ||
     echo "gpu.sh: pip could not install $wanted" >&2
 fi
 
@@ -38,7 +38,7 @@ status=0
 if [ -n "$lacks" ]; then
   echo "gpu.sh: tests/gpu left out, without $lacks"
 else
-  timeout 150 "$python" -m pytest tests/gpu -q || status=$?
+  timeout 130 "$python" -m pytest tests/gpu -q || status=$?
 fi
-timeout 420 "$python" -m benchmarks.gpu --seconds 330 "$@" || status=$?
+timeout 350 "$python" -m benchmarks.gpu --seconds 280 "$@" || status=$?
 exit $status

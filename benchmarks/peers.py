@@ -18,9 +18,9 @@ import torch
 import cofi_dist
 from benchmarks.contest import CPU, Point, Problem, Result, Settings, Watch
 from cofi_dist.config import Train
+from cofi_dist.cost.loopcost import LoopCost
 from cofi_dist.cost.looprows import RowsCost
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.sparse import LoopCost
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import Factors
 from cofi_dist.optim.als import Als

@@ -13,9 +13,10 @@ from cofi_dist.config import Config
 from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.kernels import choose_pair_dot
+from cofi_dist.cost.loopcost import LoopCost
 from cofi_dist.cost.looprows import RowsCost
 from cofi_dist.cost.regulariser import Regulariser, count_scales
-from cofi_dist.cost.sparse import LoopCost, SparseCost
+from cofi_dist.cost.sparse import SparseCost
 from cofi_dist.data.centre import ItemSums, centred, centres, item_sums
 from cofi_dist.data.shards import UserRange, UserShard, plan, ratings_of
 from cofi_dist.data.sources import Source, open_source

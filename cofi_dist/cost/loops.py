@@ -10,13 +10,12 @@ R rows of Z, Q rows of P, K features, N ratings; n of segment s are start[s] to 
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, prange, types
+from numba import prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from cofi_dist.cost.rowkernels import ROW, add_gradient, add_product, add_sum, dot_of, solve_row
-
-ALL = {**ROW, "parallel": True, "nogil": True}
+from cofi_dist.cost.compiling import ALL, ROW, compiled
+from cofi_dist.cost.rowkernels import add_gradient, add_product, add_sum, dot_of, solve_row
 
 
 @intrinsic
@@ -33,7 +32,7 @@ def _take(_typing, counters, at):
     return types.int64(counters, at), generate
 
 
-@njit(**ROW)
+@compiled(**ROW)
 def _halves(first, last, row, start, other, value, P, offset, Z, z, half):
     for s in range(first, last):
         r = row[s]
@@ -44,7 +43,7 @@ def _halves(first, last, row, start, other, value, P, offset, Z, z, half):
         half[r] += squares / 2
 
 
-@njit(**ALL)
+@compiled(**ALL)
 def halves(threads, row, start, first, last, block, next_, other, value, P, offset, Z, z, half):
     """half_r += 1/2 sum err^2."""
     for b in range(block.shape[0] - 1):
@@ -56,7 +55,7 @@ def halves(threads, row, start, first, last, block, next_, other, value, P, offs
                 _halves(first[at], last[at], row, start, other, value, P, offset, Z, z, half)
 
 
-@njit(**ROW)
+@compiled(**ROW)
 def _gradients(first, last, row, start, other, value, P, offset, Z, z, out, out_b, half, err):
     for s in range(first, last):
         r = row[s]
@@ -67,7 +66,7 @@ def _gradients(first, last, row, start, other, value, P, offset, Z, z, out, out_
         half[r] += squares
 
 
-@njit(**ALL)
+@compiled(**ALL)
 def gradients(
     threads, row, start, first, last, block, next_, other, value, P, offset, Z, z, out, out_b, half, err
 ):
@@ -83,14 +82,14 @@ def gradients(
                 )
 
 
-@njit(**ROW)
+@compiled(**ROW)
 def _sums(first, last, row, start, other, place, err, P, out, out_b):
     for s in range(first, last):
         r = row[s]
         out_b[r] += add_sum(start[s], start[s + 1], other, place, err, P, out[r])
 
 
-@njit(**ALL)
+@compiled(**ALL)
 def sums(threads, row, start, first, last, block, next_, other, place, err, P, out, out_b):
     """out_r += sum err[place] (p, 1)."""
     for b in range(block.shape[0] - 1):
@@ -102,14 +101,14 @@ def sums(threads, row, start, first, last, block, next_, other, place, err, P, o
                 _sums(first[at], last[at], row, start, other, place, err, P, out, out_b)
 
 
-@njit(**ROW)
+@compiled(**ROW)
 def _products(first, last, row, start, other, P, V, v, out, out_b):
     for s in range(first, last):
         r = row[s]
         out_b[r] += add_product(start[s], start[s + 1], other, P, V[r], v[r], out[r])
 
 
-@njit(**ALL)
+@compiled(**ALL)
 def products(threads, row, start, first, last, block, next_, other, P, V, v, out, out_b):
     """out_r += sum (v_r . p + v_r) (p, 1): the normal matrix of each row times (V, v)."""
     for b in range(block.shape[0] - 1):
@@ -121,7 +120,7 @@ def products(threads, row, start, first, last, block, next_, other, P, V, v, out
                 _products(first[at], last[at], row, start, other, P, V, v, out, out_b)
 
 
-@njit(**ROW)
+@compiled(**ROW)
 def _solve(first, last, row, start, other, value, P, offset, Z, z, weights, settings, scratch, half, gain):
     for s in range(first, last):
         r = row[s]
@@ -130,7 +129,7 @@ def _solve(first, last, row, start, other, value, P, offset, Z, z, weights, sett
         )
 
 
-@njit(**ALL)
+@compiled(**ALL)
 def solve(
     threads,
     row,

@@ -6,15 +6,11 @@ K features, Q rows of P, N ratings, the row's being first to before last.
 """
 
 import numpy as np
-from numba import njit
 
-# sums may be reordered, so that they are done in vector registers; NaN and infinity stay what they are
-ROW = {"fastmath": {"reassoc", "contract", "nsz"}, "error_model": "numpy", "cache": True}
-# as if written where they are called: a call would count references to its arrays, which threads share
-INLINE = {**ROW, "inline": "always"}
+from cofi_dist.cost.compiling import INLINE, ROW, compiled
 
 
-@njit(**ROW)
+@compiled(**ROW)
 def sort_rows(row, first, last, num_rows, order):
     """Writes to order[first:last] where each row's ratings of first to before last are, row by row.
 
@@ -33,7 +29,7 @@ def sort_rows(row, first, last, num_rows, order):
     return start[:-1]
 
 
-@njit(**INLINE)
+@compiled(**INLINE)
 def dot_of(p, own):
     dot = p.dtype.type(0)
     for k in range(own.shape[0]):
@@ -41,7 +37,7 @@ def dot_of(p, own):
     return dot
 
 
-@njit(**INLINE)
+@compiled(**INLINE)
 def _dots(p0, p1, p2, p3, own):
     """P . own of four rows, in one reading of own."""
     d0 = d1 = d2 = d3 = own.dtype.type(0)
@@ -53,14 +49,14 @@ def _dots(p0, p1, p2, p3, own):
     return d0, d1, d2, d3
 
 
-@njit(**INLINE)
+@compiled(**INLINE)
 def _add(p0, p1, p2, p3, e0, e1, e2, e3, to):
     """To += e p of four rows, in one reading of to."""
     for k in range(to.shape[0]):
         to[k] += (e0 * p0[k] + e1 * p1[k]) + (e2 * p2[k] + e3 * p3[k])
 
 
-@njit(**INLINE)
+@compiled(**INLINE)
 def add_gradient(first, last, other, value, P, offset, own, bias, to, err):
     """To += sum err p; returns sum err and 1/2 sum err^2. Keeps `err` where it is not None."""
     total, squares = P.dtype.type(0), 0.0
@@ -90,7 +86,7 @@ def add_gradient(first, last, other, value, P, offset, own, bias, to, err):
     return total, squares / 2
 
 
-@njit(**INLINE)
+@compiled(**INLINE)
 def add_product(first, last, other, P, own, bias, to):
     """To += sum d p, where d = p . own + bias; returns sum d."""
     total = P.dtype.type(0)
@@ -110,7 +106,7 @@ def add_product(first, last, other, P, own, bias, to):
     return total
 
 
-@njit(**INLINE)
+@compiled(**INLINE)
 def add_sum(first, last, other, place, err, P, to):
     """To += sum err[place] p; returns sum err[place]."""
     total = P.dtype.type(0)
@@ -127,12 +123,12 @@ def add_sum(first, last, other, place, err, P, to):
     return total
 
 
-@njit(**INLINE)
+@compiled(**INLINE)
 def _inverse(diagonal):
     return 1 / diagonal if diagonal > 0 else diagonal * 0
 
 
-@njit(**INLINE)
+@compiled(**INLINE)
 def _descend(first, last, other, P, own, scratch, weight, bias, rb, inverse_b, weight_b, steps, tiny):
     """Moves `own`; returns the bias moved, and by how much J fell.
 
@@ -174,7 +170,7 @@ def _descend(first, last, other, P, own, scratch, weight, bias, rb, inverse_b, w
     return bias, fell
 
 
-@njit(**INLINE)
+@compiled(**INLINE)
 def solve_row(first, last, other, value, P, offset, own, bias, weight, settings, scratch):
     """Conjugate gradients on the row's least squares; moves `own`.
 

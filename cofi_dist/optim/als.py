@@ -144,8 +144,8 @@ class Als:
 def _require_unique(singular: float, whose: str) -> None:
     if singular:
         raise RunError(
-            f"{singular:.0f} {whose} least squares are singular: fewer ratings than features, and too small a"
-            " train.lambda_; set it higher, or leave out train.solver=exact",
+            f"{singular:.0f} of the {whose} least squares have no one solution: fewer ratings than unknowns,"
+            " or factors that hardly differ; set train.lambda_ higher, or leave out train.solver=exact",
             shared=True,
         )
 

@@ -3,7 +3,8 @@
     (sum p p^T + weight) d = r        r = -sum err p - weight z, with 1 below p and z_r below Z_r
     (P P^T + weight) a = y - z        Z = P^T a: the smaller one, for rows of at most K ratings
 
-K features, R rows, B rows of a batch, n ratings of the longest of them.
+In float64 whatever the factors are: a bias that is not regularised may leave little of its pivot. K features,
+R rows, B rows of a batch, n ratings of the longest of them.
 """
 
 from collections.abc import Generator, Iterator
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from cofi_dist.cost.rows import Least, Rows
+from cofi_dist.cost.term import wide
 
 # Numbers that a batch's gathered rows, and its normal matrices, may take.
 NUMBERS = 2**23
@@ -94,31 +96,30 @@ def batches(counts: Tensor, K: int) -> Iterator[Tensor]:
 def normal_matrices(rows: Rows, batch: Tensor, P: Tensor, *, has_bias: bool) -> Tensor:
     """Sum (p, 1) (p, 1)^T over this rank's ratings of each row, (B, K + 1, K + 1); 0 for 1 without a bias."""
     K = P.shape[1]
-    A = P.new_zeros(len(batch), K + 1, K + 1)
+    A = P.new_zeros(len(batch), K + 1, K + 1, dtype=wide(P))
     piece = max(1, NUMBERS // (len(batch) * (K + 1)))
     for other, known, _ in _pieces(rows, batch, piece):
         ones = known if has_bias else torch.zeros_like(known)
         part = torch.cat([P[other] * known[..., None], ones[..., None]], 2)
+        part = part.to(A.dtype)
         A.baddbmm_(part.mT, part)
     return A
 
 
 def _by_features(A: Tensor, right: Tensor, batch: Tensor, least: Least) -> tuple[Tensor, Tensor]:
     """The step of each row, (B, K + 1), and how many have none."""
-    diagonal = least.weight[batch][:, None].repeat(1, A.shape[-1])
+    diagonal = least.weight[batch].to(A.dtype)[:, None].repeat(1, A.shape[-1])
     diagonal[:, -1] = least.weight_b if least.has_bias else 1
     # nothing depends on what has no ratings and no weight: it stays
     idle = (least.counts[batch] == 0)[:, None] & (diagonal == 0)
     A.diagonal(dim1=1, dim2=2).add_(torch.where(idle, 1, diagonal))
-    whole = A.diagonal(dim1=1, dim2=2).clone()
-    L, info = torch.linalg.cholesky_ex(A)
-    # a pivot of which only rounding is left
-    lost = (L.diagonal(dim1=1, dim2=2).square() <= torch.finfo(A.dtype).eps * whole).any(1)
+    L, good = _factorised(A)
     unknowns = A.shape[-1] - (0 if least.has_bias and not least.weight_b else 1)
     few = (least.weight[batch] == 0) & (least.counts[batch] > 0) & (least.counts[batch] < unknowns)
-    good = (info == 0) & ~lost & ~few
+    good &= ~few
     L = torch.where(good[:, None, None], L, torch.eye(A.shape[-1], dtype=A.dtype, device=A.device))
-    return torch.cholesky_solve(right[..., None], L)[..., 0] * good[:, None], (~good).sum()
+    step = torch.cholesky_solve(right[..., None].to(A.dtype), L)[..., 0]
+    return (step * good[:, None]).to(right.dtype), (~good).sum()
 
 
 def _by_ratings(
@@ -126,23 +127,32 @@ def _by_ratings(
 ) -> tuple[Tensor, Tensor]:
     """The same for rows of at most K ratings and a weight above 0, from a matrix of their ratings."""
     ((other, known, value),) = _pieces(rows, batch, int(least.counts[batch].max()))
+    known = known.to(wide(P))
     own = P[other] * known[..., None]
-    weight = least.weight[batch]
+    weight = least.weight[batch].to(own.dtype)
     A = own @ own.mT
     A.diagonal(dim1=1, dim2=2).add_(weight[:, None])
     y = (value - offset[other]) * known
-    L, info = torch.linalg.cholesky_ex(A)
+    L, good = _factorised(A)
     if least.has_bias:
         both = torch.cholesky_solve(torch.stack([y, known], 2), L)
         u, v = both[..., 0], both[..., 1]
         bias = weight * u.sum(1) / (least.weight_b + weight * v.sum(1))
         a = u - bias[:, None] * v
     else:
-        bias = z[batch]
+        bias = z[batch].to(own.dtype)
         a = torch.cholesky_solve((y - bias[:, None] * known)[..., None], L)[..., 0]
     moved = (own.mT @ a[..., None])[..., 0]
     step = torch.cat([moved - Z[batch], (bias - z[batch])[:, None]], 1)
-    return step, (info != 0).sum()
+    return (step * good[:, None]).to(Z.dtype), (~good).sum()
+
+
+def _factorised(A: Tensor) -> tuple[Tensor, Tensor]:
+    """Cholesky's factors, and of which matrices they are more than rounding."""
+    whole = A.diagonal(dim1=1, dim2=2).clone()
+    L, info = torch.linalg.cholesky_ex(A)
+    lost = (L.diagonal(dim1=1, dim2=2).square() <= torch.finfo(A.dtype).eps * whole).any(1)
+    return L, (info == 0) & ~lost
 
 
 def _pieces(rows: Rows, batch: Tensor, piece: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

@@ -12,7 +12,8 @@ from torch import Tensor
 from cofi_dist.cost import Cost, ErrorTerm
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.kernels import pair_dot
-from cofi_dist.cost.sparse import LoopCost, SparseCost
+from cofi_dist.cost.loopcost import LoopCost
+from cofi_dist.cost.sparse import SparseCost
 from cofi_dist.cost.term import tensors_of
 from cofi_dist.data import shards
 from cofi_dist.data.ratings import Ratings

@@ -1,6 +1,9 @@
 """The two primitives, held to a loop in float64; and the choice between their forms."""
 
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cofi_dist.cost import kernels
+from cofi_dist.cost import compiling, kernels
 from cofi_dist.cost.kernels import choose_pair_dot, pair_dot, weighted_row_sum
 
 CPU = torch.device("cpu")
@@ -83,3 +86,41 @@ def test_the_compiled_form_is_the_same_function(dtype: torch.dtype) -> None:
         A, B = (torch.randn(n, 12, generator=generator, dtype=dtype) for n in (M, U))
         a, b = (torch.randint(n, (N,), generator=generator).int() for n in (M, U))
         torch.testing.assert_close(form(A, B, a, b), pair_dot(A, B, a, b))
+
+
+def test_a_loop_is_not_taken_from_another_source(tmp_path: Path) -> None:
+    package = tmp_path / "cofi_dist"
+    shutil.copytree(Path(kernels.__file__).parents[1], package, ignore=shutil.ignore_patterns("__pycache__"))
+    found = []
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", HALF], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        where, half = done.stdout.split()
+        assert Path(where).is_relative_to(tmp_path)
+        found.append(float(half))
+        file = package / "cost" / "rowkernels.py"
+        file.write_text(file.read_text().replace("return total, squares / 2", "return total, squares * 2"))
+    assert found == [0.5, 2.0]
+
+
+HALF = """
+import numpy as np
+from cofi_dist.cost import loops, rowkernels
+from cofi_dist.cost.segments import by_rows
+one, zero, half, index = np.ones((1, 1)), np.zeros(1), np.zeros(1), np.zeros(1, np.int32)
+given = index, np.ones(1), one, zero, np.zeros((1, 1)), zero.copy(), np.zeros((1, 1)), zero.copy(), half, None
+loops.gradients(1, *by_rows(np.ones(1, np.int64)).arrays, *given)
+print(rowkernels.__file__, half[0])
+"""
+
+
+def test_where_nothing_can_be_kept_the_loops_still_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    folder = compiling._folder()
+    assert folder.is_dir()
+    assert folder.name.startswith("cofi_dist-loops-")
+    folder.rmdir()

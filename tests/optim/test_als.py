@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from cofi_dist.config import load_config
+from cofi_dist.cost.loopcost import LoopCost
 from cofi_dist.cost.looprows import RowsCost
 from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.rows import TensorRows
-from cofi_dist.cost.sparse import LoopCost
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shards import UserRange, UserShard
 from cofi_dist.distributed import SoloComm
@@ -213,7 +213,7 @@ def test_what_has_no_unique_solution_is_said() -> None:
     few = int((np.bincount(ratings.user, minlength=U) < K + 1).sum())
     als = als_on(ratings, random_factors(M, U, K), Regulariser(0.0), steps=0)
     with pytest.raises(
-        RunError, match=rf"{few} users' least squares are singular: .*set it higher"
+        RunError, match=rf"{few} of the users' least squares have no one solution: .*set train.lambda_ higher"
     ) as raised:
         drive(als)
     assert raised.value.shared, "every rank knows it"
@@ -394,3 +394,27 @@ def test_it_goes_on_on_any_number_of_ranks(before: int, after: int, tmp_path: Pa
     got = metrics(run(tmp_path, after, 30, "run", *als))
     for line, want in zip(got, metrics(whole), strict=True):
         assert line == pytest.approx(want, rel=1e-9)
+
+
+def test_an_unregularised_bias_of_factors_that_hardly_differ_is_solved_in_float32() -> None:
+    users = 3000
+    ratings = Ratings(
+        np.arange(users, dtype=np.int32), np.zeros(users, np.int32), np.random.default_rng(0).random(users)
+    )
+    factors = random_factors(1, users, 4, torch.float32, item_bias=True)
+    factors.W.fill_(100.0)
+    als = als_on(ratings, factors, Regulariser(1.0), steps=0)
+    drive(als)
+    assert cost_of(
+        random_factors(1, users, 4, torch.float32, item_bias=True), ratings, Regulariser(1.0)
+    ) > als.J
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_run_of_exact_solves_goes_on_bit_for_bit(ranks: int, tmp_path: Path) -> None:
+    als = ["train.optimizer=als", "train.solver=exact", "train.lambda_=0.5"]
+    whole, broken = run(tmp_path, ranks, 20, "whole", *als), run(tmp_path, ranks, 10, "run", *als)
+    run(tmp_path, ranks, 20, "run", *als)
+    assert metrics(broken) == metrics(whole)
+    got, want = tensors(broken), tensors(whole)
+    assert all(torch.equal(got[name], want[name]) for name in want)
