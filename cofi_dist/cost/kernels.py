@@ -64,8 +64,8 @@ def choose_pair_dot(
 ) -> tuple[PairDot, str]:
     """The faster form of `pair_dot` for this run, and a line that says which and why.
 
-    The compiled form reads the rows where they lie and needs a C++ compiler (CPU) or Triton
-    (CUDA). It is tried on a small problem first.
+    The compiled form reads the rows where they lie and needs Triton (on the CPU, where runs take the
+    compiled loops, a C++ compiler). It is tried on a small problem first.
     """
     saved = num_ratings * num_features * epochs * SECONDS_SAVED
     if device.type == "mps":

@@ -405,9 +405,9 @@ def test_an_unregularised_bias_of_factors_that_hardly_differ_is_solved_in_float3
     factors.W.fill_(100.0)
     als = als_on(ratings, factors, Regulariser(1.0), steps=0)
     drive(als)
-    assert cost_of(
-        random_factors(1, users, 4, torch.float32, item_bias=True), ratings, Regulariser(1.0)
-    ) > als.J
+    assert (
+        cost_of(random_factors(1, users, 4, torch.float32, item_bias=True), ratings, Regulariser(1.0)) > als.J
+    )
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
