@@ -30,6 +30,7 @@ def test_defaults_are_the_notebooks_but_for_the_cost(tmp_path: Path) -> None:
         "lambda_power": 0.0,
         "lambda_b": 0.0,
         "optimizer": "adam",
+        "solver": "cg",
         "cg_steps": 3,
         "tolerance": None,
         "cost": "sparse",

@@ -21,7 +21,7 @@ from tests.checkpoint.runs import metrics, tensors
 from tests.e2e.test_cli import cofi
 
 CONFIG = """
-data: {synthetic: {num_users: 400, num_items: 500, num_ratings: 20000}}
+data: {synthetic: {num_users: 900, num_items: 1000, num_ratings: 120000}}
 model: {num_features: 16}
 train: {epochs: 1500, log_every: 50, lr: 0.01}
 checkpoint: {resume: auto}
@@ -219,7 +219,8 @@ def test_a_stop_file_and_a_deadline_do_too(home: Path, whole: Path) -> None:
     _, err = process.communicate(timeout=60)
     assert process.returncode == 75, err
     assert "by the file runs/c/STOP; the state is saved" in err
-    again = cofi(*GO_ON, "train.deadline=0.05", cwd=home)
+    # it is over before the first step
+    again = cofi(*GO_ON, "train.deadline=0.001", cwd=home)
     assert again.returncode == 75
     assert "by train.deadline; the state is saved" in again.stderr
     assert cofi(*GO_ON, "checkpoint.every=1500", cwd=home).returncode == 0

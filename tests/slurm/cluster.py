@@ -105,6 +105,7 @@ class Cluster:
         # a socket's path has at most 107 characters
         self.home = Path(tempfile.mkdtemp(prefix="slurm", dir="/tmp"))
         self._hosts: dict[str, subprocess.Popen[bytes]] = {}
+        self._touched: set[int] = set()  # nodes that a test has cut off, or is about to
 
     def __enter__(self) -> Self:
         try:
@@ -180,14 +181,29 @@ class Cluster:
 
     def wait(self, job: int | str, *states: str, seconds: float) -> dict[str, str]:
         """Until the job is in one of the states, or has ended where none is given."""
-        wanted = states or ENDED
-        self._until(
-            lambda: self.state(job) in wanted, f"job {job} is {' or '.join(wanted)}", seconds, self._say(job)
-        )
+        wanted, looked = states or ENDED, time.monotonic()
+
+        def reached() -> bool:
+            nonlocal looked
+            state = self.state(job)
+            if state == "PENDING" and time.monotonic() > looked + NODE_SECONDS:
+                self._revive()
+                looked = time.monotonic()
+            return state in wanted
+
+        self._until(reached, f"job {job} is {' or '.join(wanted)}", seconds, self._say(job))
         return self.show(job)
+
+    def _revive(self) -> None:
+        """Bring back nodes given up though no test touched them: this machine was too busy to answer."""
+        for number, node in enumerate(self._nodes, start=1):
+            if number not in self._touched and self._state(node).startswith("down"):
+                self.on(number, "pkill", "-HUP", "slurmd", output=self.home / "reload.log").wait(timeout=10)
+                self._answers(node)
 
     def cut_power(self, node: int) -> None:
         """All processes of the node are gone at once."""
+        self._touched.add(node)
         self._kill(f"node{node}")
 
     def power_on(self, node: int) -> None:
@@ -198,6 +214,7 @@ class Cluster:
 
     def unplug(self, node: int) -> None:
         """Pull the node's network cable."""
+        self._touched.add(node)
         self._ip("-n", f"{self._name}-ctl", "link", "set", f"veth{node}", "down")
 
     def plug_in(self, node: int) -> None:
@@ -209,10 +226,13 @@ class Cluster:
         self._until(lambda: self._answers(f"node{node}"), f"node{node} answers")
 
     def _answers(self, node: str) -> bool:
-        state = self._ask("sinfo", "-h", "-n", node, "-p", "main", "-o", "%T")
+        state = self._state(node)
         if state.startswith("down") and not state.endswith("*"):
             self.client("scontrol", "update", f"NodeName={node}", "State=RESUME")  # the administrator's part
         return state in ("idle", "mixed", "allocated")
+
+    def _state(self, node: str) -> str:
+        return self._ask("sinfo", "-h", "-n", node, "-p", "main", "-o", "%T")
 
     def _ask(self, *command: str) -> str:
         return self.client(*command).stdout.strip()
@@ -224,9 +244,9 @@ class Cluster:
         def say() -> str:
             known = self.show(job)
             output = Path(known.get("StdOut", "/nowhere"))
-            return (
-                f"{known.get('JobState')}: {output.read_text()[-3000:] if output.exists() else 'no output'}"
-            )
+            said = output.read_text()[-3000:] if output.exists() else "no output"
+            nodes = self._ask("sinfo", "-h", "-N", "-o", "%N %T %E")
+            return f"{known.get('JobState')} {known.get('Reason')}: {said}; {nodes}"
 
         return say
 
