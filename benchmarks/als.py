@@ -15,10 +15,9 @@ from functools import partial
 from statistics import median
 
 import numpy as np
-import pandas as pd
 import torch
-from cmfrec import CMF
 
+from benchmarks.cmf import fit
 from benchmarks.epoch import CPU, NUM_FEATURES, load
 from benchmarks.machine import machine, spread
 from cofi_dist.cost.looprows import RowsCost
@@ -71,31 +70,11 @@ def ours(shard: UserShard, seed: int, *, momentum: bool = True, steps: int = 3) 
 
 def theirs(shard: UserShard, seed: int, *, cg: bool) -> Reached:
     """Iterations and seconds of the shortest run to each target."""
-    ratings = shard.ratings
-    table = pd.DataFrame({"UserId": ratings.user, "ItemId": ratings.item, "Rating": ratings.value})
     found: Reached = {}
     for iterations in ITERATIONS:
-        model = CMF(
-            k=NUM_FEATURES,
-            lambda_=[0.0, 0.0, 1.0, 1.0, 0.0, 0.0],
-            use_cg=cg,
-            finalize_chol=False,
-            item_bias=False,
-            center=False,
-            niter=iterations,
-            precompute_for_predictions=False,
-            random_state=seed,
-            nthreads=torch.get_num_threads(),
-        )
-        start = time.perf_counter()
-        model.fit(table)
-        took = time.perf_counter() - start
-        users, items = np.asarray(model.user_mapping_), np.asarray(model.item_mapping_)
-        W, b = torch.zeros(len(shard.users), NUM_FEATURES), torch.zeros(1, len(shard.users))
-        X = torch.zeros(shard.num_items, NUM_FEATURES)
-        W[users], b[0, users] = torch.from_numpy(model.A_), torch.from_numpy(model.user_bias_)
-        X[items] = torch.from_numpy(model.B_)
-        J = cost_of(shard, Factors(X, W, b))
+        threads = torch.get_num_threads()
+        took, factors = fit(shard, NUM_FEATURES, 1.0, iterations, seed=seed, threads=threads, cg=cg)
+        J = cost_of(shard, factors)
         for target in TARGETS:
             if target not in found and target >= J:
                 found[target] = iterations, took

@@ -27,7 +27,6 @@ from cofi_dist.optim.als import Als
 from cofi_dist.runlog import QuietLog
 from cofi_dist.trainer import Trainer
 
-CMFREC_LAMBDAS = 0.0, 0.0, 1.0, 1.0, 0.0, 0.0  # of user and item biases, users, items, and two unused
 LIBMF_LAMBDA, LIBMF_ETA, LIBMF_BINS = 0.1, 0.1, 20  # defaults of its command line
 SPARK_LAMBDA = 0.1  # its default
 
@@ -76,33 +75,13 @@ def adam(problem: Problem) -> Result:
 
 def cmfrec(problem: Problem) -> Result:
     """Three steps of conjugate gradients, as ours; its objective is twice J."""
-    import pandas as pd
-    from cmfrec import CMF
+    from benchmarks.cmf import fit
 
-    s, ratings = problem.settings, problem.shard.ratings
-    table = pd.DataFrame({"UserId": ratings.user, "ItemId": ratings.item, "Rating": ratings.value})
+    s = problem.settings
 
     def solve(sweeps: int) -> tuple[float, Factors]:
-        model = CMF(
-            k=s.features,
-            lambda_=[s.lambda_ * each for each in CMFREC_LAMBDAS],
-            use_cg=True,
-            finalize_chol=False,
-            item_bias=False,
-            center=False,
-            niter=sweeps,
-            precompute_for_predictions=False,
-            random_state=s.seed,
-            nthreads=s.threads,
-        )
-        start = time.perf_counter()
-        model.fit(table)
-        took = time.perf_counter() - start
-        users, items = np.asarray(model.user_mapping_), np.asarray(model.item_mapping_)
-        X, W, b = problem.zeros()
-        W[users], b[0, users] = torch.from_numpy(model.A_), torch.from_numpy(model.user_bias_)
-        X[items] = torch.from_numpy(model.B_)
-        return took, Factors(X, W, b)
+        given = {"seed": s.seed, "threads": s.threads, "cg": True}
+        return fit(problem.shard, s.features, s.lambda_, sweeps, **given)  # type: ignore[arg-type]
 
     return problem.anew(solve, "cmfrec", is_ours=True)
 

@@ -38,7 +38,7 @@ class LoopRows:
         num_rows: int,
         dtype: torch.dtype,
     ) -> None:
-        self._segments, self._other, self._dtype = segments, other, dtype
+        self._segments, self._other = segments, other
         self._value = value.astype(NUMPY_TYPE[dtype])
         counts = np.zeros(num_rows, np.int64)
         np.add.at(counts, segments.row, np.diff(segments.start))
