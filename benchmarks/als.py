@@ -35,8 +35,8 @@ def cost_of(shard: UserShard, factors: Factors) -> float:
     """J, in float64."""
     regulariser, cost = Regulariser(1.0), RowsCost(shard, CPU, torch.float64)
     wide = Factors(*(factor.double() for factor in factors.by_name.values()))
-    norms = regulariser.of_users(wide, cost.squared_norm)
-    return float(cost.value(wide) + regulariser.total(norms, wide, cost.squared_norm))
+    norms = regulariser.of_users(wide, cost.norms)
+    return float(cost.value(wide) + regulariser.total(norms, wide, cost.norms))
 
 
 def ours(shard: UserShard, seed: int, *, momentum: bool = True, steps: int = 3) -> Reached:
@@ -51,7 +51,7 @@ def ours(shard: UserShard, seed: int, *, momentum: bool = True, steps: int = 3) 
         dtype=torch.float32,
     )
     counts = torch.from_numpy(np.bincount(shard.ratings.item, minlength=shard.num_items))
-    cost = RowsCost(shard, CPU, torch.float32, blocked=steps > 0)
+    cost = RowsCost(shard, CPU, torch.float32, tiled=steps > 0)
     als = Als(cost, factors, Regulariser(1.0), item_counts=counts, steps=steps, tolerance=0.0, alone=True)
     found: Reached = {}
     start, sweeps = time.perf_counter(), 0

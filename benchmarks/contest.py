@@ -108,7 +108,7 @@ class Problem:
     def cost(self, factors: Factors) -> float:
         """J, in float64."""
         wide = Factors(*(factor.double() for factor in (factors.X, factors.W, factors.b)))
-        regulariser, norm = Regulariser(self.settings.lambda_), self._exact.squared_norm
+        regulariser, norm = Regulariser(self.settings.lambda_), self._exact.norms
         penalty = regulariser.total(regulariser.of_users(wide, norm), wide, norm)
         return float(self._exact.value(wide) + penalty)
 

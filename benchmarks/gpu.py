@@ -171,17 +171,17 @@ def forms(bench: Bench) -> Iterator[tuple[str, Callable[[], Step]]]:
 
     @cache
     def sparse(form: PairDot, ratings: int) -> SparseCost:
-        usual, shards.BLOCK_RATINGS = shards.BLOCK_RATINGS, ratings
+        usual, shards.TILE_RATINGS = shards.TILE_RATINGS, ratings
         try:
             return SparseCost(shard, device, torch.float32, form)
         finally:
-            shards.BLOCK_RATINGS = usual
+            shards.TILE_RATINGS = usual
 
     def adam(form: PairDot, ratings: int, *, graph: bool) -> Callable[[], Step]:
         return lambda: adam_step(bench, sparse(form, ratings), graph=graph)
 
-    blocks = {"": shards.BLOCK_RATINGS}
-    if len(shard.ratings) > shards.BLOCK_RATINGS:
+    blocks = {"": shards.TILE_RATINGS}
+    if len(shard.ratings) > shards.TILE_RATINGS:
         blocks["one block, "] = len(shard.ratings) + 1
     if len(shard.ratings) < 10**6:
         yield "dense", lambda: adam_step(bench, DenseCost(shard, device), fused=False)

@@ -103,12 +103,13 @@ def train(settings: Settings, comm: Comm) -> Times:
     with suppress(OSError):  # else what was held at most before hides what is held now
         Path("/proc/self/clear_refs").write_text("5")  # the peak now is what is held now, see proc(5)
     times, before = Times(), peak()
-    problem = load_problem(config_of(settings), Path("none"), CPU, comm)
-    factors, cost = start_of(problem), cost_of(problem)[0]
+    problem, shard = load_problem(config_of(settings), Path("none"), CPU, comm)
+    factors, cost = start_of(problem), cost_of(problem, shard)[0]
+    del shard
     regulariser = regulariser_of(problem, factors)
     optimizer = optimizer_of(problem, cost, factors, regulariser)
     given = (problem.config.train, problem.num_ratings, comm, regulariser)
-    trainer = Trainer(cost, factors, *given, optimizer=optimizer)
+    trainer = Trainer(cost, factors, *given, optimizer=optimizer, sums=problem.total)
     times.watch(comm)
     comm.agree()
     trainer.run(times, times)

@@ -17,10 +17,11 @@ from cofi_dist.cost.loopcost import LoopCost
 from cofi_dist.cost.looprows import RowsCost
 from cofi_dist.cost.regulariser import Regulariser, count_scales
 from cofi_dist.cost.sparse import SparseCost
-from cofi_dist.data.centre import ItemSums, centred, centres, item_sums
-from cofi_dist.data.shards import UserRange, UserShard, plan, ratings_of
+from cofi_dist.data.centre import ItemSums, centres, item_sums
+from cofi_dist.data.shards import Spread, UserRange, UserShard, ratings_of
 from cofi_dist.data.sources import Source, open_source
-from cofi_dist.distributed import Comm
+from cofi_dist.distributed import Comm, OrderedSums, SoloComm, Sums
+from cofi_dist.errors import ConfigError
 from cofi_dist.factors import Factors, draw_factors
 from cofi_dist.model import Facts, Model
 from cofi_dist.optim.als import Als
@@ -33,22 +34,36 @@ class Problem:
 
     Attributes:
         per_user: ratings of every user of every rank, (num_users,).
-        ranges: every rank's users.
-        shard: this rank's ratings, item mean removed.
+        spread: every rank's users, and in which blocks they are summed.
+        rank: this one.
+        counts: training ratings of each of them, (U,).
         sums: of the training ratings of all ranks, by item.
         means: what was removed, (num_items,).
         fingerprint: of the source.
+        total: sums over all users.
     """
 
     config: Config
     device: torch.device
     source: Source
     per_user: NDArray[np.int64]
-    ranges: Sequence[UserRange]
-    shard: UserShard
+    spread: Spread
+    rank: int
+    counts: NDArray[np.int64]
     sums: ItemSums
     means: NDArray[np.float64]
     fingerprint: str
+    total: Sums
+
+    @property
+    def ranges(self) -> Sequence[UserRange]:
+        """Every rank's users."""
+        return self.spread.ranges
+
+    @property
+    def users(self) -> UserRange:
+        """This rank's."""
+        return self.ranges[self.rank]
 
     @property
     def dtype(self) -> torch.dtype:
@@ -65,8 +80,8 @@ class Problem:
         return int(self.sums.count.sum())
 
 
-def load_problem(config: Config, store: Path, device: torch.device, comm: Comm) -> Problem:
-    """Open the source, and load this rank's part of it.
+def load_problem(config: Config, store: Path, device: torch.device, comm: Comm) -> tuple[Problem, UserShard]:
+    """Open the source, and load this rank's training ratings; the cost is made of them, then they may go.
 
     Collective: all ranks call it.
 
@@ -81,15 +96,36 @@ def load_problem(config: Config, store: Path, device: torch.device, comm: Comm) 
     """
     source = open_source(config.data, store)
     num_items, per_user = source.num_items, source.ratings_per_user()
-    ranges = plan(per_user, comm.world_size)
-    users = ranges[comm.rank]
+    spread, total = _spread(config, per_user, device, comm)
+    users, blocks = spread.ranges[comm.rank], spread.blocks_of(comm.rank)
     ratings = source.load(users)
-    sums = source.sums or item_sums(ratings, num_items, comm)
+    sums = source.sums or item_sums(ratings, num_items, total, blocks)
     centre, damping = (config.data.centre, config.data.damping) if config.data.centre else source.centre
     means = centres(sums, centre, damping)
-    shard = UserShard(users, num_items, centred(ratings, means))
+    shard = UserShard(users, num_items, ratings, means, blocks)
     fingerprint = comm.on_first(source.fingerprint)
-    return Problem(config, device, source, per_user, ranges, shard, sums, means, fingerprint)
+    counts = shard.ratings_per_user()
+    given = config, device, source, per_user, spread, comm.rank, counts, sums, means, fingerprint, total
+    return Problem(*given), shard
+
+
+def _spread(
+    config: Config, per_user: NDArray[np.int64], device: torch.device, comm: Comm
+) -> tuple[Spread, Sums]:
+    """Who has which users, and how what they add up to is put together."""
+    blocks = config.train.blocks
+    if blocks is None:
+        return Spread.of(per_user, comm.world_size, None), comm
+    if blocks < comm.world_size:
+        raise ConfigError(
+            f"train.blocks: {blocks} are too few for {comm.world_size} ranks; set a higher power of two"
+        )
+    if device.type != "cpu":
+        raise ConfigError(
+            f"train.reduction: invariant is for the CPU so far, not for {device.type}; take fast"
+        )
+    spread = Spread.of(per_user, comm.world_size, blocks)
+    return spread, comm if isinstance(comm, SoloComm) else OrderedSums(comm, spread.branches)
 
 
 def shards_of(problem: Problem, comm: Comm) -> dict[str, Any]:
@@ -112,10 +148,11 @@ def validation_of(problem: Problem) -> Validation | None:
     if settings.every is None:
         return None
     return Validation(
-        source.load(problem.shard.users, "validation"),
+        source.load(problem.users, "validation"),
         problem.means,
         source.scale,
         problem.device,
+        problem.spread.blocks_of(problem.rank),
         every=settings.every,
         patience=settings.patience,
     )
@@ -128,7 +165,7 @@ def start_of(problem: Problem) -> Factors:
         problem.source.num_users,
         problem.config.model.num_features,
         seed=problem.config.seed,
-        users=problem.shard.users,
+        users=problem.users,
         device=problem.device,
         dtype=problem.dtype,
         item_bias=problem.config.model.item_bias,
@@ -138,26 +175,26 @@ def start_of(problem: Problem) -> Factors:
 def regulariser_of(problem: Problem, factors: Factors) -> Regulariser:
     """Lambda, by the numbers of ratings where the config says so."""
     train = problem.config.train
-    scales = count_scales(train.lambda_power, problem.sums.count, problem.shard.ratings_per_user(), factors)
+    scales = count_scales(train.lambda_power, problem.sums.count, problem.counts, factors)
     return Regulariser(train.lambda_, train.lambda_b, *scales)
 
 
-def cost_of(problem: Problem) -> tuple[Cost | RowsCost, str]:
+def cost_of(problem: Problem, shard: UserShard) -> tuple[Cost | RowsCost, str]:
     """The error term on this rank's ratings, and a line on how it is computed."""
     config, device = problem.config, problem.device
     if config.train.optimizer == "als":
         exact = config.train.solver == "exact"
         how = "exact" if exact else f"{config.train.cg_steps} steps a half-sweep"
-        return RowsCost(problem.shard, device, problem.dtype, blocked=not exact), f"als: {how}"
+        return RowsCost(shard, device, problem.dtype, tiled=not exact), f"als: {how}"
     if config.train.cost == "dense":
-        return DenseCost(problem.shard, device), "dense cost"
+        return DenseCost(shard, device), "dense cost"
     dtype = problem.dtype
     if device.type == "cpu":
-        return LoopCost(problem.shard, dtype), "sparse cost: compiled loops"
+        return LoopCost(shard, dtype), "sparse cost: compiled loops"
     features, epochs = config.model.num_features, config.train.epochs
     ratings_a_rank = problem.num_ratings // len(problem.ranges)
     pair_dot, why = choose_pair_dot(ratings_a_rank, features, epochs, device, dtype)
-    return SparseCost(problem.shard, device, dtype, pair_dot), why
+    return SparseCost(shard, device, dtype, pair_dot), why
 
 
 def optimizer_of(
@@ -174,6 +211,7 @@ def optimizer_of(
         steps=0 if problem.config.train.solver == "exact" else problem.config.train.cg_steps,
         tolerance=problem.config.train.tolerance or 0.0,
         alone=len(problem.ranges) == 1,
+        leads=problem.rank == 0,
     )
 
 
@@ -182,9 +220,7 @@ def model_of(problem: Problem, factors: Factors, comm: Comm, diverged: str) -> M
     counts = [len(users) for users in problem.ranges]
     W = comm.gather_rows(factors.W, counts)
     b = comm.gather_rows(factors.b[0], counts)[None]
-    user_counts = comm.gather_rows(
-        torch.from_numpy(problem.shard.ratings_per_user().astype(np.float64)), counts
-    )
+    user_counts = comm.gather_rows(torch.from_numpy(problem.counts.astype(np.float64)), counts)
     source, sums = problem.source, problem.sums
     c = None if factors.c is None else factors.c.cpu()
     return Model(

@@ -14,6 +14,7 @@ from cofi_dist.config import Config
 from cofi_dist.config.changes import FIXED, FREE, changes, is_within
 from cofi_dist.distributed import Comm
 from cofi_dist.errors import CheckpointError
+from cofi_dist.hardware import kind_of
 from cofi_dist.problem import Problem
 from cofi_dist.rundir import CHECKPOINTS
 
@@ -30,8 +31,9 @@ def about(problem: Problem, comm: Comm) -> dict[str, Any]:
         "config": problem.config.model_dump(exclude_none=True),
         "versions": {
             "cofi_dist": __version__,
-            "torch": torch.__version__,
             "python": platform.python_version(),
+            "threads": str(torch.get_num_threads()),
+            **kind_of(problem.device),
         },
     }
 
@@ -109,8 +111,15 @@ def _require_same(manifest: Manifest, directory: Path, problem: Problem) -> None
         )
 
 
-def say_changes(manifest: Manifest, config: Config, note: Callable[[str], None]) -> None:
-    """A line for every key that differs from the checkpoint's and makes a difference."""
+def say_changes(
+    manifest: Manifest, config: Config, device: torch.device, note: Callable[[str], None]
+) -> None:
+    """A line for every key that differs from the checkpoint's and matters; and for other hardware."""
+    if config.train.reduction == "invariant":
+        for name, now in kind_of(device).items():
+            was = manifest.versions.get(name, "not recorded")
+            if was != now:
+                note(f"bits may differ from an undisturbed run's: {name} is {now}, was {was}")
     for key, was, now in changes(manifest.config, config):
         if not is_within(key, FREE):
             note(f"changed: {key} is {now}, was {was}")

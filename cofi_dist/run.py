@@ -16,6 +16,7 @@ from cofi_dist.checkpoint.load import load
 from cofi_dist.checkpoint.manifest import Manifest
 from cofi_dist.checkpoint.save import Saver
 from cofi_dist.config import Config, load_config
+from cofi_dist.data.shards import UserShard
 from cofi_dist.deadline import end_of
 from cofi_dist.distributed import Comm, choose_device
 from cofi_dist.errors import CofiError
@@ -96,12 +97,13 @@ def _run(
 ) -> None:
     run_dir = Path(config.run_dir)
     try:
-        problem = load_problem(config, run_dir / DATA, device, comm)
+        problem, shard = load_problem(config, run_dir / DATA, device, comm)
         validation = validation_of(problem)
         directory, manifest, notes = checkpoint_for(problem, how is How.AGAIN, comm)
-        trainer, how_computed = _trainer(problem, validation, comm)
+        trainer, how_computed = _trainer(problem, shard, validation, comm)
+        del shard  # the cost has the ratings in its own order
         if manifest is not None and directory is not None:
-            load(directory, manifest, trainer.state, problem.shard.users)
+            load(directory, manifest, trainer.state, problem.users)
             notes.append(f"gone on with from {directory}, saved by {manifest.world_size} ranks")
         comm.limit(config.train.timeout)
         comm.agree()
@@ -115,7 +117,7 @@ def _run(
         for text in (how_computed, *notes):
             log.note(text)
         if manifest is not None:
-            say_changes(manifest, config, log.note)
+            say_changes(manifest, config, device, log.note)
         comm.on_first(lambda: forget_result(run_dir))
         comm.on_first(lambda: save_config(run_dir, config.to_yaml()))
         comm.on_first(lambda: save_shards(run_dir, shards_of(problem, comm)))
@@ -155,19 +157,22 @@ def _say_start(problem: Problem, comm: Comm, log: QuietLog) -> None:
     log.line(f"Num. users:    {source.num_users}")
 
 
-def _trainer(problem: Problem, validation: Validation | None, comm: Comm) -> tuple[Trainer, str]:
+def _trainer(
+    problem: Problem, shard: UserShard, validation: Validation | None, comm: Comm
+) -> tuple[Trainer, str]:
     """The trainer of this rank, at the notebook's start; and a line on how its cost is computed."""
     factors = start_of(problem)
-    cost, how = cost_of(problem)
+    cost, how = cost_of(problem, shard)
     regulariser = regulariser_of(problem, factors)
     given = (problem.config.train, problem.num_ratings, comm, regulariser, validation)
-    return Trainer(cost, factors, *given, optimizer_of(problem, cost, factors, regulariser)), how
+    optimizer = optimizer_of(problem, cost, factors, regulariser)
+    return Trainer(cost, factors, *given, optimizer, problem.total), how
 
 
 def _fit(problem: Problem, trainer: Trainer, comm: Comm, log: QuietLog, stop: Stop) -> None:
     """Train and save the model; that of the last good factors, if training went astray."""
     run_dir, settings, state = Path(problem.config.run_dir), problem.config.checkpoint, trainer.state
-    saver = Saver(run_dir / CHECKPOINTS, about(problem, comm), problem.shard.users, comm, settings.keep)
+    saver = Saver(run_dir / CHECKPOINTS, about(problem, comm), problem.users, comm, settings.keep)
     keeper = Keeper(
         saver,
         stop,

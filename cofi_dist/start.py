@@ -11,7 +11,7 @@ from cofi_dist.checkpoint.save import clear_unfinished
 from cofi_dist.config import Config, Data, load_config
 from cofi_dist.config.changes import FIXED, changes, is_within
 from cofi_dist.cost.dense import require_memory
-from cofi_dist.data.shards import BLOCK_RATINGS, plan
+from cofi_dist.data.shards import TILE_RATINGS, plan
 from cofi_dist.data.sources import Source, prepare, ratings_file
 from cofi_dist.distributed import Comm
 from cofi_dist.errors import CheckpointError, ConfigError
@@ -128,7 +128,7 @@ def _require_held_out(data: Data, source: Source) -> None:
             " prepare it with, or leave validation.every out"
         )
     per_user = source.ratings_per_user()
-    pieces = plan(per_user, 1 + int(per_user.sum()) // BLOCK_RATINGS)
+    pieces = plan(per_user, 1 + int(per_user.sum()) // TILE_RATINGS)
     if not any(len(source.load(users, "validation")) for users in pieces):
         raise ConfigError(
             "data.validation: holds out none of these ratings; hold out more, or leave validation.every out"

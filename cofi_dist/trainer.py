@@ -11,7 +11,7 @@ from cofi_dist.config import Train
 from cofi_dist.cost import Cost
 from cofi_dist.cost.looprows import RowsCost
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.distributed import Comm
+from cofi_dist.distributed import Comm, Sums
 from cofi_dist.errors import RunError
 from cofi_dist.factors import Factors
 from cofi_dist.optim.adam import Adam
@@ -96,10 +96,11 @@ class Trainer:
         factors: X and c, equal on all ranks, and this rank's W and b; moved in place.
         settings: lr, epochs, log_every; lambda_ and lambda_b if no regulariser is given.
         num_ratings: training ratings of all ranks.
-        comm: sums over the ranks.
+        comm: the ranks.
         regulariser: None for one that does not depend on the numbers of ratings.
         validation: None for no validation.
         optimizer: None for Adam.
+        sums: over all users; None for the comm's own.
 
     Attributes:
         state: what `run` goes on from, at first that of no steps.
@@ -115,9 +116,11 @@ class Trainer:
         regulariser: Regulariser | None = None,
         validation: Validation | None = None,
         optimizer: Optimizer | None = None,
+        sums: Sums | None = None,
     ) -> None:
         self._cost, self._settings = cost, settings
         self._num_ratings, self._comm, self._validation = num_ratings, comm, validation
+        self._sums = sums or comm
         assert regulariser is not None or settings.lambda_power == 0
         self._regulariser = regulariser or Regulariser(settings.lambda_, settings.lambda_b)
         # the dense cost promises the notebook's bits, so it takes torch's default kernels
@@ -175,7 +178,7 @@ class Trainer:
                     between.finish(state)
                     return False
             for partial in state.optimizer.step():
-                self._comm.sum_(*partial)
+                self._sums.sum_(*partial)
             state.epoch, state.seconds = epoch, time.perf_counter() - start
             reports.step(epoch)
             between.after_step(state)
@@ -186,10 +189,10 @@ class Trainer:
     def _total(self, error: Tensor | None) -> float:
         """J over all ranks, summed as the notebook sums it."""
         assert error is not None
-        regulariser, norm = self._regulariser, self._cost.squared_norm
-        of_users = regulariser.of_users(self.state.factors, norm)
-        value, W2, b2 = self._comm.sum_scalars(error, *of_users)
-        J: Tensor = value + regulariser.total((W2, b2), self.state.factors, norm)
+        regulariser, norms = self._regulariser, self._cost.norms
+        of_users = regulariser.of_users(self.state.factors, norms)
+        value, W2, b2 = self._sums.sum_scalars(error, *of_users)
+        J: Tensor = value + regulariser.total((W2, b2), self.state.factors, norms)
         return J.item()
 
     def _validates(self, epoch: int) -> bool:
@@ -212,7 +215,7 @@ class Trainer:
 
     def _accuracy(self) -> Accuracy:
         assert self._validation is not None
-        return self._validation.accuracy(self.state.factors, self._comm)
+        return self._validation.accuracy(self.state.factors, self._sums)
 
     def _gives_up(self, epoch: int, reports: Reports) -> bool:
         kept, patience = self.state.kept, None if self._validation is None else self._validation.patience
@@ -234,7 +237,7 @@ class Trainer:
 
     def _require_finite(self) -> None:
         self._comm.require_equal(self.state.factors.X, "X")
-        (bad_ranks,) = self._comm.sum_scalars(tensor(float(not self.state.is_finite)))
+        (bad_ranks,) = self._comm.sum_scalars(tensor([float(not self.state.is_finite)]))
         if bad_ranks.item():
             raise self._diverged(self.state.epoch, "the factors are no longer finite")
 

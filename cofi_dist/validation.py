@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cofi_dist.cost.kernels import pair_dot
+from cofi_dist.cost.norms import BlockNorms, ordered_sum
 from cofi_dist.data.ratings import Ratings
-from cofi_dist.distributed import Comm
+from cofi_dist.data.shards import Blocks
+from cofi_dist.distributed import Sums
 from cofi_dist.factors import Factors
 
 # Held-out ratings predicted at once: their float64 temporaries stay below 50 MB.
@@ -40,6 +42,7 @@ class Validation:
         item_means: what was taken off each item's training ratings, (num_items,).
         scale: lowest and highest rating; predictions are clipped to it. May be infinite.
         device: of the factors.
+        blocks: of the rank's users, in which errors are summed; None for one.
         every: epochs from one validation to the next.
         patience: validations without a lower RMSE after which training stops; None for never.
     """
@@ -50,12 +53,16 @@ class Validation:
         item_means: NDArray[np.float64],
         scale: tuple[float, float],
         device: torch.device,
+        blocks: Blocks | None = None,
         *,
         every: int,
         patience: int | None = None,
     ) -> None:
         self.patience, self._every = patience, every
         self._scale = scale
+        self._norms = BlockNorms(blocks or Blocks.one(int(ratings.user.max(initial=0)) + 1))
+        ends = [(users.start, users.stop) for users in self._norms.blocks.users]
+        self._rows = [slice(*np.searchsorted(ratings.user, end)) for end in ends]
         self._dtype = torch.float32 if device.type == "mps" else torch.float64  # mps has no float64
         self._item, self._user = (torch.from_numpy(row).to(device) for row in (ratings.item, ratings.user))
         self._mean, self._value = (
@@ -67,22 +74,23 @@ class Validation:
         """Whether the factors are validated before this epoch's step."""
         return epoch % self._every == 0
 
-    def accuracy(self, factors: Factors, comm: Comm) -> Accuracy:
+    def accuracy(self, factors: Factors, sums: Sums) -> Accuracy:
         """Of clip(w_j . x_i + b_j + c_i + mean_i) over all ranks' held-out ratings.
 
         From sums over all ratings, in float64. Collective: all ranks call it, and all get the same.
 
         Args:
             factors: X (and c) and this rank's W and b.
-            comm: sums over the ranks. One of them at least holds a rating.
+            sums: over all users. One of the ranks at least holds a rating.
         """
-        squares, absolutes, count = (self._value.new_zeros(()) for _ in range(3))
-        for at in range(0, len(self._value), CHUNK):
-            err_N = self._errors(factors, slice(at, at + CHUNK))
-            squares += err_N.square().sum()
-            absolutes += err_N.abs().sum()
-            count += len(err_N)
-        squares, absolutes, count = comm.sum_scalars(squares, absolutes, count)
+        found = self._value.new_zeros(len(self._rows), 3)
+        for block, rows in zip(found, self._rows, strict=True):
+            for at in range(rows.start, rows.stop, CHUNK):
+                err_N = self._errors(factors, slice(at, min(at + CHUNK, rows.stop)))
+                block[0] += ordered_sum(err_N.square())
+                block[1] += ordered_sum(err_N.abs())
+                block[2] += len(err_N)
+        squares, absolutes, count = sums.sum_scalars(*self._norms.branches(found).unbind(1))
         return Accuracy((squares / count).sqrt().item(), (absolutes / count).item())
 
     def _errors(self, factors: Factors, rows: slice) -> Tensor:

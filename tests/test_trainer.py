@@ -15,9 +15,9 @@ from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.kernels import pair_dot
 from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.sparse import SparseCost
-from cofi_dist.cost.term import tensors_of
+from cofi_dist.cost.term import Norms, tensors_of
 from cofi_dist.data.shards import UserRange, UserShard
-from cofi_dist.distributed import Comm, SoloComm
+from cofi_dist.distributed import Comm, SoloComm, Sums
 from cofi_dist.errors import RunError
 from cofi_dist.factors import Factors
 from cofi_dist.testing import run_ranks
@@ -65,12 +65,13 @@ class SpoiledCost:
     def __call__(self, factors: Factors, *, with_value: bool) -> ErrorTerm:
         error = self._cost(factors, with_value=with_value)
         if self._calls >= self._first:
-            error.dX[0, 0] = math.nan
+            error.dX[0, 0, 0] = math.nan
         self._calls += 1
         return error
 
-    def squared_norm(self, matrix: Tensor) -> Tensor:
-        return self._cost.squared_norm(matrix)
+    @property
+    def norms(self) -> Norms:
+        return self._cost.norms
 
 
 class Scripted(Validation):
@@ -82,7 +83,7 @@ class Scripted(Validation):
         )
         self._rmses = iter(rmses)
 
-    def accuracy(self, factors: Factors, comm: Comm) -> Accuracy:
+    def accuracy(self, factors: Factors, sums: Sums) -> Accuracy:
         return Accuracy(next(self._rmses), 0.5)
 
 
@@ -131,7 +132,7 @@ def test_the_cost_is_the_formula() -> None:
 def test_one_step_is_adams_along_the_whole_gradient() -> None:
     factors = random_factors(8, 6, 3)
     term = make_cost()(factors, with_value=False)
-    gradients = (term.dX + 0.5 * factors.X, term.dW + 0.5 * factors.W, term.db)
+    gradients = (term.dX[0] + 0.5 * factors.X, term.dW + 0.5 * factors.W, term.db)
     # the first step of Adam moves every entry by lr against the gradient's sign
     want = [t - 0.01 * g.sign() for t, g in zip((factors.X, factors.W, factors.b), gradients, strict=True)]
     train(Train(epochs=1, lambda_=0.5, lr=0.01), factors)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from cofi_dist import __version__
-from cofi_dist.cli import datasets, judging, saved, seeing, submitting, training, using
+from cofi_dist.cli import comparing, datasets, judging, saved, seeing, submitting, training, using
 from cofi_dist.errors import CofiError, PeerError, StoppedError
 from cofi_dist.stop import Interrupted, Stop
 
@@ -38,7 +38,7 @@ def top(
 for command in (
     *(training.train, training.tune, training.prepare, training.config),
     *(judging.evaluate, using.predict, using.recommend, using.similar, using.export),
-    *(seeing.plot, seeing.report, saved.checkpoints, submitting.slurm),
+    *(seeing.plot, seeing.report, saved.checkpoints, comparing.compare, submitting.slurm),
 ):
     app.command()(command)
 app.add_typer(datasets.app, name="data")

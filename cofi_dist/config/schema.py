@@ -156,6 +156,10 @@ class Model(Section):
     item_bias: bool = False
 
 
+# In how many blocks of users an invariant run sums, where nothing is said: the most ranks that it may have.
+BLOCKS = 16
+
+
 class Train(Section):
     """How it is learnt; the defaults are the notebook's, but for the sparse cost."""
 
@@ -170,10 +174,33 @@ class Train(Section):
     tolerance: PositiveFloat | None = None
     cost: Literal["sparse", "dense"] = "sparse"
     dtype: Literal["float32", "float64"] = "float32"
+    reduction: Literal["fast", "invariant"] = "fast"
+    blocks: PositiveInt | None = None
     log_every: PositiveInt = 100
     tensorboard: bool = False
     deadline: Annotated[float, Field(allow_inf_nan=False)] | None = None
     timeout: PositiveFloat = 600.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _blocks_of_an_invariant_run(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        if given.get("reduction") == "invariant":
+            return {**given, "blocks": given.get("blocks") or BLOCKS}
+        if given.get("blocks") is not None:
+            raise ValueError("blocks belong to reduction: invariant; leave them out, or set that")
+        return given
+
+    @model_validator(mode="after")
+    def _an_order_can_be_kept(self) -> "Train":
+        if self.blocks is not None and self.blocks & (self.blocks - 1):
+            raise ValueError(f"blocks: {self.blocks} is not a power of two")
+        if self.reduction == "invariant" and self.cost == "dense":
+            raise ValueError("reduction: invariant is for the sparse cost; leave cost: dense out")
+        if self.reduction == "invariant" and self.solver == "exact":
+            raise ValueError("reduction: invariant is for solver: cg; leave exact out")
+        return self
 
     @model_validator(mode="after")
     def _als_knows_its_cost(self) -> "Train":

@@ -27,13 +27,14 @@ class DenseCost:
     """
 
     def __init__(self, shard: UserShard, device: torch.device) -> None:
+        self.norms = DenseNorms()
         # mps has no float64
         dtype = torch.float32 if device.type == "mps" else torch.float64
         ratings = shard.ratings
         cells = torch.from_numpy(ratings.item).long(), torch.from_numpy(ratings.user).long()
         Y = torch.zeros(shard.num_items, len(shard.users), dtype=dtype)
         R = torch.zeros_like(Y)
-        Y[cells] = torch.from_numpy(ratings.value).to(dtype)
+        Y[cells] = torch.from_numpy(shard.centred()).to(dtype)
         R[cells] = 1
         self._Y, self._R = Y.to(device), R.to(device)
 
@@ -51,16 +52,24 @@ class DenseCost:
         dX, dW, db, *dc = torch.autograd.grad(j, moved)
         # W.T's gradient comes back transposed; Adam's kernels round alike on like layouts only
         return ErrorTerm(
-            j.detach() if with_value else None,
-            dX.contiguous(),
+            j.detach()[None] if with_value else None,
+            dX.contiguous()[None],
             dW.contiguous(),
             db.contiguous(),
             # a copy: of a matrix of one cell, autograd gives b and c the same tensor
-            dc[0].clone(memory_format=torch.contiguous_format) if dc else None,
+            dc[0].clone(memory_format=torch.contiguous_format)[None] if dc else None,
         )
 
-    def squared_norm(self, matrix: Tensor) -> Tensor:
-        return matrix.pow(2).sum()
+
+class DenseNorms:
+    """As the notebook sums them; this rank's users are one branch."""
+
+    def of_users(self, rows: Tensor, weight: Tensor | None = None) -> Tensor:
+        return self.of_items(rows, weight)[None]
+
+    def of_items(self, rows: Tensor, weight: Tensor | None = None) -> Tensor:
+        scaled = rows if weight is None else rows * weight.sqrt()[:, None]
+        return scaled.pow(2).sum()
 
 
 def require_memory(

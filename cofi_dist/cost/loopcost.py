@@ -2,13 +2,14 @@
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from cofi_dist.cost import loops
-from cofi_dist.cost.looprows import NUMPY_TYPE, arrays_of, int32, set_threads
-from cofi_dist.cost.rows import offsets
-from cofi_dist.cost.segments import by_blocks, by_rows
-from cofi_dist.cost.term import ErrorTerm, wide
+from cofi_dist.cost.looprows import Waiting, arrays_of, int32, ratings_of_tiles
+from cofi_dist.cost.norms import BlockNorms, sums_of
+from cofi_dist.cost.rows import NUMPY_TYPE, offsets
+from cofi_dist.cost.segments import by_rows, by_tiles
+from cofi_dist.cost.term import ErrorTerm
+from cofi_dist.cost.threads import set_threads
 from cofi_dist.data.shards import UserShard
 from cofi_dist.factors import Factors
 
@@ -16,31 +17,37 @@ from cofi_dist.factors import Factors
 class LoopCost:
     """Error term by the compiled loops, on the CPU.
 
-    Item by item first, for errors and dX, in blocks of users whose rows of W stay in cache; then user by
+    Item by item first, for errors and dX, in tiles of users whose rows of W stay in cache; then user by
     user, for dW, from the errors.
     """
 
     def __init__(self, shard: UserShard, dtype: torch.dtype) -> None:
         ratings, numpy_type = shard.ratings, NUMPY_TYPE[dtype]
-        self._items, order = by_blocks(ratings.item, shard.num_items, shard.block_ratings())
+        self.norms = BlockNorms(shard.blocks)
+        self._items, self._place = by_tiles(
+            ratings.item, shard.num_items, ratings_of_tiles(shard), shard.blocks.branches
+        )
         self._users = by_rows(shard.ratings_per_user())
-        self._item, self._user = int32(ratings.item), int32(ratings.user)[order]
-        self._value = ratings.value.astype(numpy_type)[order]
-        self._err = np.empty(len(order), numpy_type)
-        # of each rating in the users' order, where its error is
-        self._place = np.empty_like(order)
-        self._place[order] = np.arange(len(order), dtype=order.dtype)
+        self._item = int32(ratings.item)
+        # in the items' order; `place` says of each rating in the users' where that is
+        self._user = np.empty(len(ratings), np.int32)
+        self._user[self._place] = ratings.user
+        self._value = np.empty(len(ratings), numpy_type)
+        self._value[self._place] = shard.centred(numpy_type)
+        self._err: np.ndarray | None = None  # taken when the shard, which is as large, may be gone
+        self._waiting = Waiting(self._items, dtype)
 
     def __call__(self, factors: Factors, *, with_value: bool) -> ErrorTerm:
         X, W, b, c = factors.X, factors.W, factors.b[0], offsets(factors)
-        dX, dc, dW, db = (torch.zeros_like(factor) for factor in (X, c, W, b))
-        half = np.zeros(len(X))
-        given = set_threads(), *self._items.arrays, self._user, self._value
-        loops.gradients(*given, *arrays_of(W, b, X, c, dX, dc), half, self._err)
-        by_user = set_threads(), *self._users.arrays, self._item, self._place, self._err
+        if self._err is None:
+            self._err = np.empty_like(self._value)
+        dW, db = torch.zeros_like(W), torch.zeros_like(b)
+        dX, dc, half_BM = self._waiting.begin(X)
+        for branch, tiles in enumerate(self._items.each_branch()):
+            out = arrays_of(dX[branch], dc[branch])
+            given = set_threads(), *tiles, self._user, self._value, *arrays_of(W, b, X, c)
+            loops.gradients(*given, *out, half_BM, self._err, self._waiting.tree)
+        by_user = set_threads(), *self._users.whole, self._item, self._place, self._err
         loops.sums(*by_user, *arrays_of(X, dW, db))
-        value = torch.from_numpy(half).sum() if with_value else None
-        return ErrorTerm(value, dX, dW, db[None], None if factors.c is None else dc[None])
-
-    def squared_norm(self, matrix: Tensor) -> Tensor:
-        return matrix.square().sum(dtype=wide(matrix))
+        value = self.norms.branches(sums_of(torch.from_numpy(half_BM))) if with_value else None
+        return ErrorTerm(value, dX, dW, db[None], None if factors.c is None else dc[:, None])

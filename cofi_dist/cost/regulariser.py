@@ -3,7 +3,7 @@
 M items, U users of this rank, K features.
 """
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cofi_dist.cost.term import ErrorTerm
+from cofi_dist.cost.term import ErrorTerm, Norms
 from cofi_dist.factors import Factors
-
-Norm = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -41,27 +39,27 @@ class Regulariser:
         """Whether every factor's gradient is one number times the factor."""
         return self.scale_X is None and self.scale_W is None
 
-    def of_users(self, factors: Factors, squared_norm: Norm) -> tuple[Tensor, Tensor]:
-        """This rank's sum_j n_j^p |w_j|^2 and |b|^2: to be summed over the ranks."""
-        return squared_norm(_scaled(factors.W, self.scale_W)), squared_norm(factors.b)
+    def of_users(self, factors: Factors, norms: Norms) -> tuple[Tensor, Tensor]:
+        """Sum_j n_j^p |w_j|^2 and |b|^2 of each branch of the rank's users, (T,): to be summed over all."""
+        return norms.of_users(factors.W, _flat(self.scale_W)), norms.of_users(factors.b.T)
 
-    def total(self, of_users: tuple[Tensor, Tensor], factors: Factors, squared_norm: Norm) -> Tensor:
+    def total(self, of_users: tuple[Tensor, Tensor], factors: Factors, norms: Norms) -> Tensor:
         """The whole, 0-dim; X and c, which every rank has, count once.
 
         Args:
-            of_users: summed over the ranks.
+            of_users: summed over all branches.
             factors: X and c of it are read.
-            squared_norm: of a matrix, 0-dim, in the precision that the cost sums in.
+            norms: of the cost.
         """
         W2, b2 = of_users
-        X2 = squared_norm(_scaled(factors.X, self.scale_X))
-        biases2 = b2 if factors.c is None else b2 + squared_norm(factors.c)
+        X2 = norms.of_items(factors.X, _flat(self.scale_X))
+        biases2 = b2 if factors.c is None else b2 + norms.of_items(factors.c.T)
         return (self.lambda_ / 2) * (W2 + X2) + (self.lambda_b / 2) * biases2
 
     def add_gradients(self, error: ErrorTerm, factors: Factors) -> None:
         """Add to the error's gradients, in place; these are summed over the ranks already."""
         for gradient, factor, scale in (
-            (error.dX, factors.X, self.scale_X),
+            (error.dX[0], factors.X, self.scale_X),
             (error.dW, factors.W, self.scale_W),
         ):
             if scale is None:
@@ -72,7 +70,7 @@ class Regulariser:
         if self.lambda_b:
             error.db.add_(factors.b, alpha=self.lambda_b)
             if error.dc is not None and factors.c is not None:
-                error.dc.add_(factors.c, alpha=self.lambda_b)
+                error.dc[0].add_(factors.c, alpha=self.lambda_b)
 
 
 def count_scales(
@@ -89,12 +87,15 @@ def count_scales(
     if power == 0:
         return None, None
     X, W = factors.X, factors.W
-    scale_X, scale_W = (
-        torch.from_numpy(np.maximum(n, 1).astype(np.float64) ** power) for n in (item_counts, user_counts)
-    )
+    scale_X, scale_W = (torch.from_numpy(_powers(n, power)) for n in (item_counts, user_counts))
     return scale_X[:, None].to(X.device, X.dtype), scale_W[:, None].to(W.device, W.dtype)
 
 
-def _scaled(matrix: Tensor, scale: Tensor | None) -> Tensor:
-    """Rows whose squared norms are the scale times the matrix's."""
-    return matrix if scale is None else matrix * scale.sqrt()
+def _powers(counts: NDArray[np.number], power: float) -> NDArray[np.float64]:
+    """Each by itself: numpy's own may round one number in two ways, by its place in the array."""
+    found, place = np.unique(np.maximum(counts, 1), return_inverse=True)
+    return np.array([math.pow(n, power) for n in found.tolist()], np.float64)[place]
+
+
+def _flat(scale: Tensor | None) -> Tensor | None:
+    return None if scale is None else scale[:, 0]

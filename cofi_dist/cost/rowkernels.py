@@ -11,11 +11,11 @@ from cofi_dist.cost.compiling import INLINE, ROW, compiled
 
 
 @compiled(**ROW)
-def sort_rows(row, first, last, num_rows, order):
-    """Writes to order[first:last] where each row's ratings of first to before last are, row by row.
+def sort_rows(row, first, last, num_rows, place):
+    """Writes to place[first:last] where each rating of first to before last is once they are sorted by row.
 
     Returns:
-        Where each row's begin in `order`, and where the last one's end, (num_rows + 1,).
+        Where each row's begin then, and where the last one's end, (num_rows + 1,).
     """
     start = np.zeros(num_rows + 2, np.int64)
     for n in range(first, last):
@@ -24,7 +24,7 @@ def sort_rows(row, first, last, num_rows, order):
     for r in range(num_rows):
         start[r + 2] += start[r + 1]
     for n in range(first, last):
-        order[start[row[n] + 1]] = n
+        place[n] = start[row[n] + 1]
         start[row[n] + 1] += 1
     return start[:-1]
 
@@ -121,6 +121,24 @@ def add_sum(first, last, other, place, err, P, to):
             to[k] += e * p[k]
         total += e
     return total
+
+
+@compiled(**INLINE)
+def carry(r, adds, to, out, out_b, spare, spare_b):
+    """A step of a tree of sums: adds what waits on `adds` levels to out_r, which then waits on level `to`.
+
+    Level 0 is out itself, level l > 0 is spare[l - 1].
+    """
+    for level in range(adds):
+        for k in range(out.shape[1]):
+            out[r, k] = spare[level, r, k] + out[r, k]
+        out_b[r] = spare_b[level, r] + out_b[r]
+    if to > 0:
+        for k in range(out.shape[1]):
+            spare[to - 1, r, k] = out[r, k]
+            out[r, k] = 0
+        spare_b[to - 1, r] = out_b[r]
+        out_b[r] = 0
 
 
 @compiled(**INLINE)

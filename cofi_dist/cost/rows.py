@@ -1,6 +1,7 @@
 """Ratings in the order of one side's rows, and what is summed over each row's.
 
-R rows of this side, Q of the other, K features, N ratings. A row has features Z_r and a bias z_r, the
+R rows of this side, Q of the other, K features, N ratings; B blocks and T branches of the users
+(`cofi_dist.data.shards`). A row has features Z_r and a bias z_r, the
 other side features P_q and an offset.
 
     err_n = P_q . Z_r + z_r + offset_q - value_n
@@ -21,7 +22,10 @@ from cofi_dist.data.shards import starts
 from cofi_dist.factors import Factors
 
 Index = NDArray[np.integer]
-NUMPY_TYPE = {torch.float32: np.float32, torch.float64: np.float64}
+NUMPY_TYPE: dict[torch.dtype, type[np.float32 | np.float64]] = {
+    torch.float32: np.float32,
+    torch.float64: np.float64,
+}
 
 
 class Rows(Protocol):
@@ -43,11 +47,14 @@ class Rows(Protocol):
         ...
 
     def gradients(self, Z: Tensor, z: Tensor, P: Tensor, offset: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of each row, sum err_n P_q, (R, K); sum err_n, (R,); 1/2 sum err_n^2, (R,) float64."""
+        """Of each row, sum err_n P_q, (T, R, K), and sum err_n, (T, R), of each branch of the users.
+
+        And 1/2 sum err_n^2 of each block, (B, R) float64; T = B = 1 for users' rows, which are whole.
+        """
         ...
 
     def products(self, V: Tensor, v: Tensor, P: Tensor) -> tuple[Tensor, Tensor]:
-        """Of each row, sum d_n P_q, (R, K), and sum d_n, (R,), where d_n = P_q . V_r + v_r."""
+        """Of each row, sum d_n P_q, (T, R, K), and sum d_n, (T, R), where d_n = P_q . V_r + v_r."""
         ...
 
 
@@ -60,12 +67,14 @@ class Least:
         weight_b: of the biases.
         has_bias: whether z is solved for too.
         counts: ratings of each row over all ranks, (R,).
+        ratings: of all rows.
     """
 
     weight: Tensor
     weight_b: float
     has_bias: bool
     counts: Tensor
+    ratings: float
 
 
 class TensorRows:
@@ -84,7 +93,7 @@ class TensorRows:
         self,
         row: Index,
         other: Index,
-        value: NDArray[np.float64],
+        value: NDArray[np.floating],
         num_rows: int,
         dtype: torch.dtype,
         device: torch.device,
@@ -106,7 +115,7 @@ class TensorRows:
 
     def gradients(self, Z: Tensor, z: Tensor, P: Tensor, offset: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         err_N = self._errors(Z, z, P, offset)
-        return *self._sums(err_N, P), self._half(err_N)
+        return *self._sums(err_N, P), self._half(err_N)[None]
 
     def products(self, V: Tensor, v: Tensor, P: Tensor) -> tuple[Tensor, Tensor]:
         d_N = pair_dot(V, P, self._row, self._other).add_(v.index_select(0, self._row))
@@ -118,7 +127,7 @@ class TensorRows:
 
     def _sums(self, v_N: Tensor, P: Tensor) -> tuple[Tensor, Tensor]:
         ones = weighted_row_sum(v_N, self._one.to(v_N.dtype), self._zeros, self._start)
-        return weighted_row_sum(v_N, P, self._other, self._start), ones[:, 0]
+        return weighted_row_sum(v_N, P, self._other, self._start)[None], ones.T
 
     def _half(self, err_N: Tensor) -> Tensor:
         squares = err_N.to(wide(err_N)).square().div_(2)

@@ -5,7 +5,7 @@
 
 With item biases, err_ij has c_i added, and dc_i = sum_j err_ij.
 
-M items, U users of this rank, K features, N ratings of a block.
+M items, U users of this rank, K features, N ratings of a tile.
 """
 
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cofi_dist.cost.kernels import PairDot, weighted_row_sum
+from cofi_dist.cost.norms import BlockNorms
 from cofi_dist.cost.term import ErrorTerm, wide
-from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shards import UserRange, UserShard, starts
 from cofi_dist.factors import Factors
 
 
 @dataclass(frozen=True)
-class Block:
+class Tile:
     """A run of whole users and their ratings in both orders.
 
     Attributes:
@@ -47,64 +47,61 @@ class Block:
 
 
 class SparseCost:
-    """Error term by the two primitives, on any device, block by block of users.
+    """Error term by the two primitives, on any device, tile by tile of users.
 
-    Errors are computed in item order: X is then read once and in order, while a block's rows of
-    W, much fewer, stay in cache. A block's partial dX is added in block order.
+    Errors are computed in item order: X is then read once and in order, while a tile's rows of
+    W, much fewer, stay in cache. A tile's partial dX is added in order.
     """
 
     def __init__(self, shard: UserShard, device: torch.device, dtype: torch.dtype, pair_dot: PairDot) -> None:
         self._pair_dot = pair_dot
         rows = max(shard.num_items, len(shard.users))
         self._ones = torch.ones(rows, 1, device=device, dtype=dtype)
-        self._blocks = [
-            _block(users, ratings, shard.num_items, device, dtype) for users, ratings in shard.blocks()
-        ]
+        self.norms = BlockNorms(shard.blocks)
+        self._tiles = [_tile(shard, users, device, dtype) for tiles in shard.tiles() for users in tiles]
 
     def __call__(self, factors: Factors, *, with_value: bool) -> ErrorTerm:
         X, W, b = factors.X, factors.W, factors.b[0]
         value = torch.zeros((), dtype=wide(X), device=X.device) if with_value else None
         dX, dW, db = None, torch.empty_like(W), torch.empty_like(b)
         dc = None if factors.c is None else torch.zeros_like(factors.c)
-        for block in self._blocks:
-            err_N = self._pair_dot(X, W, block.item, block.user)
-            err_N += b.index_select(0, block.user)
+        for tile in self._tiles:
+            err_N = self._pair_dot(X, W, tile.item, tile.user)
+            err_N += b.index_select(0, tile.user)
             if factors.c is not None:
-                err_N += factors.c[0].index_select(0, block.item)
-            err_N -= block.value
+                err_N += factors.c[0].index_select(0, tile.item)
+            err_N -= tile.value
             if value is not None:
                 value += err_N.square().sum(dtype=value.dtype) / 2
-            part_MK = weighted_row_sum(err_N, W, block.user, block.item_start)
+            part_MK = weighted_row_sum(err_N, W, tile.user, tile.item_start)
             dX = part_MK if dX is None else dX.add_(part_MK)
             if dc is not None:
-                dc += weighted_row_sum(err_N, self._ones, block.user, block.item_start).T
-            err_N = err_N.index_select(0, block.by_user)
-            item, start = block.item_by_user, block.user_start
-            dW[block.users] = weighted_row_sum(err_N, X, item, start)
-            db[block.users] = weighted_row_sum(err_N, self._ones, item, start)[:, 0]
-        assert dX is not None, "a shard has at least one block"
-        return ErrorTerm(value, dX, dW, db[None], dc)
-
-    def squared_norm(self, matrix: Tensor) -> Tensor:
-        return matrix.square().sum(dtype=wide(matrix))
+                dc += weighted_row_sum(err_N, self._ones, tile.user, tile.item_start).T
+            err_N = err_N.index_select(0, tile.by_user)
+            item, start = tile.item_by_user, tile.user_start
+            dW[tile.users] = weighted_row_sum(err_N, X, item, start)
+            db[tile.users] = weighted_row_sum(err_N, self._ones, item, start)[:, 0]
+        assert dX is not None, "a shard has at least one tile"
+        parts = None if value is None else value[None], dX[None], dW, db[None]
+        return ErrorTerm(*parts, None if dc is None else dc[None])
 
 
-def _block(
-    users: UserRange, ratings: Ratings, num_items: int, device: torch.device, dtype: torch.dtype
-) -> Block:
+def _tile(shard: UserShard, users: UserRange, device: torch.device, dtype: torch.dtype) -> Tile:
     def int32(array: NDArray[np.integer]) -> Tensor:
         return torch.from_numpy(array.astype(np.int32)).to(device)
 
-    item_order = np.argsort(ratings.item, kind="stable")
+    rows = slice(*np.searchsorted(shard.ratings.user, [users.start, users.stop]))
+    user, item = shard.ratings.user[rows], shard.ratings.item[rows]
+    item_order = np.argsort(item, kind="stable")
     by_user = np.empty_like(item_order)
     by_user[item_order] = np.arange(len(item_order))
-    return Block(
+    return Tile(
         users=slice(users.start, users.stop),
-        item=int32(ratings.item[item_order]),
-        user=int32(ratings.user[item_order]),
-        value=torch.from_numpy(ratings.value[item_order]).to(device=device, dtype=dtype),
-        item_start=int32(starts(np.bincount(ratings.item, minlength=num_items))),
+        item=int32(item[item_order]),
+        user=int32(user[item_order]),
+        value=torch.from_numpy(shard.centred()[rows][item_order]).to(device=device, dtype=dtype),
+        item_start=int32(starts(np.bincount(item, minlength=shard.num_items))),
         by_user=int32(by_user),
-        item_by_user=int32(ratings.item),
-        user_start=int32(starts(np.bincount(ratings.user - users.start, minlength=len(users)))),
+        item_by_user=int32(item),
+        user_start=int32(starts(np.bincount(user - users.start, minlength=len(users)))),
     )

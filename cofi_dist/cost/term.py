@@ -19,16 +19,28 @@ def wide(like: Tensor) -> torch.dtype:
     return torch.float32 if like.device.type == "mps" else torch.float64
 
 
+class Norms(Protocol):
+    """Squared norms of a factor's rows."""
+
+    def of_users(self, rows: Tensor, weight: Tensor | None = None) -> Tensor:
+        """sum_r weight_r |rows_r|^2 over this rank's users, of each branch, (T,)."""
+        ...
+
+    def of_items(self, rows: Tensor, weight: Tensor | None = None) -> Tensor:
+        """The same over all items, 0-dim."""
+        ...
+
+
 @dataclass(frozen=True)
 class ErrorTerm:
     """Half the squared error over this rank's ratings, and its gradients; no regulariser.
 
     Attributes:
-        value: 0-dim float64; None where it was not asked for.
-        dX: (num_items, num_features), a partial sum: to be summed over the ranks.
+        value: of each branch of the rank's users, (T,) float64; None where it was not asked for.
+        dX: of each branch, (T, num_items, num_features): to be summed over the branches of all ranks.
         dW: (users, num_features), whole.
         db: (1, users), whole.
-        dc: (1, num_items), a partial sum as dX is; None where the factors have no c.
+        dc: (T, 1, num_items), as dX; None where the factors have no c.
     """
 
     value: Tensor | None
@@ -39,17 +51,20 @@ class ErrorTerm:
 
     @property
     def partial(self) -> tuple[Tensor, ...]:
-        """What is to be summed over the ranks."""
+        """What is to be summed over the branches of all ranks, whose sum the first of them then is."""
         return (self.dX,) if self.dc is None else (self.dX, self.dc)
 
 
 class Cost(Protocol):
-    """The error term on one rank's ratings, as a function of the factors."""
+    """The error term on one rank's ratings, as a function of the factors.
+
+    Attributes:
+        norms: of the factors, in the precision that this cost sums in.
+    """
+
+    @property
+    def norms(self) -> Norms: ...
 
     def __call__(self, factors: Factors, *, with_value: bool) -> ErrorTerm:
         """Error (where asked for) and gradients. N = 0 ratings give zeros."""
-        ...
-
-    def squared_norm(self, matrix: Tensor) -> Tensor:
-        """|W|^2, |X|^2, |b|^2 or |c|^2, 0-dim, in the precision this cost sums in."""
         ...

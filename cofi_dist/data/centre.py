@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cofi_dist.data.ratings import Ratings
+from cofi_dist.data.shards import AT_ONCE, Blocks
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +37,7 @@ class ItemSums:
         return float(self.total.sum() / max(self.count.sum(), 1.0))
 
 
-def item_sums(ratings: Ratings, num_items: int, comm: Sums) -> ItemSums:
+def item_sums(ratings: Ratings, num_items: int, sums: Sums, blocks: Blocks | None = None) -> ItemSums:
     """Add up the training ratings of all ranks.
 
     Collective: all ranks call it.
@@ -44,17 +45,24 @@ def item_sums(ratings: Ratings, num_items: int, comm: Sums) -> ItemSums:
     Args:
         ratings: this rank's.
         num_items: M.
-        comm: sums over the ranks.
+        sums: over all users.
+        blocks: of the rank's users, in which they are summed; None for one.
     """
     import torch  # slow, and preparing a file does without it
 
-    # bincount of nothing gives integers, weights or not, and a rank may have no ratings
-    total, count = (
-        torch.from_numpy(np.bincount(ratings.item, weights, minlength=num_items).astype(np.float64))
-        for weights in (ratings.value, None)
-    )
-    comm.sum_(total, count)
-    return ItemSums(total.numpy(), count.numpy())
+    users = [(0, int(ratings.user.max(initial=-1)) + 1)]
+    if blocks is not None:
+        users = [(run.start, run.stop) for run in blocks.users]
+    of_blocks = np.zeros((len(users), 2, num_items))
+    for (total, count), run in zip(of_blocks, users, strict=True):
+        first, stop = np.searchsorted(ratings.user, run)
+        for at in range(first, stop, AT_ONCE):
+            rows = slice(at, min(at + AT_ONCE, stop))
+            np.add.at(total, ratings.item[rows], ratings.value[rows])
+            count[:] += np.bincount(ratings.item[rows], minlength=num_items)
+    both = torch.from_numpy(of_blocks if blocks is None else blocks.sums(of_blocks))
+    sums.sum_(both)
+    return ItemSums(*both[0].numpy())
 
 
 def centres(sums: ItemSums, centre: str, damping: float | None) -> NDArray[np.float64]:

@@ -25,12 +25,12 @@ class Ratings:
     Attributes:
         user: row of W, (N,) int32; rows count from the first user of the range loaded.
         item: row of X, (N,) int32.
-        value: rating, (N,) float64.
+        value: rating, (N,) float64, or float32 where that holds each of them exactly.
     """
 
     user: NDArray[np.int32]
     item: NDArray[np.int32]
-    value: NDArray[np.float64]
+    value: NDArray[np.floating]
 
     def __len__(self) -> int:
         return len(self.value)

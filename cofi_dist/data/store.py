@@ -90,4 +90,4 @@ class StoredRatings:
         start = self._start[part][users.start : users.stop + 1]
         rows = slice(start[0], start[-1])
         user = np.repeat(np.arange(len(users), dtype=np.int32), np.diff(start))
-        return Ratings(user, np.array(self._item[part][rows]), self._value[part][rows].astype(np.float64))
+        return Ratings(user, np.array(self._item[part][rows]), np.array(self._value[part][rows]))

@@ -76,7 +76,7 @@ class SyntheticRatings:
     def load(self, users: UserRange) -> Ratings:
         """The ratings of these users; `user` counts from `users.start`."""
         count = int(self.counts[users.start : users.stop].sum())
-        whole = Ratings(np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count))
+        whole = Ratings(np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.float32))
         at = 0
         for block in range(users.start // BLOCK_USERS, -(-users.stop // BLOCK_USERS)):
             drawn, before = self._block(block), block * BLOCK_USERS - users.start
@@ -163,7 +163,7 @@ class SyntheticRatings:
             self._drawn.clear()
             rng, user, item, stars = self._planted(block, self._items)
             stars += NOISE_STD * rng.standard_normal(len(stars), dtype=np.float32)
-            value = np.clip(np.round(2.0 * stars) / 2.0, LOWEST, HIGHEST).astype(np.float64)
+            value = np.clip(np.round(2.0 * stars) / 2.0, LOWEST, HIGHEST)
             self._drawn[block] = Ratings(user.astype(np.int32), item.astype(np.int32), value)
         return self._drawn[block]
 

@@ -38,8 +38,8 @@ class SoloComm:
         """Replace every tensor by its sum over ranks."""
 
     def sum_scalars(self, *scalars: Tensor) -> tuple[Tensor, ...]:
-        """Sums over ranks of 0-dim tensors, in float64."""
-        return scalars
+        """Sums over ranks of tensors of one number, 0-dim, in float64."""
+        return tuple(scalar.reshape(()) for scalar in scalars)
 
     def on_first(self, work: Callable[[], T]) -> T:
         """What `work` returns on rank 0, on every rank."""
@@ -109,8 +109,8 @@ class GroupComm:
             t.copy_(part.view_as(t))
 
     def sum_scalars(self, *scalars: Tensor) -> tuple[Tensor, ...]:
-        """Sums over ranks of 0-dim tensors, in float64."""
-        packed = torch.stack([s.double() for s in scalars])
+        """Sums over ranks of tensors of one number, 0-dim, in float64."""
+        packed = torch.stack([s.double().reshape(()) for s in scalars])
         self.sum_(packed)
         return packed.unbind()
 
@@ -133,6 +133,26 @@ class GroupComm:
             raise outcome[0]
         result: T = outcome[0]
         return result
+
+    def exchange(self, parts: Sequence[Tensor], lengths: Sequence[int]) -> list[Tensor]:
+        """What every rank has for this one: parts[r] goes to rank r; flat, of one dtype.
+
+        Args:
+            parts: for each rank.
+            lengths: of what comes from each.
+        """
+        flat = torch.cat(list(parts)) if len(parts) > 1 else parts[0]
+        came = flat.new_empty(sum(lengths))
+        with self._peers():
+            dist.all_to_all_single(came, flat, list(lengths), [len(part) for part in parts])
+        return list(torch.split(came, list(lengths)))
+
+    def collect(self, part: Tensor) -> Tensor:
+        """Every rank's part, one after the other; all of one length."""
+        whole = part.new_empty(self.world_size * len(part))
+        with self._peers():
+            dist.all_gather(list(torch.split(whole, len(part))), part)
+        return whole
 
     def agree(self) -> None:
         """Return once every rank has come this far."""

@@ -242,7 +242,7 @@ class Model:
         """
         return recommend.similar_items(self, item, k, min_ratings)
 
-    def fold_in(self, items: Ids, ratings: Sequence[float] | NDArray[np.float64]) -> FoldedUser:
+    def fold_in(self, items: Ids, ratings: Sequence[float] | NDArray[np.floating]) -> FoldedUser:
         """A new user by their ratings, for `predict` and `recommend`; nothing is trained.
 
         The exact minimiser of the training objective over this user's weights and bias, X fixed.

@@ -17,8 +17,10 @@ import torch
 from torch import Tensor
 
 from cofi_dist.cost.looprows import LoopRows, RowsCost
+from cofi_dist.cost.norms import ordered_sum, sums_of
 from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.rows import Least, Rows, offsets, tiny_of
+from cofi_dist.cost.term import wide
 from cofi_dist.errors import RunError
 from cofi_dist.factors import Factors
 from cofi_dist.optim.exact import Solution, Solved, exact
@@ -38,6 +40,7 @@ class Als:
         steps: of conjugate gradients in a half-sweep; 0 to solve each half exactly.
         tolerance: relative decrease of J; 0 for none.
         alone: this rank has all users, so nothing needs to be summed.
+        leads: of all ranks, this one says what all of them know.
 
     Attributes:
         J: after the last sweep; infinite before the first.
@@ -54,16 +57,18 @@ class Als:
         steps: int,
         tolerance: float,
         alone: bool,
+        leads: bool = True,
     ) -> None:
         self._cost, self._factors, self._regulariser = cost, factors, regulariser
-        self._alone, self._steps, self._tolerance = alone, steps, tolerance
+        self._alone, self._leads, self._steps, self._tolerance = alone, leads, steps, tolerance
         lambda_, lambda_b = regulariser.lambda_, regulariser.lambda_b
         of_users, of_items = (
             torch.full_like(factor[:, 0], lambda_) if scale is None else lambda_ * scale[:, 0]
             for factor, scale in ((factors.W, regulariser.scale_W), (factors.X, regulariser.scale_X))
         )
-        self._of_users = Least(of_users, lambda_b, True, cost.of_users.counts)
-        self._of_items = Least(of_items, lambda_b, factors.c is not None, item_counts.to(factors.X))
+        ratings = float(item_counts.sum(dtype=wide(factors.X)))
+        self._of_users = Least(of_users, lambda_b, True, cost.of_users.counts, ratings)
+        self._of_items = Least(of_items, lambda_b, factors.c is not None, item_counts.to(factors.X), ratings)
         self._previous = {name: factor.clone() for name, factor in factors.by_name.items()}
         self.J, self.momentum = math.inf, 0
         self._change: float | None = None
@@ -123,22 +128,26 @@ class Als:
         """Users, then items; returns J."""
         factors, cost, steps = self._factors, self._cost, self._steps
         X, W, b, c = factors.X, factors.W, factors.b[0], offsets(factors)
-        ratings = self._of_items.counts.sum()
-        mean_square = self._of_items.counts @ X.square() / ratings
-        done = yield from _solve(cost.of_users, W, b, X, c, self._of_users, mean_square, steps, whole=True)
-        norms = torch.stack([*self._regulariser.of_users(factors, cost.squared_norm), done.singular])
-        yield (norms,)
-        _require_unique(float(norms[2]), "users'")
-        penalty = self._regulariser.total((norms[0], norms[1]), factors, cost.squared_norm)
-        mean_square = self._of_users.counts @ W.square() / ratings
-        done = yield from _solve(
-            cost.of_items, X, c, W, b, self._of_items, mean_square, steps, whole=self._alone
-        )
-        # the rest is the same on all ranks, but for the last bits: J, on which they decide, shall not differ
-        sums = torch.stack([done.half, penalty - done.gain, torch.ones_like(done.half), done.singular])
+        squares = cost.norms.squares_of_items(X, self._of_items.counts)[None]
+        done = yield from _solve(cost.of_users, W, b, X, c, self._of_users, squares, steps, whole=True)
+        W2, b2 = self._regulariser.of_users(factors, cost.norms)
+        sums = torch.stack([W2, b2, torch.zeros_like(W2)], 1)
+        sums[0, 2] = done.singular
         yield (sums,)
-        _require_unique(float(sums[3] / sums[2]), "items'")
-        return float(sums[0] + sums[1] / sums[2])
+        W2, b2, singular = sums[0]
+        _require_unique(float(singular), "users'")
+        penalty = self._regulariser.total((W2, b2), factors, cost.norms)
+        squares = cost.norms.squares_of_users(W, self._of_users.counts)
+        done = yield from _solve(cost.of_items, X, c, W, b, self._of_items, squares, steps, whole=self._alone)
+        # every rank knows the rest, but for the last bits: J, on which all decide, is that of one of them
+        sums = torch.zeros_like(sums)
+        sums[:, 0] = cost.norms.branches(done.half)
+        if self._leads:
+            sums[0, 1], sums[0, 2] = penalty - done.gain, done.singular
+        yield (sums,)
+        half, rest, singular = sums[0]
+        _require_unique(float(singular), "items'")
+        return float(half + rest)
 
 
 def _require_unique(singular: float, whose: str) -> None:
@@ -157,22 +166,22 @@ def _solve(
     P: Tensor,
     offset: Tensor,
     least: Least,
-    mean_square: Tensor,
+    squares: Tensor,
     steps: int,
     *,
     whole: bool,
 ) -> Solved:
     """The rows of one side, in the way that was asked for.
 
-    `mean_square` is this rank's part of that of P's columns, weighted by their ratings, (K,); `whole` says
+    `squares` are those of P's columns, each row weighted by its ratings, of each branch, (T, K); `whole` says
     that every row's ratings are on this rank.
     """
     if not steps:
         return (yield from exact(rows, Z, z, P, offset, least, whole=whole))
     if whole and isinstance(rows, LoopRows) and rows.is_whole:
-        half_R, gain_R = rows.solve(Z, z, P, offset, least, mean_square, steps)
-        return Solution(half_R.sum(), gain_R.sum(), half_R.new_zeros(()))
-    return (yield from conjugate_gradients(rows, Z, z, P, offset, least, mean_square, steps, whole))
+        half_R, gain_R = rows.solve(Z, z, P, offset, least, squares[0] / least.ratings, steps)
+        return Solution(ordered_sum(half_R)[None], ordered_sum(gain_R), half_R.new_zeros(()))
+    return (yield from conjugate_gradients(rows, Z, z, P, offset, least, squares, steps, whole))
 
 
 def conjugate_gradients(
@@ -182,14 +191,15 @@ def conjugate_gradients(
     P: Tensor,
     offset: Tensor,
     least: Least,
-    mean_square: Tensor,
+    squares: Tensor,
     steps: int,
     whole: bool,
 ) -> Solved:
     """`rowkernels.solve_row` on whole matrices."""
-    right, right_b, half_R = rows.gradients(Z, z, P, offset)
+    right, right_b, half_BR = rows.gradients(Z, z, P, offset)
     if not whole:
-        yield right, right_b, mean_square
+        yield right, right_b, squares
+    right, right_b, mean_square = right[0], right_b[0], squares[0] / least.ratings
     weight, weight_b = least.weight[:, None], least.weight_b
     right.add_(weight * Z).neg_()
     right_b = right_b.add_(weight_b * z).neg_() if least.has_bias else torch.zeros_like(right_b)
@@ -198,16 +208,17 @@ def conjugate_gradients(
     inverse_b = _inverse(least.counts + weight_b)
     direction, direction_b = inverse * right, inverse_b * right_b
     square = (right * direction).sum(1) + right_b * direction_b
-    gain, floor = Z.new_zeros((), dtype=half_R.dtype), square * tiny_of(Z.dtype)
+    gain, floor = half_BR.new_zeros(()), square * tiny_of(Z.dtype)
     for _ in range(steps):
         product, product_b = rows.products(direction, direction_b, P)
         if not whole:
             yield product, product_b
+        product, product_b = product[0], product_b[0]
         product.addcmul_(weight.expand_as(product), direction)
         product_b.add_(direction_b, alpha=weight_b)
         curvature = (direction * product).sum(1) + direction_b * product_b
         far = torch.where((curvature > 0) & (square > floor), square / curvature, 0)
-        gain += (far.to(gain.dtype) * square).sum() / 2
+        gain += ordered_sum(far.to(gain.dtype) * square) / 2
         Z.addcmul_(far[:, None].expand_as(Z), direction)
         right.addcmul_(far[:, None].expand_as(Z), product, value=-1)
         if least.has_bias:
@@ -218,7 +229,7 @@ def conjugate_gradients(
         ratio = torch.where(before > 0, square / before, 0)
         direction = inverse * right + ratio[:, None] * direction
         direction_b = inverse_b * right_b + ratio * direction_b
-    return Solution(half_R.sum(), gain, gain.new_zeros(()))
+    return Solution(sums_of(half_BR), gain, gain.new_zeros(()))
 
 
 def _inverse(diagonal: Tensor) -> Tensor:

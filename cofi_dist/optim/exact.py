@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cofi_dist.cost.norms import sums_of
 from cofi_dist.cost.rows import Least, Rows
 from cofi_dist.cost.term import wide
 
@@ -22,10 +23,10 @@ NUMBERS = 2**23
 
 @dataclass(frozen=True)
 class Solution:
-    """What solving the rows of one side did; 0-dim.
+    """What solving the rows of one side did; 0-dim but for the first.
 
     Attributes:
-        half: this rank's 1/2 sum err^2 before, float64.
+        half: 1/2 sum err^2 before, over this rank's ratings, of each block, (B,) float64.
         gain: by how much J fell, float64.
         singular: rows without a unique solution, which were left alone.
     """
@@ -46,13 +47,14 @@ def exact(
     Rows whose ratings are on several ranks are moved by the sum of their normal matrices: K / 2 times as much
     to send as a step of conjugate gradients has.
     """
-    right, right_b, half_R = rows.gradients(Z, z, P, offset)
+    right, right_b, half_BR = rows.gradients(Z, z, P, offset)
     if not whole:
         yield right, right_b
+    right, right_b = right[0], right_b[0]
     right.add_(least.weight[:, None] * Z).neg_()
     right_b = right_b.add_(least.weight_b * z).neg_() if least.has_bias else torch.zeros_like(right_b)
     right = torch.cat([right, right_b[:, None]], 1)
-    gain, singular = half_R.new_zeros(()), half_R.new_zeros(())
+    gain, singular = half_BR.new_zeros(()), half_BR.new_zeros(())
     for batch in batches(least.counts, P.shape[1]):
         most = int(least.counts[batch].max())
         if whole and 0 < most <= P.shape[1] and bool((least.weight[batch] > 0).all()):
@@ -60,14 +62,14 @@ def exact(
         else:
             A = normal_matrices(rows, batch, P, has_bias=least.has_bias)
             if not whole:
-                yield (A,)
+                yield (A[None],)
             step, bad = _by_features(A, right[batch], batch, least)
         gain += (right[batch] * step).sum(dtype=gain.dtype) / 2
         singular += bad
         Z[batch] += step[:, :-1]
         if least.has_bias:
             z[batch] += step[:, -1]
-    return Solution(half_R.sum(), gain, singular)
+    return Solution(sums_of(half_BR), gain, singular)
 
 
 def batches(counts: Tensor, K: int) -> Iterator[Tensor]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cofi_dist.data.shards import BLOCK_RATINGS, plan
+from cofi_dist.data.shards import TILE_RATINGS, plan
 from cofi_dist.data.split import Part
 from cofi_dist.errors import RunError
 from cofi_dist.model import Model
@@ -79,7 +79,7 @@ def error_by_popularity(directory: Path) -> ByPopularity:
     bin_M = bin_of(model.item_counts.numpy())
     count, squared, absolute = np.zeros(MOST_BINS, np.int64), np.zeros(MOST_BINS), np.zeros(MOST_BINS)
     per_user = rated.source.ratings_per_user()
-    for users in plan(per_user, max(1, round(per_user.sum() / BLOCK_RATINGS))):
+    for users in plan(per_user, max(1, round(per_user.sum() / TILE_RATINGS))):
         ratings = rated.load(users, part)
         user, item = ratings.user.astype(np.int64) + users.start, ratings.item.astype(np.int64)
         err_N, bin_N = predict_rows(model, user, item) - ratings.value, bin_M[item]

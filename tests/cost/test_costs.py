@@ -43,7 +43,7 @@ def assert_term(got: ErrorTerm, want: tuple[float, Tensor, Tensor, Tensor], rtol
     assert got.value is not None
     assert got.value.dtype == torch.float64
     assert float(got.value) == pytest.approx(value, rel=rtol, abs=rtol)
-    for ours, formula in ((got.dX, dX), (got.dW, dW), (got.db, db)):
+    for ours, formula in ((got.dX[0], dX), (got.dW, dW), (got.db, db)):
         assert ours.shape == formula.shape
         close(ours, formula, rtol)
 
@@ -58,15 +58,15 @@ def test_any_problem_matches_the_formula(kind: str, data: st.DataObject) -> None
     num_features, item_bias = data.draw(st.integers(1, 5)), data.draw(st.booleans())
     factors = random_factors(num_items, num_users, num_features, dtype, item_bias=item_bias)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shards, "BLOCK_RATINGS", data.draw(st.sampled_from([1, 3, 1000])))
+        patch.setattr(shards, "TILE_RATINGS", data.draw(st.sampled_from([1, 3, 1000])))
         cost = make_cost(kind, UserShard(UserRange(0, num_users), num_items, ratings), dtype)
     rtol = 1e-12 if dtype == torch.float64 else 1e-4
     term = cost(factors, with_value=True)
     assert_term(term, error_term_reference(factors, ratings), rtol)
     assert (term.dc is not None) == item_bias
     if term.dc is not None:
-        assert term.dc.shape == (1, num_items)
-        close(term.dc, dc_reference(factors, ratings), rtol)
+        assert term.dc.shape == (1, 1, num_items)
+        close(term.dc[0], dc_reference(factors, ratings), rtol)
 
 
 @pytest.mark.parametrize("kind", ["dense", "sparse", "loops"])
@@ -85,7 +85,7 @@ def test_ranks_sum_to_the_whole_however_the_users_are_cut(kind: str, data: st.Da
     dX, dc = (torch.stack(parts).sum(0) for parts in zip(*(t.partial for t in terms), strict=True))
     dW, db = torch.cat([t.dW for t in terms]), torch.cat([t.db for t in terms], dim=1)
     assert_term(ErrorTerm(value, dX, dW, db), error_term_reference(factors, ratings), 1e-12)
-    close(dc, dc_reference(factors, ratings), 1e-12)
+    close(dc[0], dc_reference(factors, ratings), 1e-12)
 
 
 @pytest.mark.parametrize("kind", ["dense", "sparse", "loops"])
@@ -108,7 +108,7 @@ def test_gradients_are_those_of_the_value(kind: str) -> None:
     assert term.value is None
     assert term.dc is not None
     step = 1e-6
-    for name, gradient in (("X", term.dX), ("W", term.dW), ("b", term.db), ("c", term.dc)):
+    for name, gradient in (("X", term.dX[0]), ("W", term.dW), ("b", term.db), ("c", term.dc[0])):
         at = (0, 1)
         values = []
         for sign in (+1, -1):
@@ -125,10 +125,10 @@ def test_many_blocks_sum_to_one_block(monkeypatch: pytest.MonkeyPatch) -> None:
     factors = random_factors(30, 40, 8)
     one = make_cost("sparse", shard, torch.float64)(factors, with_value=True)
     assert one.value is not None
-    monkeypatch.setattr(shards, "BLOCK_RATINGS", 50)
+    monkeypatch.setattr(shards, "TILE_RATINGS", 50)
     many = SparseCost(shard, CPU, torch.float64, pair_dot)
-    assert len(many._blocks) == 12
-    assert_term(many(factors, with_value=True), (float(one.value), one.dX, one.dW, one.db), 1e-12)
+    assert len(many._tiles) == 12
+    assert_term(many(factors, with_value=True), (float(one.value), one.dX[0], one.dW, one.db), 1e-12)
 
 
 @pytest.mark.parametrize("kind", ["dense", "sparse", "loops"])

@@ -108,10 +108,12 @@ HALF = """
 import numpy as np
 from cofi_dist.cost import loops, rowkernels
 from cofi_dist.cost.segments import by_rows
-one, zero, half, index = np.ones((1, 1)), np.zeros(1), np.zeros(1), np.zeros(1, np.int32)
+one, zero, half, index = np.ones((1, 1)), np.zeros(1), np.zeros((1, 1)), np.zeros(1, np.int32)
 given = index, np.ones(1), one, zero, np.zeros((1, 1)), zero.copy(), np.zeros((1, 1)), zero.copy(), half, None
-loops.gradients(1, *by_rows(np.ones(1, np.int64)).arrays, *given)
-print(rowkernels.__file__, half[0])
+rows = by_rows(np.ones(1, np.int64))
+tree = rows.adds, rows.to, rows.block, np.zeros((0, 1, 1)), np.zeros((0, 1))
+loops.gradients(1, *rows.whole, *given, tree)
+print(rowkernels.__file__, half[0, 0])
 """
 
 

@@ -39,9 +39,9 @@ def make(
 
 def J_of(cost: Cost, regulariser: Regulariser, factors: Factors) -> float:  # noqa: N802
     value = cost(factors, with_value=True).value
-    of_users = regulariser.of_users(factors, cost.squared_norm)
+    of_users = regulariser.of_users(factors, cost.norms)
     assert value is not None
-    return float(value + regulariser.total(of_users, factors, cost.squared_norm))
+    return float(value + regulariser.total(of_users, factors, cost.norms))
 
 
 def gradients_of(cost: Cost, regulariser: Regulariser, factors: Factors) -> list[Tensor]:
@@ -87,8 +87,8 @@ def test_the_value_is_the_formula_and_dense_is_sparse(data: st.DataObject) -> No
     gradients = []
     for kind in ("dense", "sparse"):
         cost, regulariser = make(kind, ratings, factors, power, lambda_b)
-        of_users = regulariser.of_users(factors, cost.squared_norm)
-        total = regulariser.total(of_users, factors, cost.squared_norm)
+        of_users = regulariser.of_users(factors, cost.norms)
+        total = regulariser.total(of_users, factors, cost.norms)
         assert float(total) == pytest.approx(want, rel=1e-12)
         gradients.append(gradients_of(cost, regulariser, factors))
     for dense, sparse in zip(*gradients, strict=True):

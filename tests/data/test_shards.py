@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cofi_dist.cost.looprows import ratings_of_tiles
 from cofi_dist.data import shards
 from cofi_dist.data.shards import UserRange, UserShard, plan
 from tests.problems import random_ratings
@@ -30,11 +31,12 @@ def test_equal_users_are_cut_evenly() -> None:
 
 
 @pytest.mark.parametrize("block_ratings", [1, 7, 1000])
-def test_blocks_hold_every_rating_once(block_ratings: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shards, "BLOCK_RATINGS", block_ratings)
+def test_tiles_hold_every_rating_once(block_ratings: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "TILE_RATINGS", block_ratings)
     ratings = random_ratings(9, 12, 40)
-    blocks = list(UserShard(UserRange(0, 9), 12, ratings).blocks())
-    assert np.array_equal(np.concatenate([part.user for _, part in blocks]), ratings.user)
-    assert np.array_equal(np.concatenate([part.value for _, part in blocks]), ratings.value)
-    for users, part in blocks:
-        assert ((part.user >= users.start) & (part.user < users.stop)).all()
+    shard = UserShard(UserRange(0, 9), 12, ratings)
+    (tiles,), ((*slices,),) = shard.tiles(), ratings_of_tiles(shard)
+    assert [rows.start for rows in slices] == [0, *(rows.stop for rows in slices[:-1])]
+    assert slices[-1].stop == len(ratings)
+    for users, rows in zip(tiles, slices, strict=True):
+        assert ((ratings.user[rows] >= users.start) & (ratings.user[rows] < users.stop)).all()

@@ -51,7 +51,7 @@ def als_on(
     loops: bool = True,
 ) -> Als:
     shard = UserShard(UserRange(0, len(factors.W)), len(factors.X), ratings)
-    cost = RowsCost(shard, CPU, factors.X.dtype, blocked=steps > 0)
+    cost = RowsCost(shard, CPU, factors.X.dtype, tiled=steps > 0)
     if not loops:
         user, item, value = ratings.user, ratings.item, ratings.value
         order = np.argsort(item, kind="stable")

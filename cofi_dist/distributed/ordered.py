@@ -1,0 +1,73 @@
+"""Sums over the branches of all ranks in the order of the tree over blocks (`cofi_dist.data.shards`).
+
+Each rank adds up a slice of every tensor, to which all others send their branches of it, and all gather
+the slices. On a power of two of ranks, each of which has one branch, that moves what an all-reduce does.
+"""
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from cofi_dist.distributed.comm import GroupComm
+
+
+class Sums(Protocol):
+    """Replaces partial sums, of T branches each, by what all branches of all ranks add up to."""
+
+    def sum_(self, *partials: Tensor) -> None:
+        """The first branch of each tensor, (T, ...), becomes the sum; the others are as they were."""
+        ...
+
+    def sum_scalars(self, *partials: Tensor) -> tuple[Tensor, ...]:
+        """Of tensors (T,), 0-dim, in float64."""
+        ...
+
+
+class OrderedSums:
+    """The same bits whatever the ranks, if their branches are.
+
+    Args:
+        comm: the ranks.
+        branches: every rank's: the blocks of each, from the first rank's first on.
+    """
+
+    def __init__(self, comm: GroupComm, branches: Sequence[Sequence[range]]) -> None:
+        self._comm, self._branches = comm, branches
+
+    def sum_(self, *partials: Tensor) -> None:
+        comm, own = self._comm, self._branches[self._comm.rank]
+        flat = torch.cat([partial.reshape(len(own), -1) for partial in partials], 1)
+        size = -(-flat.shape[1] // comm.world_size)
+        padded = torch.nn.functional.pad(flat, (0, size * comm.world_size - flat.shape[1]))
+        parts = [part.reshape(-1) for part in torch.split(padded, size, 1)]
+        lengths = [len(branches) * size for branches in self._branches]
+        came = torch.cat(comm.exchange(parts, lengths)).view(-1, size)
+        whole = comm.collect(self._tree(came))
+        ends = list(accumulate((partial[0].numel() for partial in partials), initial=0))
+        for partial, start, stop in zip(partials, ends[:-1], ends[1:], strict=True):
+            partial[0].copy_(whole[start:stop].view_as(partial[0]))
+
+    def sum_scalars(self, *partials: Tensor) -> tuple[Tensor, ...]:
+        packed = torch.stack([partial.double() for partial in partials], 1)
+        self.sum_(packed)
+        return packed[0].unbind()
+
+    def _tree(self, came: Tensor) -> Tensor:
+        """The sum of all branches, which are in order."""
+        waiting: list[tuple[range, Tensor]] = []
+        runs = [run for branches in self._branches for run in branches]
+        for run, sums in zip(runs, came, strict=True):
+            waiting.append((run, sums))
+            while len(waiting) > 1 and _are_one(waiting[-2][0], waiting[-1][0]):
+                (before, left), (after, right) = waiting[-2:]
+                waiting[-2:] = [(range(before.start, after.stop), left + right)]
+        ((_, whole),) = waiting
+        return whole
+
+
+def _are_one(left: range, right: range) -> bool:
+    """Whether two neighbours are the halves of a branch."""
+    return len(left) == len(right) and left.start % (2 * len(left)) == 0

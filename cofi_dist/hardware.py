@@ -1,0 +1,23 @@
+"""What the bits of a run depend on beside its config and data: one kind of hardware and software."""
+
+import numba
+import numpy as np
+import torch
+from llvmlite.binding import get_host_cpu_name
+
+
+def kind_of(device: torch.device) -> dict[str, str]:
+    """What the same bits are promised on: the processor that code is compiled for, and the libraries.
+
+    Args:
+        device: of the run.
+    """
+    kind = {
+        "cpu": f"{get_host_cpu_name()} {torch.backends.cpu.get_cpu_capability()}",
+        "torch": torch.__version__,
+        "numba": numba.__version__,
+        "numpy": np.__version__,
+    }
+    if device.type == "cuda":
+        kind["gpu"] = torch.cuda.get_device_name(device)
+    return kind

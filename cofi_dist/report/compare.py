@@ -1,0 +1,97 @@
+"""Two runs beside each other: bit-identical, or where they differ and by how much."""
+
+import hashlib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cofi_dist.errors import RunError
+from cofi_dist.model import Model
+from cofi_dist.report.read import Metrics, Run, read_runs
+
+MEASURED = ("cost", "validation_rmse", "validation_mae")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of what both runs have under one name.
+
+    Attributes:
+        what: a column of metrics.jsonl, or a tensor of the model.
+        same: whether every bit is.
+        largest: the largest absolute difference; nan where there is none to take, as between shapes.
+        where: it is: an epoch, or the row of a tensor; empty where all is the same.
+        note: more about it: of a column the first epoch that differs, of a tensor its checksum.
+    """
+
+    what: str
+    same: bool
+    largest: float
+    where: str
+    note: str
+
+
+def compare(first: Path, second: Path) -> list[Difference]:
+    """What two runs printed, and the models that they left.
+
+    Raises:
+        RunError: one of them is no run's directory, or cannot be read, or has no model while the other has.
+    """
+    runs = read_runs([first, second])
+    found = [_of_column(name, *(run.metrics for run in runs)) for name in MEASURED]
+    return [each for each in found if each is not None] + _of_models(*runs)
+
+
+def _of_column(name: str, a: Metrics, b: Metrics) -> Difference | None:
+    values_a, values_b = (
+        {int(epoch): float(value) for epoch, value in zip(m.epoch, getattr(m, name), strict=True)}
+        for m in (a, b)
+    )
+    epochs = sorted(values_a.keys() | values_b.keys())
+    pairs = [(epoch, values_a.get(epoch, math.nan), values_b.get(epoch, math.nan)) for epoch in epochs]
+    if all(math.isnan(x) and math.isnan(y) for _, x, y in pairs):
+        return None
+    different = [(epoch, x, y) for epoch, x, y in pairs if x != y and not (math.isnan(x) and math.isnan(y))]
+    if not different:
+        return Difference(name, True, 0.0, "", f"{len(epochs)} epochs")
+    lone = sum(math.isnan(x) or math.isnan(y) for _, x, y in different)
+    gaps = {epoch: abs(x - y) for epoch, x, y in different if not (math.isnan(x) or math.isnan(y))}
+    note = f"first in epoch {different[0][0]}"
+    if lone:
+        note += f"; {lone} only in one run"
+    if not gaps:
+        return Difference(name, False, math.nan, "", note)
+    worst = max(gaps, key=lambda epoch: gaps[epoch])
+    return Difference(name, False, gaps[worst], f"epoch {worst}", note)
+
+
+def _of_models(a: Run, b: Run) -> list[Difference]:
+    have = [(run.directory / "model").is_dir() for run in (a, b)]
+    if not any(have):
+        return []
+    if not all(have):
+        lacking = (b if have[0] else a).directory
+        raise RunError(f"{lacking}: has no model to compare; is the run finished?")
+    tensors_a, tensors_b = (Model.load(run.directory).tensors for run in (a, b))
+    missing = torch.empty(0)
+    return [
+        _of_tensor(name, tensors_a.get(name, missing), tensors_b.get(name, missing))
+        for name in dict.fromkeys([*tensors_a, *tensors_b])
+    ]
+
+
+def _of_tensor(name: str, a: Tensor, b: Tensor) -> Difference:
+    sums = [hashlib.sha256(t.contiguous().numpy().tobytes()).hexdigest()[:16] for t in (a, b)]
+    if a.shape != b.shape or a.dtype != b.dtype:
+        kinds = [f"{str(t.dtype).removeprefix('torch.')} {tuple(t.shape)}" for t in (a, b)]
+        return Difference(name, False, math.nan, "", " and ".join(kinds))
+    if sums[0] == sums[1]:
+        return Difference(name, True, 0.0, "", f"sha256 {sums[0]}")
+    gaps = np.abs(a.double().numpy() - b.double().numpy())
+    place = np.unravel_index(int(np.argmax(gaps)), gaps.shape)
+    where = " ".join(map(str, place)) if gaps.ndim else ""
+    return Difference(name, False, float(gaps.max()), f"[{where}]", f"sha256 {sums[0]}, {sums[1]}")

@@ -1,0 +1,203 @@
+"""The same bits on any number of ranks and threads, and after being gone on with on others."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cofi_dist.config import load_config
+from cofi_dist.cost.loopcost import LoopCost
+from cofi_dist.cost.norms import BlockNorms
+from cofi_dist.cost.regulariser import Regulariser
+from cofi_dist.cost.term import ErrorTerm
+from cofi_dist.data.shards import Blocks, Spread, UserRange, UserShard
+from cofi_dist.distributed import Comm, OrderedSums
+from cofi_dist.errors import ConfigError
+from cofi_dist.factors import Factors
+from cofi_dist.optim.adam import Adam
+from cofi_dist.report.compare import compare
+from cofi_dist.run import train
+from cofi_dist.testing import run_ranks
+from tests.problems import random_factors, random_ratings, shard_of, slice_factors
+
+CONFIG = """
+data: {synthetic: {num_users: 90, num_items: 700, num_ratings: 5000}, validation: {}}
+model: {num_features: 13, item_bias: true}
+train: {epochs: 12, log_every: 3, lr: 0.01, lambda_power: 0.5, lambda_b: 0.3, reduction: invariant}
+validation: {every: 5}
+checkpoint: {every: 4, resume: auto}
+"""
+OPTIMIZERS = [[], ["train.optimizer=als"]]
+
+
+def _train(comm: Comm, file: Path, overrides: list[str], threads: int) -> None:
+    torch.set_num_threads(threads)
+    train(file, overrides, comm, quiet=True)
+
+
+def run(tmp: Path, name: str, ranks: int, *overrides: str, threads: int = 1) -> Path:
+    file, run_dir = tmp / "c.yaml", tmp / name
+    file.write_text(CONFIG)
+    run_ranks(ranks, _train, file, [*overrides, f"run_dir={run_dir}"], threads, tmp=tmp, seconds=120)
+    return run_dir
+
+
+def assert_same_bits(first: Path, second: Path) -> None:
+    found = compare(first, second)
+    assert {"cost", "validation_rmse", "X", "W", "b", "c"} <= {each.what for each in found}
+    assert [each for each in found if not each.same] == []
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=["adam", "als"])
+def test_any_number_of_ranks_and_threads_gives_the_same_bits(
+    optimizer: list[str], dtype: str, tmp_path: Path
+) -> None:
+    given = [*optimizer, f"train.dtype={dtype}"]
+    one = run(tmp_path, "one", 1, *given)
+    assert_same_bits(run(tmp_path, "threads", 1, *given, threads=2), one)
+    for ranks in (2, 3, 5, 8):
+        assert_same_bits(run(tmp_path, f"on{ranks}", ranks, *given), one)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=["adam", "als"])
+def test_a_run_that_is_moved_from_ranks_to_ranks_keeps_its_bits(optimizer: list[str], tmp_path: Path) -> None:
+    whole = run(tmp_path, "whole", 2, *optimizer)
+    for ranks, epochs in ((4, 4), (3, 8), (1, 12)):
+        moved = run(tmp_path, "moved", ranks, *optimizer, f"train.epochs={epochs}")
+    assert_same_bits(moved, whole)
+
+
+def test_fast_sums_are_not_so(tmp_path: Path) -> None:
+    one, three = (run(tmp_path, f"fast{n}", n, "train.reduction=fast") for n in (1, 3))
+    assert not all(each.same for each in compare(one, three)), "this test could not tell"
+
+
+def test_more_blocks_are_other_bits_and_more_ranks(tmp_path: Path) -> None:
+    few, many = (run(tmp_path, f"b{blocks}", 1, f"train.blocks={blocks}") for blocks in (4, 32))
+    assert not all(each.same for each in compare(few, many))
+    assert_same_bits(run(tmp_path, "b32on2", 2, "train.blocks=32"), many)
+
+
+def test_too_few_blocks_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=r"train\.blocks: 2 are too few for 3 ranks"):
+        run(tmp_path, "run", 3, "train.blocks=2")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("train.blocks=12", "12 is not a power of two"),
+        ("train.cost=dense", "reduction: invariant is for the sparse cost"),
+        ("train={reduction: invariant, optimizer: als, solver: exact}", "invariant is for solver: cg"),
+        ("train={blocks: 8}", "blocks belong to reduction: invariant"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(override: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(CONFIG)
+    with pytest.raises(ConfigError, match=said):
+        load_config(tmp_path / "c.yaml", [override, f"run_dir={tmp_path / 'run'}"])
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=40), st.integers(0, 5), st.data())
+def test_branches_are_all_blocks_once_and_part_of_one_tree(
+    counts: list[int], power: int, data: st.DataObject
+) -> None:
+    blocks = 2**power
+    ranks = data.draw(st.integers(1, blocks))
+    spread = Spread.of(np.array(counts, np.int64), ranks, blocks)
+    assert [b for rank in spread.branches for run in rank for b in run] == list(range(blocks))
+    for run in (run for rank in spread.branches for run in rank):
+        assert len(run) & (len(run) - 1) == 0
+        assert run.start % len(run) == 0
+    assert [u for r in spread.ranges for u in range(r.start, r.stop)] == list(range(len(counts)))
+    for rank, users in enumerate(spread.ranges):
+        own = spread.blocks_of(rank)
+        assert [u for r in own.users for u in range(r.start, r.stop)] == list(range(len(users)))
+        assert [b for run in own.branches for b in run] == list(range(len(own.users)))
+
+
+class _Paper:
+    """What ranks would send, worked out in one process."""
+
+    rank = 0
+
+    def __init__(self, world_size: int, partials: list[torch.Tensor]) -> None:
+        self.world_size, self._partials = world_size, partials
+        self._sums: list[torch.Tensor] = []
+
+    def exchange(self, parts: list[torch.Tensor], lengths: list[int]) -> list[torch.Tensor]:
+        # every rank adds up a slice; here the first adds up all of them, one after the other
+        size = len(parts[0]) // len(self._partials[0])
+        self.size = size
+        return [self._slice(partial, 0) for partial in self._partials]
+
+    def _slice(self, partial: torch.Tensor, at: int) -> torch.Tensor:
+        flat = partial.reshape(len(partial), -1)
+        padded = torch.nn.functional.pad(flat, (0, self.size * self.world_size - flat.shape[1]))
+        return padded[:, at * self.size : (at + 1) * self.size].reshape(-1)
+
+    def collect(self, part: torch.Tensor) -> torch.Tensor:
+        return torch.cat([part, torch.zeros(self.size * (self.world_size - 1), dtype=part.dtype)])
+
+
+@given(st.integers(0, 4), st.data())
+def test_any_cut_of_the_users_has_the_same_sum(power: int, data: st.DataObject) -> None:
+    """The loops' partial sums, put together: on any number of ranks the bits of one process."""
+    num_users, num_items, blocks = data.draw(st.integers(1, 20)), data.draw(st.integers(1, 9)), 2**power
+    ratings = random_ratings(num_users, num_items, data.draw(st.integers(0, num_users * num_items)))
+    counts = np.bincount(ratings.user, minlength=num_users)
+    factors = random_factors(num_items, num_users, 3, torch.float32, item_bias=True)
+    ranks = data.draw(st.integers(1, blocks))
+
+    def partials(world_size: int) -> tuple[Spread, list[torch.Tensor]]:
+        spread, found = Spread.of(counts, world_size, blocks), []
+        for rank, users in enumerate(spread.ranges):
+            cut = shard_of(ratings, users, num_items)
+            shard = UserShard(users, num_items, cut.ratings, None, spread.blocks_of(rank))
+            found.append(LoopCost(shard, torch.float32)(slice_factors(factors, users), with_value=True).dX)
+        return spread, found
+
+    (_, (whole,)), (spread, parts) = partials(1), partials(ranks)
+    assert len(whole) == 1
+    size = -(-whole[0].numel() // ranks)
+    OrderedSums(_Paper(ranks, parts), spread.branches).sum_(parts[0])  # type: ignore[arg-type]
+    assert torch.equal(parts[0][0].reshape(-1)[:size], whole[0].reshape(-1)[:size])
+
+
+class _Given:
+    """A cost whose gradient is given."""
+
+    norms = BlockNorms(Blocks.one(40))
+
+    def __init__(self, dW: torch.Tensor) -> None:
+        self._dW = dW
+
+    def __call__(self, factors: Factors, *, with_value: bool) -> ErrorTerm:
+        dX, db = torch.zeros_like(factors.X)[None], torch.zeros_like(factors.b)
+        return ErrorTerm(None, dX, self._dW.clone(), db)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_adam_moves_an_entry_alike_wherever_it_lies(dtype: torch.dtype) -> None:
+    """Torch's fused kernel does not, which is why it is not taken on the CPU."""
+    factors, gradient = (random_factors(30, 400, 7, dtype, seed=seed) for seed in (0, 1))
+
+    def stepped(users: UserRange) -> torch.Tensor:
+        own = slice_factors(factors, users)
+        adam = Adam(
+            _Given(gradient.W[users.start : users.stop]), own, 0.01, Regulariser(0.7, 0.2), fused=True
+        )
+        for _ in range(3):
+            adam.error(with_value=False)
+            for _ in adam.step():
+                pass
+        return own.W
+
+    parts = [stepped(UserRange(a, b)) for a, b in pairwise([0, 1, 4, 17, 200, 201, 400])]
+    assert torch.equal(torch.cat(parts), stepped(UserRange(0, 400)))
