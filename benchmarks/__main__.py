@@ -4,8 +4,8 @@
 
 FOLDER holds ml-latest-small. --quick takes small sizes, to see in minutes that everything works: its
 figures say nothing. --write-docs puts each output into docs/benchmarks.md, the model's into
-docs/scaling.md, between the lines `<!-- begin NAME -->` and `<!-- end NAME -->`, and each picture beside
-it. One that fails stops no other.
+docs/scaling.md, invariant's into docs/reproducibility.md, between the lines `<!-- begin NAME -->` and
+`<!-- end NAME -->`, and each picture beside it. One that fails stops no other.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from benchmarks.machine import machine
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = {"model": "scaling.md"}  # the others are in benchmarks.md
+PAGES = {"model": "scaling.md", "invariant": "reproducibility.md"}  # the others are in benchmarks.md
 SMALL = "--ratings 200000 --users 1400 --items 2000"
 # options in full, and quick
 BENCHMARKS = {
@@ -37,6 +37,7 @@ BENCHMARKS = {
     "model": ("", ""),
     "features": ("", f"{SMALL} --features 16,64 --repeats 1 --epochs 8"),
     "scale": ("--repeats 5", "--ratings 200000 --users 2000 --items 5000 --repeats 1"),
+    "invariant": ("", "--repeats 1 --no-price"),
     "quality": ("", "--seeds 1 --epochs 500"),
     "curve": ("", "--seeds 1"),
     "gpu": ("", "--quick"),

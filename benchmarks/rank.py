@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from cofi_dist.config import Config
-from cofi_dist.distributed import Comm, open_comm
+from cofi_dist.distributed import Comm, Sums, open_comm
 from cofi_dist.problem import cost_of, load_problem, optimizer_of, regulariser_of, start_of
 from cofi_dist.runlog import QuietLog
 from cofi_dist.state import State
@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run is of."""
+    """What a run is of: made-up ratings of this shape, or prepared ones in a directory."""
 
     optimizer: str
     users: int
@@ -34,6 +34,8 @@ class Settings:
     features: int
     epochs: int
     threads: int = 1
+    reduction: str = "fast"
+    prepared: str = ""
 
 
 @dataclass
@@ -54,16 +56,16 @@ class Times(QuietLog):
     _summing: float = 0.0
     _last: float = 0.0
 
-    def watch(self, comm: Comm) -> None:
-        """Time this communicator's sums from now on."""
-        plain = comm.sum_
+    def watch(self, sums: Sums) -> None:
+        """Time these sums from now on."""
+        plain = sums.sum_
 
         def timed(*tensors: Tensor) -> None:
             start = time.perf_counter()
             plain(*tensors)
             self._summing += time.perf_counter() - start
 
-        comm.sum_ = timed  # type: ignore[method-assign]
+        sums.sum_ = timed  # type: ignore[method-assign]
 
     def initial(self, cost: float, epoch: int) -> None:
         self._last, self._summing = time.perf_counter(), 0.0
@@ -86,9 +88,11 @@ def config_of(settings: Settings) -> Config:
     """Costs are printed every fifth epoch, so that the median epoch is one without."""
     shape = {"num_users": settings.users, "num_items": settings.items, "num_ratings": settings.ratings}
     train = {"optimizer": settings.optimizer, "epochs": settings.epochs, "log_every": 5, "lr": 0.01}
+    train["reduction"] = settings.reduction
+    data = {"prepared": settings.prepared} if settings.prepared else {"synthetic": shape}
     model = {"num_features": settings.features}
     return Config.model_validate(
-        {"data": {"synthetic": shape}, "model": model, "train": train, "run_dir": "none", "device": "cpu"}
+        {"data": data, "model": model, "train": train, "run_dir": "none", "device": "cpu"}
     )
 
 
@@ -110,7 +114,7 @@ def train(settings: Settings, comm: Comm) -> Times:
     optimizer = optimizer_of(problem, cost, factors, regulariser)
     given = (problem.config.train, problem.num_ratings, comm, regulariser)
     trainer = Trainer(cost, factors, *given, optimizer=optimizer, sums=problem.total)
-    times.watch(comm)
+    times.watch(problem.total)
     comm.agree()
     trainer.run(times, times)
     times.memory = peak() - before

@@ -32,8 +32,7 @@ class LoopCost:
         # in the items' order; `place` says of each rating in the users' where that is
         self._user = np.empty(len(ratings), np.int32)
         self._user[self._place] = ratings.user
-        self._value = np.empty(len(ratings), numpy_type)
-        self._value[self._place] = shard.centred(numpy_type)
+        self._value = shard.centred(numpy_type, self._place)
         self._err: np.ndarray | None = None  # taken when the shard, which is as large, may be gone
         self._waiting = Waiting(self._items, dtype)
 

@@ -147,8 +147,9 @@ class RowsCost:
             self.of_users = LoopRows(by_rows(shard.ratings_per_user()), int32(item), value, users, dtype)
             blocks = ratings_of_tiles(shard) if tiled else [[slice(0, len(user))]]
             segments, place = by_tiles(item, items, blocks, shard.blocks.branches)
-            other, of_items = np.empty(len(user), np.int32), np.empty_like(value)
-            other[place], of_items[place] = user, value
+            other = np.empty(len(user), np.int32)
+            other[place] = user
+            of_items = shard.centred(NUMPY_TYPE[dtype], place)
             self.of_items = LoopRows(segments, other, of_items, items, dtype)
         else:
             value, order = shard.centred(), np.argsort(item, kind="stable")

@@ -170,15 +170,16 @@ class UserShard:
         """Of the shard's users, (U,)."""
         return np.diff(np.searchsorted(self.ratings.user, np.arange(len(self.users) + 1)))
 
-    def centred(self, kind: type[np.float32 | np.float64] = np.float64) -> NDArray[np.floating]:
-        """Ratings less their item's mean, (N,), rounded once to `kind`."""
+    def centred(
+        self, kind: type[np.float32 | np.float64] = np.float64, place: NDArray[np.integer] | None = None
+    ) -> NDArray[np.floating]:
+        """Ratings less their item's mean, (N,), rounded once to `kind`; each at its place, if given."""
         item, value = self.ratings.item, self.ratings.value
-        if self.means is None:
-            return value.astype(kind, copy=False)
         centred = np.empty(len(value), kind)
         for at in range(0, len(value), AT_ONCE):
             rows = slice(at, at + AT_ONCE)
-            centred[rows] = value[rows] - self.means[item[rows]]
+            mean = 0.0 if self.means is None else self.means[item[rows]]
+            centred[rows if place is None else place[rows]] = value[rows] - mean
         return centred
 
     def tiles(self) -> list[list[UserRange]]:

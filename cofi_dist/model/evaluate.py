@@ -1,7 +1,7 @@
 """How well a model predicts held-out ratings and ranks held-out items, in blocks of users.
 
-The blocks are the same on any number of ranks, each of which takes a run of them; what is added
-up over the ranks is a few float64 sums, so that the figures agree but for those sums' rounding.
+The blocks are the same on any number of ranks, each of which takes a run of them; their sums are
+added up in order, so that the figures are the same to the last bit.
 """
 
 import math
@@ -133,16 +133,17 @@ def evaluate(
     comm = comm or OneRank()
     todo = blocks(held_out.num_users, held_out.num_items, users_at_once)
     first, stop = (len(todo) * r // comm.world_size for r in (comm.rank, comm.rank + 1))
-    sums, judged_M = np.zeros(len(SUMS)), np.zeros(held_out.num_items)
-    for users in todo[first:stop]:
+    # a row for each block, of which one rank has more than zeros: adding up rows rounds nothing
+    sums, judged_M = np.zeros((len(todo), len(SUMS))), np.zeros(held_out.num_items)
+    for row, users in enumerate(todo[first:stop], first):
         block = _Block(model, users, held_out.load(users), _training(model, rated, users))
         found = block.errors()
         if rated is not None:
             found |= block.ranking(held_out.num_items, k, relevant)
-        sums += [found.get(name, 0.0) for name in SUMS]
+        sums[row] = [found.get(name, 0.0) for name in SUMS]
         judged_M += np.bincount(block.ratings.item, minlength=held_out.num_items)
     comm.sum_(torch.from_numpy(sums), torch.from_numpy(judged_M))
-    total = dict(zip(SUMS, sums.tolist(), strict=True))
+    total = dict(zip(SUMS, sums.sum(0).tolist(), strict=True))
     if not total["ratings"]:
         raise DataError("there are no ratings to evaluate on")
     unseen_items = int(((judged_M > 0) & ~_seen(model.item_counts, np.arange(held_out.num_items))).sum())

@@ -86,6 +86,7 @@ class Adam:
         if factors.c is not None:
             assert error.dc is not None
             self._move([factors.c], [error.dc[0]], [of["c"]], decay_b)
+        self._error = None  # as large as the factors: the next one would come beside it
 
     def rows(self, letter: str) -> dict[str, Tensor]:
         """State of a factor, shaped as it is."""
