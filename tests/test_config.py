@@ -35,6 +35,8 @@ def test_defaults_are_the_notebooks_but_for_the_cost(tmp_path: Path) -> None:
         "tolerance": None,
         "cost": "sparse",
         "dtype": "float32",
+        "reduction": "fast",
+        "blocks": None,
         "log_every": 100,
         "tensorboard": False,
         "deadline": None,

@@ -44,8 +44,8 @@ class LoopCost:
         dX, dc, half_BM = self._waiting.begin(X)
         for branch, tiles in enumerate(self._items.each_branch()):
             out = arrays_of(dX[branch], dc[branch])
-            given = set_threads(), *tiles, self._user, self._value, *arrays_of(W, b, X, c)
-            loops.gradients(*given, *out, half_BM, self._err, self._waiting.tree)
+            given = set_threads(), *tiles, (self._user, self._value), tuple(arrays_of(W, b, X, c))
+            loops.gradients(*given, (*out, half_BM), self._err, self._waiting.tree)
         by_user = set_threads(), *self._users.whole, self._item, self._place, self._err
         loops.sums(*by_user, *arrays_of(X, dW, db))
         value = self.norms.branches(sums_of(torch.from_numpy(half_BM))) if with_value else None

@@ -77,8 +77,9 @@ class LoopRows:
     def gradients(self, Z: Tensor, z: Tensor, P: Tensor, offset: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         out, out_b, half_BR = self._waiting.begin(Z)
         for branch, tiles in enumerate(self._segments.each_branch()):
-            given = set_threads(), *tiles, self._other, self._value, *arrays_of(P, offset, Z, z)
-            loops.gradients(*given, *arrays_of(out[branch], out_b[branch]), half_BR, None, self._waiting.tree)
+            given = set_threads(), *tiles, (self._other, self._value), tuple(arrays_of(P, offset, Z, z))
+            sums = *arrays_of(out[branch], out_b[branch]), half_BR
+            loops.gradients(*given, sums, None, self._waiting.tree)
         return out, out_b, torch.from_numpy(half_BR)
 
     def products(self, V: Tensor, v: Tensor, P: Tensor) -> tuple[Tensor, Tensor]:

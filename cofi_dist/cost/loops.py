@@ -56,7 +56,10 @@ def halves(threads, begin, stop, row, start, first, last, tile, next_, other, va
 
 
 @compiled(**ROW)
-def _gradients(first, last, row, start, other, value, P, offset, Z, z, out, out_b, half, err, tree):
+def _gradients(first, last, row, start, ratings, factors, sums, err, tree):
+    other, value = ratings
+    P, offset, Z, z = factors
+    out, out_b, half = sums
     adds, to, spare, spare_b = tree
     for s in range(first, last):
         r = row[s]
@@ -69,58 +72,23 @@ def _gradients(first, last, row, start, other, value, P, offset, Z, z, out, out_
 
 
 @compiled(**ALL)
-def gradients(
-    threads,
-    begin,
-    stop,
-    row,
-    start,
-    first,
-    last,
-    tile,
-    next_,
-    other,
-    value,
-    P,
-    offset,
-    Z,
-    z,
-    out,
-    out_b,
-    half,
-    err,
-    tree,
-):
+def gradients(threads, begin, stop, row, start, first, last, tile, next_, ratings, factors, sums, err, tree):
     """out_r += sum err (p, 1), half[block]_r += 1/2 sum err^2; keeps err, (N,), where it is not None.
 
-    `tree` has, for each tile, what `rowkernels.carry` does after it, and its block; and what waits, (L, R, K)
-    and (L, R).
+    `ratings` are other and value, `factors` P, offset, Z and z, `sums` out, out_b and half. `tree` has,
+    for each tile, what `rowkernels.carry` does after it, and its block; and what waits, (L, R, K), (L, R).
     """
+    out, out_b, half = sums
     adds, to, block, spare, spare_b = tree
     for t in range(begin, stop):
+        of_tile = out, out_b, half[block[t]]
         after = adds[t], to[t], spare, spare_b
         for _ in prange(threads):
             while True:
                 at = _take(next_, t)
                 if at >= tile[t + 1]:
                     break
-                _gradients(
-                    first[at],
-                    last[at],
-                    row,
-                    start,
-                    other,
-                    value,
-                    P,
-                    offset,
-                    Z,
-                    z,
-                    out,
-                    out_b,
-                    half[block[t]],
-                    err,
-                    after,
-                )
+                _gradients(first[at], last[at], row, start, ratings, factors, of_tile, err, after)
 
 
 @compiled(**ROW)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim.adam import adam
@@ -138,6 +139,9 @@ class Adam:
     def _loop(self, factor: Tensor, grad: Tensor, moments: Moments, decay: float) -> None:
         step, number = float(moments.step), NUMPY_TYPE[factor.dtype]
         size, root = self._lr / (1 - BETA1**step), math.sqrt(1 - BETA2**step)
-        settings = tuple(number(setting) for setting in (BETA1, BETA2, size, root, EPS))
+        with np.errstate(
+            over="ignore"
+        ):  # a huge lr is infinite in float32: the run will say that it diverged
+            settings = tuple(number(setting) for setting in (BETA1, BETA2, size, root, EPS))
         arrays = (t.view(-1).numpy() for t in (factor, grad, moments.mean, moments.square))
         loops.adam(set_threads(), *arrays, number(decay), settings)

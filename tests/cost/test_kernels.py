@@ -109,10 +109,11 @@ import numpy as np
 from cofi_dist.cost import loops, rowkernels
 from cofi_dist.cost.segments import by_rows
 one, zero, half, index = np.ones((1, 1)), np.zeros(1), np.zeros((1, 1)), np.zeros(1, np.int32)
-given = index, np.ones(1), one, zero, np.zeros((1, 1)), zero.copy(), np.zeros((1, 1)), zero.copy(), half, None
+ratings, factors = (index, np.ones(1)), (one, zero, np.zeros((1, 1)), zero.copy())
+sums = np.zeros((1, 1)), zero.copy(), half
 rows = by_rows(np.ones(1, np.int64))
 tree = rows.adds, rows.to, rows.block, np.zeros((0, 1, 1)), np.zeros((0, 1))
-loops.gradients(1, *rows.whole, *given, tree)
+loops.gradients(1, *rows.whole, ratings, factors, sums, None, tree)
 print(rowkernels.__file__, half[0, 0])
 """
 
