@@ -15,12 +15,12 @@ import numpy as np
 import torch
 
 from cofi_dist.cost.kernels import pair_dot
-from cofi_dist.cost.looprows import RowsCost
 from cofi_dist.cost.regulariser import Regulariser
+from cofi_dist.cost.rowscost import RowsCost
 from cofi_dist.data.centre import ItemSums, centred, centres, item_sums
-from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shards import UserRange, UserShard
 from cofi_dist.data.synthetic import SyntheticRatings
+from cofi_dist.data.triples import Ratings
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import Factors, draw_factors
 from cofi_dist.state import State

@@ -20,9 +20,7 @@ from benchmarks.machine import machine, spread
 from cofi_dist.config import Data, Train
 from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost
-from cofi_dist.cost.kernels import choose_pair_dot, pair_dot
-from cofi_dist.cost.loopcost import LoopCost
-from cofi_dist.cost.sparse import SparseCost
+from cofi_dist.cost.rowscost import RowsCost, SparseCost
 from cofi_dist.data.centre import centred, centres, item_sums
 from cofi_dist.data.shards import UserRange, UserShard
 from cofi_dist.data.sources import prepare
@@ -75,11 +73,7 @@ def main() -> None:
     repeats = parser.parse_args().repeats
     name, shard = load()
     dense = DenseCost(shard, CPU)
-    start = time.perf_counter()
-    compiled, why = choose_pair_dot(10**13, NUM_FEATURES, 10**6, CPU, torch.float32)
-    compiling = time.perf_counter() - start
-    eager, fast = (SparseCost(shard, CPU, torch.float32, form) for form in (pair_dot, compiled))
-    loops = LoopCost(shard, torch.float32)
+    loops = SparseCost(RowsCost(shard, CPU, torch.float32))
     start = time.perf_counter()
     ours(shard, loops, "loops", 1)
     loading = time.perf_counter() - start
@@ -87,8 +81,6 @@ def main() -> None:
         "notebook's loop": (10, lambda n: run_notebook(dense._Y, dense._R, seed=1, epochs=n)),
         "cost: dense": (10, partial(ours, shard, dense, "dense")),
         "cost: sparse": (200, partial(ours, shard, loops, "loops")),
-        "the primitives, eager": (200, partial(ours, shard, eager, "eager")),
-        "the primitives, compiled": (200, partial(ours, shard, fast, "compiled")),
     }
     times: dict[str, list[float]] = {what: [] for what in runs}
     for repeat in range(repeats + 1):  # the first warms up
@@ -99,10 +91,8 @@ def main() -> None:
             if repeat:
                 times[what].append(1e3 * (time.perf_counter() - start) / (epochs + 1))
     print(machine())
-    print(f"{name}: {len(shard.ratings):,} ratings, {NUM_FEATURES} features, {repeats} repeats; {why}")
-    print(
-        f"first epoch of the loops {loading:.1f} s, compiling pair_dot {compiling:.1f} s; less with caches\n"
-    )
+    print(f"{name}: {len(shard.ratings):,} ratings, {NUM_FEATURES} features, {repeats} repeats")
+    print(f"first epoch of the loops, compiled or loaded: {loading:.1f} s\n")
     print("| an epoch | ms, median (min to max) | times faster than the notebook |")
     print("|---|---|---|")
     for what, values in times.items():

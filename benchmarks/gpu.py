@@ -1,21 +1,21 @@
-"""An epoch on a CUDA device, eager, compiled and as a CUDA graph, beside what its memory can do.
+"""An epoch on a CUDA device, by Triton's kernels, as a CUDA graph, by torch's operations; beside a copy.
 
     bash benchmarks/gpu.sh                               # with the tests in tests/gpu, within ten minutes
     python -m benchmarks.gpu --device cpu --quick        # the same code, where there is no such device
 
 Made-up ratings of the shapes of MovieLens ml-latest-small, 10M and 32M; 100 features, float32. Times are
 of the steps alone, without costs printed: median (min to max) of five runs, on the device's own clock.
-"One block" has the ratings in one piece, not in blocks of users that suit a CPU's cache. A graph is an
-epoch recorded once and played again, which spares the starting of its kernels one by one.
+A graph is an epoch recorded once and played again, which spares the starting of its kernels one by one; the
+trainer does that by itself on one device.
 
 Bytes are modelled, N ratings, M items, U users, K features: every gathered row counts, found in a cache
-or not, and nothing else that a form writes down in between:
+or not:
 
-    16 N K + 72 N + 32 (M + U) K
+    8 N K + 24 N + 36 (M + U) K
 
-Four gathers of K floats a rating (X and W for the errors, W for dX, X for dW); indices, errors and
-ratings as they are read and written along them; the gradients written, and Adam's parameters and moments
-read and written. Eager pair_dot moves 24 N K more than that.
+Two gathers of K floats a rating (W for the items' rows, X for the users'), each with an index, a rating and
+an offset; a row read and a gradient written, and Adam's parameters and moments read and written. What torch's
+operations write down in between (gathered rows, errors) is more, and not counted.
 """
 
 import argparse
@@ -24,7 +24,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from statistics import median
 
 import numpy as np
@@ -33,19 +32,21 @@ import torch
 from benchmarks.machine import machine, spread
 from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost
-from cofi_dist.cost.kernels import PairDot, choose_pair_dot, pair_dot
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.sparse import SparseCost
-from cofi_dist.data import shards
+from cofi_dist.cost.rows import Rows, TensorRows
+from cofi_dist.cost.rowscost import RowsCost, SparseCost, device_rows, kind_for
 from cofi_dist.data.centre import centred, centres, item_sums
 from cofi_dist.data.shards import UserRange, UserShard
 from cofi_dist.data.synthetic import SyntheticRatings
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import Factors, draw_factors
 from cofi_dist.optim.adam import Adam
+from cofi_dist.optim.als import Als
+from cofi_dist.optim.graph import Recorded
+from cofi_dist.optim.partial import take
 
 NUM_FEATURES, REPEATS, WARM_UP = 100, 5, 3
-SECONDS_A_RUN = 0.5
+SECONDS_A_RUN = 0.3
 SIZES = {
     "ml-latest-small's shape": (610, 9_724, 100_836),
     "10 million": (69_878, 10_677, 10_000_000),
@@ -78,7 +79,7 @@ class Bench:
     def model_bytes(self) -> int:
         """What an epoch moves, as the docstring above says."""
         N, rows = len(self.shard.ratings), self.shard.num_items + len(self.shard.users)
-        return 16 * N * NUM_FEATURES + 72 * N + 32 * rows * NUM_FEATURES
+        return 8 * N * NUM_FEATURES + 24 * N + 36 * rows * NUM_FEATURES
 
 
 def wait(device: torch.device) -> None:
@@ -117,48 +118,20 @@ def adam_step(bench: Bench, cost: Cost, *, fused: bool = True, graph: bool = Fal
 
     def step() -> None:
         adam.error(with_value=False)
-        for _ in adam.step():
-            pass
+        take(adam.step(), SoloComm().sum_)
 
-    return recorded(step, factors.X) if graph else step
-
-
-def recorded(step: Step, moves: torch.Tensor) -> Step:
-    """The same step as a CUDA graph, once it is seen to move what it should."""
-    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(WARM_UP):
-            step()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        step()
-    before = moves.clone()
-    graph.replay()
-    if torch.equal(before, moves):
-        raise RuntimeError("the graph moves nothing")
-
-    def replay(_keeps_its_tensors: Step = step) -> None:
-        graph.replay()
-
-    return replay
+    return Recorded(step) if graph else step
 
 
-def als_step(bench: Bench) -> Step:
+def als_step(bench: Bench, cost: RowsCost) -> Step:
     """A sweep of ALS."""
-    from cofi_dist.cost.looprows import RowsCost
-    from cofi_dist.optim.als import Als
-
-    s = bench.shard
+    s, factors = bench.shard, bench.factors()
     counts = torch.from_numpy(np.bincount(s.ratings.item, minlength=s.num_items))
-    cost, factors = RowsCost(s, bench.device, torch.float32), bench.factors()
     given = {"item_counts": counts, "steps": 3, "tolerance": 0.0, "alone": True}
     als = Als(cost, factors, Regulariser(1.0), **given)  # type: ignore[arg-type]
 
     def step() -> None:
-        for _ in als.step():
-            pass
+        take(als.step(), SoloComm().sum_)
 
     return step
 
@@ -166,37 +139,23 @@ def als_step(bench: Bench) -> Step:
 def forms(bench: Bench) -> Iterator[tuple[str, Callable[[], Step]]]:
     """What is timed, made when its turn comes; recorded ones last, as a failure may cost the device."""
     shard, device = bench.shard, bench.device
-    compiled, why = choose_pair_dot(10**14, NUM_FEATURES, 10**6, device, torch.float32)
-    print(why)
 
     @cache
-    def sparse(form: PairDot, ratings: int) -> SparseCost:
-        usual, shards.TILE_RATINGS = shards.TILE_RATINGS, ratings
-        try:
-            return SparseCost(shard, device, torch.float32, form)
-        finally:
-            shards.TILE_RATINGS = usual
+    def rows(kind: type[Rows]) -> RowsCost:
+        cost = RowsCost(shard, device, torch.float32)
+        if device.type != "cpu":
+            cost.of_users, cost.of_items = device_rows(shard, kind, device, torch.float32)
+        return cost
 
-    def adam(form: PairDot, ratings: int, *, graph: bool) -> Callable[[], Step]:
-        return lambda: adam_step(bench, sparse(form, ratings), graph=graph)
-
-    blocks = {"": shards.TILE_RATINGS}
-    if len(shard.ratings) > shards.TILE_RATINGS:
-        blocks["one block, "] = len(shard.ratings) + 1
     if len(shard.ratings) < 10**6:
         yield "dense", lambda: adam_step(bench, DenseCost(shard, device), fused=False)
-    kinds = [
-        (f"{name}{kind}", form, ratings)
-        for name, ratings in blocks.items()
-        for kind, form in (("eager", pair_dot), ("compiled", compiled))
-    ]
-    for name, form, ratings in kinds:
-        yield name, adam(form, ratings, graph=False)
-    if find_spec("numba") is not None:
-        yield "a sweep of ALS", lambda: als_step(bench)
+    yield "by torch's operations", lambda: adam_step(bench, SparseCost(rows(TensorRows)))
+    yield "a sweep of ALS by torch's operations", lambda: als_step(bench, rows(TensorRows))
+    kind = kind_for(device)
+    yield f"{kind.__name__}", lambda: adam_step(bench, SparseCost(rows(kind)))
+    yield f"a sweep of ALS, {kind.__name__}", lambda: als_step(bench, rows(kind))
     if device.type == "cuda":
-        for name, form, ratings in kinds:
-            yield f"{name}, graph", adam(form, ratings, graph=True)
+        yield f"{kind.__name__}, as a graph", lambda: adam_step(bench, SparseCost(rows(kind)), graph=True)
 
 
 def line(bench: Bench, name: str, make: Callable[[], Step], copy: float) -> str:
@@ -244,7 +203,7 @@ def main() -> None:
     print(f"device: {name}, CUDA {torch.version.cuda}; {machine()}")
     copy = copy_speed(device, 64 if args.quick else 1024)
     print(f"a copy reads and writes {copy / 1e9:.1f} GB/s")
-    print("bytes of an epoch, modelled: 16 N K + 72 N + 32 (M + U) K")
+    print("bytes of an epoch, modelled: 8 N K + 24 N + 36 (M + U) K")
     for size, (users, items, ratings) in (QUICK_SIZES if args.quick else SIZES).items():
         if time.monotonic() > deadline:
             print(f"\n{size}: left out, {args.seconds:.0f} s are over")

@@ -6,6 +6,7 @@ RANK=0 WORLD_SIZE=1 python -m benchmarks.rank SETTINGS.json RESULT.json    # wha
 import json
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -60,10 +61,20 @@ class Times(QuietLog):
         """Time these sums from now on."""
         plain = sums.sum_
 
-        def timed(*tensors: Tensor) -> None:
+        def timed(*tensors: Tensor, meanwhile: Callable[[], None] | None = None) -> None:
+            """What is done meanwhile is no waiting."""
+            working = 0.0
+
+            def work() -> None:
+                nonlocal working
+                start = time.perf_counter()
+                if meanwhile is not None:
+                    meanwhile()
+                working = time.perf_counter() - start
+
             start = time.perf_counter()
-            plain(*tensors)
-            self._summing += time.perf_counter() - start
+            plain(*tensors, meanwhile=work)
+            self._summing += time.perf_counter() - start - working
 
         sums.sum_ = timed  # type: ignore[method-assign]
 

@@ -12,16 +12,13 @@ from numpy.typing import NDArray
 from cofi_dist.config import Config
 from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost
-from cofi_dist.cost.kernels import choose_pair_dot
-from cofi_dist.cost.loopcost import LoopCost
-from cofi_dist.cost.looprows import RowsCost
 from cofi_dist.cost.regulariser import Regulariser, count_scales
-from cofi_dist.cost.sparse import SparseCost
+from cofi_dist.cost.rows import has_triton
+from cofi_dist.cost.rowscost import RowsCost, SparseCost
 from cofi_dist.data.centre import ItemSums, centres, item_sums
 from cofi_dist.data.shards import Spread, UserRange, UserShard, ratings_of
 from cofi_dist.data.sources import Source, open_source
 from cofi_dist.distributed import Comm, OrderedSums, SoloComm, Sums
-from cofi_dist.errors import ConfigError
 from cofi_dist.factors import Factors, draw_factors
 from cofi_dist.model import Facts, Model
 from cofi_dist.optim.als import Als
@@ -96,7 +93,7 @@ def load_problem(config: Config, store: Path, device: torch.device, comm: Comm) 
     """
     source = open_source(config.data, store)
     num_items, per_user = source.num_items, source.ratings_per_user()
-    spread, total = _spread(config, per_user, device, comm)
+    spread, total = _spread(config, per_user, comm)
     users, blocks = spread.ranges[comm.rank], spread.blocks_of(comm.rank)
     ratings = source.load(users)
     sums = source.sums or item_sums(ratings, num_items, total, blocks)
@@ -109,21 +106,11 @@ def load_problem(config: Config, store: Path, device: torch.device, comm: Comm) 
     return Problem(*given), shard
 
 
-def _spread(
-    config: Config, per_user: NDArray[np.int64], device: torch.device, comm: Comm
-) -> tuple[Spread, Sums]:
+def _spread(config: Config, per_user: NDArray[np.int64], comm: Comm) -> tuple[Spread, Sums]:
     """Who has which users, and how what they add up to is put together."""
     blocks = config.train.blocks
     if blocks is None:
         return Spread.of(per_user, comm.world_size, None), comm
-    if blocks < comm.world_size:
-        raise ConfigError(
-            f"train.blocks: {blocks} are too few for {comm.world_size} ranks; set a higher power of two"
-        )
-    if device.type != "cpu":
-        raise ConfigError(
-            f"train.reduction: invariant is for the CPU so far, not for {device.type}; take fast"
-        )
     spread = Spread.of(per_user, comm.world_size, blocks)
     return spread, comm if isinstance(comm, SoloComm) else OrderedSums(comm, spread.branches)
 
@@ -188,13 +175,9 @@ def cost_of(problem: Problem, shard: UserShard) -> tuple[Cost | RowsCost, str]:
         return RowsCost(shard, device, problem.dtype, tiled=not exact), f"als: {how}"
     if config.train.cost == "dense":
         return DenseCost(shard, device), "dense cost"
-    dtype = problem.dtype
-    if device.type == "cpu":
-        return LoopCost(shard, dtype), "sparse cost: compiled loops"
-    features, epochs = config.model.num_features, config.train.epochs
-    ratings_a_rank = problem.num_ratings // len(problem.ranges)
-    pair_dot, why = choose_pair_dot(ratings_a_rank, features, epochs, device, dtype)
-    return SparseCost(shard, device, dtype, pair_dot), why
+    on_cuda = "Triton's kernels" if has_triton() else "torch's operations"
+    how = {"cpu": "compiled loops", "cuda": on_cuda}.get(device.type, "torch's operations")
+    return SparseCost(RowsCost(shard, device, problem.dtype)), f"sparse cost: {how}"
 
 
 def optimizer_of(

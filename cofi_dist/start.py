@@ -8,7 +8,7 @@ import torch
 
 from cofi_dist.checkpoint.load import found_in
 from cofi_dist.checkpoint.save import clear_unfinished
-from cofi_dist.config import Config, Data, load_config
+from cofi_dist.config import Config, Data, Train, load_config
 from cofi_dist.config.changes import FIXED, changes, is_within
 from cofi_dist.cost.dense import require_memory
 from cofi_dist.data.shards import TILE_RATINGS, plan
@@ -62,6 +62,7 @@ def open_run(
         )
     if config.train.tensorboard:
         require_tensorboard()
+    _require_blocks(config.train, device, comm)
     locked = auto and is_run(run_dir)
     if locked:
         require_ours(run_dir)
@@ -75,6 +76,20 @@ def open_run(
         replace = True  # it was ended before its first checkpoint, so there is nothing to lose
     _begin(config, file, device, comm, None if locked else held, replace=replace)
     return How.ANEW
+
+
+def _require_blocks(train: Train, device: torch.device, comm: Comm) -> None:
+    """Raise ConfigError where sums can't be the same on any number of ranks, though they shall."""
+    if train.blocks is None:
+        return
+    if train.blocks < comm.world_size:
+        raise ConfigError(
+            f"train.blocks: {train.blocks} are too few for {comm.world_size} ranks; set a higher power of two"
+        )
+    if device.type != "cpu":
+        raise ConfigError(
+            f"train.reduction: invariant is for the CPU so far, not for {device.type}; take fast"
+        )
 
 
 def _is_of(config: Config, run_dir: Path) -> bool:

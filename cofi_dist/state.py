@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cofi_dist.factors import Factors
+from cofi_dist.optim.partial import Partial
 from cofi_dist.validation import Accuracy, Kept
 
 OF_USERS, OF_ITEMS = ("W", "b"), ("X", "c")
@@ -27,8 +28,8 @@ class Optimizer(Protocol):
         """Half the squared error over this rank's ratings, where it is asked for. Before every step."""
         ...
 
-    def step(self) -> Iterator[tuple[Tensor, ...]]:
-        """One step; yields tensors to be replaced by their sums over the ranks."""
+    def step(self) -> Iterator[Partial]:
+        """One step; yields what is to be summed over the ranks."""
         ...
 
     def rows(self, letter: str) -> dict[str, Tensor]:

@@ -9,12 +9,14 @@ from torch import Tensor, tensor
 
 from cofi_dist.config import Train
 from cofi_dist.cost import Cost
-from cofi_dist.cost.looprows import RowsCost
 from cofi_dist.cost.regulariser import Regulariser
+from cofi_dist.cost.rowscost import RowsCost
 from cofi_dist.distributed import Comm, Sums
 from cofi_dist.errors import RunError
 from cofi_dist.factors import Factors
 from cofi_dist.optim.adam import Adam
+from cofi_dist.optim.graph import Recorded
+from cofi_dist.optim.partial import take
 from cofi_dist.state import Optimizer, State
 from cofi_dist.validation import Accuracy, Kept, Validation
 
@@ -129,6 +131,8 @@ class Trainer:
             assert not isinstance(cost, RowsCost), "als comes with its cost"
             optimizer = Adam(cost, factors, settings.lr, self._regulariser, fused=fused)
         self.state = State(factors, optimizer, Kept(factors))
+        alike = factors.X.device.type == "cuda" and comm.world_size == 1 and fused
+        self._epoch = Recorded(self._unprinted) if alike and isinstance(optimizer, Adam) else self._unprinted
 
     def run(self, reports: Reports, between: Between | None = None) -> tuple[int, Accuracy | None]:
         """All epochs that are left, or fewer if validation ends them; with it, the best factors are left.
@@ -171,20 +175,28 @@ class Trainer:
                 reports.note(f"converged in epoch {state.epoch}: J changed by less than {part:g} of itself")
                 break
             prints = epoch == 1 or epoch % self._settings.log_every == 0 or self._validates(epoch)
-            error = state.optimizer.error(with_value=prints)
             if prints:
+                error = state.optimizer.error(with_value=True)
                 reports.printed(self._measure(epoch, self._total(error), start))
                 if self._gives_up(epoch, reports):
                     between.finish(state)
                     return False
-            for partial in state.optimizer.step():
-                self._sums.sum_(*partial)
+                self._step()
+            else:
+                self._epoch()
             state.epoch, state.seconds = epoch, time.perf_counter() - start
             reports.step(epoch)
             between.after_step(state)
         self._require_finite()
         between.finish(state)
         return True
+
+    def _unprinted(self) -> None:
+        self.state.optimizer.error(with_value=False)
+        self._step()
+
+    def _step(self) -> None:
+        take(self.state.optimizer.step(), self._sums.sum_)
 
     def _total(self, error: Tensor | None) -> float:
         """J over all ranks, summed as the notebook sums it."""

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from cofi_dist.cost.kernels import pair_dot
 from cofi_dist.cost.norms import BlockNorms, ordered_sum
-from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shards import Blocks
+from cofi_dist.data.triples import Ratings
 from cofi_dist.distributed import Sums
 from cofi_dist.factors import Factors
 

@@ -13,6 +13,10 @@ settings.load_profile("cofi_dist")
 
 torch.set_num_threads(1)
 
+# Triton's kernels are interpreted where there is no device to compile them for
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:

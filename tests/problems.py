@@ -4,8 +4,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cofi_dist.data.ratings import Ratings
+from cofi_dist.cost import ErrorTerm
+from cofi_dist.cost.regulariser import Regulariser
+from cofi_dist.cost.rowscost import RowsCost, SparseCost
 from cofi_dist.data.shards import UserRange, UserShard
+from cofi_dist.data.triples import Ratings
 from cofi_dist.factors import Factors
 
 
@@ -22,6 +25,11 @@ def shard_of(ratings: Ratings, users: UserRange, num_items: int) -> UserShard:
     mine = (ratings.user >= users.start) & (ratings.user < users.stop)
     cut = Ratings(ratings.user[mine] - np.int32(users.start), ratings.item[mine], ratings.value[mine])
     return UserShard(users, num_items, cut)
+
+
+def sparse_cost(shard: UserShard, dtype: torch.dtype = torch.float64) -> SparseCost:
+    """As it is on a CPU."""
+    return SparseCost(RowsCost(shard, torch.device("cpu"), dtype))
 
 
 def random_factors(
@@ -76,6 +84,16 @@ def error_reference(factors: Factors, item: int, user: int, value: float) -> flo
     x, w, b = factors.X[item].double(), factors.W[user].double(), factors.b[0, user].double()
     c = 0.0 if factors.c is None else float(factors.c[0, item])
     return float(w @ x + b) + c - value
+
+
+def gradients_of(error: ErrorTerm, regulariser: Regulariser, factors: Factors) -> dict[str, Tensor]:
+    """Of the whole of J, by the factors' letters; `error` is that of all ranks."""
+    found = {"X": error.dX[0].clone(), "W": error.dW.clone(), "b": error.db.clone()}
+    if error.dc is not None:
+        found["c"] = error.dc[0].clone()
+    for letter, gradient in found.items():
+        regulariser.add_gradient(letter, factors.by_name[letter], gradient)
+    return found
 
 
 def close(got: Tensor, want: Tensor, rtol: float = 1e-10) -> None:

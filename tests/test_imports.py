@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "distributed": {"pulse"},
     "pulse": set(),
     "validation": {"cost", "data", "factors", "distributed"},
-    "state": {"factors", "validation"},
+    "state": {"factors", "optim", "validation"},
     "trainer": {"config", "cost", "optim", "factors", "distributed", "state", "validation"},
     "hardware": set(),
     "stop": set(),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,7 @@ from torch import Tensor
 from cofi_dist.config import Train
 from cofi_dist.cost import Cost, ErrorTerm
 from cofi_dist.cost.dense import DenseCost
-from cofi_dist.cost.kernels import pair_dot
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.sparse import SparseCost
 from cofi_dist.cost.term import Norms, tensors_of
 from cofi_dist.data.shards import UserRange, UserShard
 from cofi_dist.distributed import Comm, SoloComm, Sums
@@ -23,7 +22,15 @@ from cofi_dist.factors import Factors
 from cofi_dist.testing import run_ranks
 from cofi_dist.trainer import DivergedError, Printed, Trainer
 from cofi_dist.validation import Accuracy, Validation
-from tests.problems import close, random_factors, random_ratings, shard_of, slice_factors
+from tests.problems import (
+    close,
+    gradients_of,
+    random_factors,
+    random_ratings,
+    shard_of,
+    slice_factors,
+    sparse_cost,
+)
 
 
 class Recorder:
@@ -53,7 +60,7 @@ CPU = torch.device("cpu")
 
 def make_cost(kind: str = "sparse") -> Cost:
     shard = UserShard(UserRange(0, 6), 8, random_ratings(6, 8, 20))
-    return SparseCost(shard, CPU, torch.float64, pair_dot) if kind == "sparse" else DenseCost(shard, CPU)
+    return sparse_cost(shard) if kind == "sparse" else DenseCost(shard, CPU)
 
 
 class SpoiledCost:
@@ -147,8 +154,7 @@ def test_one_step_is_adams_along_the_gradient_of_every_switch(kind: str, counted
     scales = (torch.arange(8.0)[:, None].double(), torch.arange(6.0)[:, None].double())
     regulariser = Regulariser(0.5, 0.3, *(scales if counted else (None, None)))
     error = make_cost(kind)(factors, with_value=False)
-    regulariser.add_gradients(error, factors)
-    gradients = [error.dX[0], error.dW, error.db, *(error.dc if error.dc is not None else [])]
+    gradients = list(gradients_of(error, regulariser, factors).values())
     want = [t - 0.01 * g.sign() for t, g in zip(tensors_of(factors), gradients, strict=True)]
     settings = Train(epochs=1, lr=0.01, cost="sparse" if kind == "sparse" else "dense")
     Trainer(make_cost(kind), factors, settings, 20, SoloComm(), regulariser).run(Recorder())
@@ -237,7 +243,7 @@ def test_patience_counts_validations_without_a_lower_rmse() -> None:
 
 def _turn_nan_on_one_rank(comm: Comm) -> tuple[str, int | None, bool, Factors]:
     users = UserRange(0, 4) if comm.rank == 0 else UserRange(4, 6)
-    cost = SparseCost(shard_of(random_ratings(6, 8, 20), users, 8), CPU, torch.float64, pair_dot)
+    cost = sparse_cost(shard_of(random_ratings(6, 8, 20), users, 8))
     factors = slice_factors(random_factors(8, 6, 3), users)
 
     def spoiled(factors: Factors, *, with_value: bool) -> ErrorTerm:
@@ -265,8 +271,8 @@ def test_all_ranks_agree_that_one_has_turned_nan(tmp_path: Path) -> None:
 
 def _drift(comm: Comm) -> str:
     class LossyComm(type(comm)):  # type: ignore[misc]
-        def sum_(self, *tensors: Tensor) -> None:
-            super().sum_(*tensors)
+        def sum_(self, *tensors: Tensor, meanwhile: Callable[[], None] | None = None) -> None:
+            super().sum_(*tensors, meanwhile=meanwhile)
             if self.rank == 1 and tensors[0].ndim == 3:
                 tensors[0][0, 0, 0] += 1e-3
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from cofi_dist import validation as module
 from cofi_dist.config import Data, Split
-from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shards import UserRange
 from cofi_dist.data.sources import prepare
 from cofi_dist.data.splitting import SplitRatings
 from cofi_dist.data.synthetic import SyntheticRatings
+from cofi_dist.data.triples import Ratings
 from cofi_dist.distributed import Comm, SoloComm
 from cofi_dist.errors import CofiError, ConfigError, RunError
 from cofi_dist.factors import Factors

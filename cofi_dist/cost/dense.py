@@ -51,11 +51,11 @@ class DenseCost:
         j = j.multiply(0.5)
         dX, dW, db, *dc = torch.autograd.grad(j, moved)
         # W.T's gradient comes back transposed; Adam's kernels round alike on like layouts only
+        users = dW.contiguous(), db.contiguous()
         return ErrorTerm(
             j.detach()[None] if with_value else None,
             dX.contiguous()[None],
-            dW.contiguous(),
-            db.contiguous(),
+            lambda: users,
             # a copy: of a matrix of one cell, autograd gives b and c the same tensor
             dc[0].clone(memory_format=torch.contiguous_format)[None] if dc else None,
         )

@@ -14,8 +14,9 @@ from numba import prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from cofi_dist.cost.compiling import ALL, ROW, compiled
-from cofi_dist.cost.rowkernels import add_gradient, add_product, add_sum, carry, dot_of, solve_row
+from cofi_dist.cost.compiling import ALL, INLINE, ROW, compiled
+from cofi_dist.cost.rowkernels import add_gradient, add_product, carry, half_of, solve_row
+from cofi_dist.cost.rowvectors import put, row_at, zeros
 
 
 @intrinsic
@@ -33,50 +34,67 @@ def _take(_typing, counters, at):
 
 
 @compiled(**ROW)
-def _halves(first, last, row, start, other, value, P, offset, Z, z, half):
+def _halves(first, last, row, start, ratings, factors, half, lanes):
+    other, value = ratings
+    P, offset, Z, z = factors
     for s in range(first, last):
         r = row[s]
-        squares = 0.0
-        for n in range(start[s], start[s + 1]):
-            e = dot_of(P[other[n]], Z[r]) + z[r] + offset[other[n]] - value[n]
-            squares += np.float64(e) * np.float64(e)
-        half[r] += squares / 2
+        own = row_at(Z, r, lanes)
+        half[r] += half_of(start[s], start[s + 1], other, value, P, offset, own, z[r], lanes)
 
 
 @compiled(**ALL)
-def halves(threads, begin, stop, row, start, first, last, tile, next_, other, value, P, offset, Z, z, half):
-    """half_r += 1/2 sum err^2."""
+def halves(threads, begin, stop, row, start, first, last, tile, next_, lanes, ratings, factors, half):
+    """half_r += 1/2 sum err^2.
+
+    `ratings` are other and value, `factors` P, offset, Z and z; `lanes` those of a row.
+    """
     for t in range(begin, stop):
         for _ in prange(threads):
             while True:
                 at = _take(next_, t)
                 if at >= tile[t + 1]:
                     break
-                _halves(first[at], last[at], row, start, other, value, P, offset, Z, z, half)
+                _halves(first[at], last[at], row, start, ratings, factors, half, lanes)
+
+
+@compiled(**INLINE)
+def _begun(out, out_b, r, whole, lanes):
+    """What row r's sums begin with."""
+    so_far = row_at(out, r, lanes)
+    if whole:  # it holds what another epoch left
+        return zeros(so_far), out_b.dtype.type(0)
+    return so_far, out_b[r]
 
 
 @compiled(**ROW)
-def _gradients(first, last, row, start, ratings, factors, sums, err, tree):
+def _gradients(first, last, row, start, ratings, factors, sums, tree, whole, lanes):
     other, value = ratings
     P, offset, Z, z = factors
     out, out_b, half = sums
     adds, to, spare, spare_b = tree
     for s in range(first, last):
         r = row[s]
-        total, squares = add_gradient(
-            start[s], start[s + 1], other, value, P, offset, Z[r], z[r], out[r], err
+        own = row_at(Z, r, lanes)
+        so_far, so_far_b = _begun(out, out_b, r, whole, lanes)
+        so_far, total, squares = add_gradient(
+            start[s], start[s + 1], other, value, P, offset, own, z[r], so_far, lanes
         )
-        out_b[r] += total
+        put(so_far, out, r, lanes)
+        out_b[r] = so_far_b + total
         half[r] += squares
         carry(r, adds, to, out, out_b, spare, spare_b)
 
 
 @compiled(**ALL)
-def gradients(threads, begin, stop, row, start, first, last, tile, next_, ratings, factors, sums, err, tree):
-    """out_r += sum err (p, 1), half[block]_r += 1/2 sum err^2; keeps err, (N,), where it is not None.
+def gradients(
+    threads, begin, stop, row, start, first, last, tile, next_, lanes, ratings, factors, sums, tree, whole
+):
+    """out_r += sum err (p, 1), half[block]_r += 1/2 sum err^2.
 
-    `ratings` are other and value, `factors` P, offset, Z and z, `sums` out, out_b and half. `tree` has,
-    for each tile, what `rowkernels.carry` does after it, and its block; and what waits, (L, R, K), (L, R).
+    `sums` are out, out_b and half. `tree` has, for each tile, what `rowkernels.carry` does after it, and its
+    block; and what waits, (L, R, K), (L, R). Where each row is `whole`, one segment, out is set and not added
+    to. The rest as for `halves`.
     """
     out, out_b, half = sums
     adds, to, block, spare, spare_b = tree
@@ -88,40 +106,32 @@ def gradients(threads, begin, stop, row, start, first, last, tile, next_, rating
                 at = _take(next_, t)
                 if at >= tile[t + 1]:
                     break
-                _gradients(first[at], last[at], row, start, ratings, factors, of_tile, err, after)
+                _gradients(first[at], last[at], row, start, ratings, factors, of_tile, after, whole, lanes)
 
 
 @compiled(**ROW)
-def _sums(first, last, row, start, other, place, err, P, out, out_b):
-    for s in range(first, last):
-        r = row[s]
-        out_b[r] += add_sum(start[s], start[s + 1], other, place, err, P, out[r])
-
-
-@compiled(**ALL)
-def sums(threads, begin, stop, row, start, first, last, tile, next_, other, place, err, P, out, out_b):
-    """out_r += sum err[place] (p, 1)."""
-    for t in range(begin, stop):
-        for _ in prange(threads):
-            while True:
-                at = _take(next_, t)
-                if at >= tile[t + 1]:
-                    break
-                _sums(first[at], last[at], row, start, other, place, err, P, out, out_b)
-
-
-@compiled(**ROW)
-def _products(first, last, row, start, other, P, V, v, out, out_b, tree):
+def _products(first, last, row, start, other, factors, sums, tree, whole, lanes):
+    P, V, v = factors
+    out, out_b = sums
     adds, to, spare, spare_b = tree
     for s in range(first, last):
         r = row[s]
-        out_b[r] += add_product(start[s], start[s + 1], other, P, V[r], v[r], out[r])
+        own = row_at(V, r, lanes)
+        so_far, so_far_b = _begun(out, out_b, r, whole, lanes)
+        so_far, total = add_product(start[s], start[s + 1], other, P, own, v[r], so_far, lanes)
+        put(so_far, out, r, lanes)
+        out_b[r] = so_far_b + total
         carry(r, adds, to, out, out_b, spare, spare_b)
 
 
 @compiled(**ALL)
-def products(threads, begin, stop, row, start, first, last, tile, next_, other, P, V, v, out, out_b, tree):
-    """out_r += sum (v_r . p + v_r) (p, 1): the normal matrix of each row times (V, v)."""
+def products(
+    threads, begin, stop, row, start, first, last, tile, next_, lanes, other, factors, sums, tree, whole
+):
+    """out_r += sum (v_r . p + v_r) (p, 1): the normal matrix of each row times (V, v).
+
+    `factors` are P, V and v, `sums` out and out_b; the rest as for `gradients`.
+    """
     adds, to, _, spare, spare_b = tree
     for t in range(begin, stop):
         after = adds[t], to[t], spare, spare_b
@@ -130,69 +140,48 @@ def products(threads, begin, stop, row, start, first, last, tile, next_, other, 
                 at = _take(next_, t)
                 if at >= tile[t + 1]:
                     break
-                _products(first[at], last[at], row, start, other, P, V, v, out, out_b, after)
+                _products(first[at], last[at], row, start, other, factors, sums, after, whole, lanes)
 
 
 @compiled(**ROW)
-def _solve(first, last, row, start, other, value, P, offset, Z, z, weights, settings, scratch, half, gain):
+def _solve(first, last, row, start, ratings, factors, weights, settings, told, lanes):
+    other, value = ratings
+    P, offset, Z, z = factors
+    half, gain = told
     for s in range(first, last):
         r = row[s]
-        z[r], half[r], gain[r] = solve_row(
-            start[s], start[s + 1], other, value, P, offset, Z[r], z[r], weights[r], settings, scratch
+        own, z[r], half[r], gain[r] = solve_row(
+            start[s],
+            start[s + 1],
+            other,
+            value,
+            P,
+            offset,
+            row_at(Z, r, lanes),
+            z[r],
+            weights[r],
+            settings,
+            lanes,
         )
+        put(own, Z, r, lanes)
 
 
 @compiled(**ALL)
-def solve(
-    threads,
-    begin,
-    stop,
-    row,
-    start,
-    first,
-    last,
-    tile,
-    next_,
-    other,
-    value,
-    P,
-    offset,
-    Z,
-    z,
-    weights,
-    settings,
-    per,
-    told,
-):
+def solve(threads, begin, stop, row, start, first, last, tile, next_, lanes, ratings, factors, rest):
     """Conjugate gradients on each row's least squares, all steps while its ratings are in cache; one tile.
 
     Moves Z, and z where it is solved for. told[0] = 1/2 sum err^2 before; told[1] is by how much the row's
-    part of J fell. `per` has four rows of K for each thread. `cofi_dist.optim.als.conjugate_gradients` is
-    the same on whole matrices.
+    part of J fell. `cofi_dist.optim.als.conjugate_gradients` is the same on whole matrices. `rest` is the
+    rows' weights, `rowkernels.solve_row`'s settings, and told.
     """
+    weights, settings, told = rest
     for t in range(begin, stop):
-        for thread in prange(threads):
+        for _ in prange(threads):
             while True:
                 at = _take(next_, t)
                 if at >= tile[t + 1]:
                     break
-                _solve(
-                    first[at],
-                    last[at],
-                    row,
-                    start,
-                    other,
-                    value,
-                    P,
-                    offset,
-                    Z,
-                    z,
-                    weights,
-                    settings,
-                    per[thread],
-                    told[0],
-                    told[1],
-                )
+                _solve(first[at], last[at], row, start, ratings, factors, weights, settings, told, lanes)
 
 
 @compiled(**ALL)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cofi_dist.cost.term import ErrorTerm, Norms
+from cofi_dist.cost.term import Norms
 from cofi_dist.factors import Factors
 
 
@@ -56,21 +56,17 @@ class Regulariser:
         biases2 = b2 if factors.c is None else b2 + norms.of_items(factors.c.T)
         return (self.lambda_ / 2) * (W2 + X2) + (self.lambda_b / 2) * biases2
 
-    def add_gradients(self, error: ErrorTerm, factors: Factors) -> None:
-        """Add to the error's gradients, in place; these are summed over the ranks already."""
-        for gradient, factor, scale in (
-            (error.dX[0], factors.X, self.scale_X),
-            (error.dW, factors.W, self.scale_W),
-        ):
-            if scale is None:
-                # a multiplication and an addition, each rounded, as autograd does it in the notebook
-                gradient.add_(self.lambda_ * factor)
-            else:
-                gradient.addcmul_(scale, factor, value=self.lambda_)
-        if self.lambda_b:
-            error.db.add_(factors.b, alpha=self.lambda_b)
-            if error.dc is not None and factors.c is not None:
-                error.dc[0].add_(factors.c, alpha=self.lambda_b)
+    def add_gradient(self, letter: str, factor: Tensor, gradient: Tensor) -> None:
+        """Add a factor's to the error's, in place, which is summed over the ranks already."""
+        scale = {"X": self.scale_X, "W": self.scale_W}.get(letter)
+        if letter in "bc":
+            if self.lambda_b:
+                gradient.add_(factor, alpha=self.lambda_b)
+        elif scale is None:
+            # a multiplication and an addition, each rounded, as autograd does it in the notebook
+            gradient.add_(self.lambda_ * factor)
+        else:
+            gradient.addcmul_(scale, factor, value=self.lambda_)
 
 
 def count_scales(

@@ -9,6 +9,7 @@ other side features P_q and an offset.
 
 import math
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Protocol
 
 import numpy as np
@@ -18,7 +19,6 @@ from torch import Tensor
 
 from cofi_dist.cost.kernels import pair_dot, weighted_row_sum
 from cofi_dist.cost.term import wide
-from cofi_dist.data.shards import starts
 from cofi_dist.factors import Factors
 
 Index = NDArray[np.integer]
@@ -78,30 +78,30 @@ class Least:
 
 
 class TensorRows:
-    """By the two primitives, on any device.
+    """By the two primitives of `cofi_dist.cost.kernels`, on any device.
 
     Args:
-        row: of each rating, ascending, (N,).
-        other: row of the other side, (N,).
+        start: where each row's ratings begin, and where the last one's end, (R + 1,).
+        other: row of the other side, (N,), row by row.
         value: (N,).
-        num_rows: R.
         dtype: of the factors.
         device: of everything.
     """
 
     def __init__(
         self,
-        row: Index,
+        start: Index,
         other: Index,
         value: NDArray[np.floating],
-        num_rows: int,
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
-        counts = np.bincount(row, minlength=num_rows)
+        counts, kind = np.diff(start), index_type(len(other))
         self.counts = torch.from_numpy(counts).to(device, dtype)
-        self._start = torch.from_numpy(starts(counts).astype(np.int32)).to(device)
-        self._row, self._other = (torch.from_numpy(k.astype(np.int32)).to(device) for k in (row, other))
+        row = np.repeat(np.arange(len(counts), dtype=kind), counts)
+        self._start, self._row, self._other = (
+            torch.from_numpy(k.astype(kind)).to(device) for k in (start, row, other)
+        )
         self._value = torch.from_numpy(value).to(device, dtype)
         self._one = torch.ones(1, 1, device=device, dtype=dtype)
         self._zeros = torch.zeros_like(self._row)
@@ -132,6 +132,16 @@ class TensorRows:
     def _half(self, err_N: Tensor) -> Tensor:
         squares = err_N.to(wide(err_N)).square().div_(2)
         return weighted_row_sum(squares, self._one.to(squares.dtype), self._zeros, self._start)[:, 0]
+
+
+def index_type(num_ratings: int) -> type[np.int32 | np.int64]:
+    """Of numbers up to that of the ratings."""
+    return np.int32 if num_ratings < 2**31 else np.int64
+
+
+def has_triton() -> bool:
+    """Whether Triton, which comes with torch for CUDA on Linux, is here."""
+    return find_spec("triton") is not None
 
 
 def tiny_of(dtype: torch.dtype) -> float:

@@ -15,12 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cofi_dist.cost import rowkernels
+from cofi_dist.cost.rows import Index, index_type
 
 # Threads take a chunk when they have done their last one: so many a thread and tile, that they end
 # together though the machine does other things too, few enough that taking them costs nothing.
 CHUNKS_A_THREAD = 16
-
-Index = NDArray[np.integer]
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,11 @@ class Segments:
     def num_blocks(self) -> int:
         """B."""
         return int(self.block[-1]) + 1
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether each row is one segment: all its ratings, if any."""
+        return len(self.tile) == 2
 
     def each_branch(self) -> Iterator[tuple[int | Index, ...]]:
         """For the loops: tiles, segments and chunks; the last is where threads begin to take chunks."""
@@ -95,7 +99,7 @@ def by_tiles(
         The segments; and for each given rating, where it is in their order, (N,). Equal rows' ratings stay
         in the given order.
     """
-    place = np.empty(len(row), _index_type(len(row)))
+    place = np.empty(len(row), index_type(len(row)))
     parts: list[tuple[NDArray[np.int32], NDArray[np.int64]]] = []
     after: list[tuple[int, int, int]] = []
     tiles_of: list[range] = []
@@ -139,7 +143,7 @@ def _segments(
     adds, to, block = np.array(after, np.int64).T.copy()
     return Segments(
         np.concatenate([rows for rows, _ in tiles]),
-        start.astype(_index_type(int(start[-1]))),
+        start.astype(index_type(int(start[-1]))),
         np.concatenate(first).astype(np.int64),
         np.concatenate(last).astype(np.int64),
         np.array(tile),
@@ -148,7 +152,3 @@ def _segments(
         block,
         branches,
     )
-
-
-def _index_type(num_ratings: int) -> type[np.int32 | np.int64]:
-    return np.int32 if num_ratings < 2**31 else np.int64

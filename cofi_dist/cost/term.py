@@ -1,6 +1,8 @@
 """What a cost gives the trainer."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -38,16 +40,30 @@ class ErrorTerm:
     Attributes:
         value: of each branch of the rank's users, (T,) float64; None where it was not asked for.
         dX: of each branch, (T, num_items, num_features): to be summed over the branches of all ranks.
-        dW: (users, num_features), whole.
-        db: (1, users), whole.
+        of_users: gives dW and db, which need no sum: they may be computed while dX is summed, but before
+            a factor moves.
         dc: (T, 1, num_items), as dX; None where the factors have no c.
     """
 
     value: Tensor | None
     dX: Tensor
-    dW: Tensor
-    db: Tensor
+    of_users: Callable[[], tuple[Tensor, Tensor]]
     dc: Tensor | None = None
+
+    @cached_property
+    def users(self) -> tuple[Tensor, Tensor]:
+        """dW, (users, num_features), and db, (1, users), whole; computed when they are first asked for."""
+        return self.of_users()
+
+    @property
+    def dW(self) -> Tensor:
+        """The first of `users`."""
+        return self.users[0]
+
+    @property
+    def db(self) -> Tensor:
+        """The second."""
+        return self.users[1]
 
     @property
     def partial(self) -> tuple[Tensor, ...]:
@@ -66,5 +82,8 @@ class Cost(Protocol):
     def norms(self) -> Norms: ...
 
     def __call__(self, factors: Factors, *, with_value: bool) -> ErrorTerm:
-        """Error (where asked for) and gradients. N = 0 ratings give zeros."""
+        """Error (where asked for) and gradients, in memory that the next call takes again.
+
+        N = 0 ratings give zeros.
+        """
         ...

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shards import UserRange
+from cofi_dist.data.triples import Ratings
 from cofi_dist.errors import DataError
 
 CELLS_AT_ONCE = 2**22  # bounds the memory of a pass over the arrays

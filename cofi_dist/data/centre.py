@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shards import AT_ONCE, Blocks
+from cofi_dist.data.triples import Ratings
 
 if TYPE_CHECKING:
     import torch

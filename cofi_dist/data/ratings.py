@@ -3,37 +3,16 @@
 import csv
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from cofi_dist.config import Columns
 from cofi_dist.data.faults import NotTextError, rows
 from cofi_dist.data.parquetfile import parquet_tables
 from cofi_dist.data.textfile import SEPARATORS, WITHOUT_HEADER, opened, text_tables
 from cofi_dist.errors import DataError
-
-
-@dataclass(frozen=True)
-class Ratings:
-    """N ratings in user order, then item order; no (user, item) pair twice.
-
-    Attributes:
-        user: row of W, (N,) int32; rows count from the first user of the range loaded.
-        item: row of X, (N,) int32.
-        value: rating, (N,) float64, or float32 where that holds each of them exactly.
-    """
-
-    user: NDArray[np.int32]
-    item: NDArray[np.int32]
-    value: NDArray[np.floating]
-
-    def __len__(self) -> int:
-        return len(self.value)
 
 
 def tables(

@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from cofi_dist.data.ratings import Ratings
+from cofi_dist.data.triples import Ratings
 
 # Ratings in a tile: few enough that a tile's rows of W and its errors stay in cache while the
 # items are summed, many enough that the partial sums of X cost little. See docs/benchmarks.md.

@@ -12,12 +12,12 @@ from cofi_dist.data.centre import ItemSums
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.known import ratings_file as known_ratings_file
 from cofi_dist.data.prepare import prepare_file
-from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shards import UserRange
 from cofi_dist.data.split import Part, held_out
 from cofi_dist.data.splitting import SplitRatings, Whole
 from cofi_dist.data.store import StoredRatings
 from cofi_dist.data.synthetic import SyntheticRatings
+from cofi_dist.data.triples import Ratings
 from cofi_dist.files import put_in_place, scratch_directory
 
 

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from cofi_dist.config import Columns
 from cofi_dist.data.centre import ItemSums
 from cofi_dist.data.ids import IdMap
-from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shards import UserRange
 from cofi_dist.data.split import PARTS, Part
+from cofi_dist.data.triples import Ratings
 from cofi_dist.errors import RunError
 
 FORMAT = 2

@@ -11,8 +11,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shards import UserRange
+from cofi_dist.data.triples import Ratings
 from cofi_dist.errors import ConfigError
 
 BLOCK_USERS = 1024

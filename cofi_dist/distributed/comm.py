@@ -34,8 +34,10 @@ class SoloComm:
         """Name of what carries tensors of this device."""
         return "none"
 
-    def sum_(self, *tensors: Tensor) -> None:
+    def sum_(self, *tensors: Tensor, meanwhile: Callable[[], None] | None = None) -> None:
         """Replace every tensor by its sum over ranks."""
+        if meanwhile is not None:
+            meanwhile()
 
     def sum_scalars(self, *scalars: Tensor) -> tuple[Tensor, ...]:
         """Sums over ranks of tensors of one number, 0-dim, in float64."""
@@ -94,17 +96,25 @@ class GroupComm:
         """Name of what carries tensors of this device."""
         return "nccl" if device.type == "cuda" else "gloo"
 
-    def sum_(self, *tensors: Tensor) -> None:
+    def sum_(self, *tensors: Tensor, meanwhile: Callable[[], None] | None = None) -> None:
         """Replace every tensor by its sum over ranks, in one all-reduce.
 
         Equal shapes and dtypes in the same order on all ranks.
+
+        Args:
+            tensors: of this rank.
+            meanwhile: is called while the sum is under way, and touches none of them.
         """
+        alone = len(tensors) == 1 and tensors[0].is_contiguous()
+        flat = tensors[0] if alone else torch.cat([t.reshape(-1) for t in tensors])
         with self._peers():
-            if len(tensors) == 1 and tensors[0].is_contiguous():
-                dist.all_reduce(tensors[0])
-                return
-            flat = torch.cat([t.reshape(-1) for t in tensors])
-            dist.all_reduce(flat)
+            work = dist.all_reduce(flat, async_op=True)
+        if meanwhile is not None:
+            meanwhile()
+        with self._peers():
+            work.wait()
+        if alone:
+            return
         for t, part in zip(tensors, torch.split(flat, [t.numel() for t in tensors]), strict=True):
             t.copy_(part.view_as(t))
 
@@ -134,17 +144,26 @@ class GroupComm:
         result: T = outcome[0]
         return result
 
-    def exchange(self, parts: Sequence[Tensor], lengths: Sequence[int]) -> list[Tensor]:
+    def exchange(
+        self, parts: Sequence[Tensor], lengths: Sequence[int], meanwhile: Callable[[], None] | None = None
+    ) -> list[Tensor]:
         """What every rank has for this one: parts[r] goes to rank r; flat, of one dtype.
 
         Args:
             parts: for each rank.
             lengths: of what comes from each.
+            meanwhile: is called while they are under way.
         """
         flat = torch.cat(list(parts)) if len(parts) > 1 else parts[0]
         came = flat.new_empty(sum(lengths))
         with self._peers():
-            dist.all_to_all_single(came, flat, list(lengths), [len(part) for part in parts])
+            work = dist.all_to_all_single(
+                came, flat, list(lengths), [len(part) for part in parts], async_op=True
+            )
+        if meanwhile is not None:
+            meanwhile()
+        with self._peers():
+            work.wait()
         return list(torch.split(came, list(lengths)))
 
     def collect(self, part: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ Each rank adds up a slice of every tensor, to which all others send their branch
 the slices. On a power of two of ranks, each of which has one branch, that moves what an all-reduce does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Protocol
 
@@ -17,8 +17,11 @@ from cofi_dist.distributed.comm import GroupComm
 class Sums(Protocol):
     """Replaces partial sums, of T branches each, by what all branches of all ranks add up to."""
 
-    def sum_(self, *partials: Tensor) -> None:
-        """The first branch of each tensor, (T, ...), becomes the sum; the others are as they were."""
+    def sum_(self, *partials: Tensor, meanwhile: Callable[[], None] | None = None) -> None:
+        """The first branch of each tensor, (T, ...), becomes the sum; the others are as they were.
+
+        `meanwhile` is called while sums are under way, and touches none of them.
+        """
         ...
 
     def sum_scalars(self, *partials: Tensor) -> tuple[Tensor, ...]:
@@ -37,14 +40,14 @@ class OrderedSums:
     def __init__(self, comm: GroupComm, branches: Sequence[Sequence[range]]) -> None:
         self._comm, self._branches = comm, branches
 
-    def sum_(self, *partials: Tensor) -> None:
+    def sum_(self, *partials: Tensor, meanwhile: Callable[[], None] | None = None) -> None:
         comm, own = self._comm, self._branches[self._comm.rank]
         flat = torch.cat([partial.reshape(len(own), -1) for partial in partials], 1)
         size = -(-flat.shape[1] // comm.world_size)
         padded = torch.nn.functional.pad(flat, (0, size * comm.world_size - flat.shape[1]))
         parts = [part.reshape(-1) for part in torch.split(padded, size, 1)]
         lengths = [len(branches) * size for branches in self._branches]
-        came = torch.cat(comm.exchange(parts, lengths)).view(-1, size)
+        came = torch.cat(comm.exchange(parts, lengths, meanwhile)).view(-1, size)
         whole = comm.collect(self._tree(came))
         ends = list(accumulate((partial[0].numel() for partial in partials), initial=0))
         for partial, start, stop in zip(partials, ends[:-1], ends[1:], strict=True):

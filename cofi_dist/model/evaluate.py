@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shards import UserRange
+from cofi_dist.data.triples import Ratings
 from cofi_dist.errors import DataError
 from cofi_dist.model.held_out import HeldOut
 from cofi_dist.model.predict import predict_rows

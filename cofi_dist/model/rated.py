@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 
 from cofi_dist.data.ids import IdMap
-from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shards import UserRange
 from cofi_dist.data.sources import Source, open_source
 from cofi_dist.data.split import Part
+from cofi_dist.data.triples import Ratings
 from cofi_dist.errors import RunError
 from cofi_dist.model.scores import Rows
 

@@ -16,6 +16,7 @@ from cofi_dist.cost.rows import NUMPY_TYPE
 from cofi_dist.cost.term import Cost, ErrorTerm
 from cofi_dist.cost.threads import set_threads
 from cofi_dist.factors import Factors
+from cofi_dist.optim.partial import Partial
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8  # torch's defaults, which the notebook takes
 
@@ -68,26 +69,16 @@ class Adam:
         self._error = self._cost(self._factors, with_value=with_value)
         return self._error.value
 
-    def step(self) -> Iterator[tuple[Tensor, ...]]:
+    def step(self) -> Iterator[Partial]:
         """One step, once `error` has been called; yields what is to be summed over the ranks."""
         error = self._error
         assert error is not None
-        # the regulariser enters after the sum, so that lambda X counts once and not once a rank
-        yield error.partial
-        factors, decay, decay_b = self._factors, 0.0, 0.0
-        if self._fused and self._regulariser.is_weight_decay:
-            # the same gradient, and it costs the fused kernel nothing
-            decay, decay_b = self._regulariser.lambda_, self._regulariser.lambda_b
-        else:
-            # rounded as autograd does it: torch's own weight decay may fuse the two operations
-            self._regulariser.add_gradients(error, factors)
-        of = self.moments
-        self._move([factors.X, factors.W], [error.dX[0], error.dW], [of["X"], of["W"]], decay)
-        self._move([factors.b], [error.db], [of["b"]], decay_b)
-        if factors.c is not None:
-            assert error.dc is not None
-            self._move([factors.c], [error.dc[0]], [of["c"]], decay_b)
         self._error = None  # as large as the factors: the next one would come beside it
+        yield Partial(*error.partial, meanwhile=lambda: self._move_users(error))
+        # the regulariser enters after the sum, so that lambda X counts once and not once a rank
+        self._move("X", error.dX[0])
+        if error.dc is not None:
+            self._move("c", error.dc[0])
 
     def rows(self, letter: str) -> dict[str, Tensor]:
         """State of a factor, shaped as it is."""
@@ -113,19 +104,29 @@ class Adam:
             torch.zeros((), dtype=torch.float32, device=device),
         )
 
-    def _move(self, factors: list[Tensor], grads: list[Tensor], moments: list[Moments], decay: float) -> None:
-        if self._fused and factors[0].device.type == "cpu":
-            for factor, grad, moment in zip(factors, grads, moments, strict=True):
-                moment.step.add_(1)
-                self._loop(factor, grad, moment, decay)
+    def _move_users(self, error: ErrorTerm) -> None:
+        self._move("W", error.dW)
+        self._move("b", error.db)
+
+    def _move(self, letter: str, grad: Tensor) -> None:
+        """One factor, by its gradient and the regulariser's."""
+        factor, moments, decay = self._factors.by_name[letter], self.moments[letter], 0.0
+        if self._fused and self._regulariser.is_weight_decay:
+            # the same gradient, and it costs the fused kernel nothing
+            decay = self._regulariser.lambda_ if letter in "XW" else self._regulariser.lambda_b
+        else:
+            # rounded as autograd does it: torch's own weight decay may fuse the two operations
+            self._regulariser.add_gradient(letter, factor, grad)
+        if self._fused and factor.device.type == "cpu":
+            self._loop(factor, grad, moments, decay)
             return
         adam(
-            factors,
-            grads,
-            [m.mean for m in moments],
-            [m.square for m in moments],
+            [factor],
+            [grad],
+            [moments.mean],
+            [moments.square],
             [],
-            [m.step for m in moments],
+            [moments.step],
             lr=self._lr,
             beta1=BETA1,
             beta2=BETA2,
@@ -137,11 +138,10 @@ class Adam:
         )
 
     def _loop(self, factor: Tensor, grad: Tensor, moments: Moments, decay: float) -> None:
-        step, number = float(moments.step), NUMPY_TYPE[factor.dtype]
+        step, number = float(moments.step.add_(1)), NUMPY_TYPE[factor.dtype]
         size, root = self._lr / (1 - BETA1**step), math.sqrt(1 - BETA2**step)
-        with np.errstate(
-            over="ignore"
-        ):  # a huge lr is infinite in float32: the run will say that it diverged
+        # a huge lr is infinite in float32: the run will say that it diverged
+        with np.errstate(over="ignore"):
             settings = tuple(number(setting) for setting in (BETA1, BETA2, size, root, EPS))
         arrays = (t.view(-1).numpy() for t in (factor, grad, moments.mean, moments.square))
         loops.adam(set_threads(), *arrays, number(decay), settings)

@@ -16,14 +16,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cofi_dist.cost.looprows import LoopRows, RowsCost
+from cofi_dist.cost.looprows import LoopRows
 from cofi_dist.cost.norms import ordered_sum, sums_of
 from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.rows import Least, Rows, offsets, tiny_of
+from cofi_dist.cost.rowscost import RowsCost
 from cofi_dist.cost.term import wide
 from cofi_dist.errors import RunError
 from cofi_dist.factors import Factors
 from cofi_dist.optim.exact import Solution, Solved, exact
+from cofi_dist.optim.partial import Partial
 
 
 class Als:
@@ -77,8 +79,8 @@ class Als:
         """Half the squared error over this rank's ratings, where it is asked for."""
         return self._cost.value(self._factors) if with_value else None
 
-    def step(self) -> Iterator[tuple[Tensor, ...]]:
-        """One sweep; yields tensors to be replaced by their sums over the ranks."""
+    def step(self) -> Iterator[Partial]:
+        """One sweep; yields what is to be summed over the ranks."""
         self._go_on()
         J = yield from self._sweep()
         if self.momentum and not J <= self.J:
@@ -124,7 +126,7 @@ class Als:
             if beyond is not None:
                 factor.copy_(beyond)
 
-    def _sweep(self) -> Generator[tuple[Tensor, ...], None, float]:
+    def _sweep(self) -> Generator[Partial, None, float]:
         """Users, then items; returns J."""
         factors, cost, steps = self._factors, self._cost, self._steps
         X, W, b, c = factors.X, factors.W, factors.b[0], offsets(factors)
@@ -133,7 +135,7 @@ class Als:
         W2, b2 = self._regulariser.of_users(factors, cost.norms)
         sums = torch.stack([W2, b2, torch.zeros_like(W2)], 1)
         sums[0, 2] = done.singular
-        yield (sums,)
+        yield Partial(sums)
         W2, b2, singular = sums[0]
         _require_unique(float(singular), "users'")
         penalty = self._regulariser.total((W2, b2), factors, cost.norms)
@@ -144,7 +146,7 @@ class Als:
         sums[:, 0] = cost.norms.branches(done.half)
         if self._leads:
             sums[0, 1], sums[0, 2] = penalty - done.gain, done.singular
-        yield (sums,)
+        yield Partial(sums)
         half, rest, singular = sums[0]
         _require_unique(float(singular), "items'")
         return float(half + rest)
@@ -198,7 +200,7 @@ def conjugate_gradients(
     """`rowkernels.solve_row` on whole matrices."""
     right, right_b, half_BR = rows.gradients(Z, z, P, offset)
     if not whole:
-        yield right, right_b, squares
+        yield Partial(right, right_b, squares)
     right, right_b, mean_square = right[0], right_b[0], squares[0] / least.ratings
     weight, weight_b = least.weight[:, None], least.weight_b
     right.add_(weight * Z).neg_()
@@ -212,7 +214,7 @@ def conjugate_gradients(
     for _ in range(steps):
         product, product_b = rows.products(direction, direction_b, P)
         if not whole:
-            yield product, product_b
+            yield Partial(product, product_b)
         product, product_b = product[0], product_b[0]
         product.addcmul_(weight.expand_as(product), direction)
         product_b.add_(direction_b, alpha=weight_b)

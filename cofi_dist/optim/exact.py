@@ -16,6 +16,7 @@ from torch import Tensor
 from cofi_dist.cost.norms import sums_of
 from cofi_dist.cost.rows import Least, Rows
 from cofi_dist.cost.term import wide
+from cofi_dist.optim.partial import Partial
 
 # Numbers that a batch's gathered rows, and its normal matrices, may take.
 NUMBERS = 2**23
@@ -36,7 +37,7 @@ class Solution:
     singular: Tensor
 
 
-Solved = Generator[tuple[Tensor, ...], None, Solution]
+Solved = Generator[Partial, None, Solution]
 
 
 def exact(
@@ -49,7 +50,7 @@ def exact(
     """
     right, right_b, half_BR = rows.gradients(Z, z, P, offset)
     if not whole:
-        yield right, right_b
+        yield Partial(right, right_b)
     right, right_b = right[0], right_b[0]
     right.add_(least.weight[:, None] * Z).neg_()
     right_b = right_b.add_(least.weight_b * z).neg_() if least.has_bias else torch.zeros_like(right_b)
@@ -62,7 +63,7 @@ def exact(
         else:
             A = normal_matrices(rows, batch, P, has_bias=least.has_bias)
             if not whole:
-                yield (A[None],)
+                yield Partial(A[None])
             step, bad = _by_features(A, right[batch], batch, least)
         gain += (right[batch] * step).sum(dtype=gain.dtype) / 2
         singular += bad

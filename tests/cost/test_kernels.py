@@ -1,4 +1,4 @@
-"""The two primitives, held to a loop in float64; and the choice between their forms."""
+"""The two primitives, held to a loop in float64; where the compiled loops are kept."""
 
 import shutil
 import subprocess
@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from cofi_dist.cost import compiling, kernels
-from cofi_dist.cost.kernels import choose_pair_dot, pair_dot, weighted_row_sum
-
-CPU = torch.device("cpu")
+from cofi_dist.cost.kernels import pair_dot, weighted_row_sum
 
 
 def draw_cells(data: st.DataObject) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -60,34 +58,6 @@ def test_weighted_row_sum(data: st.DataObject) -> None:
     )
 
 
-def test_a_short_run_does_not_compile() -> None:
-    form, why = choose_pair_dot(100_836, 100, 300, CPU, torch.float32)
-    assert form is pair_dot
-    assert why == "pair_dot: eager (compiling would save about 0 s of this run)"
-
-
-def test_without_a_compiler_a_long_run_is_eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_compiler(*_: object) -> None:
-        raise RuntimeError("No working C++ compiler found\nand a long trace")
-
-    monkeypatch.setattr(kernels, "_compile", no_compiler)
-    form, why = choose_pair_dot(10**9, 100, 10**5, CPU, torch.float32)
-    assert form is pair_dot
-    assert why == "pair_dot: eager (compiling failed: No working C++ compiler found)"
-
-
-@pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler here")
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_compiled_form_is_the_same_function(dtype: torch.dtype) -> None:
-    form, why = choose_pair_dot(10**9, 12, 10**5, CPU, dtype)
-    assert why == "pair_dot: compiled"
-    generator = torch.Generator().manual_seed(0)
-    for M, U, N in ((50, 40, 1000), (7, 90, 33), (5, 5, 1), (5, 5, 0), (1, 9, 20), (9, 1, 20)):
-        A, B = (torch.randn(n, 12, generator=generator, dtype=dtype) for n in (M, U))
-        a, b = (torch.randint(n, (N,), generator=generator).int() for n in (M, U))
-        torch.testing.assert_close(form(A, B, a, b), pair_dot(A, B, a, b))
-
-
 def test_a_loop_is_not_taken_from_another_source(tmp_path: Path) -> None:
     package = tmp_path / "cofi_dist"
     shutil.copytree(Path(kernels.__file__).parents[1], package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -100,7 +70,7 @@ def test_a_loop_is_not_taken_from_another_source(tmp_path: Path) -> None:
         assert Path(where).is_relative_to(tmp_path)
         found.append(float(half))
         file = package / "cost" / "rowkernels.py"
-        file.write_text(file.read_text().replace("return total, squares / 2", "return total, squares * 2"))
+        file.write_text(file.read_text().replace("total, squares / 2", "total, squares * 2"))
     assert found == [0.5, 2.0]
 
 
@@ -113,7 +83,7 @@ ratings, factors = (index, np.ones(1)), (one, zero, np.zeros((1, 1)), zero.copy(
 sums = np.zeros((1, 1)), zero.copy(), half
 rows = by_rows(np.ones(1, np.int64))
 tree = rows.adds, rows.to, rows.block, np.zeros((0, 1, 1)), np.zeros((0, 1))
-loops.gradients(1, *rows.whole, ratings, factors, sums, None, tree)
+loops.gradients(1, *rows.whole, (1,), ratings, factors, sums, tree, True)
 print(rowkernels.__file__, half[0, 0])
 """
 

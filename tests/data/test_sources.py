@@ -10,9 +10,9 @@ from cofi_dist.data import arrays
 from cofi_dist.data.arrays import ArrayRatings
 from cofi_dist.data.centre import centred, centres, item_sums
 from cofi_dist.data.ids import Encoder, IdMap
-from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shards import UserRange
 from cofi_dist.data.textfile import integers_if_all
+from cofi_dist.data.triples import Ratings
 from cofi_dist.distributed import Comm, SoloComm
 from cofi_dist.errors import DataError, RunError
 from cofi_dist.testing import run_ranks

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from cofi_dist.config import Data, Split
 from cofi_dist.data import spool
-from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shards import UserRange
 from cofi_dist.data.sources import open_source
 from cofi_dist.data.split import PARTS, Part, _cutoff, assign, chance, held_out
 from cofi_dist.data.store import StoredRatings
+from cofi_dist.data.triples import Ratings
 from tests.data.prepared import prepared
 from tests.data.test_prepare import random_table, save
 

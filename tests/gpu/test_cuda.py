@@ -1,26 +1,35 @@
-"""On a CUDA device: the notebook's bits, and the sparse cost beside the dense one."""
+"""On a CUDA device: the notebook's bits, Triton's kernels, ALS, graphs, and runs that go on."""
 
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from cofi_dist.cost import kernels
-from cofi_dist.cost.kernels import choose_pair_dot, pair_dot
+from cofi_dist.cost import tritonrows
+from cofi_dist.cost.regulariser import Regulariser
+from cofi_dist.cost.rows import TensorRows
+from cofi_dist.cost.rowscost import RowsCost, SparseCost, device_rows, kind_for
+from cofi_dist.data.shards import UserRange, UserShard
+from cofi_dist.data.triples import Ratings
+from cofi_dist.distributed import SoloComm
+from cofi_dist.factors import Factors
+from cofi_dist.optim import graph
+from cofi_dist.optim.als import Als
+from cofi_dist.optim.partial import take
+from tests.checkpoint.runs import metrics, run, tensors
 from tests.parity.notebook import run_notebook
 from tests.parity.runs import train_on
+from tests.problems import close, error_term_reference, random_factors, random_ratings
 
 pytestmark = pytest.mark.gpu
 
+CUDA = torch.device("cuda")
 SYNTHETIC = "data: {synthetic: {num_users: 90, num_items: 700, num_ratings: 5000}}\n"
-SETTINGS = [
-    "device=cuda",
-    "model.num_features=20",
-    "train.lr=1.0e-3",
-    "train.epochs=100",
-    "train.log_every=20",
-]
+SETTINGS = ["model.num_features=20", "train.lr=1.0e-3", "train.epochs=100", "train.log_every=20"]
+BOTH_DEVICES = ["cuda", "cpu"]
 
 
 def test_dense_is_the_notebook_bit_for_bit(tmp_path: Path) -> None:
@@ -40,20 +49,131 @@ def test_dense_is_the_notebook_bit_for_bit(tmp_path: Path) -> None:
         assert torch.equal(getattr(ours.model.factors, name), getattr(notebook, name).cpu()), name
 
 
-def test_sparse_and_dense_are_one_cost(tmp_path: Path) -> None:
+@pytest.mark.parametrize("switches", [[], ["model.item_bias=true", "train.lambda_power=0.5"]])
+def test_sparse_and_dense_are_one_cost(switches: list[str], tmp_path: Path) -> None:
+    given = ["device=cuda", "train.dtype=float64", *SETTINGS, *switches]
     dense, sparse = (
-        train_on(1, SYNTHETIC, [*SETTINGS, "train.dtype=float64", f"train.cost={cost}"], tmp_path)
-        for cost in ("dense", "sparse")
+        train_on(1, SYNTHETIC, [*given, f"train.cost={cost}"], tmp_path) for cost in ("dense", "sparse")
     )
     for epoch, cost in dense.costs.items():
         assert sparse.costs[epoch] == pytest.approx(cost, rel=1e-10), epoch
 
 
-def test_both_forms_of_pair_dot_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "GPU_CHUNK", 100)
-    device = torch.device("cuda")
-    A, B = torch.randn(50, 12, device=device), torch.randn(40, 12, device=device)
-    a, b = (torch.randint(n, (1000,), device=device).int() for n in (50, 40))
-    compiled, why = choose_pair_dot(10**9, 12, 10**5, device, torch.float32)
-    assert why == "pair_dot: compiled"
-    torch.testing.assert_close(compiled(A, B, a, b), pair_dot(A, B, a, b))
+def on_cuda(factors: Factors) -> Factors:
+    return Factors(*(factor.to(CUDA) for factor in factors.by_name.values()))
+
+
+def long_rows() -> Ratings:
+    """Some items have more ratings than a piece holds; some users and items have none."""
+    rng = np.random.default_rng(0)
+    R = rng.random((3000, 40)) < np.concatenate([[0.0, 0.95, 0.9], np.full(36, 0.02), [0.0]])
+    R[5] = False
+    user, item = (place.astype(np.int32) for place in np.nonzero(R))
+    return Ratings(user, item, rng.standard_normal(len(user)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("num_features", [1, 20, 100, 300])
+def test_triton_and_torch_sum_alike(num_features: int, dtype: torch.dtype) -> None:
+    assert kind_for(CUDA).__name__ == "TritonRows"
+    ratings, factors = long_rows(), on_cuda(random_factors(40, 3000, num_features, dtype, item_bias=True))
+    assert np.bincount(ratings.item).max() > 2 * tritonrows.PIECE
+    X, W, b, c = factors.by_name.values()
+    shard = UserShard(UserRange(0, 3000), 40, ratings)
+    ours, theirs = (device_rows(shard, kind, CUDA, dtype) for kind in (kind_for(CUDA), TensorRows))
+    rtol = 1e-12 if dtype == torch.float64 else 1e-5
+    for mine, other, given in zip(ours, theirs, ((W, b[0], X, c[0]), (X, c[0], W, b[0])), strict=True):
+        sums = ((rows.gradients(*given), rows.products(*given[:3])) for rows in (mine, other))
+        for got, want in zip(*map(flat, sums), strict=True):
+            close(got, want, rtol)
+        close(mine.halves(*given), other.halves(*given), rtol)
+        for got, want in zip(mine.lists, other.lists, strict=True):
+            assert torch.equal(got.double(), want.double())
+
+
+def flat(parts: tuple[tuple[Tensor, ...], tuple[Tensor, ...]]) -> list[Tensor]:
+    return [tensor for part in parts for tensor in part]
+
+
+def test_sums_are_the_same_bits_every_time_and_the_formulas() -> None:
+    ratings, factors = long_rows(), random_factors(40, 3000, 20)
+    cost = SparseCost(RowsCost(UserShard(UserRange(0, 3000), 40, ratings), CUDA, torch.float64))
+    terms = [cost(on_cuda(factors), with_value=True) for _ in range(3)]
+    value, *gradients = error_term_reference(factors, ratings)
+    for term in terms:
+        assert term.value is not None
+        assert float(term.value) == pytest.approx(value, rel=1e-12)
+        for got, first, want in zip(
+            (term.dX[0], *term.users), (terms[0].dX[0], *terms[0].users), gradients, strict=True
+        ):
+            assert torch.equal(got, first)
+            close(got.cpu(), want, 1e-12)
+
+
+@pytest.mark.parametrize("item_bias", [False, True])
+@pytest.mark.parametrize("steps", [3, 0], ids=["cg", "exact"])
+def test_als_is_that_of_the_cpu_and_never_rises(steps: int, item_bias: bool) -> None:
+    ratings, costs = random_ratings(60, 40, 900), dict[str, list[float]]()
+    for device in BOTH_DEVICES:
+        start = random_factors(40, 60, 5, item_bias=item_bias)
+        factors = on_cuda(start) if device == "cuda" else start
+        cost = RowsCost(
+            UserShard(UserRange(0, 60), 40, ratings), torch.device(device), torch.float64, tiled=steps > 0
+        )
+        counts = torch.from_numpy(np.bincount(ratings.item, minlength=40))
+        given = {"item_counts": counts, "steps": steps, "tolerance": 0.0, "alone": True}
+        als = Als(cost, factors, Regulariser(0.7, 0.2), **given)  # type: ignore[arg-type]
+        costs[device] = []
+        for _ in range(15):
+            take(als.step(), SoloComm().sum_)
+            costs[device].append(als.J)
+    assert costs["cuda"] == pytest.approx(costs["cpu"], rel=1e-10)
+    assert costs["cuda"] == sorted(costs["cuda"], reverse=True)
+
+
+@pytest.fixture(params=["adam", "als"])
+def optimizer(request: pytest.FixtureRequest) -> str:
+    return f"train.optimizer={request.param}"
+
+
+def test_a_run_that_is_gone_on_with_has_the_same_bits(optimizer: str, tmp_path: Path) -> None:
+    given = ["device=cuda", "train.dtype=float32", optimizer]
+    whole = run(tmp_path, 1, 40, "whole", *given)
+    run(tmp_path, 1, 17, "run", *given)
+    run_dir = run(tmp_path, 1, 40, "run", *given)
+    assert metrics(run_dir) == metrics(whole)
+    got, want = tensors(run_dir), tensors(whole)
+    for name in want:
+        assert torch.equal(got[name], want[name]), name
+
+
+@pytest.mark.parametrize(("before", "after"), [("cpu", "cuda"), ("cuda", "cpu")])
+def test_a_run_moves_to_another_device(before: str, after: str, optimizer: str, tmp_path: Path) -> None:
+    # the start is drawn on the device, which has numbers of its own
+    want = metrics(run(tmp_path, 1, 40, "whole", f"device={before}", optimizer))
+    run(tmp_path, 1, 17, "run", f"device={before}", optimizer)
+    got = metrics(run(tmp_path, 1, 40, "run", f"device={after}", optimizer))
+    for a, b in zip(got, want, strict=True):
+        assert a == pytest.approx(b, rel=1e-8)
+
+
+def test_a_graph_plays_back_the_same_bits(tmp_path: Path) -> None:
+    given = [*SETTINGS, "device=cuda", "train.epochs=60"]
+    recorded = train_on(1, SYNTHETIC, given, tmp_path)
+    with mock.patch.object(graph, "WARM_UP", 10**9):
+        eager = run_in_this_process(given, tmp_path)
+    again = run_in_this_process(given, tmp_path)
+    for name in ("X", "W", "b"):
+        want = getattr(recorded.model.factors, name)
+        assert torch.equal(getattr(eager, name), want), name
+        assert torch.equal(getattr(again, name), want), name
+
+
+def run_in_this_process(overrides: list[str], tmp_path: Path) -> Factors:
+    from cofi_dist.model import Model
+    from cofi_dist.run import train
+
+    file, run_dir = tmp_path / "here.yaml", tmp_path / f"here-{len(list(tmp_path.iterdir()))}"
+    file.write_text(SYNTHETIC)
+    train(file, [*overrides, f"run_dir={run_dir}"], SoloComm(), quiet=True)
+    return Model.load(run_dir).factors

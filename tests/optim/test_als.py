@@ -14,22 +14,22 @@ import torch
 from torch import Tensor
 
 from cofi_dist.config import load_config
-from cofi_dist.cost.loopcost import LoopCost
-from cofi_dist.cost.looprows import RowsCost
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.rows import TensorRows
-from cofi_dist.data.ratings import Ratings
+from cofi_dist.cost.rowscost import RowsCost
 from cofi_dist.data.shards import UserRange, UserShard
+from cofi_dist.data.triples import Ratings
 from cofi_dist.distributed import SoloComm
 from cofi_dist.errors import CheckpointError, ConfigError, RunError
 from cofi_dist.factors import Factors
 from cofi_dist.model import Model
 from cofi_dist.optim import exact
 from cofi_dist.optim.als import Als
+from cofi_dist.optim.partial import take
 from cofi_dist.run import train
 from tests.checkpoint.runs import metrics, run, tensors
+from tests.interpreted import tensor_rows
 from tests.parity.runs import train_on
-from tests.problems import close, random_factors, random_ratings
+from tests.problems import close, gradients_of, random_factors, random_ratings, sparse_cost
 
 CPU = torch.device("cpu")
 U, M, K, N = 23, 17, 5, 150
@@ -38,8 +38,7 @@ REGULARISER = Regulariser(0.7, 0.2)
 
 def drive(als: Als) -> None:
     """One sweep, alone."""
-    for _ in als.step():
-        pass
+    take(als.step(), SoloComm().sum_)
 
 
 def als_on(
@@ -53,12 +52,7 @@ def als_on(
     shard = UserShard(UserRange(0, len(factors.W)), len(factors.X), ratings)
     cost = RowsCost(shard, CPU, factors.X.dtype, tiled=steps > 0)
     if not loops:
-        user, item, value = ratings.user, ratings.item, ratings.value
-        order = np.argsort(item, kind="stable")
-        cost.of_users = TensorRows(user, item, value, len(factors.W), factors.X.dtype, CPU)
-        cost.of_items = TensorRows(
-            item[order], user[order], value[order], len(factors.X), factors.X.dtype, CPU
-        )
+        cost = tensor_rows(shard, factors.X.dtype)
     counts = torch.from_numpy(np.bincount(ratings.item, minlength=len(factors.X)))
     return Als(cost, factors, regulariser, item_counts=counts, steps=steps, tolerance=0.0, alone=True)
 
@@ -131,10 +125,8 @@ def test_it_ends_where_the_gradient_is_zero() -> None:
     als = als_on(ratings, factors)
     for _ in range(3000):
         drive(als)
-    error = LoopCost(UserShard(UserRange(0, U), M, ratings), torch.float64)(factors, with_value=False)
-    REGULARISER.add_gradients(error, factors)
-    for gradient in (error.dX, error.dW, error.db, error.dc):
-        assert gradient is not None
+    error = sparse_cost(UserShard(UserRange(0, U), M, ratings))(factors, with_value=False)
+    for gradient in gradients_of(error, REGULARISER, factors).values():
         assert float(gradient.abs().max()) < 1e-6
 
 

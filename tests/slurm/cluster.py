@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -187,19 +188,12 @@ class Cluster:
             nonlocal looked
             state = self.state(job)
             if state == "PENDING" and time.monotonic() > looked + NODE_SECONDS:
-                self._revive()
+                self.revive()
                 looked = time.monotonic()
             return state in wanted
 
         self._until(reached, f"job {job} is {' or '.join(wanted)}", seconds, self._say(job))
         return self.show(job)
-
-    def _revive(self) -> None:
-        """Bring back nodes given up though no test touched them: this machine was too busy to answer."""
-        for number, node in enumerate(self._nodes, start=1):
-            if number not in self._touched and self._state(node).startswith("down"):
-                self.on(number, "pkill", "-HUP", "slurmd", output=self.home / "reload.log").wait(timeout=10)
-                self._answers(node)
 
     def cut_power(self, node: int) -> None:
         """All processes of the node are gone at once."""
@@ -211,6 +205,7 @@ class Cluster:
         name = f"node{node}"
         self._start_host(name, f"slurmd -D -b -N {name}")
         self._until(lambda: self._answers(name), f"{name} answers")
+        self._touched.discard(node)
 
     def unplug(self, node: int) -> None:
         """Pull the node's network cable."""
@@ -224,6 +219,18 @@ class Cluster:
         reload = self.on(node, "pkill", "-HUP", "slurmd", output=self.home / "reload.log")
         assert reload.wait(timeout=10) == 0, (self.home / "reload.log").read_text()
         self._until(lambda: self._answers(f"node{node}"), f"node{node} answers")
+        self._touched.discard(node)
+
+    def revive(self) -> None:
+        """Bring back all nodes but those that a test has cut off.
+
+        This machine may have been too busy to answer; and a node that a test cut off and brought back
+        may be given up once more for having booted.
+        """
+        for number, node in enumerate(self._nodes, start=1):
+            if number not in self._touched and self._state(node).startswith("down"):
+                self.on(number, "pkill", "-HUP", "slurmd", output=self.home / "reload.log").wait(timeout=10)
+                self._until(partial(self._answers, node), f"{node} answers")
 
     def _answers(self, node: str) -> bool:
         state = self._state(node)

@@ -20,6 +20,13 @@ def cluster() -> Iterator[Cluster]:
         yield up
 
 
+@pytest.fixture(autouse=True)
+def _all_nodes_are_there(request: pytest.FixtureRequest) -> None:
+    """Whatever the last test did to them."""
+    if "cluster" in request.fixturenames:
+        request.getfixturevalue("cluster").revive()
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder in which jobs are submitted."""

@@ -1,0 +1,235 @@
+"""Rows of a matrix as vectors in the processor's registers, for the loops that numba compiles.
+
+A row of K numbers is a fixed number of vectors of 512 bits, 7 of 16 numbers for 100 in float32, which LLVM
+maps on what the processor has. The last one's lanes beyond K are zero. `lanes` says how many numbers of each
+vector are used; its length is known when the loops are compiled, so they are compiled once for each.
+
+    x = row_at(P, q, lanes)         from memory; zeros(x) has the same shape
+    x + y, x - y, x * y, a * x      as numpy's
+    dot(x, y), sum of products      inverse(x), 1 / x where x > 0, else 0
+    put(x, Z, r, lanes)             to memory
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, overload, register_model
+
+BITS = 512
+FAST = ("reassoc", "contract", "nsz")
+INT32, INT1 = ir.IntType(32), ir.IntType(1)
+
+
+def lanes_of(K: int, itemsize: int) -> tuple[int, ...]:
+    """How many numbers each vector of a row of K holds; itemsize in bytes."""
+    width = BITS // (8 * itemsize)
+    return tuple(min(width, K - at) for at in range(0, K, width))
+
+
+class Row(types.Type):  # type: ignore[misc]
+    """So many vectors of numbers."""
+
+    def __init__(self, dtype: types.Float, count: int) -> None:
+        self.dtype, self.count, self.width = dtype, count, BITS // dtype.bitwidth
+        super().__init__(name=f"Row({dtype}, {count})")
+
+
+def _vector(dtype: types.Float) -> ir.VectorType:
+    return ir.VectorType(ir.FloatType() if dtype.bitwidth == 32 else ir.DoubleType(), BITS // dtype.bitwidth)
+
+
+@register_model(Row)
+class _RowModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, dmm: Any, fe_type: Row) -> None:
+        super().__init__(dmm, fe_type, ir.ArrayType(_vector(fe_type.dtype), fe_type.count))
+
+
+def _made(builder: Any, parts: list[Any]) -> Any:
+    """The value of a Row of these vectors."""
+    row = ir.Constant(ir.ArrayType(parts[0].type, len(parts)), ir.Undefined)
+    for k, part in enumerate(parts):
+        row = builder.insert_value(row, part, k)
+    return row
+
+
+def _parts(builder: Any, row: Any) -> list[Any]:
+    return [builder.extract_value(row, k) for k in range(row.type.count)]
+
+
+def _splat(builder: Any, number: Any, vector: ir.VectorType) -> Any:
+    one = builder.insert_element(ir.Constant(vector, ir.Undefined), number, INT32(0))
+    zeros = ir.Constant(ir.VectorType(INT32, vector.count), [0] * vector.count)
+    return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), zeros)
+
+
+def _place(context: Any, builder: Any, kind: Any, array: Any, index: Any, k: int, dtype: types.Float) -> Any:
+    """Pointer to the k-th vector of a row, as to a vector that need not be aligned."""
+    own = context.make_array(kind)(context, builder, array)
+    at = [index, context.get_constant(types.intp, k * (BITS // dtype.bitwidth))]
+    where = cgutils.get_item_pointer(context, builder, kind, own, at, wraparound=False)
+    return builder.bitcast(where, _vector(dtype).as_pointer())
+
+
+def _mask(builder: Any, lanes: Any, k: int, width: int) -> Any:
+    """The lanes of the last vector that are used."""
+    number = builder.trunc(builder.extract_value(lanes, k), INT32)
+    whole = ir.VectorType(INT32, width)
+    return builder.icmp_signed("<", ir.Constant(whole, list(range(width))), _splat(builder, number, whole))
+
+
+def _masked(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
+    kind = ir.FunctionType(result, [a.type for a in arguments])
+    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    return builder.call(function, arguments)
+
+
+def _suffix(vector: ir.VectorType) -> str:
+    return f"v{vector.count}{'f32' if isinstance(vector.element, ir.FloatType) else 'f64'}"
+
+
+@intrinsic
+def row_at(_typing: Any, matrix: Any, index: Any, lanes: Any) -> Any:
+    """matrix[index], as a Row."""
+    kind = Row(matrix.dtype, len(lanes))
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array, at, used = arguments
+        at = context.cast(builder, at, signature.args[1], types.intp)
+        vector, size = _vector(kind.dtype), kind.dtype.bitwidth // 8
+        parts = []
+        for k in range(kind.count):
+            where = _place(context, builder, signature.args[0], array, at, k, kind.dtype)
+            if k < kind.count - 1:
+                parts.append(builder.load(where, align=size))
+                continue
+            mask, zero = _mask(builder, used, k, kind.width), ir.Constant(vector, None)
+            given = [where, INT32(size), mask, zero]
+            parts.append(_masked(builder, f"llvm.masked.load.{_suffix(vector)}.p0", vector, given))
+        return _made(builder, parts)
+
+    return kind(matrix, index, lanes), generate
+
+
+@intrinsic
+def put(_typing: Any, row: Any, matrix: Any, index: Any, lanes: Any) -> Any:
+    """matrix[index] = row."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        value, array, at, used = arguments
+        at = context.cast(builder, at, signature.args[2], types.intp)
+        vector, size = _vector(row.dtype), row.dtype.bitwidth // 8
+        for k, part in enumerate(_parts(builder, value)):
+            where = _place(context, builder, signature.args[1], array, at, k, row.dtype)
+            if k < row.count - 1:
+                builder.store(part, where, align=size)
+                continue
+            given = [part, where, INT32(size), _mask(builder, used, k, row.width)]
+            _masked(builder, f"llvm.masked.store.{_suffix(vector)}.p0", ir.VoidType(), given)
+        return context.get_dummy_value()
+
+    return types.void(row, matrix, index, lanes), generate
+
+
+@intrinsic
+def prefetch(_typing: Any, matrix: Any, index: Any, lanes: Any) -> Any:
+    """Ask for matrix[index], which is wanted soon."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array, at, _ = arguments
+        at = context.cast(builder, at, signature.args[1], types.intp)
+        for k in range(len(lanes)):
+            where = _place(context, builder, signature.args[0], array, at, k, matrix.dtype)
+            where = builder.bitcast(where, ir.IntType(8).as_pointer())
+            given = [where, INT32(0), INT32(3), INT32(1)]
+            _masked(builder, "llvm.prefetch.p0", ir.VoidType(), given)
+        return context.get_dummy_value()
+
+    return types.void(matrix, index, lanes), generate
+
+
+@intrinsic
+def zeros(_typing: Any, like: Any) -> Any:
+    """A Row of zeros."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return ir.Constant(ir.ArrayType(_vector(like.dtype), like.count), None)
+
+    return like(like), generate
+
+
+@intrinsic
+def dot(_typing: Any, x: Any, y: Any) -> Any:
+    """Sum of x_k y_k."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        left, right = (_parts(builder, argument) for argument in arguments)
+        sums: list[Any] = []
+        for k, (a, b) in enumerate(zip(left, right, strict=True)):
+            product = builder.fmul(a, b, flags=FAST)
+            if k < 2:  # two sums, so that one does not wait for the other
+                sums.append(product)
+            else:
+                sums[k % 2] = builder.fadd(sums[k % 2], product, flags=FAST)
+        whole = sums[0] if len(sums) == 1 else builder.fadd(*sums, flags=FAST)
+        kind = ir.FunctionType(whole.type.element, [whole.type.element, whole.type])
+        name = f"llvm.vector.reduce.fadd.{_suffix(whole.type)}"
+        function = cgutils.get_or_insert_function(builder.module, kind, name)
+        return builder.call(function, [ir.Constant(whole.type.element, 0.0), whole], fastmath=FAST)
+
+    return x.dtype(x, y), generate
+
+
+@intrinsic
+def inverse(_typing: Any, x: Any) -> Any:
+    """1 / x where x > 0, else 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        found = []
+        for part in _parts(builder, arguments[0]):
+            zero, one = (
+                ir.Constant(part.type, None),
+                _splat(builder, ir.Constant(part.type.element, 1.0), part.type),
+            )
+            found.append(builder.select(builder.fcmp_ordered(">", part, zero), builder.fdiv(one, part), zero))
+        return _made(builder, found)
+
+    return x(x), generate
+
+
+def _elementwise(name: str, operation: Callable[[Any, Any], Any]) -> None:
+    """Of two rows, or of a number and a row."""
+
+    @intrinsic
+    def of_rows(_typing: Any, x: Any, y: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            left, right = (_parts(builder, argument) for argument in arguments)
+            emit = getattr(builder, name)
+            return _made(builder, [emit(a, b, flags=FAST) for a, b in zip(left, right, strict=True)])
+
+        return x(x, y), generate
+
+    @intrinsic
+    def of_number(_typing: Any, a: Any, y: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            number = context.cast(builder, arguments[0], signature.args[0], y.dtype)
+            each = _splat(builder, number, _vector(y.dtype))
+            emit = getattr(builder, name)
+            return _made(builder, [emit(each, b, flags=FAST) for b in _parts(builder, arguments[1])])
+
+        return y(a, y), generate
+
+    @overload(operation, inline="always")
+    def implement(x, y):
+        if isinstance(x, Row) and isinstance(y, Row):
+            return lambda x, y: of_rows(x, y)  # noqa: PLW0108, numba wants a function of its own
+        if isinstance(x, types.Number) and isinstance(y, Row):
+            return lambda x, y: of_number(x, y)  # noqa: PLW0108
+        return None
+
+
+for _name, _operation in (("fadd", operator.add), ("fsub", operator.sub), ("fmul", operator.mul)):
+    _elementwise(_name, _operation)

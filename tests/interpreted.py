@@ -1,0 +1,49 @@
+"""Triton's kernels by its interpreter, on a CPU: what they compute is tested where no device is.
+
+tests/conftest.py asks for the interpreter, before anything imports Triton.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from unittest import mock
+
+import pytest
+import torch
+
+from cofi_dist.cost.rowscost import RowsCost, device_rows
+from cofi_dist.data.shards import UserShard
+
+CPU = torch.device("cpu")
+INTERPRETED = find_spec("triton") is not None and "TRITON_INTERPRET" in os.environ
+needs_triton = pytest.mark.skipif(
+    not INTERPRETED, reason="Triton is not made for this platform, or there is a device: see tests/gpu"
+)
+
+
+@contextmanager
+def interpreted(piece: int = 1024) -> Iterator[None]:
+    """Pieces have so many ratings, and are read a few at a time."""
+    from cofi_dist.cost import tritonrows
+
+    with mock.patch.object(tritonrows, "PIECE", piece), mock.patch.object(tritonrows, "TILE", 64):
+        yield
+
+
+def triton_rows(shard: UserShard, dtype: torch.dtype) -> RowsCost:
+    """The ratings as a CUDA device has them."""
+    from cofi_dist.cost.tritonrows import TritonRows
+
+    cost = RowsCost(shard, CPU, dtype)
+    cost.of_users, cost.of_items = device_rows(shard, TritonRows, CPU, dtype)
+    return cost
+
+
+def tensor_rows(shard: UserShard, dtype: torch.dtype) -> RowsCost:
+    """The ratings as a device without Triton has them."""
+    from cofi_dist.cost.rows import TensorRows
+
+    cost = RowsCost(shard, CPU, dtype)
+    cost.of_users, cost.of_items = device_rows(shard, TensorRows, CPU, dtype)
+    return cost
