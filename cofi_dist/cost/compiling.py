@@ -10,7 +10,7 @@ from typing import Any
 from numba import config, njit
 
 HERE = Path(__file__).parent
-SOURCES = ("compiling.py", "rowvectors.py", "rowkernels.py", "loops.py")
+SOURCES = ("compiling.py", "rowvectors.py", "rowkernels.py", "loops.py", "factorloops.py")
 
 # sums may be reordered, so that they are done in vector registers; NaN and infinity stay what they are
 ROW = {"fastmath": {"reassoc", "contract", "nsz"}, "error_model": "numpy"}

@@ -8,14 +8,19 @@ R rows of Z, Q rows of P, K features, N ratings; n of segment s are start[s] to 
     err = p . z_r + z_r + offset - value
 """
 
-import numpy as np
 from llvmlite import ir
 from numba import prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from cofi_dist.cost.compiling import ALL, INLINE, ROW, compiled
-from cofi_dist.cost.rowkernels import add_gradient, add_product, carry, half_of, solve_row
+from cofi_dist.cost.rowkernels import (
+    add_gradient,
+    add_product,
+    carry,
+    half_of,
+    solve_row,
+)
 from cofi_dist.cost.rowvectors import put, row_at, zeros
 
 
@@ -182,29 +187,3 @@ def solve(threads, begin, stop, row, start, first, last, tile, next_, lanes, rat
                 if at >= tile[t + 1]:
                     break
                 _solve(first[at], last[at], row, start, ratings, factors, weights, settings, told, lanes)
-
-
-@compiled(**ALL)
-def squares(first, last, Z, weight, out):
-    """out_b += sum weight_r Z_r^2 over the rows from first_b to before last_b, each in float64."""
-    for b in prange(first.shape[0]):
-        for r in range(first[b], last[b]):
-            for k in range(Z.shape[1]):
-                out[b, k] += np.float64(weight[r]) * (np.float64(Z[r, k]) * np.float64(Z[r, k]))
-
-
-# every rounding is IEEE's: an entry is moved alike wherever it lies
-@compiled(parallel=True, nogil=True, error_model="numpy")
-def adam(threads, factor, grad, mean, square, decay, settings):
-    """One step of Adam on the flat arrays, in one pass; the gradient has decay x factor added."""
-    keep, keep_square, size, root, eps = settings
-    one = factor.dtype.type(1)
-    each = -(-factor.shape[0] // threads)
-    for thread in prange(threads):
-        mine = slice(thread * each, (thread + 1) * each)
-        p, d, m, v = factor[mine], grad[mine], mean[mine], square[mine]
-        for n in range(p.shape[0]):
-            g = d[n] + decay * p[n]
-            m[n] += (one - keep) * (g - m[n])
-            v[n] = keep_square * v[n] + (one - keep_square) * (g * g)
-            p[n] -= size * m[n] / (np.sqrt(v[n]) / root + eps)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cofi_dist.cost import loops
+from cofi_dist.cost import factorloops
 from cofi_dist.cost.term import wide
 from cofi_dist.cost.threads import set_threads
 from cofi_dist.data.shards import Blocks, UserRange
@@ -77,7 +77,7 @@ def _squares(Z: Tensor, weight: Tensor | None, runs: Sequence[UserRange]) -> Ten
     if Z.device.type == "cpu":
         first, last = (np.array([getattr(run, end) for run in runs]) for end in ("start", "stop"))
         set_threads()
-        loops.squares(first, last, Z.numpy(), weight.numpy(), sums.numpy())
+        factorloops.squares(first, last, Z.numpy(), weight.numpy(), sums.numpy())
         return sums
     for k, run in enumerate(runs):
         rows = slice(run.start, run.stop)

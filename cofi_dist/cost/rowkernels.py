@@ -98,31 +98,30 @@ def _inverse(diagonal):
 
 
 @compiled(**INLINE)
-def _descend(first, last, other, P, own, bias, weight, weight_b, r, rb, over, over_b, steps, tiny, lanes):
-    """The row and the bias moved, and by how much J fell.
+def over_of(count, mean_square, weight, weight_b, has_bias):
+    """The preconditioner of a row and of its bias: 1 / the diagonal, as it is on average."""
+    over_b = _inverse(count + weight_b) if has_bias else count * 0
+    return inverse(weight + count * mean_square), over_b
 
-    `r` is the residual, `over` the preconditioner, of the row; `rb`, `over_b` of the bias.
+
+@compiled(**INLINE)
+def step_of(own, bias, r, rb, direction, direction_b, rr, q, qb, over, over_b):
+    """A step along the direction, whose product with the normal matrix is q.
+
+    Returns:
+        The row and the bias, their residual, the next direction, the preconditioned residual's square, by
+        how much J fell, and whether there was a step to take.
     """
-    direction, direction_b = over * r, over_b * rb
-    rr = dot(r, direction) + rb * direction_b
-    fell, floor = 0.0, rr * tiny
-    for _ in range(steps):
-        if not rr > floor:
-            break
-        q, qb = add_product(first, last, other, P, direction, direction_b, weight * direction, lanes)
-        qb += weight_b * direction_b
-        curvature = dot(direction, q) + direction_b * qb
-        if not curvature > 0:
-            break
-        step = rr / curvature
-        fell += np.float64(step) * np.float64(rr) / 2
-        own, bias = own + step * direction, bias + step * direction_b
-        r, rb = r - step * q, rb - step * qb
-        new = dot(r, over * r) + rb * over_b * rb
-        ratio = new / rr
-        direction, direction_b = over * r + ratio * direction, over_b * rb + ratio * direction_b
-        rr = new
-    return own, bias, fell
+    curvature = dot(direction, q) + direction_b * qb
+    if not curvature > 0:
+        return own, bias, r, rb, direction, direction_b, rr, 0.0, False
+    step = rr / curvature
+    own, bias = own + step * direction, bias + step * direction_b
+    r, rb = r - step * q, rb - step * qb
+    new = dot(r, over * r) + rb * over_b * rb
+    ratio = new / rr
+    direction, direction_b = over * r + ratio * direction, over_b * rb + ratio * direction_b
+    return own, bias, r, rb, direction, direction_b, new, np.float64(step) * np.float64(rr) / 2, True
 
 
 @compiled(**INLINE)
@@ -138,10 +137,20 @@ def solve_row(first, last, other, value, P, offset, own, bias, weight, settings,
     has_bias, weight_b, mean_square, steps, tiny = settings
     sums, rb, half = add_gradient(first, last, other, value, P, offset, own, bias, zeros(own), lanes)
     count, minus = P.dtype.type(last - first), P.dtype.type(-1)
-    over = inverse(weight + count * row_at(mean_square, 0, lanes))
-    over_b = _inverse(count + weight_b) if has_bias else P.dtype.type(0)
+    over, over_b = over_of(count, row_at(mean_square, 0, lanes), weight, weight_b, has_bias)
     r, rb = minus * (sums + weight * own), -(rb + weight_b * bias)
-    own, moved, gain = _descend(
-        first, last, other, P, own, bias, weight, weight_b, r, rb, over, over_b, steps, tiny, lanes
-    )
-    return own, (moved if has_bias else bias), half, gain
+    direction, direction_b, moved = over * r, over_b * rb, bias
+    rr = dot(r, direction) + rb * direction_b
+    fell, floor = 0.0, rr * tiny
+    for _ in range(steps):
+        if not rr > floor:
+            break
+        q, qb = add_product(first, last, other, P, direction, direction_b, weight * direction, lanes)
+        qb += weight_b * direction_b
+        own, moved, r, rb, direction, direction_b, rr, gain, goes = step_of(
+            own, moved, r, rb, direction, direction_b, rr, q, qb, over, over_b
+        )
+        fell += gain
+        if not goes:
+            break
+    return own, (moved if has_bias else bias), half, fell

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
-from cofi_dist.cost import loops
+from cofi_dist.cost import factorloops
 from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.rows import NUMPY_TYPE
 from cofi_dist.cost.term import Cost, ErrorTerm
@@ -144,4 +144,4 @@ class Adam:
         with np.errstate(over="ignore"):
             settings = tuple(number(setting) for setting in (BETA1, BETA2, size, root, EPS))
         arrays = (t.view(-1).numpy() for t in (factor, grad, moments.mean, moments.square))
-        loops.adam(set_threads(), *arrays, number(decay), settings)
+        factorloops.adam(set_threads(), *arrays, number(decay), settings)

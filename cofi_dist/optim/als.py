@@ -16,10 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cofi_dist.cost.descent import descend
 from cofi_dist.cost.looprows import LoopRows
 from cofi_dist.cost.norms import ordered_sum, sums_of
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.rows import Least, Rows, offsets, tiny_of
+from cofi_dist.cost.rows import Least, Rows, offsets
 from cofi_dist.cost.rowscost import RowsCost
 from cofi_dist.cost.term import wide
 from cofi_dist.errors import RunError
@@ -198,42 +199,13 @@ def conjugate_gradients(
     whole: bool,
 ) -> Solved:
     """`rowkernels.solve_row` on whole matrices."""
-    right, right_b, half_BR = rows.gradients(Z, z, P, offset)
+    sums, sums_b, half_BR = rows.gradients(Z, z, P, offset)
     if not whole:
-        yield Partial(right, right_b, squares)
-    right, right_b, mean_square = right[0], right_b[0], squares[0] / least.ratings
-    weight, weight_b = least.weight[:, None], least.weight_b
-    right.add_(weight * Z).neg_()
-    right_b = right_b.add_(weight_b * z).neg_() if least.has_bias else torch.zeros_like(right_b)
-    # the diagonal of the normal matrix, but for the items' and users' own averages: no more sums
-    inverse = _inverse(least.counts[:, None] * mean_square + weight)
-    inverse_b = _inverse(least.counts + weight_b)
-    direction, direction_b = inverse * right, inverse_b * right_b
-    square = (right * direction).sum(1) + right_b * direction_b
-    gain, floor = half_BR.new_zeros(()), square * tiny_of(Z.dtype)
+        yield Partial(sums, sums_b, squares)
+    descent = descend(Z, z, sums[0], sums_b[0], squares[0] / least.ratings, least)
     for _ in range(steps):
-        product, product_b = rows.products(direction, direction_b, P)
+        products = rows.products(descent.direction, descent.direction_b, P)
         if not whole:
-            yield Partial(product, product_b)
-        product, product_b = product[0], product_b[0]
-        product.addcmul_(weight.expand_as(product), direction)
-        product_b.add_(direction_b, alpha=weight_b)
-        curvature = (direction * product).sum(1) + direction_b * product_b
-        far = torch.where((curvature > 0) & (square > floor), square / curvature, 0)
-        gain += ordered_sum(far.to(gain.dtype) * square) / 2
-        Z.addcmul_(far[:, None].expand_as(Z), direction)
-        right.addcmul_(far[:, None].expand_as(Z), product, value=-1)
-        if least.has_bias:
-            z.addcmul_(far, direction_b)
-            right_b.addcmul_(far, product_b, value=-1)
-        before = square
-        square = (right * inverse * right).sum(1) + right_b * inverse_b * right_b
-        ratio = torch.where(before > 0, square / before, 0)
-        direction = inverse * right + ratio[:, None] * direction
-        direction_b = inverse_b * right_b + ratio * direction_b
-    return Solution(sums_of(half_BR), gain, gain.new_zeros(()))
-
-
-def _inverse(diagonal: Tensor) -> Tensor:
-    """1 / d; 0 where d is 0: nothing there depends on the unknown."""
-    return torch.where(diagonal > 0, 1 / diagonal, 0)
+            yield Partial(*products)
+        descent.step(*(product[0] for product in products))
+    return Solution(sums_of(half_BR), descent.gain, half_BR.new_zeros(()))
