@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import stat
 import threading
 import time
 from contextlib import suppress
@@ -32,6 +33,9 @@ from cofi_dist.errors import CheckpointError
 from cofi_dist.files import sync
 from cofi_dist.rundir import is_run
 from cofi_dist.state import OF_ITEMS, OF_USERS, State
+
+# What is left of a checkpoint that was given up; one that a run left behind goes with its unfinished ones.
+SPARE = ".epoch-spare.tmp"
 
 
 @dataclass(frozen=True)
@@ -90,15 +94,15 @@ class Saver:
     def begin(self, state: State) -> None:
         """Copy the state, and begin to write it. No save may be open. Collective."""
         assert self._thread is None
-        self._comm.on_first(self._end_pruning)  # its room on the disk may be needed, by any rank
         self._started = time.perf_counter()
+        self._numbers, self._parts, self._error = state.numbers, [], ""
+        self._comm.on_first(self._make_room)
         tensors = {
             side: {
                 name: self._copy(name, rows[self._cut(side)]) for name, rows in state.rows(letters).items()
             }
             for side, letters in (("users", OF_USERS), ("items", OF_ITEMS))
         }
-        self._numbers, self._parts, self._error = state.numbers, [], ""
         self._copied = time.perf_counter() - self._started
         self._thread = threading.Thread(target=self._write, args=(tensors,), name="checkpoint")
         self._thread.start()
@@ -131,10 +135,18 @@ class Saver:
             self._error = _reason(error)
 
     def wait(self) -> None:
-        """Return once nothing more is written."""
+        """Return once nothing more is written, and nothing is left that was kept to be written over."""
         if self._thread is not None:
             self._thread.join()
         self._end_pruning()
+        if self._comm.rank == 0:
+            shutil.rmtree(self._directory / SPARE, ignore_errors=True)
+
+    def _make_room(self) -> None:
+        """Rank 0: the files of the last checkpoint that was given up are those of the next one."""
+        self._end_pruning()  # its room on the disk may be needed, by any rank
+        with suppress(OSError):  # there is none
+            (self._directory / SPARE).rename(self._temporary)
 
     def _end_pruning(self) -> None:
         if self._pruning is not None:
@@ -182,7 +194,8 @@ class Saver:
         except (OSError, CheckpointError) as error:
             return _reason(error)
         # to free the pages of large files takes longer than the rest of this; no step waits for it
-        self._pruning = threading.Thread(target=_prune, args=(target, self._keep), name="prune")
+        names = {part.name for part in parts}
+        self._pruning = threading.Thread(target=_prune, args=(target, self._keep, names), name="prune")
         self._pruning.start()
         return ""
 
@@ -192,11 +205,11 @@ def _reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
-def _prune(newest: Path, keep: int) -> None:
-    """Remove what is older than the `keep` newest checkpoints up to the one that has just become complete.
+def _prune(newest: Path, keep: int, names: set[str]) -> None:
+    """Give up what is older than the `keep` newest checkpoints up to the one that has just become complete.
 
     Broken ones are not counted. Those of later epochs were not whole, or the run would have gone on
-    from them.
+    from them. The files of one, if they have these names, are kept to be written over.
     """
     older: list[Path] = []
     with suppress(OSError):  # what could not go now can go after the next save
@@ -205,7 +218,8 @@ def _prune(newest: Path, keep: int) -> None:
     for path in older if len(kept) == keep else []:
         if path.name < kept[-1].name:
             with suppress(OSError):
-                _remove(path)
+                if not _spare(path, names):
+                    _remove(path)
 
 
 def _is_whole(directory: Path) -> bool:
@@ -214,6 +228,23 @@ def _is_whole(directory: Path) -> bool:
         read_manifest(directory)
     except CheckpointError:
         return False
+    return True
+
+
+def _spare(directory: Path, names: set[str]) -> bool:
+    """Whether the files of a checkpoint could be kept for the next one to write over.
+
+    Fresh pages and blocks cost more than what is written into them. Files that somebody else has a name for,
+    such as a snapshot of hard links, are left to them.
+    """
+    spare = directory.parent / SPARE
+    files = {path.name: path.lstat() for path in directory.iterdir() if path.name != FILE}
+    if set(files) != names or spare.exists():
+        return False
+    if not all(stat.S_ISREG(is_.st_mode) and is_.st_nlink == 1 for is_ in files.values()):
+        return False
+    (directory / FILE).unlink()  # first: from here on it is no checkpoint
+    directory.rename(spare)
     return True
 
 

@@ -21,7 +21,7 @@ def write_tensors(file: Path, tensors: dict[str, Tensor]) -> tuple[int, str]:
     """Write tensors, in their order, and sync the file.
 
     Args:
-        file: is made new, or written over.
+        file: is made new, or written over in place; not through a link.
         tensors: contiguous, on the CPU, float32 or float64.
 
     Returns:
@@ -44,13 +44,15 @@ def write_tensors(file: Path, tensors: dict[str, Tensor]) -> tuple[int, str]:
     text += b" " * (-len(text) % 8)  # the numbers begin at a multiple of eight
     header = len(text).to_bytes(8, "little") + text
     digest = xxhash.xxh3_128(header)
-    with file.open("wb") as opened:
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    with open(descriptor, "wb") as opened:
         opened.write(header)
         for tensor in tensors.values():
             numbers = tensor.numpy().data.cast("B") if tensor.numel() else b""
             for at in range(0, len(numbers), SLICE):
                 opened.write(numbers[at : at + SLICE])
                 digest.update(numbers[at : at + SLICE])
+        opened.truncate()
         opened.flush()
         os.fsync(opened.fileno())
     return len(header) + size, digest.hexdigest()

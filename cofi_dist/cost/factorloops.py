@@ -51,8 +51,8 @@ def _descend(first, last, factors, residual, directions, products, rows, setting
 def descend(threads, lanes, factors, residual, directions, products, rows, settings):
     """A step of conjugate gradients on every row; `products` are those of `directions` with the ratings.
 
-    Moves `factors` (Z, z), `residual` (R, rb) and `directions` (D, db), each (rows, K) and (rows,). `rows` has
-    counts, weights, the preconditioned residual's square, where that is rounding, and by how much J fell so
+    Moves `factors` (Z, z), `residual` (R, rb) and `directions` (D, db), (rows, K) and (rows,). `rows` has
+    counts, weights, the preconditioned residual's square, where that is rounding, by how much J fell so
     far; `settings` whether the bias is solved for, its weight and the mean square of P's columns, (1, K).
     """
     Z, _ = factors

@@ -1,10 +1,12 @@
 """Saves that fail, and what is kept of them."""
 
 import json
+import os
 import time
 from pathlib import Path
 
 import pytest
+import torch
 from torch import Tensor
 
 from cofi_dist.checkpoint import save
@@ -14,7 +16,7 @@ from cofi_dist.distributed import Comm
 from cofi_dist.errors import LostError
 from cofi_dist.run import train
 from cofi_dist.testing import run_ranks
-from tests.checkpoint.runs import CONFIG, metrics, run
+from tests.checkpoint.runs import CONFIG, metrics, run, tensors
 
 
 class FullDisk:
@@ -95,9 +97,9 @@ def slowly_pruned(comm: Comm, file: Path, given: list[str]) -> int:
     """Most checkpoints that there were when this rank began to write one."""
     most, prune = 0, save._prune
 
-    def slow(newest: Path, keep: int) -> None:
+    def slow(newest: Path, keep: int, names: set[str]) -> None:
         time.sleep(0.2)
-        prune(newest, keep)
+        prune(newest, keep, names)
 
     def counting(path: Path, tensors: dict[str, Tensor]) -> tuple[int, str]:
         nonlocal most
@@ -144,3 +146,40 @@ def test_broken_earlier_ones_do_not_count_among_those_that_stay(tmp_path: Path) 
     assert epochs_of(run_dir) == [40, 30, 20, 10], "three of them whole"
     run(tmp_path, 1, 50, "run", "checkpoint.keep=3")
     assert epochs_of(run_dir) == [50, 40, 30]
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_files_of_old_checkpoints_are_written_over(ranks: int, tmp_path: Path) -> None:
+    """The same bits as in new files, and nothing of it is left."""
+    run_dir = run(tmp_path, ranks, 50, "run")
+    kept = found_in(run_dir / "checkpoints")
+    assert sorted(path.name for path in (run_dir / "checkpoints").iterdir()) == sorted(p.name for p in kept)
+    with pytest.MonkeyPatch.context() as patch:
+        if ranks == 1:
+            patch.setattr(save, "_spare", lambda *_: False)
+        fresh = run(tmp_path, 1, 50, "fresh")
+    got, want = tensors(run_dir), tensors(fresh)
+    for name in want:
+        torch.testing.assert_close(got[name], want[name], rtol=0 if ranks == 1 else 1e-9, atol=1e-12)
+
+
+def test_files_that_have_another_name_are_not_written_over(tmp_path: Path) -> None:
+    """A snapshot by hard links, as backups make, stays what it was."""
+    run_dir = run(tmp_path, 1, 20, "run")
+    snapshot = tmp_path / "snapshot"
+    snapshot.mkdir()
+    for file in (found := found_in(run_dir / "checkpoints")[0]).iterdir():
+        os.link(file, snapshot / file.name)
+    before = {file.name: file.read_bytes() for file in snapshot.iterdir()}
+    run(tmp_path, 1, 60, "run")
+    assert not found.exists()
+    assert {file.name: file.read_bytes() for file in snapshot.iterdir()} == before
+
+
+def test_a_link_is_not_written_through(tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_text("mine")
+    link.symlink_to(target)
+    with pytest.raises(OSError, match="symbolic"):
+        write_tensors(link, {"X": torch.zeros(1)})
+    assert target.read_text() == "mine"
