@@ -29,6 +29,7 @@ SMALL = "--ratings 200000 --users 1400 --items 2000"
 # options in full, and quick
 BENCHMARKS = {
     "epoch": ("--repeats 9", "--repeats 1"),
+    "kernels": ("", "--ratings 200000 --repeats 1"),
     "memory": ("", "--epochs 30 --features 16"),
     "saving": ("--pairs 30", "--pairs 1 --features 16"),
     "als": ("--repeats 3", "--repeats 1 --no-cholesky"),

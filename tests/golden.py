@@ -1,7 +1,8 @@
 """Golden runs: a small problem's costs and final tensors, bit for bit, by kind of hardware.
 
     python -m tests.golden             what differs from the figures kept in tests/golden.json
-    python -m tests.golden --write     keep the figures of this machine in place of its kind's
+    python -m tests.golden --write     keep the figures of this machine; those of other kinds are older, and go
+    python -m tests.golden --add       keep them beside those of other kinds, of the same source
 
 A change of the figures is a change in numerics: say in CHANGELOG.md what changed, and why.
 """
@@ -92,7 +93,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--write", action="store_true")
-    write = parser.parse_args().write
+    parser.add_argument("--add", action="store_true")
+    args = parser.parse_args()
+    write = args.write or args.add
     torch.set_num_threads(1)  # the notebook's own sums depend on it
     with tempfile.TemporaryDirectory() as folder:
         got = run_all(Path(folder))
@@ -100,7 +103,8 @@ def main() -> None:
     found = differences(got, kept.get(key(), {}))
     print(key(), *found or ["all figures are the kept ones"], sep="\n")
     if write:
-        FILE.write_text(json.dumps({**kept, key(): got}, indent=1, sort_keys=True) + "\n")
+        others = kept if args.add else {}
+        FILE.write_text(json.dumps({**others, key(): got}, indent=1, sort_keys=True) + "\n")
     sys.exit(1 if found and not write else 0)
 
 

@@ -12,8 +12,8 @@ from numba import config, njit
 HERE = Path(__file__).parent
 SOURCES = ("compiling.py", "rowvectors.py", "rowkernels.py", "loops.py", "factorloops.py")
 
-# sums may be reordered, so that they are done in vector registers; NaN and infinity stay what they are
-ROW = {"fastmath": {"reassoc", "contract", "nsz"}, "error_model": "numpy"}
+# a product and a sum may be rounded as one, but sums are not reordered (see rowvectors.py)
+ROW = {"fastmath": {"contract"}, "error_model": "numpy"}
 # as if written where they are called: a call would count references to its arrays, which threads share
 INLINE = {**ROW, "inline": "always"}
 ALL = {**ROW, "parallel": True, "nogil": True}

@@ -20,7 +20,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
 BITS = 512
-FAST = ("reassoc", "contract", "nsz")
+# a product and a sum may be rounded as one. No more: the order of sums is the one written here, whatever the
+# compiler makes of it, and however often: code that comes from numba's cache was optimised once more.
+FAST = ("contract",)
 INT32, INT1 = ir.IntType(32), ir.IntType(1)
 
 
@@ -167,18 +169,22 @@ def dot(_typing: Any, x: Any, y: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         left, right = (_parts(builder, argument) for argument in arguments)
-        sums: list[Any] = []
+        # two sums, so that one does not wait for the other; from 0, so that each product has its own addition
+        sums = [ir.Constant(part.type, None) for part in left[:2]]
         for k, (a, b) in enumerate(zip(left, right, strict=True)):
-            product = builder.fmul(a, b, flags=FAST)
-            if k < 2:  # two sums, so that one does not wait for the other
-                sums.append(product)
-            else:
-                sums[k % 2] = builder.fadd(sums[k % 2], product, flags=FAST)
-        whole = sums[0] if len(sums) == 1 else builder.fadd(*sums, flags=FAST)
-        kind = ir.FunctionType(whole.type.element, [whole.type.element, whole.type])
-        name = f"llvm.vector.reduce.fadd.{_suffix(whole.type)}"
-        function = cgutils.get_or_insert_function(builder.module, kind, name)
-        return builder.call(function, [ir.Constant(whole.type.element, 0.0), whole], fastmath=FAST)
+            sums[k % 2] = builder.fadd(sums[k % 2], builder.fmul(a, b, flags=FAST), flags=FAST)
+        whole = sums[0] if len(sums) == 1 else builder.fadd(*sums)
+        while (half := whole.type.count // 2) > 0:
+            low, high = (
+                builder.shuffle_vector(
+                    whole,
+                    ir.Constant(whole.type, ir.Undefined),
+                    ir.Constant(ir.VectorType(INT32, half), list(lanes)),
+                )
+                for lanes in (range(half), range(half, 2 * half))
+            )
+            whole = builder.fadd(low, high)
+        return builder.extract_element(whole, INT32(0))
 
     return x.dtype(x, y), generate
 

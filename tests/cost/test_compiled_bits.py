@@ -1,0 +1,69 @@
+"""The compiled loops round alike, however often they were optimised, and for whatever width of vectors."""
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# 13 numbers are one vector in float32, 20 are three in float64; every loop is used
+SUMS = """
+import hashlib
+import numpy as np
+import torch
+from cofi_dist.cost.regulariser import Regulariser
+from cofi_dist.cost.rowscost import RowsCost, SparseCost
+from cofi_dist.data import shards
+from cofi_dist.data.shards import UserRange, UserShard
+from cofi_dist.distributed import SoloComm
+from cofi_dist.optim.adam import Adam
+from cofi_dist.optim.als import Als
+from cofi_dist.optim.partial import take
+from tests.problems import random_factors, random_ratings
+
+torch.set_num_threads(1)
+digest = hashlib.sha256()
+for K, dtype in ((13, torch.float32), (20, torch.float64)):
+    ratings = random_ratings(60, 50, 1500)
+    counts = torch.from_numpy(np.bincount(ratings.item, minlength=50))
+    for tile in (2**20, 200):
+        shards.TILE_RATINGS = tile
+        cost = RowsCost(UserShard(UserRange(0, 60), 50, ratings), torch.device("cpu"), dtype)
+        factors = random_factors(50, 60, K, dtype, item_bias=True)
+        given = {"item_counts": counts, "steps": 3, "tolerance": 0.0, "alone": True}
+        als = Als(cost, factors, Regulariser(1.3), **given)
+        adam = Adam(SparseCost(cost), factors, 0.01, Regulariser(1.3), fused=True)
+        for _ in range(4):
+            take(als.step(), SoloComm().sum_)
+            adam.error(with_value=False)
+            take(adam.step(), SoloComm().sum_)
+        digest.update(repr((als.J, als.error(with_value=True).tolist())).encode())
+        for tensor in factors.by_name.values():
+            digest.update(tensor.numpy().tobytes())
+print(digest.hexdigest())
+"""
+
+
+def bits(cache: Path, **env: str) -> str:
+    """Of all loops, compiled into or loaded from the cache."""
+    given = {**os.environ, "NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": str(ROOT), **env}
+    done = subprocess.run(
+        [sys.executable, "-c", SUMS], env=given, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_compiled_or_loaded_and_of_any_width_the_bits_are_the_same(tmp_path: Path) -> None:
+    compiled = bits(tmp_path / "own")
+    assert bits(tmp_path / "own") == compiled, "from the cache"
+    cpuinfo = Path("/proc/cpuinfo")
+    if platform.machine() == "x86_64" and cpuinfo.exists() and " avx2 " in cpuinfo.read_text():
+        narrow = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": ""}
+        assert bits(tmp_path / "narrow", **narrow) == compiled, "vectors of 256 bits"
