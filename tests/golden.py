@@ -1,7 +1,7 @@
 """Golden runs: a small problem's costs and final tensors, bit for bit, by kind of hardware.
 
     python -m tests.golden             what differs from the figures kept in tests/golden.json
-    python -m tests.golden --write     keep the figures of this machine; those of other kinds are older, and go
+    python -m tests.golden --write     keep the figures of this machine; those of other kinds are older and go
     python -m tests.golden --add       keep them beside those of other kinds, of the same source
 
 A change of the figures is a change in numerics: say in CHANGELOG.md what changed, and why.
