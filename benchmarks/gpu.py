@@ -33,8 +33,8 @@ from benchmarks.machine import machine, spread
 from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.rows import Rows, TensorRows
-from cofi_dist.cost.rowscost import RowsCost, SparseCost, device_rows, kind_for
+from cofi_dist.cost.rows import TensorRows
+from cofi_dist.cost.rowscost import RowsCost, SparseCost, device_rows
 from cofi_dist.data.centre import centred, centres, item_sums
 from cofi_dist.data.shards import UserRange, UserShard
 from cofi_dist.data.synthetic import SyntheticRatings
@@ -140,22 +140,23 @@ def forms(bench: Bench) -> Iterator[tuple[str, Callable[[], Step]]]:
     """What is timed, made when its turn comes; recorded ones last, as a failure may cost the device."""
     shard, device = bench.shard, bench.device
 
+    own = RowsCost(shard, device, torch.float32)
+    name = type(own.of_users).__name__
+
     @cache
-    def rows(kind: type[Rows]) -> RowsCost:
+    def by_torch() -> RowsCost:
         cost = RowsCost(shard, device, torch.float32)
-        if device.type != "cpu":
-            cost.of_users, cost.of_items = device_rows(shard, kind, device, torch.float32)
+        cost.of_users, cost.of_items = device_rows(shard, TensorRows, device, torch.float32)
         return cost
 
     if len(shard.ratings) < 10**6:
         yield "dense", lambda: adam_step(bench, DenseCost(shard, device), fused=False)
-    yield "by torch's operations", lambda: adam_step(bench, SparseCost(rows(TensorRows)))
-    yield "a sweep of ALS by torch's operations", lambda: als_step(bench, rows(TensorRows))
-    kind = kind_for(device)
-    yield f"{kind.__name__}", lambda: adam_step(bench, SparseCost(rows(kind)))
-    yield f"a sweep of ALS, {kind.__name__}", lambda: als_step(bench, rows(kind))
+    yield "by torch's operations", lambda: adam_step(bench, SparseCost(by_torch()))
+    yield "a sweep of ALS by torch's operations", lambda: als_step(bench, by_torch())
+    yield name, lambda: adam_step(bench, SparseCost(own))
+    yield f"a sweep of ALS, {name}", lambda: als_step(bench, own)
     if device.type == "cuda":
-        yield f"{kind.__name__}, as a graph", lambda: adam_step(bench, SparseCost(rows(kind)), graph=True)
+        yield f"{name}, as a graph", lambda: adam_step(bench, SparseCost(own), graph=True)
 
 
 def line(bench: Bench, name: str, make: Callable[[], Step], copy: float) -> str:

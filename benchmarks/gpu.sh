@@ -16,8 +16,8 @@ pairs = [name.partition("=") for name in sys.argv[1:]]
 print(*(package or module for module, _, package in pairs if importlib.util.find_spec(module) is None))' "$@"
 }
 
-measuring=(torch numpy numba)
-testing=(yaml=pyyaml pydantic polars typer rich safetensors psutil xxhash pytest pytest_timeout=pytest-timeout hypothesis)
+measuring=(torch numpy numba psutil)
+testing=(yaml=pyyaml pydantic polars typer rich safetensors xxhash pytest pytest_timeout=pytest-timeout hypothesis)
 wanted=$(missing "${measuring[@]}" "${testing[@]}")
 if [ -n "$wanted" ] && [[ " $wanted " != *" torch "* ]]; then
   kept=$(mktemp)

@@ -37,6 +37,14 @@ class CheckpointError(CofiError):
     """A checkpoint that can't be used: the file, and what is wrong with it."""
 
 
+class NewerError(CheckpointError):
+    """A newer version's, which can read it."""
+
+
+class UnreadableError(CheckpointError):
+    """It could not be read just now: nothing is known of its content."""
+
+
 class LostError(CofiError):
     """Where the run's state or model is to be saved, it can't be; what was saved before is as it was."""
 

@@ -2,7 +2,7 @@
 
 The lock is a file that says who holds it, and whose time is renewed while its owner lives. A lock is
 stale where its owner is a process of this host that is gone, or hasn't renewed it for STALE_SECONDS;
-or, where it is an earlier start of this very job, for as long as it takes to see that.
+or, where it is an earlier start of this very job, or of this container, for as long as it takes to see that.
 """
 
 import json
@@ -20,6 +20,7 @@ from cofi_dist.errors import RunError
 
 FILE = ".lock"
 RENEW_SECONDS, STALE_SECONDS = 10.0, 60.0
+LAST_SECOND = 1e11  # of a time that can be said in words
 SETTLE_SECONDS = 2.0  # in which whoever has made the file also writes into it
 
 
@@ -35,7 +36,13 @@ class Lock:
 
     def __init__(self, run_dir: Path) -> None:
         self._file = run_dir / FILE
-        self._me = {"host": socket.gethostname(), "pid": os.getpid(), "job": job(), "since": time.time()}
+        self._me = {
+            "host": socket.gethostname(),
+            "space": _space(),
+            "pid": os.getpid(),
+            "job": job(),
+            "since": time.time(),
+        }
         self._take()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="lock", daemon=True)
@@ -100,12 +107,22 @@ def job() -> str:
     return os.environ.get("SLURM_JOB_ID") or os.environ.get("TORCHELASTIC_RUN_ID") or ""
 
 
+def _space() -> str:
+    """Where this process's number is its own: in one boot of one host or container; empty if not known."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
+
+
 def _owner(content: bytes) -> dict[str, Any] | None:
     """Who holds the lock of this content; None where it says nothing."""
     try:
         said = json.loads(content)
-        known = {"host": str, "pid": int, "job": str, "since": float}
-        return said if all(isinstance(said[key], kind) for key, kind in known.items()) else None
+        known = {"host": str, "space": str, "pid": int, "job": str, "since": float}
+        is_whole = all(isinstance(said[key], kind) for key, kind in known.items())
+        return said if is_whole and 0 <= said["since"] < LAST_SECOND else None
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
@@ -113,10 +130,13 @@ def _owner(content: bytes) -> dict[str, Any] | None:
 def _is_stale(file: Path, owner: dict[str, Any]) -> bool:
     if _age(file) > STALE_SECONDS:
         return True
-    if owner["host"] == socket.gethostname():
+    same_host = owner["host"] == socket.gethostname()
+    if same_host and owner["space"] == _space():
         return not _lives(owner["pid"])
     try:
-        return bool(owner["job"]) and owner["job"] == job() and not _is_renewed(file)
+        # containers may have one name, and a host another boot: what is there may live, or be gone
+        same_job = bool(owner["job"]) and owner["job"] == job()
+        return (same_host or same_job) and not _is_renewed(file)
     except FileNotFoundError:
         return True
 
@@ -131,12 +151,17 @@ def _age(file: Path) -> float:
 
 def _is_renewed(file: Path) -> bool:
     """Watch for as long as its owner may let pass."""
-    first, deadline = file.stat().st_mtime_ns, time.monotonic() + RENEW_SECONDS * 1.2
+    first, deadline = _renewed_at(file), time.monotonic() + RENEW_SECONDS * 1.2
     while time.monotonic() < deadline:
         time.sleep(RENEW_SECONDS / 20)
-        if file.stat().st_mtime_ns != first:
+        if _renewed_at(file) != first:
             return True
     return False
+
+
+def _renewed_at(file: Path) -> int:
+    with file.open("rb") as opened:  # opened anew, NFS asks its server
+        return os.fstat(opened.fileno()).st_mtime_ns
 
 
 def _lives(pid: int) -> bool:

@@ -13,7 +13,7 @@ from cofi_dist.config import Config
 from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.regulariser import Regulariser, count_scales
-from cofi_dist.cost.rows import has_triton
+from cofi_dist.cost.rows import triton_fault
 from cofi_dist.cost.rowscost import RowsCost, SparseCost
 from cofi_dist.data.centre import ItemSums, centres, item_sums
 from cofi_dist.data.shards import Spread, UserRange, UserShard, ratings_of
@@ -175,8 +175,9 @@ def cost_of(problem: Problem, shard: UserShard) -> tuple[Cost | RowsCost, str]:
         return RowsCost(shard, device, problem.dtype, tiled=not exact), f"als: {how}"
     if config.train.cost == "dense":
         return DenseCost(shard, device), "dense cost"
-    on_cuda = "Triton's kernels" if has_triton() else "torch's operations"
-    how = {"cpu": "compiled loops", "cuda": on_cuda}.get(device.type, "torch's operations")
+    how = {"cpu": "compiled loops", "cuda": "Triton's kernels"}.get(device.type, "torch's operations")
+    if device.type == "cuda" and (fault := triton_fault()):
+        how = f"torch's operations, which are slower ({fault})"
     return SparseCost(RowsCost(shard, device, problem.dtype)), f"sparse cost: {how}"
 
 

@@ -4,7 +4,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from cofi_dist.config import Config, load_config
 from cofi_dist.data.shards import UserShard
 from cofi_dist.deadline import end_of
 from cofi_dist.distributed import Comm, choose_device
-from cofi_dist.errors import CofiError
+from cofi_dist.errors import CofiError, LostError
 from cofi_dist.problem import (
     Problem,
     cost_of,
@@ -112,6 +112,7 @@ def _run(
             discard_run(run_dir)
         raise
     stop.watch(run_dir, end)
+    stop.stepping = True  # to the end of the process: whoever is asked to stop ends first what is begun
     with _log(config, manifest, comm, quiet=quiet) as log:
         _say_start(problem, comm, log)
         for text in (how_computed, *notes):
@@ -121,11 +122,7 @@ def _run(
         comm.on_first(lambda: forget_result(run_dir))
         comm.on_first(lambda: save_config(run_dir, config.to_yaml()))
         comm.on_first(lambda: save_shards(run_dir, shards_of(problem, comm)))
-        stop.stepping = True  # until the model is saved too: whoever is asked to stop then ends it first
-        try:
-            _fit(problem, trainer, comm, log, stop)
-        finally:
-            stop.stepping = False
+        _fit(problem, trainer, comm, log, stop)
 
 
 def _log(config: Config, manifest: Manifest | None, comm: Comm, *, quiet: bool) -> QuietLog:
@@ -186,6 +183,8 @@ def _fit(problem: Problem, trainer: Trainer, comm: Comm, log: QuietLog, stop: St
     try:
         epoch, accuracy = trainer.run(log, keeper)
     except DivergedError as error:
+        with suppress(LostError):  # that it diverged is to be said
+            keeper.end_save()
         kept = "there is no good epoch whose model could be kept"
         if error.kept is not None:
             kept = f"the model of epoch {error.kept} is kept in {run_dir / MODEL}"

@@ -100,6 +100,22 @@ def is_run(directory: Path) -> bool:
     return False
 
 
+def is_finished(directory: Path) -> bool:
+    """Whether a run has ended here as it was meant to: its model is there, and it did not diverge.
+
+    Raises:
+        RunError: what it says of its end can't be read.
+    """
+    file = directory / RESULT
+    try:
+        said = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{file}: cannot be read: {error}") from None
+    return isinstance(said, dict) and "diverged" not in said and (directory / MODEL).exists()
+
+
 def require_run(directory: Path) -> None:
     """Raise unless the run that was begun here is still there.
 
@@ -176,7 +192,7 @@ def _epoch_of(line: str) -> float:
     """Of a line of metrics; infinite for one that was cut off."""
     try:
         return float(json.loads(line)["epoch"]) if line.endswith("\n") else math.inf
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
         return math.inf
 
 

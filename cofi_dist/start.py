@@ -14,15 +14,15 @@ from cofi_dist.cost.dense import require_memory
 from cofi_dist.data.shards import TILE_RATINGS, plan
 from cofi_dist.data.sources import Source, prepare, ratings_file
 from cofi_dist.distributed import Comm
-from cofi_dist.errors import CheckpointError, ConfigError
+from cofi_dist.errors import CheckpointError, ConfigError, RunError
 from cofi_dist.lock import Lock
 from cofi_dist.rundir import (
     CHECKPOINTS,
     CONFIG,
     DATA,
     MODEL,
-    RESULT,
     begin_run,
+    is_finished,
     is_run,
     refuse_run,
     require_ours,
@@ -68,14 +68,30 @@ def open_run(
         require_ours(run_dir)
         held.enter_context(Lock(run_dir))
         clear_stop_file(run_dir)
-        if (run_dir / RESULT).exists() and (run_dir / MODEL).exists() and _is_of(config, run_dir):
+        if is_finished(run_dir) and _is_of(config, run_dir):
             return How.DONE
         clear_unfinished(run_dir / CHECKPOINTS)
-        if found_in(run_dir / CHECKPOINTS) and (not config.data.is_file or (run_dir / DATA).exists()):
+        if found_in(run_dir / CHECKPOINTS):
+            _require_data(config.data, run_dir)
             return How.AGAIN
+        if (run_dir / MODEL).exists():
+            raise RunError(
+                f"{run_dir}: holds a model and no checkpoint to go on from; give another run_dir, or lose it"
+                " with --replace and checkpoint.resume=none"
+            )
         replace = True  # it was ended before its first checkpoint, so there is nothing to lose
     _begin(config, file, device, comm, None if locked else held, replace=replace)
     return How.ANEW
+
+
+def _require_data(data: Data, run_dir: Path) -> None:
+    """Raise RunError where the ratings that checkpoints are of were prepared here, and are not."""
+    if data.is_file and not (run_dir / DATA).exists():
+        raise RunError(
+            f"{run_dir}: holds checkpoints, but no {DATA}/ with ratings of a file that they are of; go"
+            f" on in another run_dir with checkpoint.resume={run_dir}, or lose them with --replace and"
+            " checkpoint.resume=none"
+        )
 
 
 def _require_blocks(train: Train, device: torch.device, comm: Comm) -> None:
@@ -131,6 +147,7 @@ def _begin(
             _require_held_out(config.data, source)
         if held is not None:
             held.enter_context(Lock(run_dir))
+            clear_stop_file(run_dir)
         begin_run(run_dir)
         prepared.keep(run_dir / DATA)
 

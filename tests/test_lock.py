@@ -17,7 +17,8 @@ from cofi_dist.lock import FILE, STALE_SECONDS, Lock
 
 
 def leave(tmp: Path, **said: object) -> None:
-    owner = {"host": socket.gethostname(), "pid": os.getpid(), "job": "", "since": 1.7e9, **said}
+    owner = {"host": socket.gethostname(), "space": lock._space(), "pid": os.getpid(), "job": ""}
+    owner |= {"since": 1.7e9, **said}
     (tmp / FILE).write_text(json.dumps(owner))
 
 
@@ -57,6 +58,36 @@ def test_a_restart_of_the_same_job_takes_its_lock_over(
     monkeypatch.setenv("SLURM_JOB_ID", "123")
     with Lock(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_a_container_of_the_same_name_is_asked_for_signs_of_life(
+    lives: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process numbers are not ours: one of them is gone, and one is even this process's own."""
+    monkeypatch.setattr(lock, "RENEW_SECONDS", 0.4)
+    for pid in (2**22 + 1, os.getpid()):
+        leave(tmp_path, pid=pid, space="another boot pid:[1]")
+        done = threading.Event()
+
+        def renew(done: threading.Event = done) -> None:
+            while not done.wait(0.1):
+                os.utime(tmp_path / FILE)
+
+        owner = threading.Thread(target=renew)
+        if lives:
+            owner.start()
+        try:
+            if lives:
+                with pytest.raises(RunError, match="is running here"):
+                    Lock(tmp_path)
+            else:
+                with Lock(tmp_path):
+                    pass
+        finally:
+            done.set()
+            if lives:
+                owner.join()
 
 
 def test_two_runs_of_one_job_are_one_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,10 @@ class Keeper:
         if self._every is not None:
             self._save_now(state)
 
+    def end_save(self) -> None:
+        """Wait for the save that is open, if one is. Collective."""
+        self._complete()
+
     def _leave(self, state: State) -> None:
         reason = next(text for text in self._comm.gather(self._stop.reason) if text)
         self._complete()

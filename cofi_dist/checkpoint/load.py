@@ -9,7 +9,7 @@ from torch import Tensor
 from cofi_dist.checkpoint.manifest import Manifest, Part, Side, epoch_of, read_manifest, verify
 from cofi_dist.data.shards import UserRange
 from cofi_dist.distributed import Comm
-from cofi_dist.errors import CheckpointError
+from cofi_dist.errors import CheckpointError, NewerError, UnreadableError
 from cofi_dist.state import OF_ITEMS, OF_USERS, State
 
 
@@ -32,13 +32,24 @@ def newest(directories: list[Path], comm: Comm) -> tuple[Path | None, Manifest |
 
     Returns:
         It and its manifest, or None; and why those before it are not taken.
+
+    Raises:
+        NewerError: before it there is one of a newer version.
+        UnreadableError: none is whole, but one could not be read: it may be.
     """
     refused: list[str] = []
+    unreadable: UnreadableError | None = None
     for directory in comm.on_first(lambda: directories):
         try:
             return directory, checked(directory, comm), refused
+        except NewerError:
+            raise
         except CheckpointError as error:
             refused.append(str(error))
+            if isinstance(error, UnreadableError):
+                unreadable = unreadable or error
+    if unreadable is not None:
+        raise unreadable
     return None, None, refused
 
 
@@ -51,16 +62,16 @@ def checked(directory: Path, comm: Comm) -> Manifest:
         CheckpointError: it is not so; the same on all ranks.
     """
     manifest = comm.on_first(lambda: read_manifest(directory))
-    wrong = ""
+    wrong: CheckpointError | None = None
     for part in manifest.parts[comm.rank :: comm.world_size]:
         try:
             verify(directory, part)
         except CheckpointError as error:
-            wrong = str(error)
+            wrong = error
             break
-    faults = [fault for fault in comm.gather(wrong) if fault]
+    faults = [fault for fault in comm.gather(wrong) if fault is not None]
     if faults:
-        raise CheckpointError(faults[0], shared=True)
+        raise type(faults[0])(str(faults[0]), shared=True)
     return manifest
 
 
@@ -74,7 +85,7 @@ def load(directory: Path, manifest: Manifest, state: State, users: UserRange) ->
         users: this rank's.
 
     Raises:
-        CheckpointError: a file does not hold what it should.
+        CheckpointError: a file does not hold what it should, or the checkpoint is gone.
     """
     state.begin_at(manifest.numbers.model_dump())
     everything = UserRange(0, manifest.num_items)
@@ -82,6 +93,8 @@ def load(directory: Path, manifest: Manifest, state: State, users: UserRange) ->
         rows = state.rows(letters)
         for part, mine, theirs in _overlaps(manifest, side, wanted):  # type: ignore[arg-type]
             _copy(directory / part.name, {name: tensor[mine] for name, tensor in rows.items()}, theirs)
+    # that of a run that is going on may have been given up meanwhile, and its files written over
+    read_manifest(directory)
 
 
 def _overlaps(manifest: Manifest, side: Side, wanted: UserRange) -> Iterator[tuple[Part, slice, slice]]:

@@ -17,13 +17,13 @@ from typing import Annotated, Any, Final, Literal
 import xxhash
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cofi_dist.errors import CheckpointError
+from cofi_dist.errors import CheckpointError, NewerError, UnreadableError
 from cofi_dist.files import sync
 
 FORMAT: Final = 2
 FILE = "manifest.json"
 MOST_BYTES = 2**26  # of a manifest; a larger one is none of ours
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Side = Literal["users", "items"]
 
@@ -142,7 +142,9 @@ def read_manifest(directory: Path) -> Manifest:
     """The manifest of a checkpoint whose files are all there, of the sizes that it says.
 
     Raises:
-        CheckpointError: it is not a whole checkpoint, or one of a newer version.
+        NewerError: it is one of a newer version.
+        UnreadableError: it can't be read.
+        CheckpointError: it is not a whole checkpoint.
     """
     file = directory / FILE
     try:
@@ -155,14 +157,12 @@ def read_manifest(directory: Path) -> Manifest:
             f"{directory}: has no {FILE}: it is not a checkpoint, or not a whole one"
         ) from None
     except OSError as error:
-        raise CheckpointError(f"{file}: cannot be read: {error.strerror or error}") from None
+        raise UnreadableError(f"{file}: cannot be read: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{file}: is not JSON: {error}") from None
     version = said.get("format") if isinstance(said, dict) else None
     if isinstance(version, int) and version > FORMAT:
-        raise CheckpointError(
-            f"{file}: has format {version}; this version reads up to {FORMAT}: update cofi_dist"
-        )
+        raise NewerError(f"{file}: has format {version}; this version reads up to {FORMAT}: update cofi_dist")
     if isinstance(said, dict):
         if version == 1:
             raise CheckpointError(f"{file}: has format 1, of a build before 0.1.0: begin anew")
@@ -206,13 +206,14 @@ def verify(directory: Path, part: Part) -> None:
     """Read one file whole.
 
     Raises:
-        CheckpointError: it can't be read, or its content is not what was written.
+        UnreadableError: it can't be read.
+        CheckpointError: its content is not what was written.
     """
     file = directory / part.name
     try:
         with file.open("rb") as opened:
             found = hashlib.file_digest(opened, xxhash.xxh3_128).hexdigest()
     except OSError as error:
-        raise CheckpointError(f"{file}: cannot be read: {error.strerror or error}") from None
+        raise UnreadableError(f"{file}: cannot be read: {error.strerror or error}") from None
     if found != part.xxh3:
         raise CheckpointError(f"{file}: its content is not what was written: the checksum differs")

@@ -31,7 +31,7 @@ from cofi_dist.data.shards import UserRange
 from cofi_dist.distributed import Comm
 from cofi_dist.errors import CheckpointError
 from cofi_dist.files import sync
-from cofi_dist.rundir import is_run
+from cofi_dist.rundir import METRICS, is_run
 from cofi_dist.state import OF_ITEMS, OF_USERS, State
 
 # What is left of a checkpoint that was given up; one that a run left behind goes with its unfinished ones.
@@ -131,6 +131,8 @@ class Saver:
                 self._parts.append(
                     Part(side=side, start=rows.start, stop=rows.stop, bytes=size, xxh3=digest)  # type: ignore[arg-type]
                 )
+            if self._comm.rank == 0 and (metrics := self._directory.parent / METRICS).exists():
+                sync(metrics)  # what was printed up to here outlasts a power cut too
         except Exception as error:  # whatever it is, these files are no checkpoint
             self._error = _reason(error)
 
@@ -183,16 +185,19 @@ class Saver:
         manifest = Manifest(format=FORMAT, numbers=Numbers(**self._numbers), parts=parts, **self._about)
         target = self._directory / directory_name(self._numbers["epoch"])
         try:
-            if os.path.lexists(target):  # it was found broken, or it would not be saved again
-                _remove(target)
             write_manifest(self._temporary, manifest)
             read_manifest(self._temporary)  # it names every file, or it would push out better ones
             sync(self._temporary)
+            if os.path.lexists(target):  # it was found broken, or it would not be saved again
+                _remove(target)
             self._temporary.rename(target)
-            for path in (self._directory, self._directory.parent):
-                sync(path)
         except (OSError, CheckpointError) as error:
             return _reason(error)
+        try:
+            for path in (self._directory, self._directory.parent):
+                sync(path)
+        except OSError as error:
+            return f"it stands, but may not outlast a power cut: {_reason(error)}"
         # to free the pages of large files takes longer than the rest of this; no step waits for it
         names = {part.name for part in parts}
         self._pruning = threading.Thread(target=_prune, args=(target, self._keep, names), name="prune")
@@ -241,10 +246,13 @@ def _spare(directory: Path, names: set[str]) -> bool:
     files = {path.name: path.lstat() for path in directory.iterdir() if path.name != FILE}
     if set(files) != names or spare.exists():
         return False
-    if not all(stat.S_ISREG(is_.st_mode) and is_.st_nlink == 1 for is_ in files.values()):
+    ours = (stat.S_ISREG(is_.st_mode) and is_.st_nlink == 1 for is_ in files.values())
+    if not all(ours) or not all(os.access(directory / name, os.W_OK) for name in names):
         return False
-    (directory / FILE).unlink()  # first: from here on it is no checkpoint
+    (directory / FILE).unlink(missing_ok=True)  # first: from here on it is no checkpoint
+    sync(directory)  # nor shall it be one again after a power cut, with what is written over it
     directory.rename(spare)
+    sync(spare.parent)
     return True
 
 

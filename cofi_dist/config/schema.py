@@ -208,6 +208,9 @@ class Train(Section):
             raise ValueError("optimizer: als works on the known cells; leave cost: dense out")
         if self.optimizer == "adam" and self.solver == "exact":
             raise ValueError("solver: adam solves nothing; leave it out, or take als")
+        steps = type(self).model_fields["cg_steps"].default
+        if self.cg_steps != steps and (self.optimizer, self.solver) != ("als", "cg"):
+            raise ValueError("cg_steps: are those of als with solver: cg; leave them out")
         if self.optimizer == "adam" and self.tolerance is not None:
             raise ValueError("tolerance: adam does not look at J after each step; leave it out, or take als")
         return self

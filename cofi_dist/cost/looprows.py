@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cofi_dist.cost import loops
 from cofi_dist.cost.rows import NUMPY_TYPE, Least, tiny_of
-from cofi_dist.cost.rowvectors import lanes_of
+from cofi_dist.cost.rowvectors import Lanes, lanes_of
 from cofi_dist.cost.segments import Segments
 from cofi_dist.cost.threads import set_threads
 from cofi_dist.data.shards import UserShard, starts
@@ -43,6 +43,7 @@ class Room:
             spare = np.empty((L, R, K), self._type), np.empty((L, R), self._type)
             self.tree = segments.adds, segments.to, segments.block, *spare
         out, out_b, half = self._sums
+        assert out.shape[1:] == Z.shape, "rows of another shape than before"
         if not segments.is_whole:
             out.zero_()
             out_b.zero_()
@@ -138,7 +139,7 @@ def ratings_of_tiles(shard: UserShard) -> list[list[slice]]:
     return [[slice(int(ends[u.start]), int(ends[u.stop])) for u in tiles] for tiles in shard.tiles()]
 
 
-def _lanes(P: Tensor) -> tuple[int, ...]:
+def _lanes(P: Tensor) -> Lanes:
     return lanes_of(P.shape[1], P.element_size())
 
 

@@ -5,7 +5,7 @@ segments (`cofi_dist.cost.segments`) one after the other, tile by tile, from til
 
 R rows of Z, Q rows of P, K features, N ratings; n of segment s are start[s] to before start[s + 1].
 
-    err = p . z_r + z_r + offset - value
+    err = p . Z_r + z_r + offset - value
 """
 
 from llvmlite import ir

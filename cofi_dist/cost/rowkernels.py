@@ -94,7 +94,7 @@ def carry(r, adds, to, out, out_b, spare, spare_b):
 
 @compiled(**INLINE)
 def _inverse(diagonal):
-    return 1 / diagonal if diagonal > 0 else diagonal * 0
+    return 1 / diagonal if diagonal >= 2.0**-126 else diagonal * 0
 
 
 @compiled(**INLINE)

@@ -9,6 +9,7 @@ other side features P_q and an offset.
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from typing import Protocol
 
@@ -139,9 +140,18 @@ def index_type(num_ratings: int) -> type[np.int32 | np.int64]:
     return np.int32 if num_ratings < 2**31 else np.int64
 
 
-def has_triton() -> bool:
-    """Whether Triton, which comes with torch for CUDA on Linux, is here."""
-    return find_spec("triton") is not None
+@cache
+def triton_fault() -> str:
+    """Why Triton, which comes with torch for CUDA on Linux, can't be used here; empty if it can."""
+    if find_spec("triton") is None:
+        return "Triton is not installed"
+    try:
+        from triton.runtime import driver  # it is built when it is first asked, by a C compiler
+
+        driver.active.get_current_target()
+    except Exception as error:  # of no common base
+        return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return ""
 
 
 def tiny_of(dtype: torch.dtype) -> float:

@@ -13,7 +13,7 @@ from torch import Tensor
 from cofi_dist.cost.looprows import LoopRows, int32, ratings_of_tiles
 from cofi_dist.cost.norms import BlockNorms, sums_of
 from cofi_dist.cost.rowkernels import sort_rows
-from cofi_dist.cost.rows import NUMPY_TYPE, Rows, TensorRows, has_triton, offsets
+from cofi_dist.cost.rows import NUMPY_TYPE, Rows, TensorRows, offsets, triton_fault
 from cofi_dist.cost.segments import by_rows, by_tiles
 from cofi_dist.cost.term import ErrorTerm
 from cofi_dist.data.shards import UserShard, starts
@@ -83,7 +83,7 @@ def _loop_rows(shard: UserShard, dtype: torch.dtype, *, tiled: bool) -> tuple[Ro
 
 def kind_for(device: torch.device) -> type[Rows]:
     """Of rows, for a device that is no CPU."""
-    if device.type == "cuda" and has_triton():
+    if device.type == "cuda" and not triton_fault():
         from cofi_dist.cost.tritonrows import TritonRows  # which is not everywhere
 
         return TritonRows

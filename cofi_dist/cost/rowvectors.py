@@ -1,8 +1,8 @@
 """Rows of a matrix as vectors in the processor's registers, for the loops that numba compiles.
 
 A row of K numbers is a fixed number of vectors of 512 bits, 7 of 16 numbers for 100 in float32, which LLVM
-maps on what the processor has. The last one's lanes beyond K are zero. `lanes` says how many numbers of each
-vector are used; its length is known when the loops are compiled, so they are compiled once for each.
+maps on what the processor has. The last one's lanes beyond K are zero. `lanes` says how many vectors they are
+(by its type: loops are compiled once for each number), and how many lanes of the last one are used.
 
     x = row_at(P, q, lanes)         from memory; zeros(x) has the same shape
     x + y, x - y, x * y, a * x      as numpy's
@@ -12,24 +12,37 @@ vector are used; its length is known when the loops are compiled, so they are co
 
 import operator
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.errors import TypingError
 from numba.extending import intrinsic, models, overload, register_model
+from numpy.typing import NDArray
 
 BITS = 512
 # a product and a sum may be rounded as one. No more: the order of sums is the one written here, whatever the
 # compiler makes of it, and however often: code that comes from numba's cache was optimised once more.
 FAST = ("contract",)
-INT32, INT1 = ir.IntType(32), ir.IntType(1)
+INT32 = ir.IntType(32)
+Lanes = tuple[NDArray[np.void], int]
 
 
-def lanes_of(K: int, itemsize: int) -> tuple[int, ...]:
-    """How many numbers each vector of a row of K holds; itemsize in bytes."""
+@cache
+def lanes_of(K: int, itemsize: int) -> Lanes:
+    """Of a row of K numbers of so many bytes."""
     width = BITS // (8 * itemsize)
-    return tuple(min(width, K - at) for at in range(0, K, width))
+    count = -(-K // width)
+    return np.empty(0, [("vectors", np.uint8, (count,))]), K - (count - 1) * width
+
+
+def _count(lanes: Any) -> int:
+    """How many vectors, by the type."""
+    shape: tuple[int, ...] = lanes[0].dtype.fields["vectors"].type.shape
+    return shape[0]
 
 
 class Row(types.Type):  # type: ignore[misc]
@@ -38,6 +51,13 @@ class Row(types.Type):  # type: ignore[misc]
     def __init__(self, dtype: types.Float, count: int) -> None:
         self.dtype, self.count, self.width = dtype, count, BITS // dtype.bitwidth
         super().__init__(name=f"Row({dtype}, {count})")
+
+
+def _rows_of(matrix: Any) -> Any:
+    """The same type, whose rows have to be one piece of memory each."""
+    if matrix.layout != "C" or matrix.ndim != 2:
+        raise TypingError(f"rows are those of matrices in C's order, not of {matrix}")
+    return matrix
 
 
 def _vector(dtype: types.Float) -> ir.VectorType:
@@ -76,9 +96,9 @@ def _place(context: Any, builder: Any, kind: Any, array: Any, index: Any, k: int
     return builder.bitcast(where, _vector(dtype).as_pointer())
 
 
-def _mask(builder: Any, lanes: Any, k: int, width: int) -> Any:
+def _mask(builder: Any, lanes: Any, width: int) -> Any:
     """The lanes of the last vector that are used."""
-    number = builder.trunc(builder.extract_value(lanes, k), INT32)
+    number = builder.trunc(builder.extract_value(lanes, 1), INT32)
     whole = ir.VectorType(INT32, width)
     return builder.icmp_signed("<", ir.Constant(whole, list(range(width))), _splat(builder, number, whole))
 
@@ -96,7 +116,7 @@ def _suffix(vector: ir.VectorType) -> str:
 @intrinsic
 def row_at(_typing: Any, matrix: Any, index: Any, lanes: Any) -> Any:
     """matrix[index], as a Row."""
-    kind = Row(matrix.dtype, len(lanes))
+    kind = Row(_rows_of(matrix).dtype, _count(lanes))
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array, at, used = arguments
@@ -108,7 +128,7 @@ def row_at(_typing: Any, matrix: Any, index: Any, lanes: Any) -> Any:
             if k < kind.count - 1:
                 parts.append(builder.load(where, align=size))
                 continue
-            mask, zero = _mask(builder, used, k, kind.width), ir.Constant(vector, None)
+            mask, zero = _mask(builder, used, kind.width), ir.Constant(vector, None)
             given = [where, INT32(size), mask, zero]
             parts.append(_masked(builder, f"llvm.masked.load.{_suffix(vector)}.p0", vector, given))
         return _made(builder, parts)
@@ -129,11 +149,11 @@ def put(_typing: Any, row: Any, matrix: Any, index: Any, lanes: Any) -> Any:
             if k < row.count - 1:
                 builder.store(part, where, align=size)
                 continue
-            given = [part, where, INT32(size), _mask(builder, used, k, row.width)]
+            given = [part, where, INT32(size), _mask(builder, used, row.width)]
             _masked(builder, f"llvm.masked.store.{_suffix(vector)}.p0", ir.VoidType(), given)
         return context.get_dummy_value()
 
-    return types.void(row, matrix, index, lanes), generate
+    return types.void(row, _rows_of(matrix), index, lanes), generate
 
 
 @intrinsic
@@ -143,7 +163,7 @@ def prefetch(_typing: Any, matrix: Any, index: Any, lanes: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array, at, _ = arguments
         at = context.cast(builder, at, signature.args[1], types.intp)
-        for k in range(len(lanes)):
+        for k in range(_count(lanes)):
             where = _place(context, builder, signature.args[0], array, at, k, matrix.dtype)
             where = builder.bitcast(where, ir.IntType(8).as_pointer())
             given = [where, INT32(0), INT32(3), INT32(1)]
@@ -191,16 +211,16 @@ def dot(_typing: Any, x: Any, y: Any) -> Any:
 
 @intrinsic
 def inverse(_typing: Any, x: Any) -> Any:
-    """1 / x where x > 0, else 0."""
+    """1 / x where x > 0, else 0; what is too small to have an inverse counts as 0."""
+    smallest = 2.0**-126 if x.dtype.bitwidth == 32 else 2.0**-1022
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         found = []
         for part in _parts(builder, arguments[0]):
-            zero, one = (
-                ir.Constant(part.type, None),
-                _splat(builder, ir.Constant(part.type.element, 1.0), part.type),
-            )
-            found.append(builder.select(builder.fcmp_ordered(">", part, zero), builder.fdiv(one, part), zero))
+            zero = ir.Constant(part.type, None)
+            one, least = (ir.Constant(part.type, [number] * part.type.count) for number in (1.0, smallest))
+            is_large = builder.fcmp_ordered(">=", part, least)
+            found.append(builder.select(is_large, builder.fdiv(one, part), zero))
         return _made(builder, found)
 
     return x(x), generate

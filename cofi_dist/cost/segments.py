@@ -146,7 +146,7 @@ def _segments(
         start.astype(index_type(int(start[-1]))),
         np.concatenate(first).astype(np.int64),
         np.concatenate(last).astype(np.int64),
-        np.array(tile),
+        np.array(tile, np.int64),
         adds,
         to,
         block,

@@ -73,7 +73,7 @@ class Adam:
         """One step, once `error` has been called; yields what is to be summed over the ranks."""
         error = self._error
         assert error is not None
-        self._error = None  # as large as the factors: the next one would come beside it
+        self._error = None
         yield Partial(*error.partial, meanwhile=lambda: self._move_users(error))
         # the regulariser enters after the sum, so that lambda X counts once and not once a rank
         self._move("X", error.dX[0])

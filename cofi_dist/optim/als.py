@@ -69,7 +69,7 @@ class Als:
             torch.full_like(factor[:, 0], lambda_) if scale is None else lambda_ * scale[:, 0]
             for factor, scale in ((factors.W, regulariser.scale_W), (factors.X, regulariser.scale_X))
         )
-        ratings = float(item_counts.sum(dtype=wide(factors.X)))
+        ratings = max(1.0, float(item_counts.sum(dtype=wide(factors.X))))
         self._of_users = Least(of_users, lambda_b, True, cost.of_users.counts, ratings)
         self._of_items = Least(of_items, lambda_b, factors.c is not None, item_counts.to(factors.X), ratings)
         self._previous = {name: factor.clone() for name, factor in factors.by_name.items()}

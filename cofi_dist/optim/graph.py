@@ -27,7 +27,7 @@ class Recorded:
             return
         if self._graph is None:
             graph = torch.cuda.CUDAGraph()
-            # the thread that writes checkpoints may use the device meanwhile
+            # other threads, such as a caller's own, may use the device meanwhile
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 self._work()
             self._graph = graph

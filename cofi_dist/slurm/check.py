@@ -114,7 +114,13 @@ def _again(script: Script, config: Config) -> Iterator[Finding]:
         return
     if script.options.get("open-mode") != "append":
         yield Finding(False, "--open-mode: set it to append, or a job queued anew wipes its earlier output")
-    if config.checkpoint.resume != "auto" and "checkpoint.resume=auto" not in script.text:
+    if config.checkpoint.resume not in ("auto", "none"):
+        yield Finding(
+            True,
+            f"checkpoint.resume: a job queued anew would not go on from its own checkpoints, but from"
+            f" {config.checkpoint.resume}; begin there once by hand, then set it to auto",
+        )
+    elif config.checkpoint.resume != "auto" and "checkpoint.resume=auto" not in script.text:
         yield Finding(
             True, "checkpoint.resume: set it to auto, or a job queued anew finds its run_dir taken and fails"
         )

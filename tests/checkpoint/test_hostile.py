@@ -115,6 +115,7 @@ HARMS: dict[str, Callable[[Path], object]] = {
     "no epoch": manifest(numbers__epoch=None),
     "negative epoch": manifest(numbers__epoch=-1),
     "epoch is a fraction": manifest(numbers__epoch=1.5),
+    "an enormous epoch": manifest(numbers__epoch=10**30),
     "infinite time": manifest(numbers__seconds=float("inf")),
     "NaN in the best": manifest(numbers__best__rmse=float("nan")),
     "dtype is code": manifest(dtype="__import__('os')"),

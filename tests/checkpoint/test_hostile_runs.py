@@ -1,9 +1,11 @@
 """Run directories that are broken or were made to harm: one line, nothing elsewhere is touched."""
 
 import json
+import math
 import os
 import pickle
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from cofi_dist.checkpoint.load import found_in
+from cofi_dist.distributed import SoloComm
 from cofi_dist.errors import CofiError, RunError
-from tests.checkpoint.runs import metrics, run
+from cofi_dist.run import train
+from tests.checkpoint.runs import CONFIG, metrics, run
 from tests.checkpoint.test_hostile import Bomb
 
 VICTIM = "victim"  # a file, and what a folder of the name holds, that no run may touch
@@ -71,7 +75,7 @@ def text_of(values: dict[str, object]) -> Callable[[Path], object]:
     return bytes_of(json.dumps(values).encode())
 
 
-LOCK: dict[str, object] = {"host": "elsewhere", "pid": 1, "job": "", "since": time.time()}
+LOCK: dict[str, object] = {"host": "elsewhere", "space": "", "pid": 1, "job": "", "since": time.time()}
 MINE = b"mine"
 REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a file": (instead_of_all(bytes_of(MINE)), "run: is a file; give another run_dir"),
@@ -119,6 +123,11 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
 # What a run can take for what it is, nothing, and go on.
 PASSED_OVER: dict[str, Callable[[Path], object]] = {
     "the lock's process is no number": put(".lock", text_of(LOCK | {"pid": "1"})),
+    "the lock's time is infinite": put(".lock", bytes_of(json.dumps(LOCK | {"since": 1e999}).encode())),
+    "the lock's time is no number": put(".lock", bytes_of(json.dumps(LOCK | {"since": math.nan}).encode())),
+    "the lock's time is enormous": put(".lock", text_of(LOCK | {"since": 1e20})),
+    "metrics are nested without end": put("metrics.jsonl", bytes_of(b"[" * 100_000 + b"\n")),
+    "metrics are of an enormous epoch": put("metrics.jsonl", bytes_of(b'{"epoch": 1%s}\n' % (b"0" * 400))),
     "the lock is a pickle": put(".lock", bytes_of(pickle.dumps(Bomb()))),
     "a checkpoint is a file": put("checkpoints/epoch-00000030", bytes_of(b"")),
     "a checkpoint leads elsewhere": put("checkpoints/epoch-00000030", link),
@@ -185,3 +194,20 @@ def test_each_is_passed_over(
         "epoch-00000030",
         "epoch-00000020",
     ]
+
+
+def test_a_directory_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    """Root may write anywhere but on a file system that is mounted read-only."""
+    if os.getuid() == 0:
+        made = subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", tmp_path], check=False)
+        if made.returncode:
+            pytest.skip("nothing can be mounted here")
+    else:
+        tmp_path.chmod(0o500)
+    (config := tmp_path.parent / f"{tmp_path.name}.yaml").write_text(CONFIG)
+    try:
+        with pytest.raises(CofiError, match=r"cannot be (written|used as run_dir): (Read-only|Permission)"):
+            train(config, ["train.epochs=20", f"run_dir={tmp_path / 'run'}"], SoloComm(), quiet=True)
+    finally:
+        if os.getuid() == 0:
+            subprocess.run(["umount", "-l", tmp_path], check=True)

@@ -14,6 +14,7 @@ from cofi_dist.checkpoint.load import found_in
 from cofi_dist.checkpoint.tensorfile import write_tensors
 from cofi_dist.distributed import Comm
 from cofi_dist.errors import LostError
+from cofi_dist.files import sync
 from cofi_dist.run import train
 from cofi_dist.testing import run_ranks
 from tests.checkpoint.runs import CONFIG, metrics, run, tensors
@@ -151,8 +152,11 @@ def test_broken_earlier_ones_do_not_count_among_those_that_stay(tmp_path: Path) 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_files_of_old_checkpoints_are_written_over(ranks: int, tmp_path: Path) -> None:
     """The same bits as in new files, and nothing of it is left."""
-    run_dir = run(tmp_path, ranks, 50, "run")
+    run_dir = run(tmp_path, ranks, 20, "run")
+    old = {path.stat().st_ino for path in (run_dir / "checkpoints").rglob("*.safetensors")}
+    run(tmp_path, ranks, 50, "run")
     kept = found_in(run_dir / "checkpoints")
+    assert {path.stat().st_ino for path in kept[0].glob("*.safetensors")} <= old, "not in new files"
     assert sorted(path.name for path in (run_dir / "checkpoints").iterdir()) == sorted(p.name for p in kept)
     with pytest.MonkeyPatch.context() as patch:
         if ranks == 1:
@@ -183,3 +187,18 @@ def test_a_link_is_not_written_through(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic"):
         write_tensors(link, {"X": torch.zeros(1)})
     assert target.read_text() == "mine"
+
+
+def test_a_save_that_may_not_outlast_a_power_cut_is_no_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+
+    def refused(path: Path) -> None:
+        if path.name == "run":  # once the checkpoint has its name
+            raise OSError(5, "Input/output error")
+        sync(path)
+
+    monkeypatch.setattr(save, "sync", refused)
+    with pytest.raises(LostError, match="it stands, but may not outlast a power cut: Input/output error"):
+        run(tmp_path, 1, 50, "run", "checkpoint.max_failures=2")
+    assert epochs_of(tmp_path / "run") == [20, 10]

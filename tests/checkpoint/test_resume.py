@@ -1,21 +1,25 @@
 """A run that is gone on with is the run that was never broken off."""
 
+import errno
 import json
 import os
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from cofi_dist.checkpoint.load import found_in
 from cofi_dist.checkpoint.manifest import read_manifest
-from cofi_dist.distributed import SoloComm
-from cofi_dist.errors import CheckpointError, CofiError
+from cofi_dist.distributed import Comm, SoloComm
+from cofi_dist.errors import CheckpointError, CofiError, NewerError, RunError, UnreadableError
 from cofi_dist.model import Model
 from cofi_dist.run import train
 from cofi_dist.stop import SIGNALS, Stop
+from cofi_dist.testing import run_ranks
+from cofi_dist.trainer import DivergedError
 from tests.checkpoint.runs import CONFIG, metrics, run, tensors
 
 
@@ -205,3 +209,92 @@ def test_a_signal_while_the_model_is_saved_loses_nothing(
             signal.signal(number, handler)
     assert stop.reason == "SIGTERM"
     assert Model.load(tmp_path / "run")
+
+
+def untouched(run_dir: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in run_dir.rglob("*") if path.is_file()}
+
+
+def with_a_file(tmp_path: Path) -> list[str]:
+    """Overrides that take another source: a ratings file."""
+    lines = [f"{user},{item},{(user * item) % 5 + 1}" for user in range(20) for item in range(user % 7 + 3)]
+    (tmp_path / "r.csv").write_text("\n".join(["userId,movieId,rating", *lines]) + "\n")
+    return ["data.synthetic=null", f"data.ratings={tmp_path / 'r.csv'}"]
+
+
+def test_auto_never_gives_up_what_could_be_lost(whole: dict[int, Path], tmp_path: Path) -> None:
+    run_dir = shutil.copytree(whole[1], tmp_path / "run")
+    before = untouched(run_dir)
+    with pytest.raises(RunError, match="holds checkpoints, but no data/"):
+        run(tmp_path, 1, 50, "run", *with_a_file(tmp_path))
+    assert untouched(run_dir) == before, "another source"
+    from_file = run(tmp_path, 1, 20, "file", *with_a_file(tmp_path))
+    shutil.rmtree(from_file / "data")
+    before = untouched(from_file)
+    with pytest.raises(RunError, match=r"go on in another run_dir with checkpoint\.resume="):
+        run(tmp_path, 1, 30, "file", *with_a_file(tmp_path))
+    assert untouched(from_file) == before, "its ratings are gone"
+    elsewhere = run(tmp_path, 1, 30, "on", *with_a_file(tmp_path), f"checkpoint.resume={from_file}")
+    assert [line["epoch"] for line in metrics(elsewhere)] == [21, 28, 30]
+    alone = run(tmp_path, 1, 20, "alone", "checkpoint.every=null")
+    before = untouched(alone)
+    with pytest.raises(RunError, match="holds a model and no checkpoint to go on from"):
+        run(tmp_path, 1, 30, "alone", "checkpoint.every=null", "train.lambda_=9")
+    assert untouched(alone) == before, "a finished run without checkpoints"
+
+
+def test_a_run_that_diverged_is_not_finished(tmp_path: Path) -> None:
+    given = ["train.lr=1.0e+150", "checkpoint.every=1", "train.log_every=1"]
+    for _ in range(2):
+        with pytest.raises(DivergedError, match=r"try a lower train\.lr"):
+            run(tmp_path, 1, 20, "run", *given)
+        assert "diverged" in json.loads((tmp_path / "run/result.json").read_text())
+        assert not list((tmp_path / "run/checkpoints").glob(".epoch-*"))
+
+
+def test_a_newer_checkpoint_is_not_begun_anew(whole: dict[int, Path], tmp_path: Path) -> None:
+    run_dir = shutil.copytree(whole[1], tmp_path / "run")
+    for directory in found_in(run_dir / "checkpoints"):
+        file = directory / "manifest.json"
+        file.write_text(file.read_text().replace('"format": 2', '"format": 3'))
+    before = untouched(run_dir)
+    with pytest.raises(NewerError, match="has format 3; this version reads up to 2: update cofi_dist"):
+        run(tmp_path, 1, 50, "run")
+    assert untouched(run_dir) == before
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_what_cannot_be_read_just_now_is_not_begun_anew(
+    ranks: int, whole: dict[int, Path], tmp_path: Path
+) -> None:
+    run_dir = shutil.copytree(whole[ranks], tmp_path / "run")
+    before = untouched(run_dir)
+    if ranks == 1:
+        with pytest.raises(UnreadableError, match="cannot be read: Stale file handle"):
+            _gone_on_with_stale(SoloComm(), tmp_path)
+    else:
+        said = run_ranks(ranks, _said_of_stale, tmp_path, tmp=tmp_path)
+        assert all("cannot be read: Stale file handle" in text for text in said)
+    assert untouched(run_dir) == before
+
+
+def _gone_on_with_stale(comm: Comm, tmp_path: Path) -> None:
+    opened = Path.open
+
+    def stale(self: Path, *given: Any, **named: Any) -> Any:
+        if self.suffix == ".safetensors":
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return opened(self, *given, **named)
+
+    (tmp_path / "c.yaml").write_text(CONFIG)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "open", stale)
+        train(tmp_path / "c.yaml", ["train.epochs=50", f"run_dir={tmp_path / 'run'}"], comm, quiet=True)
+
+
+def _said_of_stale(comm: Comm, tmp_path: Path) -> str:
+    try:
+        _gone_on_with_stale(comm, tmp_path)
+    except UnreadableError as error:
+        return str(error)
+    return "gone on"

@@ -66,7 +66,9 @@ def test_any_problem_matches_the_formula(kind: str, data: st.DataObject) -> None
     num_ratings = data.draw(st.integers(0, num_users * num_items))
     dtype = data.draw(st.sampled_from([torch.float32, torch.float64]))
     ratings = random_ratings(num_users, num_items, num_ratings, seed=data.draw(st.integers(0, 99)))
-    num_features, item_bias = data.draw(st.integers(1, 5)), data.draw(st.booleans())
+    # one vector and several, the last one full or not
+    num_features = data.draw(st.sampled_from([1, 3, 5, 16, 17, 100]))
+    item_bias = data.draw(st.booleans())
     factors = random_factors(num_items, num_users, num_features, dtype, item_bias=item_bias)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shards, "TILE_RATINGS", data.draw(st.sampled_from([1, 3, 1000])))

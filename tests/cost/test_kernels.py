@@ -77,13 +77,14 @@ def test_a_loop_is_not_taken_from_another_source(tmp_path: Path) -> None:
 HALF = """
 import numpy as np
 from cofi_dist.cost import loops, rowkernels
+from cofi_dist.cost.rowvectors import lanes_of
 from cofi_dist.cost.segments import by_rows
 one, zero, half, index = np.ones((1, 1)), np.zeros(1), np.zeros((1, 1)), np.zeros(1, np.int32)
 ratings, factors = (index, np.ones(1)), (one, zero, np.zeros((1, 1)), zero.copy())
 sums = np.zeros((1, 1)), zero.copy(), half
 rows = by_rows(np.ones(1, np.int64))
 tree = rows.adds, rows.to, rows.block, np.zeros((0, 1, 1)), np.zeros((0, 1))
-loops.gradients(1, *rows.whole, (1,), ratings, factors, sums, tree, True)
+loops.gradients(1, *rows.whole, lanes_of(1, 8), ratings, factors, sums, tree, True)
 print(rowkernels.__file__, half[0, 0])
 """
 

@@ -268,4 +268,4 @@ def test_a_disturbed_run_ends_as_the_undisturbed_one(
     if name == "disk full" and os.getuid() != 0:
         pytest.skip("a small disk can only be mounted by root")
     rng = random.Random(name)
-    assert faults.one(tmp_path / "run", name, undisturbed, rng, 0) == "the same bits"
+    assert faults.one(tmp_path / "run", name, undisturbed, rng, 0) in faults.GOOD

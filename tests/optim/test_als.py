@@ -87,8 +87,9 @@ def test_no_half_sweep_raises_the_cost_and_it_is_known(item_bias: bool, loops: b
         last = now
 
 
+@pytest.mark.parametrize("K", [K, 33])
 @pytest.mark.parametrize("item_bias", [False, True])
-def test_loops_and_tensors_do_the_same(item_bias: bool) -> None:
+def test_loops_and_tensors_do_the_same(item_bias: bool, K: int) -> None:
     ratings = random_ratings(U, M, N)
     scaled = Regulariser(0.7, 0.2, torch.rand(M, 1).double() + 0.5, torch.rand(U, 1).double() + 0.5)
     both = []

@@ -97,6 +97,18 @@ def test_a_job_queues_anew_before_its_time_is_up(cluster: Cluster, home: Path) -
     require_the_same(home, home / "whole")
 
 
+def test_a_job_queues_anew_only_so_often(cluster: Cluster, home: Path) -> None:
+    (home / "c.yaml").write_text(config(epochs=100_000))
+    job = submit(cluster, home, "train_requeue.sbatch", MAX_REQUEUES="0")
+    wait_for_epoch(home, 100)
+    assert cluster.client("scancel", "--batch", "--signal=USR1", str(job)).returncode == 0
+    ended = cluster.wait(job, seconds=90)
+    assert (ended["JobState"], ended["Restarts"]) == ("FAILED", "0")
+    said = output(home, job)
+    assert "by SIGUSR1; the state is saved" in said
+    assert "queued anew 0 times already; submit it again, or raise MAX_REQUEUES" in said
+
+
 def test_a_job_that_is_preempted_comes_back(cluster: Cluster, home: Path, whole: Path) -> None:
     job = submit(cluster, home, "train_requeue.sbatch", options=["--partition=low"])
     wait_for_epoch(home, 100)
