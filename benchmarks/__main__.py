@@ -34,7 +34,10 @@ BENCHMARKS = {
     "saving": ("--pairs 30", "--pairs 1 --features 16"),
     "als": ("--repeats 3", "--repeats 1 --no-cholesky"),
     "large": ("", f"{SMALL} --points spark=1,2 --points adam=20,40,80,160 --spark-memory 4g"),
-    "ranks": ("--ratings 1e6,1e7 --network 100mbit,1gbit", "--ratings 1e5 --items 2000 --repeats 1 --network 1gbit"),
+    "ranks": (
+        "--ratings 1e6,1e7 --network 100mbit,1gbit",
+        "--ratings 1e5 --items 2000 --repeats 1 --network 1gbit",
+    ),
     "model": ("", ""),
     "features": ("", f"{SMALL} --features 16,64 --repeats 1 --epochs 8"),
     "scale": ("--repeats 5", "--ratings 200000 --users 2000 --items 5000 --repeats 1"),

@@ -11,6 +11,7 @@ import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from benchmarks.contest import CPU, Point, Problem, Result, Settings, Watch
 from cofi_dist.config import Train
 from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.rowscost import RowsCost, SparseCost
+from cofi_dist.data import shards
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import Factors
 from cofi_dist.optim.als import Als
@@ -40,7 +42,9 @@ def als(problem: Problem) -> Result:
     """Ours, the class itself; its loops are loaded or compiled on a small problem before."""
     s = problem.settings
     if s.users > 50:
-        als(tiny(s))
+        for tile in (shards.TILE_RATINGS, 100):  # items in one tile and in several, as the whole problem has
+            with mock.patch.object(shards, "TILE_RATINGS", tile):
+                als(tiny(s))
     start = time.perf_counter()
     factors, cost = problem.start(), RowsCost(problem.shard, CPU, torch.float32)
     counts = torch.from_numpy(problem.sums.count)
