@@ -2,9 +2,10 @@
 
     COFI_DIST_DATA=FOLDER python -m benchmarks.invariant [--repeats 5] [--no-table | --no-price]
 
-The table: ml-latest-small, 300 epochs of Adam and 10 sweeps of ALS on 1, 2, 3, 4 and 8 ranks and on one of
-two threads; the last digits of each sha256 of the final tensors, and of all printed costs. The price: an
-epoch on one rank of one thread and on two, `fast` and `invariant` in turn, each in fresh processes.
+The table: ml-latest-small, 300 epochs of Adam and 10 sweeps of ALS on 1, 2, 3, 4 and 8 ranks of one and of
+two threads; the last digits of each sha256 of the final tensors, and of all printed costs; runs with the same
+bits share a line. The price: an epoch on one rank of one thread and on two, `fast` and `invariant` in turn,
+each in fresh processes.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from cofi_dist.model import Model
 from cofi_dist.run import train
 from cofi_dist.testing import run_ranks
 
-RANKS = ((1, 1), (1, 2), (2, 1), (3, 1), (4, 1), (8, 1))
+RANKS = [(ranks, threads) for threads in (1, 2) for ranks in (1, 2, 3, 4, 8)]
 RUNS = {
     f"{optimizer} {dtype}": [f"train.optimizer={optimizer}", f"train.dtype={dtype}", f"train.epochs={epochs}"]
     for optimizer, epochs in (("adam", 300), ("als", 10))
@@ -58,12 +59,15 @@ def digests(prepared: Path, folder: Path, ranks: int, threads: int, overrides: l
 
 
 def table(prepared: Path, folder: Path) -> None:
-    """Prints the digests of every run."""
+    """Prints the digests of every run, those that are the same in one line."""
     print("| run | ranks x threads | costs | X | W | b |\n|---|---|---|---|---|---|")
     for name, overrides in RUNS.items():
+        same: dict[str, list[str]] = {}
         for ranks, threads in RANKS:
-            cells = digests(prepared, folder, ranks, threads, overrides)
-            print(f"| {name} | {ranks} x {threads} | {' | '.join(cells)} |", flush=True)
+            cells = " | ".join(digests(prepared, folder, ranks, threads, overrides))
+            same.setdefault(cells, []).append(f"{ranks} x {threads}")
+        for cells, where in same.items():
+            print(f"| {name} | {', '.join(where)} | {cells} |", flush=True)
 
 
 def price(prepared: Path, repeats: int) -> None:
