@@ -3,15 +3,18 @@
     COFI_DIST_DATA=FOLDER python -m benchmarks.invariant [--repeats 5] [--no-table | --no-price]
 
 The table: ml-latest-small, 300 epochs of Adam and 10 sweeps of ALS on 1, 2, 3, 4 and 8 ranks of one and of
-two threads; the last digits of each sha256 of the final tensors, and of all printed costs; runs with the same
-bits share a line. The price: an epoch on one rank of one thread and on two, `fast` and `invariant` in turn,
+two threads, and begun on 4, gone on with on 3 and ended on 1; the last digits of each sha256 of the final
+tensors, and of all printed costs; runs with the same bits share a line, and where there are two for one run,
+the exit code is 1. The price: an epoch on one rank of one thread and on two, `fast` and `invariant` in turn,
 each in fresh processes.
 """
 
 import argparse
 import hashlib
 import json
+import math
 import os
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -30,9 +33,10 @@ from cofi_dist.run import train
 from cofi_dist.testing import run_ranks
 
 RANKS = [(ranks, threads) for threads in (1, 2) for ranks in (1, 2, 3, 4, 8)]
+# a run's epochs, and where it is gone on with on other ranks
 RUNS = {
-    f"{optimizer} {dtype}": [f"train.optimizer={optimizer}", f"train.dtype={dtype}", f"train.epochs={epochs}"]
-    for optimizer, epochs in (("adam", 300), ("als", 10))
+    f"{optimizer} {dtype}": ([f"train.optimizer={optimizer}", f"train.dtype={dtype}"], epochs)
+    for optimizer, epochs in (("adam", (100, 200, 300)), ("als", (4, 7, 10)))
     for dtype in ("float32", "float64")
 }
 LARGE = (69_878, 10_677, 10_000_000, 100)
@@ -44,30 +48,40 @@ def _train(comm: Comm, file: Path, overrides: list[str], threads: int) -> None:
     train(file, overrides, comm, quiet=True)
 
 
-def digests(prepared: Path, folder: Path, ranks: int, threads: int, overrides: list[str]) -> list[str]:
-    """The last 8 digits of sha256, of the printed costs and of X, W and b."""
+def digests(prepared: Path, folder: Path, stages: list[tuple[int, int, int]], overrides: list[str]) -> str:
+    """The last 8 digits of sha256, of the printed costs and of X, W and b.
+
+    A stage is (ranks, threads, epochs): on what a run is begun, or gone on with, and until when.
+    """
     run_dir = Path(tempfile.mkdtemp(dir=folder)) / "run"
     file = folder / "c.yaml"
     file.write_text(f"data: {{prepared: {prepared}}}\n")
     given = [*overrides, "train.reduction=invariant", "train.log_every=1", f"run_dir={run_dir}"]
-    run_ranks(ranks, _train, file, given, threads, tmp=folder, seconds=600)
+    given += ["checkpoint.resume=auto", f"checkpoint.every={math.gcd(*(epochs for *_, epochs in stages))}"]
+    for ranks, threads, epochs in stages:
+        run_ranks(ranks, _train, file, [*given, f"train.epochs={epochs}"], threads, tmp=folder, seconds=600)
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    costs = json.dumps([line["cost"] for line in lines]).encode()
+    costs = json.dumps([line["cost"] for line in lines if "cost" in line]).encode()
     factors = Model.load(run_dir).factors
     tensors = [t.contiguous().numpy().tobytes() for t in (factors.X, factors.W, factors.b)]
-    return [hashlib.sha256(bits).hexdigest()[-8:] for bits in (costs, *tensors)]
+    return " | ".join(hashlib.sha256(bits).hexdigest()[-8:] for bits in (costs, *tensors))
 
 
-def table(prepared: Path, folder: Path) -> None:
-    """Prints the digests of every run, those that are the same in one line."""
+def table(prepared: Path, folder: Path) -> bool:
+    """Prints the digests of every run, those that are the same in one line; whether they all are."""
     print("| run | ranks x threads | costs | X | W | b |\n|---|---|---|---|---|---|")
-    for name, overrides in RUNS.items():
+    alike = True
+    for name, (overrides, epochs) in RUNS.items():
         same: dict[str, list[str]] = {}
         for ranks, threads in RANKS:
-            cells = " | ".join(digests(prepared, folder, ranks, threads, overrides))
+            cells = digests(prepared, folder, [(ranks, threads, epochs[-1])], overrides)
             same.setdefault(cells, []).append(f"{ranks} x {threads}")
+        moved = [(ranks, 1, end) for ranks, end in zip((4, 3, 1), epochs, strict=True)]
+        same.setdefault(digests(prepared, folder, moved, overrides), []).append("4, then 3, then 1")
+        alike &= len(same) == 1
         for cells, where in same.items():
             print(f"| {name} | {', '.join(where)} | {cells} |", flush=True)
+    return alike
 
 
 def price(prepared: Path, repeats: int) -> None:
@@ -109,10 +123,11 @@ def main() -> None:
         folder = Path(temporary)
         with prepare(Data(ratings=str(file)), folder / "data") as ready:
             ready.keep(folder / "data")
-        if not args.no_table:
-            table(folder / "data", folder)
+        alike = args.no_table or table(folder / "data", folder)
         if not args.no_price:
             price(folder / "data", args.repeats)
+    if not alike:
+        sys.exit("the bits differ, see the table")
 
 
 if __name__ == "__main__":

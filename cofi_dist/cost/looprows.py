@@ -32,21 +32,15 @@ class Room:
         self.tree: tuple[NDArray[np.generic], ...] = ()
 
     def begin(self, Z: Tensor) -> tuple[Tensor, Tensor, NDArray[np.float64]]:
-        """For the sums of each branch, (T, R, K), (T, R), and the squares of each block, (B, R).
-
-        Zeros, but for the first two where the segments are whole, each of which sets its row's.
-        """
+        """For the sums of each branch, (T, R, K), (T, R), and the squares of each block, (B, R), zeros."""
         (R, K), segments = Z.shape, self._segments
         if self._sums is None:
             T, L = len(segments.branches), segments.levels
-            self._sums = Z.new_zeros(T, R, K), Z.new_zeros(T, R), np.zeros((segments.num_blocks, R))
-            spare = np.empty((L, R, K), self._type), np.empty((L, R), self._type)
-            self.tree = segments.adds, segments.to, segments.block, *spare
+            self._sums = Z.new_empty(T, R, K), Z.new_empty(T, R), np.zeros((segments.num_blocks, R))
+            spare = np.empty((R * L, K), self._type), np.empty(R * L, self._type)
+            self.tree = segments.begins, segments.adds, segments.to, segments.block, *spare
         out, out_b, half = self._sums
         assert out.shape[1:] == Z.shape, "rows of another shape than before"
-        if not segments.is_whole:
-            out.zero_()
-            out_b.zero_()
         half.fill(0)
         return out, out_b, half
 
@@ -87,19 +81,19 @@ class LoopRows:
         """As `Rows` has it; in memory that the next call takes again."""
         out, out_b, half_BR = self._of_gradients.begin(Z)
         ratings, factors = (self._other, self._value), tuple(arrays_of(P, offset, Z, z))
-        tree, whole = self._of_gradients.tree, self._segments.is_whole
         for branch, tiles in enumerate(self._segments.each_branch()):
             sums = *arrays_of(out[branch], out_b[branch]), half_BR
-            loops.gradients(set_threads(), *tiles, _lanes(P), ratings, factors, sums, tree, whole)
+            tree = self._of_gradients.tree
+            loops.gradients(set_threads(), *tiles, _lanes(P), ratings, factors, sums, tree)
         return out, out_b, torch.from_numpy(half_BR)
 
     def products(self, V: Tensor, v: Tensor, P: Tensor) -> tuple[Tensor, Tensor]:
         """As `Rows` has it; in memory that the next call takes again."""
         out, out_b, _ = self._of_products.begin(V)
-        factors, tree, whole = tuple(arrays_of(P, V, v)), self._of_products.tree, self._segments.is_whole
+        factors, tree = tuple(arrays_of(P, V, v)), self._of_products.tree
         for branch, tiles in enumerate(self._segments.each_branch()):
             sums = tuple(arrays_of(out[branch], out_b[branch]))
-            loops.products(set_threads(), *tiles, _lanes(P), self._other, factors, sums, tree, whole)
+            loops.products(set_threads(), *tiles, _lanes(P), self._other, factors, sums, tree)
         return out, out_b
 
     @property

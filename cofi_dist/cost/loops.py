@@ -13,15 +13,16 @@ from numba import prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from cofi_dist.cost.compiling import ALL, INLINE, ROW, compiled
+from cofi_dist.cost.compiling import ALL, ROW, compiled
 from cofi_dist.cost.rowkernels import (
     add_gradient,
     add_product,
+    begun,
     carry,
     half_of,
     solve_row,
 )
-from cofi_dist.cost.rowvectors import put, row_at, zeros
+from cofi_dist.cost.rowvectors import put, row_at
 
 
 @intrinsic
@@ -63,89 +64,70 @@ def halves(threads, begin, stop, row, start, first, last, tile, next_, lanes, ra
                 _halves(first[at], last[at], row, start, ratings, factors, half, lanes)
 
 
-@compiled(**INLINE)
-def _begun(out, out_b, r, whole, lanes):
-    """What row r's sums begin with."""
-    so_far = row_at(out, r, lanes)
-    if whole:  # it holds what another epoch left
-        return zeros(so_far), out_b.dtype.type(0)
-    return so_far, out_b[r]
-
-
 @compiled(**ROW)
-def _gradients(first, last, row, start, ratings, factors, sums, tree, whole, lanes):
+def _gradients(first, last, row, start, ratings, factors, sums, tree, lanes):
     other, value = ratings
     P, offset, Z, z = factors
     out, out_b, half = sums
-    adds, to, spare, spare_b = tree
+    begins, adds, to, block, spare, spare_b = tree
     for s in range(first, last):
         r = row[s]
         own = row_at(Z, r, lanes)
-        so_far, so_far_b = _begun(out, out_b, r, whole, lanes)
+        so_far, so_far_b = begun(begins[s], out, out_b, r, lanes)
         so_far, total, squares = add_gradient(
             start[s], start[s + 1], other, value, P, offset, own, z[r], so_far, lanes
         )
-        put(so_far, out, r, lanes)
+        half[block[s], r] += squares
         out_b[r] = so_far_b + total
-        half[r] += squares
-        carry(r, adds, to, out, out_b, spare, spare_b)
+        carry(so_far, r, adds[s], to[s], out, out_b, spare, spare_b, lanes)
 
 
 @compiled(**ALL)
 def gradients(
-    threads, begin, stop, row, start, first, last, tile, next_, lanes, ratings, factors, sums, tree, whole
+    threads, begin, stop, row, start, first, last, tile, next_, lanes, ratings, factors, sums, tree
 ):
-    """out_r += sum err (p, 1), half[block]_r += 1/2 sum err^2.
+    """out_r = sum err (p, 1), half[block]_r += 1/2 sum err^2.
 
-    `sums` are out, out_b and half. `tree` has, for each tile, what `rowkernels.carry` does after it, and its
-    block; and what waits, (L, R, K), (L, R). Where each row is `whole`, one segment, out is set and not added
-    to. The rest as for `halves`.
+    `sums` are out, out_b and half. `tree` has, for each segment, whether it begins anew, what
+    `rowkernels.carry` does after it, and its block; and what waits, (R L, K), (R L,). The rest as for
+    `halves`.
     """
-    out, out_b, half = sums
-    adds, to, block, spare, spare_b = tree
     for t in range(begin, stop):
-        of_tile = out, out_b, half[block[t]]
-        after = adds[t], to[t], spare, spare_b
         for _ in prange(threads):
             while True:
                 at = _take(next_, t)
                 if at >= tile[t + 1]:
                     break
-                _gradients(first[at], last[at], row, start, ratings, factors, of_tile, after, whole, lanes)
+                _gradients(first[at], last[at], row, start, ratings, factors, sums, tree, lanes)
 
 
 @compiled(**ROW)
-def _products(first, last, row, start, other, factors, sums, tree, whole, lanes):
+def _products(first, last, row, start, other, factors, sums, tree, lanes):
     P, V, v = factors
     out, out_b = sums
-    adds, to, spare, spare_b = tree
+    begins, adds, to, _, spare, spare_b = tree
     for s in range(first, last):
         r = row[s]
         own = row_at(V, r, lanes)
-        so_far, so_far_b = _begun(out, out_b, r, whole, lanes)
+        so_far, so_far_b = begun(begins[s], out, out_b, r, lanes)
         so_far, total = add_product(start[s], start[s + 1], other, P, own, v[r], so_far, lanes)
-        put(so_far, out, r, lanes)
         out_b[r] = so_far_b + total
-        carry(r, adds, to, out, out_b, spare, spare_b)
+        carry(so_far, r, adds[s], to[s], out, out_b, spare, spare_b, lanes)
 
 
 @compiled(**ALL)
-def products(
-    threads, begin, stop, row, start, first, last, tile, next_, lanes, other, factors, sums, tree, whole
-):
-    """out_r += sum (v_r . p + v_r) (p, 1): the normal matrix of each row times (V, v).
+def products(threads, begin, stop, row, start, first, last, tile, next_, lanes, other, factors, sums, tree):
+    """out_r = sum (v_r . p + v_r) (p, 1): the normal matrix of each row times (V, v).
 
     `factors` are P, V and v, `sums` out and out_b; the rest as for `gradients`.
     """
-    adds, to, _, spare, spare_b = tree
     for t in range(begin, stop):
-        after = adds[t], to[t], spare, spare_b
         for _ in prange(threads):
             while True:
                 at = _take(next_, t)
                 if at >= tile[t + 1]:
                     break
-                _products(first[at], last[at], row, start, other, factors, sums, after, whole, lanes)
+                _products(first[at], last[at], row, start, other, factors, sums, tree, lanes)
 
 
 @compiled(**ROW)

@@ -9,7 +9,7 @@ K features, Q rows of P, N ratings, the row's being first to before last. Rows o
 import numpy as np
 
 from cofi_dist.cost.compiling import INLINE, ROW, compiled
-from cofi_dist.cost.rowvectors import dot, inverse, prefetch, row_at, zeros
+from cofi_dist.cost.rowvectors import dot, inverse, prefetch, put, row_at, zeros, zeros_if
 
 # So many ratings ahead, p is asked for: about as long as memory takes to answer.
 AHEAD = 8
@@ -75,21 +75,61 @@ def add_product(first, last, other, P, own, bias, to, lanes):
 
 
 @compiled(**INLINE)
-def carry(r, adds, to, out, out_b, spare, spare_b):
-    """A step of a tree of sums: adds what waits on `adds` levels to out_r, which then waits on level `to`.
+def begun(begins, out, out_b, r, lanes):
+    """What a segment's sums begin with: zeros, or what the row's last segment left."""
+    return zeros_if(begins, row_at(out, r, lanes)), out_b.dtype.type(0) if begins else out_b[r]
 
-    Level 0 is out itself, level l > 0 is spare[l - 1].
+
+@compiled(**INLINE)
+def carry(sums, r, adds, to, out, out_b, spare, spare_b, lanes):
+    """A step of a tree of sums: what waits on each level that is a bit of `adds` is added to the row's sums.
+
+    Level l > 0 of row r is spare[r L + l - 1], (R L, K), and spare_b. On level 0 are out_r, `sums` so far,
+    and out_b; what goes to another level leaves them as they are.
     """
-    for level in range(adds):
-        for k in range(out.shape[1]):
-            out[r, k] = spare[level, r, k] + out[r, k]
-        out_b[r] = spare_b[level, r] + out_b[r]
-    if to > 0:
-        for k in range(out.shape[1]):
-            spare[to - 1, r, k] = out[r, k]
-            out[r, k] = 0
-        spare_b[to - 1, r] = out_b[r]
-        out_b[r] = 0
+    put(sums + zeros(sums), out, r, lanes)  # -0 would tell that no block without ratings was added
+    if not (adds or to):
+        return
+    levels = r * (spare.shape[0] // out.shape[0])
+    at = levels
+    while adds:
+        if adds & 1:
+            put(row_at(spare, at, lanes) + row_at(out, r, lanes), out, r, lanes)
+            out_b[r] = spare_b[at] + out_b[r]
+        adds >>= 1
+        at += 1
+    if to:
+        put(row_at(out, r, lanes), spare, levels + to - 1, lanes)
+        spare_b[levels + to - 1] = out_b[r]
+
+
+@compiled(**ROW)
+def plan_carries(row, block, waiting, begins, adds, to):
+    """Which sums `carry` adds after each segment, (S,), and on what level the sum waits then, (S,).
+
+    A leaf of the tree is a block in which the row has ratings; the others would add zeros. With a row's last
+    segment of a block ends a leaf, and with it the largest branch that the row's next block is not in.
+
+    `row` and `block` are each segment's, (S,); the blocks count from the branch's first, and ascend for each
+    row. `waiting` holds each row's levels as bits, (R,), zeros as `adds` and `to` are. `begins` tells which
+    segments are the first of their block, (S,).
+    """
+    last = np.full(waiting.shape[0], -1, np.int64)
+    for s in range(row.shape[0]):
+        r = row[s]
+        before = last[r]
+        last[r] = s
+        begins[s] = before < 0 or block[before] != block[s]
+        if before >= 0 and begins[s]:
+            differ, level = block[before] ^ block[s], 0
+            while differ >> (level + 1):
+                level += 1
+            below = (1 << level) - 1
+            adds[before], to[before] = waiting[r] & below, level + 1
+            waiting[r] = waiting[r] & ~below | 1 << level
+    for r in range(waiting.shape[0]):
+        if last[r] >= 0:
+            adds[last[r]] = waiting[r]
 
 
 @compiled(**INLINE)

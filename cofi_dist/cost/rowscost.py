@@ -16,6 +16,7 @@ from cofi_dist.cost.rowkernels import sort_rows
 from cofi_dist.cost.rows import NUMPY_TYPE, Rows, TensorRows, offsets, triton_fault
 from cofi_dist.cost.segments import by_rows, by_tiles
 from cofi_dist.cost.term import ErrorTerm
+from cofi_dist.data import shards
 from cofi_dist.data.shards import UserShard, starts
 from cofi_dist.factors import Factors
 
@@ -77,7 +78,7 @@ def _loop_rows(shard: UserShard, dtype: torch.dtype, *, tiled: bool) -> tuple[Ro
     users, items = len(shard.users), shard.num_items
     of_users = LoopRows(by_rows(shard.ratings_per_user()), int32(item), shard.centred(kind), users, dtype)
     blocks = ratings_of_tiles(shard) if tiled else [[slice(0, len(user))]]
-    segments, place = by_tiles(item, items, blocks, shard.blocks.branches)
+    segments, place = by_tiles(item, items, blocks, shard.blocks.branches, shards.TILE_RATINGS)
     return of_users, LoopRows(segments, _put(user, place), shard.centred(kind, place), items, dtype)
 
 

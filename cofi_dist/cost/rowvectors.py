@@ -184,6 +184,17 @@ def zeros(_typing: Any, like: Any) -> Any:
 
 
 @intrinsic
+def zeros_if(_typing: Any, begins: Any, row: Any) -> Any:
+    """Zeros, or the row; where a branch would pass rows through memory, this chooses in registers."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        is_zero, parts = arguments[0], _parts(builder, arguments[1])
+        return _made(builder, [builder.select(is_zero, ir.Constant(p.type, None), p) for p in parts])
+
+    return row(types.boolean, row), generate
+
+
+@intrinsic
 def dot(_typing: Any, x: Any, y: Any) -> Any:
     """Sum of x_k y_k."""
 

@@ -145,33 +145,29 @@ class GroupComm:
         return result
 
     def exchange(
-        self, parts: Sequence[Tensor], lengths: Sequence[int], meanwhile: Callable[[], None] | None = None
-    ) -> list[Tensor]:
-        """What every rank has for this one: parts[r] goes to rank r; flat, of one dtype.
+        self, parts: Tensor, lengths: Sequence[int], meanwhile: Callable[[], None] | None = None
+    ) -> Tensor:
+        """What every rank has for this one, one after the other, flat: parts[r] goes to rank r.
 
         Args:
-            parts: for each rank.
+            parts: (world_size, ...), contiguous.
             lengths: of what comes from each.
-            meanwhile: is called while they are under way.
+            meanwhile: is called while they are under way, and touches none of them.
         """
-        flat = torch.cat(list(parts)) if len(parts) > 1 else parts[0]
-        came = flat.new_empty(sum(lengths))
+        came = parts.new_empty(sum(lengths))
         with self._peers():
-            work = dist.all_to_all_single(
-                came, flat, list(lengths), [len(part) for part in parts], async_op=True
-            )
+            sent = [parts[0].numel()] * self.world_size
+            work = dist.all_to_all_single(came, parts.view(-1), list(lengths), sent, async_op=True)
         if meanwhile is not None:
             meanwhile()
         with self._peers():
             work.wait()
-        return list(torch.split(came, list(lengths)))
+        return came
 
-    def collect(self, part: Tensor) -> Tensor:
-        """Every rank's part, one after the other; all of one length."""
-        whole = part.new_empty(self.world_size * len(part))
+    def collect(self, part: Tensor, whole: Tensor) -> None:
+        """Every rank's part, flat and all of one length, one after the other to `whole`."""
         with self._peers():
             dist.all_gather(list(torch.split(whole, len(part))), part)
-        return whole
 
     def agree(self) -> None:
         """Return once every rank has come this far."""

@@ -42,16 +42,30 @@ class OrderedSums:
 
     def sum_(self, *partials: Tensor, meanwhile: Callable[[], None] | None = None) -> None:
         comm, own = self._comm, self._branches[self._comm.rank]
-        flat = torch.cat([partial.reshape(len(own), -1) for partial in partials], 1)
-        size = -(-flat.shape[1] // comm.world_size)
-        padded = torch.nn.functional.pad(flat, (0, size * comm.world_size - flat.shape[1]))
-        parts = [part.reshape(-1) for part in torch.split(padded, size, 1)]
-        lengths = [len(branches) * size for branches in self._branches]
-        came = torch.cat(comm.exchange(parts, lengths, meanwhile)).view(-1, size)
-        whole = comm.collect(self._tree(came))
         ends = list(accumulate((partial[0].numel() for partial in partials), initial=0))
+        size = -(-ends[-1] // comm.world_size)
+        shape = len(own), comm.world_size, size
+        alone = len(partials) == 1 and ends[-1] == size * comm.world_size
+        flat = partials[0] if alone else self._packed(partials, shape)
+        parts = (
+            flat.view(shape).transpose(0, 1).contiguous()
+        )  # a copy only where there is more than one branch
+        lengths = [len(branches) * size for branches in self._branches]
+        came = comm.exchange(parts, lengths, meanwhile).view(-1, size)
+        whole = flat.view(len(own), -1)[0]
+        comm.collect(self._tree(came), whole)
+        if alone:
+            return
         for partial, start, stop in zip(partials, ends[:-1], ends[1:], strict=True):
             partial[0].copy_(whole[start:stop].view_as(partial[0]))
+
+    @staticmethod
+    def _packed(partials: Sequence[Tensor], shape: tuple[int, int, int]) -> Tensor:
+        """Each branch's tensors one after the other, and zeros to the end."""
+        packed = partials[0].new_zeros(shape).view(shape[0], -1)
+        rows = [partial.reshape(shape[0], -1) for partial in partials]
+        packed[:, : sum(row.shape[1] for row in rows)] = torch.cat(rows, 1)
+        return packed
 
     def sum_scalars(self, *partials: Tensor) -> tuple[Tensor, ...]:
         packed = torch.stack([partial.double() for partial in partials], 1)
@@ -59,14 +73,14 @@ class OrderedSums:
         return packed[0].unbind()
 
     def _tree(self, came: Tensor) -> Tensor:
-        """The sum of all branches, which are in order."""
+        """The sum of all branches, which are in order; overwrites them."""
         waiting: list[tuple[range, Tensor]] = []
         runs = [run for branches in self._branches for run in branches]
         for run, sums in zip(runs, came, strict=True):
             waiting.append((run, sums))
             while len(waiting) > 1 and _are_one(waiting[-2][0], waiting[-1][0]):
                 (before, left), (after, right) = waiting[-2:]
-                waiting[-2:] = [(range(before.start, after.stop), left + right)]
+                waiting[-2:] = [(range(before.start, after.stop), left.add_(right))]
         ((_, whole),) = waiting
         return whole
 
