@@ -29,7 +29,7 @@ class Room:
     def __init__(self, segments: Segments, dtype: torch.dtype) -> None:
         self._segments, self._type = segments, NUMPY_TYPE[dtype]
         self._sums: tuple[Tensor, Tensor, NDArray[np.float64]] | None = None
-        self.tree: tuple[NDArray[np.generic], ...] = ()
+        self.tree: tuple[NDArray[np.generic] | int, ...] = ()
 
     def begin(self, Z: Tensor) -> tuple[Tensor, Tensor, NDArray[np.float64]]:
         """For the sums of each branch, (T, R, K), (T, R), and the squares of each block, (B, R), zeros."""
@@ -37,8 +37,10 @@ class Room:
         if self._sums is None:
             T, L = len(segments.branches), segments.levels
             self._sums = Z.new_empty(T, R, K), Z.new_empty(T, R), np.zeros((segments.num_blocks, R))
-            spare = np.empty((R * L, K), self._type), np.empty(R * L, self._type)
-            self.tree = segments.begins, segments.adds, segments.to, segments.block, *spare
+            waiting = (int(segments.slot.max(initial=-1)) + 1) * L
+            spare = np.empty((waiting, K), self._type), np.empty(waiting, self._type)
+            after = segments.adds, segments.to, segments.slot
+            self.tree = segments.begins, *after, segments.block, *spare, L
         out, out_b, half = self._sums
         assert out.shape[1:] == Z.shape, "rows of another shape than before"
         half.fill(0)

@@ -69,7 +69,7 @@ def _gradients(first, last, row, start, ratings, factors, sums, tree, lanes):
     other, value = ratings
     P, offset, Z, z = factors
     out, out_b, half = sums
-    begins, adds, to, block, spare, spare_b = tree
+    begins, adds, to, slot, block, spare, spare_b, levels = tree
     for s in range(first, last):
         r = row[s]
         own = row_at(Z, r, lanes)
@@ -79,7 +79,7 @@ def _gradients(first, last, row, start, ratings, factors, sums, tree, lanes):
         )
         half[block[s], r] += squares
         out_b[r] = so_far_b + total
-        carry(so_far, r, adds[s], to[s], out, out_b, spare, spare_b, lanes)
+        carry(so_far, r, adds[s], to[s], slot[s], out, out_b, spare, spare_b, levels, lanes)
 
 
 @compiled(**ALL)
@@ -89,8 +89,8 @@ def gradients(
     """out_r = sum err (p, 1), half[block]_r += 1/2 sum err^2.
 
     `sums` are out, out_b and half. `tree` has, for each segment, whether it begins anew, what
-    `rowkernels.carry` does after it, and its block; and what waits, (R L, K), (R L,). The rest as for
-    `halves`.
+    `rowkernels.carry` does after it and where, and its block; then what waits, and on how many levels. The
+    rest as for `halves`.
     """
     for t in range(begin, stop):
         for _ in prange(threads):
@@ -105,14 +105,14 @@ def gradients(
 def _products(first, last, row, start, other, factors, sums, tree, lanes):
     P, V, v = factors
     out, out_b = sums
-    begins, adds, to, _, spare, spare_b = tree
+    begins, adds, to, slot, _, spare, spare_b, levels = tree
     for s in range(first, last):
         r = row[s]
         own = row_at(V, r, lanes)
         so_far, so_far_b = begun(begins[s], out, out_b, r, lanes)
         so_far, total = add_product(start[s], start[s + 1], other, P, own, v[r], so_far, lanes)
         out_b[r] = so_far_b + total
-        carry(so_far, r, adds[s], to[s], out, out_b, spare, spare_b, lanes)
+        carry(so_far, r, adds[s], to[s], slot[s], out, out_b, spare, spare_b, levels, lanes)
 
 
 @compiled(**ALL)

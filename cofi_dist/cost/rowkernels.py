@@ -9,7 +9,7 @@ K features, Q rows of P, N ratings, the row's being first to before last. Rows o
 import numpy as np
 
 from cofi_dist.cost.compiling import INLINE, ROW, compiled
-from cofi_dist.cost.rowvectors import dot, inverse, prefetch, put, row_at, zeros, zeros_if
+from cofi_dist.cost.rowvectors import dot, inverse, prefetch, put, row_at, row_unless, zeros
 
 # So many ratings ahead, p is asked for: about as long as memory takes to answer.
 AHEAD = 8
@@ -77,21 +77,18 @@ def add_product(first, last, other, P, own, bias, to, lanes):
 @compiled(**INLINE)
 def begun(begins, out, out_b, r, lanes):
     """What a segment's sums begin with: zeros, or what the row's last segment left."""
-    return zeros_if(begins, row_at(out, r, lanes)), out_b.dtype.type(0) if begins else out_b[r]
+    return row_unless(begins, out, r, lanes), out_b.dtype.type(0) if begins else out_b[r]
 
 
 @compiled(**INLINE)
-def carry(sums, r, adds, to, out, out_b, spare, spare_b, lanes):
+def carry(sums, r, adds, to, slot, out, out_b, spare, spare_b, levels, lanes):
     """A step of a tree of sums: what waits on each level that is a bit of `adds` is added to the row's sums.
 
-    Level l > 0 of row r is spare[r L + l - 1], (R L, K), and spare_b. On level 0 are out_r, `sums` so far,
-    and out_b; what goes to another level leaves them as they are.
+    Level l of L is spare[slot L + l - 1], and spare_b; on level 0 are out_r, `sums` so far, and out_b. What
+    goes to another level leaves those as they are.
     """
     put(sums + zeros(sums), out, r, lanes)  # -0 would tell that no block without ratings was added
-    if not (adds or to):
-        return
-    levels = r * (spare.shape[0] // out.shape[0])
-    at = levels
+    at, level = slot * levels, slot * levels + to - 1
     while adds:
         if adds & 1:
             put(row_at(spare, at, lanes) + row_at(out, r, lanes), out, r, lanes)
@@ -99,8 +96,8 @@ def carry(sums, r, adds, to, out, out_b, spare, spare_b, lanes):
         adds >>= 1
         at += 1
     if to:
-        put(row_at(out, r, lanes), spare, levels + to - 1, lanes)
-        spare_b[levels + to - 1] = out_b[r]
+        put(row_at(out, r, lanes), spare, level, lanes)
+        spare_b[level] = out_b[r]
 
 
 @compiled(**ROW)

@@ -32,6 +32,8 @@ class Segments:
         start: where its ratings begin, and where the last one's end, (S + 1,) int32 or int64.
         begins: whether its sums begin at zero, and not with what the row's last segment left, (S,).
         adds, to: what `rowkernels.carry` does after it, (S,) int64.
+        slot: where its row's sums wait, (S,) int64: in the row's own place or, where a branch is one tile, in
+            its chunk's, which stays in cache.
         block: (S,) int32.
         first, last: segments of a chunk, from first to before last, (C,); a tile's longest chunk is first.
         tile: a tile's first chunk, and the number of chunks, (A + 1,).
@@ -45,6 +47,7 @@ class Segments:
     begins: NDArray[np.bool_]
     adds: NDArray[np.int64]
     to: NDArray[np.int64]
+    slot: NDArray[np.int64]
     block: NDArray[np.int32]
     first: NDArray[np.int64]
     last: NDArray[np.int64]
@@ -146,7 +149,8 @@ def _segments(
         np.concatenate([getattr(part, name) for part in every]) for name in ("row", "block", "count")
     )
     start = np.append(0, np.cumsum(count))
-    begins, adds, to = np.empty(len(row), bool), np.zeros(len(row), np.int64), np.zeros(len(row), np.int64)
+    begins = np.empty(len(row), bool)
+    adds, to, slot = np.zeros((3, len(row)), np.int64)
     first, last, tile, numbers, done = [], [], [0], [0], 0
     for branch, tiles in zip(branches, parts, strict=True):
         of = slice(done, done + sum(len(part.row) for part in tiles))
@@ -154,6 +158,8 @@ def _segments(
         rowkernels.plan_carries(row[of], leaf, waiting, begins[of], adds[of], to[of])
         for part in tiles:
             cuts = _chunks(part)
+            own = np.repeat(np.arange(len(cuts) - 1), np.diff(cuts)) if len(tiles) == 1 else part.row
+            slot[done : done + len(part.row)] = own
             turn = np.argsort(start[done + cuts[:-1]] - start[done + cuts[1:]], kind="stable")
             first.append(done + cuts[:-1][turn])
             last.append(done + cuts[1:][turn])
@@ -166,6 +172,7 @@ def _segments(
         begins,
         adds,
         to,
+        slot,
         block,
         np.concatenate(first).astype(np.int64),
         np.concatenate(last).astype(np.int64),

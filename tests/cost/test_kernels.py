@@ -83,7 +83,7 @@ one, zero, half, index = np.ones((1, 1)), np.zeros(1), np.zeros((1, 1)), np.zero
 ratings, factors = (index, np.ones(1)), (one, zero, np.zeros((1, 1)), zero.copy())
 sums = np.zeros((1, 1)), zero.copy(), half
 rows = by_rows(np.ones(1, np.int64))
-tree = rows.begins, rows.adds, rows.to, rows.block, np.zeros((0, 1)), np.zeros(0)
+tree = rows.begins, rows.adds, rows.to, rows.slot, rows.block, np.zeros((0, 1)), np.zeros(0), 0
 loops.gradients(1, *rows.whole, lanes_of(1, 8), ratings, factors, sums, tree)
 print(rowkernels.__file__, half[0, 0])
 """
