@@ -39,7 +39,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.reason = ""
-        self.stepping = self.resumable = False
+        self.stepping = self.resumable = self._interrupted = False
         self._file: Path | None = None
         self._end = math.inf
         self._looked = 0.0
@@ -86,8 +86,9 @@ class Stop:
 
     def _heard(self, number: int, _: FrameType | None) -> None:
         again, self.reason = bool(self.reason), signal.Signals(number).name
-        if number == signal.SIGINT and again:
+        if number == signal.SIGINT and self._interrupted:
             os._exit(128 + number)
+        self._interrupted |= number == signal.SIGINT
         if self.stepping or again:
             return  # the flag is up; what is being cleared away shall not be broken off
         if self.resumable:

@@ -55,6 +55,18 @@ def test_a_second_interrupt_leaves_at_once(stop: Stop, monkeypatch: pytest.Monke
     assert left == [130]
 
 
+def test_the_first_interrupt_saves_whatever_asked_before(stop: Stop, monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[int] = []
+    monkeypatch.setattr(os, "_exit", left.append)
+    stop.stepping = True
+    for number in (signal.SIGTERM, signal.SIGINT):
+        os.kill(os.getpid(), number)
+    assert left == []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        os.kill(os.getpid(), number)
+    assert left == [130]
+
+
 def test_the_stop_file_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stop_module, "SECONDS_BETWEEN_LOOKS", 0.0)
     stop = Stop()
