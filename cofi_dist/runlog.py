@@ -1,8 +1,8 @@
 """What a run says: the notebook's lines, metrics.jsonl, the log, a live bar, TensorBoard.
 
 stdout gets the notebook's lines and nothing else, so it can be compared with the notebook's
-output; everything else goes to stderr. train.log gets both. Rank 0 holds a RunLog, the other
-ranks a QuietLog.
+output; everything else goes to stderr. train.log gets both. A stream that fails ends no run: it gets
+nothing more. Rank 0 holds a RunLog, the other ranks a QuietLog.
 """
 
 import dataclasses
@@ -11,9 +11,9 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Self, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -21,6 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from cofi_dist.checkpoint.save import Saved
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.rundir import LOG, METRICS, TENSORBOARD, forget_after
+from cofi_dist.streams import outlast, say
 from cofi_dist.trainer import Printed
 
 SECONDS_BETWEEN_REDRAWS = 0.2
@@ -95,19 +96,21 @@ class RunLog(QuietLog):
         self._cost = self._rmse = ""
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        with self._drawing():
+            self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        with self._drawing():
+            self._bar.stop()
         for lines in (self._log, self._metrics):
             lines.close()
 
     def line(self, text: str) -> None:
-        self._write(text, sys.stdout)
+        self._write(text, sys.stdout, self.note)
 
     def note(self, text: str) -> None:
-        self._write(text, sys.stderr)
+        self._write(text, sys.stderr, self._log.add)
 
     def initial(self, cost: float, epoch: int) -> None:
         self.line(f"Loss after epoch {epoch}: {cost}" if epoch else f"Initial loss: {cost}")
@@ -115,7 +118,8 @@ class RunLog(QuietLog):
             f"Epoch       {'Loss':<16} {'RMSE':>8} {'MAE':>8}" if self._validates else "Epoch       Loss"
         )
         self._started = time.perf_counter()
-        self._bar.reset(self._task, visible=True)
+        with self._drawing():
+            self._bar.reset(self._task, visible=True)
 
     def printed(self, metrics: Printed) -> None:
         measured = {name: value for name, value in dataclasses.asdict(metrics).items() if value is not None}
@@ -143,18 +147,24 @@ class RunLog(QuietLog):
             return
         self._drawn = now
         speed = f"{(epoch - self._begun_at) / (now - self._started):.3g}"
-        self._bar.update(self._task, completed=epoch, cost=self._cost + self._rmse, speed=speed, refresh=True)
+        shown = self._cost + self._rmse
+        with self._drawing():
+            self._bar.update(self._task, completed=epoch, cost=shown, speed=speed, refresh=True)
 
-    def _write(self, text: str, stream: Any) -> None:
+    def _drawing(self) -> AbstractContextManager[None]:
+        return outlast(sys.stderr, self._log.add)
+
+    def _write(self, text: str, stream: TextIO, tell: Callable[[str], None]) -> None:
         self._log.add(text)
         if self._quiet:
             return
         if not self._bar.disable and stream.isatty():
             # above the live bar, which would overwrite it
-            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            with self._drawing():
+                self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
-            stream.write(text + "\n")  # in one piece: other ranks write there too
-            stream.flush()
+            with outlast(stream, tell):
+                stream.write(text + "\n")  # in one piece: other ranks write there too
 
 
 class _Lines:
@@ -171,7 +181,7 @@ class _Lines:
 
     def close(self) -> None:
         if self._kept:
-            print(f"{self._path}: {len(self._kept)} bytes could not be written", file=sys.stderr)
+            say(f"{self._path}: {len(self._kept)} bytes could not be written")
         self._file.close()
 
 

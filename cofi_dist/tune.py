@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from cofi_dist.files import whole_file
 from cofi_dist.run import train
 from cofi_dist.rundir import CONFIG, RESULT
 from cofi_dist.stop import Stop
+from cofi_dist.streams import say
 from cofi_dist.trainer import DivergedError
 
 TABLE = "table.csv"
@@ -122,13 +122,13 @@ def tune(
             continue
         what = ", ".join(f"{key}={value}" for key, value in point.values.items())
         if comm.rank == 0:
-            print(f"{number + 1}/{len(grid)}  {what}", file=sys.stderr, flush=True)
+            say(f"{number + 1}/{len(grid)}  {what}")
         try:
             goes_on = comm.on_first(lambda given=given: load_config(file, given).checkpoint.resume == "auto")  # type: ignore[misc]
             train(file, given, comm, replace=not goes_on, quiet=True, stop=stop)
         except DivergedError as error:
             if comm.rank == 0:
-                print(f"    {error}", file=sys.stderr, flush=True)
+                say(f"    {error}")
 
 
 def _is_done(file: Path, point: Point, overrides: Sequence[str]) -> bool:

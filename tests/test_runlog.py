@@ -4,6 +4,7 @@ import io
 import json
 import resource
 import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,22 @@ def test_the_table_of_many_shards_stays_short(tmp_path: Path) -> None:
     lines = table(90, "sparse", tmp_path)
     assert len(lines) <= 19
     assert any("more" in line for line in lines)
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_a_stream_that_fails_is_given_up_and_said_once(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, name, full)
+        say(tmp_path)
+    said = (tmp_path / "train.log").read_text().splitlines()
+    failed = [line for line in said if "/dev/full: cannot be written: No space left on device" in line]
+    assert len(failed) == 1
+    assert [line for line in said if line not in failed] == ["world size 1", *NOTEBOOK]
+    out, err = capfd.readouterr()
+    assert out.splitlines() == ([] if name == "stdout" else NOTEBOOK)
+    assert err.splitlines() == (["world size 1", *failed] if name == "stdout" else [])
 
 
 def test_what_a_full_disk_refuses_is_written_when_it_can_be(tmp_path: Path) -> None:

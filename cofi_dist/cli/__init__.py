@@ -15,6 +15,7 @@ from cofi_dist import __version__
 from cofi_dist.cli import comparing, datasets, judging, saved, seeing, submitting, training, using
 from cofi_dist.errors import CofiError, PeerError, StoppedError
 from cofi_dist.stop import Interrupted, Stop
+from cofi_dist.streams import outlast, say
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
@@ -63,19 +64,30 @@ def main() -> NoReturn:
             stop.end_launcher()
     except Interrupted as error:
         name = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
-        print(f"cofi-dist: {name.get(signal.Signals(error.number), 'stopped by a signal')}", file=sys.stderr)
+        say(f"cofi-dist: {name.get(signal.Signals(error.number), 'stopped by a signal')}")
         code = 128 + error.number
     except typer.Exit as error:
         code = error.exit_code
     except Exception as error:
         code = _refuse(error) if hasattr(error, "format_message") else _confess(error)
     gc.freeze()  # nor is anything to be looked for among them at the end, which would take 0.2 s
-    sys.stdout.flush()
-    sys.stderr.flush()
+    code = _end_streams(code)
     if code and "WORLD_SIZE" in os.environ:
         # a rank that fails must go at once: interpreter exit would wait for its peers' sockets
         os._exit(code)
     sys.exit(code)
+
+
+def _end_streams(code: int) -> int:
+    """Write what the streams still hold; returns the exit code, 1 where that alone went wrong."""
+    failures: list[str] = []
+    with outlast(sys.stdout, failures.append):
+        sys.stdout.flush()
+    for text in failures:
+        say(f"cofi-dist: {text}")
+    with outlast(sys.stderr):
+        sys.stderr.flush()
+    return code or len(failures)
 
 
 def _refuse(error: Any) -> int:
@@ -84,17 +96,17 @@ def _refuse(error: Any) -> int:
     A command that was given nothing shows its help.
     """
     if type(error).__name__ == "NoArgsIsHelpError":
-        print(error.format_message(), file=sys.stderr)
+        say(error.format_message())
         return 2
     said = " ".join(error.format_message().split()).removesuffix(".").replace(": Value error,", ":")
     command = error.ctx.command_path if getattr(error, "ctx", None) else "cofi-dist"
-    print(f"cofi-dist: {said}; see `{command} --help`", file=sys.stderr)
+    say(f"cofi-dist: {said}; see `{command} --help`")
     return 2
 
 
 def _confess(error: Exception) -> int:
     """A bug of ours: its traceback; returns the exit code."""
-    traceback.print_exc()
+    say(traceback.format_exc().rstrip())
     _tell_launcher(f"{type(error).__name__}: {error}")
     return 1
 
@@ -106,8 +118,7 @@ def _complain(error: CofiError) -> int:
     if error.shared and rank != "0":
         return error.exit_code
     who = "" if alone or error.shared else f"rank {rank}: "
-    sys.stderr.write(f"cofi-dist: {who}{error}\n")  # in one piece: other ranks write there too
-    sys.stderr.flush()
+    say(f"cofi-dist: {who}{error}")
     if not alone and not isinstance(error, PeerError):
         _tell_launcher(str(error))
     return error.exit_code

@@ -1,6 +1,5 @@
 """Commands that make a model: train, prepare, config."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ from cofi_dist.cli.show import inline_yaml
 from cofi_dist.config import SOURCES, load_config, resolve
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.stop import Stop
+from cofi_dist.streams import say
 
 # torch takes seconds to import, so a command that needs it imports what it calls itself.
 
@@ -31,9 +31,8 @@ def train(
     comm = open_comm()
     run_dir = train_run(config, overrides or [], comm, replace=replace, stop=stop)
     if comm.rank == 0:
-        print(f"\nThe model is in {run_dir}/model.", file=sys.stderr)
-        print("Next, its factors as the notebook saves them:", file=sys.stderr)
-        print(f"  cofi-dist export {run_dir} --format pt --output {run_dir}/export", file=sys.stderr)
+        say(f"\nThe model is in {run_dir}/model.\nNext, its factors as the notebook saves them:")
+        say(f"  cofi-dist export {run_dir} --format pt --output {run_dir}/export")
     comm.close()
 
 
@@ -77,7 +76,7 @@ def tune(
         shown = results.with_columns(pl.col("rmse", "mae").round(5), pl.col("run").str.split("/").list.last())
         rows = [["-" if cell is None else str(cell) for cell in row] for row in shown.iter_rows()]
         show(shown.columns, rows)
-        print(f"{len(rows)} of {len(found)} points are done; the table is in {file}", file=sys.stderr)
+        say(f"{len(rows)} of {len(found)} points are done; the table is in {file}")
     comm.close()
 
 

@@ -209,6 +209,29 @@ def test_who_is_asked_to_stop_while_preparing_leaves_nothing(
     assert not (here / "out").exists()
 
 
+def test_a_full_disk_under_stdout_ends_no_training_but_is_a_failure_elsewhere(here: Path) -> None:
+    env = {**os.environ, "PYTHONUNBUFFERED": ""}
+    for args, code in ((["train", "--config", "tiny.yaml"], 0), (["--version"], 1)):
+        with open("/dev/full", "w") as full:
+            command = [sys.executable, "-m", "cofi_dist", *args]
+            done = subprocess.run(
+                command,
+                cwd=here,
+                env=env,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+                timeout=100,
+            )
+        assert done.returncode == code, done.stderr
+        assert done.stderr.count("stdout: cannot be written: No space left on device") == 1
+        assert "Traceback" not in done.stderr
+        assert "Exception ignored" not in done.stderr
+    assert (here / "runs/tiny/model").exists()
+    assert len((here / "runs/tiny/metrics.jsonl").read_text().splitlines()) == 3
+
+
 def test_version(here: Path) -> None:
     done = cofi("--version", cwd=here)
     assert (done.returncode, done.stdout) == (0, "cofi-dist 0.1.0\n")

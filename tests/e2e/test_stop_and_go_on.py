@@ -1,11 +1,14 @@
 """A run that is asked to stop, or killed, and started again: as a user sees it."""
 
+import fcntl
 import os
+import pty
 import random
 import re
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -103,6 +106,37 @@ def test_a_signal_saves_and_leaves_with_75(number: signal.Signals, home: Path, w
     listed = cofi("checkpoints", "runs/c", cwd=home)
     assert listed.stdout.splitlines()[1].split()[0] == "1500"
     assert listed.returncode == 0
+
+
+def own_the_terminal() -> None:
+    """Whoever begins a session has one; its end is a SIGHUP then."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def test_a_closed_terminal_saves_and_leaves_with_75(home: Path) -> None:
+    terminal, line = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cofi_dist", *GO_ON, "train.epochs=1000000"],
+        cwd=home,
+        stdin=line,
+        stdout=line,
+        stderr=line,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+        preexec_fn=own_the_terminal,  # noqa: PLW1509
+    )
+    STARTED.append(process)
+    os.close(line)
+    seen = b""
+    while b"epochs/s" not in seen:  # the bar is drawn
+        seen += os.read(terminal, 4096)
+    os.close(terminal)
+    assert process.wait(timeout=60) == 75
+    assert found_in(home / "runs/c/checkpoints")
+    log = (home / "runs/c/train.log").read_text()
+    assert log.count("stderr: cannot be written: Input/output error") == 1
 
 
 def size_of(file: Path) -> int:
