@@ -1,8 +1,9 @@
 """One run at a time in a run directory.
 
 The lock is a file that says who holds it, and whose time is renewed while its owner lives. A lock is
-stale where its owner is a process of this host that is gone, or hasn't renewed it for STALE_SECONDS;
-or, where it is an earlier start of this very job, or of this container, for as long as it takes to see that.
+stale where its owner is a process of this host that is gone. Of an owner that can't be looked for it is
+watched for as long as it takes to see that nobody renews it: at once where that is an earlier start of this
+very job, or of this container; else once it looks STALE_SECONDS old. A run that has lost its lock ends.
 """
 
 import json
@@ -16,7 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from cofi_dist.errors import RunError
+from cofi_dist.errors import LostError, RunError
+from cofi_dist.streams import leave
 
 FILE = ".lock"
 RENEW_SECONDS, STALE_SECONDS = 10.0, 60.0
@@ -40,6 +42,7 @@ class Lock:
             "host": socket.gethostname(),
             "space": _space(),
             "pid": os.getpid(),
+            "start": _start(os.getpid()),
             "job": job(),
             "since": time.time(),
         }
@@ -98,8 +101,25 @@ class Lock:
     def _renew(self) -> None:
         while not self._done.wait(RENEW_SECONDS):
             with suppress(OSError):  # a file system that is away for a while
-                if _owner(self._file.read_bytes()) == self._me:
-                    os.utime(self._file)
+                if not self._is_ours():
+                    self._yield()
+                os.utime(self._file)
+
+    def _yield(self) -> None:
+        # at once: on the usual way out it would write where another run does
+        leave(
+            LostError(
+                f"{self._file}: is not this run's any more: another run has taken the directory over, or"
+                " somebody removed it; nothing more was saved; look what runs there before you go on"
+            )
+        )
+
+    def _is_ours(self) -> bool:
+        try:
+            return _owner(self._file.read_bytes()) == self._me
+        except FileNotFoundError:
+            # who took it over has ended; unless the whole directory is away, which the next save will say
+            return not self._file.parent.exists()
 
 
 def job() -> str:
@@ -120,7 +140,7 @@ def _owner(content: bytes) -> dict[str, Any] | None:
     """Who holds the lock of this content; None where it says nothing."""
     try:
         said = json.loads(content)
-        known = {"host": str, "space": str, "pid": int, "job": str, "since": float}
+        known = {"host": str, "space": str, "pid": int, "start": str, "job": str, "since": float}
         is_whole = all(isinstance(said[key], kind) for key, kind in known.items())
         return said if is_whole and 0 <= said["since"] < LAST_SECOND else None
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -128,21 +148,21 @@ def _owner(content: bytes) -> dict[str, Any] | None:
 
 
 def _is_stale(file: Path, owner: dict[str, Any]) -> bool:
-    if _age(file) > STALE_SECONDS:
-        return True
     same_host = owner["host"] == socket.gethostname()
     if same_host and owner["space"] == _space():
-        return not _lives(owner["pid"])
+        return not _lives(owner["pid"], owner["start"])
     try:
         # containers may have one name, and a host another boot: what is there may live, or be gone
         same_job = bool(owner["job"]) and owner["job"] == job()
-        return (same_host or same_job) and not _is_renewed(file)
+        # its age is by two clocks, which may differ: so that alone makes no lock stale
+        is_doubtful = same_host or same_job or _age(file) > STALE_SECONDS
+        return is_doubtful and not _is_renewed(file)
     except FileNotFoundError:
         return True
 
 
 def _age(file: Path) -> float:
-    """Seconds since the lock was renewed; infinite where it is gone."""
+    """Seconds since the lock was renewed, by its file system's clock and ours; infinite where it is gone."""
     try:
         return time.time() - file.stat().st_mtime
     except OSError:
@@ -164,14 +184,21 @@ def _renewed_at(file: Path) -> int:
         return os.fstat(opened.fileno()).st_mtime_ns
 
 
-def _lives(pid: int) -> bool:
+def _lives(pid: int, start: str) -> bool:
+    """Whether the process that began then is there, and not a later one of its number."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except (PermissionError, OverflowError):
-        return True
+        pass
+    return _start(pid) in (start, "")
+
+
+def _start(pid: int) -> str:
+    """When a process began, as the kernel counts; empty where that can't be told, `gone` of a zombie."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return True
+        return ""
+    return "gone" if after_name[0] == "Z" else after_name[19]

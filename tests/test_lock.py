@@ -7,6 +7,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,9 +19,27 @@ from cofi_dist.lock import FILE, STALE_SECONDS, Lock
 
 
 def leave(tmp: Path, **said: object) -> None:
-    owner = {"host": socket.gethostname(), "space": lock._space(), "pid": os.getpid(), "job": ""}
-    owner |= {"since": 1.7e9, **said}
+    owner = {"host": socket.gethostname(), "space": lock._space(), "pid": os.getpid(), "job": "", **said}
+    owner = {"start": lock._start(int(str(owner["pid"]))), "since": 1.7e9, **owner}
     (tmp / FILE).write_text(json.dumps(owner))
+
+
+@contextmanager
+def renewed(tmp: Path) -> Iterator[None]:
+    """Its owner lives."""
+    done = threading.Event()
+
+    def renew() -> None:
+        while not done.wait(0.1):
+            os.utime(tmp / FILE)
+
+    owner = threading.Thread(target=renew)
+    owner.start()
+    try:
+        yield
+    finally:
+        done.set()
+        owner.join()
 
 
 def test_who_comes_second_is_told_who_is_there(tmp_path: Path) -> None:
@@ -40,7 +60,23 @@ def test_the_lock_of_a_process_that_is_gone_is_stale(tmp_path: Path) -> None:
         assert json.loads((tmp_path / FILE).read_text())["pid"] == os.getpid()
 
 
-def test_the_lock_of_another_host_is_stale_where_nobody_renews_it(tmp_path: Path) -> None:
+def test_a_later_process_of_the_same_number_holds_nothing(tmp_path: Path) -> None:
+    leave(tmp_path, start="1")
+    with Lock(tmp_path):
+        pass
+
+
+def test_the_lock_of_a_process_that_lives_here_is_not_stale_however_old(tmp_path: Path) -> None:
+    leave(tmp_path)
+    os.utime(tmp_path / FILE, (1.0, 1.0))
+    with pytest.raises(RunError, match="is running here"):
+        Lock(tmp_path)
+
+
+def test_the_lock_of_another_host_is_stale_where_nobody_renews_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "RENEW_SECONDS", 0.2)
     leave(tmp_path, host="elsewhere")
     with pytest.raises(RunError, match="on elsewhere is running here"):
         Lock(tmp_path)
@@ -48,6 +84,17 @@ def test_the_lock_of_another_host_is_stale_where_nobody_renews_it(tmp_path: Path
     os.utime(tmp_path / FILE, (long_ago, long_ago))
     with Lock(tmp_path):
         pass
+
+
+def test_a_clock_that_is_ahead_takes_no_lock_that_is_renewed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "RENEW_SECONDS", 0.4)
+    leave(tmp_path, host="elsewhere")
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + 2 * STALE_SECONDS)
+    with renewed(tmp_path), pytest.raises(RunError, match="on elsewhere is running here"):
+        Lock(tmp_path)
 
 
 def test_a_restart_of_the_same_job_takes_its_lock_over(
@@ -68,26 +115,12 @@ def test_a_container_of_the_same_name_is_asked_for_signs_of_life(
     monkeypatch.setattr(lock, "RENEW_SECONDS", 0.4)
     for pid in (2**22 + 1, os.getpid()):
         leave(tmp_path, pid=pid, space="another boot pid:[1]")
-        done = threading.Event()
-
-        def renew(done: threading.Event = done) -> None:
-            while not done.wait(0.1):
-                os.utime(tmp_path / FILE)
-
-        owner = threading.Thread(target=renew)
         if lives:
-            owner.start()
-        try:
-            if lives:
-                with pytest.raises(RunError, match="is running here"):
-                    Lock(tmp_path)
-            else:
-                with Lock(tmp_path):
-                    pass
-        finally:
-            done.set()
-            if lives:
-                owner.join()
+            with renewed(tmp_path), pytest.raises(RunError, match="is running here"):
+                Lock(tmp_path)
+        else:
+            with Lock(tmp_path):
+                pass
 
 
 def test_two_runs_of_one_job_are_one_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,20 +129,8 @@ def test_two_runs_of_one_job_are_one_too_many(tmp_path: Path, monkeypatch: pytes
         Lock(tmp_path)  # on the same host: its process lives
     monkeypatch.setattr(lock, "RENEW_SECONDS", 0.4)
     leave(tmp_path, host="elsewhere", job="123")
-    done = threading.Event()
-
-    def renew() -> None:
-        while not done.wait(0.1):
-            os.utime(tmp_path / FILE)
-
-    owner = threading.Thread(target=renew)
-    owner.start()
-    try:
-        with pytest.raises(RunError, match="on elsewhere is running here"):
-            Lock(tmp_path)
-    finally:
-        done.set()
-        owner.join()
+    with renewed(tmp_path), pytest.raises(RunError, match="on elsewhere is running here"):
+        Lock(tmp_path)
 
 
 TAKE = """
@@ -156,6 +177,33 @@ def test_a_lock_is_renewed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         while (tmp_path / FILE).stat().st_mtime < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
         assert (tmp_path / FILE).stat().st_mtime > 2
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from cofi_dist import lock
+lock.RENEW_SECONDS = 0.05
+with lock.Lock(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("other", ["runs", "has ended"])
+def test_who_has_lost_its_lock_leaves_at_once_with_one_line(other: str, tmp_path: Path) -> None:
+    given = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == "held\n"
+        (tmp_path / FILE).rename(tmp_path / "aside")
+        if other == "runs":
+            leave(tmp_path)
+        _, said = owner.communicate(timeout=30)
+    assert owner.returncode == 1
+    assert said.startswith(f"cofi-dist: {tmp_path / FILE}: is not this run's any more: another run has taken")
+    assert len(said.splitlines()) == 1
+    assert (tmp_path / FILE).exists() == (other == "runs")
 
 
 def test_only_its_owner_removes_a_lock(tmp_path: Path) -> None:
