@@ -30,7 +30,13 @@ class DataError(CofiError):
 
 
 class RunError(CofiError):
-    """A run directory, a model or the training itself."""
+    """A run directory or a model."""
+
+
+class FailedError(RunError):
+    """The training itself failed: ranks that do not meet, a bug, bad hardware, a cost that is not finite."""
+
+    exit_code = 1
 
 
 class CheckpointError(CofiError):
@@ -43,6 +49,8 @@ class NewerError(CheckpointError):
 
 class UnreadableError(CheckpointError):
     """It could not be read just now: nothing is known of its content."""
+
+    exit_code = 1
 
 
 class LostError(CofiError):

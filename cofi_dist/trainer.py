@@ -12,7 +12,7 @@ from cofi_dist.cost import Cost
 from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.rowscost import RowsCost
 from cofi_dist.distributed import Comm, Sums
-from cofi_dist.errors import RunError
+from cofi_dist.errors import FailedError
 from cofi_dist.factors import Factors
 from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.graph import Recorded
@@ -75,7 +75,7 @@ class Nothing:
         pass
 
 
-class DivergedError(RunError):
+class DivergedError(FailedError):
     """The cost or the factors are no longer finite, on every rank at once.
 
     Attributes:
@@ -149,7 +149,7 @@ class Trainer:
 
         Raises:
             DivergedError: the cost or the factors are no longer finite; the last good factors are left.
-            RunError: the replicas of X drifted apart.
+            FailedError: the replicas of X drifted apart.
             CofiError: what `between` raised.
         """
         state, kept = self.state, self.state.kept

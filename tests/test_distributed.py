@@ -1,6 +1,9 @@
 """Sums, gathers, agreements and checks on real ranks; and one process, which changes nothing."""
 
+import socket
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +12,8 @@ from torch import Tensor
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.data.shards import UserRange
 from cofi_dist.distributed import Comm, GroupComm, SoloComm, choose_device, open_comm
-from cofi_dist.errors import ConfigError, DataError, PeerError, RunError
+from cofi_dist.distributed.meet import _address_towards
+from cofi_dist.errors import ConfigError, DataError, FailedError, PeerError
 from cofi_dist.testing import run_ranks
 from tests.problems import close, random_factors, random_ratings, shard_of, slice_factors
 
@@ -74,7 +78,7 @@ def _drift(comm: Comm, dtype: torch.dtype, drifts: bool) -> str:
         X[7, 1] = torch.nextafter(X[7, 1], torch.tensor(2.0, dtype=dtype))
     try:
         comm.require_equal(X, "X")
-    except RunError as error:
+    except FailedError as error:
         return str(error)
     return "equal"
 
@@ -137,6 +141,40 @@ def test_ranks_that_do_not_meet_are_told_how_to_start(monkeypatch: pytest.Monkey
     monkeypatch.delenv("MASTER_ADDR", raising=False)
     with pytest.raises(ConfigError, match="start them with torchrun"):
         open_comm()
+
+
+def test_ranks_that_never_come_are_no_mistake_of_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[open_comm.__module__], "MEET_SECONDS", 0.5)
+    monkeypatch.delenv("TORCHELASTIC_USE_AGENT_STORE", raising=False)
+    for name, value in {
+        "RANK": "1",
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "9",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(FailedError, match="the ranks cannot meet") as error:
+        open_comm()
+    assert error.value.exit_code == 1
+
+
+def test_rank_0_is_not_published_at_a_loopback_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    where = {"node0": "127.0.1.1", "node1": "198.51.100.7"}  # as node0's /etc/hosts has it
+
+    def look_up(host: str, port: int, **_: object) -> list[object]:
+        return [(socket.AF_INET, socket.SOCK_DGRAM, 0, "", (where[host], port))]
+
+    class Way(socket.socket):
+        def connect(self, address: Any) -> None:
+            self.own = "127.0.0.1" if address[0].startswith("127.") else "198.51.100.6"
+
+        def getsockname(self) -> Any:
+            return self.own, 1234
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(socket, "socket", Way)
+    assert _address_towards("node0", 29500) == "node0"
+    assert _address_towards("node1", 29500) == "198.51.100.6"
 
 
 @pytest.mark.parametrize("world_size", [None, "1"])

@@ -1,7 +1,5 @@
 """SoloComm and GroupComm: every call works with one process too, so nothing elsewhere asks for it."""
 
-import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -12,8 +10,9 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 
-from cofi_dist.errors import CofiError, PeerError, RunError
+from cofi_dist.errors import CofiError, FailedError, PeerError
 from cofi_dist.pulse import BEAT_SECONDS, LOST_BEATS, Pulse
+from cofi_dist.streams import leave
 
 T = TypeVar("T")
 
@@ -63,7 +62,7 @@ class SoloComm:
         return rows.cpu()
 
     def require_equal(self, tensor: Tensor, name: str) -> None:
-        """Raise RunError unless the tensor has the same bits on every rank."""
+        """Raise FailedError unless the tensor has the same bits on every rank."""
 
     def limit(self, seconds: float) -> None:
         """Nobody is waited for."""
@@ -208,14 +207,14 @@ class GroupComm:
         return torch.cat(parts)
 
     def require_equal(self, tensor: Tensor, name: str) -> None:
-        """Raise RunError unless the tensor has the same bits on every rank (by a checksum)."""
+        """Raise FailedError unless the tensor has the same bits on every rank (by a checksum)."""
         bits = {4: torch.int32, 8: torch.int64}[tensor.element_size()]
         checksum = tensor.view(bits).sum(dtype=torch.int64)
         both = torch.stack([checksum, -checksum])
         with self._peers():
             dist.all_reduce(both, op=dist.ReduceOp.MAX)
         if both[0] != -both[1]:
-            raise RunError(
+            raise FailedError(
                 f"{name} differs between ranks: its replicas drifted apart; a bug, or bad hardware",
                 shared=True,
             )
@@ -226,12 +225,13 @@ class GroupComm:
 
     def _give_up(self, rank: int) -> None:
         """Leave at once: whatever waits for that rank could wait forever."""
-        sys.stderr.write(
-            f"cofi-dist: rank {self.rank}: lost contact with rank {rank}, which has given no sign of life"
-            f" for {LOST_BEATS * BEAT_SECONDS:.0f} s\n"
+        seconds = LOST_BEATS * BEAT_SECONDS
+        leave(
+            PeerError(
+                f"rank {self.rank}: lost contact with rank {rank}, which has given no sign of life for"
+                f" {seconds:.0f} s"
+            )
         )
-        sys.stderr.flush()
-        os._exit(PeerError.exit_code)
 
     def close(self) -> None:
         """Leave the group; rank 0, which holds the store, last."""

@@ -1,5 +1,6 @@
 """How the ranks of a job find each other, again and again where torchrun restarts them."""
 
+import ipaddress
 import os
 import socket
 import time
@@ -12,7 +13,7 @@ import torch.distributed as dist
 from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from cofi_dist.distributed.comm import Comm, GroupComm, SoloComm
-from cofi_dist.errors import ConfigError
+from cofi_dist.errors import ConfigError, FailedError
 
 MEET_SECONDS = 60.0  # ranks of one job start within seconds of each other
 CALL_SECONDS = 2.0  # for a store that may be gone
@@ -25,7 +26,8 @@ def open_comm() -> Comm:
     Collective: all ranks call it.
 
     Raises:
-        ConfigError: the environment is incomplete, or the ranks don't meet.
+        ConfigError: the environment is incomplete.
+        FailedError: the ranks don't meet.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return SoloComm()
@@ -39,8 +41,10 @@ def open_comm() -> Comm:
         else:
             words = None
             dist.init_process_group(backend, timeout=timeout)
-    except (ValueError, KeyError, RuntimeError, dist.DistError) as error:
+    except (ValueError, KeyError) as error:
         raise ConfigError(f"the ranks cannot meet ({error}); start them with torchrun") from None
+    except (RuntimeError, OSError, dist.DistError) as error:
+        raise FailedError(f"the ranks cannot meet ({error}); see the other ranks' messages") from None
     local_rank, ranks_here = (
         int(os.environ.get(name, default))
         for name, default in (("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "1"))
@@ -76,7 +80,7 @@ def _stores_of_this_start(rank: int) -> tuple[Store, Store]:
                 return store, _words(host, port, name)
         except (OSError, RuntimeError, dist.DistError):
             time.sleep(0.05)
-    raise ValueError(f"rank 0 did not say within {MEET_SECONDS:.0f} s where it is")
+    raise TimeoutError(f"rank 0 did not say within {MEET_SECONDS:.0f} s where it is")
 
 
 def _words(host: str, port: int, name: str) -> Store:
@@ -85,11 +89,13 @@ def _words(host: str, port: int, name: str) -> Store:
 
 
 def _address_towards(host: str, port: int) -> str:
-    """This host's own address on the way to another; nothing is sent."""
+    """Where others find this host, on the way to one that all of them know; nothing is sent."""
     family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
     with socket.socket(family, kind) as way:
         way.connect(address)
-        return str(way.getsockname()[0])
+        own = str(way.getsockname()[0])
+    # the way to oneself, which /etc/hosts may make it: that host is this one, and its name leads others here
+    return host if ipaddress.ip_address(own).is_loopback else own
 
 
 def meet(rendezvous: Path, rank: int, world_size: int) -> Comm:

@@ -270,8 +270,9 @@ def test_what_cannot_be_read_just_now_is_not_begun_anew(
     run_dir = shutil.copytree(whole[ranks], tmp_path / "run")
     before = untouched(run_dir)
     if ranks == 1:
-        with pytest.raises(UnreadableError, match="cannot be read: Stale file handle"):
+        with pytest.raises(UnreadableError, match="cannot be read: Stale file handle") as error:
             _gone_on_with_stale(SoloComm(), tmp_path)
+        assert error.value.exit_code == 1
     else:
         said = run_ranks(ranks, _said_of_stale, tmp_path, tmp=tmp_path)
         assert all("cannot be read: Stale file handle" in text for text in said)
