@@ -51,7 +51,7 @@ MAY_IMPORT = {
         "validation",
     },
     "tune": {"config", "distributed", "run", "rundir", "stop", "trainer"},
-    "report": {"data", "model", "rundir", "__init__"},
+    "report": {"checkpoint", "data", "distributed", "model", "rundir", "__init__"},
     "testing": {"distributed"},
     "slurm": {"config"},
     "cli": {

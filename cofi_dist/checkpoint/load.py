@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from torch import Tensor
 
 from cofi_dist.checkpoint.manifest import Manifest, Part, Side, epoch_of, read_manifest, verify
@@ -95,6 +97,24 @@ def load(directory: Path, manifest: Manifest, state: State, users: UserRange) ->
             _copy(directory / part.name, {name: tensor[mine] for name, tensor in rows.items()}, theirs)
     # that of a run that is going on may have been given up meanwhile, and its files written over
     read_manifest(directory)
+
+
+def load_whole(directory: Path, manifest: Manifest) -> dict[str, Tensor]:
+    """Every tensor of a checkpoint, of all users and items; named as in `State.rows`.
+
+    Raises:
+        CheckpointError: a file does not hold what it should, or the checkpoint is gone.
+    """
+    rows: dict[str, list[Tensor]] = {}
+    try:
+        for part in manifest.parts:
+            for name, tensor in load_file(directory / part.name).items():
+                rows.setdefault(name, []).append(tensor)
+        whole = {name: torch.cat(parts) for name, parts in rows.items()}
+    except (OSError, SafetensorError, RuntimeError) as error:  # the last: parts of other shapes
+        raise CheckpointError(f"{directory}: does not hold what its manifest says: {error}") from None
+    read_manifest(directory)  # as above
+    return whole
 
 
 def _overlaps(manifest: Manifest, side: Side, wanted: UserRange) -> Iterator[tuple[Part, slice, slice]]:

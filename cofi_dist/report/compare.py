@@ -9,9 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cofi_dist.checkpoint.load import found_in, load_whole, newest
+from cofi_dist.distributed import SoloComm
 from cofi_dist.errors import RunError
 from cofi_dist.model import Model
 from cofi_dist.report.read import Metrics, Run, read_runs
+from cofi_dist.rundir import CHECKPOINTS
 
 MEASURED = ("cost", "validation_rmse", "validation_mae")
 
@@ -21,7 +24,7 @@ class Difference:
     """Of what both runs have under one name.
 
     Attributes:
-        what: a column of metrics.jsonl, or a tensor of the model.
+        what: a column of metrics.jsonl, or a tensor of the model or checkpoint.
         same: whether every bit is.
         largest: the largest absolute difference; nan where there is none to take, as between shapes.
         where: it is: an epoch, or the row of a tensor; empty where all is the same.
@@ -36,14 +39,16 @@ class Difference:
 
 
 def compare(first: Path, second: Path) -> list[Difference]:
-    """What two runs printed, and the models that they left.
+    """What two runs printed, and the models that they left; of runs that are not finished, the checkpoints.
 
     Raises:
-        RunError: one of them is no run's directory, or cannot be read, or has no model while the other has.
+        RunError: one of them is no run's directory, or cannot be read, or has no model while the other has,
+            or neither has and their newest whole checkpoints are not of one epoch.
+        CheckpointError: a checkpoint cannot be read.
     """
     runs = read_runs([first, second])
     found = [_of_column(name, *(run.metrics for run in runs)) for name in MEASURED]
-    return [each for each in found if each is not None] + _of_models(*runs)
+    return [each for each in found if each is not None] + _of_tensors(*runs)
 
 
 def _of_column(name: str, a: Metrics, b: Metrics) -> Difference | None:
@@ -69,19 +74,33 @@ def _of_column(name: str, a: Metrics, b: Metrics) -> Difference | None:
     return Difference(name, False, gaps[worst], f"epoch {worst}", note)
 
 
-def _of_models(a: Run, b: Run) -> list[Difference]:
+def _of_tensors(a: Run, b: Run) -> list[Difference]:
     have = [(run.directory / "model").is_dir() for run in (a, b)]
-    if not any(have):
-        return []
-    if not all(have):
+    if any(have) and not all(have):
         lacking = (b if have[0] else a).directory
         raise RunError(f"{lacking}: has no model to compare; is the run finished?")
-    tensors_a, tensors_b = (Model.load(run.directory).tensors for run in (a, b))
+    if all(have):
+        tensors_a, tensors_b = (Model.load(run.directory).tensors for run in (a, b))
+    else:
+        (epoch_a, tensors_a), (epoch_b, tensors_b) = (_checkpoint(run.directory) for run in (a, b))
+        if epoch_a != epoch_b:
+            raise RunError(
+                f"{b.directory}: its newest checkpoint is of epoch {epoch_b}, that of {a.directory} of epoch"
+                f" {epoch_a}, and neither run has a model; train both to the same epoch"
+            )
     missing = torch.empty(0)
     return [
         _of_tensor(name, tensors_a.get(name, missing), tensors_b.get(name, missing))
         for name in dict.fromkeys([*tensors_a, *tensors_b])
     ]
+
+
+def _checkpoint(run: Path) -> tuple[int, dict[str, Tensor]]:
+    """The epoch of a run's newest whole checkpoint, and its tensors."""
+    directory, manifest, _ = newest(found_in(run / CHECKPOINTS), SoloComm())
+    if directory is None or manifest is None:
+        raise RunError(f"{run}: has neither a model nor a whole checkpoint to compare; is the run finished?")
+    return manifest.numbers.epoch, load_whole(directory, manifest)
 
 
 def _of_tensor(name: str, a: Tensor, b: Tensor) -> Difference:

@@ -4,11 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
-from cofi_dist.checkpoint.load import found_in
+from cofi_dist.checkpoint.load import found_in, load_whole
 from cofi_dist.checkpoint.manifest import read_manifest
 from cofi_dist.distributed import Comm, SoloComm
 from cofi_dist.model import Model
@@ -50,11 +48,6 @@ def metrics(run_dir: Path) -> list[dict[str, Any]]:
 def tensors(run_dir: Path) -> dict[str, Tensor]:
     """Every tensor of the newest checkpoint, put together, and of the model."""
     directory = found_in(run_dir / "checkpoints")[0]
-    manifest = read_manifest(directory)
-    found: dict[str, list[Tensor]] = {}
-    for part in manifest.parts:
-        for name, rows in load_file(directory / part.name).items():
-            found.setdefault(name, []).append(rows)
-    whole = {name: torch.cat(rows) for name, rows in found.items()}
+    whole = load_whole(directory, read_manifest(directory))
     model = {f"model.{name}": t for name, t in Model.load(run_dir).tensors.items()}
     return {**whole, **model}

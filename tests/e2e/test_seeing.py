@@ -1,12 +1,18 @@
-"""plot and report, as a user types them, and every mistake they know."""
+"""plot, report and compare, as a user types them, and every mistake they know."""
 
 import os
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from torch import Tensor
 
+from cofi_dist.model import Model
+from tests.checkpoint.runs import run
+from tests.model.models import made_up
 from tests.report.runs import row, write_run
 
 CONFIG = """
@@ -46,6 +52,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert (alone.returncode, both.returncode) == (0, 0), alone.stderr + both.stderr
     return home
+
+
+def with_model(directory: Path, costs: list[float], model: Model, **changed: Tensor) -> None:
+    """A run by hand, and a model of these factors instead of its own."""
+    write_run(directory, [row(10 * k + 1, cost) for k, cost in enumerate(costs)])
+    replace(model, factors=replace(model.factors, **changed)).save(directory / "model")
 
 
 def refused(done: Done, message: str) -> None:
@@ -148,3 +160,59 @@ def test_without_matplotlib_the_extra_is_named(tmp_path: Path) -> None:
     for command in ("plot", "report"):
         done = cofi(command, "a", cwd=tmp_path, start=("-c", without))
         refused(done, "pictures need matplotlib; pip install 'cofi-dist[plot]'")
+
+
+def test_runs_of_the_same_bits_are_told(tmp_path: Path) -> None:
+    model = made_up(tmp_path)
+    for name in "ab":
+        with_model(tmp_path / name, [9.0, 8.0], model)
+    done = cofi("compare", "a", "b", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[1].split() == ["cost", "same", "bits", "2", "epochs"]
+    assert [line.split()[0] for line in lines[2:5]] == ["X", "W", "b"]
+    assert lines[-1] == "bit-identical"
+
+
+def test_where_runs_differ_and_by_how_much_is_told(tmp_path: Path) -> None:
+    model = made_up(tmp_path)
+    X = model.factors.X.clone()
+    X[3, 1] += 0.25
+    X[7, 2] -= 0.5
+    with_model(tmp_path / "a", [9.0, 8.0, 7.0, 6.0], model)
+    with_model(tmp_path / "b", [9.0, 8.5, 5.0], model, X=X, W=model.factors.W[:, :3].clone())
+    done = cofi("compare", "a", "b", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, "")
+    cost, of_X, of_W, of_b = (" ".join(line.split()) for line in done.stdout.splitlines()[1:5])
+    assert cost == "cost 2 epoch 21 first in epoch 11; 1 only in one run"
+    assert of_X.startswith("X 0.5 [7 2] sha256 ")
+    assert of_W == "W nan float64 (12, 4) and float64 (12, 3)"
+    assert of_b.startswith("b same bits sha256 ")
+    assert done.stdout.endswith("\nnot bit-identical\n")
+
+
+def test_runs_without_models_are_compared_by_checkpoints_of_one_epoch(tmp_path: Path) -> None:
+    for name, epochs, *seed in (("a", 20), ("b", 20), ("c", 20, "seed=2"), ("d", 30)):
+        shutil.rmtree(run(tmp_path, 1, epochs, name, *seed) / "model")
+    same, other = cofi("compare", "a", "b", cwd=tmp_path), cofi("compare", "a", "c", cwd=tmp_path)
+    assert (same.returncode, same.stderr) == (0, "")
+    assert {"X", "W.mean", "c.best"} <= {
+        line.partition("same bits")[0].strip() for line in same.stdout.splitlines()
+    }
+    assert (other.returncode, other.stdout.splitlines()[-1]) == (1, "not bit-identical")
+    refused(
+        cofi("compare", "a", "d", cwd=tmp_path),
+        "d: its newest checkpoint is of epoch 30, that of a of epoch 20, and neither run has a model;"
+        " train both to the same epoch",
+    )
+
+
+def test_runs_that_cannot_be_compared_are_one_line(tmp_path: Path) -> None:
+    write_run(tmp_path / "a")
+    write_run(tmp_path / "b")
+    refused(
+        cofi("compare", "a", "b", cwd=tmp_path),
+        "a: has neither a model nor a whole checkpoint to compare; is the run finished?",
+    )
+    with_model(tmp_path / "c", [9.0], made_up(tmp_path))
+    refused(cofi("compare", "c", "b", cwd=tmp_path), "b: has no model to compare; is the run finished?")
