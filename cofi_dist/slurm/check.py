@@ -1,5 +1,6 @@
 """What is commonly wrong with a batch script for this trainer, found before it waits in a queue."""
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -110,6 +111,12 @@ def _again(script: Script, config: Config) -> Iterator[Finding]:
             False,
             "--signal: the script is warned, but does not call scontrol requeue; see train_requeue.sbatch",
         )
+    if itself and _leaves_unasked(script, config.train.deadline):
+        yield Finding(
+            True,
+            f"train.deadline: {config.train.deadline:g} has the run leave before --signal warns the script,"
+            " which takes that for a failure and does not queue the job anew; leave it out",
+        )
     if not (itself or asked):
         return
     if script.options.get("open-mode") != "append":
@@ -129,6 +136,14 @@ def _again(script: Script, config: Config) -> Iterator[Finding]:
             False,
             "checkpoint.every: is not set; a node that fails loses all epochs since the job was warned last",
         )
+
+
+def _leaves_unasked(script: Script, deadline: float | None) -> bool:
+    """Whether the run leaves by itself before the script is warned."""
+    if deadline is None or script.lead is None:
+        return False
+    left = -deadline if deadline < 0 else (script.seconds or math.inf) - deadline
+    return left > script.lead
 
 
 def _times(script: Script) -> Iterator[Finding]:

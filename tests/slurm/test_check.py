@@ -92,6 +92,28 @@ def test_what_the_config_adds(override: str, said: str, tmp_path: Path) -> None:
     assert said in found.text
 
 
+@pytest.mark.parametrize(
+    ("deadline", "time", "early"),
+    [
+        ("-301", "01:00:00", True),
+        ("-300", "01:00:00", False),
+        ("3299", "01:00:00", True),
+        ("3300", "01:00:00", False),
+        ("99999", "UNLIMITED", True),
+    ],
+)
+def test_a_deadline_before_the_warning_is_found(
+    deadline: str, time: str, early: bool, tmp_path: Path
+) -> None:
+    script = parse(REQUEUE.replace("--time=01:00:00", f"--time={time}"), {})
+    found = findings(script, config(tmp_path, f"train.deadline={deadline}"))
+    assert [f.text.split(" has the run leave")[0] for f in found if f.certain] == (
+        [f"train.deadline: {deadline}"] if early else []
+    )
+    # nobody queues that one anew
+    assert findings(parse(PLAIN, {}), config(tmp_path, f"train.deadline={deadline}")) == []
+
+
 def test_a_cuda_run_without_gpus_is_wrong(tmp_path: Path) -> None:
     text = PLAIN.replace("#SBATCH --gpus-per-node=1", "#")
     (found,) = findings(parse(text, {}), config(tmp_path, "device=cuda"))
