@@ -4,7 +4,8 @@
 
 Every run has 2 or 3 ranks under torchrun, which may restart them; when it gives up or is gone, the same
 command is given again, as an operator would. The end is compared with that of an undisturbed run on as
-many ranks: every printed cost, every tensor of the last checkpoint and of the model, bit for bit.
+many ranks: every printed cost, every tensor of the last checkpoint and of the model, bit for bit. A fault
+that met nothing is tried again at another moment.
 """
 
 import argparse
@@ -38,9 +39,8 @@ train: {{epochs: {EPOCHS}, log_every: 20, lr: 0.01, dtype: float64, timeout: 4.0
 validation: {{every: 15}}
 checkpoint: {{every: {EVERY}, resume: auto, max_failures: 1000}}
 """
-MISSED = "the same bits, but the fault met nothing"
-GOOD = ("the same bits", MISSED)
-MOST_STARTS, MOST_SECONDS = 8, 180.0
+GOOD, MISSED = "the same bits", "the fault met nothing"
+MOST_STARTS, MOST_SECONDS, MOST_REPEATS = 8, 180.0, 4
 DISK_BYTES = 12 * 2**20
 
 
@@ -53,7 +53,7 @@ class Case:
         ranks: how many.
         rng: of this run.
         resumed_from: the newest whole checkpoint before each start but the first.
-        hit: whether there was something to be harmed.
+        hit: whether there was something to be harmed, as far as the fault could tell.
     """
 
     folder: Path
@@ -96,6 +96,11 @@ class Case:
                 if int(fields[1]) == agent and fields[0] != "Z":
                     found.append(int(status.parent.name))
         return sorted(found)
+
+    @property
+    def said(self) -> str:
+        """All that the run printed so far."""
+        return (self.folder / "log").read_text(errors="replace")
 
     def newest_whole(self) -> int:
         """Epoch of the newest checkpoint that can be read; 0 for none."""
@@ -144,7 +149,7 @@ def terminate(case: Case, agent: int) -> bool:
 
 
 def fill_disk(case: Case, agent: int) -> bool:
-    """For a moment, nothing more fits."""
+    """For a moment, nothing more fits; whether a save came upon it, the run's log says in the end."""
     filler = case.folder / "filler"
     with suppress(OSError), filler.open("wb") as file:
         while True:
@@ -157,10 +162,10 @@ def fill_disk(case: Case, agent: int) -> bool:
 
 def _break_newest(case: Case, agent: int, harm: Callable[[Path], object]) -> bool:
     """All at once is killed; then a file of the newest checkpoint is harmed."""
-    send([agent, *case.workers(agent)], signal.SIGKILL)
+    ran = send([agent, *case.workers(agent)], signal.SIGKILL)
     time.sleep(0.3)
     found = found_in(case.checkpoints)
-    if found:
+    if found and ran and not (case.run_dir / "result.json").exists():  # a finished run reads none any more
         files = sorted(path for path in found[0].iterdir() if path.is_file())
         if files:
             harm(case.rng.choice(files))
@@ -250,8 +255,7 @@ def differences(case: Case, whole: Path) -> str:
     unlike = [name for name in want if not torch.equal(got[name], want[name])]
     if unlike:
         return f"tensors differ: {', '.join(unlike)}"
-    log = (case.folder / "log").read_text(errors="replace")
-    taken = [int(epoch) for epoch in re.findall(r"gone on with from \S+/epoch-(\d+)", log)]
+    taken = [int(epoch) for epoch in re.findall(r"gone on with from \S+/epoch-(\d+)", case.said)]
     for epoch in case.resumed_from:  # ranks without a launcher may have saved once more since
         if 0 < epoch < EPOCHS and not any(epoch <= other for other in taken):
             return f"the checkpoint of epoch {epoch} was not used"
@@ -278,7 +282,7 @@ def undisturbed(folder: Path, ranks: int) -> Path:
 
 
 def main() -> None:
-    """Disturb so many runs; a line each, and a table."""
+    """Disturb so many runs; a line for every try, and a table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -292,34 +296,52 @@ def main() -> None:
     home = Path(tempfile.mkdtemp(dir=args.folder))
     whole = {ranks: undisturbed(home / f"whole{ranks}", ranks) for ranks in (2, 3)}
     counts: Counter[tuple[str, str]] = Counter()
+    repeats: Counter[str] = Counter()
     for number in range(args.runs):
         rng = random.Random(f"{args.seed}-{number}")
         name = args.fault or rng.choice(list(FAULTS))
-        counts[name, one(home / f"run{number}", name, whole, rng, number)] += 1
+        outcome, again = one(home / f"run{number}", name, whole, rng, number)
+        counts[name, outcome] += 1
+        repeats[name] += again
     for (name, outcome), count in sorted(counts.items()):
         print(f"{count:5}  {name:24}  {outcome}")
-    sys.exit(any(outcome not in GOOD for _, outcome in counts))
+    for name, again in sorted(repeats.items()):
+        print(f"{again:5}  {name:24}  tried again: it had met nothing")
+    sys.exit(any(outcome != GOOD for _, outcome in counts))
 
 
-def one(folder: Path, name: str, whole: dict[int, Path], rng: random.Random, number: int) -> str:
-    """One run; returns the outcome, and leaves its folder only where it is bad."""
-    ranks, moment = rng.choice([2, 3]), rng.choice(["start", "step", "step", "step"])
+def one(folder: Path, name: str, whole: dict[int, Path], rng: random.Random, number: int) -> tuple[str, int]:
+    """A fault, tried until it meets something: the outcome, and how often it was tried again.
+
+    The folder is left only where the outcome is bad.
+    """
+    ranks, moment, again = rng.choice([2, 3]), rng.choice(["start", "step", "step", "step"]), 0
+    while (
+        outcome := _attempt(Case(folder, ranks, rng), name, moment, whole[ranks], number)
+    ) == MISSED and again < MOST_REPEATS:
+        shutil.rmtree(folder)
+        moment, again = "step", again + 1  # at the start there may be nothing to be met
+    if outcome == GOOD:
+        shutil.rmtree(folder)
+    return outcome, again
+
+
+def _attempt(case: Case, name: str, moment: str, whole: Path, number: int) -> str:
+    """One run; returns the outcome."""
+    folder, start = case.folder, time.monotonic()
     folder.mkdir()
-    case, start = Case(folder, ranks, rng), time.monotonic()
-    disk = small_disk(folder) if name == "disk full" else nullcontext()
-    with disk:
-        outcome = disturbed(case, FAULTS[name], moment) or differences(case, whole[ranks]) or "the same bits"
-        if outcome == "the same bits" and not case.hit:
+    with small_disk(folder) if name == "disk full" else nullcontext():
+        outcome = disturbed(case, FAULTS[name], moment) or differences(case, whole) or GOOD
+        hit = case.hit and (name != "disk full" or "could not be saved" in case.said)
+        if outcome == GOOD and not hit:
             outcome = MISSED
         starts, seconds = len(case.resumed_from) + 1, time.monotonic() - start
         print(
-            f"{number:4} {name}, {ranks} ranks, {moment}: {outcome}, {starts} starts, {seconds:.0f} s",
+            f"{number:4} {name}, {case.ranks} ranks, {moment}: {outcome}, {starts} starts, {seconds:.0f} s",
             flush=True,
         )
-        if outcome not in GOOD and name == "disk full":
+        if outcome not in (GOOD, MISSED) and name == "disk full":
             shutil.copytree(folder, folder.with_name(f"{folder.name}-copy"))
-    if outcome in GOOD:
-        shutil.rmtree(folder)
     return outcome
 
 

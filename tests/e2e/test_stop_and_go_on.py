@@ -302,4 +302,25 @@ def test_a_disturbed_run_ends_as_the_undisturbed_one(
     if name == "disk full" and os.getuid() != 0:
         pytest.skip("a small disk can only be mounted by root")
     rng = random.Random(name)
-    assert faults.one(tmp_path / "run", name, undisturbed, rng, 0) in faults.GOOD
+    outcome, _ = faults.one(tmp_path / "run", name, undisturbed, rng, 0)
+    assert outcome == faults.GOOD
+
+
+@pytest.mark.parametrize("misses", [0, 2, 99])
+def test_a_fault_that_meets_nothing_is_tried_again_and_never_good(
+    misses: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments: list[str] = []
+
+    def attempt(case: faults.Case, name: str, moment: str, *_: object) -> str:
+        case.folder.mkdir()
+        moments.append(moment)
+        return faults.MISSED if len(moments) <= misses else faults.GOOD
+
+    monkeypatch.setattr(faults, "_attempt", attempt)
+    whole = {2: tmp_path, 3: tmp_path}
+    outcome, again = faults.one(tmp_path / "run", "SIGTERM", whole, random.Random(0), 0)
+    tries = min(misses, faults.MOST_REPEATS)
+    assert (again, set(moments[1:])) == (tries, {"step"} if tries else set())
+    assert (outcome == faults.GOOD) == (misses <= faults.MOST_REPEATS)
+    assert (tmp_path / "run").exists() == (outcome != faults.GOOD)
