@@ -72,18 +72,21 @@ def run_all(folder: Path) -> dict[str, Figures]:
 def differences(got: dict[str, Figures], want: dict[str, Figures]) -> list[str]:
     """A line for each figure that is not the kept one."""
     lines = []
-    for case, figures in got.items():
-        for name, values in figures.items():
-            kept = want.get(case, {}).get(name)
-            if kept == values:
-                continue
-            if kept is None or name != "cost" or len(kept) != len(values):
-                lines.append(f"{case}: {name}: not the kept {'figures' if kept else 'ones: there are none'}")
-                continue
-            pairs = [(float.fromhex(a), float.fromhex(b)) for a, b in zip(values, kept, strict=True)]
-            first = next(epoch for epoch, (a, b) in enumerate(pairs, 1) if a != b)
-            worst = max(abs(a / b - 1) for a, b in pairs)
-            lines.append(f"{case}: cost: first in epoch {first}; by {worst:.2g} of it at most")
+    names = dict.fromkeys((case, name) for side in (want, got) for case in side for name in side[case])
+    for case, name in names:
+        values, kept = got.get(case, {}).get(name), want.get(case, {}).get(name)
+        if kept == values:
+            continue
+        if values is None:
+            lines.append(f"{case}: {name}: is no longer there")
+            continue
+        if kept is None or name != "cost" or len(kept) != len(values):
+            lines.append(f"{case}: {name}: not the kept {'figures' if kept else 'ones: there are none'}")
+            continue
+        pairs = [(float.fromhex(a), float.fromhex(b)) for a, b in zip(values, kept, strict=True)]
+        first = next(epoch for epoch, (a, b) in enumerate(pairs, 1) if a != b)
+        worst = max(abs(a / b - 1) for a, b in pairs)
+        lines.append(f"{case}: cost: first in epoch {first}; by {worst:.2g} of it at most")
     return lines
 
 
