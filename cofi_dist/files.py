@@ -11,17 +11,23 @@ from cofi_dist.errors import RunError
 
 
 @contextmanager
-def whole_directory(target: Path) -> Iterator[Path]:
+def whole_directory(target: Path, *, replace: bool = False) -> Iterator[Path]:
     """Yields a temporary directory beside `target`; renames it to `target` if nothing raised.
+
+    Args:
+        target: to be made.
+        replace: what is there goes when the new one is whole.
 
     Raises:
         RunError: `target` exists, or its parent can't be written.
     """
-    if target.exists():
+    if target.exists() and not replace:
         raise RunError(f"{target}: already exists; remove it or name another")
     with scratch_directory(target) as temporary:
-        yield temporary
-        put_in_place(temporary, target)
+        new = temporary / "new"
+        new.mkdir()
+        yield new
+        put_in_place(new, target, old=temporary / "old")
 
 
 @contextmanager
@@ -34,7 +40,7 @@ def scratch_directory(target: Path) -> Iterator[Path]:
     home = next(path for path in target.absolute().parents if path.exists())
     if not home.is_dir():
         raise RunError(f"{target}: cannot be written: {home} is not a directory")
-    temporary = home / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
+    temporary = home / _name_beside(target)
     try:
         temporary.mkdir()
         yield temporary
@@ -44,11 +50,13 @@ def scratch_directory(target: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def put_in_place(directory: Path, target: Path) -> None:
-    """Sync what is in a directory of `scratch_directory` and rename it to `target`."""
+def put_in_place(directory: Path, target: Path, old: Path | None = None) -> None:
+    """Sync what is in a directory of `scratch_directory`, rename it to `target`; what is there, to `old`."""
     for path in (*directory.rglob("*"), directory):
         sync(path)
     target.parent.mkdir(parents=True, exist_ok=True)
+    if old is not None and target.exists():
+        target.rename(old)
     directory.rename(target)
     sync(target.parent)
 
@@ -70,7 +78,7 @@ def whole_file(target: Path) -> Iterator[Path]:
     Raises:
         RunError: the file can't be written.
     """
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary = target.with_name(_name_beside(target))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -82,6 +90,32 @@ def whole_file(target: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # gone by the rename, or never there
             temporary.unlink()
+
+
+def _name_beside(target: Path) -> str:
+    return f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
+
+
+def clear_temporaries(target: Path) -> None:
+    """Remove what was written beside `target` by processes that were killed; none may be writing it now."""
+    with suppress(OSError):  # what stays takes room, and nothing else
+        for path in target.parent.glob(f".{target.name}.{'[0-9a-f]' * 8}.tmp"):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def remove(file: Path) -> None:
+    """Remove a file, if it is there.
+
+    Raises:
+        RunError: it can't be removed.
+    """
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(f"{file}: cannot be removed: {error.strerror or error}") from None
 
 
 def sync(path: Path) -> None:

@@ -1,9 +1,8 @@
 """One training run from config to model, begun anew or gone on with; every rank calls `train`."""
 
-import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from cofi_dist.config import Config, load_config
 from cofi_dist.data.shards import UserShard
 from cofi_dist.deadline import end_of
 from cofi_dist.distributed import Comm, choose_device
-from cofi_dist.errors import CofiError, LostError
+from cofi_dist.errors import CofiError, LostError, RunError
 from cofi_dist.problem import (
     Problem,
     cost_of,
@@ -122,7 +121,7 @@ def _run(
         comm.on_first(lambda: forget_result(run_dir))
         comm.on_first(lambda: save_config(run_dir, config.to_yaml()))
         comm.on_first(lambda: save_shards(run_dir, shards_of(problem, comm)))
-        _fit(problem, trainer, comm, log, stop)
+        _fit(problem, trainer, comm, log, stop, trainer.state.epoch if how is How.AGAIN else 0)
 
 
 def _log(config: Config, manifest: Manifest | None, comm: Comm, *, quiet: bool) -> QuietLog:
@@ -166,7 +165,7 @@ def _trainer(
     return Trainer(cost, factors, *given, optimizer, problem.total), how
 
 
-def _fit(problem: Problem, trainer: Trainer, comm: Comm, log: QuietLog, stop: Stop) -> None:
+def _fit(problem: Problem, trainer: Trainer, comm: Comm, log: QuietLog, stop: Stop, saved_at: int) -> None:
     """Train and save the model; that of the last good factors, if training went astray."""
     run_dir, settings, state = Path(problem.config.run_dir), problem.config.checkpoint, trainer.state
     saver = Saver(run_dir / CHECKPOINTS, about(problem, comm), problem.users, comm, settings.keep)
@@ -176,7 +175,7 @@ def _fit(problem: Problem, trainer: Trainer, comm: Comm, log: QuietLog, stop: St
         comm,
         every=settings.every,
         max_failures=settings.max_failures,
-        saved_at=state.epoch,
+        saved_at=saved_at,
         tell=log.saved,
     )
     start = time.perf_counter() - state.seconds
@@ -192,7 +191,7 @@ def _fit(problem: Problem, trainer: Trainer, comm: Comm, log: QuietLog, stop: St
         seconds = time.perf_counter() - start
         diverged = {"epoch": error.kept, "seconds": seconds, "diverged": str(error)}
         diverged["fingerprint"] = problem.fingerprint
-        comm.on_first(lambda: save_result(run_dir, diverged))
+        comm.on_first(lambda: _or_lost(lambda: save_result(run_dir, diverged)))
         advice = "a lower train.lr" if problem.config.train.optimizer == "adam" else "a higher train.lambda_"
         raise DivergedError(f"{error}; {kept}; try {advice}", error.kept) from None
     finally:
@@ -202,7 +201,7 @@ def _fit(problem: Problem, trainer: Trainer, comm: Comm, log: QuietLog, stop: St
     if accuracy is not None:
         result |= {"validation_rmse": accuracy.rmse, "validation_mae": accuracy.mae}
     _save(problem, trainer, comm)
-    comm.on_first(lambda: save_result(run_dir, result))
+    comm.on_first(lambda: _or_lost(lambda: save_result(run_dir, result)))
 
 
 def _save(problem: Problem, trainer: Trainer, comm: Comm, *, diverged: str = "") -> None:
@@ -211,8 +210,17 @@ def _save(problem: Problem, trainer: Trainer, comm: Comm, *, diverged: str = "")
 
     def save() -> None:
         require_run(target.parent)
-        if target.exists():  # of the run that this one goes on with
-            shutil.rmtree(target)
-        model.save(target)
+        model.save(target, replace=True)  # that of the run that this one goes on with
 
-    comm.on_first(save)
+    comm.on_first(lambda: _or_lost(save))
+
+
+def _or_lost(save: Callable[[], None]) -> None:
+    """What can't be written at the end of a run that could begin is no mistake of the user's."""
+    try:
+        save()
+    except RunError as error:
+        raise LostError(
+            f"{error}; what was saved before is as it was: go on from the last checkpoint, if there is one,"
+            " with checkpoint.resume=auto"
+        ) from None

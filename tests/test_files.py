@@ -24,6 +24,17 @@ def test_nothing_is_left_of_a_directory_that_failed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_directory_goes_when_the_new_one_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "d"
+    for text in ("old", "new"):
+        with whole_directory(target, replace=True) as temporary:
+            (temporary / text).touch()
+    with pytest.raises(RunError, match="d: cannot be written"), whole_directory(target, replace=True):
+        raise OSError(28, "No space left on device")
+    assert [path.name for path in target.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
 def test_a_file_appears_whole_or_keeps_what_it_was(tmp_path: Path) -> None:
     file = tmp_path / "f"
     with whole_file(file) as temporary:

@@ -18,7 +18,7 @@ class Keeper:
         comm: the ranks.
         every: epochs from one checkpoint to the next; None saves only when asked to stop.
         max_failures: saves in a row that may fail.
-        saved_at: the epoch of the checkpoint that the run went on from; 0 for none.
+        saved_at: the epoch of the run's own checkpoint that it went on from; 0 for none.
         tell: is told of every save that is over.
     """
 

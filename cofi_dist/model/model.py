@@ -128,13 +128,13 @@ class Model:
         others = {name: getattr(self, name) for name in ("item_means", "item_counts", "user_counts")}
         return {name: t for name, t in {**named, **others}.items() if t is not None}
 
-    def save(self, directory: Path) -> None:
-        """Write the model; the directory appears whole or not at all.
+    def save(self, directory: Path, *, replace: bool = False) -> None:
+        """Write the model; the directory appears whole, in the place of one to `replace`, or not at all.
 
         Raises:
             RunError: the directory exists or can't be written.
         """
-        with whole_directory(directory) as temporary:
+        with whole_directory(directory, replace=replace) as temporary:
             save_tensors(self.tensors, temporary / FACTORS, self.facts.to_metadata())
             self.users.save(temporary / USERS)
             self.items.save(temporary / ITEMS)

@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ from cofi_dist.checkpoint import save
 from cofi_dist.checkpoint.load import found_in
 from cofi_dist.checkpoint.tensorfile import write_tensors
 from cofi_dist.distributed import Comm
-from cofi_dist.errors import LostError
+from cofi_dist.errors import LostError, RunError
 from cofi_dist.files import sync
+from cofi_dist.model import Model
 from cofi_dist.run import train
 from cofi_dist.testing import run_ranks
 from tests.checkpoint.runs import CONFIG, metrics, run, tensors
@@ -92,6 +94,45 @@ def test_nothing_saved_is_not_called_resumable(tmp_path: Path, monkeypatch: pyte
     says = r"stopped after epoch \d+ by train.deadline, and nothing could be saved"
     with pytest.raises(LostError, match=says):
         run(tmp_path, 1, 100_000, "run", "train.deadline=0.3", "checkpoint.every=90000")
+
+
+def test_a_run_from_elsewhere_has_saved_nothing_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = f"checkpoint.resume={run(tmp_path, 1, 20, 'elsewhere')}"
+    assert epochs_of(run(tmp_path, 1, 20, "no step more", elsewhere)) == [20]
+    monkeypatch.setattr(save, "write_tensors", FullDisk(1))
+    with pytest.raises(
+        LostError, match=r"stopped after epoch \d+ by train.deadline, and nothing could be saved"
+    ):
+        run(tmp_path, 1, 30, "stopped", elsewhere, "train.deadline=0.001")
+
+
+def refuse_result(*_: object) -> None:
+    raise RunError("result.json: cannot be written: No space left on device")
+
+
+def refuse_tensors(*_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("full", "refuse", "epoch_kept"),
+    [
+        ("cofi_dist.model.model.save_tensors", refuse_tensors, 20),
+        ("cofi_dist.run.save_result", refuse_result, 30),
+    ],
+)
+def test_a_disk_that_is_full_at_the_end_is_a_failure_and_keeps_a_model(
+    full: str, refuse: Callable[..., None], epoch_kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Model.load(run(tmp_path, 1, epoch_kept, "kept"))
+    run(tmp_path, 1, 20, "run")
+    monkeypatch.setattr(full, refuse)
+    with pytest.raises(LostError, match=r"(model|result.json): cannot be written: No space left on device; "):
+        run(tmp_path, 1, 30, "run")
+    assert torch.equal(Model.load(tmp_path / "run").factors.X, kept.factors.X)
+    assert not list((tmp_path / "run").glob(".*.tmp"))
+    monkeypatch.undo()
+    assert metrics(run(tmp_path, 1, 30, "run"))[-1]["epoch"] == 30
 
 
 def slowly_pruned(comm: Comm, file: Path, given: list[str]) -> int:

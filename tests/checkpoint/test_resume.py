@@ -192,9 +192,9 @@ def test_a_signal_while_the_model_is_saved_loses_nothing(
 ) -> None:
     save, stop = Model.save, Stop()
 
-    def interrupted(self: Model, directory: Path) -> None:
+    def interrupted(self: Model, directory: Path, *, replace: bool) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
-        save(self, directory)
+        save(self, directory, replace=replace)
 
     monkeypatch.setattr(Model, "save", interrupted)
     (tmp_path / "c.yaml").write_text(CONFIG)
