@@ -8,12 +8,13 @@ from typing import Any
 import torch
 
 from cofi_dist import __version__
-from cofi_dist.checkpoint.load import checked, found_in, newest
+from cofi_dist.checkpoint.load import checked, newest
 from cofi_dist.checkpoint.manifest import FILE, Manifest
 from cofi_dist.config import Config
 from cofi_dist.config.changes import FIXED, FREE, changes, is_within
+from cofi_dist.data.sources import Source
 from cofi_dist.distributed import Comm
-from cofi_dist.errors import CheckpointError
+from cofi_dist.errors import CheckpointError, UnreadableError
 from cofi_dist.hardware import kind_of
 from cofi_dist.problem import Problem
 from cofi_dist.rundir import CHECKPOINTS
@@ -54,38 +55,53 @@ def checkpoint_for(
         CheckpointError: the one that the config names can't be used, or is of another problem.
     """
     config = problem.config
-    named = config.checkpoint.resume
+    named = config.checkpoint.named
     notes: list[str] = []
     directory: Path | None
     manifest: Manifest | None
     if again:
         mine = Path(config.run_dir) / CHECKPOINTS
-        directory, manifest, refused = newest(found_in(mine), comm)
+        directory, manifest, refused = newest(mine, comm)
         notes = [f"not taken: {text}" for text in refused]
         if manifest is None:
             notes.append(f"no checkpoint in {mine} is whole: begun anew")
-    elif named not in ("auto", "none"):
-        directory, manifest = _named(Path(named), comm)
+    elif named is not None:
+        directory, manifest = whole_at(named, comm)
     else:
         return None, None, []
     if manifest is not None and directory is not None:
-        _require_same(manifest, directory, problem)
+        require_same(manifest, directory, config, problem.source, problem.fingerprint)
     return directory, manifest, notes
 
 
-def _named(path: Path, comm: Comm) -> tuple[Path, Manifest]:
-    if comm.on_first(lambda: (path / FILE).exists() or not (path / CHECKPOINTS).is_dir()):
+def whole_at(path: Path, comm: Comm) -> tuple[Path, Manifest]:
+    """The checkpoint at a path, or the newest whole one of the run there; and its manifest.
+
+    Collective: all ranks call it.
+
+    Raises:
+        CheckpointError: there is none, or it is not whole.
+    """
+    if comm.on_first(lambda: _is_no_run(path)):
         return path, checked(path, comm)
-    directory, manifest, refused = newest(found_in(path / CHECKPOINTS), comm)
+    directory, manifest, refused = newest(path / CHECKPOINTS, comm)
     if directory is None or manifest is None:
         why = refused[0] if refused else "there is none"
         raise CheckpointError(f"{path}: holds no whole checkpoint: {why}", shared=True)
     return directory, manifest
 
 
-def _require_same(manifest: Manifest, directory: Path, problem: Problem) -> None:
-    """Raise CheckpointError where the checkpoint is of another problem."""
-    source, config = problem.source, problem.config
+def _is_no_run(path: Path) -> bool:
+    try:
+        return (path / FILE).exists() or not (path / CHECKPOINTS).is_dir()
+    except OSError as error:
+        raise UnreadableError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def require_same(
+    manifest: Manifest, directory: Path, config: Config, source: Source, fingerprint: str
+) -> None:
+    """Raise CheckpointError where the checkpoint is not of the config's problem on the source's ratings."""
     has = (manifest.num_users, manifest.num_items, manifest.num_features)
     needs = (source.num_users, source.num_items, config.model.num_features)
     if has != needs:
@@ -101,7 +117,7 @@ def _require_same(manifest: Manifest, directory: Path, problem: Problem) -> None
             shared=True,
         )
     changed = [key for key, *_ in changes(manifest.config, config) if is_within(key, FIXED)]
-    if manifest.fingerprint != problem.fingerprint:
+    if manifest.fingerprint != fingerprint:
         changed.insert(0, "the ratings")
     if changed and not config.checkpoint.allow_changes:
         raise CheckpointError(

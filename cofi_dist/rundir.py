@@ -1,7 +1,7 @@
 """The run directory: what lies in it, and how one is begun.
 
-MARKER says that the files of these names are ours: nothing is deleted where it is missing. It is
-made first, by the one job that gets the directory.
+MARKER says that the files of these names are ours: nothing is deleted where it is missing, but what
+was left half-written under a temporary name. It is made by the one job that has the directory's lock.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import Any
 
 from cofi_dist import lock
 from cofi_dist.errors import LostError, RunError
-from cofi_dist.files import whole_file
+from cofi_dist.files import clear_temporaries, remove, whole_file
 from cofi_dist.stop import STOP_FILE
 
 CONFIG, METRICS, LOG, SHARDS, RESULT, MODEL, DATA, TENSORBOARD, CHECKPOINTS = (
@@ -41,7 +41,7 @@ def refuse_run(directory: Path, *, replace: bool, inputs: Sequence[Path]) -> Non
     Args:
         directory: the run directory.
         replace: a run that it holds may be lost.
-        inputs: files that this run reads.
+        inputs: files and checkpoints that this run reads.
 
     Raises:
         RunError: it holds a run and `replace` is false; or files that no run of ours wrote stand
@@ -68,7 +68,8 @@ def refuse_run(directory: Path, *, replace: bool, inputs: Sequence[Path]) -> Non
     if (directory / MARKER).exists():
         if not replace:
             raise RunError(
-                f"{directory}: already holds a run; give another run_dir, or --replace to lose that run"
+                f"{directory}: already holds a run; give another run_dir, or checkpoint.resume=auto to go on"
+                " with that run, or --replace to lose it"
             )
     elif there:
         raise RunError(
@@ -81,16 +82,20 @@ def require_ours(directory: Path) -> None:
     """Raise unless what stands under a run's names is what a run makes: files and folders, no links.
 
     Raises:
-        RunError: names the first that is something else.
+        RunError: names the first that is something else, or that can't be looked at.
     """
     for names, wanted, is_wanted in (
         ((*FILES, MARKER, lock.FILE, STOP_FILE), "file", stat.S_ISREG),
         (FOLDERS, "folder", stat.S_ISDIR),
     ):
         for path in (directory / name for name in names):
-            with suppress(FileNotFoundError):
+            try:
                 if not is_wanted(path.lstat().st_mode):
                     raise RunError(f"{path}: is no {wanted} of a run's; remove it, or give another run_dir")
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise RunError(f"{path}: cannot be used by a run: {error.strerror or error}") from None
 
 
 def is_run(directory: Path) -> bool:
@@ -144,6 +149,12 @@ def begin_run(directory: Path) -> None:
         raise RunError(f"{directory}: another job has just begun here; give another run_dir") from None
     except OSError as error:
         raise RunError(f"{directory}: cannot be used as run_dir: {error.strerror or error}") from None
+
+
+def clear_left_over(directory: Path) -> None:
+    """Remove what starts that were killed had begun to write; only for whoever holds the directory's lock."""
+    for name in (*FILES, *FOLDERS):
+        clear_temporaries(directory / name)
 
 
 def discard_run(directory: Path) -> None:
@@ -215,8 +226,12 @@ def save_result(directory: Path, result: dict[str, Any]) -> None:
 
 
 def forget_result(directory: Path) -> None:
-    """The run goes on: it has not ended yet."""
-    (directory / RESULT).unlink(missing_ok=True)
+    """The run goes on: it has not ended yet.
+
+    Raises:
+        RunError: what it says of its end can't be removed.
+    """
+    remove(directory / RESULT)
 
 
 def _save_json(file: Path, values: dict[str, Any]) -> None:

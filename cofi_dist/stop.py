@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from cofi_dist.errors import StoppedError
+from cofi_dist.files import remove
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 STOP_FILE = "STOP"
@@ -97,6 +98,10 @@ class Stop:
 
 
 def clear_stop_file(run_dir: Path) -> None:
-    """Remove the file that stopped an earlier run; not in a restart of the very run that it is to stop."""
+    """Remove the file that stopped an earlier run; not in a restart of the very run that it is to stop.
+
+    Raises:
+        RunError: it can't be removed.
+    """
     if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
-        (run_dir / STOP_FILE).unlink(missing_ok=True)
+        remove(run_dir / STOP_FILE)

@@ -16,20 +16,27 @@ from cofi_dist.state import OF_ITEMS, OF_USERS, State
 
 
 def found_in(directory: Path) -> list[Path]:
-    """The checkpoints in a run's directory of them, the newest first, whole or not; no links."""
-    if not directory.is_dir():
-        return []
-    named = [(epoch, path) for path in directory.iterdir() if (epoch := epoch_of(path)) is not None]
-    return [path for _, path in sorted(named, reverse=True) if path.is_dir() and not path.is_symlink()]
+    """The checkpoints in a run's directory of them, the newest first, whole or not; no links.
+
+    Raises:
+        UnreadableError: what is in the directory can't be read.
+    """
+    try:
+        if not directory.is_dir():
+            return []
+        named = [(epoch, path) for path in directory.iterdir() if (epoch := epoch_of(path)) is not None]
+        return [path for _, path in sorted(named, reverse=True) if path.is_dir() and not path.is_symlink()]
+    except OSError as error:
+        raise UnreadableError(f"{directory}: cannot be read: {error.strerror or error}") from None
 
 
-def newest(directories: list[Path], comm: Comm) -> tuple[Path | None, Manifest | None, list[str]]:
-    """The first of the checkpoints that is whole, to the last byte of it.
+def newest(directory: Path, comm: Comm) -> tuple[Path | None, Manifest | None, list[str]]:
+    """The newest of a run's checkpoints that is whole, to the last byte of it.
 
     Every file is read once, by one rank. Collective: all ranks call it.
 
     Args:
-        directories: rank 0's are looked at.
+        directory: of the run's checkpoints; rank 0 looks into it.
         comm: the ranks.
 
     Returns:
@@ -37,13 +44,13 @@ def newest(directories: list[Path], comm: Comm) -> tuple[Path | None, Manifest |
 
     Raises:
         NewerError: before it there is one of a newer version.
-        UnreadableError: none is whole, but one could not be read: it may be.
+        UnreadableError: none is whole, but one could not be read: it may be; or nothing could.
     """
     refused: list[str] = []
     unreadable: UnreadableError | None = None
-    for directory in comm.on_first(lambda: directories):
+    for found in comm.on_first(lambda: found_in(directory)):
         try:
-            return directory, checked(directory, comm), refused
+            return found, checked(found, comm), refused
         except NewerError:
             raise
         except CheckpointError as error:

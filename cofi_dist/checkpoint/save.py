@@ -29,7 +29,7 @@ from cofi_dist.checkpoint.manifest import (
 from cofi_dist.checkpoint.tensorfile import write_tensors
 from cofi_dist.data.shards import UserRange
 from cofi_dist.distributed import Comm
-from cofi_dist.errors import CheckpointError
+from cofi_dist.errors import CheckpointError, UnreadableError
 from cofi_dist.files import sync
 from cofi_dist.rundir import METRICS, is_run
 from cofi_dist.state import OF_ITEMS, OF_USERS, State
@@ -217,7 +217,7 @@ def _prune(newest: Path, keep: int, names: set[str]) -> None:
     from them. The files of one, if they have these names, are kept to be written over.
     """
     older: list[Path] = []
-    with suppress(OSError):  # what could not go now can go after the next save
+    with suppress(CheckpointError):  # what could not go now can go after the next save
         older = [path for path in found_in(newest.parent) if path.name < newest.name]
     kept = [newest, *filter(_is_whole, older)][:keep]
     for path in older if len(kept) == keep else []:
@@ -267,7 +267,15 @@ def _remove(directory: Path) -> None:
 
 
 def clear_unfinished(directory: Path) -> None:
-    """Remove what saves that broke off have left."""
-    for path in directory.glob(".epoch-*.tmp"):
+    """Remove what saves that broke off have left.
+
+    Raises:
+        UnreadableError: what is in the directory can't be read.
+    """
+    try:
+        left = list(directory.glob(".epoch-*.tmp"))
+    except OSError as error:
+        raise UnreadableError(f"{directory}: cannot be read: {error.strerror or error}") from None
+    for path in left:
         with suppress(OSError):  # it stays, and the save of that epoch will say why it fails
             _remove(path)

@@ -234,6 +234,11 @@ class Checkpoint(Section):
     max_failures: PositiveInt = 3
     allow_changes: bool = False
 
+    @property
+    def named(self) -> Path | None:
+        """The checkpoint, or the run, that a new run begins from."""
+        return None if self.resume in ("none", "auto") else Path(self.resume)
+
 
 class Validation(Section):
     """When the held-out ratings are looked at while training, and when that ends it."""

@@ -279,6 +279,34 @@ def test_what_cannot_be_read_just_now_is_not_begun_anew(
     assert untouched(run_dir) == before
 
 
+@pytest.mark.parametrize(
+    ("work", "name"),
+    [
+        ("iterdir", "checkpoints"),
+        ("glob", "checkpoints"),
+        ("unlink", "STOP"),
+        ("unlink", "result.json"),
+        ("lstat", "metrics.jsonl"),
+    ],
+)
+def test_what_cannot_be_used_just_now_is_one_line(
+    work: str, name: str, whole: dict[int, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir = shutil.copytree(whole[1], tmp_path / "run")
+    before, works = untouched(run_dir / "checkpoints"), getattr(Path, work)
+
+    def stale(self: Path, *given: Any, **named: Any) -> Any:
+        if self == run_dir / name:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return works(self, *given, **named)
+
+    monkeypatch.setattr(Path, work, stale)
+    with pytest.raises(CofiError, match=rf"{name}: cannot be .*: Stale file handle"):
+        run(tmp_path, 1, 50, "run")
+    monkeypatch.undo()
+    assert untouched(run_dir / "checkpoints") == before
+
+
 def _gone_on_with_stale(comm: Comm, tmp_path: Path) -> None:
     opened = Path.open
 
