@@ -1,6 +1,6 @@
-"""How a run begins: everything that may be refused is, before its directory is touched; by rank 0."""
+"""How a run begins: everything that may be refused is, before its directory is cleared; by rank 0."""
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from enum import Enum
 from pathlib import Path
 
@@ -13,15 +13,17 @@ from cofi_dist.config.changes import FIXED, changes, is_within
 from cofi_dist.cost.dense import require_memory
 from cofi_dist.data.shards import TILE_RATINGS, plan
 from cofi_dist.data.sources import Source, prepare, ratings_file
-from cofi_dist.distributed import Comm
+from cofi_dist.distributed import Comm, SoloComm
 from cofi_dist.errors import CheckpointError, ConfigError, RunError
 from cofi_dist.lock import Lock
+from cofi_dist.resume import require_same, whole_at
 from cofi_dist.rundir import (
     CHECKPOINTS,
     CONFIG,
     DATA,
     MODEL,
     begin_run,
+    clear_left_over,
     is_finished,
     is_run,
     refuse_run,
@@ -63,25 +65,68 @@ def open_run(
     if config.train.tensorboard:
         require_tensorboard()
     _require_blocks(config.train, device, comm)
-    locked = auto and is_run(run_dir)
-    if locked:
+    if auto and is_run(run_dir):
         require_ours(run_dir)
-        held.enter_context(Lock(run_dir))
-        clear_stop_file(run_dir)
-        if is_finished(run_dir) and _is_of(config, run_dir):
-            return How.DONE
-        clear_unfinished(run_dir / CHECKPOINTS)
-        if found_in(run_dir / CHECKPOINTS):
-            _require_data(config.data, run_dir)
-            return How.AGAIN
-        if (run_dir / MODEL).exists():
-            raise RunError(
-                f"{run_dir}: holds a model and no checkpoint to go on from; give another run_dir, or lose it"
-                " with --replace and checkpoint.resume=none"
-            )
-        replace = True  # it was ended before its first checkpoint, so there is nothing to lose
-    _begin(config, file, device, comm, None if locked else held, replace=replace)
+    else:
+        _refuse(config, file, replace=replace)
+    _take(run_dir, held)
+    if auto and is_run(run_dir):
+        how = _what_is_left(config, run_dir)
+        if how is not How.ANEW:
+            return how
+        replace = True  # there is nothing to lose
+    _refuse(config, file, replace=replace)  # again: a run may have come and gone before the lock was ours
+    _begin(config, device, comm)
     return How.ANEW
+
+
+def _refuse(config: Config, file: Path, *, replace: bool) -> None:
+    """Raise unless the run may begin in its directory; touches nothing."""
+    data, named = config.data, config.checkpoint.named
+    inputs = [Path(name) for name in (data.ratings, data.y, data.r, data.prepared) if name]
+    if data.name is not None:
+        inputs.append(ratings_file(data))
+    if named is not None:
+        inputs += [named, named / CHECKPOINTS]
+    refuse_run(Path(config.run_dir), replace=replace, inputs=[file, *inputs])
+
+
+def _take(run_dir: Path, held: ExitStack) -> None:
+    """Lock the directory; what earlier starts were asked, or left when they were killed, goes.
+
+    Ratings are prepared in it, so that nobody does so twice, and what is left of that is known to be dead.
+    """
+    made = [path for path in (run_dir, *run_dir.parents) if not path.exists()]
+    held.callback(_remove_empty, made)  # where nothing was begun
+    held.enter_context(Lock(run_dir))
+    clear_stop_file(run_dir)
+    clear_left_over(run_dir)
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _what_is_left(config: Config, run_dir: Path) -> How:
+    """What there is to do with the run that is there.
+
+    Raises:
+        CofiError: something of it would be lost.
+    """
+    if is_finished(run_dir) and _is_of(config, run_dir):
+        return How.DONE
+    clear_unfinished(run_dir / CHECKPOINTS)
+    if found_in(run_dir / CHECKPOINTS):
+        _require_data(config.data, run_dir)
+        return How.AGAIN
+    if (run_dir / MODEL).exists():
+        raise RunError(
+            f"{run_dir}: holds a model and no checkpoint to go on from; give another run_dir, or lose it"
+            " with --replace and checkpoint.resume=none"
+        )
+    return How.ANEW  # it was ended before its first checkpoint
 
 
 def _require_data(data: Data, run_dir: Path) -> None:
@@ -130,24 +175,20 @@ def _is_of(config: Config, run_dir: Path) -> bool:
     return True
 
 
-def _begin(
-    config: Config, file: Path, device: torch.device, comm: Comm, held: ExitStack | None, *, replace: bool
-) -> None:
-    run_dir, data = Path(config.run_dir), config.data
-    inputs = [Path(name) for name in (data.ratings, data.y, data.r, data.prepared) if name]
-    if data.name is not None:
-        inputs.append(ratings_file(data))
-    refuse_run(run_dir, replace=replace, inputs=[file, *inputs])
-    with prepare(data, run_dir / DATA) as prepared:
+def _begin(config: Config, device: torch.device, comm: Comm) -> None:
+    run_dir, named = Path(config.run_dir), config.checkpoint.named
+    # read whole here too: a run that is there shall not be cleared for one that can't be begun from
+    checkpoint = whole_at(named, SoloComm()) if named is not None else None
+    with prepare(config.data, run_dir / DATA) as prepared:
         source = prepared.source
         if config.train.cost == "dense":
             ranges = plan(source.ratings_per_user(), comm.world_size)
             require_memory(ranges, source.num_items, device, comm.ranks_here)
         if config.validation.every is not None:
             _require_held_out(config.data, source)
-        if held is not None:
-            held.enter_context(Lock(run_dir))
-            clear_stop_file(run_dir)
+        if checkpoint is not None:
+            directory, manifest = checkpoint
+            require_same(manifest, directory, config, source, source.fingerprint())
         begin_run(run_dir)
         prepared.keep(run_dir / DATA)
 

@@ -196,6 +196,18 @@ def test_each_is_passed_over(
     ]
 
 
+def test_what_a_killed_run_left_goes_and_nothing_else(harmed: Path, tmp_path: Path) -> None:
+    folder(harmed / ".data.0123abcd.tmp")
+    folder(harmed / ".model.0123abcd.tmp")
+    (harmed / ".metrics.jsonl.0123abcd.tmp").touch()
+    (harmed / ".config.yaml.0123abcd.tmp").symlink_to(tmp_path / VICTIM)
+    mine = {".data.mine.tmp", ".notes.0123abcd.tmp"}
+    for name in mine:
+        (harmed / name).touch()
+    run(tmp_path, 1, 20, "run")
+    assert {path.name for path in harmed.glob(".*.tmp")} == mine
+
+
 def test_a_directory_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     """Root may write anywhere but on a file system that is mounted read-only."""
     if os.getuid() == 0:

@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 import torch
 
+from cofi_dist import start
 from cofi_dist.checkpoint.load import found_in
 from cofi_dist.checkpoint.manifest import read_manifest
+from cofi_dist.data.sources import prepare
 from cofi_dist.distributed import Comm, SoloComm
 from cofi_dist.errors import CheckpointError, CofiError, NewerError, RunError, UnreadableError
+from cofi_dist.lock import Lock
 from cofi_dist.model import Model
 from cofi_dist.run import train
 from cofi_dist.stop import SIGNALS, Stop
@@ -130,6 +133,70 @@ def test_a_named_checkpoint_begins_a_run_elsewhere(whole: dict[int, Path], tmp_p
     with pytest.raises(CheckpointError, match=r"has no manifest\.json"):
         run(tmp_path, 1, 50, "none", f"checkpoint.resume={tmp_path / 'nowhere'}")
     assert not (tmp_path / "none").exists()
+
+
+def replace(tmp_path: Path, named: Path) -> None:
+    """The run in `run` by one from what is named."""
+    (tmp_path / "c.yaml").write_text(CONFIG)
+    given = ["train.epochs=50", f"run_dir={tmp_path / 'run'}", f"checkpoint.resume={named}"]
+    train(tmp_path / "c.yaml", given, SoloComm(), replace=True, quiet=True)
+
+
+def test_a_run_is_not_lost_to_one_that_would_begin_from_it(whole: dict[int, Path], tmp_path: Path) -> None:
+    run_dir = shutil.copytree(whole[1], tmp_path / "run")
+    (tmp_path / "alike").mkdir()
+    (tmp_path / "alike/checkpoints").symlink_to(run_dir / "checkpoints")
+    before = untouched(run_dir)
+    for named in (run_dir, found_in(run_dir / "checkpoints")[0], tmp_path / "alike"):
+        with pytest.raises(RunError, match="this run would overwrite its own input"):
+            replace(tmp_path, named)
+    assert untouched(run_dir) == before
+
+
+def test_a_run_is_not_lost_to_one_that_cannot_begin(whole: dict[int, Path], tmp_path: Path) -> None:
+    run_dir = shutil.copytree(whole[1], tmp_path / "run")
+    broken = shutil.copytree(found_in(run_dir / "checkpoints")[0], tmp_path / "broken")
+    part = next(broken.glob("items-*"))
+    part.write_bytes(part.read_bytes()[:-1] + b"\x7f")
+    before = untouched(run_dir)
+    for named, says in (
+        (tmp_path / "nowhere", r"nowhere: has no manifest\.json"),
+        (tmp_path / ("x" * 300), "cannot be read: File name too long"),
+        (broken, "the checksum differs"),
+        (run(tmp_path, 1, 10, "other", "data.synthetic.seed=9"), "is of another problem: the ratings differ"),
+    ):
+        with pytest.raises(CheckpointError, match=says):
+            replace(tmp_path, named)
+        assert untouched(run_dir) == before, says
+
+
+def test_who_prepares_has_the_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def prepared_twice(*given: Any) -> Any:
+        monkeypatch.undo()
+        with pytest.raises(RunError, match="is running here since"):
+            run(tmp_path, 1, 10, "run")
+        return prepare(*given)
+
+    monkeypatch.setattr(start, "prepare", prepared_twice)
+    assert metrics(run(tmp_path, 1, 20, "run"))[-1]["epoch"] == 20
+
+
+@pytest.mark.parametrize("resume", ["none", "auto"])
+def test_a_run_that_came_before_the_lock_was_taken_is_not_lost(
+    resume: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(run_dir: Path) -> Lock:
+        monkeypatch.undo()
+        run(tmp_path, 1, 10, "run")
+        return Lock(run_dir)
+
+    monkeypatch.setattr(start, "Lock", late)
+    if resume == "none":
+        with pytest.raises(RunError, match=r"already holds a run; .* checkpoint\.resume=auto to go on"):
+            run(tmp_path, 1, 20, "run", "checkpoint.resume=none")
+    else:
+        assert "gone on with from" in (run(tmp_path, 1, 20, "run") / "train.log").read_text()
+    assert found_in(tmp_path / "run/checkpoints")[-1].name == "epoch-00000010"
 
 
 @pytest.mark.parametrize("harm", ["cut", "flip", "no part", "no manifest", "half a manifest"])

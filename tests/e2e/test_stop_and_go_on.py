@@ -157,21 +157,31 @@ def wait_until(reached: Callable[[], object]) -> None:
         time.sleep(0.005)
 
 
-def test_while_preparing_it_leaves_at_once_and_nothing_behind(home: Path) -> None:
+def preparing(home: Path) -> subprocess.Popen[str]:
+    """A training process that has begun to prepare a file."""
     lines = "".join(f"{k % 30011},{k // 30011},3\n" for k in range(3_000_000))
     (home / "r.csv").write_text("userId,movieId,rating\n" + lines)
     process = begin(home, "data={ratings: r.csv}")
-    wait_until(
-        lambda: (
-            list(home.glob(".data*.tmp")) or list(home.glob("runs/.*")) or list(home.glob("runs/c/.data*"))
-        )
-    )
+    wait_until(lambda: list(home.rglob(".data.*.tmp")))
+    return process
+
+
+def test_while_preparing_it_leaves_at_once_and_nothing_behind(home: Path) -> None:
+    process = preparing(home)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 75, err
     assert err == "cofi-dist: stopped by SIGTERM before the first step; start it again to begin\n"
-    assert sorted(path.name for path in home.iterdir()) in (["c.yaml", "r.csv"], ["c.yaml", "r.csv", "runs"])
-    assert not list(home.glob("runs/*"))
+    assert sorted(path.name for path in home.iterdir()) == ["c.yaml", "r.csv"]
+
+
+def test_what_one_killed_while_preparing_has_left_goes(home: Path) -> None:
+    process = preparing(home)
+    process.kill()
+    process.communicate()
+    done = cofi(*GO_ON, "train.epochs=1", cwd=home)
+    assert done.returncode == 0, done.stderr
+    assert not list(home.rglob("*.tmp"))
 
 
 def test_while_compiling_it_leaves_before_long(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
