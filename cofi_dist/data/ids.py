@@ -48,8 +48,11 @@ class IdMap:
         return found
 
     def save(self, path: Path) -> None:
-        """One Parquet column named `id`, in row order."""
-        self.raw.to_frame("id").write_parquet(path)
+        """One Parquet column `id`, in row order; OSError where it can't be written, as on a full disk."""
+        try:
+            self.raw.to_frame("id").write_parquet(path)
+        except pl.exceptions.PolarsError as error:
+            raise OSError(str(error)) from error
 
     @classmethod
     def load(cls, path: Path) -> "IdMap":

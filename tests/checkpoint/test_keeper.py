@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 import torch
 from torch import Tensor
@@ -114,9 +115,14 @@ def refuse_tensors(*_: object) -> None:
     raise OSError(28, "No space left on device")
 
 
+def refuse_ids(*_: object) -> None:
+    raise pl.exceptions.ComputeError("No space left on device")
+
+
 @pytest.mark.parametrize(
     ("full", "refuse", "epoch_kept"),
     [
+        ("polars.DataFrame.write_parquet", refuse_ids, 20),
         ("cofi_dist.model.model.save_tensors", refuse_tensors, 20),
         ("cofi_dist.run.save_result", refuse_result, 30),
     ],
