@@ -14,7 +14,7 @@ from cofi_dist.config import Config
 from cofi_dist.config.changes import FIXED, FREE, changes, is_within
 from cofi_dist.data.sources import Source
 from cofi_dist.distributed import Comm
-from cofi_dist.errors import CheckpointError, UnreadableError
+from cofi_dist.errors import CheckpointError
 from cofi_dist.hardware import kind_of
 from cofi_dist.problem import Problem
 from cofi_dist.rundir import CHECKPOINTS
@@ -95,7 +95,7 @@ def _is_no_run(path: Path) -> bool:
     try:
         return (path / FILE).exists() or not (path / CHECKPOINTS).is_dir()
     except OSError as error:
-        raise UnreadableError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
 def require_same(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cofi_dist.checkpoint.load import found_in, load_whole, newest
+from cofi_dist.checkpoint.load import load_whole, newest
 from cofi_dist.distributed import SoloComm
 from cofi_dist.errors import RunError
 from cofi_dist.model import Model
@@ -97,7 +97,7 @@ def _of_tensors(a: Run, b: Run) -> list[Difference]:
 
 def _checkpoint(run: Path) -> tuple[int, dict[str, Tensor]]:
     """The epoch of a run's newest whole checkpoint, and its tensors."""
-    directory, manifest, _ = newest(found_in(run / CHECKPOINTS), SoloComm())
+    directory, manifest, _ = newest(run / CHECKPOINTS, SoloComm())
     if directory is None or manifest is None:
         raise RunError(f"{run}: has neither a model nor a whole checkpoint to compare; is the run finished?")
     return manifest.numbers.epoch, load_whole(directory, manifest)
