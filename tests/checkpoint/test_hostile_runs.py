@@ -75,7 +75,14 @@ def text_of(values: dict[str, object]) -> Callable[[Path], object]:
     return bytes_of(json.dumps(values).encode())
 
 
-LOCK: dict[str, object] = {"host": "elsewhere", "space": "", "pid": 1, "job": "", "since": time.time()}
+LOCK: dict[str, object] = {
+    "host": "elsewhere",
+    "space": "",
+    "pid": 1,
+    "start": "",
+    "job": "",
+    "since": time.time(),
+}
 MINE = b"mine"
 REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a file": (instead_of_all(bytes_of(MINE)), "run: is a file; give another run_dir"),
