@@ -17,6 +17,7 @@ from cofi_dist.cost.compiling import ALL, ROW, compiled
 from cofi_dist.cost.rowkernels import (
     add_gradient,
     add_product,
+    ask_ahead,
     begun,
     carry,
     half_of,
@@ -73,13 +74,13 @@ def _gradients(first, last, row, start, ratings, factors, sums, tree, lanes):
     for s in range(first, last):
         r = row[s]
         own = row_at(Z, r, lanes)
+        ask_ahead(adds[s], to[s], slot[s], spare, levels, lanes)
         so_far, so_far_b = begun(begins[s], out, out_b, r, lanes)
         so_far, total, squares = add_gradient(
             start[s], start[s + 1], other, value, P, offset, own, z[r], so_far, lanes
         )
         half[block[s], r] += squares
-        out_b[r] = so_far_b + total
-        carry(so_far, r, adds[s], to[s], slot[s], out, out_b, spare, spare_b, levels, lanes)
+        carry(so_far, so_far_b + total, r, adds[s], to[s], slot[s], out, out_b, spare, spare_b, levels, lanes)
 
 
 @compiled(**ALL)
@@ -109,10 +110,10 @@ def _products(first, last, row, start, other, factors, sums, tree, lanes):
     for s in range(first, last):
         r = row[s]
         own = row_at(V, r, lanes)
+        ask_ahead(adds[s], to[s], slot[s], spare, levels, lanes)
         so_far, so_far_b = begun(begins[s], out, out_b, r, lanes)
         so_far, total = add_product(start[s], start[s + 1], other, P, own, v[r], so_far, lanes)
-        out_b[r] = so_far_b + total
-        carry(so_far, r, adds[s], to[s], slot[s], out, out_b, spare, spare_b, levels, lanes)
+        carry(so_far, so_far_b + total, r, adds[s], to[s], slot[s], out, out_b, spare, spare_b, levels, lanes)
 
 
 @compiled(**ALL)

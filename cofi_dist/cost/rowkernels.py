@@ -9,7 +9,7 @@ K features, Q rows of P, N ratings, the row's being first to before last. Rows o
 import numpy as np
 
 from cofi_dist.cost.compiling import INLINE, ROW, compiled
-from cofi_dist.cost.rowvectors import dot, inverse, prefetch, put, row_at, row_unless, zeros
+from cofi_dist.cost.rowvectors import dot, inverse, prefetch, put, row_at, zeros, zeros_if
 
 # So many ratings ahead, p is asked for: about as long as memory takes to answer.
 AHEAD = 8
@@ -77,27 +77,44 @@ def add_product(first, last, other, P, own, bias, to, lanes):
 @compiled(**INLINE)
 def begun(begins, out, out_b, r, lanes):
     """What a segment's sums begin with: zeros, or what the row's last segment left."""
-    return row_unless(begins, out, r, lanes), out_b.dtype.type(0) if begins else out_b[r]
+    return zeros_if(begins, row_at(out, r, lanes)), out_b.dtype.type(0) if begins else out_b[r]
 
 
 @compiled(**INLINE)
-def carry(sums, r, adds, to, slot, out, out_b, spare, spare_b, levels, lanes):
+def carry(sums, sums_b, r, adds, to, slot, out, out_b, spare, spare_b, levels, lanes):
     """A step of a tree of sums: what waits on each level that is a bit of `adds` is added to the row's sums.
 
-    Level l of L is spare[slot L + l - 1], and spare_b; on level 0 are out_r, `sums` so far, and out_b. What
-    goes to another level leaves those as they are.
+    Level l of L is spare[slot L + l - 1], and spare_b, where the sums wait then; level 0 is out_r and out_b.
     """
-    put(sums + zeros(sums), out, r, lanes)  # -0 would tell that no block without ratings was added
-    at, level = slot * levels, slot * levels + to - 1
-    while adds:
-        if adds & 1:
-            put(row_at(spare, at, lanes) + row_at(out, r, lanes), out, r, lanes)
-            out_b[r] = spare_b[at] + out_b[r]
-        adds >>= 1
-        at += 1
-    if to:
-        put(row_at(out, r, lanes), spare, level, lanes)
-        spare_b[level] = out_b[r]
+    if levels:
+        sums = sums + zeros(sums)  # -0 would tell that no block without ratings was added
+        at, level = slot * levels, slot * levels + to - 1
+        while adds:
+            if adds & 1:
+                sums = row_at(spare, at, lanes) + sums
+                sums_b = spare_b[at] + sums_b
+            adds >>= 1
+            at += 1
+        if to:
+            put(sums, spare, level, lanes)
+            spare_b[level] = sums_b
+            return
+    put(sums, out, r, lanes)
+    out_b[r] = sums_b
+
+
+@compiled(**INLINE)
+def ask_ahead(adds, to, slot, spare, levels, lanes):
+    """Ask for what `carry` will want after the segment."""
+    if levels:
+        at = slot * levels
+        if to:
+            prefetch(spare, at + to - 1, lanes)
+        while adds:
+            if adds & 1:
+                prefetch(spare, at, lanes)
+            adds >>= 1
+            at += 1
 
 
 @compiled(**ROW)

@@ -113,51 +113,27 @@ def _suffix(vector: ir.VectorType) -> str:
     return f"v{vector.count}{'f32' if isinstance(vector.element, ir.FloatType) else 'f64'}"
 
 
-def _loaded(context: Any, builder: Any, kind: Row, given: Any, arguments: Any) -> list[Any]:
-    """The vectors of matrix[index]."""
-    array, at, used = arguments
-    at = context.cast(builder, at, given[1], types.intp)
-    vector, size = _vector(kind.dtype), kind.dtype.bitwidth // 8
-    parts = []
-    for k in range(kind.count):
-        where = _place(context, builder, given[0], array, at, k, kind.dtype)
-        if k < kind.count - 1:
-            parts.append(builder.load(where, align=size))
-            continue
-        mask, zero = _mask(builder, used, kind.width), ir.Constant(vector, None)
-        name, rest = f"llvm.masked.load.{_suffix(vector)}.p0", [where, INT32(size), mask, zero]
-        parts.append(_masked(builder, name, vector, rest))
-    return parts
-
-
 @intrinsic
 def row_at(_typing: Any, matrix: Any, index: Any, lanes: Any) -> Any:
     """matrix[index], as a Row."""
     kind = Row(_rows_of(matrix).dtype, _count(lanes))
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _made(builder, _loaded(context, builder, kind, signature.args, arguments))
+        array, at, used = arguments
+        at = context.cast(builder, at, signature.args[1], types.intp)
+        vector, size = _vector(kind.dtype), kind.dtype.bitwidth // 8
+        parts = []
+        for k in range(kind.count):
+            where = _place(context, builder, signature.args[0], array, at, k, kind.dtype)
+            if k < kind.count - 1:
+                parts.append(builder.load(where, align=size))
+                continue
+            mask, zero = _mask(builder, used, kind.width), ir.Constant(vector, None)
+            given = [where, INT32(size), mask, zero]
+            parts.append(_masked(builder, f"llvm.masked.load.{_suffix(vector)}.p0", vector, given))
+        return _made(builder, parts)
 
     return kind(matrix, index, lanes), generate
-
-
-@intrinsic
-def row_unless(_typing: Any, is_zero: Any, matrix: Any, index: Any, lanes: Any) -> Any:
-    """matrix[index], or zeros; a row that Python's `if` chooses would go through memory."""
-    kind = Row(_rows_of(matrix).dtype, _count(lanes))
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        before = builder.block
-        with builder.if_then(builder.not_(arguments[0])):
-            parts = _loaded(context, builder, kind, signature.args[1:], arguments[1:])
-            loaded = builder.block
-        chosen = [builder.phi(part.type) for part in parts]
-        for phi, part in zip(chosen, parts, strict=True):
-            phi.add_incoming(ir.Constant(part.type, None), before)
-            phi.add_incoming(part, loaded)
-        return _made(builder, chosen)
-
-    return kind(types.boolean, matrix, index, lanes), generate
 
 
 @intrinsic
@@ -205,6 +181,17 @@ def zeros(_typing: Any, like: Any) -> Any:
         return ir.Constant(ir.ArrayType(_vector(like.dtype), like.count), None)
 
     return like(like), generate
+
+
+@intrinsic
+def zeros_if(_typing: Any, begins: Any, row: Any) -> Any:
+    """Zeros, or the row; where a branch would pass rows through memory, this chooses in registers."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        is_zero, parts = arguments[0], _parts(builder, arguments[1])
+        return _made(builder, [builder.select(is_zero, ir.Constant(p.type, None), p) for p in parts])
+
+    return row(types.boolean, row), generate
 
 
 @intrinsic

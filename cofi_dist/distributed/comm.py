@@ -15,6 +15,8 @@ from cofi_dist.pulse import BEAT_SECONDS, LOST_BEATS, Pulse
 from cofi_dist.streams import leave
 
 T = TypeVar("T")
+# its name from torch 2.13 on, and before
+ALL_GATHER = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
 
 # Once the ranks have met, one may prepare for hours while the others wait for it: until `limit`, only a
 # rank without any sign of life is given up.
@@ -143,30 +145,23 @@ class GroupComm:
         result: T = outcome[0]
         return result
 
-    def exchange(
-        self, parts: Tensor, lengths: Sequence[int], meanwhile: Callable[[], None] | None = None
-    ) -> Tensor:
+    def exchange(self, parts: Tensor, lengths: Sequence[int]) -> Tensor:
         """What every rank has for this one, one after the other, flat: parts[r] goes to rank r.
 
         Args:
             parts: (world_size, ...), contiguous.
             lengths: of what comes from each.
-            meanwhile: is called while they are under way, and touches none of them.
         """
         came = parts.new_empty(sum(lengths))
         with self._peers():
             sent = [parts[0].numel()] * self.world_size
-            work = dist.all_to_all_single(came, parts.view(-1), list(lengths), sent, async_op=True)
-        if meanwhile is not None:
-            meanwhile()
-        with self._peers():
-            work.wait()
+            dist.all_to_all_single(came, parts.view(-1), list(lengths), sent)
         return came
 
     def collect(self, part: Tensor, whole: Tensor) -> None:
         """Every rank's part, flat and all of one length, one after the other to `whole`."""
         with self._peers():
-            dist.all_gather(list(torch.split(whole, len(part))), part)
+            ALL_GATHER(whole, part)
 
     def agree(self) -> None:
         """Return once every rank has come this far."""

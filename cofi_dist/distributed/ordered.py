@@ -6,6 +6,7 @@ the slices. On a power of two of ranks, each of which has one branch, that moves
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate
+from threading import Thread
 from typing import Protocol
 
 import torch
@@ -51,9 +52,12 @@ class OrderedSums:
             flat.view(shape).transpose(0, 1).contiguous()
         )  # a copy only where there is more than one branch
         lengths = [len(branches) * size for branches in self._branches]
-        came = comm.exchange(parts, lengths, meanwhile).view(-1, size)
         whole = flat.view(len(own), -1)[0]
-        comm.collect(self._tree(came), whole)
+
+        def add_up() -> None:
+            comm.collect(self._tree(comm.exchange(parts, lengths).view(-1, size)), whole)
+
+        _beside(add_up, meanwhile)
         if alone:
             return
         for partial, start, stop in zip(partials, ends[:-1], ends[1:], strict=True):
@@ -83,6 +87,27 @@ class OrderedSums:
                 waiting[-2:] = [(range(before.start, after.stop), left.add_(right))]
         ((_, whole),) = waiting
         return whole
+
+
+def _beside(work: Callable[[], None], meanwhile: Callable[[], None] | None) -> None:
+    """Both at once; `work`, which waits for other ranks, by a thread of its own."""
+    if meanwhile is None:
+        work()
+        return
+    failed: list[BaseException] = []
+
+    def attempt() -> None:
+        try:
+            work()
+        except BaseException as error:
+            failed.append(error)
+
+    thread = Thread(target=attempt, daemon=True)
+    thread.start()
+    meanwhile()
+    thread.join()
+    if failed:
+        raise failed[0]
 
 
 def _are_one(left: range, right: range) -> bool:
