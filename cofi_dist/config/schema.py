@@ -157,7 +157,7 @@ class Model(Section):
 
 
 # In how many blocks of users an invariant run sums, where nothing is said: the most ranks that it may have.
-BLOCKS = 16
+BLOCKS = 8
 
 
 class Train(Section):

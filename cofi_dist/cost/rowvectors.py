@@ -28,21 +28,26 @@ BITS = 512
 # compiler makes of it, and however often: code that comes from numba's cache was optimised once more.
 FAST = ("contract",)
 INT32 = ir.IntType(32)
-Lanes = tuple[NDArray[np.void], int]
+Lanes = tuple[NDArray[np.bytes_], int]
 
 
 @cache
 def lanes_of(K: int, itemsize: int) -> Lanes:
-    """Of a row of K numbers of so many bytes."""
+    """Of a row of K numbers of so many bytes.
+
+    How many vectors is in the type of an empty array, whose name goes into those of the compiled functions.
+    (A structured type would go in as a number that the next process counts anew; and of two cached functions
+    of one name, only one is ever called.)
+    """
     width = BITS // (8 * itemsize)
     count = -(-K // width)
-    return np.empty(0, [("vectors", np.uint8, (count,))]), K - (count - 1) * width
+    return np.empty(0, f"S{count}"), K - (count - 1) * width
 
 
 def _count(lanes: Any) -> int:
     """How many vectors, by the type."""
-    shape: tuple[int, ...] = lanes[0].dtype.fields["vectors"].type.shape
-    return shape[0]
+    count: int = lanes[0].dtype.count
+    return count
 
 
 class Row(types.Type):  # type: ignore[misc]

@@ -67,3 +67,37 @@ def test_compiled_or_loaded_and_of_any_width_the_bits_are_the_same(tmp_path: Pat
     if platform.machine() == "x86_64" and cpuinfo.exists() and " avx2 " in cpuinfo.read_text():
         narrow = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": ""}
         assert bits(tmp_path / "narrow", **narrow) == compiled, "vectors of 256 bits"
+
+
+# prints whether the loops' sums over rows of so many numbers are those of the formula
+RIGHT = """
+import sys
+import torch
+from cofi_dist.cost.rowscost import RowsCost, SparseCost
+from cofi_dist.data.shards import UserRange, UserShard
+from tests.problems import error_term_reference, random_factors, random_ratings
+
+ratings = random_ratings(9, 7, 30)
+for K in map(int, sys.argv[1:]):
+    rows = RowsCost(UserShard(UserRange(0, 9), 7, ratings), torch.device("cpu"), torch.float64)
+    factors = random_factors(7, 9, K, torch.float64)
+    got, (_, dX, dW, _) = SparseCost(rows)(factors, with_value=True), error_term_reference(factors, ratings)
+    print(*(torch.allclose(a, b, rtol=1e-3, atol=1e-3) for a, b in ((got.dX[0], dX), (got.dW, dW))))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_loops_cached_by_several_processes_are_right_in_one(tmp_path: Path) -> None:
+    """Each process of a run of its own number of features; then one that has both."""
+
+    def run(*features: str) -> list[str]:
+        env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-c", RIGHT, *features]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        return [*done.stdout.splitlines(), *done.stderr.splitlines()[-1:]]
+
+    right = "True True"
+    for features in ("5", "50", "90"):  # the latter two compile nothing but what is of their own
+        assert run(features) == [right]
+    assert run("50", "90") == [right, right]
