@@ -1,7 +1,8 @@
 """Sums over the branches of all ranks in the order of the tree over blocks (`cofi_dist.data.shards`).
 
 Each rank adds up a slice of every tensor, to which all others send their branches of it, and all gather
-the slices. On a power of two of ranks, each of which has one branch, that moves what an all-reduce does.
+the slices. On a power of two of ranks, each of which has one branch, that moves what an all-reduce does, and
+copies nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -48,9 +49,7 @@ class OrderedSums:
         shape = len(own), comm.world_size, size
         alone = len(partials) == 1 and ends[-1] == size * comm.world_size
         flat = partials[0] if alone else self._packed(partials, shape)
-        parts = (
-            flat.view(shape).transpose(0, 1).contiguous()
-        )  # a copy only where there is more than one branch
+        parts = flat.view(shape).transpose(0, 1).contiguous()  # the same memory where there is one branch
         lengths = [len(branches) * size for branches in self._branches]
         whole = flat.view(len(own), -1)[0]
 
