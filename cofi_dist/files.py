@@ -57,7 +57,12 @@ def put_in_place(directory: Path, target: Path, old: Path | None = None) -> None
     target.parent.mkdir(parents=True, exist_ok=True)
     if old is not None and target.exists():
         target.rename(old)
-    directory.rename(target)
+    try:
+        directory.rename(target)
+    except OSError:
+        if old is not None and old.exists():
+            old.rename(target)
+        raise
     sync(target.parent)
 
 

@@ -35,6 +35,26 @@ def test_a_directory_goes_when_the_new_one_is_whole(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_a_directory_that_cannot_be_put_in_place_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "d"
+    with whole_directory(target) as temporary:
+        (temporary / "old").touch()
+    rename = Path.rename
+
+    def fail(self: Path, to: Path) -> Path:
+        if self.name == "new":
+            raise OSError(5, "Input/output error")
+        return rename(self, to)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(RunError, match="d: cannot be written"), whole_directory(target, replace=True) as new:
+        (new / "new").touch()
+    assert [path.name for path in target.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
 def test_a_file_appears_whole_or_keeps_what_it_was(tmp_path: Path) -> None:
     file = tmp_path / "f"
     with whole_file(file) as temporary:
