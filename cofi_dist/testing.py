@@ -21,7 +21,7 @@ _CONTEXT.set_forkserver_preload(["torch._dynamo", "cofi_dist.run"])  # optimiser
 
 
 def run_ranks(
-    world_size: int, work: Callable[..., Any], *args: Any, tmp: Path, seconds: float = 60.0
+    world_size: int, work: Callable[..., Any], *args: Any, tmp: Path, seconds: float = 180.0
 ) -> list[Any]:
     """Call `work(comm, *args)` on `world_size` ranks of one thread each; gloo, on this machine.
 

@@ -1,6 +1,8 @@
-"""Fixtures shared by all tests."""
+"""Fixtures shared by all tests, and the surroundings in which every test runs."""
 
 import os
+import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,24 @@ settings.register_profile("cofi_dist", deadline=None)
 settings.load_profile("cofi_dist")
 
 torch.set_num_threads(1)
+
+# What the shell that starts the tests may have: another job's variables, another width of the terminal.
+LEFT_OVER = re.compile(
+    r"(RANK|WORLD_SIZE|LOCAL_.*|GROUP_.*|ROLE_.*|MASTER_.*|TORCHELASTIC_.*|SLURM_.*|NUMBA_(?!CACHE_DIR).*|COLUMNS|LINES|NO_COLOR"
+    r"|FORCE_COLOR)"
+)
+SIGNALS = (signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+
+
+def pytest_configure() -> None:
+    """Make the surroundings the same wherever the tests are started from; children inherit them."""
+    for name in filter(LEFT_OVER.fullmatch, list(os.environ)):
+        del os.environ[name]
+    # nohup ignores SIGHUP, a background job of a script SIGINT
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 # Triton's kernels are interpreted where there is no device to compile them for
 if not torch.cuda.is_available():

@@ -16,7 +16,7 @@ import torch
 def cofi(*args: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "cofi_dist", *map(str, args)]
     return subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, env={**os.environ, **env}, check=False, timeout=100
+        command, cwd=cwd, capture_output=True, text=True, env={**os.environ, **env}, check=False, timeout=250
     )
 
 
@@ -222,7 +222,7 @@ def test_a_full_disk_under_stdout_ends_no_training_but_is_a_failure_elsewhere(he
                 stderr=subprocess.PIPE,
                 text=True,
                 check=False,
-                timeout=100,
+                timeout=250,
             )
         assert done.returncode == code, done.stderr
         assert done.stderr.count("stdout: cannot be written: No space left on device") == 1

@@ -25,7 +25,7 @@ def start(script: str, cwd: Path, **env: str) -> subprocess.Popen[str]:
 @pytest.mark.parametrize(("script", "ranks"), [("single.sh", 1), ("torchrun.sh", 2)])
 def test_one_node(script: str, ranks: int, here: Path) -> None:
     with start(script, here, RANKS=str(ranks)) as job:
-        out, err = job.communicate(timeout=100)
+        out, err = job.communicate(timeout=250)
     assert job.returncode == 0, err
     assert out.startswith("Using ")
     assert f"world size {ranks}, backend" in err
@@ -38,7 +38,7 @@ def test_two_nodes_meet_at_head(here: Path) -> None:
         port = str(free.getsockname()[1])
     env = {"HEAD": "127.0.0.1", "NNODES": "2", "PORT": port, "RANKS": "1"}
     with start("multinode.sh", here, **env) as one, start("multinode.sh", here, **env) as two:
-        outputs = [job.communicate(timeout=100) for job in (one, two)]
+        outputs = [job.communicate(timeout=250) for job in (one, two)]
     assert [one.returncode, two.returncode] == [0, 0], outputs
     assert sorted(bool(out) for out, _ in outputs) == [False, True], "rank 0 alone prints"
     assert sum("world size 2, backend gloo" in err for _, err in outputs) == 1

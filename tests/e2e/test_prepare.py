@@ -63,7 +63,7 @@ def test_two_ranks_print_the_same_and_evaluate_the_same(ready: Path) -> None:
         ):
             command = [*launch, "-m", "cofi_dist", *args]
             done = subprocess.run(
-                command, cwd=ready, capture_output=True, text=True, check=False, timeout=100
+                command, cwd=ready, capture_output=True, text=True, check=False, timeout=250
             )
             assert done.returncode == 0, done.stderr
             outputs.append(done.stdout)

@@ -28,7 +28,7 @@ Done = subprocess.CompletedProcess[str]
 def cofi(*args: object, cwd: Path, start: tuple[str, ...] = ("-m", "cofi_dist")) -> Done:
     command = [sys.executable, "-W", "error", *start, *map(str, args)]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=env, check=False, timeout=100)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=env, check=False, timeout=250)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ Done = subprocess.CompletedProcess[str]
 def cofi(*args: object, cwd: Path, launcher: list[str] | None = None) -> Done:
     command = [sys.executable, *(launcher or []), "-m", "cofi_dist", *map(str, args)]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=env, check=False, timeout=100)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=env, check=False, timeout=250)
 
 
 def fine(done: Done) -> str:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.golden import FILE, Figures, differences, key, run_all
+from tests.golden import CASES, FILE, Figures, differences, key, run_all
 
 KEPT: dict[str, dict[str, Figures]] = json.loads(FILE.read_text())
 
@@ -18,7 +18,8 @@ def got(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Figures]:
 def test_the_costs_are_the_kept_ones_to_rounding(kind: str, got: dict[str, Figures]) -> None:
     assert {case: set(of) for case, of in got.items()} == {case: set(of) for case, of in KEPT[kind].items()}
     for case, named in KEPT[kind].items():
-        rtol = 1e-9 if "64" in case or case == "notebook" else 1e-5
+        # another processor rounds the factors otherwise, by their own type; J itself is summed in float64
+        rtol = 1e-9 if "train.dtype=float64" in CASES[case] else 1e-5
         costs = [float.fromhex(cost) for cost in named["cost"]]
         assert [float.fromhex(cost) for cost in got[case]["cost"]] == pytest.approx(costs, rel=rtol), case
 
