@@ -1,0 +1,177 @@
+"""Files that are read: regular ones of a bounded size, which say what they should.
+
+What stands in the place of a file may be damaged, or made to harm: a pipe would be waited for, a device has
+no end, and a few bytes may unfold to gigabytes. Everything that reads a file of ours begins here.
+"""
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+MOST_JSON = 2**20  # bytes of a file that holds a few facts
+LONGEST = 80  # characters of foreign text in a message
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+class Record(BaseModel):
+    """What a JSON file holds, of these types and no others; keys that are not named here are not read."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+
+R = TypeVar("R", bound=Record)
+
+
+def open_regular(path: str | Path, most_bytes: int | None = None) -> BinaryIO:
+    """Open a regular file to be read as bytes; nothing is waited for.
+
+    Args:
+        path: of the file, or of a link to it.
+        most_bytes: it may have.
+
+    Raises:
+        OSError: there is no such file, it can't be read, it is a folder, pipe, socket or device, or larger.
+    """
+    try:
+        _require_regular(os.stat(path), path, most_bytes)
+        # a pipe that came meanwhile is opened without waiting for a writer, and refused
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except ValueError:
+        raise OSError(22, "its name holds a NUL", str(path)) from None
+    try:
+        _require_regular(os.fstat(descriptor), path, most_bytes)
+        return open(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _require_regular(about: os.stat_result, path: str | Path, most_bytes: int | None) -> None:
+    if not stat.S_ISREG(about.st_mode):
+        kind = KINDS.get(stat.S_IFMT(about.st_mode), "something else")
+        raise OSError(22, f"it is {kind}, not a regular file", str(path))
+    if most_bytes is not None and about.st_size > most_bytes:
+        raise OSError(27, f"it has {about.st_size:,} bytes, and may have {most_bytes:,}", str(path))
+
+
+def read_bytes(path: str | Path, most_bytes: int) -> bytes:
+    """All of a small regular file.
+
+    Raises:
+        OSError: as of `open_regular`.
+    """
+    with open_regular(path, most_bytes) as opened:
+        content = opened.read(most_bytes + 1)
+    if len(content) > most_bytes:  # it grew, or is one of /proc, whose size is not known beforehand
+        raise OSError(27, f"it has more than {most_bytes:,} bytes", str(path))
+    return content
+
+
+def read_text(path: str | Path, most_bytes: int) -> str:
+    """All of a small regular file, as text.
+
+    Raises:
+        OSError: as of `open_regular`.
+        ValueError: it is not UTF-8.
+    """
+    try:
+        return read_bytes(path, most_bytes).decode("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8 text") from None
+
+
+def read_json(path: str | Path, most_bytes: int = MOST_JSON) -> Any:
+    """What a small JSON file says.
+
+    Raises:
+        OSError: as of `open_regular`.
+        ValueError: as of `parse_json`.
+    """
+    return parse_json(read_bytes(path, most_bytes))
+
+
+def parse_json(content: bytes | str) -> Any:
+    """What JSON says; numbers may be NaN and infinite, as Python writes them.
+
+    Raises:
+        ValueError: in plain words: it is not JSON in UTF-8, nested without end, or holds a key twice.
+    """
+    try:
+        text = content if isinstance(content, str) else content.decode("utf-8")
+        return json.loads(text, object_pairs_hook=_object)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"is not JSON: {error.msg} in line {error.lineno}") from None
+    except UnicodeDecodeError:
+        raise ValueError("is not JSON: it is not UTF-8 text") from None
+    except RecursionError:
+        raise ValueError("is not JSON of ours: it is nested without end") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in found if names.count(name) > 1)
+        raise ValueError(f"has the key {shortened(twice)} twice")
+    return found
+
+
+def read_record(path: str | Path, kind: type[R], most_bytes: int = MOST_JSON) -> R:
+    """What a small JSON file says, checked.
+
+    Raises:
+        OSError: as of `open_regular`.
+        ValueError: as of `parse_json`; or a key is missing, or its value is not what it should be.
+    """
+    return as_record(read_json(path, most_bytes), kind)
+
+
+def as_record(said: object, kind: type[R]) -> R:
+    """Check what JSON said.
+
+    Raises:
+        ValueError: in plain words: which key is missing, or what its value should be.
+    """
+    if not isinstance(said, dict):
+        raise ValueError(f"holds {shortened(said)}, not an object of keys")
+    try:
+        return kind.model_validate(said)
+    except ValidationError as error:
+        raise ValueError(mistake(error)) from None
+
+
+def mistake(error: ValidationError) -> str:
+    """The first mistake that was found, in one line: its key, and what should be there."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    what = f"{first['msg'][0].lower()}{first['msg'][1:]}"
+    if first["type"] == "missing":
+        return f"has no {shortened(where, quoted=False)}"
+    return f"{shortened(where, quoted=False)}: {what}, not {shortened(first['input'])}"
+
+
+def shortened(value: object, *, quoted: bool = True) -> str:
+    """Foreign text for a message: cut to fit, and nothing in it that a terminal would obey."""
+    try:
+        text = repr(value) if quoted else str(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits; lists without end
+        text = f"a {type(value).__name__}"
+    text = "".join(letter if letter.isprintable() else "?" for letter in text[: LONGEST + 1])
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+
+
+def reason(error: OSError | ValueError) -> str:
+    """Why a file could not be read, to follow its name and a colon."""
+    if isinstance(error, OSError):
+        return f"cannot be read: {error.strerror or error}"
+    return str(error)

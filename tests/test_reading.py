@@ -1,0 +1,107 @@
+"""What is read is a regular file of a bounded size; whatever else stands there is refused at once."""
+
+import json
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cofi_dist.reading import Record, open_regular, read_bytes, read_json, read_record, read_text, shortened
+
+
+def listening(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(os.path.relpath(path))
+
+
+ODD: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a folder": (Path.mkdir, "a folder"),
+    "a pipe": (os.mkfifo, "a pipe"),
+    "a socket": (listening, "a socket"),
+    "a device without end": (lambda path: path.symlink_to("/dev/zero"), "a device"),
+    "a large file": (lambda path: (path.touch(), os.truncate(path, 2**40)), "1,099,511,627,776 bytes"),
+    "nothing": (lambda path: None, "No such file"),
+    "a link to itself": (lambda path: path.symlink_to(path.name), "symbolic link"),
+}
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(("make", "said"), ODD.values(), ids=ODD.keys())
+def test_what_is_no_file_is_refused_at_once(
+    make: Callable[[Path], object], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make(tmp_path / "file")
+    before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
+    for read in (lambda p: open_regular(p, 1000), lambda p: read_bytes(p, 1000), read_json):
+        with pytest.raises(OSError, match=said):
+            read(tmp_path / "file")
+    assert not before or len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_file_whose_size_is_not_known_beforehand_is_bounded() -> None:
+    if not Path("/proc/self/maps").exists():
+        pytest.skip("needs /proc")
+    with pytest.raises(OSError, match="more than 10 bytes"):
+        read_bytes("/proc/self/maps", 10)
+
+
+def test_a_name_with_a_nul_is_an_error_of_the_system() -> None:
+    with pytest.raises(OSError, match="NUL"):
+        open_regular("a\0b")
+
+
+def test_a_link_to_a_file_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("text")
+    (tmp_path / "link").symlink_to("file")
+    assert read_text(tmp_path / "link", 4) == "text"
+
+
+class Facts(Record):
+    count: int
+    name: str = ""
+
+
+BAD: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "is not JSON"),
+    "binary": (bytes(range(256)), "is not UTF-8 text"),
+    "cut off": (b'{"count": 1', "is not JSON: .* in line 1"),
+    "nested without end": (b"[" * 200_000, "is nested without end"),
+    "nested in objects": (b'{"a":' * 100_000, "is nested without end"),
+    "a number without end": (b'{"count": 1%s}' % (b"0" * 9000), "digits"),
+    "a key twice": (b'{"count": 1, "count": 2}', "has the key 'count' twice"),
+    "a list": (b"[1]", r"holds \[1\], not an object"),
+    "null": (b"null", "holds None, not an object"),
+    "text for a number": (b'{"count": "1"}', "count: .* valid integer, not '1'"),
+    "a truth for a number": (b'{"count": true}', "count: .* valid integer, not True"),
+    "NaN for a whole number": (b'{"count": NaN}', "count: .* not nan"),
+    "a number for text": (b'{"count": 1, "name": 2}', "name: .* valid string, not 2"),
+    "nothing said": (b"{}", "has no count"),
+    "a long text": (b'{"count": "%s"}' % (b"x" * 9000), "^.{,200}$"),
+    "an escape": (json.dumps({"count": "\x1b[2J\u2028"}).encode(), r"^[ -~]*$"),
+}
+
+
+@pytest.mark.parametrize(("content", "said"), BAD.values(), ids=BAD.keys())
+def test_what_is_not_said_as_it_should_be_is_told_in_words(content: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(ValueError, match=said) as error:
+        read_record(tmp_path / "file", Facts)
+    assert type(error.value) is ValueError
+    assert len(str(error.value)) < 250
+
+
+def test_what_is_right_is_read_and_more_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text('{"count": 3, "name": "x", "more": NaN}')
+    assert read_record(tmp_path / "file", Facts) == Facts(count=3, name="x")
+
+
+def test_a_foreign_value_is_short_in_a_message_whatever_it_is() -> None:
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert shortened(10**5000) == "a int"
+    assert shortened(deep) == "a list"
+    assert len(shortened("x" * 1000)) == 80
