@@ -16,12 +16,17 @@ def listening(path: Path) -> None:
         made.bind(os.path.relpath(path))
 
 
+def large(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 2**40)
+
+
 ODD: dict[str, tuple[Callable[[Path], object], str]] = {
     "a folder": (Path.mkdir, "a folder"),
     "a pipe": (os.mkfifo, "a pipe"),
     "a socket": (listening, "a socket"),
     "a device without end": (lambda path: path.symlink_to("/dev/zero"), "a device"),
-    "a large file": (lambda path: (path.touch(), os.truncate(path, 2**40)), "1,099,511,627,776 bytes"),
+    "a large file": (large, "1,099,511,627,776 bytes"),
     "nothing": (lambda path: None, "No such file"),
     "a link to itself": (lambda path: path.symlink_to(path.name), "symbolic link"),
 }
