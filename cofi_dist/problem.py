@@ -16,6 +16,7 @@ from cofi_dist.cost.regulariser import Regulariser, count_scales
 from cofi_dist.cost.rows import triton_fault
 from cofi_dist.cost.rowscost import RowsCost, SparseCost
 from cofi_dist.data.centre import ItemSums, centres, item_sums
+from cofi_dist.data.ids import digests
 from cofi_dist.data.shards import Spread, UserRange, UserShard, ratings_of
 from cofi_dist.data.sources import Source, open_source
 from cofi_dist.distributed import Comm, OrderedSums, SoloComm, Sums
@@ -37,6 +38,7 @@ class Problem:
         sums: of the training ratings of all ranks, by item.
         means: what was removed, (num_items,).
         fingerprint: of the source.
+        ids: digests of its id maps.
         total: sums over all users.
     """
 
@@ -50,6 +52,7 @@ class Problem:
     sums: ItemSums
     means: NDArray[np.float64]
     fingerprint: str
+    ids: dict[str, str]
     total: Sums
 
     @property
@@ -100,9 +103,9 @@ def load_problem(config: Config, store: Path, device: torch.device, comm: Comm) 
     centre, damping = (config.data.centre, config.data.damping) if config.data.centre else source.centre
     means = centres(sums, centre, damping)
     shard = UserShard(users, num_items, ratings, means, blocks)
-    fingerprint = comm.on_first(source.fingerprint)
+    fingerprint, ids = comm.on_first(source.fingerprint), comm.on_first(lambda: digests(source.ids))
     counts = shard.ratings_per_user()
-    given = config, device, source, per_user, spread, comm.rank, counts, sums, means, fingerprint, total
+    given = config, device, source, per_user, spread, comm.rank, counts, sums, means, fingerprint, ids, total
     return Problem(*given), shard
 
 

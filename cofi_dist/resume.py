@@ -29,6 +29,7 @@ def about(problem: Problem, comm: Comm) -> dict[str, Any]:
         "dtype": str(problem.dtype).removeprefix("torch."),
         "world_size": comm.world_size,
         "fingerprint": problem.fingerprint,
+        "ids": problem.ids,
         "config": problem.config.model_dump(exclude_none=True),
         "versions": {
             "cofi_dist": __version__,
@@ -70,7 +71,7 @@ def checkpoint_for(
     else:
         return None, None, []
     if manifest is not None and directory is not None:
-        require_same(manifest, directory, config, problem.source, problem.fingerprint)
+        require_same(manifest, directory, config, problem.source, problem.fingerprint, problem.ids)
     return directory, manifest, notes
 
 
@@ -99,9 +100,23 @@ def _is_no_run(path: Path) -> bool:
 
 
 def require_same(
-    manifest: Manifest, directory: Path, config: Config, source: Source, fingerprint: str
+    manifest: Manifest,
+    directory: Path,
+    config: Config,
+    source: Source,
+    fingerprint: str,
+    ids: dict[str, str],
 ) -> None:
-    """Raise CheckpointError where the checkpoint is not of the config's problem on the source's ratings."""
+    """Raise CheckpointError where the checkpoint is not of the config's problem on the source's ratings.
+
+    Args:
+        manifest: of the checkpoint.
+        directory: of it.
+        config: of the run.
+        source: of the ratings.
+        fingerprint: of the source.
+        ids: digests of its id maps.
+    """
     has = (manifest.num_users, manifest.num_items, manifest.num_features)
     needs = (source.num_users, source.num_items, config.model.num_features)
     if has != needs:
@@ -110,6 +125,7 @@ def require_same(
             f" {needs[1]} and {needs[2]}",
             shared=True,
         )
+    _require_same_ids(manifest, directory, config, fingerprint, ids)
     if (manifest.numbers.optimizer is None) != (config.train.optimizer == "adam"):
         raise CheckpointError(
             f"{directory}: is not of {config.train.optimizer}; train.optimizer cannot change on the way:"
@@ -125,6 +141,41 @@ def require_same(
             " run_dir, or set checkpoint.allow_changes: true",
             shared=True,
         )
+    done = manifest.numbers.epoch
+    if done > config.train.epochs:
+        raise CheckpointError(
+            f"{directory}: is of epoch {done}, beyond train.epochs: {config.train.epochs}; set train.epochs"
+            f" to {done} or more, or begin anew in another run_dir",
+            shared=True,
+        )
+
+
+def _require_same_ids(
+    manifest: Manifest, directory: Path, config: Config, fingerprint: str, ids: dict[str, str]
+) -> None:
+    """Raise CheckpointError where rows belong to other users or items; no setting allows that."""
+    if manifest.ids is not None:
+        others = [side for side, digest in manifest.ids.model_dump().items() if digest != ids[side]]
+        if others:
+            raise CheckpointError(
+                f"{directory}: holds rows of other {' and '.join(others)} than the ratings do, by their ids;"
+                " begin anew in another run_dir",
+                shared=True,
+            )
+        return
+    numbered = _is_numbered(manifest.config) and _is_numbered(config.model_dump(exclude_none=True))
+    if manifest.fingerprint != fingerprint and not numbered:
+        raise CheckpointError(
+            f"{directory}: is of other ratings and of an earlier build, which did not record whose rows it"
+            " holds; begin anew in another run_dir",
+            shared=True,
+        )
+
+
+def _is_numbered(config: dict[str, Any]) -> bool:
+    """Whether the ids of a config's ratings are row numbers."""
+    data = config.get("data")
+    return isinstance(data, dict) and not data.keys().isdisjoint({"y", "synthetic"})
 
 
 def say_changes(

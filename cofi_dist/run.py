@@ -104,6 +104,11 @@ def _run(
         if manifest is not None and directory is not None:
             load(directory, manifest, trainer.state, problem.users)
             notes.append(f"gone on with from {directory}, saved by {manifest.world_size} ranks")
+            if trainer.state.epoch == config.train.epochs:
+                notes.append(
+                    f"nothing is left to train: that is of epoch {trainer.state.epoch}, the last by"
+                    " train.epochs; set it higher to go on"
+                )
         comm.limit(config.train.timeout)
         comm.agree()
     except CofiError:

@@ -11,6 +11,7 @@ from cofi_dist.checkpoint.save import clear_unfinished
 from cofi_dist.config import Config, Data, Train, load_config
 from cofi_dist.config.changes import FIXED, changes, is_within
 from cofi_dist.cost.dense import require_memory
+from cofi_dist.data.ids import digests
 from cofi_dist.data.shards import TILE_RATINGS, plan
 from cofi_dist.data.sources import Source, prepare, ratings_file
 from cofi_dist.distributed import Comm, SoloComm
@@ -188,7 +189,8 @@ def _begin(config: Config, device: torch.device, comm: Comm) -> None:
             _require_held_out(config.data, source)
         if checkpoint is not None:
             directory, manifest = checkpoint
-            require_same(manifest, directory, config, source, source.fingerprint())
+            ids = digests(source.ids)
+            require_same(manifest, directory, config, source, source.fingerprint(), ids)
         begin_run(run_dir)
         prepared.keep(run_dir / DATA)
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cofi_dist.errors import CheckpointError, NewerError, UnreadableError
 from cofi_dist.files import sync
 
-FORMAT: Final = 2
+FORMAT: Final = 3  # 2 had no digests of the ids
 FILE = "manifest.json"
 MOST_BYTES = 2**26  # of a manifest; a larger one is none of ours
 Count = Annotated[int, Field(ge=0, le=2**53)]
@@ -72,6 +72,13 @@ class Numbers(_Strict):
     optimizer: Momentum | None = None
 
 
+class Ids(_Strict):
+    """Digests of the id maps: whose rows they are."""
+
+    users: str
+    items: str
+
+
 class Manifest(_Strict):
     """All that a resume needs to know before it reads a tensor.
 
@@ -81,12 +88,13 @@ class Manifest(_Strict):
         dtype: of the factors.
         world_size: ranks that wrote it.
         fingerprint: of the training data.
+        ids: of its users and items; None in a checkpoint of format 2.
         config: of the run, resolved.
         versions: of what wrote it.
         parts: the files; those of a side follow one another.
     """
 
-    format: Literal[2]
+    format: Literal[2, 3]
     numbers: Numbers
     num_users: Count
     num_items: Count
@@ -94,6 +102,7 @@ class Manifest(_Strict):
     dtype: Literal["float32", "float64"]
     world_size: Count
     fingerprint: str
+    ids: Ids | None = None
     config: dict[str, Any]
     versions: dict[str, str]
     parts: list[Part]

@@ -1,5 +1,6 @@
 """IdMap: which row of X or W belongs to which raw id."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from cofi_dist.errors import DataError, RunError
 
 TABLE = 2**23  # ids below it are looked up in an array of 32 MB
+AT_ONCE = 2**20  # ids that are digested at once
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,18 @@ class IdMap:
         found: NDArray[np.int64] = rows.cast(pl.Int64).fill_null(-1).to_numpy()
         return found
 
+    @property
+    def digest(self) -> str:
+        """sha256 of every id, in row order: equal for equal maps, and for no others."""
+        digest = hashlib.sha256(str(self.raw.dtype).encode())
+        for ids in (self.raw[at : at + AT_ONCE] for at in range(0, len(self), AT_ONCE)):
+            if ids.dtype == pl.String:
+                digest.update(ids.str.len_bytes().to_numpy().tobytes())
+                digest.update(ids.str.join().item().encode())
+            else:
+                digest.update(ids.to_numpy().tobytes())
+        return digest.hexdigest()
+
     def save(self, path: Path) -> None:
         """One Parquet column `id`, in row order; OSError where it can't be written, as on a full disk."""
         try:
@@ -65,6 +79,12 @@ class IdMap:
             return cls(pl.read_parquet(path, columns=["id"])["id"])
         except (OSError, pl.exceptions.PolarsError) as error:
             raise RunError(f"{path}: is not an id map: {error}") from None
+
+
+def digests(ids: tuple[IdMap, IdMap]) -> dict[str, str]:
+    """That of the users' map and that of the items'."""
+    users, items = ids
+    return {"users": users.digest, "items": items.digest}
 
 
 class Encoder:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cofi_dist.config import Data
 from cofi_dist.data.filters import keep_busy
-from cofi_dist.data.ids import Encoder, IdMap
+from cofi_dist.data.ids import Encoder, IdMap, digests
 from cofi_dist.data.ratings import lines_of_pair, tables
 from cofi_dist.data.split import PARTS, Part, assign, held_out, time_cutoffs
 from cofi_dist.data.spool import Columns, Spool, by_range, stable_order
@@ -225,6 +225,7 @@ def _write_parts(
         "damping": data.damping,
         "lowest": lowest,
         "highest": highest,
+        "ids": digests((IdMap(triples.users), IdMap(triples.items))),
         "fingerprint": fingerprint((triples.users, triples.items), directory, parts),
         "notes": notes,
     }

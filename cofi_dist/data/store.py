@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from cofi_dist.config import Columns
 from cofi_dist.data.centre import ItemSums
-from cofi_dist.data.ids import IdMap
+from cofi_dist.data.ids import IdMap, digests
 from cofi_dist.data.shards import UserRange
 from cofi_dist.data.split import PARTS, Part
 from cofi_dist.data.triples import Ratings
@@ -75,6 +75,10 @@ class StoredRatings:
                 " system that every node shares?"
             ) from None
         self.ids = IdMap.load(directory / USERS), IdMap.load(directory / ITEMS)
+        if said.get("ids") not in (None, digests(self.ids)):  # None: of an earlier build
+            raise RunError(
+                f"{directory}: {USERS} or {ITEMS} holds other ids than were prepared; prepare it again"
+            )
 
     def fingerprint(self) -> str:
         """Of ids, ratings and parts, as the manifest has it."""

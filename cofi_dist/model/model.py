@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -13,19 +13,21 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from cofi_dist.config import Columns, Config, load_config
-from cofi_dist.data.ids import IdMap
+from cofi_dist.config import Config, load_config
+from cofi_dist.data.ids import IdMap, digests
 from cofi_dist.errors import DataError, RunError
 from cofi_dist.factors import Factors
 from cofi_dist.files import whole_directory
 from cofi_dist.model import evaluate, fold_in, predict, recommend
 from cofi_dist.model.evaluate import Evaluation
+from cofi_dist.model.facts import Facts
 from cofi_dist.model.fold_in import FoldedUser
 from cofi_dist.model.held_out import HeldOut
 from cofi_dist.model.rated import Rated, open_rated
 from cofi_dist.model.scores import Ids, ItemSide, Rows, as_ids, user_side
 
 FACTORS, CONFIG, USERS, ITEMS = "factors.safetensors", "config.yaml", "users.parquet", "items.parquet"
+IDS = "ids"  # their digests, among the metadata of the factors
 
 
 def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
@@ -34,43 +36,6 @@ def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str
         save_file(tensors, path, metadata)
     except SafetensorError as error:
         raise OSError(str(error)) from error
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a model knows of the ratings it was trained on.
-
-    Attributes:
-        global_mean: of the training ratings; the centre of an item that the model does not know.
-        lowest, highest: of the training ratings; predictions are clipped to them. Infinite for
-            arrays, whose ratings were centred before we saw them.
-        fingerprint: of the ratings, held-out ones among them.
-        columns: names of the columns that they were read from.
-        diverged: what turned NaN or infinite in the run, of which this is the last good model; empty
-            if nothing did.
-    """
-
-    global_mean: float
-    lowest: float
-    highest: float
-    fingerprint: str
-    columns: Columns
-    diverged: str = ""
-
-    def to_metadata(self) -> dict[str, str]:
-        """Each of them as JSON."""
-        said = {**asdict(self), "columns": self.columns.model_dump()}
-        return {name: json.dumps(value) for name, value in said.items()}
-
-    @classmethod
-    def of_metadata(cls, said: dict[str, str]) -> "Facts":
-        """What `to_metadata` gave.
-
-        Raises:
-            KeyError, ValueError: it is not all there.
-        """
-        known = {field.name: json.loads(said[field.name]) for field in fields(cls)}
-        return cls(**{**known, "columns": Columns(**known["columns"])})
 
 
 @dataclass(frozen=True)
@@ -135,7 +100,8 @@ class Model:
             RunError: the directory exists or can't be written.
         """
         with whole_directory(directory, replace=replace) as temporary:
-            save_tensors(self.tensors, temporary / FACTORS, self.facts.to_metadata())
+            metadata = {**self.facts.to_metadata(), IDS: json.dumps(digests((self.users, self.items)))}
+            save_tensors(self.tensors, temporary / FACTORS, metadata)
             self.users.save(temporary / USERS)
             self.items.save(temporary / ITEMS)
             (temporary / CONFIG).write_text(self.config.to_yaml(), encoding="utf-8")
@@ -153,13 +119,18 @@ class Model:
         directory = Path(directory)
         if not (directory / FACTORS).exists():
             directory = directory / "model"
-        tensors, facts = _read(directory / FACTORS)
+        tensors, facts, ids = _read(directory / FACTORS)
         factors = Factors(tensors["X"], tensors["W"], tensors["b"], tensors.get("c"))
         means, of_items, of_users = (tensors[name] for name in ("item_means", "item_counts", "user_counts"))
         users, items = IdMap.load(directory / USERS), IdMap.load(directory / ITEMS)
         rows = [len(t) for t in (factors.X, factors.W, factors.b[0], means, of_items, of_users)]
         if rows != [len(ids) for ids in (items, users, users, items, items, users)]:
             raise RunError(f"{directory}: the id maps don't fit the factors; the model is damaged")
+        if ids not in (None, digests((users, items))):
+            raise RunError(
+                f"{directory}: {USERS} or {ITEMS} holds other ids than the model was saved with; put the"
+                " model's own back, or train again"
+            )
         config = load_config(directory / CONFIG)
         return cls(factors, means, of_items, of_users, facts, users, items, config)
 
@@ -281,7 +252,8 @@ class Model:
         return evaluate.evaluate(self, HeldOut.of_table(self, ratings), rated, k=k, relevant=relevant)
 
 
-def _read(file: Path) -> tuple[dict[str, Tensor], Facts]:
+def _read(file: Path) -> tuple[dict[str, Tensor], Facts, dict[str, str] | None]:
+    """The tensors, the facts, and the digests of the ids, which models of earlier builds lack."""
     try:
         with safe_open(file, framework="pt") as opened:
             tensors: dict[str, Tensor] = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
@@ -290,10 +262,11 @@ def _read(file: Path) -> tuple[dict[str, Tensor], Facts]:
             if name not in tensors:
                 raise RunError(f"{file}: has no tensor {name!r}; was it written by an older version?")
         facts = Facts.of_metadata(metadata)
+        ids = json.loads(metadata.get(IDS, "null"))
     except FileNotFoundError:
         raise RunError(f"{file}: no such file; is this the directory of a finished run?") from None
     except (OSError, SafetensorError) as error:
         raise RunError(f"{file}: cannot be read: {error}") from None
     except (KeyError, ValueError) as error:
         raise RunError(f"{file}: has no fact {error}; was it written by an older version?") from None
-    return tensors, facts
+    return tensors, facts, ids

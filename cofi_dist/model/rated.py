@@ -66,4 +66,6 @@ def open_rated(model: "Model", directory: Path) -> Rated:
             f"{where}: holds other ratings, or other splits of them, than the model was trained with;"
             " train it again"
         )
+    if any(not a.raw.equals(b.raw) for a, b in zip(source.ids, (model.users, model.items), strict=True)):
+        raise RunError(f"{run}: the model's ids are not those of its ratings; train it again")
     return Rated(source, (model.users, model.items))

@@ -108,8 +108,9 @@ HARMS: dict[str, Callable[[Path], object]] = {
     "a manifest changed by hand": lambda d: (d / "manifest.json").write_text(
         (d / "manifest.json").read_text().replace('"epoch": 20', '"epoch": 21')
     ),
-    "newer format": manifest(format=3),
+    "newer format": manifest(format=4),
     "earlier format": manifest(format=1),
+    "ids are a number": manifest(ids=3),
     "format is text": manifest(format="1"),
     "unknown key": manifest(exec="import os"),
     "no epoch": manifest(numbers__epoch=None),

@@ -323,9 +323,9 @@ def test_a_newer_checkpoint_is_not_begun_anew(whole: dict[int, Path], tmp_path: 
     run_dir = shutil.copytree(whole[1], tmp_path / "run")
     for directory in found_in(run_dir / "checkpoints"):
         file = directory / "manifest.json"
-        file.write_text(file.read_text().replace('"format": 2', '"format": 3'))
+        file.write_text(file.read_text().replace('"format": 3', '"format": 4'))
     before = untouched(run_dir)
-    with pytest.raises(NewerError, match="has format 3; this version reads up to 2: update cofi_dist"):
+    with pytest.raises(NewerError, match="has format 4; this version reads up to 3: update cofi_dist"):
         run(tmp_path, 1, 50, "run")
     assert untouched(run_dir) == before
 

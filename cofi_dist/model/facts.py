@@ -1,0 +1,43 @@
+"""Facts: what a model knows of the ratings it was trained on."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+
+from cofi_dist.config import Columns
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a model knows of the ratings it was trained on.
+
+    Attributes:
+        global_mean: of the training ratings; the centre of an item that the model does not know.
+        lowest, highest: of the training ratings; predictions are clipped to them. Infinite for
+            arrays, whose ratings were centred before we saw them.
+        fingerprint: of the ratings, held-out ones among them.
+        columns: names of the columns that they were read from.
+        diverged: what turned NaN or infinite in the run, of which this is the last good model; empty
+            if nothing did.
+    """
+
+    global_mean: float
+    lowest: float
+    highest: float
+    fingerprint: str
+    columns: Columns
+    diverged: str = ""
+
+    def to_metadata(self) -> dict[str, str]:
+        """Each of them as JSON."""
+        said = {**asdict(self), "columns": self.columns.model_dump()}
+        return {name: json.dumps(value) for name, value in said.items()}
+
+    @classmethod
+    def of_metadata(cls, said: dict[str, str]) -> "Facts":
+        """What `to_metadata` gave.
+
+        Raises:
+            KeyError, ValueError: it is not all there.
+        """
+        known = {field.name: json.loads(said[field.name]) for field in fields(cls)}
+        return cls(**{**known, "columns": Columns(**known["columns"])})
