@@ -5,6 +5,8 @@ The command line prints it and exits with its code; any other exception is a bug
 traceback.
 """
 
+from collections.abc import Mapping
+
 
 class CofiError(Exception):
     """Base of the family.
@@ -79,3 +81,27 @@ class StoppedError(CofiError):
     def __init__(self, message: str, *, shared: bool = False, restart: bool = False) -> None:
         super().__init__(message, shared=shared)
         self.restart = restart
+
+
+_FAMILY: Mapping[str, type[CofiError]] = {
+    kind.__name__: kind
+    for kind in (
+        *(CofiError, ConfigError, DataError, RunError, FailedError, CheckpointError, NewerError),
+        *(UnreadableError, LostError, PeerError, StoppedError),
+    )
+}
+
+
+def to_words(error: CofiError) -> dict[str, str]:
+    """Of which kind it is, and its message, for other ranks; a kind of another module counts as its base."""
+    kind = next(base.__name__ for base in type(error).__mro__ if base.__name__ in _FAMILY)
+    return {"type": kind, "message": str(error)}
+
+
+def from_words(words: Mapping[str, str]) -> CofiError:
+    """The error that `to_words` described.
+
+    Raises:
+        KeyError: it is none of the family.
+    """
+    return _FAMILY[words["type"]](str(words["message"]))

@@ -78,12 +78,14 @@ def train(
         CofiError: the config, the data or the run directory can't be used, or training failed.
         StoppedError: somebody asked the run to stop.
     """
-    config = comm.on_first(lambda: load_config(file, overrides))
+    given = comm.on_first(lambda: load_config(file, overrides).model_dump(exclude_none=True))
+    config = Config.model_validate(given)
     run_dir, stop = Path(config.run_dir), stop or Stop()
     end = comm.on_first(lambda: end_of(config.train.deadline))
     device = choose_device(config.device, comm)
     with ExitStack() as held:
-        how = comm.on_first(partial(open_run, config, file, device, comm, held, replace=replace))
+        opened = partial(open_run, config, file, device, comm, held, replace=replace)
+        how = How(comm.on_first(lambda: opened().value))
         if how is not How.DONE:
             _run(config, device, how, comm, stop, end, quiet=quiet)
         elif comm.rank == 0 and not quiet:

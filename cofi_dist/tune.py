@@ -43,6 +43,17 @@ class Point:
             f"run_dir={as_yaml(str(self.run_dir))}",
         ]
 
+    @property
+    def words(self) -> tuple[dict[str, str], str]:
+        """For other ranks."""
+        return self.values, str(self.run_dir)
+
+    @classmethod
+    def of_words(cls, words: Sequence[Any]) -> "Point":
+        """The point that `words` gave."""
+        values, run_dir = words
+        return cls(values, Path(run_dir))
+
 
 def points(file: Path, grid: Sequence[str], overrides: Sequence[str], output: Path) -> list[Point]:
     """Every combination of the grid's values, the last key's changing fastest; all of them checked.

@@ -11,7 +11,7 @@ from torch import Tensor
 from cofi_dist.checkpoint.manifest import Manifest, Part, Side, epoch_of, read_manifest, verify
 from cofi_dist.data.shards import UserRange
 from cofi_dist.distributed import Comm
-from cofi_dist.errors import CheckpointError, NewerError, UnreadableError
+from cofi_dist.errors import CheckpointError, NewerError, UnreadableError, from_words, to_words
 from cofi_dist.state import OF_ITEMS, OF_USERS, State
 
 
@@ -48,7 +48,7 @@ def newest(directory: Path, comm: Comm) -> tuple[Path | None, Manifest | None, l
     """
     refused: list[str] = []
     unreadable: UnreadableError | None = None
-    for found in comm.on_first(lambda: found_in(directory)):
+    for found in map(Path, comm.on_first(lambda: [str(path) for path in found_in(directory)])):
         try:
             return found, checked(found, comm), refused
         except NewerError:
@@ -70,17 +70,20 @@ def checked(directory: Path, comm: Comm) -> Manifest:
     Raises:
         CheckpointError: it is not so; the same on all ranks.
     """
-    manifest = comm.on_first(lambda: read_manifest(directory))
-    wrong: CheckpointError | None = None
+    manifest = Manifest.model_validate(
+        comm.on_first(lambda: read_manifest(directory).model_dump(mode="json"))
+    )
+    wrong: dict[str, str] | None = None
     for part in manifest.parts[comm.rank :: comm.world_size]:
         try:
             verify(directory, part)
         except CheckpointError as error:
-            wrong = error
+            wrong = to_words(error)
             break
-    faults = [fault for fault in comm.gather(wrong) if fault is not None]
+    faults = [from_words(fault) for fault in comm.gather(wrong) if fault is not None]
     if faults:
-        raise type(faults[0])(str(faults[0]), shared=True)
+        faults[0].shared = True
+        raise faults[0]
     return manifest
 
 

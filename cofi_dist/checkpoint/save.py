@@ -162,9 +162,10 @@ class Saver:
         assert self._thread is not None
         self._thread.join()
         self._thread = None
-        written = self._comm.gather((self._parts, self._error))
-        errors = [error for _, error in written if error]
-        parts = sorted((p for mine, _ in written for p in mine), key=lambda p: (p.side, p.start))
+        errors = [error for error in self._comm.gather(self._error) if error]
+        written = self._comm.gather([part.model_dump() for part in self._parts])
+        every = [Part.model_validate(part) for mine in written for part in mine]
+        parts = sorted(every, key=lambda part: (part.side, part.start))
         error = errors[0] if errors else self._comm.on_first(lambda: self._commit(parts))
         if error:
             self._comm.on_first(lambda: shutil.rmtree(self._temporary, ignore_errors=True))

@@ -56,12 +56,13 @@ def tune(
 
     from cofi_dist.cli.show import show
     from cofi_dist.distributed import open_comm
-    from cofi_dist.tune import points, save_table, table_of
+    from cofi_dist.tune import Point, points, save_table, table_of
     from cofi_dist.tune import tune as tune_grid
 
     comm = open_comm()
     folder = output or Path("runs") / f"{config.stem}-tune"
-    found = comm.on_first(lambda: points(config, grid, overrides or [], folder))
+    given = comm.on_first(lambda: [point.words for point in points(config, grid, overrides or [], folder)])
+    found = [Point.of_words(words) for words in given]
     if only is not None and only >= len(found):
         raise ConfigError(f"--only {only}: the grid has {len(found)} points, from 0", shared=True)
     if table and only is not None:

@@ -3,20 +3,19 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 
-from cofi_dist.errors import CofiError, FailedError, PeerError
+from cofi_dist.distributed.messages import ALL_GATHER, Json, all_gather, broadcast, outcome_of, result_of
+from cofi_dist.errors import FailedError, PeerError
 from cofi_dist.pulse import BEAT_SECONDS, LOST_BEATS, Pulse
 from cofi_dist.streams import leave
 
-T = TypeVar("T")
-# its name from torch 2.13 on, and before
-ALL_GATHER = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+T = TypeVar("T", bound=Json)
 
 # Once the ranks have met, one may prepare for hours while the others wait for it: until `limit`, only a
 # rank without any sign of life is given up.
@@ -126,23 +125,16 @@ class GroupComm:
         return packed.unbind()
 
     def on_first(self, work: Callable[[], T]) -> T:
-        """What `work` returns on rank 0, on every rank.
+        """What `work` returns on rank 0, on every rank; as JSON has it, so a tuple arrives as a list.
 
         Raises:
             CofiError: what `work` raised on rank 0, on every rank, marked as shared.
+            FailedError: rank 0 sent something else.
         """
-        outcome: list[Any] = [None]
-        if self.rank == 0:
-            try:
-                outcome = [work()]
-            except CofiError as error:
-                outcome = [error]
+        mine = outcome_of(work) if self.rank == 0 else None
         with self._peers():
-            dist.broadcast_object_list(outcome, src=0)
-        if isinstance(outcome[0], CofiError):
-            outcome[0].shared = True
-            raise outcome[0]
-        result: T = outcome[0]
+            said = broadcast(mine)
+        result: T = result_of(said)
         return result
 
     def exchange(self, parts: Tensor, lengths: Sequence[int]) -> Tensor:
@@ -175,11 +167,13 @@ class GroupComm:
         return tuple(packed.tolist())
 
     def gather(self, item: T) -> list[T]:
-        """Every rank's item, in rank order, on every rank."""
-        items: list[Any] = [None] * self.world_size
+        """Every rank's item, in rank order, on every rank; as JSON has it, as with `on_first`.
+
+        Raises:
+            FailedError: a rank sent something else.
+        """
         with self._peers():
-            dist.all_gather_object(items, item)
-        return items
+            return all_gather(item, self.world_size)
 
     def gather_rows(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
         """All ranks' rows in rank order, on the CPU of rank 0; elsewhere the rows as given.
