@@ -1,6 +1,7 @@
 """What the bits of a run depend on beside its config and data: one kind of hardware and software."""
 
-import numba
+from importlib.metadata import version
+
 import numpy as np
 import torch
 from llvmlite.binding import get_host_cpu_name
@@ -15,7 +16,7 @@ def kind_of(device: torch.device) -> dict[str, str]:
     kind = {
         "cpu": f"{get_host_cpu_name()} {torch.backends.cpu.get_cpu_capability()}",
         "torch": torch.__version__,
-        "numba": numba.__version__,
+        "numba": version("numba"),
         "numpy": np.__version__,
     }
     if device.type == "cuda":

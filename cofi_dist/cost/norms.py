@@ -10,9 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cofi_dist.cost import factorloops
 from cofi_dist.cost.term import wide
-from cofi_dist.cost.threads import set_threads
 from cofi_dist.data.shards import Blocks, UserRange
 
 # Of the items' rows, which every rank has, so many runs are summed side by side.
@@ -75,6 +73,9 @@ def _squares(Z: Tensor, weight: Tensor | None, runs: Sequence[UserRange]) -> Ten
     weight = Z.new_ones(len(Z)) if weight is None else weight
     sums = torch.zeros(len(runs), Z.shape[1], dtype=wide(Z), device=Z.device)
     if Z.device.type == "cpu":
+        from cofi_dist.cost import factorloops  # here: who sums no squares needs no compiled loops
+        from cofi_dist.cost.threads import set_threads
+
         first, last = (np.array([getattr(run, end) for run in runs]) for end in ("start", "stop"))
         set_threads()
         factorloops.squares(first, last, Z.numpy(), weight.numpy(), sums.numpy())

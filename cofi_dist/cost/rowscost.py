@@ -1,6 +1,7 @@
 """The ratings in both orders, users' and items', and the error term by sums over rows' ratings.
 
-Letters as in `cofi_dist.cost.rows`.
+Letters as in `cofi_dist.cost.rows`. The compiled loops are imported where they are needed: other costs, and
+commands that look at what was saved, do without them.
 """
 
 from collections.abc import Callable
@@ -10,11 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cofi_dist.cost.looprows import LoopRows, int32, ratings_of_tiles
 from cofi_dist.cost.norms import BlockNorms, sums_of
-from cofi_dist.cost.rowkernels import sort_rows
 from cofi_dist.cost.rows import NUMPY_TYPE, Rows, TensorRows, offsets, triton_fault
-from cofi_dist.cost.segments import by_rows, by_tiles
 from cofi_dist.cost.term import ErrorTerm
 from cofi_dist.data import shards
 from cofi_dist.data.shards import UserShard, starts
@@ -74,6 +72,9 @@ class SparseCost:
 
 
 def _loop_rows(shard: UserShard, dtype: torch.dtype, *, tiled: bool) -> tuple[Rows, Rows]:
+    from cofi_dist.cost.looprows import LoopRows, int32, ratings_of_tiles
+    from cofi_dist.cost.segments import by_rows, by_tiles
+
     user, item, kind = shard.ratings.user, shard.ratings.item, NUMPY_TYPE[dtype]
     users, items = len(shard.users), shard.num_items
     of_users = LoopRows(by_rows(shard.ratings_per_user()), int32(item), shard.centred(kind), users, dtype)
@@ -95,8 +96,16 @@ def device_rows(
     shard: UserShard, kind: Callable[..., Rows], device: torch.device, dtype: torch.dtype
 ) -> tuple[Rows, Rows]:
     """Of users and of items, on any device."""
+    from cofi_dist.cost.rowkernels import sort_rows
+
     user, item, number = shard.ratings.user, shard.ratings.item, NUMPY_TYPE[dtype]
-    of_users = kind(starts(shard.ratings_per_user()), int32(item), shard.centred(number), dtype, device)
+    of_users = kind(
+        starts(shard.ratings_per_user()),
+        item.astype(np.int32, copy=False),
+        shard.centred(number),
+        dtype,
+        device,
+    )
     place = np.empty(len(user), np.int64)
     begin = sort_rows(item, 0, len(item), shard.num_items, place)
     return of_users, kind(begin, _put(user, place), shard.centred(number, place), dtype, device)

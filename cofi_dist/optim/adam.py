@@ -10,11 +10,9 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
-from cofi_dist.cost import factorloops
 from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.rows import NUMPY_TYPE
 from cofi_dist.cost.term import Cost, ErrorTerm
-from cofi_dist.cost.threads import set_threads
 from cofi_dist.factors import Factors
 from cofi_dist.optim.partial import Partial
 
@@ -138,6 +136,9 @@ class Adam:
         )
 
     def _loop(self, factor: Tensor, grad: Tensor, moments: Moments, decay: float) -> None:
+        from cofi_dist.cost import factorloops  # here: the notebook's steps need no compiled loops
+        from cofi_dist.cost.threads import set_threads
+
         step, number = float(moments.step.add_(1)), NUMPY_TYPE[factor.dtype]
         size, root = self._lr / (1 - BETA1**step), math.sqrt(1 - BETA2**step)
         # a huge lr is infinite in float32: the run will say that it diverged

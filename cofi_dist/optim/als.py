@@ -16,8 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cofi_dist.cost.descent import descend
-from cofi_dist.cost.looprows import LoopRows
 from cofi_dist.cost.norms import ordered_sum, sums_of
 from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.rows import Least, Rows, offsets
@@ -181,6 +179,8 @@ def _solve(
     """
     if not steps:
         return (yield from exact(rows, Z, z, P, offset, least, whole=whole))
+    from cofi_dist.cost.looprows import LoopRows  # here: Adam needs no loops of these
+
     if whole and isinstance(rows, LoopRows) and rows.is_whole:
         half_R, gain_R = rows.solve(Z, z, P, offset, least, squares[0] / least.ratings, steps)
         return Solution(ordered_sum(half_R)[None], ordered_sum(gain_R), half_R.new_zeros(()))
@@ -199,6 +199,8 @@ def conjugate_gradients(
     whole: bool,
 ) -> Solved:
     """`rowkernels.solve_row` on whole matrices."""
+    from cofi_dist.cost.descent import descend
+
     sums, sums_b, half_BR = rows.gradients(Z, z, P, offset)
     if not whole:
         yield Partial(sums, sums_b, squares)

@@ -39,9 +39,17 @@ STYLE: dict[str, Any] = {
 
 
 def require_matplotlib() -> None:
-    """Raise ConfigError unless matplotlib is installed."""
+    """Raise ConfigError unless matplotlib is installed, and finds a folder for what it keeps."""
     if importlib.util.find_spec("matplotlib") is None:
         raise ConfigError("pictures need matplotlib; pip install 'cofi-dist[plot]'")
+    try:
+        import matplotlib
+
+        matplotlib.get_cachedir()
+    except OSError:
+        raise ConfigError(
+            "pictures need a folder that matplotlib can write to; set MPLCONFIGDIR to one"
+        ) from None
 
 
 def draw_all(panels: Sequence[Panel], names: Sequence[str]) -> bytes:

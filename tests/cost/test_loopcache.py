@@ -1,0 +1,210 @@
+"""Compiled loops are kept from one process to the next; nothing but what was written is taken for them."""
+
+import hashlib
+import os
+import pickle
+import pwd
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+import pytest
+
+from cofi_dist.cost import loopcache
+from cofi_dist.cost.compiling import compiled
+from cofi_dist.cost.loopcache import OF_CHECKSUM, LoopCache
+
+ROOT = Path(__file__).parents[2]
+
+
+def twice(number: int) -> int:
+    return number * 2
+
+
+def hits() -> int:
+    """Compile it, or load it, as a process that has just begun; returns whether it was loaded."""
+    function = compiled()(twice)
+    assert function(21) == 42
+    return sum(function.stats.cache_hits.values())
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of the compiled function."""
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(LoopCache, "_is_kept", True)
+    assert not (tmp_path / "cache").exists()
+    assert hits() == 0
+    (file,) = tmp_path.rglob("*.nbc")
+    assert hits() == 1
+    return file
+
+
+def cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def flip(content: bytes) -> bytes:
+    return content[:-9] + bytes([content[-9] ^ 1]) + content[-8:]
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda _: b"", cut, flip, lambda content: bytes(len(content)), lambda content: content + b"\0"]
+)
+def test_a_damaged_file_is_passed_over_and_written_anew(damage: Callable[[bytes], bytes], kept: Path) -> None:
+    content = kept.read_bytes()
+    kept.write_bytes(damage(content))
+    assert hits() == 0
+    assert hits() == 1
+
+
+class Harm:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self._folder),)
+
+
+def give_to_another(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.geteuid() == 0:
+        os.chown(path, 54321, -1)
+    else:
+        me = os.geteuid()
+        monkeypatch.setattr(os, "geteuid", lambda: me + 1)
+
+
+@pytest.mark.parametrize(
+    "how", ["belongs to another", "can be written by others", "in a folder that others can write"]
+)
+def test_what_another_user_may_have_written_is_not_run(
+    how: str, kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    harm = pickle.dumps(Harm(tmp_path / "harmed"))
+    kept.write_bytes(hashlib.sha256(harm).digest() + harm)
+    if how == "belongs to another":
+        give_to_another(kept, monkeypatch)
+    else:
+        (kept if how.startswith("can") else kept.parent).chmod(0o777)
+    assert hits() == 0
+    assert not (tmp_path / "harmed").exists()
+    said = capsys.readouterr().err
+    if "folder" in how:
+        assert said.startswith("the compiled loops cannot be kept, so every start compiles them anew: ")
+        assert said.endswith("can be written by other users; set NUMBA_CACHE_DIR to a folder of your own\n")
+        assert kept.read_bytes()[OF_CHECKSUM:] == harm, "nothing is written where others can write"
+    elif os.geteuid() == 0 or how.startswith("can"):
+        assert hits() == 1, "it was written anew"
+
+
+def test_a_link_is_not_followed(kept: Path, tmp_path: Path) -> None:
+    kept.rename(tmp_path / "elsewhere")
+    kept.symlink_to(tmp_path / "elsewhere")
+    assert hits() == 0
+    assert not kept.is_symlink()
+    assert hits() == 1
+    kept.parent.rename(tmp_path / "other")
+    kept.parent.symlink_to(tmp_path / "other")
+    assert hits() == 0
+
+
+@pytest.mark.parametrize("place", ["file", "file/in/it"])
+def test_where_nothing_can_be_written_it_is_compiled_and_said_in_one_line(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / place))
+    monkeypatch.setattr(LoopCache, "_is_kept", True)
+    assert [hits(), hits()] == [0, 0]
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("the compiled loops cannot be kept, so every start compiles them anew: /")
+    assert "Not a directory" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+FULL = """
+import resource, signal
+import numba
+from tests.cost.test_loopcache import hits
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+assert [hits(), hits()] == [0, 0]
+"""
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_file(tmp_path: Path) -> None:
+    env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", FULL], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (said,) = done.stderr.splitlines()
+    assert said.startswith("the compiled loops cannot be kept")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_relative_folder_is_below_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "here")
+    monkeypatch.setattr(LoopCache, "_is_kept", True)
+    assert [hits(), hits()] == [0, 1]
+    assert len(list((tmp_path / "here").rglob("*.nbc"))) == 1
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o077])
+def test_what_is_kept_is_its_owners_whatever_the_umask(
+    umask: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    before = os.umask(umask)
+    try:
+        assert [hits(), hits()] == [0, 1]
+    finally:
+        os.umask(before)
+
+
+AT_ONCE = "from tests.cost.test_loopcache import hits; input(); hits()"
+
+
+def test_many_that_compile_at_once_are_all_right(tmp_path: Path) -> None:
+    env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    given: dict[str, Any] = {"env": env, "stdin": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen([sys.executable, "-c", AT_ONCE], **given) for _ in range(4)]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    said = [process.communicate(timeout=120)[1] for process in processes]
+    assert said == [""] * 4
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
+
+
+def test_a_user_without_a_home_has_the_folder_beside_the_source_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def nameless(number: int) -> Any:
+        raise KeyError(number)
+
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    monkeypatch.setattr(pwd, "getpwuid", nameless)
+    monkeypatch.delenv("HOME", raising=False)
+    assert [folder.parent.name for folder in loopcache._folders()] == ["__pycache__"]
+    monkeypatch.setenv("HOME", "/a")
+    assert [str(folder.parent) for folder in loopcache._folders()][1:] == ["/a/.cache/cofi_dist"]
+
+
+def test_other_source_is_other_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of any file beside the cache's own."""
+    keys = set()
+    for text in ("", "a = 1", "a = 2"):
+        (tmp_path / "loops.py").write_text(text)
+        monkeypatch.setattr(loopcache, "HERE", tmp_path)
+        loopcache._source.cache_clear()
+        keys.add(loopcache._source())
+    loopcache._source.cache_clear()
+    assert len(keys) == 3
