@@ -7,6 +7,8 @@ no end, and a few bytes may unfold to gigabytes. Everything that reads a file of
 import json
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -175,3 +177,21 @@ def reason(error: OSError | ValueError) -> str:
     if isinstance(error, OSError):
         return f"cannot be read: {error.strerror or error}"
     return str(error)
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Drop what is written to file descriptor 2 meanwhile, where a library in Rust tells of its panics."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

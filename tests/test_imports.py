@@ -8,11 +8,12 @@ import pytest
 ROOT = Path(__file__).parents[1] / "cofi_dist"
 
 # What a room may import from this package, beside itself; what EVERYBODYS holds it may import too.
-EVERYBODYS = {"errors", "files", "reading", "streams"}
+EVERYBODYS = {"errors", "files", "reading", "streams", "tensors"}
 MAY_IMPORT = {
     "errors": set(),
     "files": set(),
     "reading": set(),
+    "tensors": set(),
     "streams": set(),
     "config": set(),
     "data": {"config"},

@@ -3,15 +3,18 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from cofi_dist.errors import DataError, RunError
+from cofi_dist.reading import hushed, open_regular, reason, shortened
 
 TABLE = 2**23  # ids below it are looked up in an array of 32 MB
 AT_ONCE = 2**20  # ids that are digested at once
+MOST_ROWS_A_BYTE = 64  # of a Parquet file of ascending ids; they have been seen to take half a byte
 
 
 @dataclass(frozen=True)
@@ -69,16 +72,45 @@ class IdMap:
             raise OSError(str(error)) from error
 
     @classmethod
-    def load(cls, path: Path) -> "IdMap":
+    def load(cls, path: Path, rows: int) -> "IdMap":
         """Read what `save` wrote.
 
+        Args:
+            path: the file.
+            rows: how many ids there must be, as what they are of has so many rows.
+
         Raises:
-            RunError: the file is missing or isn't an id map.
+            RunError: the file is missing, or isn't such an id map.
         """
         try:
-            return cls(pl.read_parquet(path, columns=["id"])["id"])
-        except (OSError, pl.exceptions.PolarsError) as error:
-            raise RunError(f"{path}: is not an id map: {error}") from None
+            with open_regular(path) as file, hushed():
+                raw = _read_ids(file, rows)
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path}: {reason(error)}; copy it anew, or make it again") from None
+        # polars panics where a file breaks its own assumptions
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+            why = shortened(error, quoted=False)
+            raise RunError(f"{path}: is not an id map: {why}; copy it anew, or make it again") from None
+        return cls(raw)
+
+
+def _read_ids(file: BinaryIO, rows: int) -> pl.Series:
+    """The one column of a file, checked before it is read: a few bytes can stand for a billion rows."""
+    about, size = pl.read_parquet_schema(file), file.seek(0, 2)
+    if list(about) != ["id"] or about["id"] not in (pl.Int64, pl.String):
+        said = ", ".join(f"{name}: {kind}" for name, kind in about.items())
+        raise ValueError(f"must hold a column id of Int64 or String, not {shortened(said, quoted=False)}")
+    file.seek(0)
+    found = pl.scan_parquet(file).select(pl.len()).collect().item()
+    if found != rows:
+        raise ValueError(f"holds {found:,} ids, not the {rows:,} of what they belong to")
+    if found > MOST_ROWS_A_BYTE * size:
+        raise ValueError(f"holds {found:,} ids in {size:,} bytes, which are not so many different ones")
+    file.seek(0)
+    raw = pl.read_parquet(file)["id"]
+    if len(raw) != rows or raw.null_count() or not bool((raw.slice(1) > raw.head(rows - 1)).all()):
+        raise ValueError("holds ids that do not ascend, or not each of them once")
+    return raw
 
 
 def digests(ids: tuple[IdMap, IdMap]) -> dict[str, str]:

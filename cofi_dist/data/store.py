@@ -74,7 +74,10 @@ class StoredRatings:
                 f"{directory}: prepared ratings cannot be read ({error}); is it whole, and on a file"
                 " system that every node shares?"
             ) from None
-        self.ids = IdMap.load(directory / USERS), IdMap.load(directory / ITEMS)
+        self.ids = (
+            IdMap.load(directory / USERS, self.num_users),
+            IdMap.load(directory / ITEMS, self.num_items),
+        )
         if said.get("ids") not in (None, digests(self.ids)):  # None: of an earlier build
             raise RunError(
                 f"{directory}: {USERS} or {ITEMS} holds other ids than were prepared; prepare it again"

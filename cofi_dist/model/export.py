@@ -11,7 +11,8 @@ import torch
 
 from cofi_dist.files import refuse_existing, whole_file
 from cofi_dist.model.index import build_index
-from cofi_dist.model.model import Model, save_tensors
+from cofi_dist.model.model import Model
+from cofi_dist.model.store import save_tensors
 
 # M items, U users, n features.
 

@@ -2,8 +2,14 @@
 
 import json
 from dataclasses import asdict, dataclass, fields
+from typing import Annotated
+
+from pydantic import Field
 
 from cofi_dist.config import Columns
+from cofi_dist.reading import Record, as_record, parse_json
+
+Text = Annotated[str, Field(max_length=4096)]
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,21 @@ class Facts:
         """What `to_metadata` gave.
 
         Raises:
-            KeyError, ValueError: it is not all there.
+            ValueError: it is not all there, or not what it should be; in plain words.
         """
-        known = {field.name: json.loads(said[field.name]) for field in fields(cls)}
-        return cls(**{**known, "columns": Columns(**known["columns"])})
+        names = [field.name for field in fields(cls) if field.name in said]
+        checked = as_record({name: parse_json(said[name]) for name in names}, _Said)
+        if not checked.lowest <= checked.highest:
+            raise ValueError(f"lowest, {checked.lowest}, is not below highest, {checked.highest}")
+        return cls(**{name: getattr(checked, name) for name in names})
+
+
+class _Said(Record):
+    """The facts as JSON has them."""
+
+    global_mean: Annotated[float, Field(allow_inf_nan=False)]
+    lowest: float
+    highest: float
+    fingerprint: Text
+    columns: Columns
+    diverged: Text

@@ -1,6 +1,5 @@
 """Model: factors, id maps, item means and the config they were trained with."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,33 +8,20 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from cofi_dist.config import Config, load_config
-from cofi_dist.data.ids import IdMap, digests
-from cofi_dist.errors import DataError, RunError
+from cofi_dist.config import Config
+from cofi_dist.data.ids import IdMap
+from cofi_dist.errors import DataError
 from cofi_dist.factors import Factors
 from cofi_dist.files import whole_directory
-from cofi_dist.model import evaluate, fold_in, predict, recommend
+from cofi_dist.model import evaluate, fold_in, predict, recommend, store
 from cofi_dist.model.evaluate import Evaluation
 from cofi_dist.model.facts import Facts
 from cofi_dist.model.fold_in import FoldedUser
 from cofi_dist.model.held_out import HeldOut
 from cofi_dist.model.rated import Rated, open_rated
 from cofi_dist.model.scores import Ids, ItemSide, Rows, as_ids, user_side
-
-FACTORS, CONFIG, USERS, ITEMS = "factors.safetensors", "config.yaml", "users.parquet", "items.parquet"
-IDS = "ids"  # their digests, among the metadata of the factors
-
-
-def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """A safetensors file; OSError where it can't be written, as on a full disk."""
-    try:
-        save_file(tensors, path, metadata)
-    except SafetensorError as error:
-        raise OSError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -100,11 +86,7 @@ class Model:
             RunError: the directory exists or can't be written.
         """
         with whole_directory(directory, replace=replace) as temporary:
-            metadata = {**self.facts.to_metadata(), IDS: json.dumps(digests((self.users, self.items)))}
-            save_tensors(self.tensors, temporary / FACTORS, metadata)
-            self.users.save(temporary / USERS)
-            self.items.save(temporary / ITEMS)
-            (temporary / CONFIG).write_text(self.config.to_yaml(), encoding="utf-8")
+            store.write(temporary, self.tensors, self.facts, self.users, self.items, self.config)
 
     @classmethod
     def load(cls, directory: str | Path) -> "Model":
@@ -114,25 +96,9 @@ class Model:
             directory: the model's own, or that of a run, which holds it.
 
         Raises:
-            RunError: no model there, or one of its files isn't what it should be.
+            CofiError: no model there, or one of its files isn't what it should be.
         """
-        directory = Path(directory)
-        if not (directory / FACTORS).exists():
-            directory = directory / "model"
-        tensors, facts, ids = _read(directory / FACTORS)
-        factors = Factors(tensors["X"], tensors["W"], tensors["b"], tensors.get("c"))
-        means, of_items, of_users = (tensors[name] for name in ("item_means", "item_counts", "user_counts"))
-        users, items = IdMap.load(directory / USERS), IdMap.load(directory / ITEMS)
-        rows = [len(t) for t in (factors.X, factors.W, factors.b[0], means, of_items, of_users)]
-        if rows != [len(ids) for ids in (items, users, users, items, items, users)]:
-            raise RunError(f"{directory}: the id maps don't fit the factors; the model is damaged")
-        if ids not in (None, digests((users, items))):
-            raise RunError(
-                f"{directory}: {USERS} or {ITEMS} holds other ids than the model was saved with; put the"
-                " model's own back, or train again"
-            )
-        config = load_config(directory / CONFIG)
-        return cls(factors, means, of_items, of_users, facts, users, items, config)
+        return cls(*store.read(store.find(Path(directory))))
 
     def rated(self, run: str | Path) -> Rated:
         """The ratings of the model's run, for `exclude`, `recommend_all` and `evaluate`.
@@ -250,23 +216,3 @@ class Model:
             DataError: no ratings, one that is not finite or stands twice, or k is not positive.
         """
         return evaluate.evaluate(self, HeldOut.of_table(self, ratings), rated, k=k, relevant=relevant)
-
-
-def _read(file: Path) -> tuple[dict[str, Tensor], Facts, dict[str, str] | None]:
-    """The tensors, the facts, and the digests of the ids, which models of earlier builds lack."""
-    try:
-        with safe_open(file, framework="pt") as opened:
-            tensors: dict[str, Tensor] = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-            metadata = opened.metadata() or {}
-        for name in ("X", "W", "b", "item_means", "item_counts", "user_counts"):
-            if name not in tensors:
-                raise RunError(f"{file}: has no tensor {name!r}; was it written by an older version?")
-        facts = Facts.of_metadata(metadata)
-        ids = json.loads(metadata.get(IDS, "null"))
-    except FileNotFoundError:
-        raise RunError(f"{file}: no such file; is this the directory of a finished run?") from None
-    except (OSError, SafetensorError) as error:
-        raise RunError(f"{file}: cannot be read: {error}") from None
-    except (KeyError, ValueError) as error:
-        raise RunError(f"{file}: has no fact {error}; was it written by an older version?") from None
-    return tensors, facts, ids

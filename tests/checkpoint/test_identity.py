@@ -121,7 +121,7 @@ def test_a_checkpoint_without_digests_is_taken_for_its_own_ratings_alone(tmp_pat
 @pytest.mark.parametrize("name", ["users.parquet", "items.parquet"])
 def test_a_model_whose_ids_were_exchanged_is_refused(name: str, tmp_path: Path) -> None:
     run_dir = go(tmp_path, prepared(tmp_path, "ours"), "run")
-    ids = IdMap.load(run_dir / "model" / name)
+    ids = getattr(Model.load(run_dir), name.removesuffix(".parquet"))
     IdMap(ids.raw + 1).save(run_dir / "model" / name)
     with pytest.raises(RunError, match="holds other ids than the model was saved with"):
         Model.load(run_dir)

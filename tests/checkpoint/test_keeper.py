@@ -123,7 +123,7 @@ def refuse_ids(*_: object) -> None:
     ("full", "refuse", "epoch_kept"),
     [
         ("polars.DataFrame.write_parquet", refuse_ids, 20),
-        ("cofi_dist.model.model.save_tensors", refuse_tensors, 20),
+        ("cofi_dist.model.store.save_tensors", refuse_tensors, 20),
         ("cofi_dist.run.save_result", refuse_result, 30),
     ],
 )

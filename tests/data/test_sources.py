@@ -102,9 +102,9 @@ def test_ids_are_numbers_only_if_all_are(raw: list[object], unique: list[object]
 def test_an_id_map_is_saved_and_loaded(tmp_path: Path) -> None:
     ids = IdMap(pl.Series(["a", "b"]))
     ids.save(tmp_path / "ids.parquet")
-    assert IdMap.load(tmp_path / "ids.parquet").raw.to_list() == ["a", "b"]
-    with pytest.raises(RunError, match="is not an id map"):
-        IdMap.load(tmp_path / "none.parquet")
+    assert IdMap.load(tmp_path / "ids.parquet", 2).raw.to_list() == ["a", "b"]
+    with pytest.raises(RunError, match="cannot be read: No such file"):
+        IdMap.load(tmp_path / "none.parquet", 2)
 
 
 def test_means_are_the_items_and_the_global_one_for_the_unseen() -> None:
