@@ -92,7 +92,10 @@ def numbers(value: object) -> list[float]:
         (["prepare", "r.csv", "--output", "new", "data.fraction=3"], "data.fraction: unknown key"),
         (["prepare", "none.csv", "--output", "new"], "cofi-dist: none.csv: no such file"),
         (["prepare", "r.csv", "--output", "t.yaml/new"], "t.yaml is not a directory"),
-        (["train", "--config", "t.yaml", "data.prepared=none"], "none: prepared ratings cannot be read"),
+        (
+            ["train", "--config", "t.yaml", "data.prepared=none"],
+            "none/manifest.json: cannot be read: No such file or directory; are the",
+        ),
         (
             ["train", "--config", "t.yaml", "data.test={}"],
             "test: such settings were settled when they were prepared",
