@@ -7,7 +7,6 @@ was left half-written under a temporary name. It is made by the one job that has
 import json
 import math
 import os
-import shutil
 import stat
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,7 +15,7 @@ from typing import Any
 
 from cofi_dist import lock
 from cofi_dist.errors import LostError, RunError
-from cofi_dist.files import clear_temporaries, remove, whole_file
+from cofi_dist.files import clear_temporaries, discard, remove, write_whole
 from cofi_dist.stop import STOP_FILE
 
 CONFIG, METRICS, LOG, SHARDS, RESULT, MODEL, DATA, TENSORBOARD, CHECKPOINTS = (
@@ -154,7 +153,7 @@ def begin_run(directory: Path) -> None:
 def clear_left_over(directory: Path) -> None:
     """Remove what starts that were killed had begun to write; only for whoever holds the directory's lock."""
     for name in (*FILES, *FOLDERS):
-        clear_temporaries(directory / name)
+        clear_temporaries(directory / name, alone=True)
 
 
 def discard_run(directory: Path) -> None:
@@ -177,8 +176,7 @@ def _clear(directory: Path) -> None:
     for name in FILES:
         (directory / name).unlink(missing_ok=True)
     for name in FOLDERS:
-        if (directory / name).exists():
-            shutil.rmtree(directory / name)
+        discard(directory / name)
     (directory / MARKER).unlink()  # last: a clearing that breaks off can be done again
 
 
@@ -195,8 +193,7 @@ def forget_after(directory: Path, epoch: int) -> None:
         lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
     except (OSError, UnicodeDecodeError) as error:
         raise RunError(f"{file}: cannot be read: {error}") from None
-    with whole_file(file) as temporary:
-        temporary.write_text("".join(line for line in lines if _epoch_of(line) <= epoch), encoding="utf-8")
+    write_whole(file, "".join(line for line in lines if _epoch_of(line) <= epoch))
 
 
 def _epoch_of(line: str) -> float:
@@ -209,8 +206,7 @@ def _epoch_of(line: str) -> float:
 
 def save_config(directory: Path, text: str) -> None:
     """The resolved config, as `Config.to_yaml` gives it."""
-    with whole_file(directory / CONFIG) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_whole(directory / CONFIG, text)
 
 
 def save_shards(directory: Path, shards: dict[str, Any]) -> None:
@@ -235,5 +231,4 @@ def forget_result(directory: Path) -> None:
 
 
 def _save_json(file: Path, values: dict[str, Any]) -> None:
-    with whole_file(file) as temporary:
-        temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    write_whole(file, json.dumps(values, indent=1) + "\n")

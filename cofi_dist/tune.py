@@ -13,7 +13,7 @@ import yaml
 from cofi_dist.config import Data, as_yaml, load_config
 from cofi_dist.distributed import Comm
 from cofi_dist.errors import ConfigError, RunError
-from cofi_dist.files import whole_file
+from cofi_dist.files import write_whole
 from cofi_dist.run import train
 from cofi_dist.rundir import CONFIG, RESULT
 from cofi_dist.stop import Stop
@@ -208,6 +208,5 @@ def save_table(table: pl.DataFrame, output: Path) -> Path:
     Raises:
         RunError: it can't be written.
     """
-    with whole_file(output / TABLE) as temporary:
-        table.write_csv(temporary)
+    write_whole(output / TABLE, table.write_csv())
     return output / TABLE

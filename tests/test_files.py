@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cofi_dist.errors import DataError, RunError
-from cofi_dist.files import whole_directory, whole_file
+from cofi_dist.files import swapping, whole_directory, whole_file, write_whole
 from cofi_dist.rundir import MARKER, begin_run, discard_run, refuse_run, save_config
 
 
@@ -48,6 +48,7 @@ def test_a_directory_that_cannot_be_put_in_place_leaves_the_old_one(
             raise OSError(5, "Input/output error")
         return rename(self, to)
 
+    monkeypatch.setattr(swapping, "exchange", lambda *_: False)
     monkeypatch.setattr(Path, "rename", fail)
     with pytest.raises(RunError, match="d: cannot be written"), whole_directory(target, replace=True) as new:
         (new / "new").touch()
@@ -57,10 +58,9 @@ def test_a_directory_that_cannot_be_put_in_place_leaves_the_old_one(
 
 def test_a_file_appears_whole_or_keeps_what_it_was(tmp_path: Path) -> None:
     file = tmp_path / "f"
-    with whole_file(file) as temporary:
-        temporary.write_text("old")
-    with pytest.raises(DataError), whole_file(file) as temporary:
-        temporary.write_text("ne")
+    write_whole(file, "old")
+    with pytest.raises(DataError), whole_file(file) as opened:
+        opened.write(b"ne")
         raise DataError("bad")
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]

@@ -18,7 +18,7 @@ import xxhash
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cofi_dist.errors import CheckpointError, NewerError, UnreadableError
-from cofi_dist.files import sync
+from cofi_dist.files import write_file
 
 FORMAT: Final = 3  # 2 had no digests of the ids
 FILE = "manifest.json"
@@ -136,9 +136,7 @@ def write_manifest(directory: Path, manifest: Manifest) -> None:
         OSError: it can't be written.
     """
     said = manifest.model_dump(mode="json")
-    file = directory / FILE
-    file.write_text(json.dumps({**said, "sha256": digest_of(said)}, indent=1) + "\n", encoding="utf-8")
-    sync(file)
+    write_file(directory / FILE, json.dumps({**said, "sha256": digest_of(said)}, indent=1) + "\n")
 
 
 def digest_of(said: dict[str, Any]) -> str:

@@ -26,13 +26,13 @@ from cofi_dist.checkpoint.manifest import (
     read_manifest,
     write_manifest,
 )
-from cofi_dist.checkpoint.tensorfile import write_tensors
 from cofi_dist.data.shards import UserRange
 from cofi_dist.distributed import Comm
 from cofi_dist.errors import CheckpointError, UnreadableError
 from cofi_dist.files import sync
 from cofi_dist.rundir import METRICS, is_run
 from cofi_dist.state import OF_ITEMS, OF_USERS, State
+from cofi_dist.tensorfile import write_tensors
 
 # What is left of a checkpoint that was given up; one that a run left behind goes with its unfinished ones.
 SPARE = ".epoch-spare.tmp"
@@ -251,8 +251,11 @@ def _spare(directory: Path, names: set[str]) -> bool:
     if not all(ours) or not all(os.access(directory / name, os.W_OK) for name in names):
         return False
     (directory / FILE).unlink(missing_ok=True)  # first: from here on it is no checkpoint
-    sync(directory)  # nor shall it be one again after a power cut, with what is written over it
-    directory.rename(spare)
+    try:
+        sync(directory)  # nor shall it be one again after a power cut, with what is written over it
+        directory.rename(spare)
+    except OSError:  # one of an overlay's lower layer can't be renamed
+        return False
     sync(spare.parent)
     return True
 

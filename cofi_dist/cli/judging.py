@@ -12,7 +12,7 @@ import typer
 
 from cofi_dist.cli.show import warn_of
 from cofi_dist.errors import CofiError, ConfigError, DataError, RunError
-from cofi_dist.files import refuse_existing
+from cofi_dist.files import refuse_existing, write_whole
 
 if TYPE_CHECKING:
     from cofi_dist.distributed import Comm
@@ -152,7 +152,4 @@ def _show(found: "Evaluation", name: str, fallbacks: tuple[str, str]) -> None:
 
 
 def _write(found: "Evaluation", output: Path) -> None:
-    from cofi_dist.files import whole_file
-
-    with whole_file(output) as temporary:
-        temporary.write_text(json.dumps(asdict(found), indent=2) + "\n", encoding="utf-8")
+    write_whole(output, json.dumps(asdict(found), indent=2) + "\n")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cofi_dist.errors import CofiError, ConfigError, RunError
-from cofi_dist.files import refuse_existing
+from cofi_dist.files import refuse_existing, write_whole
 
 # torch takes seconds to import, so a command that needs it imports what it calls itself.
 
@@ -32,7 +32,7 @@ def plot(
 ) -> None:
     """Draw one run or several into one picture."""
     from cofi_dist.report.panels import panels
-    from cofi_dist.report.plot import draw_all, require_matplotlib, write_whole
+    from cofi_dist.report.plot import draw_all, require_matplotlib
     from cofi_dist.report.read import read_runs
 
     require_matplotlib()
@@ -41,7 +41,7 @@ def plot(
     pictures = panels(read, [_error(run) for run in runs])
     if not pictures:
         raise RunError(f"{runs[0]}: has nothing to draw: no cost in it is a positive number")
-    write_whole(draw_all(pictures, [run.name for run in read]), target)
+    write_whole(target, draw_all(pictures, [run.name for run in read]))
     print(target)
 
 
@@ -56,7 +56,7 @@ def report(
     from cofi_dist.report.evaluations import evaluations
     from cofi_dist.report.html import page
     from cofi_dist.report.panels import panels
-    from cofi_dist.report.plot import require_matplotlib, write_whole
+    from cofi_dist.report.plot import require_matplotlib
     from cofi_dist.report.read import read_runs
 
     require_matplotlib()
@@ -64,7 +64,7 @@ def report(
     (read,) = read_runs([run])
     error = _error(run)
     text = page(read, panels([read], [error]), error, evaluations(run))
-    write_whole(text.encode(), target)
+    write_whole(target, text)
     print(target)
 
 

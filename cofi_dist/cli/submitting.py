@@ -12,7 +12,7 @@ import typer
 
 from cofi_dist.config import Config, as_yaml, load_config
 from cofi_dist.errors import ConfigError, RunError
-from cofi_dist.files import refuse_existing, whole_file
+from cofi_dist.files import refuse_existing, write_whole
 
 if TYPE_CHECKING:
     from cofi_dist.slurm.script import Script
@@ -63,8 +63,7 @@ def slurm(
     _require_right(script, resolved, target)
     says = _ask_slurm(target, text)
     if check is None:
-        with whole_file(target) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_whole(target, text)
     print("\n".join(f"#SBATCH --{key}{'=' * bool(value)}{value}" for key, value in script.options.items()))
     print(f"{says}\nto submit it: sbatch {shlex.quote(str(target))}")
 

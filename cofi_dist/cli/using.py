@@ -10,7 +10,7 @@ import typer
 
 from cofi_dist.cli.show import read_titles, show, warn_of
 from cofi_dist.errors import CofiError, ConfigError, DataError
-from cofi_dist.files import refuse_existing
+from cofi_dist.files import refuse_existing, whole_file
 
 if TYPE_CHECKING:
     import polars as pl
@@ -199,18 +199,11 @@ def _refuse_output(output: Path, *, replace: bool) -> None:
 
 
 def _write(table: "pl.LazyFrame", output: Path) -> None:
-    import polars as pl
-
-    from cofi_dist.files import whole_file
-
-    with whole_file(output) as temporary:
-        try:
-            if output.suffix == ".csv":
-                table.sink_csv(temporary)
-            else:
-                table.sink_parquet(temporary)
-        except pl.exceptions.PolarsError as error:
-            raise OSError(str(error)) from error
+    with whole_file(output) as file:
+        if output.suffix == ".csv":
+            table.sink_csv(file)
+        else:
+            table.sink_parquet(file)
 
 
 def _note(text: str) -> None:

@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cofi_dist.errors import DataError, RunError
+from cofi_dist.files import written
 from cofi_dist.reading import hushed, open_regular, reason, shortened
 
 TABLE = 2**23  # ids below it are looked up in an array of 32 MB
@@ -66,10 +67,8 @@ class IdMap:
 
     def save(self, path: Path) -> None:
         """One Parquet column `id`, in row order; OSError where it can't be written, as on a full disk."""
-        try:
-            self.raw.to_frame("id").write_parquet(path)
-        except pl.exceptions.PolarsError as error:
-            raise OSError(str(error)) from error
+        with written(path) as file:
+            self.raw.to_frame("id").write_parquet(file)
 
     @classmethod
     def load(cls, path: Path, rows: int) -> "IdMap":

@@ -24,6 +24,7 @@ from cofi_dist.data.spool import Columns, Spool, by_range, stable_order
 from cofi_dist.data.store import FORMAT, ITEMS, MANIFEST, USERS
 from cofi_dist.data.write import PartWriter, fingerprint, write_transposed
 from cofi_dist.errors import DataError
+from cofi_dist.files import write_file
 
 KINDS = {"user": np.int32, "item": np.int32, "value": np.float64}
 
@@ -67,7 +68,7 @@ def prepare_file(path: Path, data: Data, directory: Path) -> None:
         _filter(path, data, triples, work, notes)
     manifest = _write_parts(path, data, triples, directory, work, notes)
     work.rmdir()
-    (directory / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+    write_file(directory / MANIFEST, json.dumps(manifest, indent=2) + "\n")
     IdMap(triples.users).save(directory / USERS)
     IdMap(triples.items).save(directory / ITEMS)
 

@@ -1,14 +1,16 @@
 """Columns on disk, appended to and read back in pieces, so that sorting needs bounded memory."""
 
+import errno
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cofi_dist.data.shards import plan
+from cofi_dist.files import WrittenFile, written
 
 Columns = dict[str, NDArray[Any]]
 
@@ -40,8 +42,8 @@ class Spool:
         """Add rows; every column of the spool is in `columns`."""
         for name, kind in self._kinds.items():
             # opened anew each time: of many spools, few files may be open at once
-            with (self._directory / name).open("ab") as file:
-                columns[name].astype(kind, copy=False).tofile(file)
+            with written(self._directory / name, append=True, to_disk=False) as file:
+                file.write(_bytes_of(columns[name], kind))
         self._length += len(columns[next(iter(self._kinds))])
 
     def pieces(self, rows: int | None = None) -> Iterator[Columns]:
@@ -53,7 +55,7 @@ class Spool:
             files = {n: stack.enter_context((self._directory / n).open("rb")) for n in self._kinds}
             for at in range(0, self._length, rows):
                 count = min(rows, self._length - at)
-                yield {name: np.fromfile(files[name], kind, count) for name, kind in self._kinds.items()}
+                yield {name: _read(files[name], kind, count) for name, kind in self._kinds.items()}
 
     def whole(self) -> Columns:
         """All rows at once."""
@@ -77,23 +79,36 @@ class NpyWriter:
 
     def __init__(self, path: Path, kind: Any) -> None:
         self._kind, self._length = np.dtype(kind), 0
-        self._file = path.open("wb")
+        self._file = WrittenFile(path.open("wb"))
         self._header()
 
     def append(self, values: NDArray[Any]) -> None:
         """Add values at the end."""
-        values.astype(self._kind, copy=False).tofile(self._file)
+        self._file.write(_bytes_of(values, self._kind))
         self._length += len(values)
 
     def close(self) -> None:
         """Write the final length into the header, for which numpy leaves room."""
         self._file.seek(0)
         self._header()
-        self._file.close()
+        self._file.finish()
 
     def _header(self) -> None:
         shape = {"shape": (self._length,), "fortran_order": False, "descr": self._kind.str}
         np.lib.format.write_array_header_1_0(self._file, shape)
+
+
+def _bytes_of(values: NDArray[Any], kind: np.dtype[Any]) -> memoryview:
+    """The bytes of an array in a file; `tofile` would drop the error of its last write."""
+    return np.ascontiguousarray(values, kind).data.cast("B") if len(values) else memoryview(b"")
+
+
+def _read(file: BinaryIO, kind: np.dtype[Any], count: int) -> NDArray[Any]:
+    """The next values of a raw file; `fromfile` would take an error for the end of it."""
+    values = np.empty(count, kind)
+    if file.readinto(values.data.cast("B")) != values.nbytes:  # type: ignore[attr-defined]
+        raise OSError(errno.EIO, f"{file.name}: is shorter than what was written into it")
+    return values
 
 
 def by_range(

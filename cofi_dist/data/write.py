@@ -3,13 +3,16 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from cofi_dist.data.shards import plan, starts
 from cofi_dist.data.split import Part
 from cofi_dist.data.spool import Columns, NpyWriter, by_range, stable_order
+from cofi_dist.files import written
 
 ROWS_AT_ONCE = 2**20
 
@@ -31,7 +34,7 @@ class PartWriter:
 
     def close(self) -> int:
         """Finish the files; returns the number of ratings."""
-        np.save(self._start, starts(self._counts))
+        _save(self._start, starts(self._counts))
         self._item.close()
         self._value.close()
         return int(self._counts.sum())
@@ -67,10 +70,15 @@ def write_transposed(directory: Path, num_items: int, work: Path) -> tuple[float
             lowest, highest = min(lowest, rows["value"].min()), max(highest, rows["value"].max())
     user.close()
     value.close()
-    np.save(directory / "train_item_start.npy", starts(count))
-    np.save(directory / "item_total.npy", total)
-    np.save(directory / "item_count.npy", count.astype(np.float64))
+    _save(directory / "train_item_start.npy", starts(count))
+    _save(directory / "item_total.npy", total)
+    _save(directory / "item_count.npy", count.astype(np.float64))
     return float(lowest), float(highest)
+
+
+def _save(path: Path, array: NDArray[Any]) -> None:
+    with written(path) as file:
+        np.save(file, array)
 
 
 def _train_pieces(directory: Path) -> Iterator[Columns]:

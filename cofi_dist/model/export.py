@@ -9,14 +9,14 @@ import numpy as np
 import polars as pl
 import torch
 
-from cofi_dist.files import refuse_existing, whole_file
+from cofi_dist.files import WrittenFile, refuse_existing, whole_directory, whole_file, written
 from cofi_dist.model.index import build_index
 from cofi_dist.model.model import Model
-from cofi_dist.model.store import save_tensors
+from cofi_dist.tensorfile import write_tensors
 
 # M items, U users, n features.
 
-Writers = dict[str, Callable[[Path], object]]
+Writers = dict[str, Callable[[WrittenFile], object]]
 
 
 def export(model: Model, form: str, output: Path, *, replace: bool) -> list[Path]:
@@ -35,7 +35,9 @@ def export(model: Model, form: str, output: Path, *, replace: bool) -> list[Path
         replace: overwrite files of these names.
 
     Returns:
-        The files written; they appear whole, and all of them or none.
+        The files written. In a new directory they appear all at once. In one that is there, each takes its
+        place whole, when all are written; a process that is killed just then may leave new ones beside old
+        ones, which the same call with `replace` puts right.
 
     Raises:
         RunError: a file exists and `replace` is false, or can't be written.
@@ -43,15 +45,17 @@ def export(model: Model, form: str, output: Path, *, replace: bool) -> list[Path
     """
     writers = _WRITERS[form](model)
     files = [output / name for name in writers]
-    for file in files:
-        refuse_existing(file, replace=replace)
+    for path in files:
+        refuse_existing(path, replace=replace)
+    if not output.exists():
+        with whole_directory(output) as directory:
+            for name, write in writers.items():
+                with written(directory / name) as file:
+                    write(file)
+        return files
     with ExitStack() as stack:  # all are written before the first one takes its place
-        for file, write in zip(files, writers.values(), strict=True):
-            temporary = stack.enter_context(whole_file(file))
-            try:
-                write(temporary)
-            except (RuntimeError, pl.exceptions.PolarsError) as error:  # of a full disk, as torch and
-                raise OSError(str(error)) from error  # polars put it
+        for path, write in zip(files, writers.values(), strict=True):
+            write(stack.enter_context(whole_file(path)))
     return files
 
 
@@ -65,16 +69,11 @@ def _pt(model: Model) -> Writers:
 
 def _npz(model: Model) -> Writers:
     arrays = {name: tensor.numpy() for name, tensor in model.tensors.items()}
-
-    def save_npz(path: Path) -> None:
-        with path.open("wb") as file:  # given a name, numpy would add .npz to it
-            np.savez(file, allow_pickle=False, **arrays)
-
-    return {"factors.npz": save_npz}
+    return {"factors.npz": lambda file: np.savez(file, allow_pickle=False, **arrays)}
 
 
 def _safetensors(model: Model) -> Writers:
-    return {"factors.safetensors": partial(save_tensors, model.tensors)}
+    return {"factors.safetensors": lambda file: write_tensors(file, model.tensors)}
 
 
 def _parquet(model: Model) -> Writers:
@@ -101,8 +100,8 @@ def _index(model: Model) -> Writers:
     index = build_index(model)
     # usearch's own writing to a file does not tell of a full disk
     return {
-        "items.usearch": lambda path: path.write_bytes(index.save()),
-        "item_ids.parquet": model.items.save,
+        "items.usearch": lambda file: file.write(index.save()),
+        "item_ids.parquet": model.items.raw.to_frame("id").write_parquet,
     }
 
 

@@ -12,15 +12,16 @@ from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from cofi_dist.config import Config, load_config
 from cofi_dist.data.ids import IdMap, digests
 from cofi_dist.errors import RunError
 from cofi_dist.factors import Factors
+from cofi_dist.files import write_file
 from cofi_dist.model.facts import Facts
 from cofi_dist.reading import parse_json, reason, shortened
+from cofi_dist.tensorfile import write_tensors
 from cofi_dist.tensors import Declared, read_table
 
 FACTORS, CONFIG, USERS, ITEMS = "factors.safetensors", "config.yaml", "users.parquet", "items.parquet"
@@ -43,23 +44,15 @@ class Stored(NamedTuple):
     config: Config
 
 
-def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """A safetensors file; OSError where it can't be written, as on a full disk."""
-    try:
-        save_file(tensors, path, metadata)
-    except SafetensorError as error:
-        raise OSError(str(error)) from error
-
-
 def write(
     directory: Path, tensors: dict[str, Tensor], facts: Facts, users: IdMap, items: IdMap, config: Config
 ) -> None:
     """Put the files into a directory, which is there and empty."""
     metadata = {**facts.to_metadata(), IDS: json.dumps(digests((users, items)))}
-    save_tensors(tensors, directory / FACTORS, metadata)
+    write_tensors(directory / FACTORS, tensors, metadata)
     users.save(directory / USERS)
     items.save(directory / ITEMS)
-    (directory / CONFIG).write_text(config.to_yaml(), encoding="utf-8")
+    write_file(directory / CONFIG, config.to_yaml())
 
 
 def find(directory: Path) -> Path:

@@ -10,12 +10,10 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cofi_dist import __version__
 from cofi_dist.errors import ConfigError
-from cofi_dist.files import whole_file
 from cofi_dist.report.panels import Panel, style
 
 if TYPE_CHECKING:
@@ -86,16 +84,6 @@ def draw_one(panel: Panel) -> bytes:
         figure = Figure(figsize=(1.4 * WIDTH if panel.wide else WIDTH, HEIGHT), layout="constrained")
         panel.draw(figure.add_subplot())
         return _png(figure)
-
-
-def write_whole(content: bytes, target: Path) -> None:
-    """Write a file, whole or not at all.
-
-    Raises:
-        RunError: it can't be written.
-    """
-    with whole_file(target) as temporary:
-        temporary.write_bytes(content)
 
 
 def _rows(panels: Sequence[Panel]) -> list[list[Panel]]:

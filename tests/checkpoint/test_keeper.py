@@ -6,19 +6,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import polars as pl
 import pytest
 import torch
 from torch import Tensor
 
 from cofi_dist.checkpoint import save
 from cofi_dist.checkpoint.load import found_in
-from cofi_dist.checkpoint.tensorfile import write_tensors
 from cofi_dist.distributed import Comm
 from cofi_dist.errors import LostError, RunError
 from cofi_dist.files import sync
 from cofi_dist.model import Model
 from cofi_dist.run import train
+from cofi_dist.tensorfile import write_tensors
 from cofi_dist.testing import run_ranks
 from tests.checkpoint.runs import CONFIG, metrics, run, tensors
 
@@ -111,28 +110,24 @@ def refuse_result(*_: object) -> None:
     raise RunError("result.json: cannot be written: No space left on device")
 
 
-def refuse_tensors(*_: object) -> None:
+def refuse(*_: object) -> None:
     raise OSError(28, "No space left on device")
 
 
-def refuse_ids(*_: object) -> None:
-    raise pl.exceptions.ComputeError("No space left on device")
-
-
 @pytest.mark.parametrize(
-    ("full", "refuse", "epoch_kept"),
+    ("full", "fail", "epoch_kept"),
     [
-        ("polars.DataFrame.write_parquet", refuse_ids, 20),
-        ("cofi_dist.model.store.save_tensors", refuse_tensors, 20),
+        ("cofi_dist.model.store.IdMap.save", refuse, 20),
+        ("cofi_dist.model.store.write_tensors", refuse, 20),
         ("cofi_dist.run.save_result", refuse_result, 30),
     ],
 )
 def test_a_disk_that_is_full_at_the_end_is_a_failure_and_keeps_a_model(
-    full: str, refuse: Callable[..., None], epoch_kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    full: str, fail: Callable[..., None], epoch_kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = Model.load(run(tmp_path, 1, epoch_kept, "kept"))
     run(tmp_path, 1, 20, "run")
-    monkeypatch.setattr(full, refuse)
+    monkeypatch.setattr(full, fail)
     with pytest.raises(LostError, match=r"(model|result.json): cannot be written: No space left on device; "):
         run(tmp_path, 1, 30, "run")
     assert torch.equal(Model.load(tmp_path / "run").factors.X, kept.factors.X)

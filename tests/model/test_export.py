@@ -102,4 +102,4 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(form: str, model: Model, tmp
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, ignored)
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not [path.name for path in tmp_path.iterdir() if "out" in path.name]

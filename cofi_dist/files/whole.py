@@ -1,13 +1,14 @@
-"""Files that are whole or not there: written under a temporary name, synced, then renamed."""
+"""Files and directories that appear whole: written under a temporary name, synced, then renamed."""
 
 import os
-import shutil
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from cofi_dist.errors import RunError
+from cofi_dist.files.swapping import swap, sync_all
+from cofi_dist.files.temporaries import clear_temporaries, temporary_directory, temporary_file
+from cofi_dist.files.writing import WrittenFile, finished, reason_of, sync
 
 
 @contextmanager
@@ -40,29 +41,22 @@ def scratch_directory(target: Path) -> Iterator[Path]:
     home = next(path for path in target.absolute().parents if path.exists())
     if not home.is_dir():
         raise RunError(f"{target}: cannot be written: {home} is not a directory")
-    temporary = home / _name_beside(target)
+    clear_temporaries(home / target.name)
     try:
-        temporary.mkdir()
-        yield temporary
+        with temporary_directory(home / target.name) as temporary:
+            yield temporary
     except OSError as error:
-        raise RunError(f"{target}: cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        raise RunError(f"{target}: cannot be written: {reason_of(error)}") from error
 
 
 def put_in_place(directory: Path, target: Path, old: Path | None = None) -> None:
     """Sync what is in a directory of `scratch_directory`, rename it to `target`; what is there, to `old`."""
-    for path in (*directory.rglob("*"), directory):
-        sync(path)
+    sync_all(directory)
     target.parent.mkdir(parents=True, exist_ok=True)
-    if old is not None and target.exists():
-        target.rename(old)
-    try:
+    if old is not None and os.path.lexists(target):
+        swap(directory, target, old)
+    else:
         directory.rename(target)
-    except OSError:
-        if old is not None and old.exists():
-            old.rename(target)
-        raise
     sync(target.parent)
 
 
@@ -77,38 +71,33 @@ def refuse_existing(file: Path, *, replace: bool) -> None:
 
 
 @contextmanager
-def whole_file(target: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `target`; renames it to `target` if nothing raised.
+def whole_file(target: Path) -> Iterator[WrittenFile]:
+    """Yields a file beside `target` to write into; renames it to `target` if nothing raised.
 
     Raises:
         RunError: the file can't be written.
     """
-    temporary = target.with_name(_name_beside(target))
+    clear_temporaries(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        sync(temporary)
-        temporary.replace(target)
-        sync(target.parent)
+        with temporary_file(target) as (path, file):
+            opened = WrittenFile(file)
+            with finished(opened):
+                yield opened
+            path.replace(target)
+            sync(target.parent)
     except OSError as error:
-        raise RunError(f"{target}: cannot be written: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):  # gone by the rename, or never there
-            temporary.unlink()
+        raise RunError(f"{target}: cannot be written: {reason_of(error)}") from error
 
 
-def _name_beside(target: Path) -> str:
-    return f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
+def write_whole(target: Path, content: str | bytes) -> None:
+    """Write a file, whole or not at all.
 
-
-def clear_temporaries(target: Path) -> None:
-    """Remove what was written beside `target` by processes that were killed; none may be writing it now."""
-    with suppress(OSError):  # what stays takes room, and nothing else
-        for path in target.parent.glob(f".{target.name}.{'[0-9a-f]' * 8}.tmp"):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+    Raises:
+        RunError: it can't be written.
+    """
+    with whole_file(target) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
 
 
 def remove(file: Path) -> None:
@@ -120,13 +109,4 @@ def remove(file: Path) -> None:
     try:
         file.unlink(missing_ok=True)
     except OSError as error:
-        raise RunError(f"{file}: cannot be removed: {error.strerror or error}") from None
-
-
-def sync(path: Path) -> None:
-    """Flush a file's bytes, or a directory's entries, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        raise RunError(f"{file}: cannot be removed: {reason_of(error)}") from None

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from cofi_dist.checkpoint import tensorfile
-from cofi_dist.checkpoint.tensorfile import write_tensors
+from cofi_dist import tensorfile
+from cofi_dist.tensorfile import write_tensors
 
 NAMES = st.dictionaries(
     st.sampled_from(["W", "W.mean", "b", "X.best", "c"]),
