@@ -140,6 +140,6 @@ def _read(folder: Path, name: str) -> bytes:
 def _write(folder: Path, name: str, content: bytes) -> None:
     os.makedirs(folder, mode=0o755, exist_ok=True)
     _require_safe(folder.lstat())
-    with whole_file(folder / name) as temporary:
-        temporary.write_bytes(hashlib.sha256(content).digest() + content)
-        temporary.chmod(0o644)  # whatever the umask: not to be written by the group
+    with whole_file(folder / name) as file:
+        file.write(hashlib.sha256(content).digest() + content)
+        file.chmod(0o644)  # whatever the umask: not to be written by the group

@@ -54,6 +54,10 @@ class WrittenFile(io.BufferedIOBase, BinaryIO):
     def tell(self) -> int:
         return self._at
 
+    def chmod(self, mode: int) -> None:
+        """Set who may read and write it."""
+        os.fchmod(self._file.fileno(), mode)
+
     def finish(self, *, to_disk: bool = True) -> None:
         """Close the file if all of its bytes are there, on the disk itself unless that is not asked for.
 
