@@ -13,7 +13,7 @@ from cofi_dist.config.changes import FIXED, changes, is_within
 from cofi_dist.cost.dense import require_memory
 from cofi_dist.data.ids import digests
 from cofi_dist.data.shards import TILE_RATINGS, plan
-from cofi_dist.data.sources import Source, prepare, ratings_file
+from cofi_dist.data.sources import Source, open_source, prepare, ratings_file
 from cofi_dist.distributed import Comm, SoloComm
 from cofi_dist.errors import CheckpointError, ConfigError, RunError
 from cofi_dist.lock import Lock
@@ -121,6 +121,8 @@ def _what_is_left(config: Config, run_dir: Path) -> How:
     clear_unfinished(run_dir / CHECKPOINTS)
     if found_in(run_dir / CHECKPOINTS):
         _require_data(config.data, run_dir)
+        if config.validation.every is not None:
+            _require_held_out(config.data, open_source(config.data, run_dir / DATA), run_dir)
         return How.AGAIN
     if (run_dir / MODEL).exists():
         raise RunError(
@@ -186,7 +188,7 @@ def _begin(config: Config, device: torch.device, comm: Comm) -> None:
             ranges = plan(source.ratings_per_user(), comm.world_size)
             require_memory(ranges, source.num_items, device, comm.ranks_here)
         if config.validation.every is not None:
-            _require_held_out(config.data, source)
+            _require_held_out(config.data, source, run_dir)
         if checkpoint is not None:
             directory, manifest = checkpoint
             ids = digests(source.ids)
@@ -195,12 +197,14 @@ def _begin(config: Config, device: torch.device, comm: Comm) -> None:
         prepared.keep(run_dir / DATA)
 
 
-def _require_held_out(data: Data, source: Source) -> None:
+def _require_held_out(data: Data, source: Source, run_dir: Path) -> None:
     """Raise ConfigError unless there is a rating to validate on."""
     if "validation" not in source.parts:
+        store = data.prepared or run_dir / DATA
+        again = "prepare it with" if data.prepared else "begin anew in another run_dir"
         raise ConfigError(
-            f"validation.every: {data.prepared} was prepared without data.validation;"
-            " prepare it with, or leave validation.every out"
+            f"validation.every: {store} was prepared without data.validation; {again}, or leave"
+            " validation.every out"
         )
     per_user = source.ratings_per_user()
     pieces = plan(per_user, 1 + int(per_user.sum()) // TILE_RATINGS)

@@ -8,13 +8,14 @@ import pytest
 ROOT = Path(__file__).parents[1] / "cofi_dist"
 
 # What a room may import from this package, beside itself; what EVERYBODYS holds it may import too.
-EVERYBODYS = {"errors", "files", "reading", "streams", "tensors"}
+EVERYBODYS = {"errors", "files", "reading", "streams", "tensors", "words"}
 MAY_IMPORT = {
     "errors": set(),
     "files": set(),
     "reading": set(),
     "tensors": set(),
     "streams": set(),
+    "words": set(),
     "config": set(),
     "data": {"config"},
     "factors": {"data"},

@@ -1,9 +1,13 @@
 """The command that holds two runs against each other."""
 
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from cofi_dist.report.compare import Difference
 
 
 def compare(
@@ -15,12 +19,15 @@ def compare(
     from cofi_dist.report.compare import compare as compare_runs
 
     found = compare_runs(first, second)
-    rows = [
-        (each.what, "same bits" if each.same else f"{each.largest:.3g}", each.where, each.note)
-        for each in found
-    ]
+    rows = [(each.what, _size(each), each.where, each.note) for each in found]
     show(("", "largest difference", "where", ""), rows)
     same = all(each.same for each in found)
     print("\nbit-identical" if same else "\nnot bit-identical")
     if not same:
         raise typer.Exit(1)
+
+
+def _size(difference: "Difference") -> str:
+    if difference.same:
+        return "same bits"
+    return "-" if math.isnan(difference.largest) else f"{difference.largest:.3g}"

@@ -13,6 +13,7 @@ import typer
 from cofi_dist.cli.show import warn_of
 from cofi_dist.errors import CofiError, ConfigError, DataError, RunError
 from cofi_dist.files import refuse_existing, write_whole
+from cofi_dist.words import counted, have
 
 if TYPE_CHECKING:
     from cofi_dist.distributed import Comm
@@ -62,6 +63,9 @@ def evaluate(
     if comm.rank == 0:
         if why_not:
             print(f"no ranking, as lists must leave out what was trained on: {why_not}", file=sys.stderr)
+        elif k > len(model.items):
+            items = counted(len(model.items), "item")
+            print(f"-k {k}: the model has {items}; no list is longer than that", file=sys.stderr)
         _show(found, name, model.fallbacks)
         if output is not None:
             _write(found, output)
@@ -118,16 +122,15 @@ def _held_out(model: "Model", run: Path, ratings: Path | None, part: Held | None
 
 def _show(found: "Evaluation", name: str, fallbacks: tuple[str, str]) -> None:
     for_user, for_item = fallbacks
-    print(f"{found.ratings:,} ratings by {found.users:,} users: {name}")
-    if found.unseen_ratings:
-        print(
-            f"  {found.unseen_ratings:,} of them have a user or an item without training ratings; predicted:"
-        )
-        print(f"    {found.unseen_users:,} users: {for_user}")
-        print(f"    {found.unseen_items:,} items: {for_item}")
+    print(f"{counted(found.ratings, 'rating')} by {counted(found.users, 'user')}: {name}")
+    unseen, trained = found.unseen_ratings, found.trained_ratings
+    if unseen:
+        print(f"  {unseen:,} of them {have(unseen)} a user or an item without training ratings; predicted:")
+        print(f"    {counted(found.unseen_users, 'user')}: {for_user}")
+        print(f"    {counted(found.unseen_items, 'item')}: {for_item}")
         print("  and not ranked where the model does not know the id at all")
-    if found.trained_ratings:
-        print(f"  {found.trained_ratings:,} of them were trained on, too; not ranked")
+    if trained:
+        print(f"  {trained:,} of them {'was' if trained == 1 else 'were'} trained on, too; not ranked")
     print()
     print(f"{'':12}{'all ratings':>12}{'by user':>12}")
     print(f"{'RMSE':12}{found.rmse:12.4f}{found.rmse_by_user:12.4f}")
@@ -137,8 +140,8 @@ def _show(found: "Evaluation", name: str, fallbacks: tuple[str, str]) -> None:
         return
     relevant = "" if ranking.relevant is None else f" rated {ranking.relevant:g} or more"
     print(
-        f"\nRanking of {ranking.users:,} users at k = {ranking.k}; {ranking.users_without:,} have no item"
-        f"{relevant} to find"
+        f"\nRanking of {counted(ranking.users, 'user')} at k = {ranking.k}; {ranking.users_without:,}"
+        f" {have(ranking.users_without)} no item{relevant} to find"
     )
     names = {
         "precision": "precision",
@@ -148,7 +151,8 @@ def _show(found: "Evaluation", name: str, fallbacks: tuple[str, str]) -> None:
         "hit_rate": "hit rate",
     }
     for key, title in names.items():
-        print(f"{title:12}{getattr(ranking, key):12.4f}")
+        average = getattr(ranking, key)
+        print(f"{title:12}{'-' if average is None else f'{average:.4f}':>12}")
 
 
 def _write(found: "Evaluation", output: Path) -> None:

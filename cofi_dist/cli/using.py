@@ -1,6 +1,7 @@
 """Commands that use a trained model: predict, recommend, similar, export."""
 
 import sys
+from collections.abc import Iterator
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cofi_dist.cli.lists import Lists
 from cofi_dist.cli.show import read_titles, show, warn_of
 from cofi_dist.errors import CofiError, ConfigError, DataError
 from cofi_dist.files import refuse_existing, whole_file
+from cofi_dist.words import counted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,6 +26,7 @@ Titles = Annotated[
     Path | None, typer.Option(help="movies.csv, or .dat, or u.item: items and titles.", show_default=False)
 ]
 Count = Annotated[int, typer.Option("-k", help="How many.", min=1)]
+AtLeast = Annotated[int, typer.Option(help="Leave out items with fewer training ratings.", min=0)]
 
 
 class Form(StrEnum):
@@ -62,23 +66,24 @@ def predict(
 
     from cofi_dist.data.ratings import read_table
     from cofi_dist.model import Model
+    from cofi_dist.model.evaluate import seen
 
     _refuse_output(output, replace=replace)
     model = Model.load(run)
     warn_of(model)
     columns = model.facts.columns
     table = read_table(pairs, columns, rating=False)
-    for name, known, instead in zip(
-        ("user", "item"), (model.users, model.items), model.fallbacks, strict=True
-    ):
-        unknown = table[name].filter(pl.Series(known.find(table[name]) < 0))
-        if len(unknown):
-            count = f"{len(unknown):,} of {len(table):,} pairs"
-            _note(f"{count} have one of {unknown.n_unique():,} unknown {name}s: predicted {instead}")
+    sides = (("user", model.users, model.user_counts), ("item", model.items, model.item_counts))
+    for (name, ids, counts), instead in zip(sides, model.fallbacks, strict=True):
+        unseen = table[name].filter(pl.Series(~seen(counts, ids.find(table[name]))))
+        if len(unseen):
+            count = f"{len(unseen):,} of {counted(len(table), 'pair')}"
+            who = counted(unseen.n_unique(), name)
+            _note(f"{count} are of {who} without training ratings: predicted {instead}")
     prediction = model.predict(table["user"], table["item"])
-    ids = table.select(pl.col("user").alias(columns.user), pl.col("item").alias(columns.item))
-    _write(ids.with_columns(prediction=prediction).lazy(), output)
-    _note(f"{len(table):,} predictions are in {output}")
+    pairs_of = table.select(pl.col("user").alias(columns.user), pl.col("item").alias(columns.item))
+    _write(pairs_of.with_columns(prediction=prediction).lazy(), output)
+    _note(f"{counted(len(table), 'prediction')} written to {output}")
 
 
 def recommend(
@@ -89,6 +94,7 @@ def recommend(
     ] = None,
     everyone: Annotated[bool, typer.Option("--all", help="Every user, to --output.")] = False,
     k: Count = 10,
+    min_ratings: AtLeast = 0,
     titles: Titles = None,
     output: Annotated[
         Path | None, typer.Option(help=".csv or .parquet, with --all.", show_default=False)
@@ -110,61 +116,95 @@ def recommend(
         _refuse_output(output, replace=replace)
     model = Model.load(run)
     warn_of(model)
-    columns = model.facts.columns
+    lists = Lists(model, k, min_ratings)
     if output is not None:
-        _recommend_all(model, _rated(model, run), k, output)
+        _recommend_all(model, _rated(model, run), k, min_ratings, lists, output)
         return
-    title_of = read_titles(titles, columns.item)
+    title_of = read_titles(titles, model.facts.columns.item)
     if user is not None:
-        rated = _rated(model, run)
-        table = model.recommend(user, k, rated.items_of(user) if rated else ())
+        table, who = _recommend_known(model, _rated(model, run), user, k, min_ratings)
     else:
         assert ratings is not None
-        table = _recommend_new(model, ratings, k)
+        table, who = _recommend_new(model, ratings, k, min_ratings), "this user"
+    lists.add(table)
+    _show_list(table, model.facts.columns.item, title_of)
+    for note in lists.notes_of_one(who):
+        _note(note)
+
+
+def _show_list(table: "pl.DataFrame", column: str, title_of: dict[str, str]) -> None:
+    """Print a user's list, with the scores that put it in its order where predictions are clipped."""
+    clipped = bool((table["prediction"].round(2) != table["score"].round(2)).any())
     rows = [
-        (str(rank), f"{prediction:.2f}", str(item), title_of.get(str(item), ""))
-        for rank, item, prediction in table.select("rank", "item", "prediction").iter_rows()
+        (str(rank), f"{prediction:.2f}", *[f"{score:.2f}"] * clipped, str(item), title_of.get(str(item), ""))
+        for rank, item, prediction, score in table.iter_rows()
     ]
-    show(("rank", "predicted", columns.item, "title" if title_of else ""), rows)
+    headers = ("rank", "predicted", *["score"] * clipped, column, "title" if title_of else "")
+    show(headers, rows)
 
 
 def similar(
     run: Run,
     item: Annotated[str, typer.Option(help="Id of an item.", show_default=False)],
     k: Count = 10,
-    min_ratings: Annotated[int, typer.Option(help="Of items with so many training ratings.", min=1)] = 1,
+    min_ratings: AtLeast = 1,
     titles: Titles = None,
 ) -> None:
     """The items whose features are most like one item's."""
     from cofi_dist.model import Model
+    from cofi_dist.model.recommend import require_row
 
     model = Model.load(run)
     warn_of(model)
     column = model.facts.columns.item
     title_of = read_titles(titles, column)
+    table = model.similar_items(item, k, min_ratings)
+    lists = Lists(model, k, max(min_ratings, 1), require_row(model.items, item, "item"))
+    lists.add(table)
     rows = [
-        (str(rank), f"{cosine:.3f}", str(other), title_of.get(str(other), ""))
-        for rank, other, cosine in model.similar_items(item, k, min_ratings).iter_rows()
+        (str(place), f"{cosine:.3f}", str(other), title_of.get(str(other), ""))
+        for place, other, cosine in table.iter_rows()
     ]
     show(("rank", "cosine", column, "title" if title_of else ""), rows)
+    for note in lists.notes_of_one(None):
+        _note(note)
 
 
-def _recommend_all(model: "Model", rated: "Rated | None", k: int, output: Path) -> None:
+def _recommend_all(
+    model: "Model", rated: "Rated | None", k: int, min_ratings: int, lists: Lists, output: Path
+) -> None:
     from polars.io.plugins import register_io_source
 
     columns = model.facts.columns
-    tables = (
-        table.select("user", "rank", "item", "prediction", "score").rename(
-            {"user": columns.user, "item": columns.item}
-        )
-        for table in model.recommend_all(k, rated)
-    )
+
+    def by_name() -> Iterator["pl.DataFrame"]:
+        for table in model.recommend_all(k, rated, min_ratings=min_ratings):
+            lists.add(table)
+            in_order = table.select("user", "rank", "item", "prediction", "score")
+            yield in_order.rename({"user": columns.user, "item": columns.item})
+
+    tables = by_name()
     first = next(tables)
     _write(register_io_source(lambda *_: chain([first], tables), schema=first.schema), output)
-    _note(f"the {k} best items of {len(model.users):,} users are in {output}")
+    what = "the best item" if k == 1 else f"the {k:,} best items"
+    _note(f"{what} of {counted(len(model.users), 'user')} written to {output}")
+    for note in lists.notes_of_all():
+        _note(note)
 
 
-def _recommend_new(model: "Model", path: Path, k: int) -> "pl.DataFrame":
+def _recommend_known(
+    model: "Model", rated: "Rated | None", user: str, k: int, min_ratings: int
+) -> tuple["pl.DataFrame", str | None]:
+    """A user's list; and who that is, where items are known that they have rated."""
+    from cofi_dist.model.recommend import require_row
+
+    table = model.recommend(user, k, rated.items_of(user) if rated else (), min_ratings)
+    if not model.user_counts[require_row(model.users, user, "user")]:
+        _note(f"user {user} has no training ratings: this is the average user's list")
+    return table, f"user {user}" if rated else None
+
+
+def _recommend_new(model: "Model", path: Path, k: int, min_ratings: int) -> "pl.DataFrame":
     from cofi_dist.data.ratings import names_column, read_table
 
     columns = model.facts.columns
@@ -179,8 +219,9 @@ def _recommend_new(model: "Model", path: Path, k: int) -> "pl.DataFrame":
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     if folded.unknown:
-        _note(f"{path}: {folded.unknown:,} of {len(table):,} ratings are of unknown items; not used")
-    return model.recommend(folded, k)
+        of = f"{folded.unknown:,} of {counted(len(table), 'rating')}"
+        _note(f"{path}: {of} {'is' if folded.unknown == 1 else 'are'} of unknown items; not used")
+    return model.recommend(folded, k, min_ratings=min_ratings)
 
 
 def _rated(model: "Model", run: Path) -> "Rated | None":

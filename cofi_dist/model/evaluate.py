@@ -20,7 +20,7 @@ from cofi_dist.model.held_out import HeldOut
 from cofi_dist.model.predict import predict_rows
 from cofi_dist.model.ranking import METRICS, Cells, ranking_metrics
 from cofi_dist.model.rated import Rated
-from cofi_dist.model.scores import Rows, blocks, require_positive
+from cofi_dist.model.scores import Rows, blocks, require_whole
 
 if TYPE_CHECKING:
     from cofi_dist.model.model import Model
@@ -60,17 +60,18 @@ class Ranking:
         relevant: the rating from which a held-out item is relevant; None: all of them are.
         users: with relevant items.
         users_without: of held-out ratings, but none relevant; in no average.
+        precision, recall, ndcg, map, hit_rate: None where no user has relevant items.
     """
 
     k: int
     relevant: float | None
     users: int
     users_without: int
-    precision: float
-    recall: float
-    ndcg: float
-    map: float
-    hit_rate: float
+    precision: float | None
+    recall: float | None
+    ndcg: float | None
+    map: float | None
+    hit_rate: float | None
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Evaluation:
 
     Attributes:
         ratings, users: how many were held out, and of how many users.
-        rmse, mae: over all ratings, in stars.
+        rmse, mae: over all ratings, on their scale.
         rmse_by_user, mae_by_user: each user's own, averaged over users.
         unseen_users, unseen_items: those without training ratings.
         unseen_ratings: of such a user or item.
@@ -127,7 +128,7 @@ def evaluate(
     Raises:
         DataError: k is not positive, or nothing is held out.
     """
-    require_positive("k", k)
+    require_whole("k", k)
     if relevant is not None and not math.isfinite(relevant):
         raise DataError(f"relevant is {relevant}; give a rating")
     comm = comm or OneRank()
@@ -146,7 +147,7 @@ def evaluate(
     total = dict(zip(SUMS, sums.sum(0).tolist(), strict=True))
     if not total["ratings"]:
         raise DataError("there are no ratings to evaluate on")
-    unseen_items = int(((judged_M > 0) & ~_seen(model.item_counts, np.arange(held_out.num_items))).sum())
+    unseen_items = int(((judged_M > 0) & ~seen(model.item_counts, np.arange(held_out.num_items))).sum())
     return _evaluation(total, unseen_items, None if rated is None else (k, relevant))
 
 
@@ -175,7 +176,7 @@ class _Block:
         judged_U = count_U > 0
         squared_U = np.bincount(user, err_N**2, minlength=len(self.users))
         absolute_U = np.bincount(user, np.abs(err_N), minlength=len(self.users))
-        seen_U = _seen(self.model.user_counts, np.arange(self.users.start, self.users.stop))
+        seen_U = seen(self.model.user_counts, np.arange(self.users.start, self.users.stop))
         return {
             "ratings": len(err_N),
             "squared": squared_U.sum(),
@@ -184,7 +185,7 @@ class _Block:
             "rmse_by_user": np.sqrt(squared_U[judged_U] / count_U[judged_U]).sum(),
             "mae_by_user": (absolute_U[judged_U] / count_U[judged_U]).sum(),
             "unseen_users": (judged_U & ~seen_U).sum(),
-            "unseen_ratings": (~seen_U[user] | ~_seen(self.model.item_counts, item)).sum(),
+            "unseen_ratings": (~seen_U[user] | ~seen(self.model.item_counts, item)).sum(),
         }
 
     def ranking(self, num_items: int, k: int, relevant: float | None) -> dict[str, float]:
@@ -219,13 +220,9 @@ def _evaluation(
     count = {name: round(total[name]) for name in SUMS[:11]}
     ranking = None
     if asked is not None:
-        of = max(count["ranked_users"], 1)
-        ranking = Ranking(
-            *asked,
-            count["ranked_users"],
-            count["unranked_users"],
-            *(total[name] / of for name in METRICS),
-        )
+        of = count["ranked_users"]
+        averages = (total[name] / of if of else None for name in METRICS)
+        ranking = Ranking(*asked, of, count["unranked_users"], *averages)
     return Evaluation(
         ratings=count["ratings"],
         users=count["users"],
@@ -241,7 +238,7 @@ def _evaluation(
     )
 
 
-def _seen(counts: Tensor, row: Rows) -> NDArray[np.bool_]:
-    """Which users, or items, have training ratings, by their numbers of them."""
-    known = row < len(counts)
+def seen(counts: Tensor, row: Rows) -> NDArray[np.bool_]:
+    """Tell which users, or items, have training ratings, by their numbers of them."""
+    known = (row >= 0) & (row < len(counts))
     return known & (counts.numpy()[np.where(known, row, 0)] > 0)

@@ -109,16 +109,13 @@ class Model:
         return open_rated(self, Path(run))
 
     def predict(self, users: Ids | FoldedUser, items: Ids) -> NDArray[np.float64]:
-        """Predicted ratings, clipped to the scale of the training ratings.
+        """Predicted ratings, (N,) float64, clipped to the scale of the training ratings.
 
         An unknown user or item is taken for the average one; see `cofi_dist.model.scores`.
 
         Args:
             users: N raw ids; or one folded-in user, for all items.
             items: N raw ids.
-
-        Returns:
-            (N,) float64.
 
         Raises:
             DataError: not as many users as items, or ids that are neither integers nor text.
@@ -131,13 +128,16 @@ class Model:
             raise DataError(f"{len(user)} users, but {len(item)} items; a pair has one of each")
         return predict.predict_rows(self, user, item)
 
-    def recommend(self, user: int | str | FoldedUser, k: int = 10, exclude: Ids = ()) -> pl.DataFrame:
+    def recommend(
+        self, user: int | str | FoldedUser, k: int = 10, exclude: Ids = (), min_ratings: int = 0
+    ) -> pl.DataFrame:
         """The items with the highest scores, best first; equal scores in the order of the item map.
 
         Args:
             user: raw id; or a folded-in user, whose own items are left out.
             k: how many; fewer where there are no more items.
             exclude: raw ids of items to leave out, such as `model.rated(run).items_of(...)`.
+            min_ratings: items with fewer training ratings are left out.
 
         Returns:
             Columns `rank` from 1, `item`, `prediction` and `score`: the prediction before it is
@@ -146,10 +146,10 @@ class Model:
         Raises:
             DataError: the model has no such user, or k is not positive.
         """
-        return recommend.recommend(self, user, k, exclude)
+        return recommend.recommend(self, user, k, exclude, min_ratings)
 
     def recommend_all(
-        self, k: int = 10, rated: Rated | None = None, users_at_once: int | None = None
+        self, k: int = 10, rated: Rated | None = None, users_at_once: int | None = None, min_ratings: int = 0
     ) -> Iterator[pl.DataFrame]:
         """What `recommend` gives for each user, in blocks of users that fit in memory.
 
@@ -157,11 +157,12 @@ class Model:
             k: how many for each.
             rated: items to leave out: all that the user has rated.
             users_at_once: users in a block, if not as many as memory allows.
+            min_ratings: items with fewer training ratings are left out.
 
         Yields:
             As `recommend`, with the column `user`, in the order of the user map.
         """
-        return recommend.recommend_all(self, k, rated, users_at_once)
+        return recommend.recommend_all(self, k, rated, users_at_once, min_ratings)
 
     def similar_items(self, item: int | str, k: int = 10, min_ratings: int = 1) -> pl.DataFrame:
         """The items with the largest cosine of their features to this one's.

@@ -129,10 +129,10 @@ def top(scores: NDArray[np.float64], k: int) -> Top:
     return Top(user, item, place, scores[user, item])
 
 
-def require_positive(name: str, count: int) -> None:
-    """Raise DataError unless it is a whole number of at least 1."""
-    if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
-        raise DataError(f"{name} is {count!r}; ask for a whole number, at least 1")
+def require_whole(name: str, count: int, least: int = 1) -> None:
+    """Raise DataError unless it is a whole number, and not below the least."""
+    if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < least:
+        raise DataError(f"{name} is {count!r}; ask for a whole number, at least {least}")
 
 
 def blocks(num_users: int, num_items: int, users_at_once: int | None = None) -> list[UserRange]:
@@ -142,7 +142,7 @@ def blocks(num_users: int, num_items: int, users_at_once: int | None = None) -> 
         DataError: `users_at_once` is no positive whole number.
     """
     if users_at_once is not None:
-        require_positive("users_at_once", users_at_once)
+        require_whole("users_at_once", users_at_once)
     step = users_at_once or max(1, min(BLOCK_USERS, BLOCK_CELLS // max(num_items, 1)))
     return [UserRange(at, min(at + step, num_users)) for at in range(0, num_users, step)]
 

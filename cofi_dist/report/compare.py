@@ -15,6 +15,7 @@ from cofi_dist.errors import RunError
 from cofi_dist.model import Model
 from cofi_dist.report.read import Metrics, Run, read_runs
 from cofi_dist.rundir import CHECKPOINTS
+from cofi_dist.words import counted
 
 MEASURED = ("cost", "validation_rmse", "validation_mae")
 
@@ -62,7 +63,7 @@ def _of_column(name: str, a: Metrics, b: Metrics) -> Difference | None:
         return None
     different = [(epoch, x, y) for epoch, x, y in pairs if x != y and not (math.isnan(x) and math.isnan(y))]
     if not different:
-        return Difference(name, True, 0.0, "", f"{len(epochs)} epochs")
+        return Difference(name, True, 0.0, "", counted(len(epochs), "epoch"))
     lone = sum(math.isnan(x) or math.isnan(y) for _, x, y in different)
     gaps = {epoch: abs(x - y) for epoch, x, y in different if not (math.isnan(x) or math.isnan(y))}
     note = f"first in epoch {different[0][0]}"

@@ -48,11 +48,13 @@ def _figures(said: dict[str, object]) -> dict[str, str]:
     return {
         TITLES.get(name, name.replace("_", " ")): _shown(value)
         for name, value in (plain | ranked).items()
-        if value is not None
+        if value is not None or name != "relevant"
     }
 
 
 def _shown(value: object) -> str:
+    if value is None:  # over no user
+        return "-"
     if isinstance(value, float):
         return f"{value:.4f}"
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -186,7 +186,7 @@ def test_where_runs_differ_and_by_how_much_is_told(tmp_path: Path) -> None:
     cost, of_X, of_W, of_b = (" ".join(line.split()) for line in done.stdout.splitlines()[1:5])
     assert cost == "cost 2 epoch 21 first in epoch 11; 1 only in one run"
     assert of_X.startswith("X 0.5 [7 2] sha256 ")
-    assert of_W == "W nan float64 (12, 4) and float64 (12, 3)"
+    assert of_W == "W - float64 (12, 4) and float64 (12, 3)"
     assert of_b.startswith("b same bits sha256 ")
     assert done.stdout.endswith("\nnot bit-identical\n")
 

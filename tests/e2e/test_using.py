@@ -45,8 +45,8 @@ def test_evaluate_on_a_file_counts_what_is_unknown(home: Path) -> None:
     out = fine(cofi("evaluate", "runs/c", "--ratings", "new.csv", cwd=home))
     assert "3 ratings by 2 users: new.csv" in out
     assert "2 of them have a user or an item without training ratings; predicted:" in out
-    assert "1 users: the item's mean + the average user's bias" in out
-    assert "1 items: the global mean + the user's bias" in out
+    assert "1 user: the item's mean + the average user's bias" in out
+    assert "1 item: the global mean + the user's bias" in out
 
 
 def test_a_model_alone_gives_errors_and_no_ranking(home: Path, tmp_path: Path) -> None:
@@ -63,8 +63,8 @@ def test_predict_writes_each_pair(suffix: str, home: Path, tmp_path: Path) -> No
     output = tmp_path / f"p{suffix}"
     done = cofi("predict", "runs/c", "--pairs", "pairs.csv", "--output", output, cwd=home)
     assert fine(done) == ""
-    assert "2 of 5 pairs have one of 1 unknown users: predicted the item's mean" in done.stderr
-    assert "2 of 5 pairs have one of 1 unknown items: predicted the global mean" in done.stderr
+    assert "2 of 5 pairs are of 1 user without training ratings: predicted the item's mean" in done.stderr
+    assert "2 of 5 pairs are of 1 item without training ratings: predicted the global mean" in done.stderr
     table = pl.read_csv(output) if suffix == ".csv" else pl.read_parquet(output)
     assert table.columns == ["userId", "movieId", "prediction"]
     assert table["userId"].to_list() == [1, 2, 99, 1, 99]
@@ -87,7 +87,7 @@ def test_recommend_to_a_new_user_by_their_ratings(home: Path) -> None:
     lines = fine(done).splitlines()
     assert len(lines) == 4
     assert not {"1000", "1001"} & {line.split()[2] for line in lines[1:]}
-    assert done.stderr == "mine.csv: 1 of 3 ratings are of unknown items; not used\n"
+    assert done.stderr == "mine.csv: 1 of 3 ratings is of unknown items; not used\n"
     with gzip.open(home / "mine.csv.gz", "wt") as file:
         file.write((home / "mine.csv").read_text())
     zipped = cofi("recommend", "runs/c", "--ratings", "mine.csv.gz", "-k", 3, cwd=home)

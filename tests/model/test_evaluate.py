@@ -14,6 +14,7 @@ from cofi_dist.errors import DataError
 from cofi_dist.model import Evaluation, Model, Rated
 from cofi_dist.model.evaluate import evaluate
 from cofi_dist.model.held_out import HeldOut
+from cofi_dist.model.ranking import METRICS
 from cofi_dist.testing import run_ranks
 from tests.model.models import Halves, dense_scores, made_up, rated_halves
 
@@ -153,7 +154,15 @@ def test_ratings_that_were_trained_on_are_counted_and_not_ranked(tmp_path: Path)
     found = model.evaluate(as_table(model, train.user, train.item, train.value), rated)
     assert found.trained_ratings == found.ratings == 450
     assert found.ranking is not None
-    assert (found.ranking.users, found.ranking.precision, found.ranking.users_without) == (0, 0.0, U)
+    assert (found.ranking.users, found.ranking.users_without) == (0, U)
+
+
+def test_averages_over_no_user_are_not_measured(tmp_path: Path) -> None:
+    model, rated = problem(tmp_path)
+    found = evaluate(model, HeldOut.of_run(rated, "test"), rated, relevant=6.0)
+    assert found.ranking is not None
+    assert [getattr(found.ranking, name) for name in METRICS] == [None] * 5
+    assert found.rmse > 0
 
 
 def test_a_perfect_and_a_hopeless_list(tmp_path: Path) -> None:

@@ -106,6 +106,20 @@ def with_blanks(tmp_path: Path) -> Model:
     return replace(model, item_counts=counts)
 
 
+def test_items_with_few_ratings_can_be_left_out(tmp_path: Path) -> None:
+    model = made_up(tmp_path)
+    often = set(model.items.raw.filter(pl.Series(model.item_counts.numpy() >= 25)))
+    assert 0 < len(often) < 30
+    assert set(model.recommend("u0000", k=30, min_ratings=25)["item"]) == often
+    all_lists = pl.concat(model.recommend_all(30, users_at_once=5, min_ratings=25))
+    assert set(all_lists["item"]) == often
+    assert len(all_lists) == 12 * len(often)
+    folded = model.fold_in([next(iter(often))], [4.0])
+    assert set(model.recommend(folded, k=30, min_ratings=25)["item"]) == often - {next(iter(often))}
+    with pytest.raises(DataError, match="min_ratings is -1; ask for a whole number, at least 0"):
+        model.recommend("u0000", min_ratings=-1)
+
+
 def test_items_without_features_are_like_nothing(with_blanks: Model) -> None:
     assert not {103, 104} & set(with_blanks.similar_items(105, k=30)["item"])
     for item in (103, 104):

@@ -23,7 +23,7 @@ EVALUATION = {
     "rmse": 0.87654,
     "mae": 0.5,
     "unseen_items": 0,
-    "ranking": {"k": 10, "relevant": None, "users": 6, "ndcg": 0.25},
+    "ranking": {"k": 10, "relevant": None, "users": 6, "ndcg": 0.25, "map": None},
 }
 
 
@@ -147,7 +147,8 @@ def test_every_evaluation_in_the_run_is_shown(tmp_path: Path) -> None:
         "test.json, by evaluate ratings1,200 users7 RMSE0.8765 MAE0.5000 unseen items0 k10 ranked users6"
         in found
     )
-    assert "NDCG0.2500" in found
+    assert "NDCG0.2500 MAP-" in found, "what was not measured is a dash"
+    assert "relevant" not in found
     assert "half" not in found
     assert "notes.json" not in found
 

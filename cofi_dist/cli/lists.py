@@ -1,0 +1,91 @@
+"""What is said of lists of items: why they are short, and that they stand on few ratings."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from cofi_dist.words import counted, have
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from cofi_dist.model import Model
+
+FEW = 2  # training ratings of an item, whose mean and features are mostly chance
+
+
+class Lists:
+    """Counts the places of lists of k items, of one user or many.
+
+    Args:
+        model: whose items they are.
+        k: that were asked for.
+        min_ratings: training ratings that the items have at least.
+        beside: row of the item that they are similar to, and that is none of them.
+    """
+
+    def __init__(self, model: "Model", k: int, min_ratings: int, beside: int | None = None) -> None:
+        self._model, self._k, self._min_ratings = model, k, min_ratings
+        self._other = "" if beside is None else "other "
+        self._counts = model.item_counts.numpy().copy()
+        if beside is not None:
+            self._counts[beside] = -1
+        self._places = self._few = self._begun = self._full = 0
+
+    def add(self, table: "pl.DataFrame") -> None:
+        """Count what is in these lists, by the columns `rank` and `item`."""
+        self._places += len(table)
+        self._few += int((self._counts[self._model.items.find(table["item"])] <= FEW).sum())
+        self._begun += int((table["rank"] == 1).sum())
+        self._full += int((table["rank"] == self._k).sum())
+
+    def notes_of_one(self, who: str | None, has: str = "has rated") -> Iterator[str]:
+        """Give what is to be said of one list.
+
+        Args:
+            who: whose own items are left out; None where they are not known.
+            has: what puts an item among those.
+        """
+        number, items = self._candidates
+        if not number:
+            yield f"nothing to list: the model has {items}; lower --min-ratings"
+        elif not self._places:
+            yield f"nothing to list: the model has {items}, and {who} {has} all of them"
+        elif not self._full:
+            others = "" if who is None or self._places == number else f", and {who} {has} the others"
+            yield f"{self._places:,} of {self._k:,}: the model has {items}{others}"
+        yield from self._notes()
+
+    def notes_of_all(self) -> Iterator[str]:
+        """Give what is to be said of every user's list."""
+        users = counted(len(self._model.users), "user")
+        short, empty = len(self._model.users) - self._full, len(self._model.users) - self._begun
+        if short:
+            none = f", {empty:,} of them none" if empty else ""
+            yield (
+                f"{short:,} of {users} get fewer than {counted(self._k, 'item')}{none}: the model has"
+                f" {self._candidates[1]}, less those that a user has rated"
+            )
+        unseen = int((self._model.user_counts == 0).sum())
+        if unseen:
+            yield f"{unseen:,} of {users} {have(unseen)} no training ratings, so the average user's list"
+        yield from self._notes()
+
+    def _notes(self) -> Iterator[str]:
+        known = int((self._counts > FEW).sum())
+        if 2 * self._few > self._places and known >= self._k:  # else there is nothing to put in their place
+            also = ""
+            if not self._other and self._model.config.data.centre == "item_mean":
+                also = ", and a model trained with data.centre=damped_item_mean ranks them lower"
+            yield (
+                f"{self._few:,} of {counted(self._places, 'place')} go to items with at most"
+                f" {counted(FEW, 'training rating')}; --min-ratings {FEW + 1}, or more, leaves such items"
+                f" out{also}"
+            )
+
+    @property
+    def _candidates(self) -> tuple[int, str]:
+        """How many items may be in a list, and that in words."""
+        number = int((self._counts >= self._min_ratings).sum())
+        noun = f"{self._other}item"
+        limit = f" with {counted(self._min_ratings, 'training rating')} or more" if self._min_ratings else ""
+        return number, f"{counted(number, noun) if number else f'no {noun}'}{limit}"
