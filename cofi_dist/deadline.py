@@ -7,6 +7,7 @@ from datetime import datetime
 
 import psutil
 
+from cofi_dist.environment import read
 from cofi_dist.errors import ConfigError
 
 ASK_SECONDS = 30.0
@@ -33,15 +34,15 @@ def end_of(deadline: float | None) -> float:
 
 def _end_of_job(deadline: float) -> float:
     # squeue takes the number of one of an array's tasks for that of the array
-    array, task = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
-    job = f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
-    if job is None:
+    array, task = read("SLURM_ARRAY_JOB_ID"), read("SLURM_ARRAY_TASK_ID")
+    job = f"{array}_{task}" if array and task else read("SLURM_JOB_ID")
+    if not job:
         raise ConfigError(
             f"train.deadline: {deadline:g} counts back from the end of a SLURM job, and this is none;"
             " give seconds from the start, such as 3600"
         )
-    said = os.environ.get("SLURM_JOB_END_TIME")  # of newer SLURM versions
-    if said is not None:
+    said = read("SLURM_JOB_END_TIME")  # of newer SLURM versions
+    if said.isdecimal() and said.isascii():
         return float(said)
     command = ["squeue", "--noheader", f"--jobs={job}", "--format=%e"]
     try:

@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
+from cofi_dist.environment import read
 from cofi_dist.errors import LostError, RunError
 from cofi_dist.streams import leave
 
@@ -124,7 +125,7 @@ class Lock:
 
 def job() -> str:
     """The job that this process belongs to, which a restart of it does too; empty if none."""
-    return os.environ.get("SLURM_JOB_ID") or os.environ.get("TORCHELASTIC_RUN_ID") or ""
+    return read("SLURM_JOB_ID") or read("TORCHELASTIC_RUN_ID")
 
 
 def _space() -> str:

@@ -39,6 +39,19 @@ def test_below_zero_they_count_back_from_the_end_of_the_job(monkeypatch: pytest.
     assert end_of(-120.0) == 999_880
 
 
+@pytest.mark.parametrize("end", ["", "soon", "-1"])
+def test_an_end_that_is_no_time_is_asked_for(
+    end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "squeue"
+    program.write_text("#!/bin/sh\necho 2026-11-24T12:00:00\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_JOB_END_TIME", end)
+    assert end_of(-60.0) == datetime(2026, 11, 24, 11, 59).timestamp()
+
+
 def test_a_task_of_an_array_asks_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "squeue"
     program.write_text(

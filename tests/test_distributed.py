@@ -1,7 +1,6 @@
 """Sums, gathers, agreements and checks on real ranks; and one process, which changes nothing."""
 
 import socket
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.data.shards import UserRange
-from cofi_dist.distributed import Comm, GroupComm, SoloComm, choose_device, open_comm
+from cofi_dist.distributed import Comm, GroupComm, SoloComm, choose_device
 from cofi_dist.distributed.meet import _address_towards
 from cofi_dist.errors import ConfigError, DataError, FailedError, PeerError
 from cofi_dist.testing import run_ranks
@@ -136,28 +135,6 @@ def _raise_on_one(comm: Comm) -> None:
     comm.sum_(torch.ones(1))
 
 
-def test_ranks_that_do_not_meet_are_told_how_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.delenv("MASTER_ADDR", raising=False)
-    with pytest.raises(ConfigError, match="start them with torchrun"):
-        open_comm()
-
-
-def test_ranks_that_never_come_are_no_mistake_of_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules[open_comm.__module__], "MEET_SECONDS", 0.5)
-    monkeypatch.delenv("TORCHELASTIC_USE_AGENT_STORE", raising=False)
-    for name, value in {
-        "RANK": "1",
-        "WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": "9",
-    }.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(FailedError, match="the ranks cannot meet") as error:
-        open_comm()
-    assert error.value.exit_code == 1
-
-
 def test_rank_0_is_not_published_at_a_loopback_address(monkeypatch: pytest.MonkeyPatch) -> None:
     where = {"node0": "127.0.1.1", "node1": "198.51.100.7"}  # as node0's /etc/hosts has it
 
@@ -175,14 +152,6 @@ def test_rank_0_is_not_published_at_a_loopback_address(monkeypatch: pytest.Monke
     monkeypatch.setattr(socket, "socket", Way)
     assert _address_towards("node0", 29500) == "node0"
     assert _address_towards("node1", 29500) == "198.51.100.6"
-
-
-@pytest.mark.parametrize("world_size", [None, "1"])
-def test_one_process_is_solo(world_size: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
-    if world_size:
-        monkeypatch.setenv("WORLD_SIZE", world_size)
-    assert isinstance(open_comm(), SoloComm)
 
 
 def test_devices_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

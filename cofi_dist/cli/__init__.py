@@ -7,15 +7,21 @@ import signal
 import sys
 import time
 import traceback
-from typing import Annotated, Any, NoReturn
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from cofi_dist import __version__
 from cofi_dist.cli import comparing, datasets, judging, saved, seeing, submitting, training, using
+from cofi_dist.cli.session import Session
+from cofi_dist.environment import read
 from cofi_dist.errors import CofiError, PeerError, StoppedError
-from cofi_dist.stop import Interrupted, Stop
+from cofi_dist.stop import Interrupted
 from cofi_dist.streams import outlast, say
+
+if TYPE_CHECKING:
+    from cofi_dist.distributed import Comm
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
@@ -52,16 +58,16 @@ def main() -> NoReturn:
     Exit codes: 0 done, 2 the user's mistake (one line), 1 a failure, 75 a training that was asked to
     stop and can be gone on with, 128 + its number for a signal elsewhere.
     """
-    stop = Stop()
-    stop.listen()  # before the slow imports
+    session = Session()
+    session.stop.listen()  # before the slow imports
     # which make half a million objects that stay: looking through them again and again takes 0.1 s
     gc.set_threshold(100_000, 50, 100)
     try:
-        code = app(standalone_mode=False, obj=stop) or 0
+        code = app(standalone_mode=False, obj=session) or 0
     except CofiError as error:
-        code = _complain(error)
+        code = _complain(error, session.comm)
         if isinstance(error, StoppedError) and not error.restart:
-            stop.end_launcher()
+            session.stop.end_launcher()
     except Interrupted as error:
         name = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
         say(f"cofi-dist: {name.get(signal.Signals(error.number), 'stopped by a signal')}")
@@ -72,7 +78,7 @@ def main() -> NoReturn:
         code = _refuse(error) if hasattr(error, "format_message") else _confess(error)
     gc.freeze()  # nor is anything to be looked for among them at the end, which would take 0.2 s
     code = _end_streams(code)
-    if code and "WORLD_SIZE" in os.environ:
+    if code and read("WORLD_SIZE") not in ("", "1"):
         # a rank that fails must go at once: interpreter exit would wait for its peers' sockets
         os._exit(code)
     sys.exit(code)
@@ -111,24 +117,24 @@ def _confess(error: Exception) -> int:
     return 1
 
 
-def _complain(error: CofiError) -> int:
-    """Print the error once for all ranks; returns the exit code."""
-    rank = os.environ.get("RANK", "0")
-    alone = os.environ.get("WORLD_SIZE", "1") == "1"
-    if error.shared and rank != "0":
-        return error.exit_code
-    who = "" if alone or error.shared else f"rank {rank}: "
+def _complain(error: CofiError, comm: "Comm | None") -> int:
+    """Print the error once for all ranks that have met; returns the exit code."""
+    who = ""
+    if comm is not None and comm.world_size > 1:
+        if error.shared and comm.rank != 0:
+            return error.exit_code
+        who = "" if error.shared else f"rank {comm.rank}: "
     say(f"cofi-dist: {who}{error}")
-    if not alone and not isinstance(error, PeerError):
+    if not isinstance(error, PeerError):
         _tell_launcher(str(error))
     return error.exit_code
 
 
 def _tell_launcher(message: str) -> None:
     """Leave the message where torchrun looks for the root cause of a failure."""
-    file = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    file = read("TORCHELASTIC_ERROR_FILE")
     if file:
         # the form that torchrun's own error handler writes; py_callstack is what it prints
         details = {"py_callstack": message, "timestamp": str(int(time.time()))}
-        with open(file, "w") as handle:
+        with suppress(OSError), open(file, "w") as handle:  # it may be of a torchrun that is long gone
             json.dump({"message": {"message": message, "extraInfo": details}}, handle)

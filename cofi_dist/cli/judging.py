@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from cofi_dist.cli.session import Session
 from cofi_dist.cli.show import warn_of
 from cofi_dist.errors import CofiError, ConfigError, DataError, RunError
 from cofi_dist.files import refuse_existing, write_whole
@@ -31,6 +32,7 @@ class Held(StrEnum):
 
 
 def evaluate(
+    context: typer.Context,
     run: Annotated[Path, typer.Argument(help="Run directory, or that of a model.", show_default=False)],
     ratings: Annotated[
         Path | None, typer.Option(help="Ratings file to judge by, not the run's own.", show_default=False)
@@ -47,11 +49,11 @@ def evaluate(
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite the file.")] = False,
 ) -> None:
     """RMSE, MAE and ranking of held-out ratings, on any ranks."""
-    from cofi_dist.distributed import open_comm
     from cofi_dist.model import Model
     from cofi_dist.model.evaluate import evaluate as evaluate_model
 
-    comm = open_comm()
+    session: Session = context.obj
+    comm = session.meet()
     comm.on_first(lambda: _refuse(ratings, part, output, replace=replace))
     model = _alike(comm, lambda: Model.load(run))
     if comm.rank == 0:

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
+from cofi_dist.cli.session import Session
 from cofi_dist.cli.show import inline_yaml
 from cofi_dist.config import SOURCES, load_config, resolve
 from cofi_dist.errors import ConfigError, RunError
-from cofi_dist.stop import Stop
 from cofi_dist.streams import say
 
 # torch takes seconds to import, so a command that needs it imports what it calls itself.
@@ -23,13 +23,12 @@ def train(
     replace: Annotated[bool, typer.Option("--replace", help="Lose the run that run_dir holds.")] = False,
 ) -> None:
     """Train; under torchrun, on all its ranks."""
-    from cofi_dist.distributed import open_comm
     from cofi_dist.run import train as train_run
 
-    stop: Stop = context.obj
-    stop.resumable = True
-    comm = open_comm()
-    run_dir = train_run(config, overrides or [], comm, replace=replace, stop=stop)
+    session: Session = context.obj
+    session.stop.resumable = True
+    comm = session.meet()
+    run_dir = train_run(config, overrides or [], comm, replace=replace, stop=session.stop)
     if comm.rank == 0:
         say(f"\nThe model is in {run_dir}/model.\nNext, its factors as the notebook saves them:")
         say(f"  cofi-dist export {run_dir} --format pt --output {run_dir}/export")
@@ -55,11 +54,11 @@ def tune(
     import polars as pl
 
     from cofi_dist.cli.show import show
-    from cofi_dist.distributed import open_comm
     from cofi_dist.tune import Point, points, save_table, table_of
     from cofi_dist.tune import tune as tune_grid
 
-    comm = open_comm()
+    session: Session = context.obj
+    comm = session.meet()
     folder = output or Path("runs") / f"{config.stem}-tune"
     given = comm.on_first(lambda: [point.words for point in points(config, grid, overrides or [], folder)])
     found = [Point.of_words(words) for words in given]
@@ -68,9 +67,8 @@ def tune(
     if table and only is not None:
         raise ConfigError("--table and --only: give one of them", shared=True)
     if not table:
-        stop: Stop = context.obj
-        stop.resumable = True
-        tune_grid(config, found, overrides or [], comm, only=only, stop=stop)
+        session.stop.resumable = True
+        tune_grid(config, found, overrides or [], comm, only=only, stop=session.stop)
     if comm.rank == 0 and only is None:
         results = table_of(found)
         file = save_table(results, folder)

@@ -1,9 +1,8 @@
 """How the ranks of a job find each other, again and again where torchrun restarts them."""
 
+import errno
 import ipaddress
-import os
 import socket
-import time
 import uuid
 from datetime import timedelta
 from pathlib import Path
@@ -13,11 +12,13 @@ import torch.distributed as dist
 from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from cofi_dist.distributed.comm import Comm, GroupComm, SoloComm
+from cofi_dist.distributed.waiting import CALL_SECONDS, Waiting
+from cofi_dist.environment import Place, place
 from cofi_dist.errors import ConfigError, FailedError
 
 MEET_SECONDS = 60.0  # ranks of one job start within seconds of each other
-CALL_SECONDS = 2.0  # for a store that may be gone
 MEETING = "cofi_dist/meeting"
+HERE = "cofi_dist/here"
 
 
 def open_comm() -> Comm:
@@ -26,33 +27,67 @@ def open_comm() -> Comm:
     Collective: all ranks call it.
 
     Raises:
-        ConfigError: the environment is incomplete.
+        ConfigError: the environment is incomplete, or makes no sense.
         FailedError: the ranks don't meet.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    here = place()
+    if here is None:
         return SoloComm()
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    timeout = timedelta(seconds=MEET_SECONDS)
+    waiting = Waiting(MEET_SECONDS)
     try:
-        if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
-            rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-            store, words = _stores_of_this_start(rank)
-            dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
-        else:
-            words = None
-            dist.init_process_group(backend, timeout=timeout)
-    except (ValueError, KeyError) as error:
-        raise ConfigError(f"the ranks cannot meet ({error}); start them with torchrun") from None
+        store, words = waiting.do(lambda: _stores(here, waiting))
+        dist.init_process_group(
+            backend,
+            store=store,
+            rank=here.rank,
+            world_size=here.world_size,
+            timeout=timedelta(seconds=MEET_SECONDS),
+        )
     except (RuntimeError, OSError, dist.DistError) as error:
-        raise FailedError(f"the ranks cannot meet ({error}); see the other ranks' messages") from None
-    local_rank, ranks_here = (
-        int(os.environ.get(name, default))
-        for name, default in (("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "1"))
-    )
-    return GroupComm(local_rank, ranks_here, words)
+        # torch's own words go on with the addresses of its code
+        said = str(error).partition("\n")[0]
+        raise FailedError(
+            f"the ranks cannot meet: {said} ({here}); see the other ranks' messages, or unset WORLD_SIZE if"
+            " this is the only process"
+        ) from None
+    return GroupComm(here.local_rank, here.ranks_here, words)
 
 
-def _stores_of_this_start(rank: int) -> tuple[Store, Store]:
+def _stores(here: Place, waiting: Waiting) -> tuple[Store, Store | None]:
+    """A store of the ranks that are now there, all of them; and one for signs of life, if not the same."""
+    store, words = _of_agent(here, waiting) if here.has_agent else (_of_first(here, waiting), None)
+    if store.add(f"{HERE}/{here.rank}", 1) > 1:
+        raise ConfigError(f"RANK={here.rank}: two processes have it; start them with torchrun ({here})")
+    store.add(HERE, 1)
+
+    def all_here() -> bool:
+        count = store.add(HERE, 0)
+        waiting.why = f"{count} of {here.world_size} ranks are there"
+        return count >= here.world_size
+
+    waiting.until(all_here)
+    return store, words
+
+
+def _of_first(here: Place, waiting: Waiting) -> Store:
+    """The store that rank 0 holds where the variables say, without torchrun."""
+    limit = timedelta(seconds=MEET_SECONDS)
+    if here.rank == 0:
+        try:
+            # by the loopback, as MASTER_ADDR may lead elsewhere, or nowhere
+            return TCPStore("127.0.0.1", here.port, is_master=True, wait_for_workers=False, timeout=limit)
+        except dist.DistNetworkError as error:
+            if errno.errorcode[errno.EADDRINUSE] not in str(error):
+                raise
+            raise ConfigError(
+                f"MASTER_PORT={here.port}: another program has it on this host; set another ({here})"
+            ) from None
+    waiting.reach(here.host, here.port)
+    return TCPStore(here.host, here.port, is_master=False, timeout=limit)
+
+
+def _of_agent(here: Place, waiting: Waiting) -> tuple[Store, Store]:
     """A store that only the ranks of this start use, held by rank 0; and one for signs of life.
 
     torchrun's own store outlives a restart, and with it the addresses of ranks that are dead: torch
@@ -60,27 +95,34 @@ def _stores_of_this_start(rank: int) -> tuple[Store, Store]:
     rank 0's is, and whoever finds nobody there, or a former one, looks again. Signs of life are left
     with torchrun, under the name of this start: it answers where rank 0 may be the one that doesn't.
     """
-    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    host, port = here.host, here.port
+    waiting.reach(host, port)
     known = TCPStore(host, port, is_master=False, timeout=timedelta(seconds=MEET_SECONDS))
-    if rank == 0:
+    if here.rank == 0:
         mine = TCPStore(_address_towards(host, port), 0, is_master=True, wait_for_workers=False)
         name = uuid.uuid4().hex
         mine.set("name", name)
         known.set(MEETING, f"{mine.host} {mine.port} {name}")
         return mine, _words(host, port, name)
-    deadline = time.monotonic() + MEET_SECONDS
-    while time.monotonic() < deadline:
-        there, at, name = known.get(MEETING).decode().split()
-        try:
-            # asked first, as torch's store would wait, and complain at length, where nobody is
-            socket.create_connection((there, int(at)), CALL_SECONDS).close()
-            store = TCPStore(there, int(at), is_master=False, timeout=timedelta(seconds=CALL_SECONDS))
-            if store.get("name").decode() == name:
-                store.set_timeout(timedelta(seconds=MEET_SECONDS))
-                return store, _words(host, port, name)
-        except (OSError, RuntimeError, dist.DistError):
-            time.sleep(0.05)
-    raise TimeoutError(f"rank 0 did not say within {MEET_SECONDS:.0f} s where it is")
+    waiting.why = "rank 0 has not said where it is"
+    found: list[tuple[Store, Store]] = []
+
+    def is_found() -> bool:
+        if known.check([MEETING]):
+            there, at, name = known.get(MEETING).decode().split()
+            try:
+                # asked first, as torch's store would wait, and complain at length, where nobody is
+                socket.create_connection((there, int(at)), CALL_SECONDS).close()
+                store = TCPStore(there, int(at), is_master=False, timeout=timedelta(seconds=CALL_SECONDS))
+                if store.get("name").decode() == name:
+                    store.set_timeout(timedelta(seconds=MEET_SECONDS))
+                    found.append((store, _words(host, port, name)))
+            except (OSError, RuntimeError, dist.DistError):
+                waiting.why = f"rank 0 is not where it said, at {there}:{at}"
+        return bool(found)
+
+    waiting.until(is_found)
+    return found[0]
 
 
 def _words(host: str, port: int, name: str) -> Store:
