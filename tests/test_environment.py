@@ -34,7 +34,7 @@ def test_variables_are_read_in_one_place() -> None:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "read":
                 (name,) = node.args
                 assert isinstance(name, ast.Constant)
-                assert name.value in VARIABLES, f"{file}: {name.value}"
+                assert name.value in VARIABLES, (file, name.value)
 
 
 @pytest.mark.parametrize("rank", ["", "1", "-1", "nonsense"])
