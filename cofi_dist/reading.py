@@ -4,6 +4,7 @@ What stands in the place of a file may be damaged, or made to harm: a pipe would
 no end, and a few bytes may unfold to gigabytes. Everything that reads a file of ours begins here.
 """
 
+import itertools
 import json
 import os
 import stat
@@ -15,6 +16,7 @@ from typing import Any, BinaryIO, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 MOST_JSON = 2**20  # bytes of a file that holds a few facts
+LONGEST_LINE = 2**16  # bytes
 LONGEST = 80  # characters of foreign text in a message
 KINDS = {
     stat.S_IFDIR: "a folder",
@@ -92,6 +94,26 @@ def read_text(path: str | Path, most_bytes: int) -> str:
         raise ValueError("is not UTF-8 text") from None
 
 
+def lines(path: str | Path) -> Iterator[str]:
+    """The lines of a regular file of any size, without their ends; one of them is in memory at a time.
+
+    Raises:
+        OSError: as of `open_regular`.
+        ValueError: in plain words, and with its number: one is not UTF-8, or too long.
+    """
+    with open_regular(path) as opened:
+        for number in itertools.count(1):
+            line = opened.readline(LONGEST_LINE + 1)
+            if not line:
+                return
+            if len(line) > LONGEST_LINE:
+                raise ValueError(f"line {number}: is longer than {LONGEST_LINE:,} bytes")
+            try:
+                yield line.decode("utf-8").removesuffix("\n")
+            except UnicodeDecodeError:
+                raise ValueError(f"line {number}: is not UTF-8 text") from None
+
+
 def read_json(path: str | Path, most_bytes: int = MOST_JSON) -> Any:
     """What a small JSON file says.
 
@@ -112,7 +134,8 @@ def parse_json(content: bytes | str) -> Any:
         text = content if isinstance(content, str) else content.decode("utf-8")
         return json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
-        raise ValueError(f"is not JSON: {error.msg} in line {error.lineno}") from None
+        where = f" in line {error.lineno}" if "\n" in text else ""
+        raise ValueError(f"is not JSON: {error.msg}{where}") from None
     except UnicodeDecodeError:
         raise ValueError("is not JSON: it is not UTF-8 text") from None
     except RecursionError:

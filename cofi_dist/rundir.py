@@ -11,11 +11,14 @@ import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from cofi_dist import lock
 from cofi_dist.errors import LostError, RunError
 from cofi_dist.files import clear_temporaries, discard, remove, write_whole
+from cofi_dist.reading import LONGEST_LINE, Record, open_regular, read_record, reason
 from cofi_dist.stop import STOP_FILE
 
 CONFIG, METRICS, LOG, SHARDS, RESULT, MODEL, DATA, TENSORBOARD, CHECKPOINTS = (
@@ -104,20 +107,48 @@ def is_run(directory: Path) -> bool:
     return False
 
 
+class Result(Record):
+    """What result.json says of how a run ended.
+
+    Attributes:
+        epoch: before whose step the model's factors were so; None where none was good.
+        seconds: that it took.
+        fingerprint: of the data.
+        validation_rmse, validation_mae: of the model, where there is validation.
+        diverged: what was no longer finite, and when that was seen; empty if nothing was.
+    """
+
+    epoch: Annotated[int, Field(ge=0, le=2**53)] | None
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    fingerprint: Annotated[str, Field(max_length=200)]
+    validation_rmse: float | None = None
+    validation_mae: float | None = None
+    diverged: Annotated[str, Field(max_length=4096)] = ""
+
+
+def read_result(directory: Path) -> Result | None:
+    """How the run of a directory ended; None if it has not.
+
+    Raises:
+        RunError: what it says of its end can't be read, or is not what a run writes.
+    """
+    file = directory / RESULT
+    try:
+        return read_record(file, Result)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file}: {reason(error)}; if the run is to go on, remove it") from None
+
+
 def is_finished(directory: Path) -> bool:
     """Whether a run has ended here as it was meant to: its model is there, and it did not diverge.
 
     Raises:
         RunError: what it says of its end can't be read.
     """
-    file = directory / RESULT
-    try:
-        said = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return False
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{file}: cannot be read: {error}") from None
-    return isinstance(said, dict) and "diverged" not in said and (directory / MODEL).exists()
+    result = read_result(directory)
+    return result is not None and not result.diverged and (directory / MODEL).exists()
 
 
 def require_run(directory: Path) -> None:
@@ -190,16 +221,23 @@ def forget_after(directory: Path, epoch: int) -> None:
     if not file.exists():
         return
     try:
-        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"{file}: cannot be read: {error}") from None
-    write_whole(file, "".join(line for line in lines if _epoch_of(line) <= epoch))
+        kept: list[bytes] = []
+        with open_regular(file) as opened:
+            # a line without end comes in pieces, none of which is one of ours
+            while line := opened.readline(LONGEST_LINE):
+                if not line.isascii():
+                    raise RunError(f"{file}: is not what a run writes; to go on without it, remove it")
+                if _epoch_of(line) <= epoch:
+                    kept.append(line)
+    except OSError as error:
+        raise RunError(f"{file}: {reason(error)}") from None
+    write_whole(file, b"".join(kept))
 
 
-def _epoch_of(line: str) -> float:
+def _epoch_of(line: bytes) -> float:
     """Of a line of metrics; infinite for one that was cut off."""
     try:
-        return float(json.loads(line)["epoch"]) if line.endswith("\n") else math.inf
+        return float(json.loads(line)["epoch"]) if line.endswith(b"\n") else math.inf
     except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
         return math.inf
 
@@ -215,9 +253,7 @@ def save_shards(directory: Path, shards: dict[str, Any]) -> None:
 
 
 def save_result(directory: Path, result: dict[str, Any]) -> None:
-    """How the run ended: seconds; epoch, before whose step the model's factors were so; accuracy;
-    fingerprint of the data; `diverged`, what was no longer finite, and when that was seen.
-    """
+    """How the run ended: what a `Result` holds."""
     _save_json(directory / RESULT, result)
 
 

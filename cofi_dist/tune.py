@@ -1,7 +1,6 @@
 """A grid of settings, a run each, and the table of how well they did."""
 
 import itertools
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,9 @@ from cofi_dist.config import Data, as_yaml, load_config
 from cofi_dist.distributed import Comm
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.files import write_whole
+from cofi_dist.reading import MOST_JSON, read_text, reason
 from cofi_dist.run import train
-from cofi_dist.rundir import CONFIG, RESULT
+from cofi_dist.rundir import CONFIG, read_result
 from cofi_dist.stop import Stop
 from cofi_dist.streams import say
 from cofi_dist.trainer import DivergedError
@@ -149,9 +149,13 @@ def _is_done(file: Path, point: Point, overrides: Sequence[str]) -> bool:
         RunError: the run there is of another config.
     """
     config = point.run_dir / CONFIG
-    if not (point.run_dir / RESULT).exists():
+    if read_result(point.run_dir) is None:
         return False
-    if config.read_text(encoding="utf-8") != load_config(file, overrides).to_yaml():
+    try:
+        said = read_text(config, MOST_JSON)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{config}: {reason(error)}; remove {point.run_dir} to train it again") from None
+    if said != load_config(file, overrides).to_yaml():
         raise RunError(f"{config}: is of another grid or config; give another --output")
     return True
 
@@ -168,16 +172,16 @@ def table_of(grid: Sequence[Point]) -> pl.DataFrame:
     _require_same_ratings(grid)
     rows = []
     for point in grid:
-        if not (point.run_dir / RESULT).exists():
+        result = read_result(point.run_dir)
+        if result is None:
             continue
-        result = json.loads((point.run_dir / RESULT).read_text(encoding="utf-8"))
         rows.append(
             {
                 **point.values,
-                "rmse": result.get("validation_rmse"),
-                "mae": result.get("validation_mae"),
-                "epoch": result["epoch"],
-                "seconds": round(result["seconds"], 1),
+                "rmse": result.validation_rmse,
+                "mae": result.validation_mae,
+                "epoch": result.epoch,
+                "seconds": round(result.seconds, 1),
                 "run": str(point.run_dir),
             }
         )
@@ -190,12 +194,12 @@ def table_of(grid: Sequence[Point]) -> pl.DataFrame:
 def _require_same_ratings(grid: Sequence[Point]) -> None:
     seen: dict[Data, tuple[Path, str]] = {}
     for point in grid:
-        if not (point.run_dir / RESULT).exists():
+        result = read_result(point.run_dir)
+        if result is None:
             continue
-        mine = json.loads((point.run_dir / RESULT).read_text(encoding="utf-8"))["fingerprint"]
         data = load_config(point.run_dir / CONFIG).data.model_copy(update={"centre": None, "damping": None})
-        other, fingerprint = seen.setdefault(data, (point.run_dir, mine))
-        if fingerprint != mine:
+        other, fingerprint = seen.setdefault(data, (point.run_dir, result.fingerprint))
+        if fingerprint != result.fingerprint:
             raise RunError(
                 f"{point.run_dir}: was trained on other ratings than {other}: the data has changed; give"
                 " another --output"

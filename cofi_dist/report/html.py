@@ -2,7 +2,6 @@
 
 import base64
 import platform
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.metadata import version
@@ -14,9 +13,6 @@ from cofi_dist.report.plot import WRITER, draw_one
 from cofi_dist.report.popularity import ByPopularity, bin_name
 from cofi_dist.report.read import Run
 from cofi_dist.rundir import CONFIG, LOG, MODEL
-
-# The lines of the epochs in train.log: the curves show them better.
-EPOCH = re.compile(r"Epoch  .*| *\d+ {7}\S+( +\S+ +\S+)?")
 
 # What a browser may load for the page: what is in it.
 ALONE = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -58,7 +54,6 @@ def page(
         error: by popularity of the item, where known.
         evaluated: the evaluations that the run holds.
     """
-    notes = [line for line in run.log if not EPOCH.fullmatch(line)]
     body = [
         f"<h1>{_text(run.name)}</h1>",
         _section("Summary", [_table(_summary(run))]),
@@ -66,7 +61,7 @@ def page(
         _section(
             "Pictures", [f'<div class="pictures">{_lines(map(_picture, panels))}</div>'] if panels else []
         ),
-        _section(f"Notes, as in {LOG}", [f"<pre>{_text(chr(10).join(notes))}</pre>"] if notes else []),
+        _section(f"Notes, as in {LOG}", [f"<pre>{_text(chr(10).join(run.log))}</pre>"] if run.log else []),
         _section(
             f"Resolved config, as in {CONFIG}", [f"<pre>{_text(run.config)}</pre>"] if run.config else []
         ),

@@ -1,21 +1,35 @@
 """What a run left behind, read back."""
 
-import json
+import os
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from cofi_dist.errors import ConfigError, RunError
-from cofi_dist.rundir import CONFIG, LOG, METRICS, RESULT, SHARDS
+from cofi_dist.reading import MOST_JSON, Record, lines, parse_json, read_record, read_text, reason, shortened
+from cofi_dist.rundir import CONFIG, LOG, METRICS, SHARDS, read_result
 
 NEEDED = ("epoch", "cost", "seconds", "ratings_per_second")
 MAY_BE = ("validation_rmse", "validation_mae")
 LONGEST_NAME = 48
+
+# The lines of the epochs in train.log: the curves show them better.
+EPOCH = re.compile(r"Epoch  .*| *\d+ {7}\S+( +\S+ +\S+)?")
+MOST_NOTES = 20_000  # its other lines
+MOST_SHARDS = 2**22  # bytes; of tens of thousands of ranks
+LARGEST = 1e100  # of what is measured; beyond it there is no picture of it
+WITHOUT = "remove it to go without"
+
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+Word = Annotated[str, Field(max_length=200)]
 
 
 @dataclass(frozen=True)
@@ -83,7 +97,7 @@ class Run:
         metrics: at least one row.
         shards: None where the run left no such file.
         config: text of the resolved config; empty without the file.
-        log: lines of train.log.
+        log: lines of train.log, but those of the epochs.
         diverged: what turned NaN or infinite; empty if nothing did.
     """
 
@@ -100,7 +114,7 @@ class Run:
         """As the notebook's line has it."""
         lines = (line.partition(":") for line in self.log)
         counts = (count.strip() for name, _, count in lines if name == "Num. movies")
-        return next((int(count) for count in counts if count.isdecimal()), None)
+        return next((int(count) for count in counts if count.isdecimal() and len(count) < 20), None)
 
 
 def read_runs(directories: Sequence[Path]) -> list[Run]:
@@ -121,17 +135,15 @@ def read_runs(directories: Sequence[Path]) -> list[Run]:
 def _read(directory: Path, name: str) -> Run:
     if not directory.is_dir():
         raise RunError(f"{directory}: {'is a file' if directory.exists() else 'no such directory'}")
-    if not (directory / METRICS).exists():
+    if not os.path.lexists(directory / METRICS):
         raise RunError(f"{directory}: has no {METRICS}; is it a run's?")
-    metrics = _metrics(directory / METRICS)
-    log = _text(directory / LOG).splitlines()
     return Run(
         directory,
         name,
-        metrics,
+        _metrics(directory / METRICS),
         _shards(directory / SHARDS),
-        _text(directory / CONFIG),
-        log,
+        _config(directory / CONFIG),
+        _log(directory / LOG),
         _diverged(directory),
     )
 
@@ -153,39 +165,53 @@ def names_of(directories: Sequence[Path]) -> list[str]:
     return names
 
 
-def _text(file: Path) -> str:
-    """What a file of the run says; nothing if it isn't there."""
+@contextmanager
+def _refused(file: Path, advice: str) -> Iterator[None]:
+    """Say what is wrong with a file of the run, and what to do; unless it is not there."""
     try:
-        return file.read_text(encoding="utf-8")
+        yield
     except FileNotFoundError:
-        return ""
-    except OSError as error:
-        raise RunError(f"{file}: cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise RunError(f"{file}: is not UTF-8 text") from None
+        raise
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file}: {reason(error)}; {advice}") from None
+
+
+def _config(file: Path) -> str:
+    with suppress(FileNotFoundError), _refused(file, WITHOUT):
+        return read_text(file, MOST_JSON)
+    return ""
+
+
+def _log(file: Path) -> list[str]:
+    """The lines of the log but those of the epochs, which the metrics have too."""
+    found: list[str] = []
+    with suppress(FileNotFoundError), _refused(file, WITHOUT):
+        for line in lines(file):
+            if not EPOCH.fullmatch(line):
+                found.append(line)
+            if len(found) > MOST_NOTES:
+                raise ValueError(f"holds more than {MOST_NOTES:,} lines beside those of the epochs")
+    return found
 
 
 def _diverged(directory: Path) -> str:
     """What result.json says of it."""
-    try:
-        return str(json.loads(_text(directory / RESULT) or "{}").get("diverged", ""))
-    except (ValueError, AttributeError) as error:
-        raise RunError(f"{directory / RESULT}: is not what a run writes: {error}") from None
+    result = read_result(directory)
+    return "" if result is None else result.diverged
 
 
 def _metrics(file: Path) -> Metrics:
     rows: dict[float, list[float]] = {}
-    for number, line in enumerate(_text(file).splitlines(), 1):
-        try:
-            said = json.loads(line)
-            if isinstance(said, dict) and "checkpoint" in said:
-                continue  # of a save, not of an epoch's cost
-            row = _row(said)
-        except json.JSONDecodeError as error:
-            raise RunError(f"{file}: line {number}: is not JSON: {error.msg}") from None
-        except (ValueError, OverflowError, RecursionError) as error:
-            raise RunError(f"{file}: line {number}: {error}") from None
-        rows[row[0]] = row
+    with _refused(file, "it is damaged: mend or remove that line"):
+        for number, line in enumerate(lines(file), 1):
+            try:
+                said = parse_json(line)
+                if isinstance(said, dict) and "checkpoint" in said:
+                    continue  # of a save, not of an epoch's cost
+                row = _row(said)
+            except (ValueError, OverflowError) as error:
+                raise ValueError(f"line {number}: {error}") from None
+            rows[row[0]] = row
     if not rows:
         raise RunError(f"{file}: holds no epoch; {_diverged(file.parent) or 'was anything trained?'}")
     return Metrics(*np.array([rows[epoch] for epoch in sorted(rows)]).T)
@@ -194,25 +220,35 @@ def _metrics(file: Path) -> Metrics:
 def _row(line: Any) -> list[float]:
     """The values of a line of metrics in the order of the columns."""
     if not isinstance(line, dict):
-        raise ValueError(f"must hold an object, not {line!r:.40}")
+        raise ValueError(f"must hold an object, not {shortened(line)}")
     for name in (*NEEDED, *(name for name in MAY_BE if name in line)):
         value = line.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"{name} must be a number, not {value!r:.40}")
+            raise ValueError(f"{name} must be a number, not {shortened(value)}")
     if not 1 <= line["epoch"] < 2**53:
-        raise ValueError(f"epoch must be 1 or more, not {line['epoch']!r:.40}")
+        raise ValueError(f"epoch must be 1 or more, not {shortened(line['epoch'])}")
+    for name in ("seconds", "ratings_per_second"):
+        if not 0 <= line[name] < LARGEST:
+            raise ValueError(f"{name} must be a finite number, 0 or more, not {shortened(line[name])}")
     return [float(line.get(name, np.nan)) for name in (*NEEDED, *MAY_BE)]
 
 
+class _Rank(Record):
+    stop: Count
+    ratings: Count
+
+
+class _Spread(Record):
+    """What is read of shards.json."""
+
+    device: Word
+    backend: Word
+    ranks: Annotated[list[_Rank], Field(min_length=1)]
+
+
 def _shards(file: Path) -> Shards | None:
-    text = _text(file)
-    if not text:
-        return None
-    try:
-        known = json.loads(text)
-        ratings = np.array([rank["ratings"] for rank in known["ranks"]], np.int64)
-        return Shards(ratings, int(known["ranks"][-1]["stop"]), str(known["device"]), str(known["backend"]))
-    except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
-        raise RunError(
-            f"{file}: is not what a run writes ({type(error).__name__}: {error}); remove it to go without"
-        ) from None
+    with suppress(FileNotFoundError), _refused(file, WITHOUT):
+        said = read_record(file, _Spread, MOST_SHARDS)
+        ratings = np.array([rank.ratings for rank in said.ranks], np.int64)
+        return Shards(ratings, said.ranks[-1].stop, said.device, said.backend)
+    return None

@@ -99,7 +99,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "metrics is a pipe": (put("metrics.jsonl", os.mkfifo), "run/metrics.jsonl: is no file of a run's"),
     "metrics is a pickle": (
         put("metrics.jsonl", bytes_of(pickle.dumps(Bomb()))),
-        "metrics.jsonl: cannot be read",
+        "metrics.jsonl: is not what a run writes",
     ),
     "the log is a folder": (put("train.log", folder), "run/train.log: is no file of a run's"),
     "the log is a pipe": (put("train.log", os.mkfifo), "run/train.log: is no file of a run's"),

@@ -114,7 +114,7 @@ def test_everybody_can_read_the_page(tmp_path: Path) -> None:
 def test_nothing_of_the_run_becomes_markup(tmp_path: Path) -> None:
     directory = write_run(tmp_path / f"a{NASTY.replace('/', '')}", config=f"seed: 1  # {NASTY}\0\n")
     (directory / "train.log").write_text(NASTY)
-    (directory / "evaluation.json").write_text(json.dumps(EVALUATION | {"rmse": NASTY, NASTY: 1}))
+    (directory / "evaluation.json").write_text(json.dumps(EVALUATION | {"of": NASTY, NASTY: 1}))
     text = of_run(directory)
     found = Page(text)
     assert not {tag for tag, _ in found.tags} & {"script", "b"}

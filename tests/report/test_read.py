@@ -80,7 +80,8 @@ def test_a_line_that_no_run_wrote_is_named(line: str, tmp_path: Path) -> None:
         file.write(line + "\n")
     with pytest.raises(RunError) as caught:
         read_runs([directory])
-    assert str(caught.value) == f"{directory}/metrics.jsonl: {NOT_METRICS[line]}"
+    said = f"{directory}/metrics.jsonl: {NOT_METRICS[line]}; it is damaged: mend or remove that line"
+    assert str(caught.value) == said
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
@@ -101,5 +102,5 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
 def test_shards_that_no_run_wrote_are_named(text: str, tmp_path: Path) -> None:
     directory = write_run(tmp_path / "a")
     (directory / "shards.json").write_bytes(text.encode("latin-1"))
-    with pytest.raises(RunError, match=r"shards\.json: is not"):
+    with pytest.raises(RunError, match=r"shards\.json: .*; remove it to go without"):
         read_runs([directory])
