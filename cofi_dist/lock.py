@@ -3,9 +3,15 @@
 The lock is a file that says who holds it, and whose time is renewed while its owner lives. A lock is
 stale where its owner is a process of this host that is gone. Of an owner that can't be looked for it is
 watched for as long as it takes to see that nobody renews it: at once where that is an earlier start of this
-very job, or of this container; else once it looks STALE_SECONDS old. A run that has lost its lock ends.
+very job, or of this container, or where the lock was copied along with its directory; else once it looks
+STALE_SECONDS old. A run that has lost its lock ends.
+
+Many may find a lock stale at once, and each may be held up at any point. So whoever removes one first makes a
+file named after its content, which only one process can; then looks again whether the lock still has that
+content; and only then makes a lock of its own, as anybody else may.
 """
 
+import hashlib
 import json
 import math
 import os
@@ -15,16 +21,33 @@ import time
 import uuid
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from cofi_dist.environment import read
 from cofi_dist.errors import LostError, RunError
+from cofi_dist.reading import open_regular
 from cofi_dist.streams import leave
 
 FILE = ".lock"
-RENEW_SECONDS, STALE_SECONDS = 10.0, 60.0
+RENEW_SECONDS, STALE_SECONDS = 3.0, 60.0
+RENEWALS = 4  # that a live owner does not miss in a row
 LAST_SECOND = 1e11  # of a time that can be said in words
 SETTLE_SECONDS = 2.0  # in which whoever has made the file also writes into it
+MOST_BYTES = 2**16
+
+
+class Seen(NamedTuple):
+    """A lock as it was looked at.
+
+    Attributes:
+        content: says who holds it.
+        inode: of the file.
+        renewed: when, in nanoseconds of its file system's clock.
+    """
+
+    content: bytes
+    inode: int
+    renewed: int
 
 
 class Lock:
@@ -47,10 +70,14 @@ class Lock:
             "job": job(),
             "since": time.time(),
         }
-        self._take()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="lock", daemon=True)
-        self._thread.start()
+        try:
+            self._take()
+            self._thread.start()
+        except BaseException:  # a signal
+            self._release()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -58,46 +85,93 @@ class Lock:
     def __exit__(self, *_: object) -> None:
         self._done.set()
         self._thread.join()
+        self._release()
+
+    def _release(self) -> None:
         with suppress(OSError):
-            if _owner(self._file.read_bytes()) == self._me:
+            if _owner(_look(self._file).content) == self._me:
                 self._file.unlink()
 
     def _take(self) -> None:
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            while True:
-                try:
-                    with self._file.open("x", encoding="utf-8") as file:
-                        json.dump(self._me, file)
-                    return
-                except FileExistsError:
-                    self._clear_stale()
+            while not self._try():
+                pass
         except OSError as error:
             raise RunError(f"{self._file}: cannot be written: {error.strerror or error}") from None
+        for left in self._file.parent.glob(f"{FILE}.{'[0-9a-f]' * 32}"):  # by starts that were killed
+            with suppress(OSError):
+                if _age(left) > STALE_SECONDS:
+                    left.unlink()
 
-    def _clear_stale(self) -> None:
+    def _try(self) -> bool:
+        """Get the lock, or find that another got it; returns false where neither could be seen.
+
+        Raises:
+            RunError: another process holds it.
+        """
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        candidate = self._file.with_name(f"{FILE}.{uuid.uuid4().hex}")
         try:
-            looked_at = self._file.read_bytes()
+            with candidate.open("x", encoding="utf-8") as opened:
+                self._me["inode"] = os.fstat(opened.fileno()).st_ino
+                json.dump(self._me, opened)
+            while not self._make(self._file, candidate):
+                self._clear_stale(self._file, candidate)
+        except FileNotFoundError:  # its directory, or it, was cleared away by another start
+            return False
+        finally:
+            candidate.unlink(missing_ok=True)
+        return True
+
+    def _make(self, file: Path, candidate: Path) -> bool:
+        """Make a file of the candidate's content, whole at once; returns whether it is this process's."""
+        try:
+            os.link(candidate, file)
+        except FileExistsError:
+            with suppress(FileNotFoundError):
+                return candidate.samefile(file)  # a server may have made it, and its answer been lost
+            return False
         except FileNotFoundError:
-            return
-        owner = _owner(looked_at)
-        if owner is None and _age(self._file) < SETTLE_SECONDS:
-            time.sleep(0.05)
-            return
-        if owner is not None and not _is_stale(self._file, owner):
-            since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(owner["since"]))
-            raise RunError(
-                f"{self._file.parent}: process {owner['pid']} on {owner['host']} is running here since"
-                f" {since}; give another run_dir, or stop that run"
-            )
-        # two may find it stale: one of them gets it, and none takes away the lock that the other makes then
-        aside = self._file.with_name(f"{FILE}.{uuid.uuid4().hex}")
+            raise
+        except OSError:  # a file system without links
+            self._me["inode"] = None
+            try:
+                with file.open("x", encoding="utf-8") as opened:
+                    json.dump(self._me, opened)
+            except FileExistsError:
+                return False
+        return True
+
+    def _clear_stale(self, file: Path, candidate: Path) -> None:
+        """Remove the lock that is there; or the right to remove it, of a process that was killed meanwhile.
+
+        Raises:
+            RunError: it is not stale.
+        """
         with suppress(FileNotFoundError):
-            self._file.rename(aside)
-            if aside.read_bytes() != looked_at:
-                with suppress(FileExistsError):
-                    os.link(aside, self._file)
-            aside.unlink()
+            seen = _look(file)
+            owner = _owner(seen.content)
+            if owner is None and _age(file) < SETTLE_SECONDS:
+                time.sleep(0.05)
+            elif owner is not None and not _is_stale(file, seen.inode, owner):
+                raise self._refusal(owner, seen.inode)
+            else:
+                content = hashlib.md5(seen.content, usedforsecurity=False)
+                right = self._file.with_name(f"{FILE}.{content.hexdigest()}")
+                if self._make(right, candidate):
+                    _remove(file, seen, right)
+                else:
+                    self._clear_stale(right, candidate)
+
+    def _refusal(self, owner: dict[str, Any], inode: int) -> RunError:
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(owner["since"]))
+        copied = (
+            f"; where it was copied from that run's, remove {self._file}" if _is_copy(owner, inode) else ""
+        )
+        return RunError(
+            f"{self._file.parent}: process {owner['pid']} on {owner['host']} is running here since {since};"
+            f" give another run_dir, or stop that run{copied}"
+        )
 
     def _renew(self) -> None:
         while not self._done.wait(RENEW_SECONDS):
@@ -117,7 +191,7 @@ class Lock:
 
     def _is_ours(self) -> bool:
         try:
-            return _owner(self._file.read_bytes()) == self._me
+            return _owner(_look(self._file).content) == self._me
         except FileNotFoundError:
             # who took it over has ended; unless the whole directory is away, which the next save will say
             return not self._file.parent.exists()
@@ -137,6 +211,21 @@ def _space() -> str:
         return ""
 
 
+def _look(file: Path) -> Seen:
+    with open_regular(file, MOST_BYTES) as opened:  # opened anew, NFS asks its server
+        about = os.fstat(opened.fileno())
+        return Seen(opened.read(), about.st_ino, about.st_mtime_ns)
+
+
+def _remove(file: Path, seen: Seen, right: Path) -> None:
+    """Remove a lock if it still is as it was seen, with the right that this process has alone."""
+    try:
+        if _look(file) == seen:
+            file.unlink(missing_ok=True)
+    finally:
+        right.unlink(missing_ok=True)
+
+
 def _owner(content: bytes) -> dict[str, Any] | None:
     """Who holds the lock of this content; None where it says nothing."""
     try:
@@ -148,12 +237,21 @@ def _owner(content: bytes) -> dict[str, Any] | None:
         return None
 
 
-def _is_stale(file: Path, owner: dict[str, Any]) -> bool:
+def _is_copy(owner: dict[str, Any], inode: int) -> bool:
+    """Whether its owner made another file than this one; not known of every file system."""
+    return owner.get("inode") not in (None, inode)
+
+
+def _is_stale(file: Path, inode: int, owner: dict[str, Any]) -> bool:
     same_host = owner["host"] == socket.gethostname()
     if same_host and owner["space"] == _space():
-        return not _lives(owner["pid"], owner["start"])
+        if not _lives(owner["pid"], owner["start"]):
+            return True
+        if not _is_copy(owner, inode):
+            return False
     try:
-        # containers may have one name, and a host another boot: what is there may live, or be gone
+        # containers may have one name, and a host another boot: what is there may live, or be gone; and the
+        # owner of a copy holds another directory
         same_job = bool(owner["job"]) and owner["job"] == job()
         # its age is by two clocks, which may differ: so that alone makes no lock stale
         is_doubtful = same_host or same_job or _age(file) > STALE_SECONDS
@@ -172,17 +270,12 @@ def _age(file: Path) -> float:
 
 def _is_renewed(file: Path) -> bool:
     """Watch for as long as its owner may let pass."""
-    first, deadline = _renewed_at(file), time.monotonic() + RENEW_SECONDS * 1.2
+    first, deadline = _look(file).renewed, time.monotonic() + RENEW_SECONDS * RENEWALS
     while time.monotonic() < deadline:
         time.sleep(RENEW_SECONDS / 20)
-        if _renewed_at(file) != first:
+        if _look(file).renewed != first:
             return True
     return False
-
-
-def _renewed_at(file: Path) -> int:
-    with file.open("rb") as opened:  # opened anew, NFS asks its server
-        return os.fstat(opened.fileno()).st_mtime_ns
 
 
 def _lives(pid: int, start: str) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -152,14 +154,107 @@ time.sleep(2)
 
 
 @pytest.mark.parametrize("stale", [False, True])
-def test_of_two_that_start_at_once_one_gets_it(stale: bool, tmp_path: Path) -> None:
+def test_of_many_that_start_at_once_one_gets_it(stale: bool, tmp_path: Path) -> None:
     for number in range(60) if stale else ():
         (tmp_path / str(number)).mkdir()
         leave(tmp_path / str(number), pid=2**22 + 1)  # larger than any
     given = [sys.executable, "-c", TAKE, str(tmp_path), str(time.time() + 3)]
-    both = [subprocess.Popen(given, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    got = [number for process in both for number in process.communicate(timeout=60)[0].split()]
+    all_ = [subprocess.Popen(given, stdout=subprocess.PIPE, text=True) for _ in range(6)]
+    got = [number for process in all_ for number in process.communicate(timeout=60)[0].split()]
     assert sorted(got, key=int) == [str(number) for number in range(60)]
+    assert {path.name for path in tmp_path.glob("*/*")} == {FILE}, "nothing else is left"
+
+
+REMOVE = """
+import sys, time
+from pathlib import Path
+from cofi_dist.lock import Lock
+unlink = Path.unlink
+
+def held_up(self, **given):
+    if self.name == ".lock":
+        print("held up", flush=True)
+        time.sleep(60)
+    unlink(self, **given)
+
+Path.unlink = held_up
+Lock(Path(sys.argv[1]))
+"""
+
+
+def test_who_is_held_up_or_killed_while_it_removes_a_stale_lock_is_in_nobodys_way(tmp_path: Path) -> None:
+    leave(tmp_path, pid=2**22 + 1)
+    given = [sys.executable, "-c", REMOVE, str(tmp_path)]
+    with subprocess.Popen(given, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "held up\n"
+        with pytest.raises(RunError, match=f"process {first.pid} on .* is running here"):
+            Lock(tmp_path)  # it would be removed when the other one wakes
+        first.kill()
+    with Lock(tmp_path):
+        assert json.loads((tmp_path / FILE).read_text())["pid"] == os.getpid()
+
+
+def test_a_lock_that_was_taken_over_after_it_was_judged_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave(tmp_path, pid=2**22 + 1)
+    is_stale = lock._is_stale
+
+    def held_up(*given: Any) -> bool:
+        monkeypatch.setattr(lock, "_is_stale", is_stale)
+        was = is_stale(*given)
+        leave(tmp_path, since=1.8e9)
+        return was
+
+    monkeypatch.setattr(lock, "_is_stale", held_up)
+    with pytest.raises(RunError, match="is running here since 2027"):
+        Lock(tmp_path)
+    assert json.loads((tmp_path / FILE).read_text())["since"] == 1.8e9
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+
+
+def test_a_lock_that_its_owner_renews_after_it_was_judged_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It slept, and wakes."""
+    leave(tmp_path, host="elsewhere")
+
+    def held_up(*_: Any) -> bool:
+        monkeypatch.undo()
+        os.utime(tmp_path / FILE)
+        return True
+
+    monkeypatch.setattr(lock, "_is_stale", held_up)
+    with pytest.raises(RunError, match="on elsewhere is running here"):
+        Lock(tmp_path)
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_a_lock_that_was_copied_with_its_directory_is_stale(
+    lives: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "RENEW_SECONDS", 0.2)
+    run, copy = tmp_path / "run", tmp_path / "copy"
+    with Lock(run):
+        shutil.copytree(run, copy)
+        if lives:  # a file system whose inodes change, say
+            with renewed(copy), pytest.raises(RunError, match=f"is running here .*, remove {copy / FILE}$"):
+                Lock(copy)
+        else:
+            with Lock(copy), pytest.raises(RunError, match="is running here"):
+                Lock(run)
+
+
+def test_a_file_system_without_links_has_locks_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError("Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    leave(tmp_path, pid=2**22 + 1)
+    with Lock(tmp_path), pytest.raises(RunError, match="is running here"):
+        Lock(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"host": 1}', '{"host": "a", "pid": "b"}', "\x00"])
