@@ -16,8 +16,8 @@ import torch
 from cofi_dist.distributed import Comm, meet
 
 # a server that has imported torch forks the ranks: milliseconds each, and no thread to inherit
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["torch._dynamo", "cofi_dist.run"])  # optimisers import the former
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["torch._dynamo", "cofi_dist.run"])  # optimisers import the former
 
 
 def run_ranks(
@@ -41,8 +41,8 @@ def run_ranks(
     rendezvous = tmp / f"rendezvous-{uuid.uuid4().hex}"
     processes, pipes = [], []
     for rank in range(world_size):
-        ours, theirs = _CONTEXT.Pipe(duplex=False)
-        process = _CONTEXT.Process(
+        ours, theirs = CONTEXT.Pipe(duplex=False)
+        process = CONTEXT.Process(
             target=_rank, args=(theirs, rendezvous, rank, world_size, sys.path, work, args), daemon=True
         )
         process.start()

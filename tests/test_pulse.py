@@ -15,15 +15,19 @@ class Words:
     def __init__(self) -> None:
         self.words: dict[str, str] = {}
         self.is_gone = False
+        self.joined = threading.Event()  # unless so, the host of the store can't be reached
+        self.joined.set()
 
     def set(self, key: str, value: str) -> None:
+        self.joined.wait()
         if self.is_gone:
-            raise RuntimeError("the host is gone")
+            raise ConnectionError("the store has ended")
         self.words[key] = value
 
     def get(self, key: str) -> bytes:
+        self.joined.wait()
         if self.is_gone:
-            raise RuntimeError("the host is gone")
+            raise ConnectionError("the store has ended")
         return self.words[key].encode()
 
 
@@ -35,10 +39,10 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_who_beats_is_not_silent_and_who_does_not_is_given_up() -> None:
-    store, lost, told = Words(), list[int](), threading.Event()
+    store, lost, told = Words(), list[int | None](), threading.Event()
     store.set("2", "frozen")
 
-    def tell(rank: int) -> None:
+    def tell(rank: int | None) -> None:
         lost.append(rank)
         told.set()
 
@@ -51,7 +55,7 @@ def test_who_beats_is_not_silent_and_who_does_not_is_given_up() -> None:
 
 
 def test_who_left_in_order_is_not_missed() -> None:
-    store, lost = Words(), list[int]()
+    store, lost = Words(), list[int | None]()
     first, second = (Pulse(store, rank, 2, lost.append) for rank in (0, 1))
     second.stop()
     time.sleep(0.5)
@@ -60,11 +64,44 @@ def test_who_left_in_order_is_not_missed() -> None:
 
 
 def test_without_the_store_nobody_is_accused() -> None:
-    store, lost = Words(), list[int]()
+    store, lost = Words(), list[int | None]()
     first, second = (Pulse(store, rank, 2, lost.append) for rank in (0, 1))
     store.is_gone = True
     assert first.silent() == []
     time.sleep(0.5)
     for each in (first, second):
+        each.stop()
+    assert lost == []
+
+
+def test_a_store_that_does_not_answer_is_given_up_as_soon_as_a_rank_would_be() -> None:
+    store, lost, told = Words(), list[int | None](), threading.Event()
+
+    def tell(rank: int | None) -> None:
+        lost.append(rank)
+        told.set()
+
+    first, second = Pulse(store, 0, 2, tell), Pulse(store, 1, 2, lost.append)
+    time.sleep(0.1)
+    store.joined.clear()
+    before = time.monotonic()
+    assert first.silent() is None
+    assert told.wait(10)
+    for each in (first, second):
+        each.stop()
+    assert time.monotonic() - before < 10, "nothing waits for the store"
+    assert set(lost) == {None}
+    store.joined.set()
+
+
+def test_a_store_that_answers_again_in_time_is_not_given_up() -> None:
+    store, lost = Words(), list[int | None]()
+    both = [Pulse(store, rank, 2, lost.append) for rank in range(2)]
+    for _ in range(3):
+        store.joined.clear()
+        time.sleep(0.1)  # half as long as it takes to be given up
+        store.joined.set()
+        time.sleep(0.1)
+    for each in both:
         each.stop()
     assert lost == []

@@ -10,9 +10,10 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 
+from cofi_dist import pulse
 from cofi_dist.distributed.messages import ALL_GATHER, Json, all_gather, broadcast, outcome_of, result_of
 from cofi_dist.errors import FailedError, PeerError
-from cofi_dist.pulse import BEAT_SECONDS, LOST_BEATS, Pulse
+from cofi_dist.pulse import Pulse
 from cofi_dist.streams import leave
 
 T = TypeVar("T", bound=Json)
@@ -20,6 +21,7 @@ T = TypeVar("T", bound=Json)
 # Once the ranks have met, one may prepare for hours while the others wait for it: until `limit`, only a
 # rank without any sign of life is given up.
 PREPARE_SECONDS = 86_400.0
+THEIR_STORE = "the host that the ranks meet at (MASTER_ADDR)"
 
 
 class SoloComm:
@@ -88,7 +90,7 @@ class GroupComm:
         self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
         self.local_rank, self.ranks_here = local_rank, ranks_here
         words = words or PrefixStore("pulse", dist.distributed_c10d._get_default_store())
-        self._pulse = Pulse(words, self.rank, self.world_size, self._give_up)
+        self._pulse = Pulse(_Words(words), self.rank, self.world_size, self._give_up)
         self.agree()  # so that every pulse can be felt
         _set_timeout(PREPARE_SECONDS)
 
@@ -212,21 +214,21 @@ class GroupComm:
         """From now on, a collective in which a rank is missed for so long fails."""
         _set_timeout(seconds)
 
-    def _give_up(self, rank: int) -> None:
+    def _give_up(self, rank: int | None) -> None:
         """Leave at once: whatever waits for that rank could wait forever."""
-        seconds = LOST_BEATS * BEAT_SECONDS
-        leave(
-            PeerError(
-                f"rank {self.rank}: lost contact with rank {rank}, which has given no sign of life for"
-                f" {seconds:.0f} s"
-            )
-        )
+        who = THEIR_STORE if rank is None else f"rank {rank}"
+        seconds = pulse.LOST_BEATS * pulse.BEAT_SECONDS
+        said = f"lost contact with {who}, which has given no sign of life for {seconds:.0f} s"
+        leave(PeerError(f"rank {self.rank}: {said}"))
 
     def close(self) -> None:
         """Leave the group; rank 0, which holds the store, last."""
-        self._pulse.stop()
         with suppress(PeerError):  # they have left already: nothing is asked of them any more
-            self.agree()
+            self.agree()  # the others may have work to do: so long they are watched
+            self._pulse.stop()
+            _set_timeout(pulse.LOST_BEATS * pulse.BEAT_SECONDS)
+            self.agree()  # nobody talks to the store any more
+        self._pulse.stop()
         dist.destroy_process_group()
 
     @contextmanager
@@ -237,13 +239,36 @@ class GroupComm:
         except torch.OutOfMemoryError:
             raise  # a RuntimeError too, but this rank's own
         except (RuntimeError, dist.DistError) as error:
-            silent = " and ".join(map(str, self._pulse.silent()))
-            who = f"rank {silent}, which gives no sign of life" if silent else "another rank"
+            silent = self._pulse.silent()
+            who = THEIR_STORE if silent is None else f"rank {' and '.join(map(str, silent))}"
+            who = "another rank" if silent == [] else f"{who}, which gives no sign of life"
             why = "its own message, if it had time for one, says why"
             raise PeerError(f"lost contact with {who}; {why}") from error
 
 
 Comm = SoloComm | GroupComm
+
+
+class _Words:
+    """A store as a pulse wants it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def set(self, key: str, value: str) -> None:
+        with self._is_there():
+            self._store.set(key, value)
+
+    def get(self, key: str) -> bytes:
+        with self._is_there():
+            return self._store.get(key)
+
+    @contextmanager
+    def _is_there(self) -> Iterator[None]:
+        try:
+            yield
+        except dist.DistNetworkError as error:  # not asked again: torch would tell of it at length
+            raise ConnectionError(str(error)) from None
 
 
 def _set_timeout(seconds: float) -> None:
