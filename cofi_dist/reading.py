@@ -4,6 +4,7 @@ What stands in the place of a file may be damaged, or made to harm: a pipe would
 no end, and a few bytes may unfold to gigabytes. Everything that reads a file of ours begins here.
 """
 
+import io
 import itertools
 import json
 import os
@@ -11,7 +12,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -27,6 +28,10 @@ KINDS = {
 }
 
 
+class UnfitError(OSError):
+    """What stands there can't be read as a file of ours, and will not be so at another time."""
+
+
 class Record(BaseModel):
     """What a JSON file holds, of these types and no others; keys that are not named here are not read."""
 
@@ -36,7 +41,7 @@ class Record(BaseModel):
 R = TypeVar("R", bound=Record)
 
 
-def open_regular(path: str | Path, most_bytes: int | None = None) -> BinaryIO:
+def open_regular(path: str | Path, most_bytes: int | None = None) -> io.BufferedReader:
     """Open a regular file to be read as bytes; nothing is waited for.
 
     Args:
@@ -51,7 +56,7 @@ def open_regular(path: str | Path, most_bytes: int | None = None) -> BinaryIO:
         # a pipe that came meanwhile is opened without waiting for a writer, and refused
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except ValueError:
-        raise OSError(22, "its name holds a NUL", str(path)) from None
+        raise UnfitError(22, "its name holds a NUL", str(path)) from None
     try:
         _require_regular(os.fstat(descriptor), path, most_bytes)
         return open(descriptor, "rb")
@@ -63,9 +68,9 @@ def open_regular(path: str | Path, most_bytes: int | None = None) -> BinaryIO:
 def _require_regular(about: os.stat_result, path: str | Path, most_bytes: int | None) -> None:
     if not stat.S_ISREG(about.st_mode):
         kind = KINDS.get(stat.S_IFMT(about.st_mode), "something else")
-        raise OSError(22, f"it is {kind}, not a regular file", str(path))
+        raise UnfitError(22, f"it is {kind}, not a regular file", str(path))
     if most_bytes is not None and about.st_size > most_bytes:
-        raise OSError(27, f"it has {about.st_size:,} bytes, and may have {most_bytes:,}", str(path))
+        raise UnfitError(27, f"it has {about.st_size:,} bytes, and may have {most_bytes:,}", str(path))
 
 
 def read_bytes(path: str | Path, most_bytes: int) -> bytes:
@@ -77,7 +82,7 @@ def read_bytes(path: str | Path, most_bytes: int) -> bytes:
     with open_regular(path, most_bytes) as opened:
         content = opened.read(most_bytes + 1)
     if len(content) > most_bytes:  # it grew, or is one of /proc, whose size is not known beforehand
-        raise OSError(27, f"it has more than {most_bytes:,} bytes", str(path))
+        raise UnfitError(27, f"it has more than {most_bytes:,} bytes", str(path))
     return content
 
 

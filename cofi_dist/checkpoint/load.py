@@ -1,6 +1,7 @@
 """From a checkpoint back to a state, on any number of ranks."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -12,7 +13,9 @@ from cofi_dist.checkpoint.manifest import Manifest, Part, Side, epoch_of, read_m
 from cofi_dist.data.shards import UserRange
 from cofi_dist.distributed import Comm
 from cofi_dist.errors import CheckpointError, NewerError, UnreadableError, from_words, to_words
+from cofi_dist.reading import reason, shortened
 from cofi_dist.state import OF_ITEMS, OF_USERS, State
+from cofi_dist.tensors import read_table
 
 
 def found_in(directory: Path) -> list[Path]:
@@ -104,7 +107,7 @@ def load(directory: Path, manifest: Manifest, state: State, users: UserRange) ->
     for side, letters, wanted in (("users", OF_USERS, users), ("items", OF_ITEMS, everything)):
         rows = state.rows(letters)
         for part, mine, theirs in _overlaps(manifest, side, wanted):  # type: ignore[arg-type]
-            _copy(directory / part.name, {name: tensor[mine] for name, tensor in rows.items()}, theirs)
+            _copy(directory / part.name, {name: tensor[mine] for name, tensor in rows.items()}, part, theirs)
     # that of a run that is going on may have been given up meanwhile, and its files written over
     read_manifest(directory)
 
@@ -116,13 +119,16 @@ def load_whole(directory: Path, manifest: Manifest) -> dict[str, Tensor]:
         CheckpointError: a file does not hold what it should, or the checkpoint is gone.
     """
     rows: dict[str, list[Tensor]] = {}
-    try:
-        for part in manifest.parts:
-            for name, tensor in load_file(directory / part.name).items():
+    for part in manifest.parts:
+        file = directory / part.name
+        with _as_it_should_be(file):
+            shapes = {name: declared.shape for name, declared in read_table(file)[0].items()}
+            for name, shape in shapes.items():
+                _require_shape(name, shape, part, manifest)
+            for name, tensor in load_file(file).items():
                 rows.setdefault(name, []).append(tensor)
+    with _as_it_should_be(directory):
         whole = {name: torch.cat(parts) for name, parts in rows.items()}
-    except (OSError, SafetensorError, RuntimeError) as error:  # the last: parts of other shapes
-        raise CheckpointError(f"{directory}: does not hold what its manifest says: {error}") from None
     read_manifest(directory)  # as above
     return whole
 
@@ -136,13 +142,42 @@ def _overlaps(manifest: Manifest, side: Side, wanted: UserRange) -> Iterator[tup
             yield part, mine, theirs
 
 
-def _copy(file: Path, into: dict[str, Tensor], rows: slice) -> None:
-    try:
+def _copy(file: Path, into: dict[str, Tensor], part: Part, rows: slice) -> None:
+    with _as_it_should_be(file):
+        table, _ = read_table(file)
         with safe_open(file, framework="pt") as opened:
             for name, target in into.items():
+                if name not in table:
+                    raise ValueError(f"has no tensor {name}")
+                wanted = (part.rows, *target.shape[1:])
+                if table[name].shape != wanted:
+                    raise ValueError(f"{name} is {table[name]}, not of shape {wanted}")
                 read = opened.get_slice(name)[rows]
-                if read.shape != target.shape:
-                    raise CheckpointError(f"{file}: {name} has rows of another shape than the run's")
+                # a sum is faster; only where it is not finite need each number be looked at
+                if not bool(read.sum().isfinite()) and not bool(read.isfinite().all()):
+                    raise ValueError(f"{name} holds a number that is not finite")
                 target.copy_(read)
-    except (OSError, SafetensorError, KeyError, IndexError) as error:
+
+
+def _require_shape(name: str, shape: tuple[int, ...], part: Part, manifest: Manifest) -> None:
+    """Raise ValueError unless a tensor can be one of a part: `W`, `b` or what belongs to them; `X` or `c`."""
+    letter = name.partition(".")[0]
+    wanted = {
+        **dict.fromkeys((OF_USERS[0], OF_ITEMS[0]), (part.rows, manifest.num_features)),
+        **dict.fromkeys((OF_USERS[1], OF_ITEMS[1]), (part.rows,)),
+    }
+    if letter not in (OF_USERS if part.side == "users" else OF_ITEMS):
+        raise ValueError(f"holds {shortened(name)}, which no part of {part.side} has")
+    if shape != wanted[letter]:
+        raise ValueError(f"{name} is of shape {shape}, not {wanted[letter]}")
+
+
+@contextmanager
+def _as_it_should_be(file: Path) -> Iterator[None]:
+    """Say of what is read of a file that it is not what was written."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file}: does not hold what the manifest says: {reason(error)}") from None
+    except (SafetensorError, RuntimeError) as error:  # the last: parts of other shapes
         raise CheckpointError(f"{file}: does not hold what the manifest says: {error}") from None

@@ -19,10 +19,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cofi_dist.errors import CheckpointError, NewerError, UnreadableError
 from cofi_dist.files import write_file
+from cofi_dist.reading import UnfitError, mistake, open_regular, read_json, reason
 
 FORMAT: Final = 3  # 2 had no digests of the ids
 FILE = "manifest.json"
-MOST_BYTES = 2**26  # of a manifest; a larger one is none of ours
+MOST_BYTES = 2**22  # of a manifest, which has two parts of 150 bytes a rank
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Side = Literal["users", "items"]
@@ -40,6 +41,11 @@ class Part(_Strict):
     stop: Count
     bytes: Count
     xxh3: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+
+    @property
+    def rows(self) -> int:
+        """How many it holds."""
+        return self.stop - self.start
 
     @property
     def name(self) -> str:
@@ -155,32 +161,30 @@ def read_manifest(directory: Path) -> Manifest:
     """
     file = directory / FILE
     try:
-        about = file.stat()
-        if about.st_size > MOST_BYTES or not stat.S_ISREG(about.st_mode):
-            raise CheckpointError(f"{file}: is no file, or larger than any manifest")
-        said = json.loads(file.read_bytes())
+        said = read_json(file, MOST_BYTES)
+        digest = digest_of(said) if isinstance(said, dict) else ""
     except FileNotFoundError:
         raise CheckpointError(
             f"{directory}: has no {FILE}: it is not a checkpoint, or not a whole one"
         ) from None
+    except (UnfitError, ValueError) as error:
+        raise CheckpointError(f"{file}: {reason(error)}") from None
     except OSError as error:
-        raise UnreadableError(f"{file}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{file}: is not JSON: {error}") from None
+        raise UnreadableError(f"{file}: {reason(error)}") from None
+    except RecursionError:
+        raise CheckpointError(f"{file}: is nested without end") from None
     version = said.get("format") if isinstance(said, dict) else None
     if isinstance(version, int) and version > FORMAT:
         raise NewerError(f"{file}: has format {version}; this version reads up to {FORMAT}: update cofi_dist")
     if isinstance(said, dict):
         if version == 1:
             raise CheckpointError(f"{file}: has format 1, of a build before 0.1.0: begin anew")
-        if said.pop("sha256", None) != digest_of(said):
+        if said.pop("sha256", None) != digest:
             raise CheckpointError(f"{file}: its content is not what was written: its own checksum differs")
     try:
         manifest = Manifest.model_validate(said)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "it"
-        raise CheckpointError(f"{file}: {where}: {first['msg']}") from None
+        raise CheckpointError(f"{file}: {mistake(error)}") from None
     _check(directory, manifest)
     return manifest
 
@@ -218,9 +222,9 @@ def verify(directory: Path, part: Part) -> None:
     """
     file = directory / part.name
     try:
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
             found = hashlib.file_digest(opened, xxhash.xxh3_128).hexdigest()
     except OSError as error:
-        raise UnreadableError(f"{file}: cannot be read: {error.strerror or error}") from None
+        raise UnreadableError(f"{file}: {reason(error)}") from None
     if found != part.xxh3:
         raise CheckpointError(f"{file}: its content is not what was written: the checksum differs")
