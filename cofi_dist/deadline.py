@@ -9,6 +9,7 @@ import psutil
 
 from cofi_dist.environment import read
 from cofi_dist.errors import ConfigError
+from cofi_dist.launcher import Launcher
 
 ASK_SECONDS = 30.0
 
@@ -28,8 +29,11 @@ def end_of(deadline: float | None) -> float:
         return math.inf
     if deadline < 0:
         return _end_of_job(deadline) + deadline
-    launched = "TORCHELASTIC_RUN_ID" in os.environ
-    return psutil.Process(os.getppid() if launched else None).create_time() + deadline
+    launcher = Launcher.find()
+    since = (
+        launcher.since if launcher is not None and launcher.is_torchrun else psutil.Process().create_time()
+    )
+    return since + deadline
 
 
 def _end_of_job(deadline: float) -> float:

@@ -12,13 +12,15 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+from cofi_dist.environment import read
 from cofi_dist.errors import StoppedError
 from cofi_dist.files import remove
+from cofi_dist.launcher import Launcher
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 STOP_FILE = "STOP"
 LAUNCHER_GONE = "the end of its launcher"
-SECONDS_BETWEEN_LOOKS = 1.0  # at the file
+SECONDS_BETWEEN_LOOKS = 1.0  # at the file and the launcher
 
 
 class Interrupted(BaseException):
@@ -44,8 +46,7 @@ class Stop:
         self._file: Path | None = None
         self._end = math.inf
         self._looked = 0.0
-        # whoever starts a rank also ends it; a rank whose launcher is gone would go on alone
-        self._launcher = os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None
+        self._launcher = Launcher.find()
 
     def listen(self) -> None:
         """Handle the signals, but for those that whoever started the process has switched off."""
@@ -63,27 +64,34 @@ class Stop:
         self._file, self._end = run_dir / STOP_FILE, end
 
     def asked(self) -> bool:
-        """Whether to stop before the next step; looks at the file once a second."""
-        now = time.monotonic()
+        """Whether to stop before the next step; looks at the file and the launcher once a second."""
         if not self.reason and time.time() > self._end:
             self.reason = "train.deadline"
-        if not self.reason and self._launcher not in (None, os.getppid()):
-            self.reason = LAUNCHER_GONE
-        if not self.reason and self._file and now - self._looked > SECONDS_BETWEEN_LOOKS:
+        now = time.monotonic()
+        if not self.reason and now - self._looked > SECONDS_BETWEEN_LOOKS:
             self._looked = now
-            with suppress(OSError):
-                if self._file.exists():
-                    self.reason = f"the file {self._file}"
+            if seen := self._seen():
+                self.reason = seen
         return bool(self.reason)
+
+    def _seen(self) -> str:
+        """What there is to see that asks to stop; empty if nothing."""
+        # whoever starts a rank also ends it; a rank whose launcher is gone would go on alone
+        if self._launcher is not None and not self._launcher.lives():
+            return LAUNCHER_GONE
+        with suppress(OSError):
+            if self._file is not None and self._file.exists():
+                return f"the file {self._file}"
+        return ""
 
     def end_launcher(self) -> None:
         """Keep torchrun from starting the ranks again: it takes a rank that leaves for one that failed.
 
         Not where it is what passed the signal on, and is ending by itself.
         """
-        first = os.environ.get("LOCAL_RANK") == "0"
-        if first and self._launcher == os.getppid() and self.reason not in signal.Signals.__members__:
-            os.kill(self._launcher, signal.SIGTERM)
+        first = read("LOCAL_RANK") == "0"
+        if first and self._launcher is not None and self.reason not in signal.Signals.__members__:
+            self._launcher.end()
 
     def _heard(self, number: int, _: FrameType | None) -> None:
         again, self.reason = bool(self.reason), signal.Signals(number).name
@@ -103,5 +111,5 @@ def clear_stop_file(run_dir: Path) -> None:
     Raises:
         RunError: it can't be removed.
     """
-    if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
+    if read("TORCHELASTIC_RESTART_COUNT") in ("", "0") or Launcher.find() is None:
         remove(run_dir / STOP_FILE)

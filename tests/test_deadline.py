@@ -6,10 +6,12 @@ import time
 from datetime import datetime
 from pathlib import Path
 
+import psutil
 import pytest
 
 from cofi_dist.deadline import end_of
 from cofi_dist.errors import ConfigError
+from cofi_dist.launcher import Launcher
 
 
 @pytest.fixture(autouse=True)
@@ -27,10 +29,18 @@ def test_seconds_count_from_the_start_of_the_command() -> None:
 
 
 def test_under_torchrun_they_count_from_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = psutil.Process(1)  # of all processes, which began before us
+    monkeypatch.setattr(Launcher, "find", lambda: Launcher(first, is_torchrun=True))
+    assert end_of(10.0) == first.create_time() + 10.0
+    own = psutil.Process().create_time()
+    monkeypatch.setattr(Launcher, "find", lambda: Launcher(first, is_torchrun=False))
+    assert end_of(10.0) == own + 10.0, "a program of the user's may have begun days ago"
+
+
+def test_left_over_variables_of_torchrun_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     own = end_of(10.0)
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
-    monkeypatch.setattr(os, "getppid", lambda: 1)
-    assert end_of(10.0) < own, "the first process of all began before us"
+    assert end_of(10.0) == own
 
 
 def test_below_zero_they_count_back_from_the_end_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:

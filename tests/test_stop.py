@@ -6,10 +6,12 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from cofi_dist import stop as stop_module
 from cofi_dist.errors import StoppedError
+from cofi_dist.launcher import Launcher
 from cofi_dist.stop import SIGNALS, STOP_FILE, Interrupted, Stop, clear_stop_file
 
 
@@ -82,8 +84,13 @@ def test_a_stop_file_is_cleared_by_a_new_start_but_not_by_a_restart(
 ) -> None:
     (tmp_path / STOP_FILE).touch()
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
-    clear_stop_file(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Launcher, "find", lambda: Launcher(psutil.Process(), is_torchrun=True))
+        clear_stop_file(tmp_path)
     assert (tmp_path / STOP_FILE).exists()
+    clear_stop_file(tmp_path)
+    assert not (tmp_path / STOP_FILE).exists(), "the count is left over: nobody starts this run again"
+    (tmp_path / STOP_FILE).touch()
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
     clear_stop_file(tmp_path)
     assert not (tmp_path / STOP_FILE).exists()
@@ -94,12 +101,3 @@ def test_the_deadline_is_kept(tmp_path: Path) -> None:
     stop.watch(tmp_path, 1e-9)
     assert stop.asked()
     assert stop.reason == "train.deadline"
-
-
-def test_a_rank_whose_launcher_is_gone_stops(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
-    stop = Stop()
-    assert not stop.asked()
-    monkeypatch.setattr(os, "getppid", lambda: 1)
-    assert stop.asked()
-    assert stop.reason == "the end of its launcher"
