@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from cofi_dist.cli.reading import read_ratings
 from cofi_dist.cli.session import Session
 from cofi_dist.cli.show import warn_of
 from cofi_dist.errors import CofiError, ConfigError, DataError, RunError
@@ -101,11 +102,10 @@ def _why_no_data(model: "Model", run: Path) -> str | None:
 
 def _held_out(model: "Model", run: Path, ratings: Path | None, part: Held | None) -> tuple["HeldOut", str]:
     """The ratings to judge by, and what to call them."""
-    from cofi_dist.data.ratings import read_table
     from cofi_dist.model.held_out import HeldOut
 
     if ratings is not None:
-        table = read_table(ratings, model.facts.columns)
+        table = read_ratings(ratings, model.facts.columns)
         try:
             return HeldOut.of_table(model, table), str(ratings)
         except DataError as error:

@@ -85,6 +85,7 @@ def prepare(
     overrides: Overrides = None,
 ) -> None:
     """Read a ratings file once, for any number of runs to train on."""
+    from cofi_dist.data.ratings import notes_on_layout
     from cofi_dist.data.sources import prepare as prepare_source
     from cofi_dist.data.store import StoredRatings
 
@@ -95,12 +96,16 @@ def prepare(
         if text.partition("=")[0].removeprefix("data.").partition(".")[0] in SOURCES:
             raise ConfigError(f"{text!r}: prepare reads {ratings}; leave one of them out")
     resolved = resolve(given, "prepare", overrides or [])
+    said = notes_on_layout(ratings)  # at once: to read on may take minutes
+    for note in said:
+        say(f"{ratings}: {note}")
     if output.exists():
         raise RunError(f"{output}: already exists; remove it or name another")
     with prepare_source(resolved.data, output) as prepared:
         prepared.keep(output)
     for note in StoredRatings(output).notes:
-        print(note)
+        if note not in said:
+            print(note)
     print(f"prepared in {output}; to train on it, set data: {inline_yaml({'prepared': str(output)})}")
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cofi_dist.cli.lists import Lists
-from cofi_dist.cli.show import read_titles, show, warn_of
+from cofi_dist.cli.reading import read_ratings, read_titles
+from cofi_dist.cli.show import show, warn_of
 from cofi_dist.errors import CofiError, ConfigError, DataError
 from cofi_dist.files import refuse_existing, whole_file
 from cofi_dist.words import counted
@@ -64,7 +65,6 @@ def predict(
     """Predict the rating of each pair of a file."""
     import polars as pl
 
-    from cofi_dist.data.ratings import read_table
     from cofi_dist.model import Model
     from cofi_dist.model.evaluate import seen
 
@@ -72,7 +72,7 @@ def predict(
     model = Model.load(run)
     warn_of(model)
     columns = model.facts.columns
-    table = read_table(pairs, columns, rating=False)
+    table = read_ratings(pairs, columns, rating=False)
     sides = (("user", model.users, model.user_counts), ("item", model.items, model.item_counts))
     for (name, ids, counts), instead in zip(sides, model.fallbacks, strict=True):
         unseen = table[name].filter(pl.Series(~seen(counts, ids.find(table[name]))))
@@ -205,12 +205,12 @@ def _recommend_known(
 
 
 def _recommend_new(model: "Model", path: Path, k: int, min_ratings: int) -> "pl.DataFrame":
-    from cofi_dist.data.ratings import names_column, read_table
+    from cofi_dist.data.ratings import names_column
 
     columns = model.facts.columns
     if not names_column(path, columns.user):  # which a new user's file need not: the items stand in for it
         columns = columns.model_copy(update={"user": columns.item})
-    table = read_table(path, columns)
+    table = read_ratings(path, columns)
     count = table["user"].n_unique()
     if columns.user != columns.item and count > 1:
         raise DataError(f"{path}: holds ratings of {count:,} users; give those of one")
@@ -234,14 +234,14 @@ def _rated(model: "Model", run: Path) -> "Rated | None":
 
 
 def _refuse_output(output: Path, *, replace: bool) -> None:
-    if output.suffix not in (".csv", ".parquet"):
+    if output.suffix.lower() not in (".csv", ".parquet"):
         raise ConfigError(f"--output {output}: write .csv or .parquet")
     refuse_existing(output, replace=replace)
 
 
 def _write(table: "pl.LazyFrame", output: Path) -> None:
     with whole_file(output) as file:
-        if output.suffix == ".csv":
+        if output.suffix.lower() == ".csv":
             table.sink_csv(file)
         else:
             table.sink_parquet(file)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cofi_dist.data.shards import UserRange
-from cofi_dist.data.triples import Ratings
+from cofi_dist.data.triples import MOST_ROWS, Ratings
 from cofi_dist.errors import DataError
 
 CELLS_AT_ONCE = 2**22  # bounds the memory of a pass over the arrays
@@ -29,8 +29,23 @@ class ArrayRatings:
         if self._y.shape != self._r.shape:
             raise DataError(f"{r}: has shape {self._r.shape}, but {y} has {self._y.shape}")
         self.num_items, self.num_users = self._y.shape
-        self.notes: list[str] = []
+        if max(self._y.shape) > MOST_ROWS:
+            raise DataError(
+                f"{y}: has shape {self._y.shape}; at most {MOST_ROWS:,} items or users are possible"
+            )
         self.scale = (-math.inf, math.inf)  # somebody centred them: a rating's bounds are not known
+
+    @property
+    def notes(self) -> list[str]:
+        """Whether all ratings are equal; reads on until two differ."""
+        first: np.generic | None = None
+        for rows in self._rows():
+            value = self._y[rows][np.asarray(self._r[rows]) != 0]
+            if first is None and len(value):
+                first = value[0]
+            if (value != first).any():
+                return []
+        return [f"every rating is {first:g}: nothing can be learnt from equal ratings"]
 
     def ratings_per_user(self) -> NDArray[np.int64]:
         """(num_users,), the column sums of R."""

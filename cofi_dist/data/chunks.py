@@ -25,9 +25,8 @@ def chunks(file: BinaryIO, *, quotes: bool) -> Iterator[bytes]:
         end = _last_line_end(block, quotes)
         rest = block[end:]
         if len(rest) > LONGEST_LINE:
-            raise OSError(
-                f"a line, or a quoted field, of more than {LONGEST_LINE} bytes; is this a text file?"
-            )
+            what = "does each line end with a line feed?" if b"\r" in rest else "is this a text file?"
+            raise OSError(f"a line, or a quoted field, of more than {LONGEST_LINE} bytes; {what}")
         if end:
             yield block[:end]
     if rest:

@@ -7,6 +7,9 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from cofi_dist.data.kinds import Kind
+from cofi_dist.data.spelling import id_fault
+
 
 class NotTextError(Exception):
     """A line that isn't UTF-8; the message says which."""
@@ -15,7 +18,6 @@ class NotTextError(Exception):
 # What ratings.py asks of many lines at once, and this module of every line. Rust's and
 # Python's own ideas of a number differ, as in `1_0` and ` 4`.
 NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
-BLANKS = " \t\r\n"  # an id may not begin or end with one, or `1, 7` would be another item than `1,7`
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,12 @@ class Layout:
 
     separator: str
     fields: int
-    places: dict[str, int]
+    places: dict[Kind, int]
+
+    @property
+    def decimal_comma(self) -> bool:
+        """Whether a comma in a number is its point: it can be nothing else where semicolons separate."""
+        return self.separator == ";"
 
 
 def first_fault(text: bytes, layout: Layout, line: int) -> str | None:
@@ -58,26 +65,41 @@ def first_fault(text: bytes, layout: Layout, line: int) -> str | None:
 
 def _fault_of(row: list[str], layout: Layout) -> str | None:
     if len(row) != layout.fields:
-        return f"{len(row)} fields where the first line has {layout.fields}; was the file cut off?"
+        return _miscounted(row, layout)
     if layout.separator == "::" and any(":" in field for field in row):
         return "a field holds a ':', which only separates fields here"
     for kind, place in layout.places.items():
         if kind in ("user", "item"):
-            fault = _id_fault(kind, row[place])
+            fault = id_fault(kind, row[place])
         else:
-            name = "timestamp" if kind == "time" else kind
-            fault = None if _is_finite(row[place]) else f"the {name} {row[place]!r} is not a finite number"
+            fault = _number_fault(kind, row[place], layout)
         if fault:
             return fault
     return None
 
 
-def _id_fault(kind: str, raw: str) -> str | None:
-    if not raw.strip(BLANKS):
-        return f"the {kind} id is empty"
-    if raw != raw.strip(BLANKS):
-        return f"the {kind} id {raw!r} begins or ends with a blank"
-    return None
+def _miscounted(row: list[str], layout: Layout) -> str:
+    what = f"{len(row)} fields where the first line has {layout.fields}"
+    if any("\r" in field for field in row):
+        return f"{what}; a carriage return stands alone in it, which ends no line here"
+    if len(row) < layout.fields:
+        return f"{what}; was the file cut off?"
+    if not row[-1]:
+        return f"{what}; does the line end with a separator?"
+    if len(layout.separator) == 1:
+        return f"{what}; put quotes around a field that holds a separator"
+    return f"{what}; does a field hold the separator?"
+
+
+def _number_fault(kind: Kind, text: str, layout: Layout) -> str | None:
+    if _is_finite(text.replace(",", ".") if layout.decimal_comma else text):
+        return None
+    what = f"the {'timestamp' if kind == 'time' else kind} {text!r} is not a finite number"
+    if kind == "time" and re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{1,2}[./][0-9]{1,2}[./][0-9]{2}", text):
+        return f"{what}; give seconds since 1970, or a column of dates in a Parquet file"
+    if "," in text and _is_finite(text.replace(",", ".")):
+        return f"{what}; write a point in place of the comma"
+    return what
 
 
 def _is_finite(text: str) -> bool:

@@ -9,6 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from cofi_dist.data.spelling import Spelt
+from cofi_dist.data.triples import MOST_ROWS
 from cofi_dist.errors import DataError, RunError
 from cofi_dist.files import written
 from cofi_dist.reading import hushed, open_regular, reason, shortened
@@ -127,6 +129,8 @@ class Encoder:
     def __init__(self) -> None:
         self._known = pl.Series("id", [], dtype=pl.Int64)
         self._code_of = np.empty(0, np.int32)  # of small whole numbers, which is what most ids are
+        self._counts, self._first = np.empty(0, np.int64), np.empty(0, np.int64)
+        self._rows = 0
 
     def codes(self, raw: pl.Series) -> NDArray[np.int32]:
         """The number of each id, (N,); new ids get the next ones.
@@ -140,12 +144,28 @@ class Encoder:
         new = codes < 0
         if new.any():
             unknown = raw.filter(new)
-            self._known = pl.concat([self._known, unknown.unique(maintain_order=True).alias("id")])
-            if len(self._known) > 2**31 - 1:
-                raise DataError("more than 2,147,483,647 different ids; this is beyond what we can number")
+            once = unknown.arg_unique()
+            self._known = pl.concat([self._known, unknown[once].alias("id")])
+            if len(self._known) > MOST_ROWS:
+                raise DataError(f"more than {MOST_ROWS:,} different ids; this is beyond what we can number")
+            self._first = np.append(self._first, self._rows + np.flatnonzero(new)[once.to_numpy()])
             self._code_of = np.empty(0, np.int32)
             codes[new] = self._find(unknown)
+        counts = np.bincount(codes, minlength=len(self._known))
+        counts[: len(self._counts)] += self._counts
+        self._counts = counts
+        self._rows += len(codes)
         return codes
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """How often each number was given, (ids,)."""
+        return self._counts
+
+    @property
+    def spelt(self) -> Spelt:
+        """The ids in the order of their numbers."""
+        return Spelt(self._known, self._counts, self._first)
 
     def _find(self, raw: pl.Series) -> NDArray[np.int32]:
         """The number of each id; -1 where it has none yet."""

@@ -5,54 +5,68 @@ from pathlib import Path
 
 import polars as pl
 
-from cofi_dist.data.textfile import bad_ids
+from cofi_dist.data.kinds import Kind, reader, refusal
+from cofi_dist.data.spelling import bad_ids, id_fault
 from cofi_dist.errors import DataError
 
 ROWS_AT_ONCE = 2**21
+UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+SAID: dict[Kind, str] = {"user": "user id", "item": "item id", "rating": "rating", "time": "timestamp"}
 
 
-def parquet_tables(path: Path, wanted: dict[str, str]) -> Iterator[pl.DataFrame]:
-    """The tables of a Parquet file; see `ratings.tables`."""
+def parquet_columns(path: Path) -> dict[str, pl.DataType]:
+    """Names and kinds of the columns of a Parquet file.
+
+    Raises:
+        DataError: it is none.
+    """
     try:
-        file = pl.scan_parquet(path, glob=False)
-        schema, count = file.collect_schema(), int(file.select(pl.len()).collect().item())
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        return dict(_scanned(path).collect_schema())
+    except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read as Parquet: {error}") from None
+
+
+def parquet_tables(path: Path, wanted: dict[Kind, str], advice: str) -> Iterator[pl.DataFrame]:
+    """The tables of a Parquet file; see `ratings.tables`."""
+    schema = parquet_columns(path)
     for kind, name in wanted.items():
         if name not in schema:
-            raise DataError(f"{path}: no column {name!r}; it has {', '.join(schema)}; set data.columns")
-        holds = schema[name]
-        is_id = kind in ("user", "item")
-        good = (holds.is_integer() or holds == pl.String) if is_id else holds.is_numeric()
-        if not (good or (kind == "time" and holds.is_temporal())):
-            need = "integers or text" if is_id else "numbers"
-            raise DataError(f"{path}: column {name!r} holds {holds}, not {need}")
-    for at in range(0, count, ROWS_AT_ONCE):
-        try:
+            raise DataError(f"{path}: no column {name!r}; it has {', '.join(schema)}; {advice}")
+        if reader(kind, schema[name]) is None:
+            raise DataError(f"{path}: column {name!r} {refusal(kind, schema[name])}")
+    try:
+        file = _scanned(path)
+        for at in range(0, int(file.select(pl.len()).collect().item()), ROWS_AT_ONCE):
             piece = file.slice(at, ROWS_AT_ONCE).select(**{k: pl.col(n) for k, n in wanted.items()})
-            table = _checked_rows(path, piece.collect(), at)
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-            raise DataError(f"{path}: cannot be read as Parquet: {error}") from None
-        yield table
+            table = piece.collect()
+            read = [_checked(path, kind, table[kind], at) for kind in wanted]
+            yield pl.DataFrame(read).rename({"rating": "value"}, strict=False)
+    except UNREADABLE as error:
+        raise DataError(f"{path}: cannot be read as Parquet: {error}") from None
 
 
-def _checked_rows(path: Path, table: pl.DataFrame, at: int) -> pl.DataFrame:
-    numbers = [name for name in table.columns if name in ("rating", "time")]
-    # a time of Parquet's own kind counts as its integer does
-    table = table.with_columns(pl.col(name).to_physical().cast(pl.Float64) for name in numbers)
-    wrong = [
-        table[name].is_null() | (bad_ids(table[name]) if table[name].dtype == pl.String else False)
-        for name in ("user", "item")
-    ]
-    wrong += [table[name].is_null() | ~table[name].is_finite() for name in numbers]
-    for name, bad in zip(["user", "item", *numbers], wrong, strict=True):
-        row = bad.fill_null(True).arg_max()
-        if row is not None and bad[row]:
-            what = (
-                "id is empty or begins or ends with a blank"
-                if name in ("user", "item")
-                else "is no finite number"
-            )
-            raise DataError(f"{path}: row {at + row + 1}: the {name} {what}")
-    ids = [pl.col(name).cast(pl.Int64) for name in ("user", "item") if table[name].dtype != pl.String]
-    return table.with_columns(ids).rename({"rating": "value"}, strict=False)
+def _scanned(path: Path) -> pl.LazyFrame:
+    return pl.scan_parquet(path, glob=False, hive_partitioning=False)
+
+
+def _checked(path: Path, kind: Kind, column: pl.Series, at: int) -> pl.Series:
+    """The column as it is read; its first row that is no good is an error."""
+    read = reader(kind, column.dtype)
+    assert read is not None
+    values = read(column)
+    bad = values.is_null()
+    if values.dtype == pl.Float64:
+        bad |= ~values.is_finite()
+    elif values.dtype == pl.String:
+        bad |= bad_ids(values)
+    row = bad.arg_max()
+    if row is None or not bad[row]:
+        return values
+    value = values[row]
+    if value is None:
+        what = f"there is no {SAID[kind]}"
+    elif isinstance(value, str):
+        what = str(id_fault(kind, value))
+    else:
+        what = f"the {SAID[kind]} {value} is not a finite number"
+    raise DataError(f"{path}: row {at + row + 1}: {what}")

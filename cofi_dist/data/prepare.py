@@ -15,10 +15,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cofi_dist.config import Data
+from cofi_dist.config import Data, Split
 from cofi_dist.data.filters import keep_busy
 from cofi_dist.data.ids import Encoder, IdMap, digests
-from cofi_dist.data.ratings import lines_of_pair, tables
+from cofi_dist.data.ratings import is_parquet, lines_of_pair, notes_on_ids, notes_on_layout, tables
 from cofi_dist.data.split import PARTS, Part, assign, held_out, time_cutoffs
 from cofi_dist.data.spool import Columns, Spool, by_range, stable_order
 from cofi_dist.data.store import FORMAT, ITEMS, MANIFEST, USERS
@@ -78,19 +78,16 @@ def _read(path: Path, data: Data, work: Path, notes: list[str]) -> Triples:
     with_time = any(split.needs_times for split in held_out(data).values())
     kinds = {**KINDS, "time": np.float64} if with_time else KINDS
     users, items, spool = Encoder(), Encoder(), Spool(work / "read", kinds)
-    per_code = np.zeros(0, np.int64)
     for table in tables(path, data.columns, time=with_time):
         codes = {"user": users.codes(table["user"]), "item": items.codes(table["item"])}
         spool.append({**codes, **{name: table[name].to_numpy() for name in kinds if name not in codes}})
-        counts = np.bincount(codes["user"], minlength=len(per_code))
-        counts[: len(per_code)] += per_code
-        per_code = counts
     if not len(spool):
         raise DataError(f"{path}: holds no ratings")
     (user_ids, user_rank), (item_ids, item_rank) = users.ranked(), items.ranked()
     notes.append(f"read {len(spool):,} ratings of {len(user_ids):,} users on {len(item_ids):,} items")
-    per_user = np.empty_like(per_code)
-    per_user[user_rank] = per_code
+    notes += notes_on_layout(path) + notes_on_ids(path, data.columns, users.spelt, items.spelt)
+    per_user = np.empty_like(users.counts)
+    per_user[user_rank] = users.counts
     rank = {"user": user_rank, "item": item_rank}
     pieces = ({**piece, **{name: new[piece[name]] for name, new in rank.items()}} for piece in spool.pieces())
     triples = Triples(user_ids, item_ids, by_range(pieces, kinds, "user", per_user, work))
@@ -157,7 +154,7 @@ def _one_of_each(rows: Columns, again: NDArray[np.bool_], *, mean: bool) -> Colu
 def _duplicate(path: Path, data: Data, triples: Triples, user: int, item: int) -> DataError:
     user_id, item_id = str(triples.users[int(user)]), str(triples.items[int(item)])
     first, second = lines_of_pair(path, data.columns, user_id, item_id)
-    where = "row" if path.suffix == ".parquet" else "line"
+    where = "row" if is_parquet(path) else "line"
     return DataError(
         f"{path}: {where} {second}: user {user_id} rated item {item_id} on {where} {first} already;"
         " keep one of them, or set data.duplicates to last or mean"
@@ -190,11 +187,38 @@ def _filter(path: Path, data: Data, triples: Triples, work: Path, notes: list[st
     )
 
 
+def _refuse_equal_times(path: Path, triples: Triples, splits: dict[Part, Split]) -> None:
+    """Raise where a split goes by times that are all the same, as those of a filler are."""
+    for part, split in splits.items():
+        if not split.needs_times or len(triples) == 1:
+            continue
+        times = [spool.whole()["time"] for spool in triples.spools if len(spool)]
+        lowest, highest = min(map(np.min, times)), max(map(np.max, times))
+        if lowest == highest:
+            raise DataError(
+                f"{path}: data.{part}: all {len(triples):,} ratings have the same timestamp, {lowest:.15g}:"
+                " none is newer than another; use by: random or leave_one_out"
+            )
+        return
+
+
+def _why_nothing(split: Split, triples: Triples) -> str:
+    """Why a split leaves its part empty, and what to do."""
+    if split.by == "leave_one_out":
+        return "no user has two ratings to choose from; use by: random"
+    if split.by == "last":
+        return f"no user has more than {split.n} ratings to choose from; lower n, or use by: random"
+    if split.by == "time" and split.fraction is not None and round(split.fraction * len(triples)):
+        return "too many ratings share the newest timestamp; hold out more, or use by: random"
+    return "there are few ratings; hold out more"
+
+
 def _write_parts(
     path: Path, data: Data, triples: Triples, directory: Path, work: Path, notes: list[str]
 ) -> dict[str, object]:
     """Steps 3, from the splits on, and 4; returns the manifest."""
     splits = held_out(data)
+    _refuse_equal_times(path, triples, splits)
     cutoffs = time_cutoffs(triples.spools, splits)
     value_kind = np.float32 if triples.exact_in_32 else np.float64
     parts: tuple[Part, ...] = ("train", *splits)
@@ -210,10 +234,12 @@ def _write_parts(
     notes += [f"{part}: {count:,} ratings" for part, count in num_ratings.items() if splits]
     if not num_ratings["train"]:
         raise DataError(f"{path}: nothing is left for training; hold out less")
-    for part in splits:
+    for part, split in splits.items():
         if not num_ratings[part]:
-            raise DataError(f"{path}: data.{part}: holds out nothing of so few ratings; hold out more")
+            raise DataError(f"{path}: data.{part}: holds out nothing: {_why_nothing(split, triples)}")
     lowest, highest = write_transposed(directory, len(triples.items), work)
+    if lowest == highest:
+        notes.append(f"every training rating is {lowest:g}: nothing can be learnt from equal ratings")
     return {
         "format": FORMAT,
         "source": str(path),

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cofi_dist.data.shards import UserRange
-from cofi_dist.data.triples import Ratings
+from cofi_dist.data.triples import MOST_ROWS, Ratings
 from cofi_dist.errors import ConfigError
 
 BLOCK_USERS = 1024
@@ -46,7 +46,7 @@ class SyntheticRatings:
     half stars; taste and flavour have 8 dimensions.
 
     Raises:
-        ConfigError: more ratings than half of the matrix holds.
+        ConfigError: more ratings than half of the matrix holds, or more rows than can be numbered.
     """
 
     num_users: int
@@ -56,6 +56,11 @@ class SyntheticRatings:
     counts: NDArray[np.int64] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        for key in ("num_users", "num_items"):
+            if getattr(self, key) > MOST_ROWS:
+                raise ConfigError(
+                    f"data.synthetic.{key}: {getattr(self, key)} is too many; at most {MOST_ROWS}"
+                )
         most = self.num_users * ((self.num_items + 1) // 2)
         if self.num_ratings > most:
             raise ConfigError(

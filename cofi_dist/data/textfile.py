@@ -4,7 +4,6 @@ Polars reads and checks a run of lines at once. Only where a check fails, `fault
 again, line by line, to say which line it was.
 """
 
-import csv
 import gzip
 import io
 import re
@@ -21,50 +20,87 @@ import numpy as np
 import polars as pl
 
 from cofi_dist.data.chunks import chunks, count
-from cofi_dist.data.faults import BLANKS, NUMBER, Layout, NotTextError, first_fault, rows
+from cofi_dist.data.faults import NUMBER, Layout, first_fault, rows
+from cofi_dist.data.kinds import Kind
+from cofi_dist.data.layout import MARK, SEPARATORS, WITHOUT_HEADER, Head, head_of, kind_of, layout_of
+from cofi_dist.data.spelling import bad_ids
 from cofi_dist.errors import DataError
 
-SEPARATORS = {".csv": ",", ".tsv": "\t", ".dat": "::", ".data": "\t"}
-WITHOUT_HEADER = (".dat", ".data")
 # Text in which every quote opens or closes a whole field, or is one of two in a row inside it.
 WELL_QUOTED = {
     separator: re.compile(
         rb'(?:[^"]++|(?<![^%b\r\n])"(?:[^"]++|"")*+"(?![^%b\r\n]))*+' % (separator, separator)
     )
-    for separator in (b",", b"\t")
+    for separator in (b",", b";", b"\t")
 }
+UNREADABLE = (OSError, EOFError, zlib.error)
 AT_A_TIME = 2  # runs of lines that are parsed while the one before them is put away
 
 
 def opened(path: Path) -> BinaryIO:
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+    return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")  # type: ignore[return-value]
 
 
-def text_tables(path: Path, suffix: str, wanted: dict[str, str]) -> Iterator[pl.DataFrame]:
+def text_tables(path: Path, wanted: dict[Kind, str], advice: str) -> Iterator[pl.DataFrame]:
     """The tables of a text file; see `ratings.tables`.
 
     Args:
-        path: the file.
-        suffix: which of SEPARATORS it is.
+        path: the file; its suffix is one of SEPARATORS, with or without .gz.
         wanted: name of each column that is needed: `user`, `item`, `rating`, `time`.
+        advice: what to do where one is missing.
     """
     try:
-        for table in _ahead(partial(_parsed, path, *piece) for piece in _pieces(path, suffix, wanted)):
+        runs = _pieces(path, wanted, advice)
+        for table in _ahead(partial(_parsed, path, *run) for run in runs):
             if len(table):
                 yield table
-    except (OSError, EOFError, zlib.error) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
-def _pieces(path: Path, suffix: str, wanted: dict[str, str]) -> Iterator[tuple[bytes, Layout, int]]:
+def read_head(path: Path) -> Head | None:
+    """The head of a text file; None where all its lines are blank.
+
+    Raises:
+        DataError: it is no text, or not laid out as its suffix says.
+        OSError, EOFError, zlib.error: it can't be read.
+    """
+    suffix = kind_of(path)
+    with opened(path) as file:
+        for chunk in chunks(file, quotes=len(SEPARATORS[suffix]) == 1):
+            head = head_of(path, chunk, suffix)
+            if head is not None:
+                return head
+    return None
+
+
+def line_of_row(path: Path, wanted: dict[Kind, str], row: int) -> int:
+    """The number of the line that holds a row of `text_tables`, counted from 0."""
+    at = 0
+    for text, layout, line in _pieces(path, wanted, ""):
+        table = _parsed(path, text, layout, line)
+        if row < at + len(table):
+            lines = rows(io.BytesIO(text), layout.separator, line)
+            return next(number for number, _ in islice(lines, row - at, None))
+        at += len(table)
+    raise DataError(f"{path}: has changed while it was read")
+
+
+def _pieces(path: Path, wanted: dict[Kind, str], advice: str) -> Iterator[tuple[bytes, Layout, int]]:
     """Runs of lines without the header, how to read them, and the number of the first of them."""
+    suffix = kind_of(path)
     layout, line = None, 1
     with opened(path) as file:
         for chunk in chunks(file, quotes=len(SEPARATORS[suffix]) == 1):
             text = chunk
             if layout is None:
-                layout, text, after = _layout(path, chunk, suffix, wanted)
-                line += after - 1
+                head = head_of(path, chunk, suffix)
+                if head is not None:
+                    layout = layout_of(path, head, suffix, wanted, advice)
+                    if suffix in WITHOUT_HEADER:
+                        text = chunk.removeprefix(MARK)
+                    else:
+                        text, line = chunk[head.size :], line + head.line
             if layout is not None:
                 yield text, layout, line
             line += count(text, b"\n")
@@ -84,42 +120,9 @@ def _ahead(calls: Iterable[Callable[[], pl.DataFrame]]) -> Iterator[pl.DataFrame
             yield waiting.popleft().result()
 
 
-def _layout(
-    path: Path, chunk: bytes, suffix: str, wanted: dict[str, str]
-) -> tuple[Layout | None, bytes, int]:
-    """From the first lines: the layout, the lines after the header, and the first one's number."""
-    separator = SEPARATORS[suffix]
-    try:
-        number, row = next(rows(io.BytesIO(chunk), separator), (0, []))
-    except NotTextError as error:
-        raise DataError(f"{path}: {error}") from None
-    except csv.Error as error:
-        raise DataError(f"{path}: line 1: {error}") from None
-    if not row:
-        return None, chunk, 1
-    if suffix in WITHOUT_HEADER:
-        places = dict(zip(("user", "item", "rating", "time"), range(4), strict=True))
-        needed = {kind: places[kind] for kind in wanted}
-        if len(row) <= max(needed.values()):
-            raise DataError(f"{path}: line {number}: needs {separator.join(needed)}")
-        return Layout(separator, len(row), needed), chunk.removeprefix(b"\xef\xbb\xbf"), 1
-    for name in wanted.values():
-        if name not in row:
-            have = ", ".join(row)
-            raise DataError(f"{path}: line {number}: no column {name!r} in {have}; set data.columns")
-        if row.count(name) > 1:
-            raise DataError(f"{path}: line {number}: column {name!r} stands there twice")
-    after = sum(map(len, islice(io.BytesIO(chunk), number)))
-    return (
-        Layout(separator, len(row), {kind: row.index(name) for kind, name in wanted.items()}),
-        chunk[after:],
-        number + 1,
-    )
-
-
 def _parsed(path: Path, text: bytes, layout: Layout, line: int) -> pl.DataFrame:
     table = _read_text(text, layout)
-    checked = None if table is None else _checked(table)
+    checked = None if table is None else _checked(table, layout)
     if checked is not None:
         return checked
     fault = first_fault(text, layout, line)
@@ -130,7 +133,9 @@ def _parsed(path: Path, text: bytes, layout: Layout, line: int) -> pl.DataFrame:
         [row[place] for place in layout.places.values()]
         for _, row in rows(io.BytesIO(text), layout.separator)
     ]
-    checked = _checked(pl.DataFrame(slow, schema=dict.fromkeys(layout.places, pl.String), orient="row"))
+    checked = _checked(
+        pl.DataFrame(slow, schema=dict.fromkeys(layout.places, pl.String), orient="row"), layout
+    )
     assert checked is not None, "what has no fault by line has none in the table"
     return checked
 
@@ -168,7 +173,7 @@ def _read_text(text: bytes, layout: Layout) -> pl.DataFrame | None:
     return table.select(pl.col(str(step * place)).alias(kind) for kind, place in layout.places.items())
 
 
-def _checked(table: pl.DataFrame) -> pl.DataFrame | None:
+def _checked(table: pl.DataFrame, layout: Layout) -> pl.DataFrame | None:
     """Ids as integers where all are, numbers as numbers; None where one is no good."""
     done = []
     for kind in table.columns:
@@ -179,13 +184,15 @@ def _checked(table: pl.DataFrame) -> pl.DataFrame | None:
             done.append(integers_if_all(text))
             if done[-1].dtype == pl.String and bad_ids(text).any():
                 return None
-        elif not text.unique().str.contains(f"^(?:{NUMBER})$").all():
+            continue
+        if layout.decimal_comma:
+            text = text.str.replace_all(",", ".", literal=True)
+        if not text.unique().str.contains(f"^(?:{NUMBER})$").all():
             return None
-        else:
-            number = text.cast(pl.Float64, strict=False)
-            if number.null_count() or not number.is_finite().all():
-                return None
-            done.append(number)
+        number = text.cast(pl.Float64, strict=False)
+        if number.null_count() or not number.is_finite().all():
+            return None
+        done.append(number)
     return pl.DataFrame(done).rename({"rating": "value"}, strict=False)
 
 
@@ -203,8 +210,3 @@ def integers_if_all(text: pl.Series) -> pl.Series:
         if not longer:
             break
     return numbers if int(text.str.len_bytes().sum()) == length else text
-
-
-def bad_ids(text: pl.Series) -> pl.Series:
-    """Where an id is empty, or begins or ends with a blank."""
-    return (text == "") | (text != text.str.strip_chars(BLANKS))

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+MOST_ROWS = 2**31 - 1  # of users and of items: rows are numbered in int32
+
 
 @dataclass(frozen=True)
 class Ratings:

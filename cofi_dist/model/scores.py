@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cofi_dist.data.kinds import reader
 from cofi_dist.data.shards import UserRange
 from cofi_dist.errors import DataError
 
@@ -148,7 +149,7 @@ def blocks(num_users: int, num_items: int, users_at_once: int | None = None) -> 
 
 
 def as_ids(ids: Ids) -> pl.Series:
-    """Raw ids as a series.
+    """Raw ids as a series of Int64 or String; empty, or all null, of Null.
 
     Raises:
         DataError: they are neither integers nor text.
@@ -159,6 +160,9 @@ def as_ids(ids: Ids) -> pl.Series:
         series = ids if isinstance(ids, pl.Series) else pl.Series(ids)
     except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
         raise DataError(f"these are no ids: {error}; give all as integers, or all as text") from None
-    if not (series.dtype.is_integer() or series.dtype in (pl.String, pl.Null)):
+    if series.dtype == pl.Null:
+        return series
+    read = reader("item", series.dtype)
+    if read is None:
         raise DataError(f"ids are integers or text, not {series.dtype}")
-    return series
+    return read(series)
