@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # MovieLens' movies.dat and u.item, which have no header.
 TITLES_WITHOUT_HEADER = {".dat": "::", ".item": "|"}
-TITLES = (".csv", ".tsv", *TITLES_WITHOUT_HEADER)
+TITLES_WITH_HEADER = (".csv", ".tsv")
 
 
 def read_ratings(path: Path, columns: Columns, *, rating: bool = True) -> "pl.DataFrame":
@@ -47,6 +47,8 @@ def read_titles(path: Path | None, item_column: str) -> dict[str, str]:
     if path is None:
         return {}
     kind = kind_of(path)
+    if kind not in (*TITLES_WITHOUT_HEADER, *TITLES_WITH_HEADER):
+        raise DataError(f"{path}: titles come from .csv, .tsv, .dat or .item (or .gz of them)")
     try:
         with opened(path) as file:
             raw = file.read()
@@ -55,22 +57,23 @@ def read_titles(path: Path | None, item_column: str) -> dict[str, str]:
     if kind in TITLES_WITHOUT_HEADER:
         pairs = _titles_without_header(path, raw, TITLES_WITHOUT_HEADER[kind])
     else:
-        pairs = _titles_with_header(path, raw, item_column)
+        pairs = _titles_with_header(path, raw, kind, item_column)
     return {item: " ".join(title.split()) for item, title in pairs}
 
 
-def _titles_with_header(path: Path, raw: bytes, item_column: str) -> Iterator[tuple[str, str]]:
-    from cofi_dist.data.layout import head_of, kind_of
+def _titles_with_header(path: Path, raw: bytes, kind: str, item_column: str) -> Iterator[tuple[str, str]]:
+    from cofi_dist.data.layout import head_of
 
-    utf8 = _text(raw).encode()
-    head = head_of(path, utf8, ".tsv" if kind_of(path) == ".tsv" else ".csv")
+    text = raw if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else _text(raw).encode()
+    head = head_of(path, text, kind)
     have = head.fields if head else []
     for name in (item_column, "title"):
         if head is None or name not in have:
             raise DataError(f"{path}: no column {name!r} in {', '.join(have) or 'an empty file'}")
     assert head is not None
     at_item, at_title = have.index(item_column), have.index("title")
-    lines = csv.reader(io.StringIO(utf8[head.size :].decode(), newline=""), delimiter=head.separator)
+    rest = io.StringIO(text[head.size :].decode(), newline="")
+    lines = csv.reader(rest, delimiter=head.separator, strict=True)
     try:
         for row in lines:
             if len(row) > max(at_item, at_title):

@@ -1,0 +1,62 @@
+"""Titles: whole, in any encoding and of any line ends."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from cofi_dist.cli.reading import read_titles
+from cofi_dist.errors import DataError
+
+WANT = {"14": "Les Misérables… (1995)", "20": "Plain"}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["unix", "windows"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252"])
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("movies.dat", ["14::Les Misérables… (1995)::Drama", "20::Plain::Drama"]),
+        ("u.item", ["14|Les Misérables… (1995)|x", "", "20|Plain|x"]),
+        ("movies.csv", ["movieId,title,genres", "14,Les Misérables… (1995),x", '20,"Plain",y']),
+        ("movies.CSV", ["title;movieId", "Les Misérables… (1995);14", '"Plain";20']),
+        ("movies.tsv", ["movieId\ttitle", "14\tLes Misérables… (1995)", "20\tPlain"]),
+    ],
+)
+def test_titles_are_read(name: str, lines: list[str], encoding: str, end: str, tmp_path: Path) -> None:
+    content = end.join([*lines, ""]).encode(encoding)
+    (tmp_path / name).write_bytes(content)
+    assert read_titles(tmp_path / name, "movieId") == WANT
+    (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content))
+    assert read_titles(tmp_path / f"{name}.gz", "movieId") == WANT
+
+
+@pytest.mark.parametrize("odd", ["\x85", "\u2028", "\u2029", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\r"])
+def test_a_title_ends_at_a_line_feed_alone(odd: str, tmp_path: Path) -> None:
+    for name, text in (
+        ("m.dat", f"14::Line{odd}Sep (1999)::Drama\n20::Plain::Drama\n"),
+        ("u.item", f"14|Line{odd}Sep (1999)|x\n20|Plain|x\n"),
+        ("m.csv", f'movieId,title\n14,"Line{odd}Sep (1999)"\n20,Plain\n'),
+    ):
+        (tmp_path / name).write_bytes(text.encode())
+        titles = read_titles(tmp_path / name, "movieId")
+        assert titles == {"14": "Line Sep (1999)", "20": "Plain"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("m.csv", b"movieId,name\n1,x\n", "no column 'title' in movieId, name"),
+        ("m.csv", b"", "no column 'movieId' in an empty file"),
+        ("m.csv", b'movieId,title\n1,x\n2,"y', "line 3: unexpected end of data"),
+        ("m.dat", b"1\tx\n", "line 1: needs id::title"),
+        ("m.csv", b"PK\x03\x04\x00", "is a zip archive or a spreadsheet"),
+        ("m.csv.gz", b"movieId,title\n", "cannot be read: Not a gzipped file"),
+        ("m.parquet", b"PAR1\x15", "titles come from .csv, .tsv, .dat or .item (or .gz of them)"),
+    ],
+)
+def test_a_file_without_titles_is_named(name: str, content: bytes, says: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        read_titles(tmp_path / name, "movieId")
+    assert str(caught.value).startswith(f"{tmp_path / name}: {says}")
