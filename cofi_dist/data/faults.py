@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from cofi_dist.data.kinds import Kind
 from cofi_dist.data.spelling import id_fault
+from cofi_dist.reading import shortened
 
 
 class NotTextError(Exception):
@@ -94,7 +95,7 @@ def _miscounted(row: list[str], layout: Layout) -> str:
 def _number_fault(kind: Kind, text: str, layout: Layout) -> str | None:
     if _is_finite(text.replace(",", ".") if layout.decimal_comma else text):
         return None
-    what = f"the {'timestamp' if kind == 'time' else kind} {text!r} is not a finite number"
+    what = f"the {'timestamp' if kind == 'time' else kind} {shortened(text)} is not a finite number"
     if kind == "time" and re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{1,2}[./][0-9]{1,2}[./][0-9]{2}", text):
         return f"{what}; give seconds since 1970, or a column of dates in a Parquet file"
     if "," in text and _is_finite(text.replace(",", ".")):

@@ -11,6 +11,7 @@ from typing import get_args
 from cofi_dist.data.faults import NUMBER, Layout, NotTextError, rows
 from cofi_dist.data.kinds import Kind
 from cofi_dist.errors import DataError
+from cofi_dist.reading import shortened
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".dat": "::", ".data": "\t"}
 WITHOUT_HEADER = (".dat", ".data")
@@ -120,12 +121,17 @@ def layout_of(path: Path, head: Head, suffix: str, wanted: dict[Kind, str], advi
         return _without_header(path, head, suffix, wanted)
     for name in wanted.values():
         if name not in head.fields:
-            what = _other_separator(head, name) or f"no column {name!r} in {', '.join(head.fields)}; {advice}"
+            what = _other_separator(head, name) or f"no column {name!r} in {_names(head.fields)}; {advice}"
             raise DataError(f"{path}: line {head.line}: {what}")
         if head.fields.count(name) > 1:
             raise DataError(f"{path}: line {head.line}: column {name!r} stands there twice")
     places = {kind: head.fields.index(name) for kind, name in wanted.items()}
     return Layout(head.separator, len(head.fields), places)
+
+
+def _names(fields: list[str]) -> str:
+    """A header's first columns, as many as a message has room for."""
+    return ", ".join(shortened(name, quoted=False) for name in [*fields[:20], *["..."] * (len(fields) > 20)])
 
 
 def _other_separator(head: Head, name: str) -> str | None:
@@ -151,7 +157,7 @@ def _without_header(path: Path, head: Head, suffix: str, wanted: dict[Kind, str]
     rating = head.fields[needed.get("rating", 0)]
     if "rating" in needed and re.fullmatch(r"[A-Za-z_ ]+", rating) and not re.fullmatch(NUMBER, rating):
         raise DataError(
-            f"{path}: line {head.line}: the rating {rating!r} is not a finite number; a {suffix} file has no"
-            " header, so leave the line out if it is one"
+            f"{path}: line {head.line}: the rating {shortened(rating)} is not a finite number; a {suffix} file"
+            " has no header, so leave the line out if it is one"
         )
     return Layout(head.separator, len(head.fields), needed)

@@ -12,6 +12,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from cofi_dist.reading import shortened
+from cofi_dist.words import counted, have
+
 # Control characters, blanks and characters without a shape, which Unicode has in many places. Not those that
 # choose among forms of the letter before them, which words and emojis end with.
 HIDDEN_RANGES = (
@@ -49,10 +52,10 @@ def id_fault(kind: str, raw: str) -> str | None:
         return None
     ends = [end for end in (raw[0], raw[-1]) if end in HIDDEN]
     if ends[0] in BLANKS:
-        return f"the {kind} id {raw!r} begins or ends with a blank"
+        return f"the {kind} id {shortened(raw)} begins or ends with a blank"
     name = "a byte order mark" if ends[0] == "\ufeff" else unicodedata.name(ends[0], "a control character")
     seen = f"U+{ord(ends[0]):04X} ({name.lower()}), which can't be seen"
-    return f"the {kind} id {raw!r} begins or ends with {seen}; remove it"
+    return f"the {kind} id {shortened(raw)} begins or ends with {seen}; remove it"
 
 
 def bad_ids(text: pl.Series) -> pl.Series:
@@ -97,21 +100,21 @@ def id_notes(kind: str, spelt: Spelt, where: Callable[[int], str]) -> Iterator[s
     other = spelt.some(numbers.cast(pl.String).ne_missing(spelt.ids))
     if 0 < len(other) < len(spelt):
         yield (
-            f"{kind} ids are text, not numbers: {other.ids[0]!r} on {where(int(other.first[0]))} is no plain"
-            f" whole number of 64 bits, like {len(other):,} of {len(spelt):,}"
+            f"{kind} ids are text, not numbers: {shortened(other.ids[0])} on {where(int(other.first[0]))} is no"
+            f" plain whole number of 64 bits, like {len(other):,} of {len(spelt):,}"
         )
     nothing = spelt.some(spelt.ids.str.to_lowercase().is_in(NOTHING))
     if len(nothing):
         yield (
-            f"{_ratings(nothing)} have the {kind} id {_either(nothing.ids)}, first on"
+            f"{_ratings(nothing)} the {kind} id {_either(nothing.ids)}, first on"
             f" {where(int(nothing.first[0]))}: taken for an id; drop them if it stands for none"
         )
     inside = "".join(hidden for hidden in HIDDEN if hidden not in JOINERS + " ")
     hidden = spelt.some(spelt.ids.str.contains(f"[{inside}]"))
     if len(hidden):
         yield (
-            f"{_ratings(hidden)} have a {kind} id with characters inside that can't be seen, first"
-            f" {hidden.ids[0]!r} on {where(int(hidden.first[0]))}"
+            f"{_ratings(hidden)} a {kind} id with characters inside that can't be seen, first"
+            f" {shortened(hidden.ids[0])} on {where(int(hidden.first[0]))}"
         )
     yield from _alike(kind, spelt, where)
 
@@ -124,9 +127,12 @@ def _alike(kind: str, spelt: Spelt, where: Callable[[int], str]) -> Iterator[str
         return
     second = again.row(0, named=True)
     first = table.filter(pl.col("shape") == second["shape"]).row(0, named=True)
-    one, other = (f"{each['id']!r} ({where(int(spelt.first[each['row']]))})" for each in (first, second))
+    one, other = (
+        f"{shortened(each['id'])} ({where(int(spelt.first[each['row']]))})" for each in (first, second)
+    )
+    are = "is" if len(again) == 1 else "are"
     yield (
-        f"{len(again):,} {kind} ids are spelt like another but for zeros, blanks or forms of a letter,"
+        f"{counted(len(again), f'{kind} id')} {are} spelt like another but for zeros, blanks or forms of a letter,"
         f" first {other}, like {one}: taken for different {kind}s"
     )
 
@@ -148,9 +154,9 @@ def _shape(ids: pl.Series) -> pl.Series:
 
 def _ratings(spelt: Spelt) -> str:
     count = int(spelt.counts.sum())
-    return f"{count:,} rating{'s' * (count != 1)}"
+    return f"{counted(count, 'rating')} {have(count)}"
 
 
 def _either(ids: pl.Series) -> str:
-    shown = [repr(each) for each in ids[:3]]
+    shown = [shortened(each) for each in ids[:3]]
     return " or ".join([*shown, "another such"] if len(ids) > len(shown) else shown)

@@ -130,7 +130,7 @@ def test_what_cannot_be_seen_inside_an_id_is_counted(tmp_path: Path) -> None:
         "2 ratings have a user id with characters inside that can't be seen, first 'a\\xa0b' on line 3"
         in said
     )
-    assert any(note.startswith("1 user ids are spelt like another") for note in said)
+    assert any(note.startswith("1 user id is spelt like another") for note in said)
 
 
 def test_rows_of_parquet_are_named_as_rows(tmp_path: Path) -> None:
