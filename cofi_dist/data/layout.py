@@ -157,7 +157,7 @@ def _without_header(path: Path, head: Head, suffix: str, wanted: dict[Kind, str]
     rating = head.fields[needed.get("rating", 0)]
     if "rating" in needed and re.fullmatch(r"[A-Za-z_ ]+", rating) and not re.fullmatch(NUMBER, rating):
         raise DataError(
-            f"{path}: line {head.line}: the rating {shortened(rating)} is not a finite number; a {suffix} file"
-            " has no header, so leave the line out if it is one"
+            f"{path}: line {head.line}: the rating {shortened(rating)} is not a finite number; a {suffix}"
+            " file has no header, so leave the line out if it is one"
         )
     return Layout(head.separator, len(head.fields), needed)

@@ -100,8 +100,8 @@ def id_notes(kind: str, spelt: Spelt, where: Callable[[int], str]) -> Iterator[s
     other = spelt.some(numbers.cast(pl.String).ne_missing(spelt.ids))
     if 0 < len(other) < len(spelt):
         yield (
-            f"{kind} ids are text, not numbers: {shortened(other.ids[0])} on {where(int(other.first[0]))} is no"
-            f" plain whole number of 64 bits, like {len(other):,} of {len(spelt):,}"
+            f"{kind} ids are text, not numbers: {shortened(other.ids[0])} on {where(int(other.first[0]))}"
+            f" is no plain whole number of 64 bits, like {len(other):,} of {len(spelt):,}"
         )
     nothing = spelt.some(spelt.ids.str.to_lowercase().is_in(NOTHING))
     if len(nothing):
@@ -132,8 +132,8 @@ def _alike(kind: str, spelt: Spelt, where: Callable[[int], str]) -> Iterator[str
     )
     are = "is" if len(again) == 1 else "are"
     yield (
-        f"{counted(len(again), f'{kind} id')} {are} spelt like another but for zeros, blanks or forms of a letter,"
-        f" first {other}, like {one}: taken for different {kind}s"
+        f"{counted(len(again), f'{kind} id')} {are} spelt like another but for zeros, blanks or forms of a"
+        f" letter, first {other}, like {one}: taken for different {kind}s"
     )
 
 
