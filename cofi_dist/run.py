@@ -1,6 +1,5 @@
 """One training run from config to model, begun anew or gone on with; every rank calls `train`."""
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 
 from cofi_dist.checkpoint.keeper import Keeper
-from cofi_dist.checkpoint.load import load
+from cofi_dist.checkpoint.load import found_in, load
 from cofi_dist.checkpoint.manifest import Manifest
 from cofi_dist.checkpoint.save import Saver
 from cofi_dist.config import Config, load_config
@@ -46,6 +45,7 @@ from cofi_dist.runlog import QuietLog, RunLog
 from cofi_dist.shardtable import shard_table
 from cofi_dist.start import How, open_run
 from cofi_dist.stop import Stop
+from cofi_dist.streams import say
 from cofi_dist.trainer import DivergedError, Trainer
 from cofi_dist.validation import Validation
 
@@ -89,8 +89,17 @@ def train(
         if how is not How.DONE:
             _run(config, device, how, comm, stop, end, quiet=quiet)
         elif comm.rank == 0 and not quiet:
-            print(f"{run_dir}: is finished; more train.epochs would go on with it", file=sys.stderr)
+            say(f"{run_dir}: is finished; {_how_to_train_longer(run_dir)}")
     return run_dir
+
+
+def _how_to_train_longer(run_dir: Path) -> str:
+    if found_in(run_dir / CHECKPOINTS):
+        return "a higher train.epochs goes on with it"
+    return (
+        "it has no checkpoint to go on from: to train longer, begin anew in another run_dir, or with"
+        " --replace and checkpoint.resume=none"
+    )
 
 
 def _run(
@@ -204,7 +213,9 @@ def _fit(problem: Problem, trainer: Trainer, comm: Comm, log: QuietLog, stop: St
     finally:
         saver.wait()
     seconds = time.perf_counter() - start
-    result: dict[str, Any] = {"epoch": epoch, "seconds": seconds, "fingerprint": problem.fingerprint}
+    # what the last step left is of no further epoch
+    result: dict[str, Any] = {"epoch": min(epoch, state.epoch), "steps": epoch - 1, "seconds": seconds}
+    result["fingerprint"] = problem.fingerprint
     if accuracy is not None:
         result |= {"validation_rmse": accuracy.rmse, "validation_mae": accuracy.mae}
     _save(problem, trainer, comm)

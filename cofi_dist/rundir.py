@@ -111,7 +111,8 @@ class Result(Record):
     """What result.json says of how a run ended.
 
     Attributes:
-        epoch: before whose step the model's factors were so; None where none was good.
+        epoch: before whose step, or after the last one's, the model's factors were so; None where none was good.
+        steps: that they had taken; None in older ones, and after a divergence.
         seconds: that it took.
         fingerprint: of the data.
         validation_rmse, validation_mae: of the model, where there is validation.
@@ -119,6 +120,7 @@ class Result(Record):
     """
 
     epoch: Annotated[int, Field(ge=0, le=2**53)] | None
+    steps: Annotated[int, Field(ge=0, le=2**53)] | None = None
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     fingerprint: Annotated[str, Field(max_length=200)]
     validation_rmse: float | None = None

@@ -19,6 +19,7 @@ from cofi_dist.optim.graph import Recorded
 from cofi_dist.optim.partial import take
 from cofi_dist.state import Optimizer, State
 from cofi_dist.validation import Accuracy, Kept, Validation
+from cofi_dist.words import counted
 
 
 @dataclass(frozen=True)
@@ -187,9 +188,20 @@ class Trainer:
             state.epoch, state.seconds = epoch, time.perf_counter() - start
             reports.step(epoch)
             between.after_step(state)
+        else:
+            self._say_if_unconverged(reports)
         self._require_finite()
         between.finish(state)
         return True
+
+    def _say_if_unconverged(self, reports: Reports) -> None:
+        """All epochs are over, where fewer might have been enough."""
+        part, epochs = self._settings.tolerance, self._settings.epochs
+        if part is not None and not self.state.optimizer.is_converged:
+            reports.note(
+                f"not converged in {counted(epochs, 'epoch')}: J still changes by more than {part:g} of"
+                " itself in an epoch; a higher train.epochs goes further"
+            )
 
     def _unprinted(self) -> None:
         self.state.optimizer.error(with_value=False)

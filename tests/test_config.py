@@ -44,6 +44,21 @@ def test_defaults_are_the_notebooks_but_for_the_cost(tmp_path: Path) -> None:
     }
 
 
+def test_als_has_defaults_of_its_own_and_a_saved_config_keeps_what_it_says(tmp_path: Path) -> None:
+    def of(*overrides: str) -> tuple[int, float | None, int]:
+        train = load(tmp_path, f"{GOOD}train: {{optimizer: als}}\n", *overrides).train
+        return train.epochs, train.tolerance, train.log_every
+
+    assert of() == (100, 1e-5, 10)
+    assert of("train.tolerance=1.0e-7") == (100, 1e-7, 10)
+    assert of("train.epochs=500") == (500, None, 10), "so many were asked for"
+    assert of("train.epochs=500", "train.tolerance=0.1") == (500, 0.1, 10)
+    before = load(tmp_path, f"{GOOD}train: {{optimizer: als, epochs: 15000, log_every: 100}}\n")
+    assert (before.train.epochs, before.train.tolerance, before.train.log_every) == (15_000, None, 100)
+    for config in (load(tmp_path, f"{GOOD}train: {{optimizer: als}}\n"), before):
+        assert load(tmp_path, config.to_yaml()) == config
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -160,6 +160,11 @@ class Model(Section):
 BLOCKS = 8
 
 
+# What als takes where nothing is said: tens of sweeps do what thousands of Adam's steps do. docs/maths.md has
+# what more of them would change.
+OF_ALS = {"epochs": 100, "tolerance": 1e-5, "log_every": 10}
+
+
 class Train(Section):
     """How it is learnt; the defaults are the notebook's, but for the sparse cost."""
 
@@ -191,6 +196,18 @@ class Train(Section):
         if given.get("blocks") is not None:
             raise ValueError("blocks belong to reduction: invariant; leave them out, or set that")
         return given
+
+    @model_validator(mode="before")
+    @classmethod
+    def _als_has_defaults_of_its_own(cls, given: Any) -> Any:
+        """A number of epochs that was given is one to be run: it comes without a tolerance."""
+        if not isinstance(given, dict) or given.get("optimizer") != "als":
+            return given
+        known = {key: value for key, value in given.items() if value is not None}
+        filled = {**OF_ALS, **known}
+        if "epochs" in known and "tolerance" not in known:
+            del filled["tolerance"]
+        return filled
 
     @model_validator(mode="after")
     def _an_order_can_be_kept(self) -> "Train":

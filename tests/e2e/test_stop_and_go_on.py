@@ -294,7 +294,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew(home: Path, whole:
 def test_a_finished_run_says_so(whole: Path) -> None:
     again = cofi(*GO_ON, "checkpoint.every=1500", cwd=whole.parents[1])
     assert again.returncode == 0
-    assert "runs/c: is finished; more train.epochs would go on with it" in again.stderr
+    assert "runs/c: is finished; a higher train.epochs goes on with it" in again.stderr
 
 
 @pytest.fixture(scope="module")

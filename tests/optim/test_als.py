@@ -371,6 +371,10 @@ def test_a_converged_run_is_over_also_where_it_is_gone_on_with(tmp_path: Path) -
     run(tmp_path, 1, 500, "run", *given)
     assert json.loads((run_dir / "result.json").read_text())["epoch"] == epoch
     assert all(torch.equal(before[name], now) for name, now in tensors(run_dir).items())
+    few = run(tmp_path, 1, 2, "few", *given)
+    assert "not converged in 2 epochs: J still changes by more than 0.001" in (few / "train.log").read_text()
+    result = json.loads((few / "result.json").read_text())
+    assert (result["epoch"], result["steps"]) == (2, 2), "no third epoch of two"
     closer = [*given, "train.tolerance=1.0e-6"]
     run(tmp_path, 1, 500, "run", *closer)
     assert json.loads((run_dir / "result.json").read_text())["epoch"] > epoch, "a lower one goes on"
