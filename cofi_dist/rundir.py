@@ -111,7 +111,7 @@ class Result(Record):
     """What result.json says of how a run ended.
 
     Attributes:
-        epoch: before whose step, or after the last one's, the model's factors were so; None where none was good.
+        epoch: before whose step, or after the last, the model's factors were so; None where none was good.
         steps: that they had taken; None in older ones, and after a divergence.
         seconds: that it took.
         fingerprint: of the data.
