@@ -28,6 +28,10 @@ class Factors:
     b: Tensor
     c: Tensor | None = None
 
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name} {tuple(factor.shape)}" for name, factor in self.by_name.items())
+        return f"Factors({shapes}, {str(self.X.dtype).removeprefix('torch.')})"
+
     @property
     def by_name(self) -> dict[str, Tensor]:
         """X, W, b, and c where there is one."""

@@ -206,9 +206,7 @@ def _bar(epochs: int, width: int, *, hidden: bool) -> Progress:
 def require_tensorboard() -> None:
     """Raise ConfigError unless TensorBoard is installed."""
     if importlib.util.find_spec("tensorboard") is None:
-        raise ConfigError(
-            "train.tensorboard: needs `pip install 'cofi-dist[tensorboard]'`, or set it to false"
-        )
+        raise ConfigError("train.tensorboard: needs TensorBoard: pip install tensorboard, or set it to false")
 
 
 def _scalar_writer(directory: Path) -> Callable[[str, float, int], None]:

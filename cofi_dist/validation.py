@@ -20,7 +20,7 @@ CHUNK = 2**20
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Errors on the held-out ratings of all ranks, in stars.
+    """Errors on the held-out ratings of all ranks, on their scale.
 
     Attributes:
         rmse: root of the mean squared error.

@@ -14,6 +14,7 @@ from cofi_dist.data.triples import MOST_ROWS
 from cofi_dist.errors import DataError, RunError
 from cofi_dist.files import written
 from cofi_dist.reading import hushed, open_regular, reason, shortened
+from cofi_dist.words import counted
 
 TABLE = 2**23  # ids below it are looked up in an array of 32 MB
 AT_ONCE = 2**20  # ids that are digested at once
@@ -25,6 +26,12 @@ class IdMap:
     """Row k belongs to `raw[k]`. Raw ids are integers or text, ascending, each once."""
 
     raw: pl.Series
+
+    def __repr__(self) -> str:
+        first = "".join(f" {raw!r:.40}," for raw in self.raw.head(3))
+        return f"IdMap({counted(len(self.raw), 'id')}:{first}{' ...' * (len(self.raw) > 3)})".replace(
+            ",)", ")"
+        )
 
     @classmethod
     def rows(cls, count: int) -> "IdMap":

@@ -21,6 +21,7 @@ from cofi_dist.model.predict import predict_rows
 from cofi_dist.model.ranking import METRICS, Cells, ranking_metrics
 from cofi_dist.model.rated import Rated
 from cofi_dist.model.scores import Rows, blocks, require_whole
+from cofi_dist.words import counted
 
 if TYPE_CHECKING:
     from cofi_dist.model.model import Model
@@ -99,6 +100,17 @@ class Evaluation:
     unseen_ratings: int
     trained_ratings: int
     ranking: Ranking | None
+
+    def __repr__(self) -> str:
+        ranked = "no ranking"
+        if self.ranking is not None:
+            averages = {name: getattr(self.ranking, name) for name in METRICS}
+            shown = (f"{name} {'-' if a is None else f'{a:.4f}'}" for name, a in averages.items())
+            ranked = f"k {self.ranking.k}: {', '.join(shown)}"
+        return (
+            f"Evaluation({counted(self.ratings, 'rating')} by {counted(self.users, 'user')};"
+            f" rmse {self.rmse:.4f}, mae {self.mae:.4f}; {ranked})"
+        )
 
 
 def evaluate(

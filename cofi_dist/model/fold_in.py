@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cofi_dist.errors import DataError
 from cofi_dist.model.scores import Ids, Rows, as_ids
+from cofi_dist.words import counted
 
 if TYPE_CHECKING:
     from cofi_dist.model.model import Model
@@ -32,6 +33,10 @@ class FoldedUser:
     b: float
     rated: Rows
     unknown: int
+
+    def __repr__(self) -> str:
+        features, items = counted(len(self.w), "feature"), counted(len(self.rated), "rated item")
+        return f"FoldedUser({features}, b {self.b:.4g}; {items}, {self.unknown:,} unknown)"
 
 
 def fold_in(model: "Model", items: Ids, ratings: NDArray[np.float64]) -> FoldedUser:

@@ -14,6 +14,7 @@ from cofi_dist.data.triples import Ratings
 from cofi_dist.errors import DataError
 from cofi_dist.model.rated import Rated
 from cofi_dist.model.scores import Rows, as_ids
+from cofi_dist.words import counted
 
 if TYPE_CHECKING:
     from cofi_dist.model.model import Model
@@ -31,6 +32,9 @@ class HeldOut:
     num_users: int
     num_items: int
     load: Callable[[UserRange], Ratings]
+
+    def __repr__(self) -> str:
+        return f"HeldOut({counted(self.num_users, 'user')}, {counted(self.num_items, 'item')})"
 
     @classmethod
     def of_run(cls, rated: Rated, part: Part) -> "HeldOut":

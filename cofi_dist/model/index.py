@@ -31,7 +31,7 @@ def build_index(model: "Model") -> Any:
     try:
         from usearch.index import Index
     except ImportError:
-        raise ConfigError("an index needs usearch; pip install 'cofi-dist[index]'") from None
+        raise ConfigError("an index needs usearch: pip install usearch") from None
     side = model.item_side
     vectors = np.column_stack([side.X.numpy(), side.offset.numpy()])
     squared = (vectors**2).sum(axis=1)

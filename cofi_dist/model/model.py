@@ -22,6 +22,7 @@ from cofi_dist.model.fold_in import FoldedUser
 from cofi_dist.model.held_out import HeldOut
 from cofi_dist.model.rated import Rated, open_rated
 from cofi_dist.model.scores import Ids, ItemSide, Rows, as_ids, user_side
+from cofi_dist.words import counted
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,14 @@ class Model:
     users: IdMap
     items: IdMap
     config: Config
+
+    def __repr__(self) -> str:
+        train, (lowest, highest) = self.config.train, (self.facts.lowest, self.facts.highest)
+        return (
+            f"Model({counted(len(self.users), 'user')}, {counted(len(self.items), 'item')},"
+            f" {counted(self.factors.X.shape[1], 'feature')}; {train.optimizer}, lambda {train.lambda_:g};"
+            f" ratings from {lowest:g} to {highest:g}{', diverged' * bool(self.facts.diverged)})"
+        )
 
     @cached_property
     def item_side(self) -> ItemSide:

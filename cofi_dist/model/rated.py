@@ -14,6 +14,7 @@ from cofi_dist.data.split import Part
 from cofi_dist.data.triples import Ratings
 from cofi_dist.errors import RunError
 from cofi_dist.model.scores import Rows
+from cofi_dist.words import counted
 
 if TYPE_CHECKING:
     from cofi_dist.model.model import Model
@@ -25,6 +26,10 @@ class Rated:
 
     source: Source
     ids: tuple[IdMap, IdMap]
+
+    def __repr__(self) -> str:
+        users, items = (counted(len(ids), noun) for ids, noun in zip(self.ids, ("user", "item"), strict=True))
+        return f"Rated({', '.join(self.parts)}; {users}, {items})"
 
     @property
     def parts(self) -> tuple[Part, ...]:

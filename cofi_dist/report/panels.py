@@ -106,7 +106,7 @@ def _validation(runs: Sequence[Run], name: str, columns: Sequence[Values]) -> Pa
                 ring = {"markersize": 9, "fillstyle": "none", "color": style(number)["color"]}
                 axes.plot(runs[number].metrics.epoch[row], columns[number][row], "o", **ring)
         _hide_the_start(axes, columns)
-        axes.set_ylabel(f"{name}, stars")
+        axes.set_ylabel(name)
 
     title = f"Validation {name}"
     if len(runs) == 1 and best[0] is not None:
@@ -217,7 +217,7 @@ def _popularity(errors: Sequence[ByPopularity | None]) -> Panel | None:
         axes.set_xlim(-0.5, len(shown) - 0.5)
         least = " (+: at least)" if (counts != counts[0]).any() else ""
         axes.set_xlabel(f"training ratings of the item; below them, how many ratings are judged{least}")
-        axes.set_ylabel("RMSE, stars")
+        axes.set_ylabel("RMSE")
 
     held = dict.fromkeys(error.part for _, error in known if error.part != "train")
     on = f"on {' or '.join(held)} ratings" if held else "on training ratings, as none were held out"

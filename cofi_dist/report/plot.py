@@ -39,7 +39,7 @@ STYLE: dict[str, Any] = {
 def require_matplotlib() -> None:
     """Raise ConfigError unless matplotlib is installed, and finds a folder for what it keeps."""
     if importlib.util.find_spec("matplotlib") is None:
-        raise ConfigError("pictures need matplotlib; pip install 'cofi-dist[plot]'")
+        raise ConfigError("pictures need matplotlib: pip install matplotlib")
     try:
         import matplotlib
 

@@ -23,7 +23,7 @@ class ByPopularity:
     Attributes:
         part: `test`, or `validation`, or `train` where nothing is held out.
         count: ratings, (B,); the last bin has some.
-        squared, absolute: sums over the ratings, (B,), in stars.
+        squared, absolute: sums over the ratings, (B,), on their scale.
     """
 
     part: Part
