@@ -21,7 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from cofi_dist.checkpoint.save import Saved
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.rundir import LOG, METRICS, TENSORBOARD, forget_after
-from cofi_dist.streams import outlast, say
+from cofi_dist.streams import harmless, outlast, say
 from cofi_dist.trainer import Printed
 
 SECONDS_BETWEEN_REDRAWS = 0.2
@@ -155,6 +155,7 @@ class RunLog(QuietLog):
         return outlast(sys.stderr, self._log.add)
 
     def _write(self, text: str, stream: TextIO, tell: Callable[[str], None]) -> None:
+        text = harmless(text)
         self._log.add(text)
         if self._quiet:
             return

@@ -18,7 +18,7 @@ from cofi_dist.cli.session import Session
 from cofi_dist.environment import read
 from cofi_dist.errors import CofiError, PeerError, StoppedError
 from cofi_dist.stop import Interrupted
-from cofi_dist.streams import outlast, say
+from cofi_dist.streams import OutputError, open_streams, outlast, say, silence
 
 if TYPE_CHECKING:
     from cofi_dist.distributed import Comm
@@ -58,6 +58,7 @@ def main() -> NoReturn:
     Exit codes: 0 done, 2 the user's mistake (one line), 1 a failure, 75 a training that was asked to
     stop and can be gone on with, 128 + its number for a signal elsewhere.
     """
+    open_streams()
     session = Session()
     session.stop.listen()  # before the slow imports
     # which make half a million objects that stay: looking through them again and again takes 0.1 s
@@ -74,6 +75,10 @@ def main() -> NoReturn:
         code = 128 + error.number
     except typer.Exit as error:
         code = error.exit_code
+    except OutputError as error:
+        say(f"cofi-dist: {error}")
+        silence(sys.stdout)
+        code = 1
     except Exception as error:
         code = _refuse(error) if hasattr(error, "format_message") else _confess(error)
     gc.freeze()  # nor is anything to be looked for among them at the end, which would take 0.2 s

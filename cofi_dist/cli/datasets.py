@@ -9,6 +9,7 @@ import typer
 from cofi_dist.cli.show import inline_yaml
 from cofi_dist.data.download import fetch
 from cofi_dist.data.known import KNOWN, PAGE, DataSet, data_set
+from cofi_dist.streams import say
 
 ROOT = Path("data")  # the default of data.root
 
@@ -40,9 +41,9 @@ def get(
     known = data_set(name)
     with _Progress(known) as progress:
         ratings = fetch(known, root, progress)
-    print(f"Terms of use: {known.note}.", file=sys.stderr)
+    say(f"Terms of use: {known.note}.")
     if known.titles is not None:
-        print(f"Titles, for --titles: {ratings.with_name(known.titles)}", file=sys.stderr)
+        say(f"Titles, for --titles: {ratings.with_name(known.titles)}")
     print(ratings)
     keys = {"name": name} if root == ROOT else {"name": name, "root": str(root)}
     print(f"data: {inline_yaml(keys)}")
@@ -81,7 +82,7 @@ class _Progress:
 
     def note(self, text: str) -> None:
         if self._bar.disable:
-            print(text, file=sys.stderr, flush=True)
+            say(text)
         else:
             self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
 

@@ -1,7 +1,6 @@
 """The command that says how good a model is: evaluate."""
 
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from enum import StrEnum
@@ -15,6 +14,7 @@ from cofi_dist.cli.session import Session
 from cofi_dist.cli.show import warn_of
 from cofi_dist.errors import CofiError, ConfigError, DataError, RunError
 from cofi_dist.files import refuse_existing, write_whole
+from cofi_dist.streams import say
 from cofi_dist.words import counted, have
 
 if TYPE_CHECKING:
@@ -65,10 +65,10 @@ def evaluate(
     found = evaluate_model(model, held_out, rated, k=k, relevant=relevant, comm=comm)
     if comm.rank == 0:
         if why_not:
-            print(f"no ranking, as lists must leave out what was trained on: {why_not}", file=sys.stderr)
+            say(f"no ranking, as lists must leave out what was trained on: {why_not}")
         elif k > len(model.items):
             items = counted(len(model.items), "item")
-            print(f"-k {k}: the model has {items}; no list is longer than that", file=sys.stderr)
+            say(f"-k {k}: the model has {items}; no list is longer than that")
         _show(found, name, model.fallbacks)
         if output is not None:
             _write(found, output)

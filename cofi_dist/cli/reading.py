@@ -2,13 +2,13 @@
 
 import csv
 import io
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cofi_dist.config import Columns
 from cofi_dist.errors import DataError
+from cofi_dist.streams import say
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,7 +25,7 @@ def read_ratings(path: Path, columns: Columns, *, rating: bool = True) -> "pl.Da
     notes: list[str] = []
     table = read_table(path, columns, notes, rating=rating)
     for note in notes:
-        print(f"{path}: {note}", file=sys.stderr)
+        say(f"{path}: {note}")
     return table
 
 

@@ -1,6 +1,5 @@
 """Commands that show runs: plot, report."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +7,7 @@ import typer
 
 from cofi_dist.errors import CofiError, ConfigError, RunError
 from cofi_dist.files import refuse_existing, write_whole
+from cofi_dist.streams import say
 
 # torch takes seconds to import, so a command that needs it imports what it calls itself.
 
@@ -96,5 +96,5 @@ def _error(run: Path) -> "ByPopularity | None":
     try:
         return error_by_popularity(run)
     except CofiError as error:
-        print(f"error by popularity of the item is left out: {error}", file=sys.stderr)
+        say(f"error by popularity of the item is left out: {error}")
         return None

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import yaml
+from rich.cells import cell_len, set_cell_size
+
+from cofi_dist.streams import harmless, say
 
 if TYPE_CHECKING:
     from cofi_dist.model import Model
@@ -13,20 +16,35 @@ WIDTH = 80
 
 
 def show(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table: the last column to the left and cut to fit, the others to the right."""
-    lines = [headers, *rows]
-    widths = [max(len(line[k]) for line in lines) for k in range(len(headers) - 1)]
+    """Print a table: the last column to the left and cut to fit, the others to the right.
+
+    Widths are those on a terminal, where a letter may take two places, or none.
+    """
+    lines = [[_as_shown(cell) for cell in line] for line in (headers, *rows)]
+    widths = [max(cell_len(line[k]) for line in lines) for k in range(len(headers) - 1)]
     for line in lines:
-        start = "  ".join(cell.rjust(width) for cell, width in zip(line[:-1], widths, strict=True))
-        room = max(WIDTH - len(start) - 2, 0)
-        last = line[-1] if len(line[-1]) <= room else line[-1][: max(room - 3, 0)] + "..."
-        print(f"{start}  {last}".rstrip())
+        start = "  ".join(
+            " " * (width - cell_len(cell)) + cell for cell, width in zip(line[:-1], widths, strict=True)
+        )
+        print(f"{start}  {_cut(line[-1], max(WIDTH - cell_len(start) - 2, 0))}".rstrip())
+
+
+def _as_shown(text: str) -> str:
+    """On one line, in the letters that stdout has."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return harmless(text, keep="").encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _cut(text: str, room: int) -> str:
+    if cell_len(text) <= room:
+        return text
+    return set_cell_size(text, max(room - 3, 0)).rstrip() + "..."
 
 
 def warn_of(model: "Model") -> None:
     """Say so on stderr where the model is what was left of a run that diverged."""
     if model.facts.diverged:
-        print(f"of a run that diverged ({model.facts.diverged}): the last good model", file=sys.stderr)
+        say(f"of a run that diverged ({model.facts.diverged}): the last good model")
 
 
 def inline_yaml(values: dict[str, str]) -> str:

@@ -4,7 +4,6 @@ import os
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +12,7 @@ import typer
 from cofi_dist.config import Config, as_yaml, load_config
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.files import refuse_existing, write_whole
+from cofi_dist.streams import say
 
 if TYPE_CHECKING:
     from cofi_dist.slurm.script import Script
@@ -74,7 +74,7 @@ def _require_right(script: "Script", config: Config, target: Path) -> None:
 
     found = findings(script, config)
     for finding in found:
-        print(f"{'wrong' if finding.certain else 'check'}: {finding.text}", file=sys.stderr)
+        say(f"{'wrong' if finding.certain else 'check'}: {finding.text}")
     wrong = sum(finding.certain for finding in found)
     if wrong:
         raise ConfigError(f"{target}: is not to be submitted: {wrong} wrong, as said above")

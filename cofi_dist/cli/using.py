@@ -1,6 +1,5 @@
 """Commands that use a trained model: predict, recommend, similar, export."""
 
-import sys
 from collections.abc import Iterator
 from enum import StrEnum
 from itertools import chain
@@ -14,6 +13,7 @@ from cofi_dist.cli.reading import read_ratings, read_titles
 from cofi_dist.cli.show import show, warn_of
 from cofi_dist.errors import CofiError, ConfigError, DataError
 from cofi_dist.files import refuse_existing, whole_file
+from cofi_dist.streams import say
 from cofi_dist.words import counted
 
 if TYPE_CHECKING:
@@ -79,11 +79,11 @@ def predict(
         if len(unseen):
             count = f"{len(unseen):,} of {counted(len(table), 'pair')}"
             who = counted(unseen.n_unique(), name)
-            _note(f"{count} are of {who} without training ratings: predicted {instead}")
+            say(f"{count} are of {who} without training ratings: predicted {instead}")
     prediction = model.predict(table["user"], table["item"])
     pairs_of = table.select(pl.col("user").alias(columns.user), pl.col("item").alias(columns.item))
     _write(pairs_of.with_columns(prediction=prediction).lazy(), output)
-    _note(f"{counted(len(table), 'prediction')} written to {output}")
+    say(f"{counted(len(table), 'prediction')} written to {output}")
 
 
 def recommend(
@@ -129,7 +129,7 @@ def recommend(
     lists.add(table)
     _show_list(table, model.facts.columns.item, title_of)
     for note in lists.notes_of_one(who):
-        _note(note)
+        say(note)
 
 
 def _show_list(table: "pl.DataFrame", column: str, title_of: dict[str, str]) -> None:
@@ -167,7 +167,7 @@ def similar(
     ]
     show(("rank", "cosine", column, "title" if title_of else ""), rows)
     for note in lists.notes_of_one(None):
-        _note(note)
+        say(note)
 
 
 def _recommend_all(
@@ -187,9 +187,9 @@ def _recommend_all(
     first = next(tables)
     _write(register_io_source(lambda *_: chain([first], tables), schema=first.schema), output)
     what = "the best item" if k == 1 else f"the {k:,} best items"
-    _note(f"{what} of {counted(len(model.users), 'user')} written to {output}")
+    say(f"{what} of {counted(len(model.users), 'user')} written to {output}")
     for note in lists.notes_of_all():
-        _note(note)
+        say(note)
 
 
 def _recommend_known(
@@ -200,7 +200,7 @@ def _recommend_known(
 
     table = model.recommend(user, k, rated.items_of(user) if rated else (), min_ratings)
     if not model.user_counts[require_row(model.users, user, "user")]:
-        _note(f"user {user} has no training ratings: this is the average user's list")
+        say(f"user {user} has no training ratings: this is the average user's list")
     return table, f"user {user}" if rated else None
 
 
@@ -220,7 +220,7 @@ def _recommend_new(model: "Model", path: Path, k: int, min_ratings: int) -> "pl.
         raise DataError(f"{path}: {error}") from None
     if folded.unknown:
         of = f"{folded.unknown:,} of {counted(len(table), 'rating')}"
-        _note(f"{path}: {of} {'is' if folded.unknown == 1 else 'are'} of unknown items; not used")
+        say(f"{path}: {of} {'is' if folded.unknown == 1 else 'are'} of unknown items; not used")
     return model.recommend(folded, k, min_ratings=min_ratings)
 
 
@@ -229,7 +229,7 @@ def _rated(model: "Model", run: Path) -> "Rated | None":
     try:
         return model.rated(run)
     except CofiError as error:
-        _note(f"items that a user has rated are not left out: {error}")
+        say(f"items that a user has rated are not left out: {error}")
         return None
 
 
@@ -245,7 +245,3 @@ def _write(table: "pl.LazyFrame", output: Path) -> None:
             table.sink_csv(file)
         else:
             table.sink_parquet(file)
-
-
-def _note(text: str) -> None:
-    print(text, file=sys.stderr)

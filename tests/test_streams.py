@@ -1,0 +1,73 @@
+"""What is written to a terminal: escapes for what would steer it, and tables that fit."""
+
+import os
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+
+from cofi_dist.cli.show import show
+from cofi_dist.streams import Output, harmless
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain, é, 天使, e\u0301, \u200d", "plain, é, 天使, e\u0301, \u200d"),
+        ("two\nlines\tof it", "two\nlines\tof it"),
+        ("\x1b]0;title\x07", "\\x1b]0;title\\x07"),
+        ("\x9b31m\x85\x7f\r", "\\x9b31m\\x85\\x7f\\r"),
+        ("\u2028\u2029\u202e\u2066\udce9", "\\u2028\\u2029\\u202e\\u2066\\udce9"),
+    ],
+)
+def test_what_steers_a_terminal_is_escaped(text: str, shown: str) -> None:
+    assert harmless(text) == shown
+
+
+def test_stdout_escapes_on_a_terminal_and_leaves_files_as_they_are() -> None:
+    terminal, end = os.openpty()
+    pipe, into = os.pipe()
+    for descriptor, reader, want in ((end, terminal, b"a\\x1bb"), (into, pipe, b"a\x1bb")):
+        with Output(os.fdopen(descriptor, "wb"), encoding="utf-8", errors="backslashreplace") as out:
+            out.write("a\x1bb")
+            out.flush()
+            assert os.read(reader, 100) == want
+        os.close(reader)
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "天使" * 40,
+        "\uff37\uff49" * 60,
+        "e\u0301" * 100,
+        "x" * 100,
+        "\u200b" * 200,
+        "a\U0001f600" * 60,
+        "天",
+        "",
+    ],
+    ids=["CJK", "wide", "combining", "plain", "zero-width", "emoji", "short", "none"],
+)
+def test_tables_take_80_columns_of_a_terminal(title: str, capsys: pytest.CaptureFixture[str]) -> None:
+    show(("rank", "id", "title"), [("1", "天使", title), ("2", "plain", title), ("3", "e\u0301", "")])
+    lines = capsys.readouterr().out.splitlines()
+    assert all(cell_len(line) <= 80 for line in lines)
+    fits = cell_len(title) <= 80 - len("rank     id  ")
+    assert all((title in line) if fits else line.endswith("...") for line in lines[1:3])
+    if not fits:
+        assert all(cell_len(line) >= 78 for line in lines[1:3]), "as much as there is room for"
+    assert {cell_len(line.partition(f"  {title[:1]}")[0]) for line in lines[1:3] if title[:1].isascii()} <= {
+        11,
+        0,
+    }
+
+
+def test_whatever_goes_to_stderr_outlasts_its_end() -> None:
+    for file in (Path(__file__).parents[1] / "cofi_dist").rglob("*.py"):
+        assert "file=sys.stderr" not in file.read_text(), f"{file}: streams.say writes there"
+
+
+def test_a_cell_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    show(("id", "title"), [("a\nb", "c\td\x1b[0m")])
+    assert capsys.readouterr().out.splitlines() == ["  id  title", "a\\nb  c\\td\\x1b[0m"]
