@@ -61,7 +61,7 @@ def evaluate(
         warn_of(model)
     why_not = comm.on_first(lambda: _why_no_data(model, run))
     rated = None if why_not else model.rated(run)
-    held_out, name = _alike(comm, lambda: _held_out(model, run, ratings, part))
+    held_out, name = _alike(comm, lambda: _held_out(model, run, ratings, part, comm))
     found = evaluate_model(model, held_out, rated, k=k, relevant=relevant, comm=comm)
     if comm.rank == 0:
         if why_not:
@@ -100,12 +100,14 @@ def _why_no_data(model: "Model", run: Path) -> str | None:
     return None
 
 
-def _held_out(model: "Model", run: Path, ratings: Path | None, part: Held | None) -> tuple["HeldOut", str]:
+def _held_out(
+    model: "Model", run: Path, ratings: Path | None, part: Held | None, comm: "Comm"
+) -> tuple["HeldOut", str]:
     """The ratings to judge by, and what to call them."""
     from cofi_dist.model.held_out import HeldOut
 
     if ratings is not None:
-        table = read_ratings(ratings, model.facts.columns)
+        table = read_ratings(ratings, model.facts.columns, aloud=comm.rank == 0)
         try:
             return HeldOut.of_table(model, table), str(ratings)
         except DataError as error:

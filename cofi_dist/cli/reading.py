@@ -18,13 +18,13 @@ TITLES_WITHOUT_HEADER = {".dat": "::", ".item": "|"}
 TITLES_WITH_HEADER = (".csv", ".tsv")
 
 
-def read_ratings(path: Path, columns: Columns, *, rating: bool = True) -> "pl.DataFrame":
-    """As `cofi_dist.data.ratings.read_table`; what is odd about the file goes to stderr."""
+def read_ratings(path: Path, columns: Columns, *, rating: bool = True, aloud: bool = True) -> "pl.DataFrame":
+    """As `cofi_dist.data.ratings.read_table`; what is odd about the file goes to stderr, if `aloud`."""
     from cofi_dist.data.ratings import read_table
 
     notes: list[str] = []
     table = read_table(path, columns, notes, rating=rating)
-    for note in notes:
+    for note in notes if aloud else ():
         say(f"{path}: {note}")
     return table
 

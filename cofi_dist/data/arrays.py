@@ -3,6 +3,7 @@
 import hashlib
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from cofi_dist.data.shards import UserRange
 from cofi_dist.data.triples import MOST_ROWS, Ratings
 from cofi_dist.errors import DataError
+from cofi_dist.reading import open_regular, reason
 
 CELLS_AT_ONCE = 2**22  # bounds the memory of a pass over the arrays
 
@@ -38,14 +40,14 @@ class ArrayRatings:
     @property
     def notes(self) -> list[str]:
         """Whether all ratings are equal; reads on until two differ."""
-        first: np.generic | None = None
+        first: Any = None
         for rows in self._rows():
             value = self._y[rows][np.asarray(self._r[rows]) != 0]
             if first is None and len(value):
                 first = value[0]
             if (value != first).any():
                 return []
-        return [f"every rating is {first:g}: nothing can be learnt from equal ratings"]
+        return [f"every rating is {float(first):g}: nothing can be learnt from equal ratings"]
 
     def ratings_per_user(self) -> NDArray[np.int64]:
         """(num_users,), the column sums of R."""
@@ -100,9 +102,10 @@ class ArrayRatings:
 
 def _map(path: Path) -> NDArray[np.generic]:
     try:
-        array: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
+        with open_regular(path):  # numpy would wait for a pipe
+            array: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise DataError(f"{path}: {reason(error)}") from None
     except (ValueError, EOFError):
         raise DataError(f"{path}: is not a .npy array of numbers") from None
     if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "fiub":

@@ -10,6 +10,7 @@ from typing import get_args
 
 from cofi_dist.data.faults import NUMBER, Layout, NotTextError, rows
 from cofi_dist.data.kinds import Kind
+from cofi_dist.data.spelling import HIDDEN
 from cofi_dist.errors import DataError
 from cofi_dist.reading import shortened
 
@@ -121,7 +122,7 @@ def layout_of(path: Path, head: Head, suffix: str, wanted: dict[Kind, str], advi
         return _without_header(path, head, suffix, wanted)
     for name in wanted.values():
         if name not in head.fields:
-            what = _other_separator(head, name) or f"no column {name!r} in {_names(head.fields)}; {advice}"
+            what = _other_separator(head, name) or f"no column {name!r} in {names(head.fields)}; {advice}"
             raise DataError(f"{path}: line {head.line}: {what}")
         if head.fields.count(name) > 1:
             raise DataError(f"{path}: line {head.line}: column {name!r} stands there twice")
@@ -129,9 +130,10 @@ def layout_of(path: Path, head: Head, suffix: str, wanted: dict[Kind, str], advi
     return Layout(head.separator, len(head.fields), places)
 
 
-def _names(fields: list[str]) -> str:
+def names(fields: list[str]) -> str:
     """A header's first columns, as many as a message has room for."""
-    return ", ".join(shortened(name, quoted=False) for name in [*fields[:20], *["..."] * (len(fields) > 20)])
+    shown = [shortened(name, quoted=name != name.strip(HIDDEN)) for name in fields[:20]]
+    return ", ".join([*shown, "..."] if len(fields) > len(shown) else shown)
 
 
 def _other_separator(head: Head, name: str) -> str | None:

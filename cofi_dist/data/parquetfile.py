@@ -6,8 +6,10 @@ from pathlib import Path
 import polars as pl
 
 from cofi_dist.data.kinds import Kind, reader, refusal
+from cofi_dist.data.layout import names
 from cofi_dist.data.spelling import bad_ids, id_fault
 from cofi_dist.errors import DataError
+from cofi_dist.reading import hushed, shortened
 
 ROWS_AT_ONCE = 2**21
 UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
@@ -21,9 +23,10 @@ def parquet_columns(path: Path) -> dict[str, pl.DataType]:
         DataError: it is none.
     """
     try:
-        return dict(_scanned(path).collect_schema())
+        with hushed():
+            return dict(_scanned(path).collect_schema())
     except UNREADABLE as error:
-        raise DataError(f"{path}: cannot be read as Parquet: {error}") from None
+        raise DataError(f"{path}: cannot be read as Parquet: {shortened(error, quoted=False)}") from None
 
 
 def parquet_tables(path: Path, wanted: dict[Kind, str], advice: str) -> Iterator[pl.DataFrame]:
@@ -31,18 +34,21 @@ def parquet_tables(path: Path, wanted: dict[Kind, str], advice: str) -> Iterator
     schema = parquet_columns(path)
     for kind, name in wanted.items():
         if name not in schema:
-            raise DataError(f"{path}: no column {name!r}; it has {', '.join(schema)}; {advice}")
+            raise DataError(f"{path}: no column {name!r}; it has {names(list(schema))}; {advice}")
         if reader(kind, schema[name]) is None:
             raise DataError(f"{path}: column {name!r} {refusal(kind, schema[name])}")
     try:
         file = _scanned(path)
-        for at in range(0, int(file.select(pl.len()).collect().item()), ROWS_AT_ONCE):
+        with hushed():
+            count = int(file.select(pl.len()).collect().item())
+        for at in range(0, count, ROWS_AT_ONCE):
             piece = file.slice(at, ROWS_AT_ONCE).select(**{k: pl.col(n) for k, n in wanted.items()})
-            table = piece.collect()
+            with hushed():
+                table = piece.collect()
             read = [_checked(path, kind, table[kind], at) for kind in wanted]
             yield pl.DataFrame(read).rename({"rating": "value"}, strict=False)
     except UNREADABLE as error:
-        raise DataError(f"{path}: cannot be read as Parquet: {error}") from None
+        raise DataError(f"{path}: cannot be read as Parquet: {shortened(error, quoted=False)}") from None
 
 
 def _scanned(path: Path) -> pl.LazyFrame:

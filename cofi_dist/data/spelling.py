@@ -98,7 +98,7 @@ def id_notes(kind: str, spelt: Spelt, where: Callable[[int], str]) -> Iterator[s
         return
     numbers = spelt.ids.cast(pl.Int64, strict=False)
     other = spelt.some(numbers.cast(pl.String).ne_missing(spelt.ids))
-    if 0 < len(other) < len(spelt):
+    if 0 < len(other) < len(spelt) or spelt.ids.str.contains(r"^-?[0-9]+\.0+$").all():
         yield (
             f"{kind} ids are text, not numbers: {shortened(other.ids[0])} on {where(int(other.first[0]))}"
             f" is no plain whole number of 64 bits, like {len(other):,} of {len(spelt):,}"

@@ -1,5 +1,6 @@
 """Columns of every kind that polars has: read as what they say, or refused by name."""
 
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -180,3 +181,20 @@ def test_ids_from_python_are_read_as_those_of_a_file() -> None:
     assert len(as_ids(())) == 0
     with pytest.raises(DataError, match="ids are integers or text, not Float64"):
         as_ids(pl.Series([1.0]))
+
+
+def test_a_damaged_parquet_file_is_refused_and_its_reader_panics_unheard(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "r.parquet"
+    table = pl.DataFrame({"userId": [f"u{k}" for k in range(99)], "movieId": range(99), "rating": 99 * [1.5]})
+    table.write_parquet(file)
+    whole = file.read_bytes()
+    for at, byte in ((188, 241), (549, 87), (1181, 125)):  # what panics changes with polars' writer
+        file.write_bytes(whole[:at] + bytes([byte]) + whole[at + 1 :])
+        with suppress(DataError):
+            read_table(file, Columns(), [])
+    file.write_bytes(whole[:1000])
+    with pytest.raises(DataError, match="cannot be read as Parquet"):
+        read_table(file, Columns(), [])
+    assert capfd.readouterr() == ("", "")

@@ -88,6 +88,7 @@ HEADER = "userId,movieId,rating,timestamp\n"
         ("r.csv", "userId::movieId::rating\n", "separated by '::', not by commas; write them with commas"),
         ("r.csv", "sep=|\nuserId|movieId|rating\n", "line 1: fields are separated by '|'; take commas or"),
         ("r.csv", "a;b;c\n1;2;3\n", "line 1: no column 'userId' in a, b, c; set data.columns"),
+        ("r.csv", "userId,movieId\u00a0,rating\n", "no column 'movieId' in userId, 'movieId\\xa0', rating;"),
         ("u.data", "1 10 4.0\n2 11 3.0\n", "rating, with a tab between two fields, not blanks"),
         ("u.data", "1,10,4.0\n", "needs user, item, rating, with a tab between two fields, not commas"),
         ("u.data", "1\t10\n", "line 1: needs user, item, rating, with a tab between two fields"),

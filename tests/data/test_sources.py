@@ -1,20 +1,22 @@
 """Arrays, store, ids and means."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from cofi_dist.data import arrays
+from cofi_dist.data import arrays, ids
 from cofi_dist.data.arrays import ArrayRatings
 from cofi_dist.data.centre import centred, centres, item_sums
 from cofi_dist.data.ids import Encoder, IdMap
 from cofi_dist.data.shards import UserRange
+from cofi_dist.data.synthetic import SyntheticRatings
 from cofi_dist.data.textfile import integers_if_all
 from cofi_dist.data.triples import Ratings
 from cofi_dist.distributed import Comm, SoloComm
-from cofi_dist.errors import DataError, RunError
+from cofi_dist.errors import ConfigError, DataError, RunError
 from cofi_dist.testing import run_ranks
 from tests.problems import random_ratings, shard_of
 
@@ -71,6 +73,56 @@ def load_all(files: tuple[Path, Path]) -> Ratings:
 def test_what_is_no_array_is_named(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "Y.npy").write_bytes(content)
     with pytest.raises(DataError, match=r"Y\.npy: is not a \.npy array"):
+        ArrayRatings(tmp_path / "Y.npy", tmp_path / "Y.npy")
+
+
+def test_more_rows_than_can_be_numbered_are_refused_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    big = np.lib.format.open_memmap(
+        tmp_path / "Y.npy", "w+", np.int8, (2**31, 1)
+    )  # of holes: no disk is used
+    del big
+    with pytest.raises(
+        DataError, match=r"Y\.npy: has shape \(2147483648, 1\); at most 2,147,483,647 items or"
+    ):
+        ArrayRatings(tmp_path / "Y.npy", tmp_path / "Y.npy")
+    for key in ("num_users", "num_items"):
+        sizes = {"num_users": 2, "num_items": 2, "num_ratings": 1, key: 2**31}
+        with pytest.raises(ConfigError, match=rf"data\.synthetic\.{key}: 2147483648 is too many"):
+            SyntheticRatings(**sizes, seed=0)
+    monkeypatch.setattr(ids, "MOST_ROWS", 3)
+    encoder = Encoder()
+    encoder.codes(pl.Series([5, 6, 7]))
+    with pytest.raises(DataError, match="more than 3 different ids; this is beyond what we can number"):
+        encoder.codes(pl.Series([5, 8]))
+
+
+def test_an_encoder_counts_ids_and_knows_the_row_of_each_ones_first() -> None:
+    encoder = Encoder()
+    for table in ([7, 3, 7], [3, 9], [], ["x", "7", "x"]):
+        encoder.codes(pl.Series(table, dtype=pl.String if "x" in table else pl.Int64))
+    assert encoder.spelt.ids.to_list() == ["7", "3", "9", "x"]
+    assert encoder.spelt.counts.tolist() == [3, 2, 1, 2]
+    assert encoder.spelt.first.tolist() == [0, 1, 4, 5]
+
+
+@pytest.mark.parametrize("cells_at_once", [1, 2**22])
+def test_equal_arrays_are_said_to_teach_nothing(
+    cells_at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrays, "CELLS_AT_ONCE", cells_at_once)
+    R = np.array([[False, False], [True, False], [True, True]])
+    Y = np.where(R, 2.5, 9.0)
+    says = ["every rating is 2.5: nothing can be learnt from equal ratings"]
+    assert ArrayRatings(*save(tmp_path, Y, R)).notes == says
+    Y[2, 1] = 3
+    assert ArrayRatings(*save(tmp_path, Y, R)).notes == []
+
+
+def test_a_pipe_in_the_place_of_an_array_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "Y.npy")
+    with pytest.raises(DataError, match=r"Y\.npy: cannot be read: it is a pipe"):
         ArrayRatings(tmp_path / "Y.npy", tmp_path / "Y.npy")
 
 

@@ -91,6 +91,7 @@ def test_numbers_that_turn_to_text_are_said_with_the_line_that_turned_them(
     file = tmp_path / "r.csv"
     assert notes_of(file, HEADER + "1,1,3\n2,1,4\n") == []
     assert notes_of(file, HEADER + "a,1,3\nb,1,4\n") == []
+    assert notes_of(file, HEADER + "1.0,1,3\n2.0,1,4\n") == [TURNED.format("'1.0'", 2, 2, 2)]
     said = notes_of(file, HEADER + "1,1,3\n\n2,1,4\n9223372036854775808,1,4\nx,1,1\n")
     assert said == [TURNED.format("'9223372036854775808'", 5, 2, 4)]
     text = HEADER + "".join(f"{k},1,{k % 5}\n" for k in range(40)) + '"a\n7",1,3\nq,1,3\n'

@@ -34,7 +34,10 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["evaluate", "runs/c", "--ratings", "twice.csv"], "twice.csv: user 1 rates item 1000 twice"),
     (["evaluate", "runs/c", "--ratings", "empty.csv"], "empty.csv: "),
     ([*PREDICT, "absent.csv", "--output", "p.csv"], "absent.csv: no such file"),
-    ([*PREDICT, "users.csv", "--output", "p.csv"], "users.csv: line 1: no column 'movieId' in userId"),
+    (
+        [*PREDICT, "users.csv", "--output", "p.csv"],
+        "users.csv: line 1: no column 'movieId' in userId; name it",
+    ),
     ([*PREDICT, "pairs.csv", "--output", "p.xls"], "--output p.xls: write .csv or .parquet"),
     ([*PREDICT, "pairs.csv", "--output", "out.csv"], "out.csv: already exists; give another --output"),
     ([*RECOMMEND], "say for whom: one of --user ID, --ratings FILE and --all"),
