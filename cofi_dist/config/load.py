@@ -3,7 +3,6 @@
 A null, in the file or as KEY=null, means that the key is not set.
 """
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,23 +12,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from cofi_dist.config.schema import Config
+from cofi_dist.config.strictyaml import MOST_BYTES, parse, parse_to
 from cofi_dist.errors import ConfigError
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice; PyYAML would keep the last in silence."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            line = key_node.start_mark.line + 1
-            if not isinstance(key, str):
-                raise ConfigError(f"line {line}: a key must be text, not {key!r}")
-            if key in seen:
-                raise ConfigError(f"line {line}: {key}: given twice; keep one of them")
-            seen.add(key)
-        return super().construct_mapping(node, deep)
+from cofi_dist.reading import read_text, reason, shortened
 
 
 def load_config(file: str | Path, overrides: Iterable[str] = ()) -> Config:
@@ -44,81 +29,125 @@ def load_config(file: str | Path, overrides: Iterable[str] = ()) -> Config:
     """
     path = Path(file)
     try:
-        values = _parse(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: is not UTF-8 text") from None
+        values = parse(read_text(path, MOST_BYTES))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: {reason(error)}") from None
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     if values is None:
         values = {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: must hold `key: value` lines, not {_kind(values)}")
-    return resolve({"run_dir": f"runs/{path.stem}", **values}, str(path), overrides)
+    return resolve(values, str(path), overrides, run_dir=f"runs/{path.stem}")
 
 
 def as_yaml(text: str) -> str:
-    """Any text as the VALUE of an override: YAML, of which JSON is a part."""
-    return json.dumps(text, ensure_ascii=False)
+    """Any text as the VALUE of an override, on one line."""
+    quoted = yaml.safe_dump(text, default_style='"', width=math.inf, allow_unicode=True)
+    return str(quoted).removesuffix("\n")
 
 
-def resolve(values: dict[str, Any], name: str, overrides: Iterable[str] = ()) -> Config:
+def resolve(
+    values: dict[str, Any], name: str, overrides: Iterable[str] = (), *, run_dir: str | None = None
+) -> Config:
     """Check a config's values, with KEY=VALUE overrides applied to them.
 
     Args:
         values: sections by key; changed by the overrides.
         name: what the values came from, for messages.
         overrides: as for `load_config`.
+        run_dir: where none is set.
 
     Raises:
         ConfigError: one line that names `name` (or the override) and the key.
     """
-    keys = [_override(values, text) for text in overrides]
+    keys: list[str] = []
+    for text in overrides:
+        keys += _override(values, text, keys)
+    if run_dir is not None and values.get("run_dir") is None:
+        values["run_dir"] = run_dir
     try:
-        return Config.model_validate(_without_nulls(values))
-    except RecursionError:
-        raise ConfigError(f"{name}: an alias refers to what it stands in; write the values out") from None
+        return Config.model_validate(_without_nulls(values, Config))
     except ValidationError as error:
         raise ConfigError(_explain(error, name, keys)) from None
 
 
-def _parse(text: str) -> Any:
-    try:
-        # a SafeLoader: it builds plain values only
-        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(f"line {line}: not YAML: {error.problem}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"not YAML: {error}") from None
-
-
-def _override(values: dict[str, Any], text: str) -> str:
-    """Set one KEY=VALUE in `values`; returns KEY."""
-    key, equals, value = text.partition("=")
+def _override(values: dict[str, Any], text: str, before: list[str]) -> list[str]:
+    """Set one KEY=VALUE in `values`; returns the keys that it sets. What was set `before` stays."""
+    key, equals, given = text.partition("=")
     parts = key.split(".")
     if not equals or not all(parts):
-        raise ConfigError(f"{text!r}: an override is KEY=VALUE, such as train.epochs=300")
+        raise ConfigError(f"{shortened(text)}: an override is KEY=VALUE, such as train.epochs=300")
     for part in parts[:-1]:
         inner = values.get(part)
         if inner is None:
             inner = values[part] = {}
         if not isinstance(inner, dict):
-            raise ConfigError(f"override {text!r}: {part} is {_kind(inner)}, not a section")
+            raise ConfigError(f"override {shortened(text)}: {part} is {_kind(inner)}, not a section")
         values = inner
     try:
-        values[parts[-1]] = _parse(value)
+        value = _value_of(parts, given)
     except ConfigError as error:
-        raise ConfigError(f"override {text!r}: {error}") from None
-    return key
+        raise ConfigError(f"override {shortened(text)}: {error}") from None
+    for lost in (old for old in before if _is_within(old, key)):
+        raise ConfigError(f"override {shortened(text)}: {lost} was set before it; keep one of them")
+    values[parts[-1]] = value
+    return _leaves(key, value)
 
 
-def _without_nulls(values: Mapping[str, Any]) -> dict[str, Any]:
+def _value_of(parts: list[str], given: str) -> Any:
+    """What VALUE says: YAML; of a key that holds text, without quotes and no null, the text as it is."""
+    if not given:
+        raise ConfigError("there is no value; give one, or null to unset the key")
+    if given not in ("null", "Null", "NULL") and given[0] not in "\"'" and _holds_text(parts):
+        return given
+    value, end = parse_to(given)
+    if given[end:].strip():
+        raise ConfigError(f"{shortened(given[end:].strip())} is a comment in YAML; put the value in quotes")
+    return value
+
+
+def _leaves(key: str, value: Any) -> list[str]:
+    """The keys that a value sets; a section without keys counts as one."""
+    if isinstance(value, dict) and value:
+        return [leaf for inner, each in value.items() for leaf in _leaves(f"{key}.{inner}", each)]
+    return [key]
+
+
+def _is_within(key: str, section: str) -> bool:
+    return key == section or key.startswith(f"{section}.")
+
+
+def _holds_text(parts: list[str]) -> bool:
+    """Whether the value of a key is any text."""
+    section: type[BaseModel] | None = Config
+    for part in parts[:-1]:
+        section = _section(section, part) if section else None
+    field = section.model_fields.get(parts[-1]) if section else None
+    return field is not None and str in _kinds(field.annotation)
+
+
+def _section(above: type[BaseModel], key: str) -> type[BaseModel] | None:
+    """The section under a key: that of `Section`, or of `Section | None`; None where there is no section."""
+    field = above.model_fields.get(key)
+    kinds = _kinds(field.annotation) if field else []
+    return next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), None)
+
+
+def _kinds(annotation: Any) -> list[Any]:
+    """A type, and those in it: Section and None of `Section | None`."""
+    return [annotation, *(kind for part in get_args(annotation) for kind in _kinds(part))]
+
+
+def _without_nulls(values: Mapping[str, Any], section: type[BaseModel] | None) -> dict[str, Any]:
+    """The values without keys that are not set; a key that is unknown stays, to be named."""
+    known = section.model_fields if section else ()
     return {
-        key: _without_nulls(value) if isinstance(value, dict) else value
+        key: _without_nulls(value, _section(section, key) if section else None)
+        if isinstance(value, dict)
+        else value
         for key, value in values.items()
-        if value is not None
+        if value is not None or key not in known
     }
 
 
@@ -126,7 +155,7 @@ def _explain(error: ValidationError, file: str, overridden: list[str]) -> str:
     """The first mistake as `FILE: KEY: what is wrong and what to do`."""
     # a misspelt key is also a missing one; name what the user wrote
     first = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")[0]
-    key = ".".join(str(part) for part in first["loc"])
+    key = shortened(".".join(str(part) for part in first["loc"]), quoted=False)
     given, kind = first["input"], first["type"]
     if kind == "extra_forbidden":
         what = f"unknown key; {_keys_beside(first['loc'])}"
@@ -136,9 +165,13 @@ def _explain(error: ValidationError, file: str, overridden: list[str]) -> str:
         what = str(first["ctx"]["error"])
     elif kind in ("float_type", "int_type") and _is_finite_number(given):
         what = f"{given!r} is text in YAML 1.1; write {_as_yaml_number(given, kind)}"
+    elif kind == "bool_type" and str(given).lower() in ("yes", "no", "on", "off"):
+        what = f"{given!r} is text here; write true or false"
+    elif kind == "string_type" and isinstance(given, int | float):
+        what = f"must be text, and {shortened(given)} is none in YAML; put it in quotes"
     else:
-        what = f"{first['msg'][0].lower()}{first['msg'][1:]}, not {given!r}"
-    override = " (override)" if any(k == key or k.startswith(f"{key}.") for k in overridden) else ""
+        what = f"{first['msg'][0].lower()}{first['msg'][1:]}, not {shortened(given)}"
+    override = " (override)" if any(_is_within(k, key) for k in overridden) else ""
     return f"{file}{override}: {key}: {what}" if key else f"{file}: {what}"
 
 
@@ -146,9 +179,7 @@ def _keys_beside(location: tuple[int | str, ...]) -> str:
     """The keys of the section in which a key was not found."""
     section: type[BaseModel] = Config
     for part in location[:-1]:
-        kind = section.model_fields[str(part)].annotation
-        # the section itself, or the section in `Section | None`
-        section = next(k for k in (kind, *get_args(kind)) if isinstance(k, type) and issubclass(k, BaseModel))
+        section = _section(section, str(part)) or section
     return f"there are {', '.join(section.model_fields)}"
 
 
@@ -167,7 +198,4 @@ def _as_yaml_number(text: str, kind: str) -> str:
 
 
 def _kind(value: Any) -> str:
-    if isinstance(value, list):
-        return "a list"
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:40]}..."
+    return "a list" if isinstance(value, list) else shortened(value)

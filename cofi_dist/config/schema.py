@@ -4,10 +4,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-PositiveInt = Annotated[int, Field(ge=1)]
+from cofi_dist.config.paths import as_path
+
+PositiveInt = Annotated[int, Field(ge=1, le=2**53)]
+Rows = Annotated[int, Field(ge=1, le=2**31 - 1)]  # which int32 numbers
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+FileName = Annotated[str, AfterValidator(as_path)]
 
 
 class Section(BaseModel):
@@ -28,10 +32,10 @@ class Columns(Section):
 class Synthetic(Section):
     """Shape and seed of made-up ratings; the defaults are ml-latest-small's shape."""
 
-    num_users: PositiveInt = 610
-    num_items: PositiveInt = 9724
+    num_users: Rows = 610
+    num_items: Rows = 9724
     num_ratings: PositiveInt = 100_836
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
 
 # What each way of splitting is given, and what it takes where nothing is said.
@@ -78,12 +82,12 @@ SOURCES = ("ratings", "name", "prepared", "y", "r", "synthetic")
 class Data(Section):
     """Exactly one of `ratings`, `name`, `prepared`, `y` with `r`, and `synthetic`."""
 
-    ratings: str | None = None
+    ratings: FileName | None = None
     name: str | None = None
-    root: str = "data"
-    prepared: str | None = None
-    y: str | None = None
-    r: str | None = None
+    root: FileName = "data"
+    prepared: FileName | None = None
+    y: FileName | None = None
+    r: FileName | None = None
     synthetic: Synthetic | None = None
     columns: Columns = Columns()
     duplicates: Literal["error", "last", "mean"] = "error"
@@ -152,7 +156,7 @@ class Data(Section):
 class Model(Section):
     """What is learnt."""
 
-    num_features: PositiveInt = 100
+    num_features: Rows = 100
     item_bias: bool = False
 
 
@@ -247,7 +251,7 @@ class Checkpoint(Section):
 
     every: PositiveInt | None = None
     keep: PositiveInt = 2
-    resume: Annotated[str, Field(min_length=1)] = "none"
+    resume: FileName = "none"
     max_failures: PositiveInt = 3
     allow_changes: bool = False
 
@@ -275,7 +279,7 @@ class Config(Section):
 
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda|mps)$")] = "auto"
-    run_dir: Annotated[str, Field(min_length=1)]
+    run_dir: FileName
     data: Data
     model: Model = Model()
     train: Train = Train()
