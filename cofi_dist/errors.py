@@ -19,7 +19,10 @@ class CofiError(Exception):
     exit_code = 2
 
     def __init__(self, message: str, *, shared: bool = False) -> None:
-        super().__init__(" ".join(message.split()))
+        line = " ".join(message.split())
+        # names of files and columns are in it, and a terminal would obey what they hold
+        plain = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+        super().__init__("".join(plain))
         self.shared = shared
 
 

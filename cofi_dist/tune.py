@@ -10,6 +10,7 @@ import polars as pl
 import yaml
 
 from cofi_dist.config import Data, as_yaml, load_config
+from cofi_dist.config.strictyaml import parse
 from cofi_dist.distributed import Comm
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.files import write_whole
@@ -72,6 +73,11 @@ def points(file: Path, grid: Sequence[str], overrides: Sequence[str], output: Pa
     for key in {*keys, "run_dir"}:
         if keys.count(key) > (key != "run_dir"):
             raise ConfigError(f"--grid {key}: is given twice, or is not to be varied; keep one, or none")
+    given = {text.partition("=")[0] for text in overrides}
+    if "run_dir" in given:
+        raise ConfigError("run_dir: tune puts each run into a folder of its own; give --output instead")
+    for key in given.intersection(keys):
+        raise ConfigError(f"{key}: is set and varied by --grid too; keep one of them")
     found = []
     for number, values in enumerate(itertools.product(*(values for _, values in axes))):
         point = Point(dict(zip(keys, values, strict=True)), output / f"{number:03}")
@@ -86,12 +92,14 @@ def points(file: Path, grid: Sequence[str], overrides: Sequence[str], output: Pa
 
 def _axis(text: str) -> tuple[str, list[str]]:
     key, equals, values = text.partition("=")
+    parsed: list[Any] = []
+    why = ""
     try:
-        parsed = yaml.safe_load(f"[{values}]") if equals and key else []
-    except yaml.YAMLError:
-        parsed = []
+        parsed = parse(f"[{values}]") if equals and key else []
+    except ConfigError as error:
+        why = f" ({error})"
     if not parsed:
-        raise ConfigError(f"--grid {text!r}: write KEY=V1,V2,..., such as train.lambda_=1,3,10")
+        raise ConfigError(f"--grid {text!r}: write KEY=V1,V2,..., such as train.lambda_=1,3,10{why}")
     return key, [_as_yaml(value) for value in parsed]
 
 

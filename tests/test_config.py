@@ -1,5 +1,7 @@
 """Configs: every mistake gives one line that names the file and the key."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,10 +9,18 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cofi_dist.config import Config, load_config
+from cofi_dist.config import Config, as_yaml, load_config
 from cofi_dist.errors import ConfigError
 
 GOOD = "data: {ratings: r.csv}\n"
+
+# a few lines that aliases, or merges of them, unfold to more than memory holds
+LAUGHS = "a0: &a0 [x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
+)
+MERGED = "a0: &a0 {k: 1}\n" + "".join(
+    f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}], k{n}: 1}}\n" for n in range(1, 12)
+)
 
 
 def load(tmp_path: Path, text: str, *overrides: str) -> Config:
@@ -97,10 +107,51 @@ def test_als_has_defaults_of_its_own_and_a_saved_config_keeps_what_it_says(tmp_p
         ("data: {y: Y.npy, r: R.npy, centre: item_mean}\n", "data: the arrays y and r are taken as they are"),
         ("data: {synthetic: {num_users: 0}}\n", "data.synthetic.num_users:"),
         ("data: {ratings: r.csv}\nseed: !!python/object:os.system {}\n", "not YAML"),
-        ("a: &a [*a]\n", "a: unknown key"),
+        ("a: &a [*a]\n", "line 1: an alias refers to what it stands in"),
         ("a: &a {b: *a}\n", "an alias refers to what it stands in"),
         ("date: {ratings: r.csv}\n", "date: unknown key"),
+        ("data: {ratings: r.csv}\nfoo: null\n", "foo: unknown key; there are seed,"),
+        ("data: {ratings: r.csv}\ntrain: {epoch:}\n", "train.epoch: unknown key; there are epochs,"),
+        ("data: {ratings: r.csv, test: {m: null}}\n", "data.test.m: unknown key; there are by,"),
+        ("data: {ratings: r.csv}\nseed: 010\n", "line 2: '010' is octal in YAML"),
+        ("data: {ratings: r.csv}\ntrain: {deadline: 1:30:00}\n", "line 2: '1:30:00' is a number to base 60"),
+        ("data: {ratings: r.csv}\ntrain: {timeout: 1:30.5}\n", "line 2: '1:30.5' is a number to base 60"),
+        (
+            "data: {ratings: r.csv}\ntrain: {tensorboard: yes}\n",
+            "train.tensorboard: 'yes' is text here; write true",
+        ),
+        (
+            "data: {ratings: r.csv}\nrun_dir: 7\n",
+            "run_dir: must be text, and 7 is none in YAML; put it in quotes",
+        ),
+        ("data: {ratings: r.csv}\nrun_dir: ~\n", "line 2: ~ alone is null in YAML"),
+        ('data: {ratings: "a\\0b"}\n', "data.ratings: a path cannot hold a NUL"),
+        ("data: {ratings: ''}\n", "data.ratings: a path is empty"),
+        ("data: {ratings: s3://a/r.csv}\n", "data.ratings: s3://a/r.csv is a URL"),
+        ("data: {ratings: r.csv}\nrun_dir: a\0b\n", "holds the character U+0000"),
+        ("data: {ratings: r.csv}\nseed: !!int x\n", "a tag does not fit its value"),
+        (f"data: {{ratings: r.csv}}\nseed: {'9' * 5000}\n", "line 2: a number of 5,000 digits"),
+        (f"data: {{ratings: r.csv}}\nseed: 0x{'f' * 5000}\n", "line 2: a number of 5,002 digits"),
+        (
+            f"data: {{ratings: r.csv}}\nseed: {'9' * 300}\n",
+            "seed: input should be less than 9223372036854775808",
+        ),
+        (
+            f"data: {{ratings: r.csv}}\ntrain: {{lr: {'9' * 399}}}\n",
+            "train.lr: input should be a valid number",
+        ),
+        (
+            "data: {ratings: r.csv}\nmodel: {num_features: 3000000000}\n",
+            "model.num_features: input should be less",
+        ),
+        (f"x: {'[' * 30_000}", "is nested without end"),
+        (f"{'- ' * 20_000}", "is nested without end"),
+        (f"x: [{'a,' * 30_000}]", "holds more than 5,000 values"),
+        ("#" * 2**16 + "\n", "it has 65,537 bytes, and may have 65,536"),
+        (LAUGHS, "unfolds to more than 5,000 values"),
+        (MERGED, "unfolds to more than 5,000 values"),
     ],
+    ids=lambda text: text[:40],
 )
 def test_a_mistake_is_one_line_naming_file_and_key(text: str, says: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -125,6 +176,17 @@ def test_a_mistake_is_one_line_naming_file_and_key(text: str, says: str, tmp_pat
             "c.yaml (override): train.epochs: input should be greater than or equal to 1, not 0",
         ),
         ("train.epochs=[", "override 'train.epochs=[': "),
+        ("train.nope=null", "c.yaml (override): train.nope: unknown key; there are epochs,"),
+        ("train.epochs=", "override 'train.epochs=': there is no value; give one, or null to unset the key"),
+        ("train.epochs=3 # or 4", "'# or 4' is a comment in YAML; put the value in quotes"),
+        ("seed=~", "~ alone is null in YAML"),
+        ("train={lr: 0.1, lr: 0.2}", "lr: given twice; keep one of them"),
+        ("seed=" + "9" * 2**16, "a number of 65,536 digits is beyond any use"),
+        ("seed=" + "9" * 2**17, "has 131,072 characters, and may have 65,536"),
+        (
+            "run_dir=~nobody-of-this-name/r",
+            "run_dir: ~nobody-of-this-name: there is no user nobody-of-this-name",
+        ),
     ],
 )
 def test_a_wrong_override_names_itself(override: str, says: str, tmp_path: Path) -> None:
@@ -144,6 +206,74 @@ def test_overrides_set_and_null_unsets(tmp_path: Path) -> None:
     assert (config.train.epochs, config.train.lr, config.seed) == (7, 1e-4, 9)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "lost"),
+    [
+        (["seed=2", "seed=3"], "seed"),
+        (["seed=2", "seed=2"], "seed"),
+        (["train.lr=0.1", "train={epochs: 3}"], "train.lr"),
+        (["data={ratings: a.csv, centre: none}", "data.centre=item_mean"], "data.centre"),
+        (["data={}", "data={ratings: a.csv}"], "data"),
+    ],
+)
+def test_no_override_takes_back_another_one(overrides: list[str], lost: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, GOOD, *overrides)
+    assert str(caught.value) == f"override {overrides[1]!r}: {lost} was set before it; keep one of them"
+
+
+def test_overrides_add_to_a_section_that_was_set_before(tmp_path: Path) -> None:
+    config = load(tmp_path, GOOD, "data={prepared: ready}", "data.centre=none", "train={}", "train.epochs=3")
+    assert (config.data.prepared, config.data.centre, config.train.epochs) == ("ready", "none", 3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "on",
+        "2020-01-01",
+        "01",
+        "1e-4",
+        "a: b",
+        "[x",
+        "*x",
+        "%x",
+        "@x",
+        "a #b",
+        "x ",
+        " x",
+        "a\nb",
+        "{",
+        "=",
+        "- x",
+    ],
+)
+def test_what_holds_text_takes_it_as_it_stands(text: str, tmp_path: Path) -> None:
+    config = load(tmp_path, GOOD, f"run_dir={text}", f"data.columns.user={text}")
+    assert (config.run_dir, config.data.columns.user) == (text, text)
+
+
+def test_text_of_yaml_is_no_truth_and_no_date(tmp_path: Path) -> None:
+    config = load(tmp_path, "data: {ratings: no, columns: {user: on}}\nrun_dir: 2020-01-01\n")
+    assert (config.data.ratings, config.data.columns.user, config.run_dir) == ("no", "on", "2020-01-01")
+
+
+def test_unset_the_run_dir_is_the_default(tmp_path: Path) -> None:
+    assert load(tmp_path, f"{GOOD}run_dir: x\n", "run_dir=null").run_dir == "runs/c"
+
+
+@given(st.text(st.characters(blacklist_characters="\0"), min_size=1, max_size=30))
+def test_any_name_survives_config_and_command_line(
+    tmp_path_factory: pytest.TempPathFactory, name: str
+) -> None:
+    file, written = (tmp_path_factory.getbasetemp() / n for n in ("name.yaml", "written.yaml"))
+    file.write_text(GOOD)
+    config = load_config(file, [f"run_dir={as_yaml('./' + name)}"])
+    assert Path(config.run_dir).name == Path(name).name
+    written.write_text(config.to_yaml())
+    assert load_config(written).run_dir == config.run_dir
+
+
 def test_an_empty_section_means_its_defaults(tmp_path: Path) -> None:
     assert load(tmp_path, f"{GOOD}train:\n").train.epochs == 15_000
 
@@ -152,7 +282,7 @@ def test_arrays_are_not_centred(tmp_path: Path) -> None:
     assert load(tmp_path, "data: {y: Y.npy, r: R.npy}\n").data.centre == "none"
 
 
-@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00", GOOD.encode("utf-16"), b"caf\xe9: 1"])
 def test_an_unreadable_file_is_named(content: bytes | None, tmp_path: Path) -> None:
     file = tmp_path / "c.yaml"
     if content is not None:
@@ -203,3 +333,10 @@ def test_any_values_are_a_config_or_one_line(
         load_config(file)
     except ConfigError as error:
         assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
+def test_what_is_no_regular_file_is_refused(make: Callable[[Path], None], tmp_path: Path) -> None:
+    make(tmp_path / "c.yaml")
+    with pytest.raises(ConfigError, match=r"c\.yaml: cannot be read: it is a (pipe|folder|device)"):
+        load_config(tmp_path / "c.yaml")

@@ -15,6 +15,7 @@ import typer
 from cofi_dist import __version__
 from cofi_dist.cli import comparing, datasets, judging, saved, seeing, submitting, training, using
 from cofi_dist.cli.session import Session
+from cofi_dist.cli.strict import Strict, with_plain_paths
 from cofi_dist.environment import read
 from cofi_dist.errors import CofiError, PeerError, StoppedError
 from cofi_dist.stop import Interrupted
@@ -48,7 +49,7 @@ for command in (
     *(judging.evaluate, using.predict, using.recommend, using.similar, using.export),
     *(seeing.plot, seeing.report, saved.checkpoints, comparing.compare, submitting.slurm),
 ):
-    app.command()(command)
+    app.command(cls=Strict)(with_plain_paths(command))
 app.add_typer(datasets.app, name="data")
 
 

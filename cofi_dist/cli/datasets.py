@@ -7,6 +7,7 @@ from typing import Annotated, Self
 import typer
 
 from cofi_dist.cli.show import inline_yaml
+from cofi_dist.cli.strict import Strict, with_plain_paths
 from cofi_dist.data.download import fetch
 from cofi_dist.data.known import KNOWN, PAGE, DataSet, data_set
 from cofi_dist.streams import say
@@ -18,7 +19,8 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List or get
 Root = Annotated[Path, typer.Option(help="Folder of the data sets, data.root in a config.")]
 
 
-@app.command("list")
+@app.command("list", cls=Strict)
+@with_plain_paths
 def list_(root: Root = ROOT) -> None:
     """Print the known data sets and their terms of use."""
     print(f"{'name':<16}{'ratings':>12}{'download':>12}  on disk")
@@ -32,7 +34,8 @@ def list_(root: Root = ROOT) -> None:
     print(f"See {PAGE}")
 
 
-@app.command()
+@app.command(cls=Strict)
+@with_plain_paths
 def get(
     name: Annotated[str, typer.Argument(help="As `data list` prints it.", show_default=False)],
     root: Root = ROOT,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cofi_dist.cli.training import Overrides
 from cofi_dist.config import Config, as_yaml, load_config
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.files import refuse_existing, write_whole
@@ -22,10 +23,9 @@ UNREACHABLE = ("configuration source", "Unable to contact slurm controller")
 
 
 def slurm(
+    context: typer.Context,
     config: Annotated[Path, typer.Option(help="YAML file.", show_default=False)],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", show_default=False)
-    ] = None,
+    overrides: Overrides = None,
     nodes: Annotated[int, typer.Option(help="How many.", min=1)] = 1,
     gpus_per_node: Annotated[int, typer.Option(help="Also the ranks a node; 0: one, on its CPU.", min=0)] = 1,
     time: Annotated[str, typer.Option(help="Limit, as SLURM writes it: 30, 12:00:00, 2-00.")] = "01:00:00",
@@ -49,6 +49,7 @@ def slurm(
     from cofi_dist.slurm.write import Job, script_of
 
     resolved = load_config(config, overrides or [])
+    _require_useful(context, resolved)
     target = check or output or Path(f"{config.stem}.sbatch")
     if check is not None:
         text = _read(check)
@@ -58,7 +59,8 @@ def slurm(
         refuse_existing(target, replace=replace)
         job = Job(config.stem, nodes, gpus_per_node, time, lead if requeue else None, option or [])
         run_dir = f"run_dir={as_yaml(str(Path(resolved.run_dir).absolute()))}"
-        text = script_of(job, ["--config", str(config.absolute()), *(overrides or []), run_dir])
+        others = [each for each in overrides or [] if not each.startswith("run_dir=")]
+        text = script_of(job, ["--config", str(config.absolute()), *others, run_dir])
     script = parse(text, os.environ)
     _require_right(script, resolved, target)
     says = _ask_slurm(target, text)
@@ -66,6 +68,19 @@ def slurm(
         write_whole(target, text)
     print("\n".join(f"#SBATCH --{key}{'=' * bool(value)}{value}" for key, value in script.options.items()))
     print(f"{says}\nto submit it: sbatch {shlex.quote(str(target))}")
+
+
+def _require_useful(context: typer.Context, config: Config) -> None:
+    """Raise ConfigError where an option has no effect beside the others."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    given = {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
+    useless = sorted(given - {"config", "overrides", "check"})
+    if "check" in given and useless:
+        raise ConfigError(f"--check writes nothing; leave --{useless[0].replace('_', '-')} out")
+    if "lead" in given and "requeue" not in given:
+        raise ConfigError("--lead is for --requeue; give that too, or leave it out")
+    if "requeue" in given and config.checkpoint.named is not None:
+        raise ConfigError("--requeue goes on with the run itself; leave checkpoint.resume out")
 
 
 def _require_right(script: "Script", config: Config, target: Path) -> None:

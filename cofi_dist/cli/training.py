@@ -13,7 +13,16 @@ from cofi_dist.streams import say
 
 # torch takes seconds to import, so a command that needs it imports what it calls itself.
 
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", show_default=False)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY=VALUE",
+        help="Sets a key of the config, each once: train.epochs=300, 'data.test={by: last, n: 1}',"
+        " data.ratings=~/r.csv. VALUE is YAML, or text as it stands where the key holds text; null unsets a"
+        " key. The README lists all keys.",
+        show_default=False,
+    ),
+]
 
 
 def train(
@@ -39,7 +48,12 @@ def tune(
     context: typer.Context,
     config: Annotated[Path, typer.Option(help="YAML file.", show_default=False)],
     grid: Annotated[
-        list[str], typer.Option(help="KEY=V1,V2,...; may be given several times.", show_default=False)
+        list[str],
+        typer.Option(
+            metavar="KEY=V1,V2,...",
+            help="Values of a key to try, a YAML list: train.lambda_=1,3,10; once for each key.",
+            show_default=False,
+        ),
     ],
     overrides: Overrides = None,
     output: Annotated[

@@ -1,6 +1,7 @@
 """Typed config: what it may say, and how it is read."""
 
 from cofi_dist.config.load import as_yaml, load_config, resolve
+from cofi_dist.config.paths import as_path
 from cofi_dist.config.schema import (
     SOURCES,
     Columns,
@@ -21,6 +22,7 @@ __all__ = [
     "Synthetic",
     "Train",
     "Validation",
+    "as_path",
     "as_yaml",
     "load_config",
     "resolve",

@@ -21,7 +21,8 @@ PLAIN = (SCRIPTS / "train.sbatch").read_text()
 def config(tmp_path: Path, *overrides: str) -> Config:
     (tmp_path / "c.yaml").write_text("data: {synthetic: {}}\ncheckpoint: {every: 10, resume: auto}\n")
     # /proc: a file system that is no local disk
-    return load_config(tmp_path / "c.yaml", ["run_dir=/proc/run", *overrides])
+    run_dir = [] if any(text.startswith("run_dir=") for text in overrides) else ["run_dir=/proc/run"]
+    return load_config(tmp_path / "c.yaml", [*run_dir, *overrides])
 
 
 @pytest.mark.parametrize("text", [PLAIN, REQUEUE])
