@@ -1,5 +1,6 @@
 """How a run begins: everything that may be refused is, before its directory is cleared; by rank 0."""
 
+import os
 from contextlib import ExitStack, suppress
 from enum import Enum
 from pathlib import Path
@@ -9,7 +10,7 @@ import torch
 from cofi_dist.checkpoint.load import found_in
 from cofi_dist.checkpoint.save import clear_unfinished
 from cofi_dist.config import Config, Data, Train, load_config
-from cofi_dist.config.changes import FIXED, changes, is_within
+from cofi_dist.config.changes import FIXED, PREPARED, changes, is_within
 from cofi_dist.cost.dense import require_memory
 from cofi_dist.data.ids import digests
 from cofi_dist.data.shards import TILE_RATINGS, plan
@@ -116,6 +117,7 @@ def _what_is_left(config: Config, run_dir: Path) -> How:
     Raises:
         CofiError: something of it would be lost.
     """
+    _require_as_prepared(config, run_dir)
     if is_finished(run_dir) and _is_of(config, run_dir):
         return How.DONE
     clear_unfinished(run_dir / CHECKPOINTS)
@@ -140,6 +142,29 @@ def _require_data(data: Data, run_dir: Path) -> None:
             f" on in another run_dir with checkpoint.resume={run_dir}, or lose them with --replace and"
             " checkpoint.resume=none"
         )
+
+
+def _require_as_prepared(config: Config, run_dir: Path) -> None:
+    """Raise CheckpointError where a ratings file was prepared in the run otherwise than the config says.
+
+    What was prepared stays, so the run would go on with that, whatever its config said.
+    """
+    if not (config.data.is_file and (run_dir / DATA).exists() and (run_dir / CONFIG).exists()):
+        return
+    was = load_config(run_dir / CONFIG)
+    if config.data.ratings and was.data.ratings and _is_same(config.data.ratings, was.data.ratings):
+        was = was.model_copy(update={"data": was.data.model_copy(update={"ratings": config.data.ratings})})
+    for key, before, now in changes(was.model_dump(exclude_none=True), config):
+        if is_within(key, PREPARED):
+            raise CheckpointError(
+                f"{run_dir}: its ratings were prepared with {key}: {before}, and stay so, but {key} is {now};"
+                f" set it back, or begin in another run_dir (from this run with checkpoint.resume={run_dir})"
+            )
+
+
+def _is_same(one: str, other: str) -> bool:
+    """Whether two names are one file's."""
+    return Path(one).absolute() == Path(other).absolute() or os.path.realpath(one) == os.path.realpath(other)
 
 
 def _require_blocks(train: Train, device: torch.device, comm: Comm) -> None:

@@ -10,6 +10,11 @@ FIXED = (
     *("data.min_user_ratings", "data.min_item_ratings", "data.columns"),
     *("train.lambda_", "train.lambda_power", "train.lambda_b", "train.dtype", "train.optimizer"),
 )
+# Keys that are settled when a ratings file is prepared.
+PREPARED = (
+    *("data.ratings", "data.name", "data.columns", "data.duplicates"),
+    *("data.min_user_ratings", "data.min_item_ratings", "data.test", "data.validation"),
+)
 # Keys that say where things are, or how long to go on: not worth a line.
 FREE = (
     *("run_dir", "device", "checkpoint"),

@@ -182,3 +182,35 @@ def test_as_many_epochs_as_were_trained_are_said_to_be_done(tmp_path: Path) -> N
         log = (again / "train.log").read_text()
         assert "nothing is left to train: that is of epoch 30, the last by train.epochs; set it higher" in log
         assert (again / "model").is_dir()
+
+
+@pytest.mark.parametrize("epochs", [10, 20], ids=["finished", "to go on"])
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            "data.ratings=others.csv",
+            "prepared with data.ratings: ours.csv, and stay so, but data.ratings is others.csv",
+        ),
+        ("data.test={}", "prepared with data.test"),
+        ("data.min_user_ratings=2", "prepared with data.min_user_ratings: 1"),
+    ],
+)
+def test_a_run_does_not_say_that_it_is_of_ratings_it_did_not_prepare(
+    change: str, says: str, epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("ours", "others"):
+        shutil.rmtree(prepared(tmp_path, name))
+    (tmp_path / "c.yaml").write_text(CONFIG)
+    given = [f"run_dir={tmp_path / 'run'}", "checkpoint.resume=auto"]
+    train(tmp_path / "c.yaml", [*given, "data.ratings=ours.csv"], SoloComm(), quiet=True)
+    config = (tmp_path / "run/config.yaml").read_text()
+    ratings = [] if change.startswith("data.ratings") else ["data.ratings=ours.csv"]
+    with pytest.raises(CheckpointError, match=says):
+        train(
+            tmp_path / "c.yaml", [*given, *ratings, change, f"train.epochs={epochs}"], SoloComm(), quiet=True
+        )
+    assert (tmp_path / "run/config.yaml").read_text() == config
+    same = [f"data.ratings={tmp_path / 'ours.csv'}", f"train.epochs={epochs}"]
+    train(tmp_path / "c.yaml", [*given, *same], SoloComm(), quiet=True)
