@@ -7,6 +7,7 @@ import pytest
 import typer
 
 from cofi_dist.cli import app
+from cofi_dist.cli.session import Session
 from cofi_dist.errors import ConfigError
 
 
@@ -37,7 +38,7 @@ def test_an_option_given_twice_is_named(given: tuple[str, ...]) -> None:
 def test_what_may_be_given_twice_is_taken_twice(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         given = ["tune", "--config", str(tmp_path / "none"), "--grid", "seed=1", "--grid", "train.lr=0.1"]
-        app(given, standalone_mode=False, obj=None)
+        app(given, standalone_mode=False, obj=Session())
 
 
 def test_every_path_of_every_command_is_read_as_a_name() -> None:

@@ -1,17 +1,9 @@
 """Typed config: what it may say, and how it is read."""
 
+from cofi_dist.config.data import SOURCES, Columns, Data, Split, Synthetic
 from cofi_dist.config.load import as_yaml, load_config, resolve
 from cofi_dist.config.paths import as_path
-from cofi_dist.config.schema import (
-    SOURCES,
-    Columns,
-    Config,
-    Data,
-    Split,
-    Synthetic,
-    Train,
-    Validation,
-)
+from cofi_dist.config.schema import Config, Train, Validation
 
 __all__ = [
     "SOURCES",
