@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cofi_dist.config import Columns
 from cofi_dist.errors import DataError
+from cofi_dist.reading import open_regular
 from cofi_dist.streams import say
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 # MovieLens' movies.dat and u.item, which have no header.
 TITLES_WITHOUT_HEADER = {".dat": "::", ".item": "|"}
 TITLES_WITH_HEADER = (".csv", ".tsv")
+MOST_TITLES = 2**27  # bytes, unpacked; those of ten million books
 
 
 def read_ratings(path: Path, columns: Columns, *, rating: bool = True, aloud: bool = True) -> "pl.DataFrame":
@@ -50,8 +52,10 @@ def read_titles(path: Path | None, item_column: str) -> dict[str, str]:
     if kind not in (*TITLES_WITHOUT_HEADER, *TITLES_WITH_HEADER):
         raise DataError(f"{path}: titles come from .csv, .tsv, .dat or .item (or .gz of them)")
     try:
-        with opened(path) as file:
-            raw = file.read()
+        with open_regular(path), opened(path) as file:  # a pipe would be waited for
+            raw = file.read(MOST_TITLES + 1)
+        if len(raw) > MOST_TITLES:
+            raise DataError(f"{path}: holds more than {MOST_TITLES:,} bytes: these are not titles")
     except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if kind in TITLES_WITHOUT_HEADER:

@@ -7,6 +7,7 @@ import typer
 
 from cofi_dist.errors import CofiError, ConfigError, RunError
 from cofi_dist.files import refuse_existing, write_whole
+from cofi_dist.reading import open_regular
 from cofi_dist.streams import say
 
 # torch takes seconds to import, so a command that needs it imports what it calls itself.
@@ -83,7 +84,7 @@ def _target(output: Path | None, run: Path | None, name: str, *, replace: bool) 
 
 def _is_ours(file: Path) -> bool:
     try:
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
             return MARK in opened.read(1024)
     except OSError:
         return False

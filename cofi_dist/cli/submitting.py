@@ -13,6 +13,7 @@ from cofi_dist.cli.training import Overrides
 from cofi_dist.config import Config, as_yaml, load_config
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.files import refuse_existing, write_whole
+from cofi_dist.reading import MOST_JSON, read_text, reason
 from cofi_dist.streams import say
 
 if TYPE_CHECKING:
@@ -97,9 +98,9 @@ def _require_right(script: "Script", config: Config, target: Path) -> None:
 
 def _read(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"{file}: cannot be read: {error}") from None
+        return read_text(file, MOST_JSON)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file}: {reason(error)}") from None
 
 
 def _ask_slurm(target: Path, script: str) -> str:

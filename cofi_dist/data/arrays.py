@@ -70,7 +70,7 @@ class ArrayRatings:
         """sha256 of the two files."""
         digest = hashlib.sha256()
         for path in (self._y_file, self._r_file):
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         return f"sha256:{digest.hexdigest()}"
 
@@ -106,8 +106,9 @@ def _map(path: Path) -> NDArray[np.generic]:
             array: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
         raise DataError(f"{path}: {reason(error)}") from None
-    except (ValueError, EOFError):
-        raise DataError(f"{path}: is not a .npy array of numbers") from None
+    # numpy takes whatever Python takes for a literal, and has no error of its own for a header that is none
+    except Exception:
+        raise DataError(f"{path}: is not a .npy array of numbers, or was cut off") from None
     if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "fiub":
         raise DataError(f"{path}: must be a 2-D array of numbers, items x users")
     if 0 in array.shape:

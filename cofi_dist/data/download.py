@@ -6,6 +6,7 @@ joined. An archive is unpacked only if all of its members have been looked at an
 """
 
 import hashlib
+import os
 import re
 import shutil
 import stat
@@ -23,11 +24,13 @@ from urllib.request import Request, urlopen
 from cofi_dist.data.known import PAGE, DataSet
 from cofi_dist.errors import DataError
 from cofi_dist.files import whole_directory
+from cofi_dist.reading import open_regular, read_bytes
 
 ATTEMPTS = 5
 PAUSE = 1.0  # seconds after the first attempt, twice as many after the second, and so on
 TIMEOUT = 30.0  # seconds without a byte
 BLOCK = 2**18
+MOST_MARK = 2**16  # bytes
 
 # zipfile and zlib have no common error for bytes that are no archive
 DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, RuntimeError)
@@ -90,14 +93,17 @@ class _Part:
 
     def mark(self) -> str:
         """Empty where there is none, or none that can be sent."""
-        if not self._mark.exists():
+        if not os.path.lexists(self._mark):
             return ""
-        mark = self._mark.read_text(encoding="utf-8", errors="replace")
+        mark = read_bytes(self._mark, MOST_MARK).decode("utf-8", "replace")
         return mark if mark.isascii() and mark.isprintable() else ""
 
     def size(self) -> int:
         """Bytes that can be gone on from; without a mark, none."""
-        return self.file.stat().st_size if self.mark() and self.file.exists() else 0
+        if not os.path.lexists(self.file):
+            return 0
+        with open_regular(self.file):
+            return self.file.stat().st_size if self.mark() else 0
 
     def begin(self, mark: str) -> None:
         self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -210,7 +216,7 @@ def _total_of_rest(headers: Message, have: int, mark: str) -> int | None:
 def _verify(dataset: DataSet, archive: Path) -> None:
     if dataset.md5 is None:
         return
-    with archive.open("rb") as file:
+    with open_regular(archive) as file:
         found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     if found != dataset.md5:
         raise _BadArchiveError(dataset, f"its md5 is {found}, not the published {dataset.md5}; try again")
