@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
 # Several nodes without SLURM: run this on every one of them, with the same HEAD, NNODES and
-# arguments. The run directory must lie on a file system that all nodes share.
-#   HEAD=node1 NNODES=2 [PORT=29500] [RANKS=N] bash launch/multinode.sh --config FILE [KEY=VALUE ...]
+# arguments. The run directory must lie on a file system that all nodes share. Where two jobs share
+# HEAD and PORT, each needs an RDZV_ID of its own, the same on all of its nodes.
+#   HEAD=node1 NNODES=2 [PORT=29500] [RANKS=N] [RDZV_ID=cofi_dist] [PYTHON=python] \
+#     bash launch/multinode.sh --config FILE [KEY=VALUE ...]
 set -euo pipefail
 : "${HEAD:?the host that the nodes meet at, one of them}"
 : "${NNODES:?how many nodes there are}"
-PYTHON=${PYTHON:-python3} # of the environment that cofi_dist is installed in
-if [ -z "${RANKS:-}" ]; then # ranks on this node
-  RANKS=$(nvidia-smi --list-gpus 2> /dev/null | wc -l)
-  [ "$RANKS" -gt 0 ] || RANKS=1
-fi
+. "$(dirname -- "${BASH_SOURCE[0]}")/_python.sh"
+PORT=${PORT:-29500}
+RANKS=${RANKS:-$(devices_or 1)} # on this node
+for name in NNODES PORT RANKS; do require_number "$name"; done
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 exec "$PYTHON" -m torch.distributed.run --nnodes="$NNODES" --nproc-per-node="$RANKS" \
-  --rdzv-backend=c10d --rdzv-endpoint="$HEAD:${PORT:-29500}" --rdzv-id="${RDZV_ID:-cofi_dist}" \
+  --rdzv-backend=c10d --rdzv-endpoint="$HEAD:$PORT" --rdzv-id="${RDZV_ID:-cofi_dist}" \
   -m cofi_dist train "$@"

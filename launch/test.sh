@@ -3,7 +3,8 @@
 #   bash launch/test.sh [PYTEST OPTIONS]
 # COFI_DIST_DATA names a folder that holds ml-latest-small; without it some tests are skipped.
 set -euo pipefail
-. "$(dirname "${BASH_SOURCE[0]}")/_venv.sh" dev
+. "$(dirname -- "${BASH_SOURCE[0]}")/_venv.sh"
+make_venv dev
 "$python" -m ruff format --check .
 "$python" -m ruff check .
 "$python" -m mypy
