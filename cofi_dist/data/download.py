@@ -24,7 +24,7 @@ from urllib.request import Request, urlopen
 from cofi_dist.data.known import PAGE, DataSet
 from cofi_dist.errors import DataError
 from cofi_dist.files import whole_directory
-from cofi_dist.reading import open_regular, read_bytes
+from cofi_dist.reading import UnfitError, open_regular, read_bytes
 
 ATTEMPTS = 5
 PAUSE = 1.0  # seconds after the first attempt, twice as many after the second, and so on
@@ -77,6 +77,8 @@ def fetch(dataset: DataSet, root: Path, report: Report) -> Path:
     except _BadArchiveError:
         part.discard()
         raise
+    except UnfitError as error:
+        raise DataError(f"{error.filename}: cannot be used: {error.strerror}; remove it") from None
     except OSError as error:
         where = error.filename or part.file
         what = error.strerror or error

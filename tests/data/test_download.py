@@ -1,6 +1,9 @@
 """Downloads from a real server on this machine: broken, truncated, changed and wrong ones."""
 
 import os
+import resource
+import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -205,13 +208,26 @@ def test_a_wrong_checksum_deletes_the_download(toy: DataSet, site: Site, tmp_pat
     assert left_in(tmp_path) == []
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_full_disk_is_one_line(toy: DataSet, tmp_path: Path) -> None:
-    (tmp_path / ".toy.zip.part").symlink_to("/dev/full")
-    says = refused(toy, tmp_path)
-    assert says.endswith(
-        ".toy.zip.part: cannot be written: No space left on device; put that right and try again"
-    )
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # as a full disk, after so many bytes
+    try:
+        says = refused(toy, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert says.endswith(".toy.zip.part: cannot be written: File too large; put that right and try again")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", [".toy.zip.part", ".toy.zip.mark"])
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir], ids=["a pipe", "a folder"])
+def test_what_is_no_file_in_the_place_of_the_part_is_one_line(
+    make: Callable[[Path], object], name: str, toy: DataSet, tmp_path: Path
+) -> None:
+    make(tmp_path / name)
+    assert f"{name}: cannot be used: it is a " in refused(toy, tmp_path)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
