@@ -145,9 +145,18 @@ def tune(
         try:
             goes_on = comm.on_first(lambda given=given: load_config(file, given).checkpoint.resume == "auto")  # type: ignore[misc]
             train(file, given, comm, replace=not goes_on, quiet=True, stop=stop)
+            if comm.rank == 0:
+                say(f"    {_outcome(point)}")
         except DivergedError as error:
             if comm.rank == 0:
                 say(f"    {error}")
+
+
+def _outcome(point: Point) -> str:
+    result = read_result(point.run_dir)
+    if result is None or result.validation_rmse is None:
+        return "no RMSE"
+    return f"RMSE {result.validation_rmse:.5f}, of epoch {result.epoch}, in {result.seconds:.1f} s"
 
 
 def _is_done(file: Path, point: Point, overrides: Sequence[str]) -> bool:

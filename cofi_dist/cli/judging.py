@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from cofi_dist.cli.progress import Progress
 from cofi_dist.cli.reading import read_ratings
 from cofi_dist.cli.session import Session
 from cofi_dist.cli.show import warn_of
@@ -62,7 +63,8 @@ def evaluate(
     why_not = comm.on_first(lambda: _why_no_data(model, run))
     rated = None if why_not else model.rated(run)
     held_out, name = _alike(comm, lambda: _held_out(model, run, ratings, part, comm))
-    found = evaluate_model(model, held_out, rated, k=k, relevant=relevant, comm=comm)
+    with Progress("evaluating", "users", hidden=comm.rank != 0) as progress:
+        found = evaluate_model(model, held_out, rated, k=k, relevant=relevant, comm=comm, tell=progress.add)
     if comm.rank == 0:
         if why_not:
             say(f"no ranking, as lists must leave out what was trained on: {why_not}")

@@ -5,6 +5,7 @@ added up in order, so that the figures are the same to the last bit.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -122,6 +123,7 @@ def evaluate(
     relevant: float | None = None,
     comm: Ranks | None = None,
     users_at_once: int | None = None,
+    tell: Callable[[int, int], object] | None = None,
 ) -> Evaluation:
     """RMSE, MAE and ranking metrics; collective: all ranks call it, and all get the result.
 
@@ -136,6 +138,8 @@ def evaluate(
         relevant: the rating from which an item is relevant; None: every held-out item is.
         comm: the ranks, of which each takes part of the blocks.
         users_at_once: users in a block, if not as many as memory allows.
+        tell: is told after each of this rank's blocks how many users all ranks have done meanwhile, by
+            its reckoning, and how many there are.
 
     Raises:
         DataError: k is not positive, or nothing is held out.
@@ -155,6 +159,8 @@ def evaluate(
             found |= block.ranking(held_out.num_items, k, relevant)
         sums[row] = [found.get(name, 0.0) for name in SUMS]
         judged_M += np.bincount(block.ratings.item, minlength=held_out.num_items)
+        if tell is not None:
+            tell(len(users) * comm.world_size, held_out.num_users)  # the other ranks come as far
     comm.sum_(torch.from_numpy(sums), torch.from_numpy(judged_M))
     total = dict(zip(SUMS, sums.sum(0).tolist(), strict=True))
     if not total["ratings"]:
