@@ -138,15 +138,12 @@ def evaluate(
         relevant: the rating from which an item is relevant; None: every held-out item is.
         comm: the ranks, of which each takes part of the blocks.
         users_at_once: users in a block, if not as many as memory allows.
-        tell: is told after each of this rank's blocks how many users all ranks have done meanwhile, by
-            its reckoning, and how many there are.
+        tell: is told after each block how many users all ranks have done meanwhile, of how many.
 
     Raises:
         DataError: k is not positive, or nothing is held out.
     """
-    require_whole("k", k)
-    if relevant is not None and not math.isfinite(relevant):
-        raise DataError(f"relevant is {relevant}; give a rating")
+    _require(k, relevant)
     comm = comm or OneRank()
     todo = blocks(held_out.num_users, held_out.num_items, users_at_once)
     first, stop = (len(todo) * r // comm.world_size for r in (comm.rank, comm.rank + 1))
@@ -167,6 +164,12 @@ def evaluate(
         raise DataError("there are no ratings to evaluate on")
     unseen_items = int(((judged_M > 0) & ~seen(model.item_counts, np.arange(held_out.num_items))).sum())
     return _evaluation(total, unseen_items, None if rated is None else (k, relevant))
+
+
+def _require(k: int, relevant: float | None) -> None:
+    require_whole("k", k)
+    if relevant is not None and not math.isfinite(relevant):
+        raise DataError(f"relevant is {relevant}; give a rating")
 
 
 def _training(model: "Model", rated: Rated | None, users: UserRange) -> Ratings | None:
