@@ -90,6 +90,12 @@ def points(file: Path, grid: Sequence[str], overrides: Sequence[str], output: Pa
     return found
 
 
+def first_config(file: Path, grid: Sequence[str], overrides: Sequence[str], output: Path) -> dict[str, Any]:
+    """What the config comes to at the first of the points."""
+    point = points(file, grid, overrides, output)[0]
+    return load_config(file, [*overrides, *point.overrides]).model_dump(exclude_none=True)
+
+
 def _axis(text: str) -> tuple[str, list[str]]:
     key, equals, values = text.partition("=")
     parsed: list[Any] = []
