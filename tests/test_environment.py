@@ -32,8 +32,9 @@ def test_variables_are_read_in_one_place() -> None:
             if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv"):
                 # handed on whole, or of another process
                 assert file.name in ("deadline.py", "launcher.py", "submitting.py"), file
-            named = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "read"
-            if is_reader and named:
+            if not is_reader or not isinstance(node, ast.Call):
+                continue
+            if isinstance(node.func, ast.Name) and node.func.id == "read":
                 (name,) = node.args
                 assert isinstance(name, ast.Constant)
                 assert name.value in VARIABLES, (file, name.value)
