@@ -2,11 +2,11 @@
 
 Neither the network nor the archive is trusted. What came so far is kept in ROOT/.NAME.zip.part for the
 next time, with the mark (ETag or date) of the file it is a part of, so that two versions are never
-joined. An archive is unpacked only if all of its members have been looked at and none is odd.
+joined. One command at a time fetches a data set: the others wait, and find it there. An archive is unpacked
+only if all of its members have been looked at and none is odd.
 """
 
 import hashlib
-import os
 import re
 import shutil
 import stat
@@ -22,15 +22,15 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from cofi_dist.data.known import PAGE, DataSet
+from cofi_dist.data.part import Part
 from cofi_dist.errors import DataError
-from cofi_dist.files import whole_directory
-from cofi_dist.reading import UnfitError, open_regular, read_bytes
+from cofi_dist.files import reason_of, whole_directory, written
+from cofi_dist.reading import UnfitError, open_regular
 
 ATTEMPTS = 5
 PAUSE = 1.0  # seconds after the first attempt, twice as many after the second, and so on
 TIMEOUT = 30.0  # seconds without a byte
 BLOCK = 2**18
-MOST_MARK = 2**16  # bytes
 
 # zipfile and zlib have no common error for bytes that are no archive
 DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, RuntimeError)
@@ -61,63 +61,47 @@ def fetch(dataset: DataSet, root: Path, report: Report) -> Path:
             connection, the part that came.
         RunError: it can't be written.
     """
-    ratings, target = dataset.ratings_in(root), root / dataset.folder
-    part = _Part(root, dataset.name)
+    part = Part(root, dataset.name)
     try:
-        if ratings.is_file():
-            report.note(f"{dataset.name} is already in {target}.")
-            return ratings
-        if target.exists():
-            raise DataError(f"{target}: is there, but without {dataset.ratings}; remove it, then try again")
-        _download(dataset, part, report)
-        _verify(dataset, part.file)
-        report.note(f"{dataset.name} has come; unpacking it into {target}.")
-        _unpack(dataset, part.file, target)
-        part.discard()
-    except _BadArchiveError:
-        part.discard()
-        raise
+        if _is_there(dataset, root, report):
+            part.clear()
+        else:
+            with part.held(report.note):
+                if not _is_there(dataset, root, report):  # another command may have got it meanwhile
+                    _fetch(dataset, part, root / dataset.folder, report)
     except UnfitError as error:
         raise DataError(f"{error.filename}: cannot be used: {error.strerror}; remove it") from None
     except OSError as error:
         where = error.filename or part.file
-        what = error.strerror or error
-        raise DataError(f"{where}: cannot be written: {what}; put that right and try again") from None
-    return ratings
+        raise DataError(
+            f"{where}: cannot be written: {reason_of(error)}; put that right and try again"
+        ) from None
+    return dataset.ratings_in(root)
 
 
-class _Part:
-    """What has come of an archive, and the mark of the file that it is a part of."""
-
-    def __init__(self, root: Path, name: str) -> None:
-        self.file = root / f".{name}.zip.part"
-        self._mark = root / f".{name}.zip.mark"
-
-    def mark(self) -> str:
-        """Empty where there is none, or none that can be sent."""
-        if not os.path.lexists(self._mark):
-            return ""
-        mark = read_bytes(self._mark, MOST_MARK).decode("utf-8", "replace")
-        return mark if mark.isascii() and mark.isprintable() else ""
-
-    def size(self) -> int:
-        """Bytes that can be gone on from; without a mark, none."""
-        if not os.path.lexists(self.file):
-            return 0
-        with open_regular(self.file):
-            return self.file.stat().st_size if self.mark() else 0
-
-    def begin(self, mark: str) -> None:
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        self.file.write_bytes(b"")  # first, so that old bytes never get the new mark
-        self._mark.write_text(mark, encoding="utf-8")
-
-    def discard(self) -> None:
-        self.file.unlink(missing_ok=True)
-        self._mark.unlink(missing_ok=True)
+def _is_there(dataset: DataSet, root: Path, report: Report) -> bool:
+    target = root / dataset.folder
+    if dataset.ratings_in(root).is_file():
+        report.note(f"{dataset.name} is already in {target}.")
+        return True
+    if target.exists():
+        raise DataError(f"{target}: is there, but without {dataset.ratings}; remove it, then try again")
+    return False
 
 
-def _download(dataset: DataSet, part: _Part, report: Report) -> None:
+def _fetch(dataset: DataSet, part: Part, target: Path, report: Report) -> None:
+    try:
+        _download(dataset, part, report)
+        _verify(dataset, part.file)
+        report.note(f"{dataset.name} has come; unpacking it into {target}.")
+        _unpack(dataset, part.file, target)
+    except _BadArchiveError:
+        part.discard()
+        raise
+    part.discard()
+
+
+def _download(dataset: DataSet, part: Part, report: Report) -> None:
     """Complete the part, in a few attempts."""
     report.note(f"Fetching {dataset.url}{f', from byte {part.size():,} on' if part.size() else ''}.")
     for attempt in range(1, ATTEMPTS + 1):
@@ -132,7 +116,7 @@ def _download(dataset: DataSet, part: _Part, report: Report) -> None:
     raise DataError(f"{dataset.url}: {broken}; {kept}try again when the network is back")
 
 
-def _attempt(dataset: DataSet, part: _Part, report: Report) -> None:
+def _attempt(dataset: DataSet, part: Part, report: Report) -> None:
     """One request, for what is missing; raises ConnectionError if another one may get further."""
     have, mark = part.size(), part.mark()
     headers = {"User-Agent": "cofi-dist"}
@@ -175,8 +159,8 @@ def _open(url: str, headers: dict[str, str]) -> HTTPResponse:
     return answer
 
 
-def _receive(dataset: DataSet, answer: HTTPResponse, part: _Part, total: int | None, report: Report) -> None:
-    with part.file.open("ab") as file:
+def _receive(dataset: DataSet, answer: HTTPResponse, part: Part, total: int | None, report: Report) -> None:
+    with written(part.file, append=True) as file:
         done = file.tell()
         while block := _read(answer):
             done += len(block)
@@ -248,7 +232,7 @@ def _extract(opened: zipfile.ZipFile, member: zipfile.ZipInfo, file: Path) -> bo
     declared = member.file_size
     member.file_size += BLOCK  # zipfile would cut a longer one at what it declares, in silence
     file.parent.mkdir(parents=True, exist_ok=True)
-    with opened.open(member) as source, file.open("xb") as target:
+    with opened.open(member) as source, written(file) as target:
         shutil.copyfileobj(source, target, BLOCK)
         return target.tell() == declared
 

@@ -4,6 +4,7 @@ import os
 import resource
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -217,7 +218,10 @@ def test_a_full_disk_is_one_line(toy: DataSet, tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, ignored)
-    assert says.endswith(".toy.zip.part: cannot be written: File too large; put that right and try again")
+    assert ".toy.zip.part: cannot be written: a file would grow beyond what" in says
+    assert "(see `ulimit -f`); put that right and try again" in says
+    fetch(toy, tmp_path, Told())
+    assert_whole(tmp_path)
 
 
 @pytest.mark.timeout(20)
@@ -228,6 +232,18 @@ def test_what_is_no_file_in_the_place_of_the_part_is_one_line(
 ) -> None:
     make(tmp_path / name)
     assert f"{name}: cannot be used: it is a " in refused(toy, tmp_path)
+
+
+def test_three_commands_at_once_fetch_a_data_set_once(toy: DataSet, site: Site, tmp_path: Path) -> None:
+    site.stalls = 0.3
+    told = [Told() for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda report: fetch(toy, tmp_path, report), told))
+    assert_whole(tmp_path)
+    assert site.asked == [None]
+    waited = [report for report in told if "another command is fetching" in report.notes[0]]
+    assert len(waited) == 2
+    assert all(report.notes[-1] == f"toy is already in {tmp_path}/toy." for report in waited)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
