@@ -8,6 +8,7 @@ nothing more. Rank 0 holds a RunLog, the other ranks a QuietLog.
 import dataclasses
 import importlib.util
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -19,7 +20,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cofi_dist.checkpoint.save import Saved
-from cofi_dist.errors import ConfigError, RunError
+from cofi_dist.errors import ConfigError, LostError, RunError
+from cofi_dist.files import reason_of
 from cofi_dist.rundir import LOG, METRICS, TENSORBOARD, forget_after
 from cofi_dist.streams import harmless, outlast, say
 from cofi_dist.trainer import Printed
@@ -63,7 +65,7 @@ class RunLog(QuietLog):
         directory: the run directory, which exists.
         epochs: how many there will be.
         tensorboard: also write scalars for TensorBoard.
-        quiet: write train.log and metrics.jsonl, but print no lines; a terminal gets the bar alone.
+        quiet: write train.log and metrics.jsonl, but print nothing.
         validates: lines have two more columns, for the epochs that are validated.
         begun_at: the epoch from which a run goes on; what was printed of later ones is dropped.
 
@@ -90,7 +92,7 @@ class RunLog(QuietLog):
         self._scalar = _scalar_writer(directory / TENSORBOARD) if tensorboard else None
         self._validates, self._quiet = validates, quiet
         # a shorter bar where the RMSE stands beside it: all in 80 columns
-        self._bar = _bar(epochs, 8 if validates else 20)
+        self._bar = _bar(epochs, 8 if validates else 20, hidden=quiet)
         self._task = self._bar.add_task("", total=epochs, visible=False, cost="", speed="")
         self._drawn = self._started = time.perf_counter()
         self._cost = self._rmse = ""
@@ -100,11 +102,14 @@ class RunLog(QuietLog):
             self._bar.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *raised: object) -> None:
         with self._drawing():
             self._bar.stop()
-        for lines in (self._log, self._metrics):
-            lines.close()
+        lost = [text for lines in (self._log, self._metrics) if (text := lines.close())]
+        if lost and raised[0] is None:
+            raise LostError(f"{'; '.join(lost)}; all else of the run is saved")
+        for text in lost:
+            say(text)
 
     def line(self, text: str) -> None:
         self._write(text, sys.stdout, self.note)
@@ -180,13 +185,19 @@ class _Lines:
             while self._kept:
                 self._kept = self._kept[self._file.write(self._kept) :]
 
-    def close(self) -> None:
-        if self._kept:
-            say(f"{self._path}: {len(self._kept)} bytes could not be written")
-        self._file.close()
+    def close(self) -> str:
+        """Write what is kept; returns what went wrong, empty if nothing did."""
+        try:
+            while self._kept:
+                self._kept = self._kept[self._file.write(self._kept) :]
+            os.fsync(self._file.fileno())
+            self._file.close()
+        except OSError as error:
+            return f"{self._path}: cannot be written to the end: {reason_of(error)}"
+        return ""
 
 
-def _bar(epochs: int, width: int) -> Progress:
+def _bar(epochs: int, width: int, *, hidden: bool) -> Progress:
     console = Console(stderr=True)
     return Progress(
         TextColumn(f"epoch {{task.completed:>{len(str(epochs))}.0f}}/{epochs}"),
@@ -200,7 +211,7 @@ def _bar(epochs: int, width: int) -> Progress:
         transient=True,
         redirect_stdout=False,
         redirect_stderr=False,
-        disable=not sys.stderr.isatty(),  # rich would draw in a job log too, if FORCE_COLOR is set
+        disable=hidden or not sys.stderr.isatty(),  # rich would draw in a job log too, if FORCE_COLOR is set
     )
 
 

@@ -1,11 +1,28 @@
 """Files and run directories: whole or not there, and never lost unasked."""
 
+import errno
+import os
+import stat
+import subprocess
+import sys
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from cofi_dist.data.spool import Spool
 from cofi_dist.errors import DataError, RunError
-from cofi_dist.files import swapping, whole_directory, whole_file, write_whole
+from cofi_dist.files import (
+    clear_temporaries,
+    swapping,
+    whole_directory,
+    whole_file,
+    write_file,
+    write_whole,
+    written,
+)
 from cofi_dist.rundir import MARKER, begin_run, discard_run, refuse_run, save_config
 
 
@@ -126,3 +143,129 @@ def test_one_of_two_jobs_gets_a_directory(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(Path, "exists", lambda self: False)  # as the slower job saw it
     with pytest.raises(RunError, match="another job has just begun here"):
         begin_run(tmp_path)
+
+
+def test_a_library_that_drops_an_error_does_not_lose_it(tmp_path: Path) -> None:
+    (tmp_path / "f").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"), written(tmp_path / "f") as file, suppress(OSError):
+        file.write(bytes(2**20))
+
+
+def test_a_file_that_is_shorter_than_what_was_written_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "f"
+    wants = pytest.raises(RunError, match=r"f: cannot be written: 8 bytes were written, and 3 are there")
+    with wants, whole_file(file) as opened:
+        opened.write(b"12345678")
+        opened._file.flush()
+        os.truncate(next(tmp_path.iterdir()), 3)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_spool_cannot_write_is_told(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "s", {"user": np.int32})
+    (tmp_path / "s" / "user").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        spool.append({"user": np.arange(10, dtype=np.int32)})
+
+
+def test_what_a_spool_cannot_read_is_told(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "s", {"user": np.int32})
+    spool.append({"user": np.arange(10, dtype=np.int32)})
+    os.truncate(tmp_path / "s" / "user", 20)
+    with pytest.raises(OSError, match="shorter than what was written"):
+        spool.whole()
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EROFS])
+def test_a_folder_that_cannot_be_synced_is_passed_over_and_a_file_is_not(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.fsync
+
+    def refuse(descriptor: int, *, folders: bool) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode) == folders:
+            raise OSError(number, os.strerror(number))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", partial(refuse, folders=True))
+    write_whole(tmp_path / "f", "text")
+    with whole_directory(tmp_path / "d") as directory:
+        write_file(directory / "x", "1")
+    assert (tmp_path / "d" / "x").read_text() == "1"
+    monkeypatch.setattr(os, "fsync", partial(refuse, folders=False))
+    with pytest.raises(RunError, match="g: cannot be written"):
+        write_whole(tmp_path / "g", "text")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["d", "f"]
+
+
+@pytest.mark.parametrize("copied", [False, True], ids=["renamed", "copied, as from an overlay's lower layer"])
+def test_a_directory_is_replaced_without_an_exchange_too(
+    copied: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, rename = tmp_path / "d", Path.rename
+
+    def refuse(self: Path, to: Path) -> Path:
+        if copied and self == target:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return rename(self, to)
+
+    monkeypatch.setattr(swapping, "exchange", lambda *_: False)
+    monkeypatch.setattr(Path, "rename", refuse)
+    for text in ("old", "new"):
+        with whole_directory(target, replace=True) as temporary:
+            write_file(temporary / text, "")
+    assert [path.name for path in target.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "there", "want"),
+    [
+        (True, True, False, "new"),  # killed between the two renames
+        (True, True, True, "new"),  # killed while what could not be renamed was removed
+        (False, True, False, "old"),
+        (False, True, True, "there"),  # killed before it was cleared away
+        (True, False, True, "there"),  # killed after an exchange, or before anything was put in place
+        (True, False, False, None),  # nothing was there before
+    ],
+)
+def test_a_swap_that_was_broken_off_is_ended(
+    new: bool, old: bool, there: bool, want: str | None, tmp_path: Path
+) -> None:
+    target, scratch = tmp_path / "model", tmp_path / ".model.0123abcd.tmp"
+    scratch.mkdir()
+    for path, is_there in ((scratch / "new", new), (scratch / "old", old), (target, there)):
+        if is_there:
+            path.mkdir()
+            (path / "name").write_text("there" if path == target else path.name)
+    clear_temporaries(target)
+    assert not scratch.exists()
+    assert (target / "name").read_text() == want if want else not target.exists()
+
+
+def test_what_a_killed_process_left_is_cleared_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+    for what in ("whole_file", "whole_directory"):
+        code = (
+            f"import sys\nfrom pathlib import Path\nfrom cofi_dist.files import {what}\n"
+            f"with {what}(Path(sys.argv[1])):\n    print(flush=True)\n    input()\n"
+        )
+        command = [sys.executable, "-c", code, str(tmp_path / "f")]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            (temporary,) = tmp_path.iterdir()
+            clear_temporaries(tmp_path / "f")
+            assert temporary.exists()
+            process.kill()
+        write_whole(tmp_path / "other", "")
+        assert temporary.exists(), "it is somebody else's"
+        clear_temporaries(tmp_path / "f")
+        assert not temporary.exists()
+        (tmp_path / "other").unlink()
+
+
+def test_a_name_of_a_pattern_s_characters_clears_no_other_s_files(tmp_path: Path) -> None:
+    (tmp_path / ".a.0123abcd.tmp").touch()
+    (tmp_path / ".[ab].0123abcd.tmp").touch()
+    clear_temporaries(tmp_path / "[ab]")
+    assert [path.name for path in tmp_path.iterdir()] == [".a.0123abcd.tmp"]

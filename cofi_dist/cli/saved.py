@@ -28,7 +28,7 @@ def checkpoints(
                 verify(directory, part)
             when = time.localtime((directory / FILE).stat().st_mtime)
         except (CheckpointError, OSError) as error:
-            if directory.exists():  # else the run has just replaced it by a newer one
+            if not _goes(directory):
                 faults.append(str(error))
             continue
         size = f"{manifest.bytes / 1e6:,.1f} MB"
@@ -37,3 +37,16 @@ def checkpoints(
     show(("epoch", "ranks", "size", "saved", "whole"), rows)
     for fault in faults:
         print(f"broken: {fault}")
+
+
+def _goes(directory: Path) -> bool:
+    """Whether what is not whole is a checkpoint that is just given up: its manifest goes first."""
+    from cofi_dist.checkpoint.manifest import FILE
+
+    for _ in range(20):
+        if not directory.exists():
+            return True
+        if (directory / FILE).exists():
+            return False
+        time.sleep(0.05)
+    return False

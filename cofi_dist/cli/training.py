@@ -9,6 +9,7 @@ from cofi_dist.cli.session import Session
 from cofi_dist.cli.show import inline_yaml
 from cofi_dist.config import SOURCES, load_config, resolve
 from cofi_dist.errors import ConfigError, RunError
+from cofi_dist.files import clear_temporaries
 from cofi_dist.streams import say
 
 # torch takes seconds to import, so a command that needs it imports what it calls itself.
@@ -36,7 +37,7 @@ def train(
 
     session: Session = context.obj
     session.stop.resumable = True
-    comm = session.meet(context, lambda: load_config(config, overrides or []).model_dump(exclude_none=True))
+    comm = session.meet()
     run_dir = train_run(config, overrides or [], comm, replace=replace, stop=session.stop)
     if comm.rank == 0:
         say(f"\nThe model is in {run_dir}/model.\nNext, its factors as the notebook saves them:")
@@ -68,12 +69,12 @@ def tune(
     import polars as pl
 
     from cofi_dist.cli.show import show
-    from cofi_dist.tune import Point, first_config, points, save_table, table_of
+    from cofi_dist.tune import Point, points, save_table, table_of
     from cofi_dist.tune import tune as tune_grid
 
     session: Session = context.obj
+    comm = session.meet()
     folder = output or Path("runs") / f"{config.stem}-tune"
-    comm = session.meet(context, lambda: first_config(config, grid, overrides or [], folder))
     given = comm.on_first(lambda: [point.words for point in points(config, grid, overrides or [], folder)])
     found = [Point.of_words(words) for words in given]
     if only is not None and only >= len(found):
@@ -113,6 +114,7 @@ def prepare(
     said = notes_on_layout(ratings)  # at once: to read on may take minutes
     for note in said:
         say(f"{ratings}: {note}")
+    clear_temporaries(output)  # of one that was killed
     if output.exists():
         raise RunError(f"{output}: already exists; remove it or name another")
     with prepare_source(resolved.data, output) as prepared:

@@ -22,6 +22,7 @@ def whole_directory(target: Path, *, replace: bool = False) -> Iterator[Path]:
     Raises:
         RunError: `target` exists, or its parent can't be written.
     """
+    clear_temporaries(target)
     if target.exists() and not replace:
         raise RunError(f"{target}: already exists; remove it or name another")
     with scratch_directory(target) as temporary:

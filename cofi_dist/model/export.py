@@ -9,7 +9,14 @@ import numpy as np
 import polars as pl
 import torch
 
-from cofi_dist.files import WrittenFile, refuse_existing, whole_directory, whole_file, written
+from cofi_dist.files import (
+    WrittenFile,
+    clear_temporaries,
+    refuse_existing,
+    whole_directory,
+    whole_file,
+    written,
+)
 from cofi_dist.model.index import build_index
 from cofi_dist.model.model import Model
 from cofi_dist.tensorfile import write_tensors
@@ -43,6 +50,7 @@ def export(model: Model, form: str, output: Path, *, replace: bool) -> list[Path
         RunError: a file exists and `replace` is false, or can't be written.
         ConfigError: `index`, and usearch is not installed.
     """
+    clear_temporaries(output)
     writers = _WRITERS[form](model)
     files = [output / name for name in writers]
     for path in files:

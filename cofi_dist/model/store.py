@@ -129,7 +129,7 @@ def _read_tensors(file: Path) -> dict[str, Tensor]:
     try:
         with safe_open(file, framework="pt") as opened:
             tensors: dict[str, Tensor] = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, RuntimeError) as error:  # the last: torch, which can't open it
         raise RunError(f"{file}: cannot be read: {error}; {ADVICE}") from None
     for name, tensor in tensors.items():
         lowest, highest = torch.aminmax(tensor)  # either is NaN if one of the numbers is
