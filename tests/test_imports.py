@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "factors": {"data"},
     "cost": {"data", "factors"},
     "optim": {"cost", "factors"},
-    "distributed": {"environment", "pulse", "__init__"},
+    "distributed": {"environment", "pulse"},
     "pulse": set(),
     "validation": {"cost", "data", "factors", "distributed"},
     "state": {"factors", "optim", "validation"},

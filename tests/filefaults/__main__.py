@@ -1,0 +1,57 @@
+"""Every file call of every command that writes, made to fail or to be the last one; and what comes of it.
+
+    python -m tests.filefaults [--command NAME] [--every 1] [--folder DIR]
+
+In a tiny run of each command the n-th write, sync, rename, open, close, ... below its folder fails, for
+every n, with the errors of a full or broken disk, once or from then on; or the process is killed there, or in
+the middle of a write. Good is what ends whole with 0; or in one line and another exit code, with nothing
+half-written under a final name, and the same command then giving the same bits.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from tests.filefaults.commands import COMMANDS, served
+from tests.filefaults.outcome import GOOD, Bench, Undisturbed, faults
+from tests.filefaults.server import Server
+
+
+def main() -> None:
+    """Try them all; a line for every bad outcome, and a table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--command", choices=COMMANDS, action="append")
+    parser.add_argument("--fault", default="", help="only kinds of fault whose name contains this")
+    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--folder", type=Path, default=None)
+    args = parser.parse_args()
+    counts: Counter[tuple[str, str, str]] = Counter()
+    with tempfile.TemporaryDirectory(dir=args.folder) as name, served() as url:
+        folder = Path(name).resolve()
+        with Server(folder, url) as server:
+            bench = Bench(folder, server)
+            for command in args.command or COMMANDS:
+                want = bench.undisturbed(command)
+                print(f"{command}: {_calls(want)}", flush=True)
+                for kind, fault in faults(want.seen, args.every):
+                    if args.fault not in kind:
+                        continue
+                    outcome = bench.try_(command, fault, want)
+                    counts[command, kind, outcome if outcome in GOOD else "BAD"] += 1
+                    if outcome not in GOOD:
+                        print(f"{command}, {kind} at {fault.at}: {outcome}", flush=True)
+    for (command, kind, outcome), count in sorted(counts.items()):
+        print(f"{count:5}  {command:28} {kind:28} {outcome}")
+    sys.exit(any(outcome == "BAD" for _, _, outcome in counts))
+
+
+def _calls(want: Undisturbed) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in want.seen.items() if kind and count)
+
+
+if __name__ == "__main__":
+    main()

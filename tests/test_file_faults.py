@@ -1,0 +1,34 @@
+"""No file call of any command that fails, falls short or is the last one loses anything in silence.
+
+A sample; `python -m tests.filefaults` tries every call.
+"""
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from tests.filefaults.commands import COMMANDS, served
+from tests.filefaults.outcome import GOOD, Bench, faults
+from tests.filefaults.server import Server, compiler
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not compiler(), reason="no C compiler here, or no Linux")]
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    folder = tmp_path_factory.mktemp("faults").resolve()
+    with served() as url, Server(folder, url) as server:
+        yield Bench(folder, server)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_fault_ends_in_one_line_or_a_whole_result(name: str, bench: Bench) -> None:
+    want, rng = bench.undisturbed(name), random.Random(name)
+    tried = rng.sample(list(faults(want.seen)), 4 if COMMANDS[name].run else 2)
+    bad = {
+        f"{kind} at {fault.at}": outcome
+        for kind, fault in tried
+        if (outcome := bench.try_(name, fault, want)) not in GOOD
+    }
+    assert not bad
