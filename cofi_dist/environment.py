@@ -6,12 +6,15 @@ sense is refused by name where it would decide something, and left alone elsewhe
 
 import os
 import re
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cofi_dist.errors import ConfigError
 
 LOWEST, HIGHEST = 0, 999_999_999
+TOKEN_LENGTH = 16  # at least: what is sent can be tried against guesses
+LOOPBACKS = ("lo", "lo0")
 ONE = "unset WORLD_SIZE to run in one process, or start the ranks with torchrun"
 
 
@@ -68,12 +71,25 @@ VARIABLES: Mapping[str, Variable] = {
         Variable("environment: above 1, a process of mpirun: refused", "taken for one process"),
     ),
     # of SLURM, for the job
-    "SLURM_JOB_ID": Variable("lock: the job's name; deadline: whose end is asked for", _NAMED),
+    "SLURM_JOB_ID": Variable(
+        "lock: the job's name; distributed: the same on all ranks that have one; deadline: whose end is asked"
+        " for",
+        _NAMED,
+    ),
     **dict.fromkeys(
         ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"),
         Variable("deadline: whose end is asked for", "refused where SLURM does not know it"),
     ),
     "SLURM_JOB_END_TIME": Variable("deadline: when the job ends, in seconds of the clock", "SLURM is asked"),
+    # of whoever starts the ranks
+    "COFI_DIST_TOKEN": Variable(
+        "distributed: a secret that all ranks must hold, so that nobody else is taken for one",
+        f"under {TOKEN_LENGTH} characters, or not the others': refused, where WORLD_SIZE is 2 or more",
+    ),
+    "GLOO_SOCKET_IFNAME": Variable(
+        "gloo: the network card that ranks connect by; if unset, the loopback where all are on one host",
+        "gloo finds no such card: refused as it is",
+    ),
 }
 
 
@@ -81,6 +97,27 @@ def read(name: str) -> str:
     """What one of VARIABLES is set to; empty if unset."""
     assert name in VARIABLES, name
     return os.environ.get(name, "").strip()
+
+
+def token() -> str:
+    """The secret that the ranks of a job share; empty for none.
+
+    Raises:
+        ConfigError: it is too short, or set to nothing.
+    """
+    text = read("COFI_DIST_TOKEN")
+    if "COFI_DIST_TOKEN" in os.environ and len(text) < TOKEN_LENGTH:
+        raise ConfigError(
+            f"COFI_DIST_TOKEN: has {len(text)} characters; give it {TOKEN_LENGTH} or more that nobody can"
+            " guess, such as of `openssl rand -hex 16`, or unset it"
+        )
+    return text
+
+
+def by_loopback() -> None:
+    """Let gloo connect the ranks, all on this host, where no other host can reach them; unless it is told."""
+    for name in {name for _, name in socket.if_nameindex()}.intersection(LOOPBACKS):
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
 
 
 def whole(name: str, low: int = LOWEST, high: int = HIGHEST) -> int:

@@ -1,5 +1,6 @@
 """What one rank works on: its ratings, its cost, its held-out ratings; and the model that comes of it."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,8 @@ def load_problem(config: Config, store: Path, device: torch.device, comm: Comm) 
     """
     source = open_source(config.data, store)
     num_items, per_user = source.num_items, source.ratings_per_user()
+    seen: list[int | str] = [source.num_users, num_items, hashlib.sha256(per_user.tobytes()).hexdigest()]
+    comm.require_same(seen, "what is read of the ratings")
     spread, total = _spread(config, per_user, comm)
     users, blocks = spread.ranges[comm.rank], spread.blocks_of(comm.rank)
     ratings = source.load(users)

@@ -65,7 +65,7 @@ class RunLog(QuietLog):
         directory: the run directory, which exists.
         epochs: how many there will be.
         tensorboard: also write scalars for TensorBoard.
-        quiet: write train.log and metrics.jsonl, but print nothing.
+        quiet: write train.log and metrics.jsonl, but print no lines; a terminal gets the bar alone.
         validates: lines have two more columns, for the epochs that are validated.
         begun_at: the epoch from which a run goes on; what was printed of later ones is dropped.
 
@@ -92,7 +92,7 @@ class RunLog(QuietLog):
         self._scalar = _scalar_writer(directory / TENSORBOARD) if tensorboard else None
         self._validates, self._quiet = validates, quiet
         # a shorter bar where the RMSE stands beside it: all in 80 columns
-        self._bar = _bar(epochs, 8 if validates else 20, hidden=quiet)
+        self._bar = _bar(epochs, 8 if validates else 20)
         self._task = self._bar.add_task("", total=epochs, visible=False, cost="", speed="")
         self._drawn = self._started = time.perf_counter()
         self._cost = self._rmse = ""
@@ -197,7 +197,7 @@ class _Lines:
         return ""
 
 
-def _bar(epochs: int, width: int, *, hidden: bool) -> Progress:
+def _bar(epochs: int, width: int) -> Progress:
     console = Console(stderr=True)
     return Progress(
         TextColumn(f"epoch {{task.completed:>{len(str(epochs))}.0f}}/{epochs}"),
@@ -211,7 +211,7 @@ def _bar(epochs: int, width: int, *, hidden: bool) -> Progress:
         transient=True,
         redirect_stdout=False,
         redirect_stderr=False,
-        disable=hidden or not sys.stderr.isatty(),  # rich would draw in a job log too, if FORCE_COLOR is set
+        disable=not sys.stderr.isatty(),  # rich would draw in a job log too, if FORCE_COLOR is set
     )
 
 

@@ -90,6 +90,12 @@ def points(file: Path, grid: Sequence[str], overrides: Sequence[str], output: Pa
     return found
 
 
+def first_config(file: Path, grid: Sequence[str], overrides: Sequence[str], output: Path) -> dict[str, Any]:
+    """What the config comes to at the first of the points."""
+    point = points(file, grid, overrides, output)[0]
+    return load_config(file, [*overrides, *point.overrides]).model_dump(exclude_none=True)
+
+
 def _axis(text: str) -> tuple[str, list[str]]:
     key, equals, values = text.partition("=")
     parsed: list[Any] = []
@@ -145,9 +151,18 @@ def tune(
         try:
             goes_on = comm.on_first(lambda given=given: load_config(file, given).checkpoint.resume == "auto")  # type: ignore[misc]
             train(file, given, comm, replace=not goes_on, quiet=True, stop=stop)
+            if comm.rank == 0:
+                say(f"    {_outcome(point)}")
         except DivergedError as error:
             if comm.rank == 0:
                 say(f"    {error}")
+
+
+def _outcome(point: Point) -> str:
+    result = read_result(point.run_dir)
+    if result is None or result.validation_rmse is None:
+        return "no RMSE"
+    return f"RMSE {result.validation_rmse:.5f}, of epoch {result.epoch}, in {result.seconds:.1f} s"
 
 
 def _is_done(file: Path, point: Point, overrides: Sequence[str]) -> bool:

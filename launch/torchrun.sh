@@ -6,5 +6,8 @@ set -euo pipefail
 RANKS=${RANKS:-$(devices_or "$(cores)")}
 require_number RANKS
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+# the ranks take nobody for one of them who doesn't hold it
+: "${COFI_DIST_TOKEN:=$("$PYTHON" -c 'import secrets; print(secrets.token_hex(16))')}"
+export COFI_DIST_TOKEN
 exec "$PYTHON" -m torch.distributed.run --standalone --nproc-per-node="$RANKS" \
   -m cofi_dist train "$@"

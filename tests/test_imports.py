@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "factors": {"data"},
     "cost": {"data", "factors"},
     "optim": {"cost", "factors"},
-    "distributed": {"environment", "pulse"},
+    "distributed": {"environment", "pulse", "__init__"},
     "pulse": set(),
     "validation": {"cost", "data", "factors", "distributed"},
     "state": {"factors", "optim", "validation"},

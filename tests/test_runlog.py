@@ -117,7 +117,7 @@ def test_tensorboard_gets_the_cost(tmp_path: Path) -> None:
 
 def test_a_missing_tensorboard_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"train\.tensorboard: needs `pip install"):
+    with pytest.raises(ConfigError, match=r"train\.tensorboard: needs TensorBoard: pip install tensorboard"):
         require_tensorboard()
 
 

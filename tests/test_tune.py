@@ -1,6 +1,7 @@
 """A grid of settings: every combination, checked first, trained once, compared."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -73,7 +74,9 @@ def test_points_are_trained_once_and_the_table_is_sorted(
     assert (grid[1].run_dir / "model/factors.safetensors").stat().st_mtime_ns == before
     said = capsys.readouterr()
     assert said.out == "", "the table is the command's to print"
-    assert said.err.splitlines() == ["2/2  train.lambda_=5", "1/2  train.lambda_=0.1"]
+    lines = said.err.splitlines()
+    assert lines[::2] == ["2/2  train.lambda_=5", "1/2  train.lambda_=0.1"]
+    assert all(re.fullmatch(r"    RMSE \d\.\d{5}, of epoch \d+, in \d+\.\d s", line) for line in lines[1::2])
     table = table_of(grid)
     assert table["rmse"].to_list() == sorted(table["rmse"])
     assert pl.read_csv(save_table(table, tmp_path / "out")).height == 2

@@ -124,8 +124,10 @@ def _confess(error: Exception) -> int:
 
 
 def _complain(error: CofiError, comm: "Comm | None") -> int:
-    """Print the error once for all ranks that have met; returns the exit code."""
+    """Print the error once for all ranks that have met, or once a node; returns the exit code."""
     who = ""
+    if comm is None and error.shared and read("LOCAL_RANK") not in ("", "0"):
+        return error.exit_code
     if comm is not None and comm.world_size > 1:
         if error.shared and comm.rank != 0:
             return error.exit_code

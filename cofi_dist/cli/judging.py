@@ -5,10 +5,12 @@ from collections.abc import Callable
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+import xxhash
 
+from cofi_dist.cli.progress import Progress
 from cofi_dist.cli.reading import read_ratings
 from cofi_dist.cli.session import Session
 from cofi_dist.cli.show import warn_of
@@ -54,15 +56,17 @@ def evaluate(
     from cofi_dist.model.evaluate import evaluate as evaluate_model
 
     session: Session = context.obj
-    comm = session.meet()
+    comm = session.meet(context)
     comm.on_first(lambda: _refuse(ratings, part, output, replace=replace))
-    model = _alike(comm, lambda: Model.load(run))
+    model = _alike(comm, lambda: Model.load(run), _digest, f"{run}: the model")
     if comm.rank == 0:
         warn_of(model)
     why_not = comm.on_first(lambda: _why_no_data(model, run))
     rated = None if why_not else model.rated(run)
-    held_out, name = _alike(comm, lambda: _held_out(model, run, ratings, part, comm))
-    found = evaluate_model(model, held_out, rated, k=k, relevant=relevant, comm=comm)
+    judges = _alike(comm, lambda: _held_out(model, run, ratings, part, comm), _size, "what it is judged by")
+    held_out, name = judges
+    with Progress("evaluating", "users", hidden=comm.rank != 0) as progress:
+        found = evaluate_model(model, held_out, rated, k=k, relevant=relevant, comm=comm, tell=progress.add)
     if comm.rank == 0:
         if why_not:
             say(f"no ranking, as lists must leave out what was trained on: {why_not}")
@@ -84,11 +88,32 @@ def _refuse(ratings: Path | None, part: Held | None, output: Path | None, *, rep
         raise ConfigError("--replace is for --output FILE; leave it out")
 
 
-def _alike(comm: "Comm", work: Callable[[], T]) -> T:
-    """What `work` gives, done by every rank for itself; what rank 0 is refused is said once."""
+def _alike(comm: "Comm", work: Callable[[], T], mark: Callable[[T], Any], what: str) -> T:
+    """What `work` gives, done by every rank for itself; what rank 0 is refused is said once.
+
+    Raises:
+        ConfigError: what it gives does not have the same mark on all ranks.
+    """
     done: list[T] = []
     comm.on_first(lambda: done.append(work()))
-    return done[0] if done else work()
+    mine = done[0] if done else work()
+    comm.require_same(mark(mine), what)
+    return mine
+
+
+def _digest(model: "Model") -> str:
+    """Of its tensors."""
+    digest = xxhash.xxh3_128()
+    for name, tensor in sorted(model.tensors.items()):
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def _size(judges: tuple["HeldOut", str]) -> list[Any]:
+    """How many users and items there are, and what they are called."""
+    held_out, name = judges
+    return [held_out.num_users, held_out.num_items, name]
 
 
 def _why_no_data(model: "Model", run: Path) -> str | None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cofi_dist.cli.progress import Progress
 from cofi_dist.errors import CofiError, ConfigError, RunError
 from cofi_dist.files import refuse_existing, write_whole
 from cofi_dist.reading import open_regular
@@ -94,8 +95,9 @@ def _error(run: Path) -> "ByPopularity | None":
     """By popularity of the item, where the model and its ratings are still at hand."""
     from cofi_dist.report.popularity import error_by_popularity
 
-    try:
-        return error_by_popularity(run)
-    except CofiError as error:
-        say(f"error by popularity of the item is left out: {error}")
-        return None
+    with Progress("judging", "users") as progress:
+        try:
+            return error_by_popularity(run, progress.add)
+        except CofiError as error:
+            say(f"error by popularity of the item is left out: {error}")
+            return None

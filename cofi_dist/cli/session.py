@@ -1,7 +1,12 @@
 """What a command and the end of its process share."""
 
+import shlex
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import typer
 
 from cofi_dist.stop import Stop
 
@@ -21,9 +26,25 @@ class Session:
     stop: Stop = field(default_factory=Stop)
     comm: "Comm | None" = None
 
-    def meet(self) -> "Comm":
-        """Wait for the other ranks, if there are any."""
-        from cofi_dist.distributed import open_comm  # torch, which takes seconds to import
+    def meet(self, context: typer.Context, resolved: Callable[[], Mapping[str, Any]] = dict) -> "Comm":
+        """Wait for the other ranks, if there are any.
 
-        self.comm = open_comm()
+        Args:
+            context: whose options must be the same on all ranks.
+            resolved: what the config and the overrides among them come to, in their place.
+
+        Raises:
+            CofiError: the ranks don't meet, or were told other things.
+        """
+        from cofi_dist.distributed import Task, open_comm  # torch, which takes seconds to import
+
+        def facts() -> dict[str, Any]:
+            options = {
+                name: value if isinstance(value, bool | int | float | None) else str(value)
+                for name, value in context.params.items()
+                if name not in ("config", "overrides")
+            }
+            return {"command": context.info_name, **options, **resolved()}
+
+        self.comm = open_comm(Task(shlex.join(sys.argv[1:]), facts))
         return self.comm

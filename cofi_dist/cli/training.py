@@ -37,7 +37,7 @@ def train(
 
     session: Session = context.obj
     session.stop.resumable = True
-    comm = session.meet()
+    comm = session.meet(context, lambda: load_config(config, overrides or []).model_dump(exclude_none=True))
     run_dir = train_run(config, overrides or [], comm, replace=replace, stop=session.stop)
     if comm.rank == 0:
         say(f"\nThe model is in {run_dir}/model.\nNext, its factors as the notebook saves them:")
@@ -69,12 +69,12 @@ def tune(
     import polars as pl
 
     from cofi_dist.cli.show import show
-    from cofi_dist.tune import Point, points, save_table, table_of
+    from cofi_dist.tune import Point, first_config, points, save_table, table_of
     from cofi_dist.tune import tune as tune_grid
 
     session: Session = context.obj
-    comm = session.meet()
     folder = output or Path("runs") / f"{config.stem}-tune"
+    comm = session.meet(context, lambda: first_config(config, grid, overrides or [], folder))
     given = comm.on_first(lambda: [point.words for point in points(config, grid, overrides or [], folder)])
     found = [Point.of_words(words) for words in given]
     if only is not None and only >= len(found):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cofi_dist.cli.lists import Lists
+from cofi_dist.cli.progress import Progress
 from cofi_dist.cli.reading import read_ratings, read_titles
 from cofi_dist.cli.show import show, warn_of
 from cofi_dist.errors import CofiError, ConfigError, DataError
@@ -67,6 +68,7 @@ def predict(
 
     from cofi_dist.model import Model
     from cofi_dist.model.evaluate import seen
+    from cofi_dist.model.predict import predict_rows
 
     _refuse_output(output, replace=replace)
     model = Model.load(run)
@@ -74,13 +76,16 @@ def predict(
     columns = model.facts.columns
     table = read_ratings(pairs, columns, rating=False)
     sides = (("user", model.users, model.user_counts), ("item", model.items, model.item_counts))
+    rows = []
     for (name, ids, counts), instead in zip(sides, model.fallbacks, strict=True):
-        unseen = table[name].filter(pl.Series(~seen(counts, ids.find(table[name]))))
+        rows.append(ids.find(table[name]))
+        unseen = table[name].filter(pl.Series(~seen(counts, rows[-1])))
         if len(unseen):
             count = f"{len(unseen):,} of {counted(len(table), 'pair')}"
             who = counted(unseen.n_unique(), name)
             say(f"{count} are of {who} without training ratings: predicted {instead}")
-    prediction = model.predict(table["user"], table["item"])
+    with Progress("predicting", "pairs") as progress:
+        prediction = predict_rows(model, rows[0], rows[1], progress.add)
     pairs_of = table.select(pl.col("user").alias(columns.user), pl.col("item").alias(columns.item))
     _write(pairs_of.with_columns(prediction=prediction).lazy(), output)
     say(f"{counted(len(table), 'prediction')} written to {output}")
@@ -175,17 +180,22 @@ def _recommend_all(
 ) -> None:
     from polars.io.plugins import register_io_source
 
-    columns = model.facts.columns
+    from cofi_dist.model.scores import blocks
+
+    columns, progress = model.facts.columns, Progress("recommending", "users")
 
     def by_name() -> Iterator["pl.DataFrame"]:
-        for table in model.recommend_all(k, rated, min_ratings=min_ratings):
+        of_blocks = model.recommend_all(k, rated, min_ratings=min_ratings)
+        for users, table in zip(blocks(len(model.users), len(model.items)), of_blocks, strict=True):
             lists.add(table)
+            progress.add(len(users), len(model.users))
             in_order = table.select("user", "rank", "item", "prediction", "score")
             yield in_order.rename({"user": columns.user, "item": columns.item})
 
-    tables = by_name()
-    first = next(tables)
-    _write(register_io_source(lambda *_: chain([first], tables), schema=first.schema), output)
+    with progress:
+        tables = by_name()
+        first = next(tables)
+        _write(register_io_source(lambda *_: chain([first], tables), schema=first.schema), output)
     what = "the best item" if k == 1 else f"the {k:,} best items"
     say(f"{what} of {counted(len(model.users), 'user')} written to {output}")
     for note in lists.notes_of_all():

@@ -4,5 +4,16 @@ from cofi_dist.distributed.comm import Comm, GroupComm, SoloComm
 from cofi_dist.distributed.device import choose_device
 from cofi_dist.distributed.meet import meet, open_comm
 from cofi_dist.distributed.ordered import OrderedSums, Sums
+from cofi_dist.distributed.told import Task
 
-__all__ = ["Comm", "GroupComm", "OrderedSums", "SoloComm", "Sums", "choose_device", "meet", "open_comm"]
+__all__ = [
+    "Comm",
+    "GroupComm",
+    "OrderedSums",
+    "SoloComm",
+    "Sums",
+    "Task",
+    "choose_device",
+    "meet",
+    "open_comm",
+]

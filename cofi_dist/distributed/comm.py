@@ -12,7 +12,7 @@ from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 
 from cofi_dist import pulse
 from cofi_dist.distributed.messages import ALL_GATHER, Json, all_gather, broadcast, outcome_of, result_of
-from cofi_dist.errors import FailedError, PeerError
+from cofi_dist.errors import ConfigError, FailedError, PeerError
 from cofi_dist.pulse import Pulse
 from cofi_dist.streams import leave
 
@@ -67,6 +67,9 @@ class SoloComm:
     def require_equal(self, tensor: Tensor, name: str) -> None:
         """Raise FailedError unless the tensor has the same bits on every rank."""
 
+    def require_same(self, item: Json, name: str) -> None:
+        """Raise ConfigError unless what each rank has found is the same."""
+
     def limit(self, seconds: float) -> None:
         """Nobody is waited for."""
 
@@ -92,7 +95,6 @@ class GroupComm:
         words = words or PrefixStore("pulse", dist.distributed_c10d._get_default_store())
         self._pulse = Pulse(_Words(words), self.rank, self.world_size, self._give_up)
         self.agree()  # so that every pulse can be felt
-        _set_timeout(PREPARE_SECONDS)
 
     def backend(self, device: torch.device) -> str:
         """Name of what carries tensors of this device."""
@@ -209,6 +211,16 @@ class GroupComm:
                 f"{name} differs between ranks: its replicas drifted apart; a bug, or bad hardware",
                 shared=True,
             )
+
+    def require_same(self, item: Json, name: str) -> None:
+        """Raise ConfigError, shared, unless what each rank has found is the same."""
+        items = self.gather(item)
+        for rank, other in enumerate(items):
+            if other != items[0]:
+                raise ConfigError(
+                    f"{name} is another one for rank {rank} than for rank 0; give all ranks the same files",
+                    shared=True,
+                )
 
     def limit(self, seconds: float) -> None:
         """From now on, a collective in which a rank is missed for so long fails."""

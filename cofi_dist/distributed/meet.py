@@ -6,44 +6,51 @@ import socket
 import uuid
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
-from cofi_dist.distributed.comm import Comm, GroupComm, SoloComm
+from cofi_dist.distributed.comm import PREPARE_SECONDS, Comm, GroupComm, SoloComm
+from cofi_dist.distributed.told import Task, proof, require_proofs, require_same
 from cofi_dist.distributed.waiting import CALL_SECONDS, Waiting
-from cofi_dist.environment import Place, place
+from cofi_dist.environment import Place, by_loopback, place
 from cofi_dist.errors import ConfigError, FailedError
 
 MEET_SECONDS = 60.0  # ranks of one job start within seconds of each other
 MEETING = "cofi_dist/meeting"
-HERE = "cofi_dist/here"
+HERE, TOLD, HEARD = "cofi_dist/here", "cofi_dist/told", "cofi_dist/heard"
+NOTHING = Task("", dict)
 
 
-def open_comm() -> Comm:
+def open_comm(task: Task = NOTHING) -> Comm:
     """The communicator of this process, by the environment that torchrun sets.
 
     Collective: all ranks call it.
 
+    Args:
+        task: what this process was told to do; nobody is asked where it is the only one.
+
     Raises:
-        ConfigError: the environment is incomplete, or makes no sense.
+        ConfigError: the environment is incomplete, or makes no sense; or the ranks were told other things.
         FailedError: the ranks don't meet.
     """
     here = place()
     if here is None:
         return SoloComm()
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    if here.ranks_here == here.world_size:
+        by_loopback()
+    own = task.told()
     waiting = Waiting(MEET_SECONDS)
+    limit = timedelta(seconds=MEET_SECONDS)
+    of_group: dict[str, Any] = {"rank": here.rank, "world_size": here.world_size, "timeout": limit}
     try:
         store, words = waiting.do(lambda: _stores(here, waiting))
-        dist.init_process_group(
-            backend,
-            store=store,
-            rank=here.rank,
-            world_size=here.world_size,
-            timeout=timedelta(seconds=MEET_SECONDS),
-        )
+        told = waiting.do(lambda: _told_to_all(own, store, here, waiting))
+        require_same(told)
+        waiting.do(lambda: dist.init_process_group(backend, store=store, **of_group))
     except (RuntimeError, OSError, dist.DistError) as error:
         # torch's own words go on with the addresses of its code
         said = str(error).partition("\n")[0]
@@ -51,7 +58,25 @@ def open_comm() -> Comm:
             f"the ranks cannot meet: {said} ({here}); see the other ranks' messages, or unset WORLD_SIZE if"
             " this is the only process"
         ) from None
-    return GroupComm(here.local_rank, here.ranks_here, words)
+    comm = GroupComm(here.local_rank, here.ranks_here, words)
+    proofs = comm.gather(proof(told, here.rank))
+    comm.agree()  # all have heard all, before one leaves
+    require_proofs(proofs, told, here.rank)
+    comm.limit(PREPARE_SECONDS)
+    return comm
+
+
+def _told_to_all(own: str, store: Store, here: Place, waiting: Waiting) -> list[str]:
+    """What every rank was told, in rank order."""
+    store.set(f"{TOLD}/{here.rank}", own)
+    keys = [f"{TOLD}/{rank}" for rank in range(here.world_size)]
+    waiting.why = "not all ranks have said what they were told; are all of this version?"
+    waiting.until(lambda: bool(store.check(keys)))
+    told = [store.get(key).decode() for key in keys]
+    store.add(HEARD, 1)
+    if here.rank == 0:  # with it the store may go
+        waiting.until(lambda: store.add(HEARD, 0) >= here.world_size)
+    return told
 
 
 def _stores(here: Place, waiting: Waiting) -> tuple[Store, Store | None]:
@@ -75,10 +100,10 @@ def _of_first(here: Place, waiting: Waiting) -> Store:
     limit = timedelta(seconds=MEET_SECONDS)
     if here.rank == 0:
         try:
-            # by the loopback, as MASTER_ADDR may lead elsewhere, or nowhere
-            return TCPStore("127.0.0.1", here.port, is_master=True, wait_for_workers=False, timeout=limit)
-        except dist.DistNetworkError as error:
-            if errno.errorcode[errno.EADDRINUSE] not in str(error):
+            return _store_at(here.host, here.port)
+        except (OSError, dist.DistNetworkError) as error:
+            in_use = getattr(error, "errno", None) == errno.EADDRINUSE
+            if not in_use and errno.errorcode[errno.EADDRINUSE] not in str(error):
                 raise
             raise ConfigError(
                 f"MASTER_PORT={here.port}: another program has it on this host; set another ({here})"
@@ -99,25 +124,28 @@ def _of_agent(here: Place, waiting: Waiting) -> tuple[Store, Store]:
     waiting.reach(host, port)
     known = TCPStore(host, port, is_master=False, timeout=timedelta(seconds=MEET_SECONDS))
     if here.rank == 0:
-        mine = TCPStore(_address_towards(host, port), 0, is_master=True, wait_for_workers=False)
+        alone = here.ranks_here == here.world_size
+        where = "127.0.0.1" if alone else _address_towards(host, port)
+        mine = _store_at(where, 0)
         name = uuid.uuid4().hex
         mine.set("name", name)
-        known.set(MEETING, f"{mine.host} {mine.port} {name}")
+        known.set(MEETING, f"{where} {mine.port} {name}")
         return mine, _words(host, port, name)
     waiting.why = "rank 0 has not said where it is"
     found: list[tuple[Store, Store]] = []
 
     def is_found() -> bool:
         if known.check([MEETING]):
-            there, at, name = known.get(MEETING).decode().split()
+            there = at = "?"
             try:
+                there, at, name = known.get(MEETING).decode().split()
                 # asked first, as torch's store would wait, and complain at length, where nobody is
                 socket.create_connection((there, int(at)), CALL_SECONDS).close()
                 store = TCPStore(there, int(at), is_master=False, timeout=timedelta(seconds=CALL_SECONDS))
                 if store.get("name").decode() == name:
                     store.set_timeout(timedelta(seconds=MEET_SECONDS))
                     found.append((store, _words(host, port, name)))
-            except (OSError, RuntimeError, dist.DistError):
+            except (OSError, RuntimeError, ValueError, OverflowError, dist.DistError):
                 waiting.why = f"rank 0 is not where it said, at {there}:{at}"
         return bool(found)
 
@@ -128,6 +156,31 @@ def _of_agent(here: Place, waiting: Waiting) -> tuple[Store, Store]:
 def _words(host: str, port: int, name: str) -> Store:
     store = TCPStore(host, port, is_master=False, timeout=timedelta(seconds=CALL_SECONDS))
     return PrefixStore(name, store)
+
+
+def _store_at(host: str, port: int) -> TCPStore:
+    """A store of this process, which listens at that address alone; at all, where it is a name.
+
+    What the others take a name for may not be what this host does.
+    """
+    limit = timedelta(seconds=MEET_SECONDS)
+    try:
+        address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+        family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+        listening = socket.create_server((str(address), port), family=family)
+    except ValueError:
+        listening = None
+    except OSError as error:
+        if error.errno != errno.EADDRNOTAVAIL:  # it leads here by way of another one
+            raise
+        listening = None
+    if listening is None:
+        # this process reaches it by the loopback, as the name may lead elsewhere, or nowhere
+        return TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False, timeout=limit)
+    at, descriptor = listening.getsockname()[1], listening.detach()
+    return TCPStore(
+        str(address), at, is_master=True, wait_for_workers=False, timeout=limit, master_listen_fd=descriptor
+    )
 
 
 def _address_towards(host: str, port: int) -> str:
@@ -153,4 +206,6 @@ def meet(rendezvous: Path, rank: int, world_size: int) -> Comm:
     if world_size == 1:
         return SoloComm()
     dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=world_size)
-    return GroupComm(local_rank=rank, ranks_here=world_size)
+    comm = GroupComm(local_rank=rank, ranks_here=world_size)
+    comm.limit(PREPARE_SECONDS)
+    return comm

@@ -5,6 +5,7 @@ added up in order, so that the figures are the same to the last bit.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -122,6 +123,7 @@ def evaluate(
     relevant: float | None = None,
     comm: Ranks | None = None,
     users_at_once: int | None = None,
+    tell: Callable[[int, int], object] | None = None,
 ) -> Evaluation:
     """RMSE, MAE and ranking metrics; collective: all ranks call it, and all get the result.
 
@@ -136,13 +138,12 @@ def evaluate(
         relevant: the rating from which an item is relevant; None: every held-out item is.
         comm: the ranks, of which each takes part of the blocks.
         users_at_once: users in a block, if not as many as memory allows.
+        tell: is told after each block how many users all ranks have done meanwhile, of how many.
 
     Raises:
         DataError: k is not positive, or nothing is held out.
     """
-    require_whole("k", k)
-    if relevant is not None and not math.isfinite(relevant):
-        raise DataError(f"relevant is {relevant}; give a rating")
+    _require(k, relevant)
     comm = comm or OneRank()
     todo = blocks(held_out.num_users, held_out.num_items, users_at_once)
     first, stop = (len(todo) * r // comm.world_size for r in (comm.rank, comm.rank + 1))
@@ -155,12 +156,20 @@ def evaluate(
             found |= block.ranking(held_out.num_items, k, relevant)
         sums[row] = [found.get(name, 0.0) for name in SUMS]
         judged_M += np.bincount(block.ratings.item, minlength=held_out.num_items)
+        if tell is not None:
+            tell(len(users) * comm.world_size, held_out.num_users)  # the other ranks come as far
     comm.sum_(torch.from_numpy(sums), torch.from_numpy(judged_M))
     total = dict(zip(SUMS, sums.sum(0).tolist(), strict=True))
     if not total["ratings"]:
         raise DataError("there are no ratings to evaluate on")
     unseen_items = int(((judged_M > 0) & ~seen(model.item_counts, np.arange(held_out.num_items))).sum())
     return _evaluation(total, unseen_items, None if rated is None else (k, relevant))
+
+
+def _require(k: int, relevant: float | None) -> None:
+    require_whole("k", k)
+    if relevant is not None and not math.isfinite(relevant):
+        raise DataError(f"relevant is {relevant}; give a rating")
 
 
 def _training(model: "Model", rated: Rated | None, users: UserRange) -> Ratings | None:

@@ -1,6 +1,7 @@
 """Facts: what a model knows of the ratings it was trained on."""
 
 import json
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Annotated
 
@@ -49,6 +50,9 @@ class Facts:
         checked = as_record({name: parse_json(said[name]) for name in names}, _Said)
         if not checked.lowest <= checked.highest:
             raise ValueError(f"lowest, {checked.lowest}, is not below highest, {checked.highest}")
+        nearest = min(max(checked.global_mean, checked.lowest), checked.highest)
+        if not math.isclose(checked.global_mean, nearest, rel_tol=1e-6, abs_tol=1e-6):  # as it is rounded
+            raise ValueError(f"global_mean, {checked.global_mean}, is not between lowest and highest")
         return cls(**{name: getattr(checked, name) for name in names})
 
 

@@ -1,5 +1,6 @@
 """Predicted ratings of single (user, item) pairs."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,16 +19,21 @@ if TYPE_CHECKING:
 GATHER = 2**22
 
 
-def predict_rows(model: "Model", user: Rows, item: Rows) -> NDArray[np.float64]:
+def predict_rows(
+    model: "Model", user: Rows, item: Rows, tell: Callable[[int, int], object] | None = None
+) -> NDArray[np.float64]:
     """Predicted ratings of N pairs, (N,) float64, clipped to the scale.
 
     A row outside the model's is unknown; see `cofi_dist.model.scores` for what stands in for it.
+    `tell` is told after each piece of the work how many pairs it had, and N.
     """
     predicted = np.empty(len(user))
     step = max(1, GATHER // model.factors.X.shape[1])
     for at in range(0, len(user), step):
         piece = slice(at, at + step)
         predicted[piece] = predict_for(model, *model.user_side(user[piece]), item[piece])
+        if tell is not None:
+            tell(len(predicted[piece]), len(predicted))
     return predicted
 
 

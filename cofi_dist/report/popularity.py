@@ -1,5 +1,6 @@
 """How far off a model is on items that many, few and none have rated."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,11 +64,12 @@ def _short(count: int) -> str:
     return str(count) if count < 1000 else f"{round(count / 1024)}k"
 
 
-def error_by_popularity(directory: Path) -> ByPopularity:
+def error_by_popularity(directory: Path, tell: Callable[[int, int], object] | None = None) -> ByPopularity:
     """The error of a run's model on the ratings that it held out, in blocks of users.
 
     Args:
         directory: of a finished run.
+        tell: is told after each block how many users it had, and how many there are.
 
     Raises:
         CofiError: the model or its ratings are not there, or don't belong together; or there are
@@ -86,6 +88,8 @@ def error_by_popularity(directory: Path) -> ByPopularity:
         count += np.bincount(bin_N, minlength=MOST_BINS)
         squared += np.bincount(bin_N, err_N**2, MOST_BINS)
         absolute += np.bincount(bin_N, np.abs(err_N), MOST_BINS)
+        if tell is not None:
+            tell(len(users), len(per_user))
     if not count.any():
         raise RunError(f"{directory}: its {part} part holds no ratings")
     used = slice(0, int(np.flatnonzero(count)[-1]) + 1)

@@ -1,0 +1,211 @@
+"""Ranks compare what they were told before anything else, and show that they hold the job's token."""
+
+import json
+import os
+import re
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from cofi_dist.cli import main
+from cofi_dist.distributed import Comm, Task, open_comm, told
+from cofi_dist.distributed.told import proof, require_proofs, require_same
+from cofi_dist.environment import VARIABLES
+from cofi_dist.errors import CofiError, ConfigError, FailedError
+from cofi_dist.run import train
+from cofi_dist.testing import CONTEXT, run_ranks
+from tests.checkpoint.runs import run
+
+TOKEN = "a word that nobody guesses"
+
+
+def said(command: str = "train --config a.yaml", **changes: Any) -> str:
+    """What a rank on node1 says, but for some changes."""
+    facts = {"command": "train", "run_dir": "a", "train": {"lr": 0.1, "epochs": 5}}
+    known = json.loads(Task(command, lambda: facts).told())
+    return json.dumps({**known, "host": "node1", "jobs": {"SLURM_JOB_ID": "7"}, **changes})
+
+
+FIRST = said()
+OTHERS = {
+    "command and config": (
+        said("train --config b.yaml", host="node2", facts={"command": "train", "train": {"lr": 0.2}}),
+        "rank 1 on node2 runs `train --config b.yaml`, rank 0 on node1 runs `train --config a.yaml`: run_dir,"
+        " train.lr, train.epochs differ; give all ranks the same command and config,",
+    ),
+    "content of the same file": (
+        said(facts={"command": "train", "run_dir": "a", "train": {"lr": 0.2, "epochs": 5}}),
+        "runs `train --config a.yaml`, rank 0 on node1 runs `train --config a.yaml`: train.lr differ",
+    ),
+    "a file that is not there": (
+        said(facts={"refused": "a.yaml: cannot be read"}),
+        "and what rank 1 on node1 was told is refused there: a.yaml: cannot be read",
+    ),
+    "version": (
+        said(versions={**json.loads(FIRST)["versions"], "torch": "1.0"}),
+        "rank 1 on node1 has torch 1.0, rank 0 on node1 has ",
+    ),
+    "job": (
+        said(jobs={"SLURM_JOB_ID": "8"}),
+        "rank 1 on node1 has SLURM_JOB_ID=8, rank 0 on node1 has SLURM_JOB_ID=7: two jobs have met",
+    ),
+    "token": (
+        said(has_token=True),
+        "rank 0 on node1 has no COFI_DIST_TOKEN, rank 1 on node1 has one; set the same on every node,",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_what_differs_is_named_with_both_ranks(what: str) -> None:
+    other, wanted = OTHERS[what]
+    with pytest.raises(ConfigError) as raised:
+        require_same([FIRST, other])
+    assert wanted in str(raised.value)
+    assert raised.value.exit_code == 2
+
+
+def test_what_may_differ_does() -> None:
+    # the same config by another name; another folder and host; a shell that knows nothing of the job
+    require_same([FIRST, said("train --config ./a.yaml", host="node2", jobs={"SLURM_JOB_ID": ""})])
+
+
+STRANGE = ["", "[]", "{}", "null", "[" * 100_000, json.dumps({**json.loads(FIRST), "versions": ["1"]})]
+
+
+@pytest.mark.parametrize("words", STRANGE, ids=range(len(STRANGE)))
+def test_a_rank_that_says_something_else_is_refused_in_a_line(words: str) -> None:
+    with pytest.raises(FailedError, match="rank 1 says nothing that a rank of cofi_dist"):
+        require_same([FIRST, words])
+
+
+def test_a_proof_is_of_this_meeting_this_rank_and_this_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COFI_DIST_TOKEN", TOKEN)
+    meeting = [said(), said()]
+    proofs = [proof(meeting, rank) for rank in range(2)]
+    require_proofs(proofs, meeting, 0)
+    assert TOKEN not in " ".join([*proofs, *meeting])
+    monkeypatch.setenv("COFI_DIST_TOKEN", TOKEN.upper())
+    others = proof(meeting, 1)
+    monkeypatch.setenv("COFI_DIST_TOKEN", TOKEN)
+    for shown in (proof([said(), said()], 1), proofs[0], others, "", None, 7):
+        with pytest.raises(ConfigError, match="rank 1 on node1 does not hold the COFI_DIST_TOKEN of rank 0"):
+            require_proofs([proofs[0], shown], meeting, 0)
+
+
+def _become(rank: int, port: int) -> None:
+    torch.set_num_threads(1)
+    for name in VARIABLES:
+        os.environ.pop(name, None)
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ |= {"LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2"}
+
+
+def _meets(log: Path, rank: int, port: int, changes: Mapping[str, str], facts: Mapping[str, Any]) -> None:
+    _become(rank, port)
+    os.environ |= changes
+    if version := changes.get("VERSION"):
+        setattr(told, "__version__", version)  # noqa: B010
+    try:
+        open_comm(Task(f"train {rank}", lambda: facts)).close()
+    except CofiError as error:
+        log.write_text(str(error))
+        os._exit(error.exit_code)
+
+
+def meeting(tmp: Path, work: Callable[..., None], *ranks: tuple[Any, ...]) -> list[tuple[int | None, str]]:
+    """How two ranks end that meet, and what they say."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+    logs = [tmp / f"{rank}.log" for rank in range(2)]
+    processes = [
+        CONTEXT.Process(target=work, args=(log, rank, port, *given))
+        for rank, (log, given) in enumerate(zip(logs, ranks, strict=True))
+    ]
+    for log, process in zip(logs, processes, strict=True):
+        log.write_text("")
+        process.start()
+    for process in processes:
+        process.join(50)
+        process.kill()
+    return [(process.exitcode, log.read_text()) for process, log in zip(processes, logs, strict=True)]
+
+
+FACTS = {"command": "train", "run_dir": "a"}
+SECRET = {"COFI_DIST_TOKEN": TOKEN}
+MEETINGS: dict[str, Any] = {
+    "nothing": (({}, FACTS), ({}, FACTS), ""),
+    "one token": ((SECRET, FACTS), (SECRET, FACTS), ""),
+    "two tokens": ((SECRET, FACTS), ({"COFI_DIST_TOKEN": TOKEN * 2}, FACTS), "does not hold the COFI_DIST"),
+    "no token on one": ((SECRET, FACTS), ({}, FACTS), "rank 1 on .* has no COFI_DIST_TOKEN, rank 0 on "),
+    "another run": (({}, FACTS), ({}, {**FACTS, "run_dir": "b"}), "runs `train 1`, rank 0 on .*: run_dir"),
+    "another version": (({}, FACTS), ({"VERSION": "9.9"}, FACTS), "rank 1 on .* has cofi_dist 9.9, rank 0"),
+}
+
+
+@pytest.mark.parametrize("what", MEETINGS)
+def test_ranks_that_meet_agree_or_all_leave_with_2_and_both_names(what: str, tmp_path: Path) -> None:
+    *ranks, wanted = MEETINGS[what]
+    for code, words in meeting(tmp_path, _meets, *ranks):
+        if not wanted:
+            assert (code, words) == (0, "")
+        else:
+            assert code == 2, words
+            assert re.search(wanted, words), words
+
+
+@pytest.mark.parametrize("token", ["", " ", "short"])
+def test_a_token_that_can_be_guessed_is_refused(token: str, tmp_path: Path) -> None:
+    for code, words in meeting(tmp_path, _meets, *[({"COFI_DIST_TOKEN": token}, FACTS)] * 2):
+        assert code == 2
+        assert "COFI_DIST_TOKEN: has " in words
+
+
+def _evaluates(log: Path, rank: int, port: int, folder: Path, name: str) -> None:
+    for stream in (1, 2):
+        os.dup2(os.open(log, os.O_WRONLY | os.O_APPEND), stream)
+    _become(rank, port)
+    os.chdir(folder)
+    sys.argv = ["cofi-dist", "evaluate", name, "--part", "validation"]
+    main()
+
+
+def test_ranks_that_are_given_other_models_do_not_evaluate_them(tmp_path: Path) -> None:
+    for folder, seed in (("a", 1), ("b", 2)):
+        (tmp_path / folder).mkdir()
+        run(tmp_path / folder, 1, 10, "run", f"seed={seed}")
+    a, b = (tmp_path / folder for folder in "ab")
+    assert [code for code, _ in meeting(tmp_path, _evaluates, (a, "run"), (a, "run"))] == [0, 0]
+    by_path = meeting(tmp_path, _evaluates, (tmp_path, "a/run"), (tmp_path, "b/run"))
+    assert [code for code, _ in by_path] == [2, 2]
+    assert "runs `evaluate b/run --part validation`, rank 0 on " in by_path[0][1]
+    assert "runs `evaluate a/run --part validation`: run differ" in by_path[0][1]
+    assert not by_path[1][1], "it is said once a node"
+    by_content = meeting(tmp_path, _evaluates, (a, "run"), (b, "run"))
+    assert [code for code, _ in by_content] == [2, 2]
+    assert "run: the model is another one for rank 1 than for rank 0" in by_content[0][1]
+
+
+def _reads(comm: Comm, folder: Path) -> str:
+    os.chdir(folder / str(comm.rank))
+    with pytest.raises(ConfigError) as raised:
+        train(folder / "c.yaml", [f"run_dir={folder / 'run'}"], comm, quiet=True)
+    return str(raised.value)
+
+
+def test_ranks_that_read_other_ratings_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("data: {y: Y.npy, r: R.npy}\nmodel: {num_features: 2}\n")
+    for rank in range(2):
+        (tmp_path / str(rank)).mkdir()
+        R = np.ones((3, 4 + rank))
+        np.save(tmp_path / str(rank) / "Y.npy", R)
+        np.save(tmp_path / str(rank) / "R.npy", R)
+    for said in run_ranks(2, _reads, tmp_path, tmp=tmp_path):
+        assert said.startswith("what is read of the ratings is another one for rank 1 than for rank 0")
