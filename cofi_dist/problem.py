@@ -220,5 +220,5 @@ def model_of(problem: Problem, factors: Factors, comm: Comm, diverged: str) -> M
         user_counts,
         Facts(sums.global_mean, *source.scale, problem.fingerprint, source.columns, diverged),
         *source.ids,
-        problem.config.with_absolute_data(),
+        problem.config.with_absolute_paths(),
     )

@@ -21,10 +21,13 @@ from cofi_dist.words import counted, have
 
 if TYPE_CHECKING:
     from cofi_dist.distributed import Comm
-    from cofi_dist.model import Evaluation, Model
+    from cofi_dist.model import Evaluation, Model, Rated
     from cofi_dist.model.held_out import HeldOut
 
 T = TypeVar("T")
+Prepared = Annotated[
+    Path | None, typer.Option(help="Prepared ratings of the run, where they were moved.", show_default=False)
+]
 
 
 class Held(StrEnum):
@@ -43,6 +46,7 @@ def evaluate(
     part: Annotated[
         Held | None, typer.Option(help="Of the run's own; test, if there.", show_default=False)
     ] = None,
+    prepared: Prepared = None,
     k: Annotated[int, typer.Option("-k", help="Length of the lists to rank by.", min=1)] = 10,
     relevant: Annotated[
         float | None,
@@ -61,13 +65,17 @@ def evaluate(
     model = _alike(comm, lambda: Model.load(run), _digest, f"{run}: the model")
     if comm.rank == 0:
         warn_of(model)
-    why_not = comm.on_first(lambda: _why_no_data(model, run))
-    rated = None if why_not else model.rated(run)
-    judges = _alike(comm, lambda: _held_out(model, run, ratings, part, comm), _size, "what it is judged by")
+    why_not = comm.on_first(lambda: _why_no_data(model, run, prepared, needed=ratings is None))
+    rated = None if why_not else model.rated(run, prepared)
+    judges = _alike(
+        comm, lambda: _held_out(model, run, rated, ratings, part, comm), _size, "what it is judged by"
+    )
     held_out, name = judges
     with Progress("evaluating", "users", hidden=comm.rank != 0) as progress:
         found = evaluate_model(model, held_out, rated, k=k, relevant=relevant, comm=comm, tell=progress.add)
     if comm.rank == 0:
+        if rated and rated.note:
+            say(rated.note)
         if why_not:
             say(f"no ranking, as lists must leave out what was trained on: {why_not}")
         elif k > len(model.items):
@@ -116,17 +124,19 @@ def _size(judges: tuple["HeldOut", str]) -> list[Any]:
     return [held_out.num_users, held_out.num_items, name]
 
 
-def _why_no_data(model: "Model", run: Path) -> str | None:
-    """Why the run's ratings can't be used; None if they can."""
+def _why_no_data(model: "Model", run: Path, prepared: Path | None, *, needed: bool) -> str | None:
+    """Why the run's ratings can't be used, unless they are needed; None if they can."""
     try:
-        model.rated(run)
+        model.rated(run, prepared)
     except CofiError as error:
+        if needed:
+            raise
         return str(error)
     return None
 
 
 def _held_out(
-    model: "Model", run: Path, ratings: Path | None, part: Held | None, comm: "Comm"
+    model: "Model", run: Path, rated: "Rated | None", ratings: Path | None, part: Held | None, comm: "Comm"
 ) -> tuple["HeldOut", str]:
     """The ratings to judge by, and what to call them."""
     from cofi_dist.model.held_out import HeldOut
@@ -137,7 +147,7 @@ def _held_out(
             return HeldOut.of_table(model, table), str(ratings)
         except DataError as error:
             raise DataError(f"{ratings}: {error}") from None
-    rated = model.rated(run)
+    assert rated is not None
     wanted = [part] if part else list(Held)
     for each in wanted:
         if each in rated.parts:

@@ -11,6 +11,7 @@ import typer
 from cofi_dist.cli.lists import Lists
 from cofi_dist.cli.progress import Progress
 from cofi_dist.cli.reading import read_ratings, read_titles
+from cofi_dist.cli.judging import Prepared
 from cofi_dist.cli.show import show, warn_of
 from cofi_dist.errors import CofiError, ConfigError, DataError
 from cofi_dist.files import refuse_existing, whole_file
@@ -97,6 +98,7 @@ def recommend(
     ratings: Annotated[
         Path | None, typer.Option(help="Ratings file of one new user.", show_default=False)
     ] = None,
+    prepared: Prepared = None,
     everyone: Annotated[bool, typer.Option("--all", help="Every user, to --output.")] = False,
     k: Count = 10,
     min_ratings: AtLeast = 0,
@@ -117,17 +119,19 @@ def recommend(
         raise ConfigError("--replace is for --output FILE; leave it out")
     if everyone and titles is not None:
         raise ConfigError("--titles are for one user's list on the screen; leave them or --all out")
+    if ratings is not None and prepared is not None:
+        raise ConfigError("--prepared is for users of the model; leave it or --ratings out")
     if output is not None:
         _refuse_output(output, replace=replace)
     model = Model.load(run)
     warn_of(model)
     lists = Lists(model, k, min_ratings)
     if output is not None:
-        _recommend_all(model, _rated(model, run), k, min_ratings, lists, output)
+        _recommend_all(model, _rated(model, run, prepared), k, min_ratings, lists, output)
         return
     title_of = read_titles(titles, model.facts.columns.item)
     if user is not None:
-        table, who = _recommend_known(model, _rated(model, run), user, k, min_ratings)
+        table, who = _recommend_known(model, _rated(model, run, prepared), user, k, min_ratings)
     else:
         assert ratings is not None
         table, who = _recommend_new(model, ratings, k, min_ratings), "this user"
@@ -234,13 +238,16 @@ def _recommend_new(model: "Model", path: Path, k: int, min_ratings: int) -> "pl.
     return model.recommend(folded, k, min_ratings=min_ratings)
 
 
-def _rated(model: "Model", run: Path) -> "Rated | None":
+def _rated(model: "Model", run: Path, prepared: Path | None) -> "Rated | None":
     """What the users have rated; without it, recommendations may be of that."""
     try:
-        return model.rated(run)
+        rated = model.rated(run, prepared)
     except CofiError as error:
         say(f"items that a user has rated are not left out: {error}")
         return None
+    if rated.note:
+        say(rated.note)
+    return rated
 
 
 def _refuse_output(output: Path, *, replace: bool) -> None:

@@ -1,5 +1,6 @@
 """The section `data`: where the ratings come from, and what is done to them."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -89,6 +90,11 @@ class Data(Section):
     def is_file(self) -> bool:
         """Whether a ratings file is to be prepared."""
         return self.ratings is not None or self.name is not None
+
+    def with_paths(self, change: Callable[[str], str]) -> "Data":
+        """The same with other paths."""
+        paths = {key: getattr(self, key) for key in ("ratings", "root", "prepared", "y", "r")}
+        return self.model_copy(update={key: change(path) for key, path in paths.items() if path is not None})
 
     @model_validator(mode="before")
     @classmethod

@@ -1,5 +1,6 @@
 """What a config may say: sections, types, defaults, and which keys go together."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -149,11 +150,18 @@ class Config(Section):
             raise ValueError("validation.every: no ratings are held out; set data.validation, such as {}")
         return self
 
-    def with_absolute_data(self) -> "Config":
+    def with_absolute_paths(self) -> "Config":
         """The same, its data found from any working directory."""
-        paths = {key: getattr(self.data, key) for key in ("ratings", "root", "prepared", "y", "r")}
-        absolute = {key: str(Path(path).absolute()) for key, path in paths.items() if path is not None}
-        return self.model_copy(update={"data": self.data.model_copy(update=absolute)})
+        data = self.data.with_paths(lambda path: str(Path(path).absolute()))
+        return self.model_copy(update={"run_dir": str(Path(self.run_dir).absolute()), "data": data})
+
+    def moved_to(self, run_dir: Path) -> "Config":
+        """The same where the run was moved to, its data in the same place beside it; of absolute paths."""
+        was, now = self.run_dir, run_dir.absolute()
+        if not os.path.isabs(was):  # a model of an earlier build
+            return self
+        data = self.data.with_paths(lambda path: os.path.normpath(now / os.path.relpath(path, was)))
+        return self.model_copy(update={"data": data})
 
     def to_yaml(self) -> str:
         """The resolved config; `load_config` of this text gives an equal config."""

@@ -109,13 +109,17 @@ class Model:
         """
         return cls(*store.read(store.find(Path(directory))))
 
-    def rated(self, run: str | Path) -> Rated:
+    def rated(self, run: str | Path, prepared: str | Path | None = None) -> Rated:
         """The ratings of the model's run, for `exclude`, `recommend_all` and `evaluate`.
+
+        Args:
+            run: its directory.
+            prepared: where its prepared ratings are now, if they were moved.
 
         Raises:
             CofiError: they are not there, or are not the model's.
         """
-        return open_rated(self, Path(run))
+        return open_rated(self, Path(run), None if prepared is None else Path(prepared))
 
     def predict(self, users: Ids | FoldedUser, items: Ids) -> NDArray[np.float64]:
         """Predicted ratings, (N,) float64, clipped to the scale of the training ratings.

@@ -1,5 +1,6 @@
 """What the users of a model have rated, where the run's data is still at hand."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,12 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from cofi_dist.config import Data
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.shards import UserRange
 from cofi_dist.data.sources import Source, open_source
 from cofi_dist.data.split import Part
 from cofi_dist.data.triples import Ratings
-from cofi_dist.errors import RunError
+from cofi_dist.errors import CofiError, ConfigError, RunError
 from cofi_dist.model.scores import Rows
 from cofi_dist.words import counted
 
@@ -22,10 +24,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rated:
-    """The ratings of a run, whose user and item rows are the model's."""
+    """The ratings of a run, whose user and item rows are the model's.
+
+    Attributes:
+        source: of them.
+        ids: the model's.
+        note: where they were found, if not where they were when the model was trained.
+    """
 
     source: Source
     ids: tuple[IdMap, IdMap]
+    note: str = ""
 
     def __repr__(self) -> str:
         users, items = (counted(len(ids), noun) for ids, noun in zip(self.ids, ("user", "item"), strict=True))
@@ -53,24 +62,57 @@ class Rated:
         return items.raw[self.cells(UserRange(row, row + 1))[1] if row >= 0 else []]
 
 
-def open_rated(model: "Model", directory: Path) -> Rated:
+def open_rated(model: "Model", directory: Path, prepared: Path | None = None) -> Rated:
     """The ratings that the model of this run was trained on and held to.
+
+    They are looked for where they were then, or, where the run was moved, in the same place beside it.
 
     Args:
         model: of the run.
         directory: of the run, or of the model in it.
+        prepared: where the prepared ratings are now, if they were moved.
 
     Raises:
         CofiError: they are not there, or are not the model's.
     """
     run = directory if (directory / "model").is_dir() else directory.parent
-    source = open_source(model.config.data, run / "data")
+    data = model.config.data
+    if prepared is not None:
+        if data.prepared is None:
+            raise ConfigError(f"{directory}: was not trained on prepared ratings; leave --prepared out")
+        return Rated(_source_of(model, data.model_copy(update={"prepared": str(prepared)}), run), _ids(model))
+    try:
+        return Rated(_source_of(model, data, run), _ids(model))
+    except CofiError as error:
+        why = error
+    beside = model.config.moved_to(run).data
+    if beside != data:
+        with suppress(CofiError):
+            source = _source_of(model, beside, run)
+            return Rated(
+                source, _ids(model), f"{why}; taken from {beside.prepared or beside.y}, beside the run"
+            )
+    moved = "; if they were moved, evaluate and recommend take --prepared DIR" if data.prepared else ""
+    raise type(why)(f"{why}{moved}")
+
+
+def _ids(model: "Model") -> tuple[IdMap, IdMap]:
+    return model.users, model.items
+
+
+def _source_of(model: "Model", data: Data, run: Path) -> Source:
+    """The model's ratings, and no others.
+
+    Raises:
+        CofiError: they are not there, or are not the model's.
+    """
+    source = open_source(data, run / "data")
     if source.fingerprint() != model.facts.fingerprint:
-        where = model.config.data.prepared or model.config.data.y or run / "data"
+        where = data.prepared or data.y or run / "data"
         raise RunError(
             f"{where}: holds other ratings, or other splits of them, than the model was trained with;"
             " train it again"
         )
-    if any(not a.raw.equals(b.raw) for a, b in zip(source.ids, (model.users, model.items), strict=True)):
+    if any(not a.raw.equals(b.raw) for a, b in zip(source.ids, _ids(model), strict=True)):
         raise RunError(f"{run}: the model's ids are not those of its ratings; train it again")
-    return Rated(source, (model.users, model.items))
+    return source
