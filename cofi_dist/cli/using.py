@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cofi_dist.cli.judging import Prepared
 from cofi_dist.cli.lists import Lists
 from cofi_dist.cli.progress import Progress
 from cofi_dist.cli.reading import read_ratings, read_titles
-from cofi_dist.cli.judging import Prepared
 from cofi_dist.cli.show import show, warn_of
 from cofi_dist.errors import CofiError, ConfigError, DataError
 from cofi_dist.files import refuse_existing, whole_file
