@@ -65,6 +65,12 @@ def read_titles(path: Path | None, item_column: str) -> dict[str, str]:
     return {item: " ".join(title.split()) for item, title in pairs}
 
 
+def say_if_untitled(titles: Path | None, title_of: dict[str, str], items: "pl.Series") -> None:
+    """Say so where a file of titles has none of any item of a list."""
+    if titles is not None and len(items) and not any(str(item) in title_of for item in items):
+        say(f"{titles}: has no title of any of these items; are its ids spelt as those of the ratings?")
+
+
 def _titles_with_header(path: Path, raw: bytes, kind: str, item_column: str) -> Iterator[tuple[str, str]]:
     from cofi_dist.data.layout import head_of
 

@@ -111,7 +111,7 @@ def prepare(
         if text.partition("=")[0].removeprefix("data.").partition(".")[0] in SOURCES:
             raise ConfigError(f"{text!r}: prepare reads {ratings}; leave one of them out")
     resolved = resolve(given, "prepare", overrides or [])
-    said = notes_on_layout(ratings)  # at once: to read on may take minutes
+    said = notes_on_layout(ratings, resolved.data.columns)  # at once: to read on may take minutes
     for note in said:
         say(f"{ratings}: {note}")
     clear_temporaries(output)  # of one that was killed

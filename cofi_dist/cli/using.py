@@ -11,7 +11,7 @@ import typer
 from cofi_dist.cli.judging import Prepared
 from cofi_dist.cli.lists import Lists
 from cofi_dist.cli.progress import Progress
-from cofi_dist.cli.reading import read_ratings, read_titles
+from cofi_dist.cli.reading import read_ratings, read_titles, say_if_untitled
 from cofi_dist.cli.show import show, warn_of
 from cofi_dist.errors import CofiError, ConfigError, DataError
 from cofi_dist.files import refuse_existing, whole_file
@@ -137,6 +137,7 @@ def recommend(
         table, who = _recommend_new(model, ratings, k, min_ratings), "this user"
     lists.add(table)
     _show_list(table, model.facts.columns.item, title_of)
+    say_if_untitled(titles, title_of, table["item"])
     for note in lists.notes_of_one(who):
         say(note)
 
@@ -175,6 +176,7 @@ def similar(
         for place, other, cosine in table.iter_rows()
     ]
     show(("rank", "cosine", column, "title" if title_of else ""), rows)
+    say_if_untitled(titles, title_of, table["item"])
     for note in lists.notes_of_one(None):
         say(note)
 

@@ -50,8 +50,9 @@ def first_fault(text: bytes, layout: Layout, line: int) -> str | None:
         line: number of the first of them in its file.
     """
     try:
+        last = None if text.endswith(b"\n") else line + text.count(b"\n")
         for number, row in rows(io.BytesIO(text), layout.separator, line):
-            fault = _fault_of(row, layout)
+            fault = _fault_of(row, layout, cut_off=number == last)
             if fault:
                 return f"line {number}: {fault}"
     except NotTextError as error:
@@ -64,9 +65,10 @@ def first_fault(text: bytes, layout: Layout, line: int) -> str | None:
     return None
 
 
-def _fault_of(row: list[str], layout: Layout) -> str | None:
+def _fault_of(row: list[str], layout: Layout, *, cut_off: bool) -> str | None:
+    """What is wrong with a line; `cut_off`: it has no end, as where a file was cut off."""
     if len(row) != layout.fields:
-        return _miscounted(row, layout)
+        return _miscounted(row, layout, cut_off=cut_off)
     if layout.separator == "::" and any(":" in field for field in row):
         return "a field holds a ':', which only separates fields here"
     for kind, place in layout.places.items():
@@ -79,12 +81,12 @@ def _fault_of(row: list[str], layout: Layout) -> str | None:
     return None
 
 
-def _miscounted(row: list[str], layout: Layout) -> str:
+def _miscounted(row: list[str], layout: Layout, *, cut_off: bool) -> str:
     what = f"{len(row)} fields where the first line has {layout.fields}"
     if any("\r" in field for field in row):
         return f"{what}; a carriage return stands alone in it, which ends no line here"
     if len(row) < layout.fields:
-        return f"{what}; was the file cut off?"
+        return f"{what}; {'was the file cut off?' if cut_off else 'each line needs as many'}"
     if not row[-1]:
         return f"{what}; does the line end with a separator?"
     if len(layout.separator) == 1:
@@ -134,4 +136,4 @@ def _decoded(file: Iterable[bytes], line: int) -> Iterator[str]:
             # a byte order mark may stand before the first line
             yield raw.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError:
-            raise NotTextError(f"line {number}: is not UTF-8 text") from None
+            raise NotTextError(f"line {number}: is not UTF-8 text; save it as UTF-8") from None

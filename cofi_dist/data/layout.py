@@ -122,7 +122,7 @@ def layout_of(path: Path, head: Head, suffix: str, wanted: dict[Kind, str], advi
         return _without_header(path, head, suffix, wanted)
     for name in wanted.values():
         if name not in head.fields:
-            what = _other_separator(head, name) or f"no column {name!r} in {names(head.fields)}; {advice}"
+            what = _other_separator(head, name) or _no_column(head, name, wanted, advice)
             raise DataError(f"{path}: line {head.line}: {what}")
         if head.fields.count(name) > 1:
             raise DataError(f"{path}: line {head.line}: column {name!r} stands there twice")
@@ -134,6 +134,14 @@ def names(fields: list[str]) -> str:
     """A header's first columns, as many as a message has room for."""
     shown = [shortened(name, quoted=name != name.strip(HIDDEN)) for name in fields[:20]]
     return ", ".join([*shown, "..."] if len(fields) > len(shown) else shown)
+
+
+def _no_column(head: Head, name: str, wanted: dict[Kind, str], advice: str) -> str:
+    if all(re.fullmatch(NUMBER, field) for field in head.fields):
+        advice = f"put a header before the ratings, such as {head.separator.join(wanted.values())}"
+    elif len(head.fields) < len(wanted):
+        advice = f"{len(wanted)} columns are needed: {', '.join(wanted)}"
+    return f"no column {name!r} in {names(head.fields)}; {advice}"
 
 
 def _other_separator(head: Head, name: str) -> str | None:

@@ -85,7 +85,7 @@ def _read(path: Path, data: Data, work: Path, notes: list[str]) -> Triples:
         raise DataError(f"{path}: holds no ratings")
     (user_ids, user_rank), (item_ids, item_rank) = users.ranked(), items.ranked()
     notes.append(f"read {len(spool):,} ratings of {len(user_ids):,} users on {len(item_ids):,} items")
-    notes += notes_on_layout(path) + notes_on_ids(path, data.columns, users.spelt, items.spelt)
+    notes += notes_on_layout(path, data.columns) + notes_on_ids(path, data.columns, users.spelt, items.spelt)
     per_user = np.empty_like(users.counts)
     per_user[user_rank] = users.counts
     rank = {"user": user_rank, "item": item_rank}

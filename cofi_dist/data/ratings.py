@@ -91,8 +91,12 @@ def read_table(path: Path, columns: Columns, notes: list[str], *, rating: bool =
     return pl.concat(parts)
 
 
-def notes_on_layout(path: Path) -> list[str]:
+def notes_on_layout(path: Path, columns: Columns | None = None) -> list[str]:
     """What is odd about how the lines of a file are laid out.
+
+    Args:
+        path: the file.
+        columns: names that a config gives its columns.
 
     Raises:
         DataError: it is not there, or no text where its suffix says so.
@@ -100,6 +104,9 @@ def notes_on_layout(path: Path) -> list[str]:
     require_file(path)
     if kind_of(path) not in SEPARATORS:
         return []
+    if kind_of(path) in WITHOUT_HEADER and columns not in (None, Columns()):
+        kind = kind_of(path)
+        return [f"a {kind} file has no header: data.columns names the columns of what is written, not of it"]
     try:
         head = read_head(path)
     except UNREADABLE as error:

@@ -103,11 +103,17 @@ def id_notes(kind: str, spelt: Spelt, where: Callable[[int], str]) -> Iterator[s
             f"{kind} ids are text, not numbers: {shortened(other.ids[0])} on {where(int(other.first[0]))}"
             f" is no plain whole number of 64 bits, like {len(other):,} of {len(spelt):,}"
         )
+    rounded = spelt.some(spelt.ids.str.contains(r"^-?[0-9](?:[.,][0-9]+)?[eE]\+?[0-9]+$"))
+    if len(rounded):
+        yield (
+            f"{_ratings(rounded)} {_either(kind, rounded, where)}: long numbers that a program has rounded,"
+            " perhaps several to one"
+        )
     nothing = spelt.some(spelt.ids.str.to_lowercase().is_in(NOTHING))
     if len(nothing):
         yield (
-            f"{_ratings(nothing)} the {kind} id {_either(nothing.ids)}, first on"
-            f" {where(int(nothing.first[0]))}: taken for an id; drop them if it stands for none"
+            f"{_ratings(nothing)} {_either(kind, nothing, where)}: taken for an id; drop them if it stands"
+            " for none"
         )
     inside = "".join(hidden for hidden in HIDDEN if hidden not in JOINERS + " ")
     hidden = spelt.some(spelt.ids.str.contains(f"[{inside}]"))
@@ -157,6 +163,7 @@ def _ratings(spelt: Spelt) -> str:
     return f"{counted(count, 'rating')} {have(count)}"
 
 
-def _either(ids: pl.Series) -> str:
-    shown = [shortened(each) for each in ids[:3]]
-    return " or ".join([*shown, "another such"] if len(ids) > len(shown) else shown)
+def _either(kind: str, spelt: Spelt, where: Callable[[int], str]) -> str:
+    shown = [shortened(each) for each in spelt.ids[:3]]
+    shown += ["another such"] if len(spelt) > len(shown) else []
+    return f"the {kind} id {' or '.join(shown)}, first on {where(int(spelt.first[0]))}"

@@ -66,6 +66,7 @@ def test_semicolons_in_pieces_and_with_mistakes(tmp_path: Path, monkeypatch: pyt
     for wrong, says in (
         ("1;8;1.234,5;1", "line 52: the rating '1.234,5' is not a finite number"),
         ("1;8;1,2,3;1", "line 52: the rating '1,2,3' is not a finite number"),
+        ("1;8;3\n", "line 52: 3 fields where the first line has 4; each line needs as many"),
         ("1;8;3", "line 52: 3 fields where the first line has 4; was the file cut off?"),
         ("1;7;3;1", "line 52: user 1 rated item 7 on line 3 already"),
     ):
@@ -89,6 +90,10 @@ HEADER = "userId,movieId,rating,timestamp\n"
         ("r.csv", "sep=|\nuserId|movieId|rating\n", "line 1: fields are separated by '|'; take commas or"),
         ("r.csv", "a;b;c\n1;2;3\n", "line 1: no column 'userId' in a, b, c; set data.columns"),
         ("r.csv", "userId,movieId\u00a0,rating\n", "no column 'movieId' in userId, 'movieId\\xa0', rating;"),
+        ("r.csv", "1,10,4.0\n2,11,3.0\n", "put a header before the ratings, such as userId,movieId,rating"),
+        ("r.csv", "userId,movieId\n1,2\n", "'rating' in userId, movieId; 3 columns are needed: user, item"),
+        ("r.csv", HEADER + "1,2,3\n1,3,3,4\n", "where the first line has 4; each line needs as many"),
+        ("r.csv", HEADER.encode() + b"1,\xe9,4.0,9\n", "line 2: is not UTF-8 text; save it as UTF-8"),
         ("u.data", "1 10 4.0\n2 11 3.0\n", "rating, with a tab between two fields, not blanks"),
         ("u.data", "1,10,4.0\n", "needs user, item, rating, with a tab between two fields, not commas"),
         ("u.data", "1\t10\n", "line 1: needs user, item, rating, with a tab between two fields"),
@@ -104,8 +109,10 @@ HEADER = "userId,movieId,rating,timestamp\n"
         ("r.csv", HEADER + "1,2,3,4\r1,3,3,4\n", "a carriage return stands alone in a field"),
     ],
 )  # fmt: skip
-def test_another_layout_is_told_with_what_to_do(name: str, text: str, says: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_bytes(text.encode())
+def test_another_layout_is_told_with_what_to_do(
+    name: str, text: str | bytes, says: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(DataError) as caught:
         read_ratings(tmp_path / name)
     assert str(caught.value).startswith(f"{tmp_path / name}: line ")
@@ -226,4 +233,25 @@ def test_equal_ratings_are_said_to_teach_nothing(tmp_path: Path) -> None:
         assert says in stored.notes
     (tmp_path / "r.csv").write_text(HEADER + "1,1,3.5,1\n1,2,3.5,1\n2,1,4,1\n")
     with prepared(tmp_path / "r.csv") as stored:
+        assert says not in stored.notes
+
+
+def test_who_has_no_config_is_not_told_to_set_a_key_of_one(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("a,b,c\n1,2,3\n")
+    pl.DataFrame({"a": [1], "b": [2], "c": [3]}).write_parquet(tmp_path / "r.parquet")
+    for name in ("r.csv", "r.parquet"):
+        with pytest.raises(
+            DataError, match="a, b, c; name it so there, as in the ratings that the model was"
+        ):
+            read_table(tmp_path / name, Columns(), [])
+        with pytest.raises(DataError, match=r"a, b, c; set data\.columns"):
+            read_ratings(tmp_path / name)
+
+
+def test_names_of_columns_are_not_taken_for_those_of_a_file_without_a_header(tmp_path: Path) -> None:
+    (tmp_path / "r.dat").write_text("1::10::4\n2::10::3\n")
+    says = "a .dat file has no header: data.columns names the columns of what is written, not of it"
+    with prepared(tmp_path / "r.dat", columns=Columns(user="who")) as stored:
+        assert says in stored.notes
+    with prepared(tmp_path / "r.dat") as stored:
         assert says not in stored.notes

@@ -87,7 +87,11 @@ def test_string_ids_and_named_columns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
-        ("r.csv", "userId,rating\n1,2\n", "line 1: no column 'movieId' in userId, rating; set data.columns"),
+        (
+            "r.csv",
+            "userId,rating\n1,2\n",
+            "line 1: no column 'movieId' in userId, rating; 3 columns are needed",
+        ),
         ("r.csv", HEADER + "1,1,4.0,9\n1,2,five,9\n", "line 3: the rating 'five' is not a finite number"),
         ("r.csv", HEADER + "1,1,4.0,9\n1,2,nan,9\n", "line 3: the rating 'nan' is not a finite number"),
         ("r.csv", HEADER + "1,1,4.0,9\n1,2,inf,9\n", "line 3: the rating 'inf' is not a finite number"),

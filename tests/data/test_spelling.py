@@ -125,6 +125,15 @@ def test_what_stands_for_no_id_is_counted(tmp_path: Path) -> None:
     )
 
 
+def test_long_numbers_that_a_spreadsheet_rounded_are_counted(tmp_path: Path) -> None:
+    text = HEADER + "a1,1,4\n1.23457E+12,1,3\n1.23457E+12,2,3\n1e15,2,3\n"
+    (rounded,) = notes_of(tmp_path / "r.csv", text)
+    assert rounded == (
+        "3 ratings have the user id '1.23457E+12' or '1e15', first on line 3: long numbers that a program has"
+        " rounded, perhaps several to one"
+    )
+
+
 def test_what_cannot_be_seen_inside_an_id_is_counted(tmp_path: Path) -> None:
     said = notes_of(tmp_path / "r.csv", f"{HEADER}a b,1,4\na\u00a0b,1,3\na\u00a0b,2,3\n")
     assert (

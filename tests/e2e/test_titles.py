@@ -1,11 +1,14 @@
 """Titles: whole, in any encoding and of any line ends."""
 
 import gzip
+import os
 from pathlib import Path
 
+import polars as pl
 import pytest
 
-from cofi_dist.cli.reading import read_titles
+from cofi_dist.cli import reading
+from cofi_dist.cli.reading import read_titles, say_if_untitled
 from cofi_dist.errors import DataError
 
 WANT = {"14": "Les Misérables… (1995)", "20": "Plain"}
@@ -60,3 +63,23 @@ def test_a_file_without_titles_is_named(name: str, content: bytes, says: str, tm
     with pytest.raises(DataError) as caught:
         read_titles(tmp_path / name, "movieId")
     assert str(caught.value).startswith(f"{tmp_path / name}: {says}")
+
+
+def test_a_pipe_and_what_unfolds_without_end_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "m.csv")
+    with pytest.raises(DataError, match="cannot be read: it is a pipe"):
+        read_titles(tmp_path / "m.csv", "movieId")
+    monkeypatch.setattr(reading, "MOST_TITLES", 10_000)
+    (tmp_path / "m.dat.gz").write_bytes(gzip.compress(b"1::x\n" * 10_000))
+    with pytest.raises(DataError, match="holds more than 10,000 bytes: these are not titles"):
+        read_titles(tmp_path / "m.dat.gz", "movieId")
+
+
+def test_titles_of_other_ids_are_said_to_be_of_none(capsys: pytest.CaptureFixture[str]) -> None:
+    say_if_untitled(Path("m.csv"), {"1": "One"}, pl.Series(["1.0", "2.0"]))
+    assert capsys.readouterr().err.startswith("m.csv: has no title of any of these items; are its ids spelt")
+    say_if_untitled(Path("m.csv"), {"1": "One"}, pl.Series([1, 2]))
+    say_if_untitled(None, {}, pl.Series([1]))
+    assert capsys.readouterr().err == ""

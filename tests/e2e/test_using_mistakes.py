@@ -36,7 +36,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     ([*PREDICT, "absent.csv", "--output", "p.csv"], "absent.csv: no such file"),
     (
         [*PREDICT, "users.csv", "--output", "p.csv"],
-        "users.csv: line 1: no column 'movieId' in userId; name it",
+        "users.csv: line 1: no column 'movieId' in userId; 2 columns",
     ),
     ([*PREDICT, "pairs.csv", "--output", "p.xls"], "--output p.xls: write .csv or .parquet"),
     ([*PREDICT, "pairs.csv", "--output", "out.csv"], "out.csv: already exists; give another --output"),
