@@ -12,9 +12,12 @@ if TYPE_CHECKING:
 
 def compare(
     first: Annotated[Path, typer.Argument(metavar="RUN_A", help="Run directory.", show_default=False)],
-    second: Annotated[Path, typer.Argument(metavar="RUN_B", help="Another.", show_default=False)],
+    second: Annotated[Path, typer.Argument(metavar="RUN_B", help="Another run's.", show_default=False)],
 ) -> None:
-    """Tell whether two runs are bit-identical, or where they differ; exit code 1 if they do."""
+    """Tell where two runs differ, to the last bit.
+
+    Exit code 0: they are bit-identical; 1: they differ.
+    """
     from cofi_dist.cli.show import show
     from cofi_dist.report.compare import compare as compare_runs
 

@@ -41,21 +41,32 @@ def evaluate(
     context: typer.Context,
     run: Annotated[Path, typer.Argument(help="Run directory, or that of a model.", show_default=False)],
     ratings: Annotated[
-        Path | None, typer.Option(help="Ratings file to judge by, not the run's own.", show_default=False)
+        Path | None,
+        typer.Option(help="Ratings file to judge by instead of the run's own ratings.", show_default=False),
     ] = None,
     part: Annotated[
-        Held | None, typer.Option(help="Of the run's own; test, if there.", show_default=False)
+        Held | None,
+        typer.Option(help="Of the run's own ratings; test, else validation.", show_default=False),
     ] = None,
     prepared: Prepared = None,
-    k: Annotated[int, typer.Option("-k", help="Length of the lists to rank by.", min=1)] = 10,
+    k: Annotated[int, typer.Option("-k", metavar="N", help="Length of the lists to rank by.", min=1)] = 10,
     relevant: Annotated[
         float | None,
-        typer.Option(help="Rating from which an item is relevant; else all are.", show_default=False),
+        typer.Option(
+            metavar="RATING",
+            help="An item rated so or more is relevant; every one is unless set.",
+            show_default=False,
+        ),
     ] = None,
-    output: Annotated[Path | None, typer.Option(help=".json, to be written.", show_default=False)] = None,
+    output: Annotated[
+        Path | None, typer.Option(help=".json file for the figures.", show_default=False)
+    ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite the file.")] = False,
 ) -> None:
-    """RMSE, MAE and ranking of held-out ratings, on any ranks."""
+    """Measure RMSE, MAE and ranking on held-out ratings.
+
+    Under torchrun, its ranks share the work.
+    """
     from cofi_dist.model import Model
     from cofi_dist.model.evaluate import evaluate as evaluate_model
 

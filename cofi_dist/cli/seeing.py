@@ -23,12 +23,12 @@ Replace = Annotated[bool, typer.Option("--replace", help="Overwrite the file.")]
 
 
 def plot(
-    runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Run directories.", show_default=False)
-    ],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run directories.", show_default=False)],
     output: Annotated[
         Path | None,
-        typer.Option(help=".png; else RUN/plot.png, or plot.png here for several runs.", show_default=False),
+        typer.Option(
+            help=".png file; RUN/plot.png unless set, plot.png of several runs.", show_default=False
+        ),
     ] = None,
     replace: Replace = False,
 ) -> None:
@@ -50,7 +50,7 @@ def plot(
 def report(
     run: Annotated[Path, typer.Argument(help="Run directory.", show_default=False)],
     output: Annotated[
-        Path | None, typer.Option(help=".html; else RUN/report.html.", show_default=False)
+        Path | None, typer.Option(help=".html file; RUN/report.html unless set.", show_default=False)
     ] = None,
     replace: Replace = False,
 ) -> None:

@@ -27,25 +27,35 @@ def slurm(
     context: typer.Context,
     config: Annotated[Path, typer.Option(help="YAML file.", show_default=False)],
     overrides: Overrides = None,
-    nodes: Annotated[int, typer.Option(help="How many.", min=1)] = 1,
-    gpus_per_node: Annotated[int, typer.Option(help="Also the ranks a node; 0: one, on its CPU.", min=0)] = 1,
-    time: Annotated[str, typer.Option(help="Limit, as SLURM writes it: 30, 12:00:00, 2-00.")] = "01:00:00",
+    nodes: Annotated[int, typer.Option(metavar="N", help="How many nodes.", min=1)] = 1,
+    gpus_per_node: Annotated[
+        int, typer.Option(metavar="N", help="Also the ranks a node; 0: one, on its CPU.", min=0)
+    ] = 1,
+    time: Annotated[
+        str, typer.Option(metavar="TIME", help="Limit, as SLURM writes it: 30, 12:00:00, 2-00.")
+    ] = "01:00:00",
     requeue: Annotated[
         bool, typer.Option("--requeue", help="Before the limit, save and queue anew.")
     ] = False,
     lead: Annotated[
-        int, typer.Option(help="Seconds before the limit at which --requeue saves.", min=10)
+        int, typer.Option(metavar="SECONDS", help="How long before the limit --requeue saves.", min=10)
     ] = 300,
     option: Annotated[
-        list[str] | None, typer.Option(help="For sbatch, such as --partition=gpu.", show_default=False)
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="For sbatch, such as --partition=gpu.", show_default=False),
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="The script; NAME.sbatch.", show_default=False)] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="The script; NAME.sbatch unless set.", show_default=False)
+    ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite the script.")] = False,
     check: Annotated[
         Path | None, typer.Option(help="Write nothing; check this script.", show_default=False)
     ] = None,
 ) -> None:
-    """Write the SLURM script of a run, check it, and show what would be submitted."""
+    """Write and check the SLURM script of a run.
+
+    Shows what would be submitted; SLURM itself looks at it where it is installed.
+    """
     from cofi_dist.slurm.script import UNLIMITED, parse, seconds_of
     from cofi_dist.slurm.write import Job, script_of
 

@@ -32,7 +32,7 @@ def train(
     overrides: Overrides = None,
     replace: Annotated[bool, typer.Option("--replace", help="Lose the run that run_dir holds.")] = False,
 ) -> None:
-    """Train; under torchrun, on all its ranks."""
+    """Train a model; under torchrun, on all its ranks."""
     from cofi_dist.run import train as train_run
 
     session: Session = context.obj
@@ -58,14 +58,16 @@ def tune(
     ],
     overrides: Overrides = None,
     output: Annotated[
-        Path | None, typer.Option(help="Directory of the runs; runs/NAME-tune.", show_default=False)
+        Path | None,
+        typer.Option(help="Directory of the runs; runs/NAME-tune unless set.", show_default=False),
     ] = None,
     only: Annotated[
-        int | None, typer.Option(help="Train this point alone, from 0, as a task of an array.", min=0)
+        int | None,
+        typer.Option(metavar="N", help="Train point N alone, counted from 0, as a job array does.", min=0),
     ] = None,
     table: Annotated[bool, typer.Option("--table", help="Train nothing; show what is done.")] = False,
 ) -> None:
-    """Train every combination of a grid; compare them by validation."""
+    """Train every combination of a grid, and compare them."""
     import polars as pl
 
     from cofi_dist.cli.show import show

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 Run = Annotated[Path, typer.Argument(help="Run directory, or that of a model.", show_default=False)]
 Replace = Annotated[bool, typer.Option("--replace", help="Overwrite files.")]
 Titles = Annotated[
-    Path | None, typer.Option(help="movies.csv, or .dat, or u.item: items and titles.", show_default=False)
+    Path | None, typer.Option(help="File of titles: movies.csv, movies.dat or u.item.", show_default=False)
 ]
-Count = Annotated[int, typer.Option("-k", help="How many.", min=1)]
-AtLeast = Annotated[int, typer.Option(help="Leave out items with fewer training ratings.", min=0)]
+Count = Annotated[int, typer.Option("-k", metavar="N", help="Length of a list.", min=1)]
+AtLeast = Annotated[
+    int, typer.Option(metavar="N", help="Leave out items with fewer training ratings.", min=0)
+]
 
 
 class Form(StrEnum):
@@ -45,7 +47,9 @@ class Form(StrEnum):
 def export(
     run: Run,
     output: Annotated[Path, typer.Option(help="Directory for the files.", show_default=False)],
-    form: Annotated[Form, typer.Option("--format", help="What to write.")] = Form.pt,
+    form: Annotated[
+        Form, typer.Option("--format", metavar="FORMAT", help="pt, npz, safetensors, parquet or index.")
+    ] = Form.pt,
     replace: Replace = False,
 ) -> None:
     """Write the model for other programs."""
@@ -60,8 +64,12 @@ def export(
 
 def predict(
     run: Run,
-    pairs: Annotated[Path, typer.Option(help="File of user and item ids.", show_default=False)],
-    output: Annotated[Path, typer.Option(help=".csv or .parquet, to be written.", show_default=False)],
+    pairs: Annotated[
+        Path, typer.Option(help="File of pairs: a user and an item a line.", show_default=False)
+    ],
+    output: Annotated[
+        Path, typer.Option(help=".csv or .parquet file for the predictions.", show_default=False)
+    ],
     replace: Replace = False,
 ) -> None:
     """Predict the rating of each pair of a file."""
@@ -94,21 +102,23 @@ def predict(
 
 def recommend(
     run: Run,
-    user: Annotated[str | None, typer.Option(help="Id of a user.", show_default=False)] = None,
+    user: Annotated[
+        str | None, typer.Option(metavar="ID", help="A user of the data.", show_default=False)
+    ] = None,
     ratings: Annotated[
-        Path | None, typer.Option(help="Ratings file of one new user.", show_default=False)
+        Path | None, typer.Option(help="Ratings of somebody who is not in the data.", show_default=False)
     ] = None,
     prepared: Prepared = None,
-    everyone: Annotated[bool, typer.Option("--all", help="Every user, to --output.")] = False,
+    everyone: Annotated[bool, typer.Option("--all", help="Every user of the data; needs --output.")] = False,
     k: Count = 10,
     min_ratings: AtLeast = 0,
     titles: Titles = None,
     output: Annotated[
-        Path | None, typer.Option(help=".csv or .parquet, with --all.", show_default=False)
+        Path | None, typer.Option(help=".csv or .parquet file for the lists of --all.", show_default=False)
     ] = None,
     replace: Replace = False,
 ) -> None:
-    """The unrated items that a user, old or new, would rate highest."""
+    """List the unrated items that a user would rate highest."""
     from cofi_dist.model import Model
 
     if (user is not None) + (ratings is not None) + everyone != 1:
@@ -155,12 +165,12 @@ def _show_list(table: "pl.DataFrame", column: str, title_of: dict[str, str]) -> 
 
 def similar(
     run: Run,
-    item: Annotated[str, typer.Option(help="Id of an item.", show_default=False)],
+    item: Annotated[str, typer.Option(metavar="ID", help="An item of the data.", show_default=False)],
     k: Count = 10,
     min_ratings: AtLeast = 1,
     titles: Titles = None,
 ) -> None:
-    """The items whose features are most like one item's."""
+    """List the items whose features are most like one item's."""
     from cofi_dist.model import Model
     from cofi_dist.model.recommend import require_row
 
