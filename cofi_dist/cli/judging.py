@@ -85,17 +85,20 @@ def evaluate(
     with Progress("evaluating", "users", hidden=comm.rank != 0) as progress:
         found = evaluate_model(model, held_out, rated, k=k, relevant=relevant, comm=comm, tell=progress.add)
     if comm.rank == 0:
-        if rated and rated.note:
-            say(rated.note)
-        if why_not:
-            say(f"no ranking, as lists must leave out what was trained on: {why_not}")
-        elif k > len(model.items):
-            items = counted(len(model.items), "item")
-            say(f"-k {k}: the model has {items}; no list is longer than that")
+        _say_of_lists(model, k, rated, why_not)
         _show(found, name, model.fallbacks)
         if output is not None:
             _write(found, output)
     comm.close()
+
+
+def _say_of_lists(model: "Model", k: int, rated: "Rated | None", why_not: str | None) -> None:
+    if rated and rated.note:
+        say(rated.note)
+    if why_not:
+        say(f"no ranking, as lists must leave out what was trained on: {why_not}")
+    elif k > len(model.items):
+        say(f"-k {k}: the model has {counted(len(model.items), 'item')}; no list is longer than that")
 
 
 def _refuse(ratings: Path | None, part: Held | None, output: Path | None, *, replace: bool) -> None:

@@ -19,7 +19,7 @@ def commands() -> list[str]:
 def test_what_each_command_does_is_not_cut_off() -> None:
     lines = shown()
     assert set(commands()) <= {line.split()[0] for line in lines if line.startswith("  ")}
-    assert not [line for line in lines if line.endswith("...")]
+    assert not [line for line in lines[1:] if line.endswith("...")]
 
 
 @pytest.mark.parametrize("command", commands())
