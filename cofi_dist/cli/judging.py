@@ -37,6 +37,16 @@ class Held(StrEnum):
     validation = "validation"
 
 
+Relevant = Annotated[
+    float | None,
+    typer.Option(
+        metavar="RATING",
+        help="An item rated so or more is relevant; every one is unless set.",
+        show_default=False,
+    ),
+]
+
+
 def evaluate(
     context: typer.Context,
     run: Annotated[Path, typer.Argument(help="Run directory, or that of a model.", show_default=False)],
@@ -50,14 +60,7 @@ def evaluate(
     ] = None,
     prepared: Prepared = None,
     k: Annotated[int, typer.Option("-k", metavar="N", help="Length of the lists to rank by.", min=1)] = 10,
-    relevant: Annotated[
-        float | None,
-        typer.Option(
-            metavar="RATING",
-            help="An item rated so or more is relevant; every one is unless set.",
-            show_default=False,
-        ),
-    ] = None,
+    relevant: Relevant = None,
     output: Annotated[
         Path | None, typer.Option(help=".json file for the figures.", show_default=False)
     ] = None,
