@@ -37,6 +37,14 @@ class Held(StrEnum):
     validation = "validation"
 
 
+Others = Annotated[
+    Path | None,
+    typer.Option(help="Ratings file to judge by instead of the run's own ratings.", show_default=False),
+]
+Own = Annotated[
+    Held | None, typer.Option(help="Of the run's own ratings; test, else validation.", show_default=False)
+]
+Output = Annotated[Path | None, typer.Option(help=".json file for the figures.", show_default=False)]
 Relevant = Annotated[
     float | None,
     typer.Option(
@@ -50,20 +58,12 @@ Relevant = Annotated[
 def evaluate(
     context: typer.Context,
     run: Annotated[Path, typer.Argument(help="Run directory, or that of a model.", show_default=False)],
-    ratings: Annotated[
-        Path | None,
-        typer.Option(help="Ratings file to judge by instead of the run's own ratings.", show_default=False),
-    ] = None,
-    part: Annotated[
-        Held | None,
-        typer.Option(help="Of the run's own ratings; test, else validation.", show_default=False),
-    ] = None,
+    ratings: Others = None,
+    part: Own = None,
     prepared: Prepared = None,
     k: Annotated[int, typer.Option("-k", metavar="N", help="Length of the lists to rank by.", min=1)] = 10,
     relevant: Relevant = None,
-    output: Annotated[
-        Path | None, typer.Option(help=".json file for the figures.", show_default=False)
-    ] = None,
+    output: Output = None,
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite the file.")] = False,
 ) -> None:
     """Measure RMSE, MAE and ranking on held-out ratings.
