@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 ASK_SECONDS = 30.0
 UNREACHABLE = ("configuration source", "Unable to contact slurm controller")
 
+Option = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TEXT", help="For sbatch, such as --partition=gpu.", show_default=False),
+]
+Output = Annotated[Path | None, typer.Option(help="The script; NAME.sbatch unless set.", show_default=False)]
+
 
 def slurm(
     context: typer.Context,
@@ -40,13 +46,8 @@ def slurm(
     lead: Annotated[
         int, typer.Option(metavar="SECONDS", help="How long before the limit --requeue saves.", min=10)
     ] = 300,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TEXT", help="For sbatch, such as --partition=gpu.", show_default=False),
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="The script; NAME.sbatch unless set.", show_default=False)
-    ] = None,
+    option: Option = None,
+    output: Output = None,
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite the script.")] = False,
     check: Annotated[
         Path | None, typer.Option(help="Write nothing; check this script.", show_default=False)
