@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 ASK_SECONDS = 30.0
 UNREACHABLE = ("configuration source", "Unable to contact slurm controller")
 
+Time = Annotated[str, typer.Option(metavar="TIME", help="Limit, as SLURM writes it: 30, 12:00:00, 2-00.")]
 Option = Annotated[
     list[str] | None,
     typer.Option(metavar="TEXT", help="For sbatch, such as --partition=gpu.", show_default=False),
@@ -37,9 +38,7 @@ def slurm(
     gpus_per_node: Annotated[
         int, typer.Option(metavar="N", help="Also the ranks a node; 0: one, on its CPU.", min=0)
     ] = 1,
-    time: Annotated[
-        str, typer.Option(metavar="TIME", help="Limit, as SLURM writes it: 30, 12:00:00, 2-00.")
-    ] = "01:00:00",
+    time: Time = "01:00:00",
     requeue: Annotated[
         bool, typer.Option("--requeue", help="Before the limit, save and queue anew.")
     ] = False,
