@@ -16,8 +16,8 @@ from cofi_dist.checkpoint.save import Saver
 from cofi_dist.config import Config, load_config
 from cofi_dist.data.shards import UserShard
 from cofi_dist.deadline import end_of
-from cofi_dist.distributed import Comm, choose_device
-from cofi_dist.errors import CofiError, LostError, RunError
+from cofi_dist.distributed import Comm, choose_device, free_on
+from cofi_dist.errors import LostError, RunError
 from cofi_dist.problem import (
     Problem,
     cost_of,
@@ -34,7 +34,6 @@ from cofi_dist.rundir import (
     CHECKPOINTS,
     DATA,
     MODEL,
-    discard_run,
     forget_result,
     require_run,
     save_config,
@@ -44,6 +43,7 @@ from cofi_dist.rundir import (
 from cofi_dist.runlog import QuietLog, RunLog
 from cofi_dist.shardtable import shard_table
 from cofi_dist.start import How, open_run
+from cofi_dist.state import State
 from cofi_dist.stop import Stop
 from cofi_dist.streams import say
 from cofi_dist.trainer import DivergedError, Trainer
@@ -83,11 +83,12 @@ def train(
     run_dir, stop = Path(config.run_dir), stop or Stop()
     end = comm.on_first(lambda: end_of(config.train.deadline))
     device = choose_device(config.device, comm)
-    with ExitStack() as held:
-        opened = partial(open_run, config, file, device, comm, held, replace=replace)
+    free = free_on(device, comm)
+    with ExitStack() as held, ExitStack() as undo:
+        opened = partial(open_run, config, file, device, comm, free, held, undo, replace=replace)
         how = How(comm.on_first(lambda: opened().value))
         if how is not How.DONE:
-            _run(config, device, how, comm, stop, end, quiet=quiet)
+            _run(config, device, how, comm, stop, end, undo, quiet=quiet)
         elif comm.rank == 0 and not quiet:
             say(f"{run_dir}: is finished; {_how_to_train_longer(run_dir)}")
     return run_dir
@@ -103,29 +104,32 @@ def _how_to_train_longer(run_dir: Path) -> str:
 
 
 def _run(
-    config: Config, device: torch.device, how: How, comm: Comm, stop: Stop, end: float, *, quiet: bool
+    config: Config,
+    device: torch.device,
+    how: How,
+    comm: Comm,
+    stop: Stop,
+    end: float,
+    undo: ExitStack,
+    *,
+    quiet: bool,
 ) -> None:
     run_dir = Path(config.run_dir)
-    try:
-        problem, shard = load_problem(config, run_dir / DATA, device, comm)
-        validation = validation_of(problem)
-        directory, manifest, notes = checkpoint_for(problem, how is How.AGAIN, comm)
-        trainer, how_computed = _trainer(problem, shard, validation, comm)
-        del shard  # the cost has the ratings in its own order
-        if manifest is not None and directory is not None:
-            load(directory, manifest, trainer.state, problem.users)
-            notes.append(f"gone on with from {directory}, saved by {manifest.world_size} ranks")
-            if trainer.state.epoch == config.train.epochs:
-                notes.append(
-                    f"nothing is left to train: that is of epoch {trainer.state.epoch}, the last by"
-                    " train.epochs; set it higher to go on"
-                )
-        comm.limit(config.train.timeout)
-        comm.agree()
-    except CofiError:
-        if comm.rank == 0 and how is How.ANEW:
-            discard_run(run_dir)
-        raise
+    problem, shard = load_problem(config, run_dir / DATA, device, comm)
+    validation = validation_of(problem)
+    directory, manifest, notes = checkpoint_for(problem, how is How.AGAIN, comm)
+    trainer, how_computed = _trainer(problem, shard, validation, comm)
+    del shard  # the cost has the ratings in its own order
+    if manifest is not None and directory is not None:
+        load(directory, manifest, trainer.state, problem.users)
+        notes.append(f"gone on with from {directory}, saved by {manifest.world_size} ranks")
+        if trainer.state.epoch == config.train.epochs:
+            notes.append(
+                f"nothing is left to train: that is of epoch {trainer.state.epoch}, the last by"
+                " train.epochs; set it higher to go on"
+            )
+    comm.limit(config.train.timeout)
+    comm.agree()
     stop.watch(run_dir, end)
     stop.stepping = True  # to the end of the process: whoever is asked to stop ends first what is begun
     with _log(config, manifest, comm, quiet=quiet) as log:
@@ -137,7 +141,8 @@ def _run(
         comm.on_first(lambda: forget_result(run_dir))
         comm.on_first(lambda: save_config(run_dir, config.to_yaml()))
         comm.on_first(lambda: save_shards(run_dir, shards_of(problem, comm)))
-        _fit(problem, trainer, comm, log, stop, trainer.state.epoch if how is How.AGAIN else 0)
+        saved_at = trainer.state.epoch if how is How.AGAIN else 0
+        _fit(problem, trainer, comm, log, stop, undo, saved_at, in_grid=quiet)
 
 
 def _log(config: Config, manifest: Manifest | None, comm: Comm, *, quiet: bool) -> QuietLog:
@@ -181,7 +186,31 @@ def _trainer(
     return Trainer(cost, factors, *given, optimizer, problem.total), how
 
 
-def _fit(problem: Problem, trainer: Trainer, comm: Comm, log: QuietLog, stop: Stop, saved_at: int) -> None:
+class _Between:
+    """Between two steps: once one is taken, what the run has made stays."""
+
+    def __init__(self, keeper: Keeper, undo: ExitStack) -> None:
+        self._keeper, self._undo = keeper, undo
+
+    def after_step(self, state: State) -> None:
+        self._undo.pop_all()
+        self._keeper.after_step(state)
+
+    def finish(self, state: State) -> None:
+        self._keeper.finish(state)
+
+
+def _fit(
+    problem: Problem,
+    trainer: Trainer,
+    comm: Comm,
+    log: QuietLog,
+    stop: Stop,
+    undo: ExitStack,
+    saved_at: int,
+    *,
+    in_grid: bool,
+) -> None:
     """Train and save the model; that of the last good factors, if training went astray."""
     run_dir, settings, state = Path(problem.config.run_dir), problem.config.checkpoint, trainer.state
     saver = Saver(run_dir / CHECKPOINTS, about(problem, comm), problem.users, comm, settings.keep)
@@ -196,20 +225,13 @@ def _fit(problem: Problem, trainer: Trainer, comm: Comm, log: QuietLog, stop: St
     )
     start = time.perf_counter() - state.seconds
     try:
-        epoch, accuracy = trainer.run(log, keeper)
+        epoch, accuracy = trainer.run(log, _Between(keeper, undo))
     except DivergedError as error:
         with suppress(LostError):  # that it diverged is to be said
             keeper.end_save()
-        kept = "there is no good epoch whose model could be kept"
-        if error.kept is not None:
-            kept = f"the model of epoch {error.kept} is kept in {run_dir / MODEL}"
-            _save(problem, trainer, comm, diverged=str(error))
-        seconds = time.perf_counter() - start
-        diverged = {"epoch": error.kept, "seconds": seconds, "diverged": str(error)}
-        diverged["fingerprint"] = problem.fingerprint
-        comm.on_first(lambda: _or_lost(lambda: save_result(run_dir, diverged)))
-        advice = "a lower train.lr" if problem.config.train.optimizer == "adam" else "a higher train.lambda_"
-        raise DivergedError(f"{error}; {kept}; try {advice}", error.kept) from None
+        if in_grid:
+            undo.pop_all()  # its table says of every point what came of it
+        raise _keep_good(problem, trainer, comm, error, time.perf_counter() - start) from None
     finally:
         saver.wait()
     seconds = time.perf_counter() - start
@@ -220,6 +242,22 @@ def _fit(problem: Problem, trainer: Trainer, comm: Comm, log: QuietLog, stop: St
         result |= {"validation_rmse": accuracy.rmse, "validation_mae": accuracy.mae}
     _save(problem, trainer, comm)
     comm.on_first(lambda: _or_lost(lambda: save_result(run_dir, result)))
+
+
+def _keep_good(
+    problem: Problem, trainer: Trainer, comm: Comm, error: DivergedError, seconds: float
+) -> DivergedError:
+    """Save the model of the last good factors, if there are some; returns what is to be said of it."""
+    run_dir = Path(problem.config.run_dir)
+    kept = "there is no good epoch whose model could be kept"
+    if error.kept is not None:
+        kept = f"the model of epoch {error.kept} is kept in {run_dir / MODEL}"
+        _save(problem, trainer, comm, diverged=str(error))
+    diverged = {"epoch": error.kept, "seconds": seconds, "diverged": str(error)}
+    diverged["fingerprint"] = problem.fingerprint
+    comm.on_first(lambda: _or_lost(lambda: save_result(run_dir, diverged)))
+    advice = "a lower train.lr" if problem.config.train.optimizer == "adam" else "a higher train.lambda_"
+    return DivergedError(f"{error}; {kept}; try {advice}", error.kept)
 
 
 def _save(problem: Problem, trainer: Trainer, comm: Comm, *, diverged: str = "") -> None:

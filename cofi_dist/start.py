@@ -11,13 +11,14 @@ from cofi_dist.checkpoint.load import found_in
 from cofi_dist.checkpoint.save import clear_unfinished
 from cofi_dist.config import Config, Data, Train, load_config
 from cofi_dist.config.changes import FIXED, PREPARED, changes, is_within
-from cofi_dist.cost.dense import require_memory
+from cofi_dist.cost.dense import BYTES_PER_CELL
 from cofi_dist.data.ids import digests
-from cofi_dist.data.shards import TILE_RATINGS, plan
+from cofi_dist.data.shards import TILE_RATINGS, plan, ratings_of
 from cofi_dist.data.sources import Source, open_source, prepare, ratings_file
 from cofi_dist.distributed import Comm, SoloComm
 from cofi_dist.errors import CheckpointError, ConfigError, RunError
 from cofi_dist.lock import Lock
+from cofi_dist.memory import require_memory
 from cofi_dist.resume import require_same, whole_at
 from cofi_dist.rundir import (
     CHECKPOINTS,
@@ -26,6 +27,7 @@ from cofi_dist.rundir import (
     MODEL,
     begin_run,
     clear_left_over,
+    discard_run,
     is_finished,
     is_run,
     refuse_run,
@@ -33,6 +35,11 @@ from cofi_dist.rundir import (
 )
 from cofi_dist.runlog import require_tensorboard
 from cofi_dist.stop import clear_stop_file
+
+# Of an entry of the factors: it, two moments or directions, its gradient, the best so far. What a run takes
+# at least: one that might fit is not refused.
+COPIES = 4
+BYTES_PER_RATING = 28  # as it is read, and in both orders
 
 
 class How(Enum):
@@ -44,7 +51,15 @@ class How(Enum):
 
 
 def open_run(
-    config: Config, file: Path, device: torch.device, comm: Comm, held: ExitStack, *, replace: bool
+    config: Config,
+    file: Path,
+    device: torch.device,
+    comm: Comm,
+    free: int,
+    held: ExitStack,
+    undo: ExitStack,
+    *,
+    replace: bool,
 ) -> How:
     """Take the run directory, for a new run or to go on with the one in it.
 
@@ -53,7 +68,9 @@ def open_run(
         file: that it was read from.
         device: of rank 0.
         comm: the ranks; only their number is asked for.
+        free: bytes that every rank may take.
         held: gets the lock of the directory.
+        undo: gets what takes a new run back, as long as it has taken no step.
         replace: a run that is there may be lost.
 
     Raises:
@@ -78,7 +95,7 @@ def open_run(
             return how
         replace = True  # there is nothing to lose
     _refuse(config, file, replace=replace)  # again: a run may have come and gone before the lock was ours
-    _begin(config, device, comm)
+    _begin(config, comm, free, undo)
     return How.ANEW
 
 
@@ -203,23 +220,48 @@ def _is_of(config: Config, run_dir: Path) -> bool:
     return True
 
 
-def _begin(config: Config, device: torch.device, comm: Comm) -> None:
+def _begin(config: Config, comm: Comm, free: int, undo: ExitStack) -> None:
     run_dir, named = Path(config.run_dir), config.checkpoint.named
     # read whole here too: a run that is there shall not be cleared for one that can't be begun from
     checkpoint = whole_at(named, SoloComm()) if named is not None else None
     with prepare(config.data, run_dir / DATA) as prepared:
         source = prepared.source
-        if config.train.cost == "dense":
-            ranges = plan(source.ratings_per_user(), comm.world_size)
-            require_memory(ranges, source.num_items, device, comm.ranks_here)
+        _require_memory(config, source, comm, free)
         if config.validation.every is not None:
             _require_held_out(config.data, source, run_dir)
         if checkpoint is not None:
             directory, manifest = checkpoint
             ids = digests(source.ids)
             require_same(manifest, directory, config, source, source.fingerprint(), ids)
+        undo.callback(_take_back, run_dir)
         begin_run(run_dir)
         prepared.keep(run_dir / DATA)
+
+
+def _take_back(run_dir: Path) -> None:
+    if is_run(run_dir):
+        discard_run(run_dir)
+
+
+def _require_memory(config: Config, source: Source, comm: Comm, free: int) -> None:
+    """Raise ConfigError where every rank's part of the run can't be held in what it may take."""
+    train, items, K = config.train, source.num_items, config.model.num_features
+    per_user = source.ratings_per_user()
+    ranges = plan(per_user, comm.world_size)
+    users, ratings = max(map(len, ranges)), max(ratings_of(ranges, per_user))
+    of_number = 8 if train.dtype == "float64" else 4
+    where = f"{users} users and {items} items" if comm.world_size == 1 else f"a rank with {users} users"
+    factors = COPIES * of_number * K * (users + items)
+    require_memory(factors, free, f"model.num_features: learning {K} for {where}", "set fewer")
+    if train.cost == "dense":
+        need = BYTES_PER_CELL * users * items
+        require_memory(need, free, "train.cost: dense", "set train.cost: sparse")
+    else:
+        need = factors + BYTES_PER_RATING * ratings
+        require_memory(need, free, f"a rank with {ratings} ratings", "take more ranks, or fewer ratings")
+    if train.blocks is not None:
+        need = 8 * items * (train.blocks // comm.world_size)
+        require_memory(need, free, f"train.blocks: {train.blocks} for {items} items", "set fewer")
 
 
 def _require_held_out(data: Data, source: Source, run_dir: Path) -> None:

@@ -1,6 +1,6 @@
 """State: all that a run has learnt so far, as rows that a checkpoint may cut anywhere."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -105,8 +105,14 @@ class State:
     @property
     def is_finite(self) -> bool:
         """Whether every factor is, on this rank."""
-        # a sum is five times as fast; only where it is not finite need each entry be looked at
-        return all(
-            bool(factor.sum().isfinite()) or bool(factor.isfinite().all())
-            for factor in self.factors.by_name.values()
-        )
+        return _are_finite(self.factors.by_name.values())
+
+    @property
+    def is_all_finite(self) -> bool:
+        """Whether all that a checkpoint holds is: the factors, the best ones, and what moves them."""
+        return _are_finite(self.rows((*OF_USERS, *OF_ITEMS)).values())
+
+
+def _are_finite(tensors: Iterable[Tensor]) -> bool:
+    # a sum is five times as fast; only where it is not finite need each entry be looked at
+    return all(bool(t.sum().isfinite()) or bool(t.isfinite().all()) for t in tensors)

@@ -1,5 +1,6 @@
 """Validation while training: how well the factors predict held-out ratings, and the best of them."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -130,11 +131,13 @@ class Kept:
 
         Args:
             epoch: before whose step they are so.
-            accuracy: where it was measured.
+            accuracy: where it was measured; one that is no number is none.
         """
-        best = self.accuracy
+        best, is_measured = self.accuracy, accuracy is not None
+        if accuracy is not None and not math.isfinite(accuracy.rmse):
+            accuracy = None
         if best is not None and (accuracy is None or not accuracy.rmse < best.rmse):
-            self.stale += accuracy is not None
+            self.stale += is_measured
             return False
         self.allocate()
         for name, copy in self.copies.items():

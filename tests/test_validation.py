@@ -94,6 +94,15 @@ def test_kept_are_the_latest_until_some_are_measured_and_then_the_best() -> None
     assert torch.equal(factors.X, torch.full_like(factors.X, 6))
 
 
+def test_an_accuracy_that_is_no_number_is_never_the_best() -> None:
+    factors = random_factors(3, 2, 2)
+    kept, seen = Kept(factors), []
+    for epoch, rmse in enumerate([math.nan, 0.9, math.nan, math.inf, 0.8], start=1):
+        kept.offer(epoch, Accuracy(rmse, 0.5))
+        seen.append((kept.epoch, kept.accuracy and kept.accuracy.rmse, kept.stale))
+    assert seen == [(1, None, 0), (2, 0.9, 0), (2, 0.9, 1), (2, 0.9, 2), (5, 0.8, 0)]
+
+
 TINY = """
 data: {synthetic: {num_users: 60, num_items: 80, num_ratings: 1500}, validation: {fraction: 0.2}}
 model: {num_features: 5}

@@ -87,7 +87,7 @@ class Keeper:
 
     def _begin(self, state: State) -> None:
         self._complete()
-        (broken,) = self._comm.largest(int(not state.is_finite))
+        (broken,) = self._comm.largest(int(not state.is_all_finite))
         if not broken:  # else the trainer will say so when it prints next
             self._saver.begin(state)
 

@@ -17,7 +17,8 @@ from cofi_dist.cli import comparing, datasets, judging, saved, seeing, submittin
 from cofi_dist.cli.session import Session
 from cofi_dist.cli.strict import Strict, with_plain_paths
 from cofi_dist.environment import read
-from cofi_dist.errors import CofiError, PeerError, StoppedError
+from cofi_dist.errors import CofiError, FailedError, PeerError, StoppedError
+from cofi_dist.memory import is_out_of_memory
 from cofi_dist.stop import Interrupted
 from cofi_dist.streams import OutputError, open_streams, outlast, say, silence
 
@@ -81,7 +82,10 @@ def main() -> NoReturn:
         silence(sys.stdout)
         code = 1
     except Exception as error:
-        code = _refuse(error) if hasattr(error, "format_message") else _confess(error)
+        if is_out_of_memory(error):
+            code = _complain(FailedError(f"there is not enough memory: {error}"), session.comm)
+        else:
+            code = _refuse(error) if hasattr(error, "format_message") else _confess(error)
     gc.freeze()  # nor is anything to be looked for among them at the end, which would take 0.2 s
     code = _end_streams(code)
     if code and read("WORLD_SIZE") not in ("", "1"):

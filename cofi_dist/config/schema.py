@@ -18,6 +18,8 @@ class Model(Section):
     item_bias: bool = False
 
 
+LARGEST = {"float32": 3.4028234663852886e38, "float64": 1.7976931348623157e308}
+
 # In how many blocks of users an invariant run sums, where nothing is said: the most ranks that it may have.
 BLOCKS = 8
 
@@ -46,7 +48,7 @@ class Train(Section):
     log_every: PositiveInt = 100
     tensorboard: bool = False
     deadline: Annotated[float, Field(allow_inf_nan=False)] | None = None
-    timeout: PositiveFloat = 600.0
+    timeout: Annotated[float, Field(gt=0, le=1e9)] = 600.0
 
     @model_validator(mode="before")
     @classmethod
@@ -70,6 +72,15 @@ class Train(Section):
         if "epochs" in known and "tolerance" not in known:
             del filled["tolerance"]
         return filled
+
+    @model_validator(mode="after")
+    def _fits_its_type(self) -> "Train":
+        # torch refuses a step that is too large, and the first one is ten times lr; our loops diverge
+        for key, times in (("lr", 10 if self.cost == "dense" else 1), ("lambda_", 1), ("lambda_b", 1)):
+            given, most = getattr(self, key), LARGEST[self.dtype] / times
+            if given > most:
+                raise ValueError(f"{key}: {given:g} is too large for {self.dtype}; set {most:.2g} at most")
+        return self
 
     @model_validator(mode="after")
     def _an_order_can_be_kept(self) -> "Train":

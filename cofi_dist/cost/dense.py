@@ -3,15 +3,11 @@
 M items, U users of this rank, K features.
 """
 
-from collections.abc import Sequence
-
-import psutil
 import torch
 from torch import Tensor
 
 from cofi_dist.cost.term import ErrorTerm, tensors_of
-from cofi_dist.data.shards import UserRange, UserShard
-from cofi_dist.errors import ConfigError
+from cofi_dist.data.shards import UserShard
 from cofi_dist.factors import Factors
 
 # Peak bytes a cell of Y: Y and R take 16, an epoch's temporaries the rest. 64 were measured with
@@ -70,29 +66,3 @@ class DenseNorms:
     def of_items(self, rows: Tensor, weight: Tensor | None = None) -> Tensor:
         scaled = rows if weight is None else rows * weight.sqrt()[:, None]
         return scaled.pow(2).sum()
-
-
-def require_memory(
-    ranges: Sequence[UserRange], num_items: int, device: torch.device, ranks_here: int
-) -> None:
-    """Refuse a dense run that won't fit, before anything of it is allocated.
-
-    Args:
-        ranges: every rank's users; the longest decides.
-        num_items: M.
-        device: of the run; on a CPU the ranks of this machine share its memory.
-        ranks_here: how many they are.
-
-    Raises:
-        ConfigError: names train.cost, what is needed and what is free.
-    """
-    cells = max(len(users) for users in ranges) * num_items
-    if device.type == "cuda":
-        need, free = cells * BYTES_PER_CELL, torch.cuda.mem_get_info(device)[0]
-    else:
-        need, free = cells * BYTES_PER_CELL * ranks_here, psutil.virtual_memory().available
-    if need > free:
-        raise ConfigError(
-            f"train.cost: dense needs about {need / 1e9:.3g} GB for the whole matrix, {free / 1e9:.3g} GB"
-            " are free; set train.cost: sparse"
-        )

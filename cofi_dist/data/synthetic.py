@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from cofi_dist.data.shards import UserRange
 from cofi_dist.data.triples import MOST_ROWS, Ratings
 from cofi_dist.errors import ConfigError
+from cofi_dist.memory import free_memory, require_memory
 
 BLOCK_USERS = 1024
 LOWEST, HIGHEST = 0.5, 5.0
 TASTES = 8  # rank of the planted taste
 MEAN, ITEM_STD, USER_STD, TASTE_STD, NOISE_STD = 3.5, 0.45, 0.40, 0.45, 0.75
 ACTIVITY_SIGMA = 1.25  # log-normal: the busiest of 610 users rates about 25 times the median
+BYTES_PER_USER, BYTES_PER_ITEM = 40, 56  # that every rank needs to draw them
 POPULARITY = 40, 1.1  # weight 1 / (rank + 40)^1.1: few items have most ratings, half have 3 or fewer
 
 
@@ -67,6 +69,9 @@ class SyntheticRatings:
                 f"data.synthetic.num_ratings: {self.num_ratings} is more than half of"
                 f" {self.num_users} users x {self.num_items} items; at most {most}"
             )
+        need = BYTES_PER_USER * self.num_users + BYTES_PER_ITEM * self.num_items
+        shape = f"data.synthetic: drawing {self.num_users} users and {self.num_items} items"
+        require_memory(need, free_memory(), shape, "set lower numbers")
         object.__setattr__(self, "counts", self._draw_counts())
 
     @property

@@ -1,7 +1,7 @@
 """The one room that talks to torch.distributed: communicators, how ranks meet, devices."""
 
 from cofi_dist.distributed.comm import Comm, GroupComm, SoloComm
-from cofi_dist.distributed.device import choose_device
+from cofi_dist.distributed.device import choose_device, free_on
 from cofi_dist.distributed.meet import meet, open_comm
 from cofi_dist.distributed.ordered import OrderedSums, Sums
 from cofi_dist.distributed.told import Task
@@ -14,6 +14,7 @@ __all__ = [
     "Sums",
     "Task",
     "choose_device",
+    "free_on",
     "meet",
     "open_comm",
 ]

@@ -4,6 +4,7 @@ import torch
 
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import ConfigError
+from cofi_dist.memory import free_memory
 
 
 def choose_device(name: str, comm: Comm) -> torch.device:
@@ -30,3 +31,11 @@ def choose_device(name: str, comm: Comm) -> torch.device:
             "device: mps has no backend for several ranks; use cpu, or one process", shared=True
         )
     return torch.device(name)
+
+
+def free_on(device: torch.device, comm: Comm) -> int:
+    """Bytes that every rank may take, by the one that may take the fewest. Collective: all ranks call it."""
+    is_cuda = device.type == "cuda"
+    mine = torch.cuda.mem_get_info(device)[0] if is_cuda else free_memory(comm.ranks_here)
+    (least,) = comm.largest(-mine)
+    return -least

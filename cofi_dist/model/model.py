@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cofi_dist.config import Config
 from cofi_dist.data.ids import IdMap
-from cofi_dist.errors import DataError
+from cofi_dist.errors import DataError, RunError
 from cofi_dist.factors import Factors
 from cofi_dist.files import whole_directory
 from cofi_dist.model import evaluate, fold_in, predict, recommend, store
@@ -92,8 +92,11 @@ class Model:
         """Write the model; the directory appears whole, in the place of one to `replace`, or not at all.
 
         Raises:
-            RunError: the directory exists or can't be written.
+            RunError: the directory exists or can't be written, or a number of the model is not finite.
         """
+        for name, tensor in self.tensors.items():
+            if not bool(tensor.isfinite().all()):
+                raise RunError(f"{directory}: {name} holds a number that is not finite; nothing was written")
         with whole_directory(directory, replace=replace) as temporary:
             store.write(temporary, self.tensors, self.facts, self.users, self.items, self.config)
 

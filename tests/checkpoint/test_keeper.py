@@ -1,9 +1,10 @@
 """Saves that fail, and what is kept of them."""
 
 import json
+import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,12 @@ from torch import Tensor
 
 from cofi_dist.checkpoint import save
 from cofi_dist.checkpoint.load import found_in
-from cofi_dist.distributed import Comm
+from cofi_dist.distributed import Comm, SoloComm
 from cofi_dist.errors import LostError, RunError
 from cofi_dist.files import sync
 from cofi_dist.model import Model
+from cofi_dist.optim.adam import Adam
+from cofi_dist.optim.partial import Partial
 from cofi_dist.run import train
 from cofi_dist.tensorfile import write_tensors
 from cofi_dist.testing import run_ranks
@@ -162,6 +165,36 @@ def test_every_rank_waits_until_old_ones_are_gone(tmp_path: Path) -> None:
     given = ["train.epochs=5", f"run_dir={tmp_path / 'run'}", "checkpoint.every=1", "checkpoint.keep=1"]
     assert max(run_ranks(2, slowly_pruned, file, given, tmp=tmp_path)) == 1
     assert epochs_of(tmp_path / "run") == [5], "the last pruning is waited for too"
+
+
+def broken(comm: Comm, file: Path, given: list[str]) -> None:
+    """Train; after 15 steps a moment of the last rank is not finite, while the factors stay so."""
+    step, steps = Adam.step, 0
+
+    def breaks(self: Adam) -> Iterator[Partial]:
+        nonlocal steps
+        yield from step(self)
+        steps += 1
+        if steps == 15 and comm.rank == comm.world_size - 1:
+            self.moments["W"].square[0, 0] = math.inf
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Adam, "step", breaks)
+        train(file, given, comm, quiet=True)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_state_that_is_not_finite_takes_no_good_ones_place(ranks: int, tmp_path: Path) -> None:
+    """Be it a moment of one rank; neither when a save is due nor at the end."""
+    file = tmp_path / "c.yaml"
+    file.write_text(CONFIG)
+    given = ["train.epochs=40", f"run_dir={tmp_path / 'run'}"]
+    if ranks == 1:
+        broken(SoloComm(), file, given)
+    else:
+        run_ranks(ranks, broken, file, given, tmp=tmp_path)
+    assert epochs_of(tmp_path / "run") == [10]
+    assert (tmp_path / "run/model").exists()
 
 
 def test_a_broken_later_one_does_not_count_among_those_that_stay(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_a_dense_run_too_large_is_refused(here: Path) -> None:
     shape = "data.synthetic={num_users: 3000000, num_items: 3000000, num_ratings: 10000}"
     done = cofi("train", "--config", "tiny.yaml", "train.cost=dense", shape, cwd=here)
     assert done.returncode == 2
-    assert done.stderr.startswith("cofi-dist: train.cost: dense needs about 7.2e+05 GB")
+    assert done.stderr.startswith("cofi-dist: train.cost: dense needs about 720,000 GB")
     assert done.stderr.endswith("set train.cost: sparse\n")
     assert not (here / "runs" / "tiny").exists()
 

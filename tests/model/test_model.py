@@ -30,6 +30,18 @@ def model(tmp_path: Path) -> Model:
     return Model(factors, means, of_items, of_users, facts, users, IdMap.rows(5), config)
 
 
+def test_a_model_that_is_not_finite_takes_no_good_ones_place(model: Model, tmp_path: Path) -> None:
+    model.save(tmp_path / "m")
+    good = Model.load(tmp_path / "m").factors.W
+    for tensor in model.tensors.values():
+        before = tensor.view(-1)[0].item()
+        tensor.view(-1)[0] = math.nan
+        with pytest.raises(RunError, match="holds a number that is not finite; nothing was written"):
+            model.save(tmp_path / "m", replace=True)
+        tensor.view(-1)[0] = before
+    assert torch.equal(Model.load(tmp_path / "m").factors.W, good)
+
+
 def test_a_saved_model_is_loaded_bit_for_bit(model: Model, tmp_path: Path) -> None:
     model.save(tmp_path / "m")
     again = Model.load(tmp_path / "m")
