@@ -21,7 +21,7 @@ from cofi_dist.environment import VARIABLES
 from cofi_dist.errors import CofiError, ConfigError, FailedError
 from cofi_dist.run import train
 from cofi_dist.testing import CONTEXT, run_ranks
-from tests.checkpoint.runs import run
+from tests.checkpoint.runs import CONFIG, run
 
 TOKEN = "a word that nobody guesses"
 
@@ -168,12 +168,12 @@ def test_a_token_that_can_be_guessed_is_refused(token: str, tmp_path: Path) -> N
         assert "COFI_DIST_TOKEN: has " in words
 
 
-def _evaluates(log: Path, rank: int, port: int, folder: Path, name: str) -> None:
+def _commands(log: Path, rank: int, port: int, folder: Path, *arguments: str) -> None:
     for stream in (1, 2):
         os.dup2(os.open(log, os.O_WRONLY | os.O_APPEND), stream)
     _become(rank, port)
     os.chdir(folder)
-    sys.argv = ["cofi-dist", "evaluate", name, "--part", "validation"]
+    sys.argv = ["cofi-dist", *arguments]
     main()
 
 
@@ -182,15 +182,49 @@ def test_ranks_that_are_given_other_models_do_not_evaluate_them(tmp_path: Path) 
         (tmp_path / folder).mkdir()
         run(tmp_path / folder, 1, 10, "run", f"seed={seed}")
     a, b = (tmp_path / folder for folder in "ab")
-    assert [code for code, _ in meeting(tmp_path, _evaluates, (a, "run"), (a, "run"))] == [0, 0]
-    by_path = meeting(tmp_path, _evaluates, (tmp_path, "a/run"), (tmp_path, "b/run"))
+    alike = ("evaluate", "run", "--part", "validation")
+    assert [code for code, _ in meeting(tmp_path, _commands, (a, *alike), (a, *alike))] == [0, 0]
+    by_path = meeting(tmp_path, _commands, (tmp_path, "evaluate", "a/run"), (tmp_path, "evaluate", "b/run"))
     assert [code for code, _ in by_path] == [2, 2]
-    assert "runs `evaluate b/run --part validation`, rank 0 on " in by_path[0][1]
-    assert "runs `evaluate a/run --part validation`: run differ" in by_path[0][1]
+    assert "runs `evaluate b/run`, rank 0 on " in by_path[0][1]
+    assert "runs `evaluate a/run`: run differ" in by_path[0][1]
     assert not by_path[1][1], "it is said once a node"
-    by_content = meeting(tmp_path, _evaluates, (a, "run"), (b, "run"))
+    by_content = meeting(tmp_path, _commands, (a, *alike), (b, *alike))
     assert [code for code, _ in by_content] == [2, 2]
     assert "run: the model is another one for rank 1 than for rank 0" in by_content[0][1]
+
+
+TRAIN = ("train", "--config", "c.yaml")
+TUNE = ("tune", "--config", "c.yaml", "--output", "grid", "--grid")
+COMMANDS = {
+    "another grid": ((*TUNE, "train.lr=0.1,0.2"), (*TUNE, "train.lr=0.1,0.3"), "differ"),
+    "another command": (
+        TRAIN,
+        (*TUNE, "train.lr=0.1"),
+        "rank 1 on .* runs `tune .*, rank 0 on .* runs `train",
+    ),
+    "--replace on one": (TRAIN, (*TRAIN, "--replace"), "--replace`, rank 0 .*: replace differ"),
+    "a mistake on one": (
+        TRAIN,
+        (*TRAIN, "train.x=1"),
+        "is refused there: c.yaml .override.: train.x: unknown",
+    ),
+    "the same mistake": (
+        (*TRAIN, "train.x=1"),
+        (*TRAIN, "train.x=1"),
+        "^cofi-dist: c.yaml .override.: train.x",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", COMMANDS)
+def test_ranks_of_two_commands_leave_with_2_and_do_nothing(what: str, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(CONFIG)
+    first, second, wanted = COMMANDS[what]
+    (code, said), (other, _) = meeting(tmp_path, _commands, (tmp_path, *first), (tmp_path, *second))
+    assert (code, other) == (2, 2), said
+    assert re.search(wanted, said), said
+    assert {path.name for path in tmp_path.iterdir()} == {"c.yaml", "0.log", "1.log"}
 
 
 def _reads(comm: Comm, folder: Path) -> str:
