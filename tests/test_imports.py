@@ -77,6 +77,7 @@ MAY_IMPORT = {
     "cli": {
         "checkpoint",
         "config",
+        "cost",
         "data",
         "distributed",
         "environment",

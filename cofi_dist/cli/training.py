@@ -1,7 +1,8 @@
 """Commands that make a model: train, prepare, config."""
 
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +12,10 @@ from cofi_dist.config import SOURCES, load_config, resolve
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.files import clear_temporaries
 from cofi_dist.streams import say
+from cofi_dist.words import counted
+
+if TYPE_CHECKING:
+    from cofi_dist.distributed import Comm
 
 # torch takes seconds to import, so a command that needs it imports what it calls itself.
 
@@ -23,6 +28,11 @@ Overrides = Annotated[
         " key. The README lists all keys.",
         show_default=False,
     ),
+]
+
+Only = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Train point N alone, counted from 0, as a job array does.", min=0),
 ]
 
 
@@ -38,11 +48,21 @@ def train(
     session: Session = context.obj
     session.stop.resumable = True
     comm = session.meet(context, lambda: load_config(config, overrides or []).model_dump(exclude_none=True))
+    _hear_of_compiling(comm)
     run_dir = train_run(config, overrides or [], comm, replace=replace, stop=session.stop)
     if comm.rank == 0:
+        run, output = (shlex.quote(str(path)) for path in (run_dir, run_dir / "export"))
         say(f"\nThe model is in {run_dir}/model.\nNext, its factors as the notebook saves them:")
-        say(f"  cofi-dist export {run_dir} --format pt --output {run_dir}/export")
+        say(f"  cofi-dist export {run} --format pt --output {output}")
     comm.close()
+
+
+def _hear_of_compiling(comm: "Comm") -> None:
+    """Say so where seconds go by before the first epoch: once after installing."""
+    from cofi_dist.cost.loopcache import LoopCache
+
+    if comm.rank == 0:
+        LoopCache.hear_of_compiling(lambda: say("compiling the loops for this processor: some seconds, once"))
 
 
 def tune(
@@ -61,10 +81,7 @@ def tune(
         Path | None,
         typer.Option(help="Directory of the runs; runs/NAME-tune unless set.", show_default=False),
     ] = None,
-    only: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Train point N alone, counted from 0, as a job array does.", min=0),
-    ] = None,
+    only: Only = None,
     table: Annotated[bool, typer.Option("--table", help="Train nothing; show what is done.")] = False,
 ) -> None:
     """Train every combination of a grid, and compare them."""
@@ -80,11 +97,12 @@ def tune(
     given = comm.on_first(lambda: [point.words for point in points(config, grid, overrides or [], folder)])
     found = [Point.of_words(words) for words in given]
     if only is not None and only >= len(found):
-        raise ConfigError(f"--only {only}: the grid has {len(found)} points, from 0", shared=True)
+        raise ConfigError(f"--only {only}: the grid has {counted(len(found), 'point')}, from 0", shared=True)
     if table and only is not None:
         raise ConfigError("--table and --only: give one of them", shared=True)
     if not table:
         session.stop.resumable = True
+        _hear_of_compiling(comm)
         tune_grid(config, found, overrides or [], comm, only=only, stop=session.stop)
     if comm.rank == 0 and only is None:
         results = table_of(found)
@@ -92,7 +110,8 @@ def tune(
         shown = results.with_columns(pl.col("rmse", "mae").round(5), pl.col("run").str.split("/").list.last())
         rows = [["-" if cell is None else str(cell) for cell in row] for row in shown.iter_rows()]
         show(shown.columns, rows)
-        say(f"{len(rows)} of {len(found)} points are done; the table is in {file}")
+        of = counted(len(found), "point")
+        say(f"{len(rows)} of {of} {'is' if len(rows) == 1 else 'are'} done; the table is in {file}")
     comm.close()
 
 

@@ -146,6 +146,20 @@ def test_a_full_disk_is_one_line_and_leaves_no_file(tmp_path: Path) -> None:
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+def test_compiling_is_told_once_and_only_where_it_happens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    told: list[str] = []
+    LoopCache.hear_of_compiling(lambda: told.append("compiling"))
+    assert hits() == 0
+    assert told == ["compiling"]
+    LoopCache.hear_of_compiling(lambda: told.append("again"))
+    assert hits() == 1
+    assert told == ["compiling"], "it was kept"
+    monkeypatch.setattr(LoopCache, "_tell", None)
+
+
 def test_a_relative_folder_is_below_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
