@@ -12,6 +12,7 @@ Kind = Literal["user", "item", "rating", "time"]
 Read = Callable[[pl.Series], pl.Series]
 
 LEAST, MOST = -(2**63), 2**63 - 1  # of Int64
+MOST_DIGITS = 38  # of a decimal that polars reads
 A_DAY = 86400.0
 A_SECOND = {"ms": 1e3, "us": 1e6, "ns": 1e9}
 
@@ -86,11 +87,13 @@ NEEDS: dict[Kind, tuple[dict[type[pl.DataType], Read], str]] = {
 def reader(kind: Kind, dtype: pl.DataType) -> Read | None:
     """What makes Int64 or String of a column of ids, Float64 of any other; None where nothing does."""
     reads = NEEDS[kind][0]
-    if reads is IDS and isinstance(dtype, pl.Decimal) and dtype.scale:
+    if isinstance(dtype, pl.Decimal) and (dtype.precision > MOST_DIGITS or (reads is IDS and dtype.scale)):
         return None
     return reads.get(dtype.base_type())
 
 
 def refusal(kind: Kind, dtype: pl.DataType) -> str:
     """What a column that has no reader holds, and what it should hold."""
+    if isinstance(dtype, pl.Decimal) and dtype.precision > MOST_DIGITS:
+        return f"holds {dtype}, of more than {MOST_DIGITS} digits; convert it"
     return f"holds {dtype}, not {NEEDS[kind][1]}; convert it"

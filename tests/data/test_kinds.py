@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from cofi_dist.config import Columns, Split
-from cofi_dist.data.kinds import NEEDS, Kind, reader
+from cofi_dist.data.kinds import NEEDS, Kind, reader, refusal
 from cofi_dist.data.ratings import read_table, tables
 from cofi_dist.errors import DataError
 from cofi_dist.model.scores import as_ids
@@ -108,6 +108,15 @@ def test_a_column_is_read_as_what_it_says_or_refused_by_name(
 def test_what_no_file_holds_has_no_reader() -> None:
     for kind in (pl.Object(), pl.Unknown()):
         assert all(reader(what, kind) is None for what in NEEDS)
+
+
+def test_a_decimal_of_more_digits_than_can_be_read_is_refused_by_name() -> None:
+    wide = pl.Decimal(60, 10)  # other programs write them
+    for what in NEEDS:
+        assert reader(what, wide) is None
+        assert (
+            refusal(what, wide) == "holds Decimal(precision=60, scale=10), of more than 38 digits; convert it"
+        )
 
 
 def test_decimal_ratings_prepare_as_those_of_a_csv_file(tmp_path: Path) -> None:
