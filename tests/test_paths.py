@@ -65,6 +65,7 @@ def test_nobody_takes_a_name_for_a_home_directory_later(
         ),
         ("", "/root", "a path is empty"),
         ("a\0", "/root", "cannot hold a NUL"),
+        ("a\udcff", "/root", "is no UTF-8"),
         ("~a\0/b", "/root", "cannot hold a NUL"),
         ("file:///a", "/root", "file:///a is a URL"),
         ("hf://a", "/root", "is a URL"),

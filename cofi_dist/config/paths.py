@@ -20,6 +20,8 @@ def as_path(text: str) -> str:
         raise ValueError("a path is empty; is a variable not set?")
     if "\0" in text:
         raise ValueError("a path cannot hold a NUL")
+    if not text.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ValueError(f"{text!r} is no UTF-8, and not everything opens such names; rename it")
     if URL.match(text):
         raise ValueError(f"{text} is a URL, and only files are read and written; copy it here first")
     if text.startswith("~"):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import polars as pl
 
@@ -9,7 +10,7 @@ from cofi_dist.data.kinds import Kind, reader, refusal
 from cofi_dist.data.layout import names
 from cofi_dist.data.spelling import bad_ids, id_fault
 from cofi_dist.errors import DataError
-from cofi_dist.reading import hushed, shortened
+from cofi_dist.reading import hushed, open_regular, shortened
 
 ROWS_AT_ONCE = 2**21
 UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
@@ -23,8 +24,8 @@ def parquet_columns(path: Path) -> dict[str, pl.DataType]:
         DataError: it is none.
     """
     try:
-        with hushed():
-            return dict(_scanned(path).collect_schema())
+        with open_regular(path) as opened, hushed():
+            return dict(_scanned(opened).collect_schema())
     except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read as Parquet: {shortened(error, quoted=False)}") from None
 
@@ -38,21 +39,23 @@ def parquet_tables(path: Path, wanted: dict[Kind, str], advice: str) -> Iterator
         if reader(kind, schema[name]) is None:
             raise DataError(f"{path}: column {name!r} {refusal(kind, schema[name])}")
     try:
-        file = _scanned(path)
-        with hushed():
-            count = int(file.select(pl.len()).collect().item())
-        for at in range(0, count, ROWS_AT_ONCE):
-            piece = file.slice(at, ROWS_AT_ONCE).select(**{k: pl.col(n) for k, n in wanted.items()})
+        with open_regular(path) as opened:
+            file = _scanned(opened)
             with hushed():
-                table = piece.collect()
-            read = [_checked(path, kind, table[kind], at) for kind in wanted]
-            yield pl.DataFrame(read).rename({"rating": "value"}, strict=False)
+                count = int(file.select(pl.len()).collect().item())
+            for at in range(0, count, ROWS_AT_ONCE):
+                piece = file.slice(at, ROWS_AT_ONCE).select(**{k: pl.col(n) for k, n in wanted.items()})
+                with hushed():
+                    table = piece.collect()
+                read = [_checked(path, kind, table[kind], at) for kind in wanted]
+                yield pl.DataFrame(read).rename({"rating": "value"}, strict=False)
     except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read as Parquet: {shortened(error, quoted=False)}") from None
 
 
-def _scanned(path: Path) -> pl.LazyFrame:
-    return pl.scan_parquet(path, glob=False, hive_partitioning=False)
+def _scanned(file: BinaryIO) -> pl.LazyFrame:
+    # given a path, polars would take it for a pattern or a URL, and fail on a name that is not UTF-8
+    return pl.scan_parquet(file, hive_partitioning=False)
 
 
 def _checked(path: Path, kind: Kind, column: pl.Series, at: int) -> pl.Series:
