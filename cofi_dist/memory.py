@@ -42,11 +42,15 @@ def require_memory(need: int, free: int, what: str, advice: str) -> None:
         raise ConfigError(f"{what} needs about {_gigabytes(need)}; {_gigabytes(free)} are free; {advice}")
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether numpy, torch or Python could not get what they asked for."""
-    # torch raises a RuntimeError of its own on CUDA, and on a CPU one that only its text tells from others
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether numpy, torch, Python or the loader of libraries could not get what they asked for."""
+    if error is None:
+        return False
+    # torch's error on CUDA has a name, that on a CPU and the loader's have their text alone
     names = {kind.__name__ for kind in type(error).__mro__}
-    return bool(names & {"MemoryError", "OutOfMemoryError"}) or "can't allocate memory" in str(error)
+    said = ("can't allocate memory", "cannot allocate memory", "failed to map segment")
+    is_one = names & {"MemoryError", "OutOfMemoryError"} or any(text in str(error).lower() for text in said)
+    return bool(is_one) or is_out_of_memory(error.__cause__ or error.__context__)
 
 
 def _gigabytes(number: int) -> str:

@@ -7,6 +7,8 @@ first step there is nothing to save, so there the signal itself breaks off what 
 import math
 import os
 import signal
+import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +22,7 @@ from cofi_dist.launcher import Launcher
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 STOP_FILE = "STOP"
 LAUNCHER_GONE = "the end of its launcher"
+SECONDS_UNTIL_AGAIN = 0.05
 SECONDS_BETWEEN_LOOKS = 1.0  # at the file and the launcher
 
 
@@ -53,6 +56,7 @@ class Stop:
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._heard)
+        sys.unraisablehook = self._lost
 
     def watch(self, run_dir: Path, end: float) -> None:
         """Look for the stop file of a run, and at the clock.
@@ -92,6 +96,16 @@ class Stop:
         first = read("LOCAL_RANK") == "0"
         if first and self._launcher is not None and self.reason not in signal.Signals.__members__:
             self._launcher.end()
+
+    def _lost(self, lost: "sys.UnraisableHookArgs") -> None:
+        """Send a signal again whose exception came up in code that passes none on, such as a destructor."""
+        if not isinstance(lost.exc_value, StoppedError | Interrupted):
+            sys.__unraisablehook__(lost)
+            return
+        number, self.reason, self._interrupted = signal.Signals[self.reason], "", False
+        again = threading.Timer(SECONDS_UNTIL_AGAIN, os.kill, (os.getpid(), number))
+        again.daemon = True
+        again.start()
 
     def _heard(self, number: int, _: FrameType | None) -> None:
         again, self.reason = bool(self.reason), signal.Signals(number).name

@@ -99,4 +99,6 @@ def test_what_does_not_fit_is_refused_in_a_line_however_large() -> None:
 def test_what_could_not_be_had_is_told_from_other_errors() -> None:
     assert is_out_of_memory(MemoryError())
     assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ..."))
+    assert is_out_of_memory(ImportError("libtorch_cpu.so: failed to map segment from shared object"))
+    assert is_out_of_memory(OSError(12, "Cannot allocate memory"))
     assert not is_out_of_memory(RuntimeError("a bug"))

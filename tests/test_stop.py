@@ -3,6 +3,8 @@
 import math
 import os
 import signal
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,12 +19,13 @@ from cofi_dist.stop import SIGNALS, STOP_FILE, Interrupted, Stop, clear_stop_fil
 
 @pytest.fixture
 def stop() -> Iterator[Stop]:
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before, hook = {number: signal.getsignal(number) for number in SIGNALS}, sys.unraisablehook
     stop = Stop()
     stop.listen()
     yield stop
     for number, handler in before.items():
         signal.signal(number, handler)
+    sys.unraisablehook = hook
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -39,6 +42,29 @@ def test_before_the_first_step_a_signal_breaks_off_once(stop: Stop) -> None:
     with pytest.raises(StoppedError, match="stopped by SIGTERM before the first step"):
         os.kill(os.getpid(), signal.SIGTERM)
     os.kill(os.getpid(), signal.SIGTERM)  # while things are cleared away: nothing
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_comes_where_no_exception_is_passed_on_comes_again(
+    number: signal.Signals, stop: Stop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Destroyed:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), number)
+
+    with pytest.raises(Interrupted):
+        Destroyed()
+        time.sleep(30)
+    assert capsys.readouterr().err == ""
+
+
+def test_other_errors_there_are_said_as_ever(stop: Stop, capsys: pytest.CaptureFixture[str]) -> None:
+    class Destroyed:
+        def __del__(self) -> None:
+            raise KeyError("mine")
+
+    Destroyed()
+    assert "KeyError: 'mine'" in capsys.readouterr().err
 
 
 def test_elsewhere_it_is_no_error_of_ours(stop: Stop) -> None:
