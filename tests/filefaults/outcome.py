@@ -8,7 +8,7 @@ from itertools import cycle
 from pathlib import Path
 
 from tests.filefaults.commands import COMMANDS, Command, Left, checkpoints_of, left_by, left_over, make_base
-from tests.filefaults.server import KINDS, Ended, Fault, Server
+from tests.filefaults.server import KINDS, NO_FAULT, Ended, Fault, Server
 
 WHOLE = "whole, exit code 0"
 TOLD = "one line, exit code not 0; the same command then gives the same bits"
@@ -76,25 +76,28 @@ class Bench:
         shutil.rmtree(self._case, ignore_errors=True)
         shutil.copytree(self._base, self._case)
 
+    def _run(self, command: Command, fault: Fault = NO_FAULT) -> Ended:
+        return self._server.run(command.words.split(), self._case, fault, poor=command.poor)
+
     def undisturbed(self, name: str) -> Undisturbed:
         """What a command does when nothing goes wrong."""
         command = COMMANDS[name]
         self._anew()
         before = left_by(command, self._case)
-        seen = self._server.run(command.words.split(), self._case).seen
+        seen = self._run(command).seen
         return Undisturbed(before, left_by(command, self._case), seen, checkpoints_of(command, self._case))
 
     def try_(self, name: str, fault: Fault, want: Undisturbed) -> str:
         """Let a command meet a fault; returns the outcome, one of GOOD or what is bad."""
         command = COMMANDS[name]
         self._anew()
-        ended = self._server.run(command.words.split(), self._case, fault)
+        ended = self._run(command, fault)
         bad = self._broken(command, ended, want)
         if bad:
             return bad
         if ended.code == 0:
             return NOTED if left_by(command, self._case) != want.after else WHOLE
-        again = self._server.run(command.words.split(), self._case)
+        again = self._run(command)
         left = left_by(command, self._case)
         if left != want.after:
             unlike = [key for key in left if left[key] != want.after[key]]
@@ -121,7 +124,9 @@ class Bench:
             return f"SILENT LOSS: {', '.join(lost)}" if lost and not is_noted else ""
         if ended.code > 0 and sum(line.startswith("cofi-dist: ") for line in said.splitlines()) != 1:
             return f"NOT ONE LINE: {said.strip()[-200:]}"
-        for key in left if not command.words.endswith("--replace") or not command.run else ():
+        given_up = command.run and command.words.endswith("--replace")  # it is cleared, piece by piece
+        swapping = command.poor and ended.code < 0  # piece by piece too; the next start ends that
+        for key in left if not given_up and not swapping else ():
             if key != "costs" and left[key] not in (None, want.before[key], want.after[key]):
                 return f"HALF-WRITTEN: {key}"
         missing = command.keeps and left[command.keeps.rpartition("/")[2]] is None

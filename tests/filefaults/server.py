@@ -6,6 +6,7 @@ shim.c is preloaded into that process; each fork is told which call below which 
 import ctypes
 import gc
 import importlib
+import io
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import time
 import traceback
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -52,6 +53,9 @@ class Fault:
     at: int = 0
     error: int = 0
     action: str = "once"
+
+
+NO_FAULT = Fault()
 
 
 @dataclass(frozen=True)
@@ -101,11 +105,18 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self._process.communicate()
 
-    def run(self, command: list[str], folder: Path, fault: Fault = Fault()) -> Ended:
-        """Run a command line of cofi-dist in a folder; file calls below the folder are those that count."""
+    def run(self, command: list[str], folder: Path, fault: Fault = NO_FAULT, *, poor: bool = False) -> Ended:
+        """Run a command line of cofi-dist in a folder; file calls below the folder are those that count.
+
+        Args:
+            command: after `cofi-dist`.
+            folder: where it runs.
+            fault: what goes wrong.
+            poor: the file system has no exchange of names and no sync of folders, and can't rename `model`.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        request = {"command": command, "folder": str(folder.resolve()), "fault": asdict(fault)}
+        request = {"command": command, "folder": str(folder.resolve()), "fault": asdict(fault), "poor": poor}
         print(json.dumps(request), file=self._process.stdin, flush=True)
         answer = json.loads(self._process.stdout.readline())
         return Ended(answer["code"], self._said.read_text(errors="replace"), answer["seen"])
@@ -150,9 +161,8 @@ def _run(request: dict[str, Any], shim: ctypes.CDLL, said: Path) -> None:
     sys.argv = ["cofi-dist", *request["command"], sys.argv[-1]]
     fault = request["fault"]
     kinds = sum(1 << KINDS.index(kind) for kind in fault["kinds"])
-    shim.fault_arm(
-        os.fsencode(request["folder"]), kinds, fault["at"], fault["error"], ACTIONS[fault["action"]]
-    )
+    folder, action = os.fsencode(request["folder"]), ACTIONS[fault["action"]]
+    shim.fault_arm(folder, kinds, fault["at"], fault["error"], action, request["poor"])
     code = 70
     try:
         _main()
@@ -178,7 +188,7 @@ def _import_all() -> None:
     with suppress(ImportError):
         importlib.import_module("usearch.index")
     torch.set_num_threads(1)
-    with suppress(typer.Exit):  # builds all commands
+    with suppress(typer.Exit), redirect_stdout(io.StringIO()):  # builds all commands
         app(["--version"], standalone_mode=False)
 
 

@@ -24,16 +24,17 @@ static size_t root_length; /* 0: not armed */
 static unsigned kinds;
 static long at;
 static int error_number, action;
+static int poor; /* as a file system without exchange, sync of folders, and rename of the folder `model` */
 static long *seen; /* calls of each kind, and of all kinds that are asked for */
 
 __attribute__((constructor)) static void begin(void) {
     seen = mmap(NULL, (NUM_KINDS + 1) * sizeof *seen, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 }
 
-void fault_arm(const char *folder, unsigned of_kinds, long number, int error, int what) {
+void fault_arm(const char *folder, unsigned of_kinds, long number, int error, int what, int is_poor) {
     root_length = 0;
     strncpy(root, folder, sizeof root - 1);
-    kinds = of_kinds, at = number, error_number = error, action = what;
+    kinds = of_kinds, at = number, error_number = error, action = what, poor = is_poor;
     memset(seen, 0, (NUM_KINDS + 1) * sizeof *seen);
     root_length = strlen(root);
 }
@@ -146,14 +147,22 @@ int close(int file) {
 #define ON_FILE(name, kind) \
     int name(int file) { \
         REAL(name); \
-        return hit(kind, file_below(file)) ? -1 : real(file); \
+        if (hit(kind, file_below(file))) return -1; \
+        struct stat about; \
+        if (!poor || fstat(file, &about) || !S_ISDIR(about.st_mode)) return real(file); \
+        errno = EINVAL; \
+        return -1; \
     }
 ON_FILE(fsync, FSYNC)
 ON_FILE(fdatasync, FSYNC)
 
 int rename(const char *from, const char *to) {
     REAL(rename);
-    return hit(RENAME, path_below(AT_FDCWD, from)) ? -1 : real(from, to);
+    if (hit(RENAME, path_below(AT_FDCWD, from))) return -1;
+    const char *name = strrchr(from, '/');
+    if (!poor || !name || strcmp(name, "/model")) return real(from, to);
+    errno = EXDEV;
+    return -1;
 }
 
 int renameat(int folder, const char *from, int other, const char *to) {
@@ -163,7 +172,10 @@ int renameat(int folder, const char *from, int other, const char *to) {
 
 int renameat2(int folder, const char *from, int other, const char *to, unsigned flags) {
     REAL(renameat2);
-    return hit(RENAME, path_below(folder, from)) ? -1 : real(folder, from, other, to, flags);
+    if (hit(RENAME, path_below(folder, from))) return -1;
+    if (!poor || !flags) return real(folder, from, other, to, flags);
+    errno = EINVAL;
+    return -1;
 }
 
 int mkdir(const char *path, mode_t mode) {
