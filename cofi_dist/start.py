@@ -135,9 +135,9 @@ def _what_is_left(config: Config, run_dir: Path) -> How:
         CofiError: something of it would be lost.
     """
     _require_as_prepared(config, run_dir)
+    clear_unfinished(run_dir / CHECKPOINTS)
     if is_finished(run_dir) and _is_of(config, run_dir):
         return How.DONE
-    clear_unfinished(run_dir / CHECKPOINTS)
     if found_in(run_dir / CHECKPOINTS):
         _require_data(config.data, run_dir)
         if config.validation.every is not None:

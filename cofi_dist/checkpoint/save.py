@@ -29,7 +29,7 @@ from cofi_dist.checkpoint.manifest import (
 from cofi_dist.data.shards import UserRange
 from cofi_dist.distributed import Comm
 from cofi_dist.errors import CheckpointError, UnreadableError
-from cofi_dist.files import sync
+from cofi_dist.files import reason_of, sync
 from cofi_dist.rundir import METRICS, is_run
 from cofi_dist.state import OF_ITEMS, OF_USERS, State
 from cofi_dist.tensorfile import write_tensors
@@ -208,7 +208,7 @@ class Saver:
 
 def _reason(error: Exception) -> str:
     """Why a save failed, without the errno and the path that an OSError's own text begins with."""
-    return str(getattr(error, "strerror", None) or error)
+    return reason_of(error) if isinstance(error, OSError) else str(error)
 
 
 def _prune(newest: Path, keep: int, names: set[str]) -> None:

@@ -43,8 +43,8 @@ def export(model: Model, form: str, output: Path, *, replace: bool) -> list[Path
 
     Returns:
         The files written. In a new directory they appear all at once. In one that is there, each takes its
-        place whole, when all are written; a process that is killed just then may leave new ones beside old
-        ones, which the same call with `replace` puts right.
+        place whole, when all are written; a kill or an error of the disk just then may leave new ones beside
+        old ones, which the same call with `replace` puts right.
 
     Raises:
         RunError: a file exists and `replace` is false, or can't be written.
