@@ -48,6 +48,7 @@ from cofi_dist.stop import Stop
 from cofi_dist.streams import say
 from cofi_dist.trainer import DivergedError, Trainer
 from cofi_dist.validation import Validation
+from cofi_dist.words import counted
 
 
 def train(
@@ -122,7 +123,7 @@ def _run(
     del shard  # the cost has the ratings in its own order
     if manifest is not None and directory is not None:
         load(directory, manifest, trainer.state, problem.users)
-        notes.append(f"gone on with from {directory}, saved by {manifest.world_size} ranks")
+        notes.append(f"gone on with from {directory}, saved by {counted(manifest.world_size, 'rank')}")
         if trainer.state.epoch == config.train.epochs:
             notes.append(
                 f"nothing is left to train: that is of epoch {trainer.state.epoch}, the last by"

@@ -246,7 +246,7 @@ class Trainer:
         if patience is None or kept.stale < patience or kept.accuracy is None:
             return False
         reports.note(
-            f"stopped at epoch {epoch}: {kept.stale} validations without a lower RMSE"
+            f"stopped at epoch {epoch}: {counted(kept.stale, 'validation')} without a lower RMSE"
             f" than epoch {kept.epoch}'s {kept.accuracy.rmse:.4f}"
         )
         return True

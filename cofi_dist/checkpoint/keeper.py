@@ -7,6 +7,7 @@ from cofi_dist.distributed import Comm
 from cofi_dist.errors import LostError, StoppedError
 from cofi_dist.state import State
 from cofi_dist.stop import LAUNCHER_GONE, Stop
+from cofi_dist.words import counted
 
 
 class Keeper:
@@ -103,7 +104,7 @@ class Keeper:
         self._failures += 1
         if self._failures >= self._max_failures:
             raise LostError(
-                f"checkpoint.max_failures: {self._failures} saves in a row failed, the last at epoch"
-                f" {saved.epoch}: {saved.error}",
+                f"checkpoint.max_failures: {counted(self._failures, 'save')} in a row failed, the last at"
+                f" epoch {saved.epoch}: {saved.error}",
                 shared=True,
             )

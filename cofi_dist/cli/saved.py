@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cofi_dist.errors import CheckpointError, RunError
+from cofi_dist.streams import say
 
 
 def checkpoints(
@@ -37,6 +38,10 @@ def checkpoints(
     show(("epoch", "ranks", "size", "saved", "whole"), rows)
     for fault in faults:
         print(f"broken: {fault}")
+    if not rows and not faults:
+        say(
+            f"{run}: has no checkpoints; one is saved every checkpoint.every epochs, or when a run is stopped"
+        )
 
 
 def _goes(directory: Path) -> bool:

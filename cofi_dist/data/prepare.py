@@ -25,6 +25,7 @@ from cofi_dist.data.store import FORMAT, ITEMS, MANIFEST, USERS
 from cofi_dist.data.write import PartWriter, fingerprint, write_transposed
 from cofi_dist.errors import DataError
 from cofi_dist.files import write_file
+from cofi_dist.words import counted
 
 KINDS = {"user": np.int32, "item": np.int32, "value": np.float64}
 
@@ -84,7 +85,12 @@ def _read(path: Path, data: Data, work: Path, notes: list[str]) -> Triples:
     if not len(spool):
         raise DataError(f"{path}: holds no ratings")
     (user_ids, user_rank), (item_ids, item_rank) = users.ranked(), items.ranked()
-    notes.append(f"read {len(spool):,} ratings of {len(user_ids):,} users on {len(item_ids):,} items")
+    read, of, on = (
+        counted(len(spool), "rating"),
+        counted(len(user_ids), "user"),
+        counted(len(item_ids), "item"),
+    )
+    notes.append(f"read {read} of {of} on {on}")
     notes += notes_on_layout(path, data.columns) + notes_on_ids(path, data.columns, users.spelt, items.spelt)
     per_user = np.empty_like(users.counts)
     per_user[user_rank] = users.counts
@@ -133,7 +139,7 @@ def _resolve_duplicates(path: Path, data: Data, triples: Triples, work: Path, no
     _rewrite(triples, work, sort)
     if data.duplicates != "error":
         kept = {"last": "the last of each pair kept", "mean": "each pair's mean kept"}[data.duplicates]
-        notes.append(f"duplicates: {kept}, {dropped:,} ratings dropped")
+        notes.append(f"duplicates: {kept}, {counted(dropped, 'rating')} dropped")
 
 
 def _one_of_each(rows: Columns, again: NDArray[np.bool_], *, mean: bool) -> Columns:
@@ -182,8 +188,9 @@ def _filter(path: Path, data: Data, triples: Triples, work: Path, notes: list[st
     if not len(triples):
         raise DataError(f"{path}: {limits}: nothing is left; lower them")
     notes.append(
-        f"{limits}: dropped {int((~user_ok).sum()):,} users, {int((~item_ok).sum()):,} items and"
-        f" {before - len(triples):,} ratings in {rounds} rounds"
+        f"{limits}: dropped {counted(int((~user_ok).sum()), 'user')},"
+        f" {counted(int((~item_ok).sum()), 'item')} and {counted(before - len(triples), 'rating')}"
+        f" in {counted(rounds, 'round')}"
     )
 
 
@@ -231,7 +238,7 @@ def _write_parts(
             out[part].append({name: rows[name][mine] for name in KINDS})
         spool.remove()
     num_ratings = {part: writer.close() for part, writer in out.items()}
-    notes += [f"{part}: {count:,} ratings" for part, count in num_ratings.items() if splits]
+    notes += [f"{part}: {counted(count, 'rating')}" for part, count in num_ratings.items() if splits]
     if not num_ratings["train"]:
         raise DataError(f"{path}: nothing is left for training; hold out less")
     for part, split in splits.items():

@@ -86,8 +86,16 @@ def _safetensors(model: Model) -> Writers:
 
 def _parquet(model: Model) -> Writers:
     factors = model.factors
-    items = {"id": model.items.raw, "mean": model.item_means.numpy(), "count": model.item_counts.numpy()}
-    users = {"id": model.users.raw, "count": model.user_counts.numpy(), "b": factors.b[0].numpy()}
+    items = {
+        "id": model.items.raw,
+        "mean": model.item_means.numpy(),
+        "count": model.item_counts.numpy().astype(np.int64),
+    }
+    users = {
+        "id": model.users.raw,
+        "count": model.user_counts.numpy().astype(np.int64),
+        "b": factors.b[0].numpy(),
+    }
     if factors.c is not None:
         items["c"] = factors.c[0].numpy()
     tables = {

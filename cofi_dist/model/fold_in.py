@@ -62,7 +62,9 @@ def fold_in(model: "Model", items: Ids, ratings: NDArray[np.float64]) -> FoldedU
     row = model.items.find(ids)
     known = row >= 0
     if not known.any():
-        raise DataError(f"the model knows none of these {len(row)} items; are they ids of its data?")
+        raise DataError(
+            f"the model knows none of these {counted(len(row), 'item')}; are they ids of its data?"
+        )
     rated = row[known]
     side, train = model.item_side, model.config.train
     penalty = np.full(side.X.shape[1] + 1, train.lambda_ * float(len(rated)) ** train.lambda_power)
@@ -79,7 +81,7 @@ def fold_in(model: "Model", items: Ids, ratings: NDArray[np.float64]) -> FoldedU
 
 def _check(model: "Model", ids: list[int] | list[str], ratings: NDArray[np.float64]) -> None:
     if len(ids) != len(ratings):
-        raise DataError(f"{len(ids)} items, but {len(ratings)} ratings")
+        raise DataError(f"{counted(len(ids), 'item')}, but {counted(len(ratings), 'rating')}")
     lowest, highest = model.facts.lowest, model.facts.highest
     seen = set()
     for item, rating in zip(ids, ratings.tolist(), strict=True):

@@ -141,7 +141,9 @@ class Model:
             return predict.predict_for(self, users.w, users.b, item)
         user = self.users.find(as_ids(users))
         if len(user) != len(item):
-            raise DataError(f"{len(user)} users, but {len(item)} items; a pair has one of each")
+            raise DataError(
+                f"{counted(len(user), 'user')}, but {counted(len(item), 'item')}; a pair has one of each"
+            )
         return predict.predict_rows(self, user, item)
 
     def recommend(

@@ -13,6 +13,7 @@ from cofi_dist.errors import DataError, RunError
 from cofi_dist.model.fold_in import FoldedUser
 from cofi_dist.model.rated import Rated
 from cofi_dist.model.scores import Ids, Rows, Top, as_ids, blocks, require_whole, top
+from cofi_dist.words import counted
 
 if TYPE_CHECKING:
     from cofi_dist.model.model import Model
@@ -106,5 +107,7 @@ def require_row(ids: IdMap, raw: int | str, what: str) -> int:
         raise DataError(f"{raw!r} is not the id of one {what}: give an integer or text")
     rows: Rows = ids.find(as_ids([raw]))  # type: ignore[arg-type]
     if rows[0] < 0:
-        raise DataError(f"the model has no {what} {raw}; it knows {len(ids):,} {what}s, such as {ids.raw[0]}")
+        raise DataError(
+            f"the model has no {what} {raw}; it knows {counted(len(ids), what)}, such as {ids.raw[0]}"
+        )
     return int(rows[0])

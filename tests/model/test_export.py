@@ -77,7 +77,7 @@ def test_without_usearch_the_extra_is_named(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "usearch.index", None)
-    with pytest.raises(ConfigError, match=r"an index needs usearch; pip install 'cofi-dist\[index\]'"):
+    with pytest.raises(ConfigError, match=r"an index needs usearch: pip install usearch"):
         build_index(model)
 
 

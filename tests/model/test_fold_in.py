@@ -122,7 +122,7 @@ def test_unknown_items_are_dropped_and_counted(tmp_path: Path) -> None:
         ([104, 104], [3.0, 4.0], "item 104 is rated twice"),
         ([104], [float("nan")], "the rating of item 104, nan, is not a finite number"),
         ([104], [5.5], "the rating of item 104, 5.5, is outside the training ratings' scale, 0.5 to 5"),
-        ([104, 105], [3.0], "2 items, but 1 ratings"),
+        ([104, 105], [3.0], "2 items, but 1 rating$"),
     ],
 )
 def test_ratings_that_cannot_be_used_are_refused(
