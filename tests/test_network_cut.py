@@ -44,6 +44,7 @@ def _until(path: Path, ranks: list[BaseProcess], size: int = 0) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.skipif(bool(missing()), reason=missing())
 def test_a_cut_of_a_moment_is_waited_for_and_a_cut_for_good_is_left_by_both_ranks(tmp_path: Path) -> None:
     file, port = tmp_path / "c.yaml", 29400

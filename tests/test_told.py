@@ -1,5 +1,6 @@
 """Ranks compare what they were told before anything else, and show that they hold the job's token."""
 
+import ipaddress
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -136,6 +138,22 @@ def meeting(tmp: Path, work: Callable[..., None], *ranks: tuple[Any, ...]) -> li
         process.join(50)
         process.kill()
     return [(process.exitcode, log.read_text()) for process, log in zip(processes, logs, strict=True)]
+
+
+def _listens(log: Path, rank: int, port: int) -> None:
+    _become(rank, port)
+    comm = open_comm()
+    process = psutil.Process()
+    sockets = getattr(process, "net_connections", None) or process.connections  # before psutil 6
+    log.write_text(" ".join(each.laddr.ip for each in sockets("tcp") if each.status == psutil.CONN_LISTEN))
+    comm.close()
+
+
+def test_ranks_of_one_host_listen_where_no_other_host_can_reach_them(tmp_path: Path) -> None:
+    for code, addresses in meeting(tmp_path, _listens, (), ()):
+        assert code == 0
+        assert addresses.split()
+        assert all(ipaddress.ip_address(address).is_loopback for address in addresses.split()), addresses
 
 
 FACTS = {"command": "train", "run_dir": "a"}
