@@ -33,6 +33,7 @@ class Variable:
 
 _REFUSED = "refused by name, where WORLD_SIZE is 2 or more; else not looked at"
 _MISSED = "as many ranks never come: refused after 60 s, by name; not a number, or below 1: refused at once"
+_AT_ONCE = "not a number, or below what it may be: refused by name"
 _NAMED = "only told from other jobs by it: any text will do"
 
 VARIABLES: Mapping[str, Variable] = {
@@ -90,7 +91,38 @@ VARIABLES: Mapping[str, Variable] = {
         "gloo: the network card that ranks connect by; if unset, the loopback where all are on one host",
         "gloo finds no such card: refused as it is",
     ),
+    # of sbatch, which takes them over what a script says
+    **dict.fromkeys(
+        (
+            *("SBATCH_TIMELIMIT", "SBATCH_SIGNAL", "SBATCH_REQUEUE", "SBATCH_NO_REQUEUE", "SBATCH_OPEN_MODE"),
+            *("SBATCH_GPUS", "SBATCH_GPUS_PER_NODE", "SBATCH_GPUS_PER_TASK", "SBATCH_GRES"),
+        ),
+        Variable(
+            "slurm: what `cofi-dist slurm` checks is what sbatch would make of it", "said as sbatch would"
+        ),
+    ),
+    "HOME": Variable(
+        "config: what ~ stands for; cost: where compiled loops may be kept", "refused where it is asked for"
+    ),
+    # of libraries
+    "NUMBA_NUM_THREADS": Variable("numba: the most threads of the compiled loops", _AT_ONCE),
+    "NUMBA_DISABLE_JIT": Variable("numba: 1: nothing is compiled", f"{_AT_ONCE}; 1: by what needs the loops"),
+    "NUMBA_THREADING_LAYER": Variable("numba: what starts its threads", "refused by what needs the loops"),
+    "NUMBA_CACHE_DIR": Variable(
+        "cost: where compiled loops are kept", "another folder is taken, and that is said"
+    ),
+    "POLARS_MAX_THREADS": Variable("polars: its threads", _AT_ONCE),
+    "OMP_NUM_THREADS": Variable("torch and the compiled loops: their threads", "libgomp says so; all cores"),
+    "CUDA_VISIBLE_DEVICES": Variable("torch: which devices there are", "there are none: the CPU"),
+    "MPLBACKEND": Variable("matplotlib: where it shows pictures; ours are files", "unset: nothing is shown"),
+    "MPLCONFIGDIR": Variable("matplotlib: a folder to write to", "named where no other can be written"),
+    **dict.fromkeys(
+        ("COLUMNS", "NO_COLOR", "FORCE_COLOR", "TERM"),
+        Variable("rich: how the bar is drawn, on a terminal", "as if unset"),
+    ),
 }
+# those that a library would fail or complain at length about, and the lowest number that they may be
+NUMBERS = {"NUMBA_NUM_THREADS": 1, "NUMBA_DISABLE_JIT": 0, "POLARS_MAX_THREADS": 1}
 
 
 def read(name: str) -> str:
@@ -120,8 +152,22 @@ def by_loopback() -> None:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
 
 
-def whole(name: str, low: int = LOWEST, high: int = HIGHEST) -> int:
-    """The whole number that a variable is set to.
+def settle() -> None:
+    """Leave libraries, before they are imported, only what they can use.
+
+    Raises:
+        ConfigError: a variable that they take makes no sense.
+    """
+    for name, low in NUMBERS.items():
+        if read(name):
+            whole(name, low, advice="unset it")
+        else:
+            os.environ.pop(name, None)
+    os.environ.pop("MPLBACKEND", None)  # a notebook's, which only the notebook's own Python may have
+
+
+def whole(name: str, low: int = LOWEST, high: int = HIGHEST, advice: str = ONE) -> int:
+    """The whole number that a variable is set to; else the advice is given.
 
     Raises:
         ConfigError: it is none, or out of range.
@@ -130,7 +176,7 @@ def whole(name: str, low: int = LOWEST, high: int = HIGHEST) -> int:
     number = int(text) if re.fullmatch(r"[+-]?[0-9]{1,18}", text, re.ASCII) else None
     if number is None or not low <= number <= high:
         to = f" to {high}" if high < HIGHEST else " or more"
-        raise ConfigError(f"{name}={text}: must be a whole number, {low}{to}; {ONE}")
+        raise ConfigError(f"{name}={text}: must be a whole number, {low}{to}; {advice}")
     return number
 
 

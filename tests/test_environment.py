@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 
 from cofi_dist.distributed import SoloComm, open_comm
-from cofi_dist.environment import VARIABLES, Place, place
+from cofi_dist.environment import VARIABLES, Place, place, settle
 from cofi_dist.errors import ConfigError, FailedError
+from cofi_dist.slurm.script import ENVIRONMENT
+from tests.e2e.conftest import here
 from tests.e2e.test_cli import cofi
+
+__all__ = ["here"]
 
 ROOT = Path(__file__).parents[1] / "cofi_dist"
 TWO = {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "9"}
@@ -30,8 +34,8 @@ def test_variables_are_read_in_one_place() -> None:
         is_reader = "from cofi_dist.environment import" in file.read_text()
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv"):
-                # handed on whole, or of another process
-                assert file.name in ("deadline.py", "launcher.py", "submitting.py"), file
+                # handed on whole, or of another process; HOME, of which an empty one is refused
+                assert file.name in ("deadline.py", "launcher.py", "submitting.py", "paths.py"), file
             if not is_reader or not isinstance(node, ast.Call):
                 continue
             if isinstance(node.func, ast.Name) and node.func.id == "read":
@@ -68,6 +72,52 @@ def test_what_makes_no_sense_is_refused_by_name(
     given(monkeypatch, **{**TWO, name: value})
     with pytest.raises(ConfigError, match=rf"\b{name}\b.*unset WORLD_SIZE to run in one process"):
         place()
+
+
+def test_the_table_has_what_sbatch_takes() -> None:
+    assert set(ENVIRONMENT) <= set(VARIABLES)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("NUMBA_NUM_THREADS", value) for value in ("0", "-3", "abc")),
+        ("NUMBA_DISABLE_JIT", "yes"),
+        ("POLARS_MAX_THREADS", "0"),
+    ],
+)
+def test_what_would_end_a_library_in_a_traceback_is_refused(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given(monkeypatch, **{name: value})
+    with pytest.raises(ConfigError, match=rf"^{name}={value}: must be a whole number, .*; unset it$"):
+        settle()
+
+
+def test_what_is_empty_or_a_notebook_s_is_no_library_s_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    given(monkeypatch, NUMBA_NUM_THREADS="", NUMBA_DISABLE_JIT=" ", POLARS_MAX_THREADS="", **backend)
+    settle()
+    assert not {"NUMBA_NUM_THREADS", "NUMBA_DISABLE_JIT", "POLARS_MAX_THREADS", "MPLBACKEND"} & set(
+        os.environ
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("NUMBA_DISABLE_JIT", "1", "cofi-dist: NUMBA_DISABLE_JIT: this needs compiled loops; unset it"),
+        ("NUMBA_THREADING_LAYER", "none", "cofi-dist: NUMBA_THREADING_LAYER: numba can start no threads ("),
+    ],
+)
+def test_a_run_whose_loops_cannot_be_compiled_or_called_leaves_nothing(
+    name: str, value: str, says: str, here: Path
+) -> None:
+    done = cofi("train", "--config", "tiny.yaml", cwd=here, **{name: value})
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(says)
+    assert "Traceback" not in done.stderr
+    assert os.listdir(here) == ["tiny.yaml"]
 
 
 def test_torchrun_says_where_a_rank_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from cofi_dist import __version__
 from cofi_dist.cli import comparing, datasets, judging, saved, seeing, submitting, training, using
 from cofi_dist.cli.session import Session
 from cofi_dist.cli.strict import Strict, with_plain_paths
-from cofi_dist.environment import read
+from cofi_dist.environment import read, settle
 from cofi_dist.errors import CofiError, FailedError, PeerError, StoppedError
 from cofi_dist.memory import is_out_of_memory
 from cofi_dist.stop import Interrupted
@@ -66,6 +66,7 @@ def main() -> NoReturn:
     # which make half a million objects that stay: looking through them again and again takes 0.1 s
     gc.set_threshold(100_000, 50, 100)
     try:
+        settle()
         code = app(standalone_mode=False, obj=session) or 0
     except CofiError as error:
         code = _complain(error, session.comm)

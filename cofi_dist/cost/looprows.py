@@ -12,7 +12,7 @@ from cofi_dist.cost import loops
 from cofi_dist.cost.rows import NUMPY_TYPE, Least, tiny_of
 from cofi_dist.cost.rowvectors import Lanes, lanes_of
 from cofi_dist.cost.segments import Segments
-from cofi_dist.cost.threads import set_threads
+from cofi_dist.cost.threads import require_loops, set_threads
 from cofi_dist.data.shards import UserShard, starts
 
 
@@ -66,6 +66,7 @@ class LoopRows:
         num_rows: int,
         dtype: torch.dtype,
     ) -> None:
+        require_loops()
         self._segments, self._other, self._value = segments, other, value
         # gradients are still needed while products are made
         self._of_gradients, self._of_products = Room(segments, dtype), Room(segments, dtype)

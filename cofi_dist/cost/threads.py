@@ -3,6 +3,19 @@
 import numba
 import torch
 
+from cofi_dist.errors import ConfigError
+
+
+def require_loops() -> None:
+    """Raise ConfigError where the environment keeps numba from compiling them, or from starting threads."""
+    if numba.config.DISABLE_JIT:
+        raise ConfigError("NUMBA_DISABLE_JIT: this needs compiled loops; unset it")
+    try:
+        set_threads()
+    except ValueError as error:
+        said = str(error).partition("\n")[0]
+        raise ConfigError(f"NUMBA_THREADING_LAYER: numba can start no threads ({said}); unset it") from None
+
 
 def set_threads() -> int:
     """Let the loops run on as many threads as torch, or as numba may have; how many these are.
