@@ -41,10 +41,12 @@ class Stop:
         reason: what asked; empty while nothing has.
         stepping: whether the flag is looked at, or the work about to be finished; else a signal raises
             at once: StoppedError where the work is `resumable`, Interrupted elsewhere.
+        raised: what a signal has raised; None while none has.
     """
 
     def __init__(self) -> None:
         self.reason = ""
+        self.raised: StoppedError | Interrupted | None = None
         self.stepping = self.resumable = self._interrupted = False
         self._file: Path | None = None
         self._end = math.inf
@@ -114,9 +116,11 @@ class Stop:
         self._interrupted |= number == signal.SIGINT
         if self.stepping or again:
             return  # the flag is up; what is being cleared away shall not be broken off
+        self.raised = Interrupted(number)
         if self.resumable:
-            raise StoppedError(f"stopped by {self.reason} before the first step; start it again to begin")
-        raise Interrupted(number)
+            said = f"stopped by {self.reason} before the first step; start it again to begin"
+            self.raised = StoppedError(said)
+        raise self.raised
 
 
 def clear_stop_file(run_dir: Path) -> None:

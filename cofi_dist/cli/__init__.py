@@ -68,31 +68,39 @@ def main() -> NoReturn:
     try:
         settle()
         code = app(standalone_mode=False, obj=session) or 0
-    except CofiError as error:
-        code = _complain(error, session.comm)
-        if isinstance(error, StoppedError) and not error.restart:
-            session.stop.end_launcher()
-    except Interrupted as error:
-        name = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
-        say(f"cofi-dist: {name.get(signal.Signals(error.number), 'stopped by a signal')}")
-        code = 128 + error.number
-    except typer.Exit as error:
-        code = error.exit_code
-    except OutputError as error:
-        say(f"cofi-dist: {error}")
-        silence(sys.stdout)
-        code = 1
-    except Exception as error:
-        if is_out_of_memory(error):
-            code = _complain(FailedError(f"there is not enough memory: {error}"), session.comm)
-        else:
-            code = _refuse(error) if hasattr(error, "format_message") else _confess(error)
+    except (Exception, Interrupted) as error:
+        code = _code_of(error, session)
     gc.freeze()  # nor is anything to be looked for among them at the end, which would take 0.2 s
     code = _end_streams(code)
     if code and read("WORLD_SIZE") not in ("", "1"):
         # a rank that fails must go at once: interpreter exit would wait for its peers' sockets
         os._exit(code)
     sys.exit(code)
+
+
+def _code_of(error: BaseException, session: Session) -> int:
+    """Say what went wrong, or what ended the command; returns the exit code."""
+    if session.stop.raised is not None and not isinstance(error, CofiError | typer.Exit):
+        # a library took it for an error of its own, and went on without what it was about to do
+        error = session.stop.raised
+    if isinstance(error, CofiError):
+        if isinstance(error, StoppedError) and not error.restart:
+            session.stop.end_launcher()
+        return _complain(error, session.comm)
+    if isinstance(error, Interrupted):
+        name = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
+        say(f"cofi-dist: {name.get(signal.Signals(error.number), 'stopped by a signal')}")
+        return 128 + error.number
+    if isinstance(error, typer.Exit):
+        return error.exit_code
+    if isinstance(error, OutputError):
+        say(f"cofi-dist: {error}")
+        silence(sys.stdout)
+        return 1
+    if is_out_of_memory(error):
+        return _complain(FailedError(f"there is not enough memory: {error}"), session.comm)
+    assert isinstance(error, Exception)
+    return _refuse(error) if hasattr(error, "format_message") else _confess(error)
 
 
 def _end_streams(code: int) -> int:

@@ -90,3 +90,33 @@ def test_a_run_that_took_a_step_stays(here: Path) -> None:
     )
     assert done.returncode == 1
     assert (here / "run" / ".cofi_dist").exists()
+
+
+# torch goes on without numpy if numpy can't be imported, for whatever reason; then what needs it fails
+SWALLOWED = """
+import os, signal
+from contextlib import suppress
+from cofi_dist.cli import main, training
+
+def load(*_):
+    with suppress(BaseException):
+        os.kill(os.getpid(), signal.SIGTERM)
+    raise AttributeError("module 'numpy' has no attribute 'void'")
+
+training.load_config = load
+import sys
+sys.argv[1:] = ["config", "tiny.yaml"]
+main()
+"""
+
+
+def test_what_fails_after_a_library_has_swallowed_a_signal_is_no_bug(here: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SWALLOWED],
+        cwd=here,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: [signal.signal(n, signal.SIG_DFL) for n in SIGNALS],
+    )
+    assert (done.returncode, done.stderr) == (143, "cofi-dist: terminated\n")
