@@ -269,3 +269,11 @@ def test_a_name_of_a_pattern_s_characters_clears_no_other_s_files(tmp_path: Path
     (tmp_path / ".[ab].0123abcd.tmp").touch()
     clear_temporaries(tmp_path / "[ab]")
     assert [path.name for path in tmp_path.iterdir()] == [".a.0123abcd.tmp"]
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "fine"])
+def test_what_cannot_be_written_leaves_no_folder(name: str, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    with pytest.raises((RunError, DataError)), whole_file(tmp_path / "mine/new/newer" / name):
+        raise DataError("no good")
+    assert list((tmp_path / "mine").rglob("*")) == []

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cofi_dist.errors import RunError
@@ -73,22 +73,29 @@ def refuse_existing(file: Path, *, replace: bool) -> None:
 
 @contextmanager
 def whole_file(target: Path) -> Iterator[WrittenFile]:
-    """Yields a file beside `target` to write into; renames it to `target` if nothing raised.
+    """Yields a file to write beside `target`; renames it to `target` if nothing raised, or leaves nothing.
 
     Raises:
         RunError: the file can't be written.
     """
     clear_temporaries(target)
+    made: list[Path] = []
     try:
+        made = [folder for folder in target.parents if not folder.exists()]
         target.parent.mkdir(parents=True, exist_ok=True)
         with temporary_file(target) as (path, file):
             opened = WrittenFile(file)
             with finished(opened):
                 yield opened
             path.replace(target)
+            made = []
             sync(target.parent)
     except OSError as error:
         raise RunError(f"{target}: cannot be written: {reason_of(error)}") from error
+    finally:
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def write_whole(target: Path, content: str | bytes) -> None:
