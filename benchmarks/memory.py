@@ -28,7 +28,8 @@ def peak():
     line = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
 few = "data.synthetic={num_users: 20, num_items: 30, num_ratings: 100}"
-again = [*sys.argv[3:], few, "run_dir=" + sys.argv[2], "train.epochs=2"]
+others = [text for text in sys.argv[3:] if not text.startswith(("run_dir=", "train.epochs="))]
+again = [*others, few, "run_dir=" + sys.argv[2], "train.epochs=2"]
 train(Path(sys.argv[1]), again, SoloComm(), quiet=True)
 before = peak()
 train(Path(sys.argv[1]), sys.argv[3:], SoloComm())

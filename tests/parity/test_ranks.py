@@ -9,7 +9,8 @@ from tests.parity.runs import Trained, train_on
 from tests.problems import close
 
 SYNTHETIC = "data: {synthetic: {num_users: 90, num_items: 700, num_ratings: 5000}}\n"
-SETTINGS = ["model.num_features=20", "train.lr=1.0e-3", "train.epochs=200", "train.log_every=20"]
+SETTINGS = ["model.num_features=20", "train.lr=1.0e-3", "train.log_every=20"]
+EPOCHS = "train.epochs=200"
 SWITCHES = ["model.item_bias=true", "train.lambda_b=0.5", "train.lambda_=0.1"]
 
 
@@ -26,7 +27,7 @@ def assert_same(got: Trained, want: Trained, rtol: float, *, factors: bool) -> N
 @pytest.mark.parametrize("cost", ["dense", "sparse"])
 @pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-10), ("float32", 1e-5)])
 def test_any_world_size_gives_the_same_run(cost: str, dtype: str, rtol: float, tmp_path: Path) -> None:
-    overrides = [*SETTINGS, f"train.cost={cost}", f"train.dtype={dtype}"]
+    overrides = [*SETTINGS, EPOCHS, f"train.cost={cost}", f"train.dtype={dtype}"]
     one = train_on(1, SYNTHETIC, overrides, tmp_path)
     for world_size in (2, 3, 5):
         many = train_on(world_size, SYNTHETIC, overrides, tmp_path)
@@ -47,7 +48,7 @@ def test_any_world_size_gives_the_same_run_with_every_switch(cost: str, power: f
 
 @pytest.mark.parametrize("switches", [[], [*SWITCHES, "train.lambda_power=1"]], ids=["plain", "switches"])
 def test_dense_and_sparse_are_one_cost(switches: list[str], tmp_path: Path) -> None:
-    overrides = [*SETTINGS, *switches, "train.dtype=float64"]
+    overrides = [*SETTINGS, EPOCHS, *switches, "train.dtype=float64"]
     runs = [
         train_on(1, SYNTHETIC, [*overrides, f"train.cost={cost}"], tmp_path) for cost in ("dense", "sparse")
     ]
