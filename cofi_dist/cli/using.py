@@ -1,6 +1,6 @@
 """Commands that use a trained model: predict, recommend, similar, export."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
@@ -21,6 +21,7 @@ from cofi_dist.words import counted
 if TYPE_CHECKING:
     import polars as pl
 
+    from cofi_dist.config import Columns
     from cofi_dist.model import Model, Rated
 
 Run = Annotated[Path, typer.Argument(help="Run directory, or that of a model.", show_default=False)]
@@ -95,7 +96,8 @@ def predict(
             say(f"{count} are of {who} without training ratings: predicted {instead}")
     with Progress("predicting", "pairs") as progress:
         prediction = predict_rows(model, rows[0], rows[1], progress.add)
-    pairs_of = table.select(pl.col("user").alias(columns.user), pl.col("item").alias(columns.item))
+    user, item = _names_of_ids(columns, ("prediction",))
+    pairs_of = table.select(pl.col("user").alias(user), pl.col("item").alias(item))
     _write(pairs_of.with_columns(prediction=prediction).lazy(), output)
     say(f"{counted(len(table), 'prediction')} written to {output}")
 
@@ -191,6 +193,15 @@ def similar(
         say(note)
 
 
+def _names_of_ids(columns: "Columns", results: Sequence[str]) -> tuple[str, str]:
+    """What to call the columns of ids in an output, beside those of the results."""
+    names = columns.user, columns.item
+    if len({*names, *results}) == len(names) + len(results):
+        return names
+    say("the columns of ids are called user and item: a result, or the other one, has the name of theirs")
+    return "user", "item"
+
+
 def _recommend_all(
     model: "Model", rated: "Rated | None", k: int, min_ratings: int, lists: Lists, output: Path
 ) -> None:
@@ -198,7 +209,9 @@ def _recommend_all(
 
     from cofi_dist.model.scores import blocks
 
-    columns, progress = model.facts.columns, Progress("recommending", "users")
+    results = ("rank", "prediction", "score")
+    user, item = _names_of_ids(model.facts.columns, results)
+    progress = Progress("recommending", "users")
 
     def by_name() -> Iterator["pl.DataFrame"]:
         of_blocks = model.recommend_all(k, rated, min_ratings=min_ratings)
@@ -206,7 +219,7 @@ def _recommend_all(
             lists.add(table)
             progress.add(len(users), len(model.users))
             in_order = table.select("user", "rank", "item", "prediction", "score")
-            yield in_order.rename({"user": columns.user, "item": columns.item})
+            yield in_order.rename({"user": user, "item": item})
 
     with progress:
         tables = by_name()

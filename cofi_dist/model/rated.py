@@ -107,7 +107,9 @@ def _source_of(model: "Model", data: Data, run: Path) -> Source:
         CofiError: they are not there, or are not the model's.
     """
     source = open_source(data, run / "data")
-    if source.fingerprint() != model.facts.fingerprint:
+    # first the numbers: a model's config may name ratings of any size, all of which would be looked at
+    is_as_large = (source.num_users, source.num_items) == (len(model.users), len(model.items))
+    if not is_as_large or source.fingerprint() != model.facts.fingerprint:
         where = data.prepared or data.y or run / "data"
         raise RunError(
             f"{where}: holds other ratings, or other splits of them, than the model was trained with;"
