@@ -188,7 +188,7 @@ def _trainer(
 
 
 class _Between:
-    """Between two steps: once one is taken, what the run has made stays."""
+    """Between two steps: once one is taken, or there is none left to take, what the run has made stays."""
 
     def __init__(self, keeper: Keeper, undo: ExitStack) -> None:
         self._keeper, self._undo = keeper, undo
@@ -198,6 +198,7 @@ class _Between:
         self._keeper.after_step(state)
 
     def finish(self, state: State) -> None:
+        self._undo.pop_all()
         self._keeper.finish(state)
 
 
