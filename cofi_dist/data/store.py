@@ -62,13 +62,6 @@ class StoredRatings:
         self.scale = said.lowest, said.highest
         self.centre: tuple[str, float | None] = said.centre, said.damping
         self.columns, self.notes, self._fingerprint = said.columns, said.notes, said.fingerprint
-        counts = said.num_ratings
-        self._start = {part: self._starts(part, counts[part]) for part in self.parts}
-        self._item = {part: self._map(f"{part}_item.npy", counts[part], np.int32) for part in self.parts}
-        self._value = {
-            part: self._map(f"{part}_value.npy", counts[part], np.float32, np.float64) for part in self.parts
-        }
-        self.sums = self._sums(counts["train"])
         self.ids = (
             IdMap.load(directory / USERS, self.num_users),
             IdMap.load(directory / ITEMS, self.num_items),
@@ -77,6 +70,13 @@ class StoredRatings:
             raise RunError(
                 f"{directory}: {USERS} or {ITEMS} holds other ids than were prepared; prepare it again"
             )
+        counts = said.num_ratings  # of arrays, which may be large: the ids bound them
+        self._start = {part: self._starts(part, counts[part]) for part in self.parts}
+        self._item = {part: self._map(f"{part}_item.npy", counts[part], np.int32) for part in self.parts}
+        self._value = {
+            part: self._map(f"{part}_value.npy", counts[part], np.float32, np.float64) for part in self.parts
+        }
+        self.sums = self._sums(counts["train"])
 
     def _manifest(self) -> "_Manifest":
         file = self.directory / MANIFEST
