@@ -59,10 +59,10 @@ def train(
 
 def _hear_of_compiling(comm: "Comm") -> None:
     """Say so where seconds go by before the first epoch: once after installing."""
-    from cofi_dist.cost.loopcache import LoopCache
+    from cofi_dist.cost.firstcompiled import FirstCompiled
 
     if comm.rank == 0:
-        LoopCache.hear_of_compiling(lambda: say("compiling the loops for this processor: some seconds, once"))
+        FirstCompiled.hear(lambda: say("compiling the loops for this processor: some seconds, once"))
 
 
 def tune(

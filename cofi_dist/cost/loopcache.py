@@ -11,7 +11,7 @@ import os
 import pickle
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from numba.core.caching import NullCache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
+from cofi_dist.cost.firstcompiled import FirstCompiled
 from cofi_dist.errors import CofiError, StoppedError
 from cofi_dist.files import whole_file
 from cofi_dist.streams import say
@@ -39,7 +40,6 @@ class LoopCache(NullCache):  # type: ignore[misc]
     """
 
     _is_kept = True  # of every function: what could not be written once is not tried again
-    _tell: Callable[[], None] | None = None
 
     def __init__(self, function: Any) -> None:
         self._name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
@@ -57,15 +57,8 @@ class LoopCache(NullCache):  # type: ignore[misc]
                 raise
             except Exception:  # noqa: S112, whatever it is, the code is compiled instead
                 continue
-        tell, LoopCache._tell = LoopCache._tell, None
-        if tell is not None:
-            tell()
+        FirstCompiled.say()
         return None
-
-    @classmethod
-    def hear_of_compiling(cls, tell: Callable[[], None]) -> None:
-        """Have `tell` called once, before the first loop that has to be compiled."""
-        cls._tell = staticmethod(tell)
 
     def save_overload(self, sig: Any, cres: Any) -> None:
         """Keep the code in the first folder that can be written; say once where none can."""

@@ -23,11 +23,11 @@ pwd.getpwuid = nameless
 os.environ.pop("HOME", None)
 sys.modules["numba"] = None
 from cofi_dist.cli import app
-from cofi_dist.stop import Stop
+from cofi_dist.cli.session import Session
 
 for line in sys.stdin:
     print(line, end="", flush=True)
-    app(line.split(), standalone_mode=False, obj=Stop())
+    app(line.split(), standalone_mode=False, obj=Session())
 """
 
 
