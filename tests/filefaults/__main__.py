@@ -1,6 +1,6 @@
 """Every file call of every command that writes, made to fail or to be the last one; and what comes of it.
 
-    python -m tests.filefaults [--command NAME] [--every 1] [--folder DIR]
+    python -m tests.filefaults [--command NAME] [--most N] [--folder DIR]
 
 In a tiny run of each command the n-th write, sync, rename, open, close, ... below its folder fails, for
 every n, with the errors of a full or broken disk, once or from then on; or the process is killed there, or in
@@ -9,6 +9,7 @@ half-written under a final name, and the same command then giving the same bits.
 """
 
 import argparse
+import random
 import sys
 import tempfile
 from collections import Counter
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from tests.filefaults.commands import COMMANDS, served
 from tests.filefaults.outcome import GOOD, Bench, Undisturbed, faults
-from tests.filefaults.server import Server
+from tests.filefaults.server import Fault, Server
 
 
 def main() -> None:
@@ -26,7 +27,7 @@ def main() -> None:
     )
     parser.add_argument("--command", choices=COMMANDS, action="append")
     parser.add_argument("--fault", default="", help="only kinds of fault whose name contains this")
-    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--most", type=int, default=None, help="a sample of so many of each command")
     parser.add_argument("--folder", type=Path, default=None)
     args = parser.parse_args()
     counts: Counter[tuple[str, str, str]] = Counter()
@@ -37,9 +38,7 @@ def main() -> None:
             for command in args.command or COMMANDS:
                 want = bench.undisturbed(command)
                 print(f"{command}: {_calls(want)}", flush=True)
-                for kind, fault in faults(want.seen, args.every):
-                    if args.fault not in kind:
-                        continue
+                for kind, fault in chosen(want, args.fault, args.most):
                     outcome = bench.try_(command, fault, want)
                     counts[command, kind, outcome if outcome in GOOD else "BAD"] += 1
                     if outcome not in GOOD:
@@ -47,6 +46,12 @@ def main() -> None:
     for (command, kind, outcome), count in sorted(counts.items()):
         print(f"{count:5}  {command:28} {kind:28} {outcome}")
     sys.exit(any(outcome == "BAD" for _, _, outcome in counts))
+
+
+def chosen(want: Undisturbed, name: str = "", most: int | None = None) -> list[tuple[str, Fault]]:
+    """The faults whose kind contains a name; the same sample of them each time."""
+    found = [(kind, fault) for kind, fault in faults(want.seen) if name in kind]
+    return found if most is None else random.Random(0).sample(found, min(most, len(found)))
 
 
 def _calls(want: Undisturbed) -> str:

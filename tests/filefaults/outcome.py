@@ -21,17 +21,17 @@ ERRORS = {name: getattr(errno, name) for name in ("ENOSPC", "EIO", "EDQUOT")}
 CHANGING = ("write", "rename", "mkdir", "unlink", "link")
 
 
-def faults(seen: dict[str, int], every: int = 1) -> Iterator[tuple[str, Fault]]:
-    """Each fault and what its kind is called, for every so many-th call; the errors take turns."""
+def faults(seen: dict[str, int]) -> Iterator[tuple[str, Fault]]:
+    """Each fault and what its kind is called; the errors take turns."""
     errors = cycle(ERRORS)
     for kind in KINDS:
-        for at in range(1, seen[kind] + 1, every):
+        for at in range(1, seen[kind] + 1):
             yield f"{kind} fails", Fault((kind,), at, ERRORS["EIO" if kind == "read" else next(errors)])
             if kind == "write":
                 yield "write fails from then on", Fault((kind,), at, ERRORS[next(errors)], "from then on")
                 yield "write falls short", Fault((kind,), at, 0, "short")
                 yield "killed in a write", Fault((kind,), at, 0, "torn")
-    for at in range(1, sum(seen[kind] for kind in CHANGING) + 1, every):
+    for at in range(1, sum(seen[kind] for kind in CHANGING) + 1):
         yield "killed before a call", Fault(CHANGING, at, 0, "kill")
 
 
