@@ -24,7 +24,7 @@ from urllib.request import Request, urlopen
 from cofi_dist.data.known import PAGE, DataSet
 from cofi_dist.data.part import Part
 from cofi_dist.errors import DataError
-from cofi_dist.files import reason_of, whole_directory, written
+from cofi_dist.files import clear_temporaries, reason_of, whole_directory, written
 from cofi_dist.reading import UnfitError, open_regular
 
 ATTEMPTS = 5
@@ -65,6 +65,7 @@ def fetch(dataset: DataSet, root: Path, report: Report) -> Path:
     try:
         if _is_there(dataset, root, report):
             part.clear()
+            clear_temporaries(root / dataset.folder)
         else:
             with part.held(report.note):
                 if not _is_there(dataset, root, report):  # another command may have got it meanwhile
