@@ -32,8 +32,7 @@ FILE = ".lock"
 RENEW_SECONDS, STALE_SECONDS = 3.0, 60.0
 RENEWALS = 4  # that a live owner does not miss in a row
 LAST_SECOND = 1e11  # of a time that can be said in words
-SETTLE_SECONDS = 2.0  # in which whoever has made the file also writes into it
-MOST_BYTES = 2**16
+SETTLE_SECONDS, MOST_BYTES = 2.0, 2**16  # in which whoever has made the file also writes into it; and of it
 
 
 class Seen(NamedTuple):
@@ -151,23 +150,21 @@ class Lock:
         with suppress(FileNotFoundError):
             seen = _look(file)
             owner = _owner(seen.content)
-            if owner is None and _age(file) < SETTLE_SECONDS:
-                time.sleep(0.05)
-            elif owner is not None and not _is_stale(file, seen.inode, owner):
+            if owner is None and _changes(file, SETTLE_SECONDS):
+                return
+            if owner is not None and not _is_stale(file, seen.inode, owner):
                 raise self._refusal(owner, seen.inode)
+            content = hashlib.md5(seen.content, usedforsecurity=False)
+            right = self._file.with_name(f"{FILE}.{content.hexdigest()}")
+            if self._make(right, candidate):
+                _remove(file, seen, right)
             else:
-                content = hashlib.md5(seen.content, usedforsecurity=False)
-                right = self._file.with_name(f"{FILE}.{content.hexdigest()}")
-                if self._make(right, candidate):
-                    _remove(file, seen, right)
-                else:
-                    self._clear_stale(right, candidate)
+                self._clear_stale(right, candidate)
 
     def _refusal(self, owner: dict[str, Any], inode: int) -> RunError:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(owner["since"]))
-        copied = (
-            f"; where it was copied from that run's, remove {self._file}" if _is_copy(owner, inode) else ""
-        )
+        is_copy = _is_copy(owner, inode)
+        copied = f"; where it was copied from that run's, remove {self._file}" if is_copy else ""
         return RunError(
             f"{self._file.parent}: process {owner['pid']} on {owner['host']} is running here since {since};"
             f" give another run_dir, or stop that run{copied}"
@@ -218,10 +215,15 @@ def _look(file: Path) -> Seen:
 
 
 def _remove(file: Path, seen: Seen, right: Path) -> None:
-    """Remove a lock if it still is as it was seen, with the right that this process has alone."""
+    """Remove a lock if it still is as it was seen; this process alone has the right to."""
+    aside = file.with_name(f"{FILE}.{uuid.uuid4().hex}")
     try:
         if _look(file) == seen:
-            file.unlink(missing_ok=True)
+            file.rename(aside)
+            if _look(aside) != seen:  # this process slept meanwhile, and another took the right
+                with suppress(OSError):
+                    os.link(aside, file)
+            aside.unlink(missing_ok=True)
     finally:
         right.unlink(missing_ok=True)
 
@@ -255,7 +257,7 @@ def _is_stale(file: Path, inode: int, owner: dict[str, Any]) -> bool:
         same_job = bool(owner["job"]) and owner["job"] == job()
         # its age is by two clocks, which may differ: so that alone makes no lock stale
         is_doubtful = same_host or same_job or _age(file) > STALE_SECONDS
-        return is_doubtful and not _is_renewed(file)
+        return is_doubtful and not _changes(file, RENEW_SECONDS * RENEWALS)
     except FileNotFoundError:
         return True
 
@@ -268,12 +270,12 @@ def _age(file: Path) -> float:
         return math.inf
 
 
-def _is_renewed(file: Path) -> bool:
-    """Watch for as long as its owner may let pass."""
-    first, deadline = _look(file).renewed, time.monotonic() + RENEW_SECONDS * RENEWALS
+def _changes(file: Path, seconds: float) -> bool:
+    """Watch a lock for so long by this process's own clock."""
+    first, deadline = _look(file), time.monotonic() + seconds
     while time.monotonic() < deadline:
-        time.sleep(RENEW_SECONDS / 20)
-        if _look(file).renewed != first:
+        time.sleep(0.1)
+        if _look(file) != first:
             return True
     return False
 

@@ -16,8 +16,12 @@ from cofi_dist.errors import ConfigError
 ROOT = Path("/")
 # Of each version: its limit, what is used of it, and what of that the kernel gives back when it is needed.
 FILES = {
-    "cgroup2": ("memory.max", "memory.current", "inactive_file"),
-    "cgroup": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    "cgroup2": ("memory.max", "memory.current", ("inactive_file", "active_file", "slab_reclaimable")),
+    "cgroup": (
+        "memory.limit_in_bytes",
+        "memory.usage_in_bytes",
+        ("total_inactive_file", "total_active_file"),
+    ),
 }
 
 
@@ -84,7 +88,7 @@ def _left(group: Path, kind: str) -> float:
         most = int((group / limit).read_text())
         left = most - int((group / used).read_text())
         about = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-        return min(most, left + int(about.get(spare, 0)))
+        return min(most, left + sum(int(about.get(name, 0)) for name in spare))
     except (OSError, ValueError):  # there is none, or it is `max`
         return float("inf")
 

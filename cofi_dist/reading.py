@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -207,19 +208,49 @@ def reason(error: OSError | ValueError) -> str:
     return str(error)
 
 
-@contextmanager
-def hushed() -> Iterator[None]:
-    """Drop what is written to file descriptor 2 meanwhile, where a library in Rust tells of its panics."""
+class _Hush:
+    """How many threads have file descriptor 2 hushed, and what it was before the first of them.
+
+    There is one such descriptor in a process: the last thread puts back what the first one found.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._threads, self._kept = threading.Lock(), 0, -1
+
+    def begin(self) -> None:
+        with self._lock:
+            if self._threads == 0:
+                self._kept = _silenced()
+            self._threads += 1
+
+    def end(self) -> None:
+        with self._lock:
+            self._threads -= 1
+            if self._threads == 0 and self._kept >= 0:
+                os.dup2(self._kept, 2)
+                os.close(self._kept)
+
+
+_HUSH = _Hush()
+
+
+def _silenced() -> int:
+    """Lead file descriptor 2 nowhere; returns what it was, or -1 if it is closed."""
     try:
         kept = os.dup(2)
-    except OSError:  # it is closed
-        yield
-        return
+    except OSError:
+        return -1
     nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     os.dup2(nowhere, 2)
     os.close(nowhere)
+    return kept
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Drop what is written to file descriptor 2 meanwhile, where a library in Rust tells of its panics."""
+    _HUSH.begin()
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        _HUSH.end()

@@ -169,15 +169,15 @@ REMOVE = """
 import sys, time
 from pathlib import Path
 from cofi_dist.lock import Lock
-unlink = Path.unlink
+rename = Path.rename
 
-def held_up(self, **given):
+def held_up(self, target):
     if self.name == ".lock":
         print("held up", flush=True)
         time.sleep(60)
-    unlink(self, **given)
+    rename(self, target)
 
-Path.unlink = held_up
+Path.rename = held_up
 Lock(Path(sys.argv[1]))
 """
 
@@ -311,3 +311,31 @@ def test_a_directory_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match=r"\.lock: cannot be written: "):
         Lock(tmp_path / "file" / "run")
+
+
+def test_a_lock_that_says_nothing_and_is_of_the_future_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / FILE).touch()
+    os.utime(tmp_path / FILE, (2**32, 2**32))
+    with Lock(tmp_path):
+        pass
+
+
+def test_who_slept_before_it_removed_a_lock_puts_back_that_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, right = tmp_path / FILE, tmp_path / "right"
+    file.write_text("stale")
+    stale = lock._look(file)
+    looks = lock._look
+
+    def sleeps(seen: Path) -> lock.Seen:
+        found = looks(seen)
+        if seen == file:  # meanwhile another process takes the directory
+            file.unlink()
+            file.write_text("another's")
+        return found
+
+    monkeypatch.setattr(lock, "_look", sleeps)
+    lock._remove(file, stale, right)
+    assert file.read_text() == "another's"
+    assert list(tmp_path.iterdir()) == [file]

@@ -32,7 +32,7 @@ V2 = {
     "proc/self/mountinfo": "30 20 0:26 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw,nsdelegate\n",
     "sys/fs/cgroup/slurm/job_7/memory.max": "5000\n",
     "sys/fs/cgroup/slurm/job_7/memory.current": "1500\n",
-    "sys/fs/cgroup/slurm/job_7/memory.stat": "anon 900\ninactive_file 400\n",
+    "sys/fs/cgroup/slurm/job_7/memory.stat": "inactive_file 300\nactive_file 60\nslab_reclaimable 40\n",
     "sys/fs/cgroup/slurm/job_7/step_0/memory.max": "max\n",
     "sys/fs/cgroup/slurm/job_7/step_0/memory.current": "1500\n",
     "sys/fs/cgroup/slurm/job_7/step_0/memory.stat": "inactive_file 0\n",
@@ -45,7 +45,7 @@ V1 = {
     "37 31 0:34 / /sys/fs/cgroup/unified ro - cgroup2 cgroup2 rw\n",
     "sys/fs/cgroup/memory/memory.limit_in_bytes": "7000\n",
     "sys/fs/cgroup/memory/memory.usage_in_bytes": "2000\n",
-    "sys/fs/cgroup/memory/memory.stat": "inactive_file 1\ntotal_inactive_file 500\n",
+    "sys/fs/cgroup/memory/memory.stat": "inactive_file 1\ntotal_inactive_file 300\ntotal_active_file 200\n",
 }
 
 

@@ -65,8 +65,10 @@ def refuse_existing(file: Path, *, replace: bool) -> None:
     """Raise unless an output file may be written.
 
     Raises:
-        RunError: it exists, and `replace` is false.
+        RunError: it exists, and `replace` is false; or it is no regular file.
     """
+    if file.exists() and not file.is_file():
+        raise RunError(f"{file}: is no regular file, and would be replaced by one; give another --output")
     if file.exists() and not replace:
         raise RunError(f"{file}: already exists; give another --output, or --replace")
 
