@@ -1,13 +1,17 @@
 """Files and run directories: whole or not there, and never lost unasked."""
 
 import errno
+import fcntl
 import os
 import stat
 import subprocess
 import sys
-from contextlib import suppress
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,6 +35,7 @@ def test_a_directory_appears_whole(tmp_path: Path) -> None:
         (temporary / "x").write_text("1")
         assert not (tmp_path / "a" / "b").exists()
     assert (tmp_path / "a" / "b" / "x").read_text() == "1"
+    assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["x"], "the lock stays behind"
     assert len(list((tmp_path / "a").iterdir())) == 1
 
 
@@ -262,6 +267,138 @@ def test_what_a_killed_process_left_is_cleared_and_what_a_living_one_writes_is_n
         clear_temporaries(tmp_path / "f")
         assert not temporary.exists()
         (tmp_path / "other").unlink()
+
+
+def test_locks_hold_between_hosts_that_share_nfs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flock = fcntl.flock
+
+    def of_nfs(descriptor: int, operation: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            return  # locked on this host alone: the other one doesn't see it
+        mode = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE
+        if mode == (os.O_WRONLY if operation & fcntl.LOCK_SH else os.O_RDONLY):
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", of_nfs)
+    target = tmp_path / "f"
+    with whole_file(target) as file:
+        clear_temporaries(target)
+        file.write(b"whole")
+    assert target.read_bytes() == b"whole"
+    with whole_directory(target, replace=True) as directory:
+        write_file(directory / "x", "whole")
+        clear_temporaries(target)
+    assert (target / "x").read_text() == "whole"
+    (tmp_path / ".f.01234567.tmp").touch()
+    (tmp_path / ".f.89abcdef.tmp").mkdir()
+    (tmp_path / ".f.89abcdef.tmp/lock").touch()
+    clear_temporaries(target)
+    assert list(tmp_path.iterdir()) == [target]
+    assert capsys.readouterr().err == ""
+
+
+def test_without_locks_nothing_is_removed_and_only_what_is_old_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    file, directory = tmp_path / ".f.01234567.tmp", tmp_path / ".f.89abcdef.tmp"
+    with whole_directory(tmp_path / "f") as new:
+        clear_temporaries(tmp_path / "f")
+        assert new.exists()
+    (tmp_path / "f").rmdir()
+    with whole_file(tmp_path / "f"):
+        clear_temporaries(tmp_path / "f")
+    file.touch()
+    directory.mkdir()
+    (directory / "new").touch()
+    (directory / "lock").touch()
+    long_ago = time.time() - 3 * 3600
+    for path in (directory / "lock", directory):
+        os.utime(path, (long_ago, long_ago))
+    clear_temporaries(tmp_path / "f")
+    assert capsys.readouterr().err == ""
+    os.utime(file, (long_ago, long_ago))
+    clear_temporaries(tmp_path / "f")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{file}: last written 3 h ago" in line
+    assert line.endswith("if no command on any host is writing f, remove it")
+    file.unlink()
+    (tmp_path / "f").unlink()
+    (directory / "new").rename(directory / "old")  # the only copy
+    for path in (directory / "old", directory):
+        os.utime(path, (long_ago, long_ago))
+    clear_temporaries(tmp_path / "f")
+    assert f"put {directory / 'old'} in the place of {tmp_path / 'f'}, then" in capsys.readouterr().err
+    assert (directory / "old").exists()
+
+
+@pytest.mark.parametrize("what", [whole_file, whole_directory])
+def test_what_was_just_made_may_be_cleared_away_before_it_is_locked(
+    what: Callable[[Path], AbstractContextManager[object]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, made = tmp_path / "f", []
+    mkdir, opened = Path.mkdir, Path.open
+
+    def clear_first(path: Path) -> None:
+        if path.suffix == ".tmp":
+            made.append(path)
+        if made == [path]:
+            clear_temporaries(target)
+            assert not path.exists()
+
+    def make(self: Path, *given: Any, **named: Any) -> None:
+        mkdir(self, *given, **named)
+        clear_first(self)
+
+    def create(self: Path, *given: Any) -> Any:
+        file = opened(self, *given)
+        clear_first(self)
+        return file
+
+    monkeypatch.setattr(Path, "mkdir", make)
+    monkeypatch.setattr(Path, "open", create)
+    with what(target):
+        pass
+    assert len(made) == 2
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_commands_that_write_one_target_do_not_disturb_each_other(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom cofi_dist.files import whole_directory, whole_file\n"
+        "folder = Path(sys.argv[1])\n"
+        "for _ in range(200):\n"
+        "    with whole_file(folder / 'f') as file:\n        file.write(b'1')\n"
+        "    with whole_directory(folder / 'd', replace=True):\n        pass\n"
+    )
+    with ExitStack() as stack:
+        command = [sys.executable, "-c", code, str(tmp_path)]
+        processes = [stack.enter_context(subprocess.Popen(command)) for _ in range(3)]
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["d", "f"]
+
+
+@pytest.mark.parametrize("what", [whole_file, whole_directory])
+def test_each_folder_that_was_made_is_synced_into_its_own(
+    what: Callable[[Path], AbstractContextManager[object]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced, real = set(), os.fsync
+
+    def note(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    with what(tmp_path / "a/b/c/f"):
+        pass
+    for folder in (tmp_path, tmp_path / "a", tmp_path / "a/b", tmp_path / "a/b/c"):
+        assert folder.stat().st_ino in synced
 
 
 def test_a_name_of_a_pattern_s_characters_clears_no_other_s_files(tmp_path: Path) -> None:

@@ -53,15 +53,23 @@ def finish_swap(scratch: Path, target: Path) -> None:
     Raises:
         OSError: it can't be done; nothing is lost.
     """
+    if not os.path.lexists(scratch / "old"):
+        return
+    whole = left_to_rename(scratch, target)
+    if whole is not None:
+        remove_any(target)  # of what could not be renamed, a part may be left
+        whole.rename(target)
+    sync(target.parent)
+
+
+def left_to_rename(scratch: Path, target: Path) -> Path | None:
+    """What has to take the place of `target` to end a swap that was broken off, if one was."""
     new, old = scratch / "new", scratch / "old"
     if not os.path.lexists(old):
-        return
+        return None
     if os.path.lexists(new):
-        remove_any(target)  # of what could not be renamed, a part may be left
-        new.rename(target)
-    elif not os.path.lexists(target):
-        old.rename(target)
-    sync(target.parent)
+        return new
+    return None if os.path.lexists(target) else old
 
 
 def remove_any(path: Path) -> None:

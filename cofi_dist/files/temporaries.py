@@ -1,20 +1,27 @@
 """What is written beside its place, `.NAME.0123abcd.tmp`, and what is left of it by killed commands.
 
 Whoever writes one holds a lock of the system on it, which goes with the process. Where a file system knows of
-no locks, nobody can tell, and what may have been left is named instead of removed.
+no locks, nobody can tell: nothing is removed then, and what is old is named instead.
+
+The lock of a directory is on a file in it, as NFS locks no directory between hosts. Every lock is exclusive,
+on what is open for reading and writing, as NFS wants it.
 """
 
 import fcntl
 import os
 import re
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from cofi_dist.files.swapping import finish_swap, remove_any
+from cofi_dist.files.swapping import finish_swap, left_to_rename, remove_any
 from cofi_dist.streams import say
+
+LOCK = "lock"  # beside `new` and `old` in a temporary directory
+OLD = 3600  # seconds since the last write; before, nobody is advised to remove what may be being written
 
 
 @contextmanager
@@ -22,7 +29,7 @@ def temporary_file(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
     """Yields the path of a new file beside `target`, and the file; it goes unless it was renamed."""
     while True:  # till it is ours before somebody clears it away
         path = beside(target)
-        file = path.open("xb")
+        file = path.open("x+b")
         mark = os.dup(file.fileno())  # holds the lock until the file, closed, is in its place
         if _hold(mark, path):
             break
@@ -44,7 +51,14 @@ def temporary_directory(target: Path) -> Iterator[Path]:
     while True:
         path = beside(target)
         path.mkdir()
-        mark = os.open(path, os.O_RDONLY)
+        try:
+            mark = _open_mark(path)
+        except FileNotFoundError:  # cleared away
+            continue
+        except OSError:
+            with suppress(OSError):
+                path.rmdir()
+            raise
         if _hold(mark, path):
             break
         os.close(mark)
@@ -52,8 +66,7 @@ def temporary_directory(target: Path) -> Iterator[Path]:
         yield path
     finally:
         with suppress(OSError):  # what stays takes room, and nothing else
-            _clear(path, target)
-        os.close(mark)
+            _clear(path, target, mark)
 
 
 def beside(target: Path) -> Path:
@@ -73,30 +86,96 @@ def clear_temporaries(target: Path, *, alone: bool = False) -> None:
         for path in [target.with_name(entry) for entry in os.listdir(target.parent) if name.fullmatch(entry)]:
             with suppress(OSError):
                 if alone:
-                    _clear(path, target)
+                    finish_swap(path, target)
+                    remove_any(path)
                 else:
                     _clear_abandoned(path, target)
 
 
 def _clear_abandoned(path: Path, target: Path) -> None:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        mark = _open_mark(path)
     except FileNotFoundError:
         return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _clear(path, target)
-    except BlockingIOError:
-        pass  # it is being written
     except OSError as error:
-        say(f"{path}: is left of a killed command, or being written ({error.strerror}); remove it if not")
+        _name_if_old(path, target, error)
+        return
+    try:
+        held = _lock(mark, path)
+    except OSError as error:
+        os.close(mark)
+        _name_if_old(path, target, error)
+        return
+    if held:
+        _clear(path, target, mark)
+    else:
+        os.close(mark)
+
+
+def _locked_file(path: Path) -> Path:
+    return path / LOCK if path.is_dir() and not path.is_symlink() else path
+
+
+def _open_mark(path: Path) -> int:
+    """Open what the lock is on; a directory gets its lock's file if it has none."""
+    file = _locked_file(path)
+    make = 0 if file == path else os.O_CREAT
+    return os.open(file, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | make, 0o666)
+
+
+def _lock(mark: int, path: Path) -> bool:
+    """Lock what is open; returns False where somebody else holds it, or has cleared it away.
+
+    Raises:
+        OSError: there are no locks here.
+    """
+    try:
+        fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    try:
+        return os.path.samestat(os.fstat(mark), _locked_file(path).lstat())
+    except FileNotFoundError:
+        return False
+
+
+def _hold(mark: int, path: Path) -> bool:
+    """Lock what is being made; without locks it is ours too, as nobody removes anything then."""
+    try:
+        return _lock(mark, path)
+    except OSError:
+        return True
+
+
+def _clear(path: Path, target: Path, mark: int) -> None:
+    """End the swap in what is locked, remove it, and close `mark`.
+
+    The lock's file is the last to go, so that nobody else finds a part to clear. It is closed before its
+    directory goes: NFS keeps a file that is open, under another name.
+    """
+    file = _locked_file(path)
+    try:
+        finish_swap(path, target)
+        if file != path:
+            for name in os.listdir(path):
+                if name != LOCK:
+                    remove_any(path / name)
+        file.unlink()
     finally:
-        os.close(descriptor)
+        os.close(mark)
+    if file != path:
+        path.rmdir()
 
 
-def _clear(path: Path, target: Path) -> None:
-    finish_swap(path, target)
-    remove_any(path)
+def _name_if_old(path: Path, target: Path, error: OSError) -> None:
+    age = time.time() - max(part.lstat().st_mtime for part in (path, *path.rglob("*")))
+    if age >= OLD:
+        whole = left_to_rename(path, target)
+        advice = "remove it" if whole is None else f"put {whole} in the place of {target}, then remove it"
+        say(
+            f"{path}: last written {age / 3600:.0f} h ago, and no lock tells whether it still is "
+            f"({error.strerror}); if no command on any host is writing {target.name}, {advice}"
+        )
 
 
 def discard(path: Path) -> None:
@@ -113,14 +192,3 @@ def discard(path: Path) -> None:
     except OSError:  # one of an overlay's lower layer can't be renamed
         aside = path
     remove_any(aside)
-
-
-def _hold(descriptor: int, path: Path) -> bool:
-    """Lock what is opened; returns False where somebody has cleared it away before."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # no locks here: nobody else will get one either
-        pass
-    return os.path.lexists(path)

@@ -53,12 +53,24 @@ def scratch_directory(target: Path) -> Iterator[Path]:
 def put_in_place(directory: Path, target: Path, old: Path | None = None) -> None:
     """Sync what is in a directory of `scratch_directory`, rename it to `target`; what is there, to `old`."""
     sync_all(directory)
+    made = _missing(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     if old is not None and os.path.lexists(target):
         swap(directory, target, old)
     else:
         directory.rename(target)
-    sync(target.parent)
+    _sync_names(target, *made)
+
+
+def _missing(target: Path) -> list[Path]:
+    """The folders that must be made to hold `target`."""
+    return [folder for folder in target.parents if not folder.exists()]
+
+
+def _sync_names(*paths: Path) -> None:
+    """Flush to the disk that these are there: each is an entry of its parent."""
+    for path in paths:
+        sync(path.parent)
 
 
 def refuse_existing(file: Path, *, replace: bool) -> None:
@@ -83,15 +95,15 @@ def whole_file(target: Path) -> Iterator[WrittenFile]:
     clear_temporaries(target)
     made: list[Path] = []
     try:
-        made = [folder for folder in target.parents if not folder.exists()]
+        made = _missing(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         with temporary_file(target) as (path, file):
             opened = WrittenFile(file)
             with finished(opened):
                 yield opened
             path.replace(target)
+            _sync_names(target, *made)
             made = []
-            sync(target.parent)
     except OSError as error:
         raise RunError(f"{target}: cannot be written: {reason_of(error)}") from error
     finally:
