@@ -100,6 +100,8 @@ def _number_fault(kind: Kind, text: str, layout: Layout) -> str | None:
     what = f"the {'timestamp' if kind == 'time' else kind} {shortened(text)} is not a finite number"
     if kind == "time" and re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{1,2}[./][0-9]{1,2}[./][0-9]{2}", text):
         return f"{what}; give seconds since 1970, or a column of dates in a Parquet file"
+    if re.fullmatch(r"-?[0-9]{1,3}(,[0-9]{3})+", text):
+        return f"{what}; write it without commas, or with a point if the comma is a decimal one"
     if "," in text and _is_finite(text.replace(",", ".")):
         return f"{what}; write a point in place of the comma"
     return what

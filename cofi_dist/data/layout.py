@@ -84,7 +84,8 @@ def head_of(path: Path, text: bytes, suffix: str) -> Head | None:
     except NotTextError as error:
         raise DataError(f"{path}: {error}") from None
     except csv.Error as error:
-        raise DataError(f"{path}: line 1: {error}") from None
+        why = _between_quotes(text, separator) or str(error).replace("\t", "a tab")
+        raise DataError(f"{path}: line 1: {why}") from None
     if not fields:
         return None
     return Head(separator, fields, number, sum(map(len, islice(io.BytesIO(text), number))))
@@ -93,14 +94,17 @@ def head_of(path: Path, text: bytes, suffix: str) -> Head | None:
 def _separator(path: Path, text: bytes, separator: str) -> tuple[bool, str]:
     """Whether the first line does nothing but name the separator, as Excel's does; and the separator."""
     first = next((line for line in io.BytesIO(text.removeprefix(MARK)) if line.strip()), b"").strip(b"\r\n")
-    said = re.fullmatch(rb'"?sep=(.)"?', first)
+    said = re.fullmatch(rb'"?sep=(.)"?', first, re.IGNORECASE)
     if said:
         named = said[1].decode("latin-1")
         if named not in (",", ";", "\t"):
-            raise DataError(f"{path}: line 1: fields are separated by {named!r}; take commas or semicolons")
+            raise DataError(
+                f"{path}: line 1: fields are separated by {named!r}; take commas, semicolons or tabs"
+            )
         return True, named
     bare = re.sub(rb'"[^"]*"', b"", first)
-    if separator == "," and b";" in bare and b"," not in bare:
+    is_quoted = b'";"' in first and b'","' not in first
+    if separator == "," and b";" in bare and (b"," not in bare or is_quoted):
         return False, ";"
     return False, separator
 
@@ -147,12 +151,33 @@ def _no_column(head: Head, name: str, wanted: dict[Kind, str], advice: str) -> s
 def _other_separator(head: Head, name: str) -> str | None:
     """What to do where another character separates the names of the header; None where none does."""
     line = head.separator.join(head.fields)
-    for other, named in NAMES.items():
+    for other in NAMES:
         if other != head.separator and name in (field.strip('"') for field in line.split(other)):
-            do = "name the file .tsv" if other == "\t" else "write them with commas, semicolons or tabs"
-            do = "name the file .csv" if other in ",;" else do
-            return f"fields are separated by {named}, not by {NAMES[head.separator]}; {do}"
+            return _separated_by(other, head.separator)
     return None
+
+
+def _between_quotes(text: bytes, separator: str) -> str | None:
+    """What to do where another character stands between the quoted names of the header."""
+    first = next(line for line in io.BytesIO(text.removeprefix(MARK)) if line.strip())
+    for other in NAMES:
+        if other != separator and f'"{other}"'.encode() in first:
+            return _separated_by(other, separator)
+    return None
+
+
+def _separated_by(other: str, separator: str) -> str:
+    if (separator, other) == (",", ";"):
+        do = "put quotes around the name that holds a comma"
+    elif (separator, other) == (";", ","):
+        do = "take the line `sep=;` out"
+    elif other == "\t":
+        do = "name the file .tsv"
+    elif other in ",;":
+        do = "name the file .csv"
+    else:
+        do = "write them with commas, semicolons or tabs"
+    return f"fields are separated by {NAMES[other]}, not by {NAMES[separator]}; {do}"
 
 
 def _without_header(path: Path, head: Head, suffix: str, wanted: dict[Kind, str]) -> Layout:

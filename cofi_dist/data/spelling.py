@@ -103,7 +103,7 @@ def id_notes(kind: str, spelt: Spelt, where: Callable[[int], str]) -> Iterator[s
             f"{kind} ids are text, not numbers: {shortened(other.ids[0])} on {where(int(other.first[0]))}"
             f" is no plain whole number of 64 bits, like {len(other):,} of {len(spelt):,}"
         )
-    rounded = spelt.some(spelt.ids.str.contains(r"^-?[0-9](?:[.,][0-9]+)?[eE]\+?[0-9]+$"))
+    rounded = spelt.some(spelt.ids.str.contains(r"^-?[0-9](?:[.,][0-9]+)?[eE]\+[0-9]{2,3}$"))
     if len(rounded):
         yield (
             f"{_ratings(rounded)} {_either(kind, rounded, where)}: long numbers that a program has rounded,"
@@ -134,7 +134,8 @@ def _alike(kind: str, spelt: Spelt, where: Callable[[int], str]) -> Iterator[str
     second = again.row(0, named=True)
     first = table.filter(pl.col("shape") == second["shape"]).row(0, named=True)
     one, other = (
-        f"{shortened(each['id'])} ({where(int(spelt.first[each['row']]))})" for each in (first, second)
+        f"{shortened(ascii(each['id']), quoted=False)} ({where(int(spelt.first[each['row']]))})"
+        for each in (first, second)
     )
     are = "is" if len(again) == 1 else "are"
     yield (
@@ -148,13 +149,15 @@ def _shape(ids: pl.Series) -> pl.Series:
     text = ids.to_frame("id").select(
         pl.when(pl.col("id").str.contains(r"[^\x21-\x7e]"))
         .then(
-            pl.col("id").str.normalize("NFKC").str.replace_all(f"[{HIDDEN.replace(' ', '')}]", "")
+            pl.col("id").str.normalize("NFKC")
+            .str.replace_all(f"[{HIDDEN.replace(' ', '')}\ufe00-\ufe0f]", "")
             .str.replace_all(" +", " ")
         )
         .otherwise(pl.col("id"))
     )["id"]  # fmt: skip
-    number = text.str.contains(r"^[+-]?[0-9]+(?:\.0*)?$")
-    plain = text.str.replace(r"\.0*$", "").str.replace(r"^\+", "").str.replace(r"^(-?)0+([0-9])", "$1$2")
+    number = text.str.contains(r"^[+-]?[0-9]+(?:\.[0-9]*)?$")
+    plain = text.str.replace(r"(\.[0-9]*?)0*$", "$1").str.replace(r"\.$", "").str.replace(r"^\+", "")
+    plain = plain.str.replace(r"^(-?)0+([0-9])", "$1$2").str.replace(r"^-0$", "0")
     return pl.select(pl.when(number).then(plain).otherwise(text))[:, 0]
 
 

@@ -34,10 +34,21 @@ def triples(file: Path, **keys: Any) -> list[tuple[str, str, float]]:
         "sep=;\nuserId;movieId;rating\n1;10;4.5\n2;10;3,0\n",
         '\ufeff"sep=;"\r\nuserId;movieId;rating\r\n1;10;4,5\r\n2;10;3\r\n',
         '"userId";"movieId";"rating";"a, b"\n"1";"10";"4,5";""\n"2";"10";"3";"x;y"\n',
+        '"userId";"movieId";"rating";title,year\n"1";"10";"4,5";\n"2";"10";"3";x\n',
+        "SEP=;\nuserId;movieId;rating\n1;10;4.5\n2;10;3,0\n",
         "sep=,\nuserId,movieId,rating\n1,10,4.5\n2,10,3\n",
         "sep=\t\nuserId\tmovieId\trating\n1\t10\t4.5\n2\t10\t3\n",
     ],
-    ids=["semicolons", "Excel's", "Excel's with marks", "quoted", "says commas", "says tabs"],
+    ids=[
+        "semicolons",
+        "Excel's",
+        "Excel's with marks",
+        "quoted",
+        "a comma in a name",
+        "capitals",
+        "says commas",
+        "says tabs",
+    ],
 )
 def test_the_separator_is_what_the_first_line_says(text: str, tmp_path: Path) -> None:
     for name in ("r.csv", "R.CSV", "r.csv.gz", "R.CSV.GZ"):
@@ -52,7 +63,7 @@ def test_the_separator_is_what_the_first_line_says(text: str, tmp_path: Path) ->
         assert notes == ([SEMICOLONS] if ";" in text else [])
         assert names_column(file, "movieId")
         assert not names_column(file, "who")
-        assert lines_of_pair(file, Columns(), "2", "10") == [4 if "sep=" in text else 3]
+        assert lines_of_pair(file, Columns(), "2", "10") == [4 if "sep=" in text.lower() else 3]
 
 
 def test_semicolons_in_pieces_and_with_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +98,13 @@ HEADER = "userId,movieId,rating,timestamp\n"
         ("r.csv", "userId|movieId|rating\n", "separated by '|', not by commas; write them with commas"),
         ("r.csv", "userId movieId rating\n", "separated by blanks, not by commas; write them with commas"),
         ("r.csv", "userId::movieId::rating\n", "separated by '::', not by commas; write them with commas"),
-        ("r.csv", "sep=|\nuserId|movieId|rating\n", "line 1: fields are separated by '|'; take commas or"),
+        ("r.csv", "sep=|\nuserId|movieId|rating\n", "line 1: fields are separated by '|'; take commas,"),
+        ("r.csv", '"userId"\t"movieId"\n"1"\t"2"\n', "by tabs, not by commas; name the file .tsv"),
+        ("r.csv", '"userId"|"movieId"\n"1"|"2"\n', "separated by '|', not by commas; write them with"),
+        ("r.tsv", '"userId","movieId"\n"1","2"\n', "by commas, not by tabs; name the file .csv"),
+        ("r.csv", "userId;movieId;rating;a, b\n", "put quotes around the name that holds a comma"),
+        ("r.csv", "sep=;\nuserId,movieId,rating\n", "by commas, not by semicolons; take the line `sep=;`"),
+        ("r.csv", HEADER + '1,2,"1,000",4\n', "'1,000' is not a finite number; write it without commas, or"),
         ("r.csv", "a;b;c\n1;2;3\n", "line 1: no column 'userId' in a, b, c; set data.columns"),
         ("r.csv", "userId,movieId\u00a0,rating\n", "no column 'movieId' in userId, 'movieId\\xa0', rating;"),
         ("r.csv", "1,10,4.0\n2,11,3.0\n", "put a header before the ratings, such as userId,movieId,rating"),

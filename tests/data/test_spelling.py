@@ -108,11 +108,14 @@ def test_one_number_written_in_several_ways_is_said(tmp_path: Path) -> None:
     assert [*map(str, read_ratings(tmp_path / "r.csv")[1].raw)] == ["01", "1", "1.0", "2"]
 
 
-@pytest.mark.parametrize("pair", ["caf\u00e9 cafe\u0301", "x\uff11 x1", "a\u200db ab", "+7 7", "-007 -7"])
+@pytest.mark.parametrize(
+    "pair",
+    ["caf\u00e9 cafe\u0301", "x\uff11 x1", "a\u200db ab", "+7 7", "-007 -7", "-0 0", "1.50 1.5", "1\ufe0f 1"],
+)
 def test_ids_that_look_alike_are_said(pair: str, tmp_path: Path) -> None:
     one, other = pair.split(" ")
     alike = notes_of(tmp_path / "r.csv", f"{HEADER}{one},1,4\nz,1,3\n{other},1,3\n")[-1]
-    assert f"first {other!r} (line 4), like {one!r} (line 2): taken for different users" in alike
+    assert f"first {other!a} (line 4), like {one!a} (line 2): taken for different users" in alike
 
 
 def test_what_stands_for_no_id_is_counted(tmp_path: Path) -> None:
@@ -126,11 +129,11 @@ def test_what_stands_for_no_id_is_counted(tmp_path: Path) -> None:
 
 
 def test_long_numbers_that_a_spreadsheet_rounded_are_counted(tmp_path: Path) -> None:
-    text = HEADER + "a1,1,4\n1.23457E+12,1,3\n1.23457E+12,2,3\n1e15,2,3\n"
+    text = HEADER + "a1,1,4\n1.23457E+12,1,3\n1.23457E+12,2,3\n1e+15,2,3\n"
     (rounded,) = notes_of(tmp_path / "r.csv", text)
     assert rounded == (
-        "3 ratings have the user id '1.23457E+12' or '1e15', first on line 3: long numbers that a program has"
-        " rounded, perhaps several to one"
+        "3 ratings have the user id '1.23457E+12' or '1e+15', first on line 3: long numbers that a program"
+        " has rounded, perhaps several to one"
     )
 
 
