@@ -20,6 +20,7 @@ from cofi_dist.data.spool import Spool
 from cofi_dist.errors import DataError, RunError
 from cofi_dist.files import (
     clear_temporaries,
+    refuse_existing,
     swapping,
     whole_directory,
     whole_file,
@@ -414,3 +415,8 @@ def test_what_cannot_be_written_leaves_no_folder(name: str, tmp_path: Path) -> N
     with pytest.raises((RunError, DataError)), whole_file(tmp_path / "mine/new/newer" / name):
         raise DataError("no good")
     assert list((tmp_path / "mine").rglob("*")) == []
+
+
+def test_an_output_that_is_a_device_is_not_replaced() -> None:
+    with pytest.raises(RunError, match="/dev/null: is no regular file"):
+        refuse_existing(Path("/dev/null"), replace=True)

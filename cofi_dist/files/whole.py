@@ -79,7 +79,7 @@ def refuse_existing(file: Path, *, replace: bool) -> None:
     Raises:
         RunError: it exists, and `replace` is false; or it is no regular file.
     """
-    if file.exists() and not file.is_file():
+    if file.exists() and not (file.is_file() or file.is_dir()):
         raise RunError(f"{file}: is no regular file, and would be replaced by one; give another --output")
     if file.exists() and not replace:
         raise RunError(f"{file}: already exists; give another --output, or --replace")

@@ -16,7 +16,7 @@ from cofi_dist.checkpoint.load import found_in
 from cofi_dist.checkpoint.manifest import read_manifest
 from cofi_dist.data.sources import prepare
 from cofi_dist.distributed import Comm, SoloComm
-from cofi_dist.errors import CheckpointError, CofiError, ConfigError, NewerError, RunError, UnreadableError
+from cofi_dist.errors import CheckpointError, CofiError, NewerError, RunError, UnreadableError
 from cofi_dist.lock import Lock
 from cofi_dist.model import Model
 from cofi_dist.run import train
@@ -76,7 +76,7 @@ def test_a_run_without_held_out_ratings_cannot_begin_to_validate(tmp_path: Path)
     (tmp_path / "r.csv").write_text("userId,movieId,rating\n1,1,5\n1,2,3\n2,1,4\n2,2,1\n")
     file = f"data={{ratings: {tmp_path / 'r.csv'}}}"
     run(tmp_path, 1, 10, "run", file, "validation=null")
-    with pytest.raises(ConfigError, match=r"run/data was prepared without data\.validation; begin anew in"):
+    with pytest.raises(CheckpointError, match=r"its ratings were prepared with data\.validation\S* not set"):
         run(tmp_path, 1, 20, "run", file, "data.validation={}", "checkpoint.allow_changes=true")
 
 

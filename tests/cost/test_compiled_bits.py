@@ -59,7 +59,7 @@ def bits(cache: Path, **env: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_compiled_or_loaded_and_of_any_width_the_bits_are_the_same(tmp_path: Path) -> None:
     compiled = bits(tmp_path / "own")
     assert bits(tmp_path / "own") == compiled, "from the cache"
@@ -87,7 +87,7 @@ for K in map(int, sys.argv[1:]):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_loops_cached_by_several_processes_are_right_in_one(tmp_path: Path) -> None:
     """Each process of a run of its own number of features; then one that has both."""
 

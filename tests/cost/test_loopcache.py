@@ -15,6 +15,7 @@ import pytest
 
 from cofi_dist.cost import loopcache
 from cofi_dist.cost.compiling import compiled
+from cofi_dist.cost.firstcompiled import FirstCompiled
 from cofi_dist.cost.loopcache import OF_CHECKSUM, LoopCache
 
 ROOT = Path(__file__).parents[2]
@@ -151,13 +152,13 @@ def test_compiling_is_told_once_and_only_where_it_happens(
 ) -> None:
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
     told: list[str] = []
-    LoopCache.hear_of_compiling(lambda: told.append("compiling"))
+    FirstCompiled.hear(lambda: told.append("compiling"))
     assert hits() == 0
     assert told == ["compiling"]
-    LoopCache.hear_of_compiling(lambda: told.append("again"))
+    FirstCompiled.hear(lambda: told.append("again"))
     assert hits() == 1
     assert told == ["compiling"], "it was kept"
-    monkeypatch.setattr(LoopCache, "_tell", None)
+    monkeypatch.setattr(FirstCompiled, "_tell", None)
 
 
 def test_a_relative_folder_is_below_the_working_directory(

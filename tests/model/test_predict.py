@@ -73,7 +73,7 @@ def test_a_row_without_training_ratings_counts_as_unknown(tmp_path: Path) -> Non
 
 
 def test_pairs_have_one_of_each(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="2 users, but 1 items; a pair has one of each"):
+    with pytest.raises(DataError, match="2 users, but 1 item; a pair has one of each"):
         made_up(tmp_path).predict(["u0001", "u0002"], [104])
 
 

@@ -288,17 +288,17 @@ def test_it_stops_where_the_cost_falls_no_more(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("overrides", "said"),
     [
-        ("train.cost=dense", "optimizer: als works on the known cells"),
-        ("train.optimizer=adam", "tolerance: adam does not look at J"),
-        ("train={optimizer: adam, solver: exact}", "solver: adam solves nothing"),
+        (["train.cost=dense"], "optimizer: als works on the known cells"),
+        (["train.optimizer=adam", "train.tolerance=0.1"], "tolerance: adam does not look at J"),
+        (["train={optimizer: adam, solver: exact}"], "solver: adam solves nothing"),
     ],
 )
-def test_what_does_not_go_together_is_refused(override: str, said: str, tmp_path: Path) -> None:
+def test_what_does_not_go_together_is_refused(overrides: list[str], said: str, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(CONFIG)
     with pytest.raises(ConfigError, match=said):
-        load_config(tmp_path / "c.yaml", ["train.tolerance=0.1", override])
+        load_config(tmp_path / "c.yaml", overrides)
 
 
 @pytest.mark.data

@@ -37,7 +37,8 @@ def submit(
     """The job of a script of ours, with a config c.yaml and a run directory `run`."""
     if not (home / "c.yaml").exists():
         (home / "c.yaml").write_text(config())
-    given = ["--config", str(home / "c.yaml"), f"run_dir={home / 'run'}", *args]
+    run_dir = [] if any(arg.startswith("run_dir=") for arg in args) else [f"run_dir={home / 'run'}"]
+    given = ["--config", str(home / "c.yaml"), *run_dir, *args]
     return cluster.submit(SCRIPTS / script, *given, options=("--cpus-per-task=1", *options), env=env)
 
 
