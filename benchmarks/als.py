@@ -34,14 +34,14 @@ from benchmarks.machine import machine, spread
 from cofi_dist.config import Train
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.rowscost import RowsCost, SparseCost
-from cofi_dist.data.shards import UserShard
+from cofi_dist.data.shard import UserShard
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import Factors, draw_factors
+from cofi_dist.kernels.rating_matrix import RowsCost, SparseCost
 from cofi_dist.optim.als import Als
-from cofi_dist.optim.partial import take
-from cofi_dist.runlog import QuietLog
-from cofi_dist.trainer import Printed, Trainer
+from cofi_dist.optim.base import take
+from cofi_dist.run.log import QuietLog
+from cofi_dist.training.trainer import Printed, Trainer
 from tests.parity.notebook import run_notebook
 
 NOTEBOOK_EPOCHS, TIMED_EPOCHS = 15_000, 200

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from cmfrec import CMF
 
-from cofi_dist.data.shards import UserShard
+from cofi_dist.data.shard import UserShard
 from cofi_dist.factors import Factors
 
 

@@ -14,16 +14,16 @@ from importlib.metadata import version
 import numpy as np
 import torch
 
-from cofi_dist.cost.kernels import pair_dot
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.rowscost import RowsCost
-from cofi_dist.data.centre import ItemSums, centred, centres, item_sums
-from cofi_dist.data.shards import UserRange, UserShard
-from cofi_dist.data.synthetic import SyntheticRatings
-from cofi_dist.data.triples import Ratings
+from cofi_dist.data.item_means import ItemSums, centred, centres, item_sums
+from cofi_dist.data.ratings import Ratings
+from cofi_dist.data.shard import UserRange, UserShard
+from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import Factors, draw_factors
-from cofi_dist.state import State
+from cofi_dist.kernels.rating_matrix import RowsCost
+from cofi_dist.kernels.torch_ops.primitives import pair_dot
+from cofi_dist.training.state import State
 
 CPU = torch.device("cpu")
 TEST_PART = 0.1

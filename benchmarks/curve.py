@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.machine import machine
 from cofi_dist.distributed import SoloComm
-from cofi_dist.run import train
+from cofi_dist.run.train import train
 
 REFERENCE = Path(__file__).parents[1] / "tests" / "parity" / "notebook_loss.csv"
 

@@ -20,15 +20,15 @@ from benchmarks.machine import machine, spread
 from cofi_dist.config import Data, Train
 from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost
-from cofi_dist.cost.rowscost import RowsCost, SparseCost
-from cofi_dist.data.centre import centred, centres, item_sums
-from cofi_dist.data.shards import UserRange, UserShard
-from cofi_dist.data.sources import prepare
-from cofi_dist.data.synthetic import SyntheticRatings
+from cofi_dist.data.item_means import centred, centres, item_sums
+from cofi_dist.data.shard import UserRange, UserShard
+from cofi_dist.data.sources.open import prepare
+from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import draw_factors
-from cofi_dist.runlog import QuietLog
-from cofi_dist.trainer import Trainer
+from cofi_dist.kernels.rating_matrix import RowsCost, SparseCost
+from cofi_dist.run.log import QuietLog
+from cofi_dist.training.trainer import Trainer
 from tests.parity.notebook import run_notebook
 
 CPU, NUM_FEATURES = torch.device("cpu"), 100

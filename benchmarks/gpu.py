@@ -33,17 +33,17 @@ from benchmarks.machine import machine, spread
 from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.rows import TensorRows
-from cofi_dist.cost.rowscost import RowsCost, SparseCost, device_rows
-from cofi_dist.data.centre import centred, centres, item_sums
-from cofi_dist.data.shards import UserRange, UserShard
-from cofi_dist.data.synthetic import SyntheticRatings
+from cofi_dist.data.item_means import centred, centres, item_sums
+from cofi_dist.data.shard import UserRange, UserShard
+from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import Factors, draw_factors
+from cofi_dist.kernels.base import TensorRows
+from cofi_dist.kernels.cuda.graph import Recorded
+from cofi_dist.kernels.rating_matrix import RowsCost, SparseCost, device_rows
 from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.als import Als
-from cofi_dist.optim.graph import Recorded
-from cofi_dist.optim.partial import take
+from cofi_dist.optim.base import take
 
 NUM_FEATURES, REPEATS, WARM_UP = 100, 5, 3
 SECONDS_A_RUN = 0.3

@@ -26,10 +26,10 @@ from benchmarks.machine import machine, spread
 from benchmarks.rank import Settings
 from benchmarks.ranks import Case, run
 from cofi_dist.config import Data
-from cofi_dist.data.sources import prepare
+from cofi_dist.data.sources.open import prepare
 from cofi_dist.distributed import Comm
 from cofi_dist.model import Model
-from cofi_dist.run import train
+from cofi_dist.run.train import train
 from cofi_dist.testing import run_ranks
 
 RANKS = [(ranks, threads) for threads in (1, 2) for ranks in (1, 2, 3, 4, 8)]

@@ -22,14 +22,14 @@ from torch import Tensor
 from benchmarks.epoch import CPU, NUM_FEATURES, load
 from benchmarks.gpu import load as made_up
 from benchmarks.machine import machine, spread
-from cofi_dist.cost.kernels import pair_dot, weighted_row_sum
-from cofi_dist.cost.rows import TensorRows
-from cofi_dist.cost.rowscost import RowsCost, SparseCost, device_rows
-from cofi_dist.cost.threads import set_threads
-from cofi_dist.data import shards
-from cofi_dist.data.shards import UserShard, starts
-from cofi_dist.data.triples import Ratings
+from cofi_dist.data import shard as shard_module
+from cofi_dist.data.ratings import Ratings
+from cofi_dist.data.shard import UserShard, starts
 from cofi_dist.factors import Factors, draw_factors
+from cofi_dist.kernels.base import TensorRows
+from cofi_dist.kernels.cpu.threads import set_threads
+from cofi_dist.kernels.rating_matrix import RowsCost, SparseCost, device_rows
+from cofi_dist.kernels.torch_ops.primitives import pair_dot, weighted_row_sum
 
 Gradient = Callable[[], tuple[Tensor, ...]]
 
@@ -140,10 +140,10 @@ def ways(shard: UserShard, f: Factors) -> Iterator[tuple[str, Callable[[], Gradi
     yield "kept: rows in registers, prefetched, users in blocks", lambda: by_rows(kept, f)
 
     def untiled() -> Gradient:
-        with mock.patch.object(shards, "TILE_RATINGS", 2**40):
+        with mock.patch.object(shard_module, "TILE_RATINGS", 2**40):
             return by_rows(RowsCost(shard, CPU, torch.float32), f)
 
-    if len(shard.ratings) > shards.TILE_RATINGS:
+    if len(shard.ratings) > shard_module.TILE_RATINGS:
         yield "the same, users in one block", untiled
     yield (
         "the same, items by popularity",

@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 import torch._dynamo
 from cofi_dist.distributed import SoloComm
-from cofi_dist.run import train
+from cofi_dist.run.train import train
 def peak():
     # VmHWM: unlike getrusage's maximum, it does not begin with that of the parent process
     line = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))

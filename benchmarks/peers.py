@@ -20,14 +20,14 @@ import cofi_dist
 from benchmarks.contest import CPU, Point, Problem, Result, Settings, Watch
 from cofi_dist.config import Train
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.rowscost import RowsCost, SparseCost
-from cofi_dist.data import shards
+from cofi_dist.data import shard as shard_module
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import Factors
+from cofi_dist.kernels.rating_matrix import RowsCost, SparseCost
 from cofi_dist.optim.als import Als
-from cofi_dist.optim.partial import take
-from cofi_dist.runlog import QuietLog
-from cofi_dist.trainer import Trainer
+from cofi_dist.optim.base import take
+from cofi_dist.run.log import QuietLog
+from cofi_dist.training.trainer import Trainer
 
 LIBMF_LAMBDA, LIBMF_ETA, LIBMF_BINS = 0.1, 0.1, 20  # defaults of its command line
 SPARK_LAMBDA = 0.1  # its default
@@ -42,8 +42,8 @@ def als(problem: Problem) -> Result:
     """Ours, the class itself; its loops are loaded or compiled on a small problem before."""
     s = problem.settings
     if s.users > 50:
-        for tile in (shards.TILE_RATINGS, 100):  # items in one tile and in several, as the whole problem has
-            with mock.patch.object(shards, "TILE_RATINGS", tile):
+        for tile in (shard_module.TILE_RATINGS, 100):  # items in one tile and in several
+            with mock.patch.object(shard_module, "TILE_RATINGS", tile):
                 als(tiny(s))
     start = time.perf_counter()
     factors, cost = problem.start(), RowsCost(problem.shard, CPU, torch.float32)

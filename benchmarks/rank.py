@@ -16,10 +16,10 @@ from torch import Tensor
 
 from cofi_dist.config import Config
 from cofi_dist.distributed import Comm, Sums, open_comm
-from cofi_dist.problem import cost_of, load_problem, optimizer_of, regulariser_of, start_of
-from cofi_dist.runlog import QuietLog
-from cofi_dist.state import State
-from cofi_dist.trainer import Printed, Trainer
+from cofi_dist.run.log import QuietLog
+from cofi_dist.training.problem import cost_of, load_problem, optimizer_of, regulariser_of, start_of
+from cofi_dist.training.state import State
+from cofi_dist.training.trainer import Printed, Trainer
 
 CPU = torch.device("cpu")
 

@@ -15,7 +15,7 @@ from statistics import median
 from benchmarks.machine import machine, spread
 from benchmarks.memory import SHAPE
 from cofi_dist.distributed import SoloComm
-from cofi_dist.run import train
+from cofi_dist.run.train import train
 
 
 def main() -> None:

@@ -21,8 +21,8 @@ import polars as pl
 import psutil
 
 from benchmarks.machine import machine
-from cofi_dist.data.shards import plan
-from cofi_dist.data.synthetic import SyntheticRatings
+from cofi_dist.data.shard import plan
+from cofi_dist.data.sources.synthetic import SyntheticRatings
 
 RATINGS_AT_ONCE = 4_000_000
 

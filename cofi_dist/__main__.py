@@ -1,5 +1,5 @@
 """`python -m cofi_dist`, the form that torchrun starts."""
 
-from cofi_dist.cli import main
+from cofi_dist.cli.main import main
 
 main()

@@ -17,7 +17,7 @@ from cofi_dist.distributed import Comm, meet
 
 # a server that has imported torch forks the ranks: milliseconds each, and no thread to inherit
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["torch._dynamo", "cofi_dist.run"])  # optimisers import the former
+CONTEXT.set_forkserver_preload(["torch._dynamo", "cofi_dist.run.train"])  # optimisers import the former
 
 
 def run_ranks(

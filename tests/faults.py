@@ -26,8 +26,8 @@ from pathlib import Path
 
 import torch
 
-from cofi_dist.checkpoint.load import found_in
 from cofi_dist.checkpoint.manifest import read_manifest, verify
+from cofi_dist.checkpoint.reader import found_in
 from cofi_dist.errors import CheckpointError
 from tests.checkpoint.runs import metrics, tensors
 

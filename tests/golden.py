@@ -17,9 +17,9 @@ from pathlib import Path
 import torch
 
 from cofi_dist.distributed import SoloComm
-from cofi_dist.hardware import kind_of
 from cofi_dist.model import Model
-from cofi_dist.run import train
+from cofi_dist.run.train import train
+from cofi_dist.system.hardware import kind_of
 
 FILE = Path(__file__).parent / "golden.json"
 CONFIG = """

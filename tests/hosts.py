@@ -11,8 +11,7 @@ from typing import Any, Self
 
 import torch
 
-from cofi_dist import pulse
-from cofi_dist.distributed import Comm, open_comm
+from cofi_dist.distributed import Comm, heartbeat, open_comm
 from cofi_dist.errors import CofiError
 from cofi_dist.streams import leave
 from cofi_dist.testing import CONTEXT
@@ -100,7 +99,7 @@ def _rank(
         if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET):
             raise OSError(ctypes.get_errno(), "setns")
     torch.set_num_threads(1)
-    pulse.LOST_BEATS = lost_beats
+    heartbeat.LOST_BEATS = lost_beats
     for variable in [variable for variable in os.environ if variable.startswith(("TORCHELASTIC", "GLOO"))]:
         del os.environ[variable]
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}

@@ -12,8 +12,8 @@ from unittest import mock
 import pytest
 import torch
 
-from cofi_dist.cost.rowscost import RowsCost, device_rows
-from cofi_dist.data.shards import UserShard
+from cofi_dist.data.shard import UserShard
+from cofi_dist.kernels.rating_matrix import RowsCost, device_rows
 
 CPU = torch.device("cpu")
 INTERPRETED = find_spec("triton") is not None and "TRITON_INTERPRET" in os.environ
@@ -25,15 +25,15 @@ needs_triton = pytest.mark.skipif(
 @contextmanager
 def interpreted(piece: int = 1024) -> Iterator[None]:
     """Pieces have so many ratings, and are read a few at a time."""
-    from cofi_dist.cost import tritonrows
+    from cofi_dist.kernels.cuda import backend
 
-    with mock.patch.object(tritonrows, "PIECE", piece), mock.patch.object(tritonrows, "TILE", 64):
+    with mock.patch.object(backend, "PIECE", piece), mock.patch.object(backend, "TILE", 64):
         yield
 
 
 def triton_rows(shard: UserShard, dtype: torch.dtype) -> RowsCost:
     """The ratings as a CUDA device has them."""
-    from cofi_dist.cost.tritonrows import TritonRows
+    from cofi_dist.kernels.cuda.backend import TritonRows
 
     cost = RowsCost(shard, CPU, dtype)
     cost.of_users, cost.of_items = device_rows(shard, TritonRows, CPU, dtype)
@@ -42,7 +42,7 @@ def triton_rows(shard: UserShard, dtype: torch.dtype) -> RowsCost:
 
 def tensor_rows(shard: UserShard, dtype: torch.dtype) -> RowsCost:
     """The ratings as a device without Triton has them."""
-    from cofi_dist.cost.rows import TensorRows
+    from cofi_dist.kernels.base import TensorRows
 
     cost = RowsCost(shard, CPU, dtype)
     cost.of_users, cost.of_items = device_rows(shard, TensorRows, CPU, dtype)

@@ -9,9 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cofi_dist.deadline import end_of
 from cofi_dist.errors import ConfigError
-from cofi_dist.launcher import Launcher
+from cofi_dist.run.deadline import end_of
+from cofi_dist.system.launcher import Launcher
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cofi_dist.distributed import SoloComm
-from cofi_dist.run import train
+from cofi_dist.run.train import train
 
 PAGE = Path(__file__).parents[1] / "docs" / "api.md"
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from cofi_dist.distributed import SoloComm, open_comm
-from cofi_dist.environment import VARIABLES, Place, place, settle
 from cofi_dist.errors import ConfigError, FailedError
-from cofi_dist.slurm.script import ENVIRONMENT
+from cofi_dist.slurm.sbatch import ENVIRONMENT
+from cofi_dist.system.variables import VARIABLES, Place, place, settle
 from tests.e2e.conftest import here
 from tests.e2e.test_cli import cofi
 
@@ -30,12 +30,12 @@ def given(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
 
 
 def test_variables_are_read_in_one_place() -> None:
-    for file in set(ROOT.rglob("*.py")) - {ROOT / "environment.py"}:
-        is_reader = "from cofi_dist.environment import" in file.read_text()
+    for file in set(ROOT.rglob("*.py")) - {ROOT / "system" / "variables.py"}:
+        is_reader = "from cofi_dist.system.variables import" in file.read_text()
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv"):
                 # handed on whole, or of another process; HOME, of which an empty one is refused
-                assert file.name in ("deadline.py", "launcher.py", "submitting.py", "paths.py"), file
+                assert file.name in ("deadline.py", "launcher.py", "slurm.py", "paths.py"), file
             if not is_reader or not isinstance(node, ast.Call):
                 continue
             if isinstance(node.func, ast.Name) and node.func.id == "read":

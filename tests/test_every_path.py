@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cofi_dist.cli import app
+from cofi_dist.cli.main import app
 from cofi_dist.cli.session import Session
 
 CONFIG = """

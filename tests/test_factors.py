@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from cofi_dist import factors
-from cofi_dist.data.shards import UserRange
+from cofi_dist.data.shard import UserRange
 from cofi_dist.factors import Factors, draw_factors
 
 CPU = torch.device("cpu")

@@ -16,19 +16,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cofi_dist.data.spool import Spool
+from cofi_dist.data.preparation.spool import Spool
 from cofi_dist.errors import DataError, RunError
 from cofi_dist.files import (
     clear_temporaries,
+    directory_swap,
     refuse_existing,
-    swapping,
     whole_directory,
     whole_file,
     write_file,
     write_whole,
     written,
 )
-from cofi_dist.rundir import MARKER, begin_run, discard_run, refuse_run, save_config
+from cofi_dist.run.directory import MARKER, begin_run, discard_run, refuse_run, save_config
 
 
 def test_a_directory_appears_whole(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_directory_that_cannot_be_put_in_place_leaves_the_old_one(
             raise OSError(5, "Input/output error")
         return rename(self, to)
 
-    monkeypatch.setattr(swapping, "exchange", lambda *_: False)
+    monkeypatch.setattr(directory_swap, "exchange", lambda *_: False)
     monkeypatch.setattr(Path, "rename", fail)
     with pytest.raises(RunError, match="d: cannot be written"), whole_directory(target, replace=True) as new:
         (new / "new").touch()
@@ -215,7 +215,7 @@ def test_a_directory_is_replaced_without_an_exchange_too(
             raise OSError(errno.EXDEV, "Invalid cross-device link")
         return rename(self, to)
 
-    monkeypatch.setattr(swapping, "exchange", lambda *_: False)
+    monkeypatch.setattr(directory_swap, "exchange", lambda *_: False)
     monkeypatch.setattr(Path, "rename", refuse)
     for text in ("old", "new"):
         with whole_directory(target, replace=True) as temporary:

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cofi_dist.launcher import Launcher, is_torchrun
+from cofi_dist.system.launcher import Launcher, is_torchrun
 
 ROOT = Path(__file__).parents[1]
 # hands out the variables as torchrun does, and waits
@@ -22,8 +22,8 @@ sys.exit(subprocess.call(sys.argv[1:], env={**os.environ, **given}))
 """
 RANK = """
 import json, os, sys
-from cofi_dist.launcher import Launcher
-from cofi_dist.stop import Stop
+from cofi_dist.system.launcher import Launcher
+from cofi_dist.run.stop import Stop
 found, stop = Launcher.find(), Stop()
 print(json.dumps(found and [found.process.pid, found.is_torchrun]), flush=True)
 if sys.stdin.readline() == "end\\n":

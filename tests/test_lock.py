@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from cofi_dist import lock
 from cofi_dist.errors import RunError
-from cofi_dist.lock import FILE, STALE_SECONDS, Lock
+from cofi_dist.run import lock
+from cofi_dist.run.lock import FILE, STALE_SECONDS, Lock
 
 
 def leave(tmp: Path, **said: object) -> None:
@@ -139,7 +139,7 @@ TAKE = """
 import sys, time
 from pathlib import Path
 from cofi_dist.errors import RunError
-from cofi_dist.lock import Lock
+from cofi_dist.run.lock import Lock
 folder, start = Path(sys.argv[1]), float(sys.argv[2])
 for number in range(60):
     (folder / str(number)).mkdir(exist_ok=True)
@@ -168,7 +168,7 @@ def test_of_many_that_start_at_once_one_gets_it(stale: bool, tmp_path: Path) -> 
 REMOVE = """
 import sys, time
 from pathlib import Path
-from cofi_dist.lock import Lock
+from cofi_dist.run.lock import Lock
 rename = Path.rename
 
 def held_up(self, target):
@@ -277,7 +277,7 @@ def test_a_lock_is_renewed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 HOLD = """
 import sys, time
 from pathlib import Path
-from cofi_dist import lock
+from cofi_dist.run import lock
 lock.RENEW_SECONDS = 0.05
 with lock.Lock(Path(sys.argv[1])):
     print("held", flush=True)

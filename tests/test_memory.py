@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from cofi_dist.errors import ConfigError
-from cofi_dist.memory import free_memory, is_out_of_memory, require_memory
+from cofi_dist.system.memory import free_memory, is_out_of_memory, require_memory
 
 MACHINE = 10**12
 ROOT = Path(__file__).parents[1]
@@ -74,7 +74,7 @@ def test_what_says_nothing_is_no_limit(text: str, tmp_path: Path) -> None:
 
 LIMITED = """
 import resource, sys
-from cofi_dist.memory import free_memory
+from cofi_dist.system.memory import free_memory
 before = free_memory()
 resource.setrlimit(getattr(resource, sys.argv[1]), (2**31, 2**31))
 assert 0 < free_memory(ranks_here=1) < 2**31, free_memory()

@@ -12,12 +12,12 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from cofi_dist.checkpoint.load import found_in, newest
+from cofi_dist.checkpoint.reader import found_in, newest
 from cofi_dist.distributed import Comm
 from cofi_dist.errors import CheckpointError, CofiError, ConfigError, DataError, FailedError, StoppedError
-from cofi_dist.run import train
+from cofi_dist.run.train import train
 from cofi_dist.testing import run_ranks
-from cofi_dist.trainer import DivergedError
+from cofi_dist.training.trainer import DivergedError
 
 ROOT = Path(__file__).parents[1] / "cofi_dist"
 TINY = """
@@ -35,7 +35,7 @@ def test_no_module_pickles() -> None:
         names = {getattr(node, "id", getattr(node, "attr", "")) for node in nodes}
         assert not {name for name in names if name.endswith(("gather_object", "object_list"))}, file
         # the one talks to processes that it has started, the other reads files that this user alone may write
-        if file.name not in ("testing.py", "loopcache.py"):
+        if file.name not in ("testing.py", "compiled_cache.py"):
             modules = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
             assert not modules & {"pickle", "shelve", "marshal", "dill"}, file
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cofi_dist.cli.using import _names_of_ids
+from cofi_dist.cli.recommend import _names_of_ids
 from cofi_dist.config import Columns
 
 

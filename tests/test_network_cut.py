@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cofi_dist.checkpoint.load import found_in
+from cofi_dist.checkpoint.reader import found_in
 from cofi_dist.distributed import Comm
-from cofi_dist.run import train
+from cofi_dist.run.train import train
 from tests.checkpoint.runs import CONFIG, metrics, run, tensors
 from tests.hosts import Hosts, missing
 

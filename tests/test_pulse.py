@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from cofi_dist import pulse
-from cofi_dist.pulse import Pulse
+from cofi_dist.distributed import heartbeat
+from cofi_dist.distributed.heartbeat import Pulse
 
 
 class Words:
@@ -33,9 +33,9 @@ class Words:
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pulse, "BEAT_SECONDS", 0.01)
-    monkeypatch.setattr(pulse, "SILENT_SECONDS", 0.2)
-    monkeypatch.setattr(pulse, "LOST_BEATS", 20)
+    monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(heartbeat, "SILENT_SECONDS", 0.2)
+    monkeypatch.setattr(heartbeat, "LOST_BEATS", 20)
 
 
 def test_who_beats_is_not_silent_and_who_does_not_is_given_up() -> None:

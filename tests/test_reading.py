@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from cofi_dist.reading import Record, open_regular, read_bytes, read_json, read_record, read_text, shortened
+from cofi_dist.files.reading import (
+    Record,
+    open_regular,
+    read_bytes,
+    read_json,
+    read_record,
+    read_text,
+    shortened,
+)
 
 
 def listening(path: Path) -> None:
@@ -116,7 +124,7 @@ def test_a_foreign_value_is_short_in_a_message_whatever_it_is() -> None:
 
 HUSH = """
 import os, threading
-from cofi_dist.reading import hushed
+from cofi_dist.files.reading import hushed
 before = os.readlink("/proc/self/fd/2")
 entered, leave = threading.Event(), threading.Event()
 def other():

@@ -12,11 +12,11 @@ import pytest
 from rich.console import Console
 
 from cofi_dist.config import load_config
-from cofi_dist.data.shards import plan
+from cofi_dist.data.shard import plan
 from cofi_dist.errors import ConfigError, RunError
-from cofi_dist.runlog import RunLog, require_tensorboard
-from cofi_dist.shardtable import shard_table
-from cofi_dist.trainer import Printed
+from cofi_dist.run.log import RunLog, require_tensorboard
+from cofi_dist.run.shard_table import shard_table
+from cofi_dist.training.trainer import Printed
 
 
 def say(directory: Path, *, tensorboard: bool = False) -> None:

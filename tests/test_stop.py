@@ -11,10 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cofi_dist import stop as stop_module
 from cofi_dist.errors import StoppedError
-from cofi_dist.launcher import Launcher
-from cofi_dist.stop import SIGNALS, STOP_FILE, Interrupted, Stop, clear_stop_file
+from cofi_dist.run import stop as stop_module
+from cofi_dist.run.stop import SIGNALS, STOP_FILE, Interrupted, Stop, clear_stop_file
+from cofi_dist.system.launcher import Launcher
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from cofi_dist.cli.show import show
+from cofi_dist.cli.tables import show
 from cofi_dist.streams import Output, harmless
 
 

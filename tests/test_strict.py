@@ -6,7 +6,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 import typer
 
-from cofi_dist.cli import app
+from cofi_dist.cli.main import app
 from cofi_dist.cli.session import Session
 from cofi_dist.errors import ConfigError
 

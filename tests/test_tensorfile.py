@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from cofi_dist import tensorfile
-from cofi_dist.tensorfile import write_tensors
+from cofi_dist.files import tensor_file
+from cofi_dist.files.tensor_file import write_tensors
 
 NAMES = st.dictionaries(
     st.sampled_from(["W", "W.mean", "b", "X.best", "c"]),
@@ -27,7 +27,7 @@ def test_the_library_reads_what_is_written(
 ) -> None:
     tensors = {name: torch.randn(*shape, dtype=dtype) for name, (shape, dtype) in about.items()}
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tensorfile, "SLICE", piece)
+        patch.setattr(tensor_file, "SLICE", piece)
         file = Path(folder) / "rows.safetensors"
         size, digest = write_tensors(file, tensors)
         assert size == file.stat().st_size

@@ -16,12 +16,12 @@ import psutil
 import pytest
 import torch
 
-from cofi_dist.cli import main
-from cofi_dist.distributed import Comm, Task, open_comm, told
-from cofi_dist.distributed.told import proof, require_proofs, require_same
-from cofi_dist.environment import VARIABLES
+from cofi_dist.cli.main import main
+from cofi_dist.distributed import Comm, Task, handshake, open_comm
+from cofi_dist.distributed.handshake import proof, require_proofs, require_same
 from cofi_dist.errors import CofiError, ConfigError, FailedError
-from cofi_dist.run import train
+from cofi_dist.run.train import train
+from cofi_dist.system.variables import VARIABLES
 from cofi_dist.testing import CONTEXT, run_ranks
 from tests.checkpoint.runs import CONFIG, run
 
@@ -114,7 +114,7 @@ def _meets(log: Path, rank: int, port: int, changes: Mapping[str, str], facts: M
     _become(rank, port)
     os.environ |= changes
     if version := changes.get("VERSION"):
-        setattr(told, "__version__", version)  # noqa: B010
+        setattr(handshake, "__version__", version)  # noqa: B010
     try:
         open_comm(Task(f"train {rank}", lambda: facts)).close()
     except CofiError as error:

@@ -15,13 +15,13 @@ from cofi_dist.cost import Cost, ErrorTerm
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.term import Norms, tensors_of
-from cofi_dist.data.shards import UserRange, UserShard
+from cofi_dist.data.shard import UserRange, UserShard
 from cofi_dist.distributed import Comm, SoloComm, Sums
 from cofi_dist.errors import RunError
 from cofi_dist.factors import Factors
 from cofi_dist.testing import run_ranks
-from cofi_dist.trainer import DivergedError, Printed, Trainer
-from cofi_dist.validation import Accuracy, Validation
+from cofi_dist.training.trainer import DivergedError, Printed, Trainer
+from cofi_dist.training.validation import Accuracy, Validation
 from tests.problems import (
     close,
     gradients_of,

@@ -8,12 +8,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from cofi_dist.cli import main
+from cofi_dist.cli.main import main
 from cofi_dist.config import load_config
 from cofi_dist.distributed import Comm, SoloComm
 from cofi_dist.errors import ConfigError, RunError
+from cofi_dist.run.tune import points, save_table, table_of, tune
 from cofi_dist.testing import run_ranks
-from cofi_dist.tune import points, save_table, table_of, tune
 
 CONFIG = """
 data:

@@ -13,20 +13,20 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cofi_dist import validation as module
 from cofi_dist.config import Data, Split
-from cofi_dist.data.shards import UserRange
-from cofi_dist.data.sources import prepare
-from cofi_dist.data.splitting import SplitRatings
-from cofi_dist.data.synthetic import SyntheticRatings
-from cofi_dist.data.triples import Ratings
+from cofi_dist.data.ratings import Ratings
+from cofi_dist.data.shard import UserRange
+from cofi_dist.data.sources.open import prepare
+from cofi_dist.data.sources.split_on_load import SplitRatings
+from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.distributed import Comm, SoloComm
 from cofi_dist.errors import CofiError, ConfigError, RunError
 from cofi_dist.factors import Factors
 from cofi_dist.model import Model
-from cofi_dist.run import train
+from cofi_dist.run.train import train
 from cofi_dist.testing import run_ranks
-from cofi_dist.validation import Accuracy, Kept, Validation
+from cofi_dist.training import validation as module
+from cofi_dist.training.validation import Accuracy, Kept, Validation
 from tests.problems import random_factors, random_ratings, shard_of, slice_factors
 
 CPU = torch.device("cpu")

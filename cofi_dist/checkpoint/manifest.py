@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cofi_dist.errors import CheckpointError, NewerError, UnreadableError
 from cofi_dist.files import write_file
-from cofi_dist.reading import UnfitError, mistake, open_regular, read_json, reason
+from cofi_dist.files.reading import UnfitError, mistake, open_regular, read_json, reason
 
 FORMAT: Final = 3  # 2 had no digests of the ids
 FILE = "manifest.json"

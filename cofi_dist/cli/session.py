@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cofi_dist.stop import Stop
+from cofi_dist.run.stop import Stop
 
 if TYPE_CHECKING:
     from cofi_dist.distributed import Comm

@@ -1,6 +1,6 @@
 """Typed config: what it may say, and how it is read."""
 
-from cofi_dist.config.data import SOURCES, Columns, Data, Split, Synthetic
+from cofi_dist.config.data_section import SOURCES, Columns, Data, Split, Synthetic
 from cofi_dist.config.load import as_yaml, load_config, resolve
 from cofi_dist.config.paths import as_path
 from cofi_dist.config.schema import Config, Train, Validation

@@ -12,9 +12,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from cofi_dist.config.schema import Config
-from cofi_dist.config.strictyaml import MOST_BYTES, parse, parse_to
+from cofi_dist.config.strict_yaml import MOST_BYTES, parse, parse_to
 from cofi_dist.errors import ConfigError
-from cofi_dist.reading import read_text, reason, shortened
+from cofi_dist.files.reading import read_text, reason, shortened
 
 
 def load_config(file: str | Path, overrides: Iterable[str] = ()) -> Config:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, field_validator, model_validator
 
-from cofi_dist.config.data import Data
+from cofi_dist.config.data_section import Data
 from cofi_dist.config.section import FileName, PositiveFloat, PositiveInt, Rows, Section
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from cofi_dist.cost.term import ErrorTerm, tensors_of
-from cofi_dist.data.shards import UserShard
+from cofi_dist.data.shard import UserShard
 from cofi_dist.factors import Factors
 
 # Peak bytes a cell of Y: Y and R take 16, an epoch's temporaries the rest. 64 were measured with

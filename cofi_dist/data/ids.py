@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cofi_dist.data.spelling import Spelt
-from cofi_dist.data.triples import MOST_ROWS
+from cofi_dist.data.id_spelling import Spelt
+from cofi_dist.data.ratings import MOST_ROWS
 from cofi_dist.errors import DataError, RunError
 from cofi_dist.files import written
-from cofi_dist.reading import hushed, open_regular, reason, shortened
+from cofi_dist.files.reading import hushed, open_regular, reason, shortened
 from cofi_dist.words import counted
 
 TABLE = 2**23  # ids below it are looked up in an array of 32 MB

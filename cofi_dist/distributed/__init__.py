@@ -2,9 +2,9 @@
 
 from cofi_dist.distributed.comm import Comm, GroupComm, SoloComm
 from cofi_dist.distributed.device import choose_device, free_on
-from cofi_dist.distributed.meet import meet, open_comm
-from cofi_dist.distributed.ordered import OrderedSums, Sums
-from cofi_dist.distributed.told import Task
+from cofi_dist.distributed.handshake import Task
+from cofi_dist.distributed.ordered_sum import OrderedSums, Sums
+from cofi_dist.distributed.rendezvous import meet, open_comm
 
 __all__ = [
     "Comm",

@@ -10,10 +10,10 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 
-from cofi_dist import pulse
+from cofi_dist.distributed import heartbeat
+from cofi_dist.distributed.heartbeat import Pulse
 from cofi_dist.distributed.messages import ALL_GATHER, Json, all_gather, broadcast, outcome_of, result_of
 from cofi_dist.errors import ConfigError, FailedError, PeerError
-from cofi_dist.pulse import Pulse
 from cofi_dist.streams import leave
 
 T = TypeVar("T", bound=Json)
@@ -229,7 +229,7 @@ class GroupComm:
     def _give_up(self, rank: int | None) -> None:
         """Leave at once: whatever waits for that rank could wait forever."""
         who = THEIR_STORE if rank is None else f"rank {rank}"
-        seconds = pulse.LOST_BEATS * pulse.BEAT_SECONDS
+        seconds = heartbeat.LOST_BEATS * heartbeat.BEAT_SECONDS
         said = f"lost contact with {who}, which has given no sign of life for {seconds:.0f} s"
         leave(PeerError(f"rank {self.rank}: {said}"))
 
@@ -238,7 +238,7 @@ class GroupComm:
         with suppress(PeerError):  # they have left already: nothing is asked of them any more
             self.agree()  # the others may have work to do: so long they are watched
             self._pulse.stop()
-            _set_timeout(pulse.LOST_BEATS * pulse.BEAT_SECONDS)
+            _set_timeout(heartbeat.LOST_BEATS * heartbeat.BEAT_SECONDS)
             self.agree()  # nobody talks to the store any more
         self._pulse.stop()
         dist.destroy_process_group()

@@ -4,7 +4,7 @@ import torch
 
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import ConfigError
-from cofi_dist.memory import free_memory
+from cofi_dist.system.memory import free_memory
 
 
 def choose_device(name: str, comm: Comm) -> torch.device:

@@ -1,7 +1,6 @@
 """Files and directories that are whole or not there, and of which every byte is checked."""
 
-from cofi_dist.files.temporaries import clear_temporaries, discard
-from cofi_dist.files.whole import (
+from cofi_dist.files.atomic import (
     put_in_place,
     refuse_existing,
     remove,
@@ -10,7 +9,8 @@ from cofi_dist.files.whole import (
     whole_file,
     write_whole,
 )
-from cofi_dist.files.writing import WrittenFile, finished, reason_of, sync, write_file, written
+from cofi_dist.files.temporaries import clear_temporaries, discard
+from cofi_dist.files.written_file import WrittenFile, finished, reason_of, sync, write_file, written
 
 __all__ = [
     "WrittenFile",

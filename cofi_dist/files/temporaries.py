@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from cofi_dist.files.swapping import finish_swap, left_to_rename, remove_any
+from cofi_dist.files.directory_swap import finish_swap, left_to_rename, remove_any
 from cofi_dist.streams import say
 
 LOCK = "lock"  # beside `new` and `old` in a temporary directory

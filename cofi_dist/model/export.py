@@ -17,9 +17,9 @@ from cofi_dist.files import (
     whole_file,
     written,
 )
+from cofi_dist.files.tensor_file import write_tensors
 from cofi_dist.model.index import build_index
 from cofi_dist.model.model import Model
-from cofi_dist.tensorfile import write_tensors
 
 # M items, U users, n features.
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from cofi_dist.config import Columns
-from cofi_dist.reading import Record, as_record, parse_json
+from cofi_dist.files.reading import Record, as_record, parse_json
 
 Text = Annotated[str, Field(max_length=4096)]
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cofi_dist.errors import DataError
-from cofi_dist.model.scores import Ids, Rows, as_ids
+from cofi_dist.model.scoring import Ids, Rows, as_ids
 from cofi_dist.words import counted
 
 if TYPE_CHECKING:

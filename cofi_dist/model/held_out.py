@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 
 from cofi_dist.data.ids import IdMap
-from cofi_dist.data.shards import UserRange, starts
-from cofi_dist.data.split import Part
-from cofi_dist.data.triples import Ratings
+from cofi_dist.data.ratings import Ratings
+from cofi_dist.data.shard import UserRange, starts
+from cofi_dist.data.splits import Part
 from cofi_dist.errors import DataError
-from cofi_dist.model.rated import Rated
-from cofi_dist.model.scores import Rows, as_ids
+from cofi_dist.model.run_ratings import Rated
+from cofi_dist.model.scoring import Rows, as_ids
 from cofi_dist.words import counted
 
 if TYPE_CHECKING:

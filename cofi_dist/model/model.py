@@ -20,8 +20,8 @@ from cofi_dist.model.evaluate import Evaluation
 from cofi_dist.model.facts import Facts
 from cofi_dist.model.fold_in import FoldedUser
 from cofi_dist.model.held_out import HeldOut
-from cofi_dist.model.rated import Rated, open_rated
-from cofi_dist.model.scores import Ids, ItemSide, Rows, as_ids, user_side
+from cofi_dist.model.run_ratings import Rated, open_rated
+from cofi_dist.model.scoring import Ids, ItemSide, Rows, as_ids, user_side
 from cofi_dist.words import counted
 
 
@@ -127,7 +127,7 @@ class Model:
     def predict(self, users: Ids | FoldedUser, items: Ids) -> NDArray[np.float64]:
         """Predicted ratings, (N,) float64, clipped to the scale of the training ratings.
 
-        An unknown user or item is taken for the average one; see `cofi_dist.model.scores`.
+        An unknown user or item is taken for the average one; see `cofi_dist.model.scoring`.
 
         Args:
             users: N raw ids; or one folded-in user, for all items.

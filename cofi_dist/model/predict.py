@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cofi_dist.model.scores import Rows
+from cofi_dist.model.scoring import Rows
 
 if TYPE_CHECKING:
     from cofi_dist.model.model import Model
@@ -24,7 +24,7 @@ def predict_rows(
 ) -> NDArray[np.float64]:
     """Predicted ratings of N pairs, (N,) float64, clipped to the scale.
 
-    A row outside the model's is unknown; see `cofi_dist.model.scores` for what stands in for it.
+    A row outside the model's is unknown; see `cofi_dist.model.scoring` for what stands in for it.
     `tell` is told after each piece of the work how many pairs it had, and N.
     """
     predicted = np.empty(len(user))

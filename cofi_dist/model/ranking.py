@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cofi_dist.model.scores import Rows, top
+from cofi_dist.model.scoring import Rows, top
 
 # U users of the block, M items.
 

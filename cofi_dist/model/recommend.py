@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from cofi_dist.data.ids import IdMap
 from cofi_dist.errors import DataError, RunError
 from cofi_dist.model.fold_in import FoldedUser
-from cofi_dist.model.rated import Rated
-from cofi_dist.model.scores import Ids, Rows, Top, as_ids, blocks, require_whole, top
+from cofi_dist.model.run_ratings import Rated
+from cofi_dist.model.scoring import Ids, Rows, Top, as_ids, blocks, require_whole, top
 from cofi_dist.words import counted
 
 if TYPE_CHECKING:

@@ -19,10 +19,10 @@ from cofi_dist.data.ids import IdMap, digests
 from cofi_dist.errors import RunError
 from cofi_dist.factors import Factors
 from cofi_dist.files import write_file
+from cofi_dist.files.reading import parse_json, reason, shortened
+from cofi_dist.files.tensor_file import write_tensors
+from cofi_dist.files.tensor_table import Declared, read_table
 from cofi_dist.model.facts import Facts
-from cofi_dist.reading import parse_json, reason, shortened
-from cofi_dist.tensorfile import write_tensors
-from cofi_dist.tensors import Declared, read_table
 
 FACTORS, CONFIG, USERS, ITEMS = "factors.safetensors", "config.yaml", "users.parquet", "items.parquet"
 IDS = "ids"  # their digests, among the metadata of the factors

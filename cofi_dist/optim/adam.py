@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.optim.adam import adam
 
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.rows import NUMPY_TYPE
 from cofi_dist.cost.term import Cost, ErrorTerm
 from cofi_dist.factors import Factors
-from cofi_dist.optim.partial import Partial
+from cofi_dist.kernels.base import NUMPY_TYPE
+from cofi_dist.optim.base import Partial
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8  # torch's defaults, which the notebook takes
 
@@ -136,8 +136,8 @@ class Adam:
         )
 
     def _loop(self, factor: Tensor, grad: Tensor, moments: Moments, decay: float) -> None:
-        from cofi_dist.cost import factorloops  # here: the notebook's steps need no compiled loops
-        from cofi_dist.cost.threads import set_threads
+        from cofi_dist.kernels.cpu import factor_loops  # here: the notebook's steps need no compiled loops
+        from cofi_dist.kernels.cpu.threads import set_threads
 
         step, number = float(moments.step.add_(1)), NUMPY_TYPE[factor.dtype]
         size, root = self._lr / (1 - BETA1**step), math.sqrt(1 - BETA2**step)
@@ -145,4 +145,4 @@ class Adam:
         with np.errstate(over="ignore"):
             settings = tuple(number(setting) for setting in (BETA1, BETA2, size, root, EPS))
         arrays = (t.view(-1).numpy() for t in (factor, grad, moments.mean, moments.square))
-        factorloops.adam(set_threads(), *arrays, number(decay), settings)
+        factor_loops.adam(set_threads(), *arrays, number(decay), settings)

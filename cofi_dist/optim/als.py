@@ -16,15 +16,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cofi_dist.cost.norms import ordered_sum, sums_of
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.rows import Least, Rows, offsets
-from cofi_dist.cost.rowscost import RowsCost
 from cofi_dist.cost.term import wide
 from cofi_dist.errors import RunError
 from cofi_dist.factors import Factors
-from cofi_dist.optim.exact import Solution, Solved, exact
-from cofi_dist.optim.partial import Partial
+from cofi_dist.kernels.base import Least, Rows, offsets
+from cofi_dist.kernels.block_sums import ordered_sum, sums_of
+from cofi_dist.kernels.rating_matrix import RowsCost
+from cofi_dist.optim.base import Partial
+from cofi_dist.optim.cholesky import Solution, Solved, exact
 
 
 class Als:
@@ -179,7 +179,7 @@ def _solve(
     """
     if not steps:
         return (yield from exact(rows, Z, z, P, offset, least, whole=whole))
-    from cofi_dist.cost.looprows import LoopRows  # here: Adam needs no loops of these
+    from cofi_dist.kernels.cpu.backend import LoopRows  # here: Adam needs no loops of these
 
     if whole and isinstance(rows, LoopRows) and rows.is_whole:
         half_R, gain_R = rows.solve(Z, z, P, offset, least, squares[0] / least.ratings, steps)
@@ -199,7 +199,7 @@ def conjugate_gradients(
     whole: bool,
 ) -> Solved:
     """`rowkernels.solve_row` on whole matrices."""
-    from cofi_dist.cost.descent import descend
+    from cofi_dist.optim.conjugate_gradient import descend
 
     sums, sums_b, half_BR = rows.gradients(Z, z, P, offset)
     if not whole:

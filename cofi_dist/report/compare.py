@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cofi_dist.checkpoint.load import load_whole, newest
+from cofi_dist.checkpoint.reader import load_whole, newest
 from cofi_dist.distributed import SoloComm
 from cofi_dist.errors import RunError
 from cofi_dist.model import Model
-from cofi_dist.report.read import Metrics, Run, read_runs
-from cofi_dist.rundir import CHECKPOINTS
+from cofi_dist.report.run_files import Metrics, Run, read_runs
+from cofi_dist.run.directory import CHECKPOINTS
 from cofi_dist.words import counted
 
 MEASURED = ("cost", "validation_rmse", "validation_mae")

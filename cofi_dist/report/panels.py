@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cofi_dist.report.popularity import ByPopularity, bin_name
-from cofi_dist.report.read import Run
+from cofi_dist.report.run_files import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cofi_dist.data.shards import TILE_RATINGS, plan
-from cofi_dist.data.split import Part
+from cofi_dist.data.shard import TILE_RATINGS, plan
+from cofi_dist.data.splits import Part
 from cofi_dist.errors import RunError
 from cofi_dist.model import Model
 from cofi_dist.model.predict import predict_rows

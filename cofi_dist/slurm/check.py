@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 
 from cofi_dist.config import Config
-from cofi_dist.slurm.script import Script
+from cofi_dist.slurm.sbatch import Script
 
 # SLURM looks at time limits every so many seconds, and warns at the look before.
 LATE_SECONDS = 30

@@ -6,11 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
-from cofi_dist.checkpoint.load import found_in, load_whole
 from cofi_dist.checkpoint.manifest import read_manifest
+from cofi_dist.checkpoint.reader import found_in, load_whole
 from cofi_dist.distributed import Comm, SoloComm
 from cofi_dist.model import Model
-from cofi_dist.run import train
+from cofi_dist.run.train import train
 from cofi_dist.testing import run_ranks
 
 CONFIG = """

@@ -13,8 +13,8 @@ import torch
 import xxhash
 from safetensors.torch import load_file, save_file
 
-from cofi_dist.checkpoint.load import checked, found_in, load
 from cofi_dist.checkpoint.manifest import digest_of, read_manifest
+from cofi_dist.checkpoint.reader import checked, found_in, load
 from cofi_dist.distributed import SoloComm
 from cofi_dist.errors import CheckpointError, CofiError
 from tests.checkpoint.runs import run

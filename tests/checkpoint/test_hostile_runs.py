@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from cofi_dist.checkpoint.load import found_in
+from cofi_dist.checkpoint.reader import found_in
 from cofi_dist.distributed import SoloComm
 from cofi_dist.errors import CofiError, RunError
-from cofi_dist.run import train
+from cofi_dist.run.train import train
 from tests.checkpoint.runs import CONFIG, metrics, run
 from tests.checkpoint.test_hostile import Bomb
 

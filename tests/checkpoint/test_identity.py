@@ -9,16 +9,16 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from cofi_dist.checkpoint.load import found_in
 from cofi_dist.checkpoint.manifest import digest_of
+from cofi_dist.checkpoint.reader import found_in
 from cofi_dist.config import Data
 from cofi_dist.data.ids import IdMap
-from cofi_dist.data.sources import prepare
-from cofi_dist.data.store import StoredRatings
+from cofi_dist.data.preparation.store import StoredRatings
+from cofi_dist.data.sources.open import prepare
 from cofi_dist.distributed import Comm, SoloComm
 from cofi_dist.errors import CheckpointError, CofiError, RunError
 from cofi_dist.model import Model
-from cofi_dist.run import train
+from cofi_dist.run.train import train
 from cofi_dist.testing import run_ranks
 from tests.checkpoint.runs import run
 

@@ -11,16 +11,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from cofi_dist.checkpoint import save
-from cofi_dist.checkpoint.load import found_in
+from cofi_dist.checkpoint import writer
+from cofi_dist.checkpoint.reader import found_in
 from cofi_dist.distributed import Comm, SoloComm
 from cofi_dist.errors import LostError, RunError
 from cofi_dist.files import sync
+from cofi_dist.files.tensor_file import write_tensors
 from cofi_dist.model import Model
 from cofi_dist.optim.adam import Adam
-from cofi_dist.optim.partial import Partial
-from cofi_dist.run import train
-from cofi_dist.tensorfile import write_tensors
+from cofi_dist.optim.base import Partial
+from cofi_dist.run.train import train
 from cofi_dist.testing import run_ranks
 from tests.checkpoint.runs import CONFIG, metrics, run, tensors
 
@@ -46,7 +46,7 @@ def epochs_of(run_dir: Path) -> list[int]:
 def test_a_save_that_fails_warns_keeps_the_last_good_one_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(save, "write_tensors", FullDisk(2, 3))
+    monkeypatch.setattr(writer, "write_tensors", FullDisk(2, 3))
     run_dir = run(tmp_path, 1, 40, "run")
     log = (run_dir / "train.log").read_text()
     for epoch in (20, 30):
@@ -58,7 +58,7 @@ def test_a_save_that_fails_warns_keeps_the_last_good_one_and_goes_on(
 
 
 def test_too_many_failures_in_a_row_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(save, "write_tensors", FullDisk(2, 4, 5, 6))
+    monkeypatch.setattr(writer, "write_tensors", FullDisk(2, 4, 5, 6))
     says = "max_failures: 3 saves in a row failed, the last at epoch 60: No space left on device"
     with pytest.raises(LostError, match=says):
         run(tmp_path, 1, 100, "run")
@@ -71,7 +71,7 @@ def test_what_is_no_mistake_of_the_disk_fails_a_save_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(tmp_path, 1, 20, "run", "checkpoint.keep=1")
-    monkeypatch.setattr(save, "write_tensors", lambda *_: 1 / 0)
+    monkeypatch.setattr(writer, "write_tensors", lambda *_: 1 / 0)
     with pytest.raises(LostError, match="division by zero"):
         run(tmp_path, 1, 60, "run", "checkpoint.keep=1")
     assert epochs_of(tmp_path / "run") == [20]
@@ -86,14 +86,14 @@ def test_a_checkpoint_that_lacks_a_file_is_none(tmp_path: Path, monkeypatch: pyt
             file.unlink()
         return written
 
-    monkeypatch.setattr(save, "write_tensors", forgetful)
+    monkeypatch.setattr(writer, "write_tensors", forgetful)
     with pytest.raises(LostError, match="is missing"):
         run(tmp_path, 1, 60, "run", "checkpoint.keep=1")
     assert epochs_of(tmp_path / "run") == [20]
 
 
 def test_nothing_saved_is_not_called_resumable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(save, "write_tensors", FullDisk(1))
+    monkeypatch.setattr(writer, "write_tensors", FullDisk(1))
     says = r"stopped after epoch \d+ by train.deadline, and nothing could be saved"
     with pytest.raises(LostError, match=says):
         run(tmp_path, 1, 100_000, "run", "train.deadline=0.3", "checkpoint.every=90000")
@@ -102,7 +102,7 @@ def test_nothing_saved_is_not_called_resumable(tmp_path: Path, monkeypatch: pyte
 def test_a_run_from_elsewhere_has_saved_nothing_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere = f"checkpoint.resume={run(tmp_path, 1, 20, 'elsewhere')}"
     assert epochs_of(run(tmp_path, 1, 20, "no step more", elsewhere)) == [20]
-    monkeypatch.setattr(save, "write_tensors", FullDisk(1))
+    monkeypatch.setattr(writer, "write_tensors", FullDisk(1))
     with pytest.raises(
         LostError, match=r"stopped after epoch \d+ by train.deadline, and nothing could be saved"
     ):
@@ -122,7 +122,7 @@ def refuse(*_: object) -> None:
     [
         ("cofi_dist.model.store.IdMap.save", refuse, 20),
         ("cofi_dist.model.store.write_tensors", refuse, 20),
-        ("cofi_dist.run.save_result", refuse_result, 30),
+        ("cofi_dist.run.train.save_result", refuse_result, 30),
     ],
 )
 def test_a_disk_that_is_full_at_the_end_is_a_failure_and_keeps_a_model(
@@ -141,7 +141,7 @@ def test_a_disk_that_is_full_at_the_end_is_a_failure_and_keeps_a_model(
 
 def slowly_pruned(comm: Comm, file: Path, given: list[str]) -> int:
     """Most checkpoints that there were when this rank began to write one."""
-    most, prune = 0, save._prune
+    most, prune = 0, writer._prune
 
     def slow(newest: Path, keep: int, names: set[str]) -> None:
         time.sleep(0.2)
@@ -153,8 +153,8 @@ def slowly_pruned(comm: Comm, file: Path, given: list[str]) -> int:
         return write_tensors(path, tensors)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(save, "_prune", slow)
-        patch.setattr(save, "write_tensors", counting)
+        patch.setattr(writer, "_prune", slow)
+        patch.setattr(writer, "write_tensors", counting)
         train(file, given, comm, quiet=True)
     return most
 
@@ -235,7 +235,7 @@ def test_files_of_old_checkpoints_are_written_over(ranks: int, tmp_path: Path) -
     assert sorted(path.name for path in (run_dir / "checkpoints").iterdir()) == sorted(p.name for p in kept)
     with pytest.MonkeyPatch.context() as patch:
         if ranks == 1:
-            patch.setattr(save, "_spare", lambda *_: False)
+            patch.setattr(writer, "_spare", lambda *_: False)
         fresh = run(tmp_path, 1, 50, "fresh")
     got, want = tensors(run_dir), tensors(fresh)
     for name in want:
@@ -273,7 +273,7 @@ def test_a_save_that_may_not_outlast_a_power_cut_is_no_loss(
             raise OSError(5, "Input/output error")
         sync(path)
 
-    monkeypatch.setattr(save, "sync", refused)
+    monkeypatch.setattr(writer, "sync", refused)
     with pytest.raises(LostError, match="it stands, but may not outlast a power cut: Input/output error"):
         run(tmp_path, 1, 50, "run", "checkpoint.max_failures=2")
     assert epochs_of(tmp_path / "run") == [20, 10]

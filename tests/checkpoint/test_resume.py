@@ -11,18 +11,18 @@ from typing import Any
 import pytest
 import torch
 
-from cofi_dist import start
-from cofi_dist.checkpoint.load import found_in
 from cofi_dist.checkpoint.manifest import read_manifest
-from cofi_dist.data.sources import prepare
+from cofi_dist.checkpoint.reader import found_in
+from cofi_dist.data.sources.open import prepare
 from cofi_dist.distributed import Comm, SoloComm
 from cofi_dist.errors import CheckpointError, CofiError, NewerError, RunError, UnreadableError
-from cofi_dist.lock import Lock
 from cofi_dist.model import Model
-from cofi_dist.run import train
-from cofi_dist.stop import SIGNALS, Stop
+from cofi_dist.run import start
+from cofi_dist.run.lock import Lock
+from cofi_dist.run.stop import SIGNALS, Stop
+from cofi_dist.run.train import train
 from cofi_dist.testing import run_ranks
-from cofi_dist.trainer import DivergedError
+from cofi_dist.training.trainer import DivergedError
 from tests.checkpoint.runs import CONFIG, metrics, run, tensors
 
 
@@ -247,7 +247,7 @@ def test_where_no_checkpoint_is_whole_the_run_begins_anew(whole: dict[int, Path]
 
 def test_replace_and_auto_contradict_each_other(tmp_path: Path) -> None:
     from cofi_dist.distributed import SoloComm
-    from cofi_dist.run import train
+    from cofi_dist.run.train import train
 
     run(tmp_path, 1, 10, "run")
     with pytest.raises(CofiError, match="--replace loses the run"):

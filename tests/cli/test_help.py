@@ -3,7 +3,7 @@
 import pytest
 from typer.testing import CliRunner
 
-from cofi_dist.cli import app
+from cofi_dist.cli.main import app
 
 
 def shown(*command: str) -> list[str]:

@@ -16,13 +16,13 @@ import hashlib
 import numpy as np
 import torch
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.rowscost import RowsCost, SparseCost
-from cofi_dist.data import shards
-from cofi_dist.data.shards import UserRange, UserShard
+from cofi_dist.kernels.rating_matrix import RowsCost, SparseCost
+from cofi_dist.data import shard as shard_module
+from cofi_dist.data.shard import UserRange, UserShard
 from cofi_dist.distributed import SoloComm
 from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.als import Als
-from cofi_dist.optim.partial import take
+from cofi_dist.optim.base import take
 from tests.problems import random_factors, random_ratings
 
 torch.set_num_threads(1)
@@ -31,7 +31,7 @@ for K, dtype in ((13, torch.float32), (20, torch.float64)):
     ratings = random_ratings(60, 50, 1500)
     counts = torch.from_numpy(np.bincount(ratings.item, minlength=50))
     for tile in (2**20, 200):
-        shards.TILE_RATINGS = tile
+        shard_module.TILE_RATINGS = tile
         cost = RowsCost(UserShard(UserRange(0, 60), 50, ratings), torch.device("cpu"), dtype)
         factors = random_factors(50, 60, K, dtype, item_bias=True)
         given = {"item_counts": counts, "steps": 3, "tolerance": 0.0, "alone": True}
@@ -73,8 +73,8 @@ def test_compiled_or_loaded_and_of_any_width_the_bits_are_the_same(tmp_path: Pat
 RIGHT = """
 import sys
 import torch
-from cofi_dist.cost.rowscost import RowsCost, SparseCost
-from cofi_dist.data.shards import UserRange, UserShard
+from cofi_dist.kernels.rating_matrix import RowsCost, SparseCost
+from cofi_dist.data.shard import UserRange, UserShard
 from tests.problems import error_term_reference, random_factors, random_ratings
 
 ratings = random_ratings(9, 7, 30)

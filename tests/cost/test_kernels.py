@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cofi_dist.cost import kernels
-from cofi_dist.cost.kernels import pair_dot, weighted_row_sum
+from cofi_dist.kernels.torch_ops import primitives
+from cofi_dist.kernels.torch_ops.primitives import pair_dot, weighted_row_sum
 
 
 def draw_cells(data: st.DataObject) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -41,7 +41,7 @@ def weighted_row_sum_reference(v: Tensor, B: Tensor, b: Tensor, rows: list[int],
 def test_pair_dot(data: st.DataObject) -> None:
     A, B, a, b = draw_cells(data)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernels, "CPU_CHUNK", data.draw(st.sampled_from([1, 4, 4096])))
+        patch.setattr(primitives, "CPU_CHUNK", data.draw(st.sampled_from([1, 4, 4096])))
         got = pair_dot(A, B, a, b)
     torch.testing.assert_close(got, pair_dot_reference(A, B, a, b), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(pair_dot(A.float(), B.float(), a, b), got.float(), rtol=1e-4, atol=1e-4)
@@ -60,7 +60,9 @@ def test_weighted_row_sum(data: st.DataObject) -> None:
 
 def test_a_loop_is_not_taken_from_another_source(tmp_path: Path) -> None:
     package = tmp_path / "cofi_dist"
-    shutil.copytree(Path(kernels.__file__).parents[1], package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        Path(primitives.__file__).parents[2], package, ignore=shutil.ignore_patterns("__pycache__")
+    )
     found = []
     for _ in range(2):
         done = subprocess.run(
@@ -69,21 +71,22 @@ def test_a_loop_is_not_taken_from_another_source(tmp_path: Path) -> None:
         where, half = done.stdout.split()
         assert Path(where).is_relative_to(tmp_path)
         found.append(float(half))
-        file = package / "cost" / "rowkernels.py"
+        file = package / "kernels" / "cpu" / "row_kernels.py"
         file.write_text(file.read_text().replace("total, squares / 2", "total, squares * 2"))
     assert found == [0.5, 2.0]
 
 
 HALF = """
 import numpy as np
-from cofi_dist.cost import loops, rowkernels
-from cofi_dist.cost.rowvectors import lanes_of
-from cofi_dist.cost.segments import by_rows
+from cofi_dist.kernels.cpu import parallel_loops
+from cofi_dist.kernels.cpu import row_kernels
+from cofi_dist.kernels.cpu.simd import lanes_of
+from cofi_dist.kernels.cpu.schedule import by_rows
 one, zero, half, index = np.ones((1, 1)), np.zeros(1), np.zeros((1, 1)), np.zeros(1, np.int32)
 ratings, factors = (index, np.ones(1)), (one, zero, np.zeros((1, 1)), zero.copy())
 sums = np.zeros((1, 1)), zero.copy(), half
 rows = by_rows(np.ones(1, np.int64))
 tree = rows.begins, rows.adds, rows.to, rows.slot, rows.block, np.zeros((0, 1)), np.zeros(0), 0
-loops.gradients(1, *rows.whole, lanes_of(1, 8), ratings, factors, sums, tree)
-print(rowkernels.__file__, half[0, 0])
+parallel_loops.gradients(1, *rows.whole, lanes_of(1, 8), ratings, factors, sums, tree)
+print(row_kernels.__file__, half[0, 0])
 """

@@ -13,10 +13,10 @@ from typing import Any
 import numba
 import pytest
 
-from cofi_dist.cost import loopcache
-from cofi_dist.cost.compiling import compiled
-from cofi_dist.cost.firstcompiled import FirstCompiled
-from cofi_dist.cost.loopcache import OF_CHECKSUM, LoopCache
+from cofi_dist.kernels.cpu import compiled_cache
+from cofi_dist.kernels.cpu.compiled_cache import OF_CHECKSUM, LoopCache
+from cofi_dist.kernels.cpu.jit import compiled
+from cofi_dist.kernels.first_compilation import FirstCompiled
 
 ROOT = Path(__file__).parents[2]
 
@@ -208,9 +208,9 @@ def test_a_user_without_a_home_has_the_folder_beside_the_source_alone(
     monkeypatch.setattr(numba.config, "CACHE_DIR", "")
     monkeypatch.setattr(pwd, "getpwuid", nameless)
     monkeypatch.delenv("HOME", raising=False)
-    assert [folder.parent.name for folder in loopcache._folders()] == ["__pycache__"]
+    assert [folder.parent.name for folder in compiled_cache._folders()] == ["__pycache__"]
     monkeypatch.setenv("HOME", "/a")
-    assert [str(folder.parent) for folder in loopcache._folders()][1:] == ["/a/.cache/cofi_dist"]
+    assert [str(folder.parent) for folder in compiled_cache._folders()][1:] == ["/a/.cache/cofi_dist"]
 
 
 def test_other_source_is_other_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,8 +218,8 @@ def test_other_source_is_other_code(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     keys = set()
     for text in ("", "a = 1", "a = 2"):
         (tmp_path / "loops.py").write_text(text)
-        monkeypatch.setattr(loopcache, "HERE", tmp_path)
-        loopcache._source.cache_clear()
-        keys.add(loopcache._source())
-    loopcache._source.cache_clear()
+        monkeypatch.setattr(compiled_cache, "HERE", tmp_path)
+        compiled_cache._source.cache_clear()
+        keys.add(compiled_cache._source())
+    compiled_cache._source.cache_clear()
     assert len(keys) == 3

@@ -7,8 +7,8 @@ from http.server import ThreadingHTTPServer
 
 import pytest
 
-from cofi_dist.data import download
-from cofi_dist.data.known import DataSet
+from cofi_dist.data.datasets import download
+from cofi_dist.data.datasets.catalog import DataSet
 from tests.data.site import ARCHIVE, Handler, Site
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from cofi_dist.config import Data
 from cofi_dist.data.ids import IdMap
-from cofi_dist.data.shards import UserRange
-from cofi_dist.data.sources import prepare
-from cofi_dist.data.store import StoredRatings
-from cofi_dist.data.triples import Ratings
+from cofi_dist.data.preparation.store import StoredRatings
+from cofi_dist.data.ratings import Ratings
+from cofi_dist.data.shard import UserRange
+from cofi_dist.data.sources.open import prepare
 
 
 @contextmanager

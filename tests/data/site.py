@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cofi_dist.data.download import fetch
-from cofi_dist.data.known import DataSet
+from cofi_dist.data.datasets.catalog import DataSet
+from cofi_dist.data.datasets.download import fetch
 from cofi_dist.errors import CofiError, DataError
 
 RATINGS = "userId,movieId,rating\n" + "".join(f"{i},{i * 7},{i % 5 + 1}\n" for i in range(4000))

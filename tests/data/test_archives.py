@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cofi_dist.data.download import fetch
-from cofi_dist.data.known import DataSet
+from cofi_dist.data.datasets.catalog import DataSet
+from cofi_dist.data.datasets.download import fetch
 from cofi_dist.errors import DataError, RunError
 from tests.data.site import ARCHIVE, GOOD, Site, Told, left_in, packed, refused
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from cofi_dist.data import download
-from cofi_dist.data.download import fetch
-from cofi_dist.data.known import DataSet
+from cofi_dist.data.datasets import download
+from cofi_dist.data.datasets.catalog import DataSet
+from cofi_dist.data.datasets.download import fetch
 from cofi_dist.errors import RunError
 from tests.data.site import ARCHIVE, GOOD, RATINGS, Site, Told, assert_whole, left_in, packed, refused
 

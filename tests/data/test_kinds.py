@@ -11,10 +11,10 @@ import polars as pl
 import pytest
 
 from cofi_dist.config import Columns, Split
-from cofi_dist.data.kinds import NEEDS, Kind, reader, refusal
-from cofi_dist.data.ratings import read_table, tables
+from cofi_dist.data.readers.column_kinds import NEEDS, Kind, reader, refusal
+from cofi_dist.data.readers.tables import read_table, tables
 from cofi_dist.errors import DataError
-from cofi_dist.model.scores import as_ids
+from cofi_dist.model.scoring import as_ids
 from tests.data.prepared import prepared, read_ratings
 
 MOMENT = datetime(2005, 9, 6, 1, 30, tzinfo=UTC)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cofi_dist.config import Data
-from cofi_dist.data.known import KNOWN, DataSet, ratings_file
+from cofi_dist.data.datasets.catalog import KNOWN, DataSet, ratings_file
 from cofi_dist.errors import ConfigError, DataError
 
 NAMES = ["ml-100k", "ml-1m", "ml-10m", "ml-20m", "ml-25m", "ml-32m", "ml-latest-small"]
@@ -100,5 +100,5 @@ def test_get_of_an_unknown_name_is_one_line(tmp_path: Path) -> None:
 
 
 def test_the_commands_do_without_torch() -> None:
-    code = "import sys, cofi_dist.cli.datasets; sys.exit('torch' in sys.modules)"
+    code = "import sys, cofi_dist.cli.data; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env=os.environ, check=False).returncode == 0

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from cofi_dist.config import Columns, Split
-from cofi_dist.data import chunks
-from cofi_dist.data.ratings import lines_of_pair, names_column, read_table, tables
+from cofi_dist.data.readers import lines as line_runs
+from cofi_dist.data.readers.tables import lines_of_pair, names_column, read_table, tables
 from cofi_dist.errors import DataError
 from tests.data.prepared import prepared, read_ratings
 
@@ -67,7 +67,7 @@ def test_the_separator_is_what_the_first_line_says(text: str, tmp_path: Path) ->
 
 
 def test_semicolons_in_pieces_and_with_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunks, "CHUNK_BYTES", 40)
+    monkeypatch.setattr(line_runs, "CHUNK_BYTES", 40)
     text = "userId;movieId;rating;timestamp\n" + "".join(f"{k};7;{k % 5},5;{k},25\n" for k in range(50))
     (tmp_path / "r.csv").write_text(text)
     assert sorted(triples(tmp_path / "r.csv")) == sorted((str(k), "7", k % 5 + 0.5) for k in range(50))
@@ -144,8 +144,8 @@ def test_the_advice_on_carriage_returns_works(tmp_path: Path) -> None:
 
 
 def test_a_long_file_of_carriage_returns_is_told_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunks, "CHUNK_BYTES", 50)
-    monkeypatch.setattr(chunks, "LONGEST_LINE", 100)
+    monkeypatch.setattr(line_runs, "CHUNK_BYTES", 50)
+    monkeypatch.setattr(line_runs, "LONGEST_LINE", 100)
     (tmp_path / "r.csv").write_bytes(b"userId,movieId,rating\r" + 99 * b"1,2,3\r")
     with pytest.raises(DataError, match="of more than 100 bytes; does each line end with a line feed"):
         read_ratings(tmp_path / "r.csv")

@@ -11,11 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cofi_dist.config import Columns, Data, Split
-from cofi_dist.data import chunks, parquetfile, spool, write
-from cofi_dist.data.centre import centres
-from cofi_dist.data.shards import UserRange
-from cofi_dist.data.sources import open_source, prepare
-from cofi_dist.data.store import StoredRatings
+from cofi_dist.data.item_means import centres
+from cofi_dist.data.preparation import spool, writers
+from cofi_dist.data.preparation.store import StoredRatings
+from cofi_dist.data.readers import lines as line_runs
+from cofi_dist.data.readers import parquet
+from cofi_dist.data.shard import UserRange
+from cofi_dist.data.sources.open import open_source, prepare
 from cofi_dist.errors import CofiError, DataError, RunError
 from tests.data.prepared import prepared, read_ratings
 
@@ -74,11 +76,11 @@ def test_pieces_of_any_size_prepare_the_same(tmp_path: Path, data: st.DataObject
     with prepared(file, **keys) as stored:
         want = stored.manifest
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chunks, "CHUNK_BYTES", data.draw(st.integers(100, 3000)))
+        patch.setattr(line_runs, "CHUNK_BYTES", data.draw(st.integers(100, 3000)))
         patch.setattr(spool, "SPOOL_ROWS", data.draw(st.integers(10, 60)))
         patch.setattr(spool, "ROWS_AT_ONCE", data.draw(st.integers(7, 60)))
-        patch.setattr(write, "ROWS_AT_ONCE", data.draw(st.integers(5, 60)))
-        patch.setattr(parquetfile, "ROWS_AT_ONCE", data.draw(st.integers(10, 200)))
+        patch.setattr(writers, "ROWS_AT_ONCE", data.draw(st.integers(5, 60)))
+        patch.setattr(parquet, "ROWS_AT_ONCE", data.draw(st.integers(10, 200)))
         with prepared(file, **keys) as stored:
             assert stored.manifest == want
             check_transposed(stored)
@@ -188,8 +190,8 @@ def test_a_broken_gz_is_named(cut: int, tmp_path: Path) -> None:
 def test_a_file_without_line_ends_is_refused_in_bounded_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunks, "CHUNK_BYTES", 50)
-    monkeypatch.setattr(chunks, "LONGEST_LINE", 100)
+    monkeypatch.setattr(line_runs, "CHUNK_BYTES", 50)
+    monkeypatch.setattr(line_runs, "LONGEST_LINE", 100)
     for text in ("x" * 1000, 'userId,movieId,rating\n1,2,"' + "3\n" * 500):
         (tmp_path / "r.csv").write_text(text)
         with pytest.raises(DataError, match="of more than 100 bytes; is this a text file"):
@@ -199,7 +201,7 @@ def test_a_file_without_line_ends_is_refused_in_bounded_memory(
 def test_a_fault_far_into_the_file_is_named_by_its_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunks, "CHUNK_BYTES", 64)
+    monkeypatch.setattr(line_runs, "CHUNK_BYTES", 64)
     lines = ["userId,movieId,rating", *(f"{k},1,3" for k in range(99))]
     lines[70] = "70,1,x"
     (tmp_path / "r.csv").write_text("\n".join(lines))
@@ -213,7 +215,7 @@ def test_quoted_line_ends_may_fall_anywhere(tmp_path: Path, monkeypatch: pytest.
     want = read_ratings(tmp_path / "r.csv")[1].raw.to_list()
     assert sorted(want) == sorted(f'a\n"{k}' for k in range(30))
     for size in (1, 7, 30, 100):
-        monkeypatch.setattr(chunks, "CHUNK_BYTES", size)
+        monkeypatch.setattr(line_runs, "CHUNK_BYTES", size)
         assert read_ratings(tmp_path / "r.csv")[1].raw.to_list() == want
 
 
@@ -226,7 +228,7 @@ def test_an_empty_field_elsewhere_is_no_fault_but_an_empty_line_of_commas_is(tmp
 
 
 def test_ids_that_turn_to_text_half_way_are_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunks, "CHUNK_BYTES", 40)
+    monkeypatch.setattr(line_runs, "CHUNK_BYTES", 40)
     (tmp_path / "r.csv").write_text(
         "userId,movieId,rating\n" + "".join(f"{k},1,3\n" for k in range(9, 30)) + "007,1,3\n"
     )

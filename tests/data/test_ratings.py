@@ -13,8 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cofi_dist.config import Columns, Split
-from cofi_dist.data.faults import NUMBER, Layout, first_fault
-from cofi_dist.data.layout import NO_TEXT
+from cofi_dist.data.readers.diagnose import NUMBER, Layout, first_fault
+from cofi_dist.data.readers.layout import NO_TEXT
 from cofi_dist.errors import DataError
 from tests.data.prepared import read_ratings
 

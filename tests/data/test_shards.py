@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cofi_dist.cost.looprows import ratings_of_tiles
-from cofi_dist.data import shards
-from cofi_dist.data.shards import UserRange, UserShard, plan
+from cofi_dist.data import shard as shard_module
+from cofi_dist.data.shard import UserRange, UserShard, plan
+from cofi_dist.kernels.cpu.backend import ratings_of_tiles
 from tests.problems import random_ratings
 
 COUNTS = st.lists(st.integers(0, 50), min_size=1, max_size=30)
@@ -32,7 +32,7 @@ def test_equal_users_are_cut_evenly() -> None:
 
 @pytest.mark.parametrize("block_ratings", [1, 7, 1000])
 def test_tiles_hold_every_rating_once(block_ratings: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shards, "TILE_RATINGS", block_ratings)
+    monkeypatch.setattr(shard_module, "TILE_RATINGS", block_ratings)
     ratings = random_ratings(9, 12, 40)
     shard = UserShard(UserRange(0, 9), 12, ratings)
     (tiles,), ((*slices,),) = shard.tiles(), ratings_of_tiles(shard)

@@ -7,14 +7,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cofi_dist.data import arrays, ids
-from cofi_dist.data.arrays import ArrayRatings
-from cofi_dist.data.centre import centred, centres, item_sums
+from cofi_dist.data import ids
 from cofi_dist.data.ids import Encoder, IdMap
-from cofi_dist.data.shards import UserRange
-from cofi_dist.data.synthetic import SyntheticRatings
-from cofi_dist.data.textfile import integers_if_all
-from cofi_dist.data.triples import Ratings
+from cofi_dist.data.item_means import centred, centres, item_sums
+from cofi_dist.data.ratings import Ratings
+from cofi_dist.data.readers.text import integers_if_all
+from cofi_dist.data.shard import UserRange
+from cofi_dist.data.sources import arrays
+from cofi_dist.data.sources.arrays import ArrayRatings
+from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.distributed import Comm, SoloComm
 from cofi_dist.errors import ConfigError, DataError, RunError
 from cofi_dist.testing import run_ranks

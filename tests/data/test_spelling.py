@@ -6,10 +6,10 @@ import polars as pl
 import pytest
 
 from cofi_dist.config import Columns
-from cofi_dist.data import chunks
-from cofi_dist.data.faults import Layout, first_fault
-from cofi_dist.data.ratings import read_table
-from cofi_dist.data.spelling import HIDDEN, bad_ids, id_fault
+from cofi_dist.data.id_spelling import HIDDEN, bad_ids, id_fault
+from cofi_dist.data.readers import lines as line_runs
+from cofi_dist.data.readers.diagnose import Layout, first_fault
+from cofi_dist.data.readers.tables import read_table
 from cofi_dist.errors import DataError
 from tests.data.prepared import prepared, read_ratings
 
@@ -96,7 +96,7 @@ def test_numbers_that_turn_to_text_are_said_with_the_line_that_turned_them(
     assert said == [TURNED.format("'9223372036854775808'", 5, 2, 4)]
     text = HEADER + "".join(f"{k},1,{k % 5}\n" for k in range(40)) + '"a\n7",1,3\nq,1,3\n'
     for size in (30, 2**23):
-        monkeypatch.setattr(chunks, "CHUNK_BYTES", size)
+        monkeypatch.setattr(line_runs, "CHUNK_BYTES", size)
         assert TURNED.format("'a\\n7'", 43, 2, 42) in notes_of(file, text)
 
 

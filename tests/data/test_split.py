@@ -9,12 +9,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cofi_dist.config import Data, Split
-from cofi_dist.data import spool
-from cofi_dist.data.shards import UserRange
-from cofi_dist.data.sources import open_source
-from cofi_dist.data.split import PARTS, Part, _cutoff, assign, chance, held_out
-from cofi_dist.data.store import StoredRatings
-from cofi_dist.data.triples import Ratings
+from cofi_dist.data.preparation import spool
+from cofi_dist.data.preparation.store import StoredRatings
+from cofi_dist.data.ratings import Ratings
+from cofi_dist.data.shard import UserRange
+from cofi_dist.data.sources.open import open_source
+from cofi_dist.data.splits import PARTS, Part, _cutoff, assign, chance, held_out
 from tests.data.prepared import prepared
 from tests.data.test_prepare import random_table, save
 

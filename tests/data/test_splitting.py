@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from cofi_dist.config import Split
-from cofi_dist.data import splitting
-from cofi_dist.data.shards import UserRange
-from cofi_dist.data.split import Part
-from cofi_dist.data.splitting import SplitRatings
-from cofi_dist.data.synthetic import SyntheticRatings
+from cofi_dist.data.shard import UserRange
+from cofi_dist.data.sources import split_on_load
+from cofi_dist.data.sources.split_on_load import SplitRatings
+from cofi_dist.data.sources.synthetic import SyntheticRatings
+from cofi_dist.data.splits import Part
 
 SPLITS: dict[Part, Split] = {
     "test": Split(seed=3),
@@ -23,7 +23,7 @@ def test_pieces_of_any_size_give_the_same_parts(at_once: int, monkeypatch: pytes
     users = UserRange(7, 150)
     source = SplitRatings(SyntheticRatings(200, 80, 3000, seed=1), SPLITS)
     want = {part: source.load(users, part) for part in source.parts}
-    monkeypatch.setattr(splitting, "AT_ONCE", at_once)
+    monkeypatch.setattr(split_on_load, "AT_ONCE", at_once)
     for part in source.parts:
         got = source.load(users, part)
         assert np.array_equal(got.user, want[part].user)
@@ -39,4 +39,4 @@ def test_choosing_takes_little_more_than_the_ratings_themselves() -> None:
     tracemalloc.stop()
     assert len(ratings) > 3_000_000
     # 16 bytes each of all of them and of those that stay, and what a piece takes
-    assert peak < 40 * 4_000_000 + 100 * splitting.AT_ONCE
+    assert peak < 40 * 4_000_000 + 100 * split_on_load.AT_ONCE

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cofi_dist.data import synthetic
-from cofi_dist.data.shards import UserRange
-from cofi_dist.data.synthetic import SyntheticRatings
+from cofi_dist.data.shard import UserRange
+from cofi_dist.data.sources import synthetic
+from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.errors import ConfigError
 
 

@@ -156,7 +156,7 @@ def test_runs_that_cannot_be_drawn_are_one_line(tmp_path: Path) -> None:
 
 def test_without_matplotlib_the_extra_is_named(tmp_path: Path) -> None:
     write_run(tmp_path / "a")
-    without = "import sys; sys.modules['matplotlib'] = None; from cofi_dist.cli import main; main()"
+    without = "import sys; sys.modules['matplotlib'] = None; from cofi_dist.cli.main import main; main()"
     for command in ("plot", "report"):
         done = cofi(command, "a", cwd=tmp_path, start=("-c", without))
         refused(done, "pictures need matplotlib: pip install matplotlib")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cofi_dist.stop import SIGNALS
+from cofi_dist.run.stop import SIGNALS
 from tests.e2e.using import cofi
 
 TRAIN = ["train", "--config", "tiny.yaml", "run_dir=run"]
@@ -39,8 +39,9 @@ def test_what_is_too_large_is_one_line_and_leaves_nothing(given: list[str], said
 # the first step fails as no CofiError does, or is asked to stop before
 BROKEN = """
 import os, signal, sys
-from cofi_dist import run, start
-from cofi_dist.cli import main
+from cofi_dist.run import train
+from cofi_dist.run import start
+from cofi_dist.cli.main import main
 from cofi_dist.optim.adam import Adam
 
 def fail(*_, **__):
@@ -53,7 +54,7 @@ kind = sys.argv.pop(1)
 if kind == "step":
     Adam.step = fail
 elif kind == "cost":
-    run.cost_of = fail
+    train.cost_of = fail
 else:
     before = start.begin_run
     start.begin_run = lambda directory: (before(directory), stop())
@@ -96,14 +97,15 @@ def test_a_run_that_took_a_step_stays(here: Path) -> None:
 SWALLOWED = """
 import os, signal
 from contextlib import suppress
-from cofi_dist.cli import main, training
+from cofi_dist.cli.main import main
+from cofi_dist.cli import train
 
 def load(*_):
     with suppress(BaseException):
         os.kill(os.getpid(), signal.SIGTERM)
     raise AttributeError("module 'numpy' has no attribute 'void'")
 
-training.load_config = load
+train.load_config = load
 import sys
 sys.argv[1:] = ["config", "tiny.yaml"]
 main()

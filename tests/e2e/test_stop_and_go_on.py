@@ -17,8 +17,8 @@ import psutil
 import pytest
 import torch
 
-from cofi_dist.checkpoint.load import found_in
-from cofi_dist.stop import SIGNALS
+from cofi_dist.checkpoint.reader import found_in
+from cofi_dist.run.stop import SIGNALS
 from tests import faults
 from tests.checkpoint.runs import metrics, tensors
 from tests.e2e.test_cli import cofi

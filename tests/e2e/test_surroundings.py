@@ -22,7 +22,7 @@ def nameless(number):
 pwd.getpwuid = nameless
 os.environ.pop("HOME", None)
 sys.modules["numba"] = None
-from cofi_dist.cli import app
+from cofi_dist.cli.main import app
 from cofi_dist.cli.session import Session
 
 for line in sys.stdin:

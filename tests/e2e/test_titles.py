@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from cofi_dist.cli import reading
-from cofi_dist.cli.reading import read_titles, say_if_untitled
+from cofi_dist.cli import input_files
+from cofi_dist.cli.input_files import read_titles, say_if_untitled
 from cofi_dist.errors import DataError
 
 WANT = {"14": "Les Misérables… (1995)", "20": "Plain"}
@@ -71,7 +71,7 @@ def test_a_pipe_and_what_unfolds_without_end_are_refused(
     os.mkfifo(tmp_path / "m.csv")
     with pytest.raises(DataError, match="cannot be read: it is a pipe"):
         read_titles(tmp_path / "m.csv", "movieId")
-    monkeypatch.setattr(reading, "MOST_TITLES", 10_000)
+    monkeypatch.setattr(input_files, "MOST_TITLES", 10_000)
     (tmp_path / "m.dat.gz").write_bytes(gzip.compress(b"1::x\n" * 10_000))
     with pytest.raises(DataError, match="holds more than 10,000 bytes: these are not titles"):
         read_titles(tmp_path / "m.dat.gz", "movieId")

@@ -73,15 +73,15 @@ def test_bad_arrays_are_said_once_and_leave_nothing_behind(here: Path) -> None:
 
 FAILING = """
 import os
-import cofi_dist.problem
-from cofi_dist.cli import main
+import cofi_dist.training.problem
+from cofi_dist.cli.main import main
 from cofi_dist.errors import DataError
 
 def fail(*args, **kwargs):
     raise {error}
 
 if os.environ["RANK"] == "2":
-    cofi_dist.problem.{where} = fail
+    cofi_dist.training.problem.{where} = fail
 main()
 """
 
@@ -106,7 +106,7 @@ def test_a_rank_that_raises_takes_the_job_down(where: str, error: str, here: Pat
     ours = [line for line in done.stderr.splitlines() if line.startswith("cofi-dist: rank ")]
     if error.startswith("DataError"):
         assert ours[0] == "cofi-dist: rank 2: the disk is gone"
-        assert "cofi_dist/run.py" not in done.stderr, "no traceback of ours"
+        assert "cofi_dist/run/train.py" not in done.stderr, "no traceback of ours"
     else:
         assert "KeyError: 'a bug'" in done.stderr, "a bug shows its traceback, once"
         assert done.stderr.count("in fail") == 1
@@ -128,5 +128,5 @@ def test_a_killed_rank_ends_the_job_within_seconds(here: Path) -> None:
         _, err = job.communicate(timeout=60)
         assert time.monotonic() - start < 50, "far below train.timeout"
     assert job.returncode == 1
-    assert "cofi_dist/run.py" not in err, "the survivor shows no traceback"
+    assert "cofi_dist/run/train.py" not in err, "the survivor shows no traceback"
     assert not (here / "runs/tiny/model").exists()

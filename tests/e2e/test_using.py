@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from cofi_dist.model.scores import BLOCK_USERS
+from cofi_dist.model.scoring import BLOCK_USERS
 from tests.e2e.using import CONFIG, TORCHRUN, cofi, fine
 
 

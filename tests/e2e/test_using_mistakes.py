@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cofi_dist.cli import main
+from cofi_dist.cli.main import main
 from tests.e2e.using import TORCHRUN, cofi
 
 BAD = {

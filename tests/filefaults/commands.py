@@ -11,9 +11,9 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from cofi_dist.checkpoint.load import found_in
 from cofi_dist.checkpoint.manifest import read_manifest, verify
-from cofi_dist.data.known import DataSet
+from cofi_dist.checkpoint.reader import found_in
+from cofi_dist.data.datasets.catalog import DataSet
 from cofi_dist.errors import CheckpointError
 from tests.data.site import ARCHIVE, Handler, Site
 

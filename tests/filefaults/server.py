@@ -23,8 +23,8 @@ from typing import Any, Self
 import torch
 import typer
 
-from cofi_dist.cli import app, main
-from cofi_dist.data import known
+from cofi_dist.cli.main import app, main
+from cofi_dist.data.datasets import catalog
 from tests.filefaults.commands import TOY
 
 HERE = Path(__file__).parent
@@ -32,8 +32,9 @@ KINDS = ("open", "write", "fsync", "rename", "close", "mkdir", "unlink", "link",
 ACTIONS = {"once": 0, "from then on": 1, "short": 2, "kill": 3, "torn": 4}
 MOST_SECONDS = 120.0
 USED = (
-    *("cofi_dist.model.export", "cofi_dist.report.html", "cofi_dist.report.plot", "cofi_dist.run"),
-    *("cofi_dist.slurm.check", "cofi_dist.slurm.write", "cofi_dist.tune", "cofi_dist.cost.loops"),
+    *("cofi_dist.model.export", "cofi_dist.report.html", "cofi_dist.report.plot", "cofi_dist.run.train"),
+    *("cofi_dist.slurm.check", "cofi_dist.slurm.render", "cofi_dist.run.tune"),
+    "cofi_dist.kernels.cpu.parallel_loops",
     *("matplotlib.figure", "matplotlib.style", "polars.io.plugins", "urllib.request"),
 )
 
@@ -177,7 +178,7 @@ def _run(request: dict[str, Any], shim: ctypes.CDLL, said: Path) -> None:
 
 
 def _main() -> None:
-    known.KNOWN["toy"] = TOY(sys.argv.pop())
+    catalog.KNOWN["toy"] = TOY(sys.argv.pop())
     main()
 
 

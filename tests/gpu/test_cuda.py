@@ -8,17 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from cofi_dist.cost import tritonrows
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.rows import TensorRows
-from cofi_dist.cost.rowscost import RowsCost, SparseCost, device_rows, kind_for
-from cofi_dist.data.shards import UserRange, UserShard
-from cofi_dist.data.triples import Ratings
+from cofi_dist.data.ratings import Ratings
+from cofi_dist.data.shard import UserRange, UserShard
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import Factors
-from cofi_dist.optim import graph
+from cofi_dist.kernels.base import TensorRows
+from cofi_dist.kernels.cuda import backend, graph
+from cofi_dist.kernels.rating_matrix import RowsCost, SparseCost, device_rows, kind_for
 from cofi_dist.optim.als import Als
-from cofi_dist.optim.partial import take
+from cofi_dist.optim.base import take
 from tests.checkpoint.runs import metrics, run, tensors
 from tests.parity.notebook import run_notebook
 from tests.parity.runs import train_on
@@ -78,7 +77,7 @@ def long_rows() -> Ratings:
 def test_triton_and_torch_sum_alike(num_features: int, dtype: torch.dtype) -> None:
     assert kind_for(CUDA).__name__ == "TritonRows"
     ratings, factors = long_rows(), on_cuda(random_factors(40, 3000, num_features, dtype, item_bias=True))
-    assert np.bincount(ratings.item).max() > 2 * tritonrows.PIECE
+    assert np.bincount(ratings.item).max() > 2 * backend.PIECE
     X, W, b, c = factors.by_name.values()
     shard = UserShard(UserRange(0, 3000), 40, ratings)
     ours, theirs = (device_rows(shard, kind, CUDA, dtype) for kind in (kind_for(CUDA), TensorRows))
@@ -174,7 +173,7 @@ def test_a_graph_plays_back_the_same_bits(tmp_path: Path) -> None:
 
 def run_in_this_process(overrides: list[str], tmp_path: Path) -> Factors:
     from cofi_dist.model import Model
-    from cofi_dist.run import train
+    from cofi_dist.run.train import train
 
     file, run_dir = tmp_path / "here.yaml", tmp_path / f"here-{len(list(tmp_path.iterdir()))}"
     file.write_text(SYNTHETIC)

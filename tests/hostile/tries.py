@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cofi_dist.cli import app
+from cofi_dist.cli.main import app
 from cofi_dist.cli.session import Session
 from cofi_dist.errors import CofiError
 from tests.hostile import world

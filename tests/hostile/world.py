@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-from cofi_dist.cli import app
+from cofi_dist.cli.main import app
 from cofi_dist.cli.session import Session
 from tests.hostile import harms
 from tests.hostile.harms import Harm

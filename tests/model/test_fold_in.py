@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cofi_dist.data.shards import UserRange
+from cofi_dist.data.shard import UserRange
 from cofi_dist.errors import DataError
 from cofi_dist.model import Model
 from cofi_dist.model.fold_in import FoldedUser

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from cofi_dist.config import Data
-from cofi_dist.data.sources import prepare
+from cofi_dist.data.sources.open import prepare
 from cofi_dist.distributed import SoloComm
 from cofi_dist.errors import CofiError
 from cofi_dist.model import Model
-from cofi_dist.run import train
+from cofi_dist.run.train import train
 
 
 def prepared(directory: Path, value: int = 3) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from cofi_dist.errors import DataError
-from cofi_dist.model.scores import as_ids, blocks, top
+from cofi_dist.model.scoring import as_ids, blocks, top
 from tests.model.models import dense_scores, made_up
 
 few_values = st.sampled_from([-np.inf, -1.0, 0.0, 1e-13, 2.0, 2.0 + 1e-12, 3.0])

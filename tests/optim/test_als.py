@@ -15,17 +15,17 @@ from torch import Tensor
 
 from cofi_dist.config import load_config
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.rowscost import RowsCost
-from cofi_dist.data.shards import UserRange, UserShard
-from cofi_dist.data.triples import Ratings
+from cofi_dist.data.ratings import Ratings
+from cofi_dist.data.shard import UserRange, UserShard
 from cofi_dist.distributed import SoloComm
 from cofi_dist.errors import CheckpointError, ConfigError, RunError
 from cofi_dist.factors import Factors
+from cofi_dist.kernels.rating_matrix import RowsCost
 from cofi_dist.model import Model
-from cofi_dist.optim import exact
+from cofi_dist.optim import cholesky
 from cofi_dist.optim.als import Als
-from cofi_dist.optim.partial import take
-from cofi_dist.run import train
+from cofi_dist.optim.base import take
+from cofi_dist.run.train import train
 from tests.checkpoint.runs import metrics, run, tensors
 from tests.interpreted import tensor_rows
 from tests.parity.runs import train_on
@@ -219,8 +219,8 @@ def test_what_has_no_unique_solution_is_said() -> None:
 @pytest.mark.parametrize("counts", [[], [0, 0], [7, 3, 0, 9000, 5, 5, 40, 41, 100]])
 def test_batches_are_every_row_once_and_of_like_lengths(counts: list[int]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exact, "NUMBERS", 3 * 6**2)
-        found = list(exact.batches(torch.tensor(counts), 5))
+        patch.setattr(cholesky, "NUMBERS", 3 * 6**2)
+        found = list(cholesky.batches(torch.tensor(counts), 5))
     assert sorted(int(row) for batch in found for row in batch) == list(range(len(counts)))
     for batch in found:
         lengths = [counts[int(row)] for row in batch]
@@ -233,7 +233,7 @@ def test_pieces_of_long_rows_are_all_of_them(monkeypatch: pytest.MonkeyPatch) ->
     ratings = random_ratings(U, M, N)
     found = []
     for numbers in (2**23, 2 * (K + 1) ** 2):
-        monkeypatch.setattr(exact, "NUMBERS", numbers)
+        monkeypatch.setattr(cholesky, "NUMBERS", numbers)
         factors = random_factors(M, U, K, item_bias=True)
         drive(als_on(ratings, factors, steps=0))
         found.append(factors)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cofi_dist.distributed import Comm
 from cofi_dist.model import Model
-from cofi_dist.run import train
+from cofi_dist.run.train import train
 from cofi_dist.testing import run_ranks
 
 

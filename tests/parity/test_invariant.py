@@ -11,18 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cofi_dist.config import load_config
-from cofi_dist.cost.norms import BlockNorms
 from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.term import ErrorTerm
-from cofi_dist.data import shards
-from cofi_dist.data.shards import Blocks, Spread, UserRange, UserShard
+from cofi_dist.data import shard as shard_module
+from cofi_dist.data.shard import Blocks, Spread, UserRange, UserShard
 from cofi_dist.distributed import Comm, OrderedSums, SoloComm
 from cofi_dist.errors import ConfigError
 from cofi_dist.factors import Factors
+from cofi_dist.kernels.block_sums import BlockNorms
 from cofi_dist.optim.adam import Adam
-from cofi_dist.optim.partial import take
+from cofi_dist.optim.base import take
 from cofi_dist.report.compare import compare
-from cofi_dist.run import train
+from cofi_dist.run.train import train
 from cofi_dist.testing import run_ranks
 from tests.problems import random_factors, random_ratings, shard_of, slice_factors, sparse_cost
 
@@ -160,7 +160,7 @@ def test_any_cut_of_the_users_has_the_same_sum(power: int, data: st.DataObject) 
         for rank, users in enumerate(spread.ranges):
             cut = shard_of(ratings, users, num_items)
             shard = UserShard(users, num_items, cut.ratings, None, spread.blocks_of(rank))
-            with mock.patch.object(shards, "TILE_RATINGS", tile):
+            with mock.patch.object(shard_module, "TILE_RATINGS", tile):
                 cost = sparse_cost(shard, torch.float32)
             own = slice_factors(factors, users)
             cost(own, with_value=True).dX.fill_(torch.nan)  # the next call takes the same memory

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cofi_dist.report.evaluations import evaluations
 from cofi_dist.report.html import page
 from cofi_dist.report.panels import panels
 from cofi_dist.report.popularity import ByPopularity
-from cofi_dist.report.read import read_runs
+from cofi_dist.report.run_files import read_runs
+from cofi_dist.report.saved_evaluations import evaluations
 from tests.report.runs import falling, row, write_run
 
 VOID = {"meta", "img"}

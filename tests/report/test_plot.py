@@ -16,7 +16,7 @@ from cofi_dist.report import plot
 from cofi_dist.report.panels import Panel, panels, style
 from cofi_dist.report.plot import draw_all, draw_one, require_matplotlib
 from cofi_dist.report.popularity import ByPopularity
-from cofi_dist.report.read import read_runs
+from cofi_dist.report.run_files import read_runs
 from tests.report.runs import falling, row, write_run
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -126,7 +126,7 @@ def test_drawing_does_not_need_pyplot(tmp_path: Path) -> None:
     write_run(tmp_path / "a")
     code = (
         "import sys; from pathlib import Path\n"
-        "from cofi_dist.report.read import read_runs\n"
+        "from cofi_dist.report.run_files import read_runs\n"
         "from cofi_dist.report.panels import panels\n"
         "from cofi_dist.report.plot import draw_all\n"
         "draw_all(panels(read_runs([Path('a')]), [None]), ['a'])\n"

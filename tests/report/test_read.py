@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cofi_dist.errors import ConfigError, RunError
-from cofi_dist.report.read import names_of, read_runs
+from cofi_dist.report.run_files import names_of, read_runs
 from tests.report.runs import falling, row, write_run
 
 

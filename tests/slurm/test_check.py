@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from cofi_dist.config import Config, load_config
 from cofi_dist.errors import ConfigError
 from cofi_dist.slurm.check import findings
-from cofi_dist.slurm.script import Signal, parse, seconds_of
-from cofi_dist.slurm.write import Job, script_of
+from cofi_dist.slurm.render import Job, script_of
+from cofi_dist.slurm.sbatch import Signal, parse, seconds_of
 
 SCRIPTS = Path(__file__).parents[2] / "slurm"
 REQUEUE = (SCRIPTS / "train_requeue.sbatch").read_text()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cofi_dist.checkpoint.load import found_in
+from cofi_dist.checkpoint.reader import found_in
 from tests.checkpoint.runs import metrics, tensors
 from tests.e2e.test_cli import cofi
 from tests.slurm.cluster import ENDED, Cluster

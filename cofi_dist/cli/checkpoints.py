@@ -1,0 +1,57 @@
+"""The command about checkpoints."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cofi_dist.errors import CheckpointError, RunError
+from cofi_dist.streams import say
+
+
+def checkpoints(
+    run: Annotated[Path, typer.Argument(help="Run directory.", show_default=False)],
+) -> None:
+    """List a run's checkpoints, every byte of them verified."""
+    from cofi_dist.checkpoint.manifest import FILE, read_manifest, verify
+    from cofi_dist.checkpoint.reader import found_in
+    from cofi_dist.cli.tables import show
+    from cofi_dist.run.directory import CHECKPOINTS, is_run
+
+    if not is_run(run):
+        raise RunError(f"{run}: is not the directory of a run")
+    rows, faults = [], []
+    for directory in found_in(run / CHECKPOINTS):
+        try:
+            manifest = read_manifest(directory)
+            for part in manifest.parts:
+                verify(directory, part)
+            when = time.localtime((directory / FILE).stat().st_mtime)
+        except (CheckpointError, OSError) as error:
+            if not _goes(directory):
+                faults.append(str(error))
+            continue
+        size = f"{manifest.bytes / 1e6:,.1f} MB"
+        epoch, ranks = str(manifest.numbers.epoch), str(manifest.world_size)
+        rows.append((epoch, ranks, size, time.strftime("%Y-%m-%d %H:%M:%S", when), directory.name))
+    show(("epoch", "ranks", "size", "saved", "whole"), rows)
+    for fault in faults:
+        print(f"broken: {fault}")
+    if not rows and not faults:
+        say(
+            f"{run}: has no checkpoints; one is saved every checkpoint.every epochs, or when a run is stopped"
+        )
+
+
+def _goes(directory: Path) -> bool:
+    """Whether what is not whole is a checkpoint that is just given up: its manifest goes first."""
+    from cofi_dist.checkpoint.manifest import FILE
+
+    for _ in range(20):
+        if not directory.exists():
+            return True
+        if (directory / FILE).exists():
+            return False
+        time.sleep(0.05)
+    return False

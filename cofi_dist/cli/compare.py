@@ -1,0 +1,36 @@
+"""The command that holds two runs against each other."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from cofi_dist.report.compare import Difference
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="RUN_A", help="Run directory.", show_default=False)],
+    second: Annotated[Path, typer.Argument(metavar="RUN_B", help="Another run's.", show_default=False)],
+) -> None:
+    """Tell where two runs differ, to the last bit.
+
+    Exit code 0: they are bit-identical; 1: they differ.
+    """
+    from cofi_dist.cli.tables import show
+    from cofi_dist.report.compare import compare as compare_runs
+
+    found = compare_runs(first, second)
+    rows = [(each.what, _size(each), each.where, each.note) for each in found]
+    show(("", "largest difference", "where", ""), rows)
+    same = all(each.same for each in found)
+    print("\nbit-identical" if same else "\nnot bit-identical")
+    if not same:
+        raise typer.Exit(1)
+
+
+def _size(difference: "Difference") -> str:
+    if difference.same:
+        return "same bits"
+    return "-" if math.isnan(difference.largest) else f"{difference.largest:.3g}"

@@ -1,0 +1,94 @@
+"""Commands about the known data sets: data list, data get."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Self
+
+import typer
+
+from cofi_dist.cli.arguments import Strict, with_plain_paths
+from cofi_dist.cli.tables import inline_yaml
+from cofi_dist.data.datasets.catalog import KNOWN, PAGE, DataSet, data_set
+from cofi_dist.data.datasets.download import fetch
+from cofi_dist.streams import say
+
+ROOT = Path("data")  # the default of data.root
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List or get known data sets.")
+
+Root = Annotated[Path, typer.Option(help="Folder of the data sets, data.root in a config.")]
+
+
+@app.command("list", cls=Strict)
+@with_plain_paths
+def list_(root: Root = ROOT) -> None:
+    """Print the known data sets and their terms of use."""
+    print(f"{'name':<16}{'ratings':>12}{'download':>12}  on disk")
+    for known in KNOWN.values():
+        there = "yes" if known.ratings_in(root).is_file() else "no"
+        print(f"{known.name:<16}{known.num_ratings:>12,}{_megabytes(known):>12}  {there}")
+    print("\nCollected by GroupLens; the README in each archive has the terms:")
+    for note in dict.fromkeys(known.note for known in KNOWN.values()):
+        names = (known.name for known in KNOWN.values() if known.note == note)
+        print(f"{', '.join(names)}:\n  {note}")
+    print(f"See {PAGE}")
+
+
+@app.command(cls=Strict)
+@with_plain_paths
+def get(
+    name: Annotated[str, typer.Argument(help="As `data list` prints it.", show_default=False)],
+    root: Root = ROOT,
+) -> None:
+    """Download, verify and unpack a data set, unless it is there."""
+    known = data_set(name)
+    with _Progress(known) as progress:
+        ratings = fetch(known, root, progress)
+    say(f"Terms of use: {known.note}.")
+    if known.titles is not None:
+        say(f"Titles, for --titles: {ratings.with_name(known.titles)}")
+    print(ratings)
+    keys = {"name": name} if root == ROOT else {"name": name, "root": str(root)}
+    print(f"data: {inline_yaml(keys)}")
+
+
+def _megabytes(known: DataSet) -> str:
+    return f"{known.archive_bytes / 1e6:,.1f} MB"
+
+
+class _Progress:
+    """A bar on a terminal, plain lines elsewhere; both on stderr."""
+
+    def __init__(self, known: DataSet) -> None:
+        from rich.console import Console  # slow to import, and `list` needs none of it
+        from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+
+        self._bar = Progress(
+            BarColumn(bar_width=30),
+            DownloadColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            disable=not sys.stderr.isatty(),
+        )
+        self._known = known
+        self._task = self._bar.add_task("", total=known.archive_bytes, visible=False)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def note(self, text: str) -> None:
+        if self._bar.disable:
+            say(text)
+        else:
+            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def received(self, done: int, total: int | None) -> None:
+        expected = total or self._known.archive_bytes
+        self._bar.update(self._task, completed=done, total=expected, visible=done < expected)

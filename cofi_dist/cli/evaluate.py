@@ -1,0 +1,215 @@
+"""The command that says how good a model is: evaluate."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+import xxhash
+
+from cofi_dist.cli.input_files import read_ratings
+from cofi_dist.cli.progress import Progress
+from cofi_dist.cli.session import Session
+from cofi_dist.cli.tables import warn_of
+from cofi_dist.errors import CofiError, ConfigError, DataError, RunError
+from cofi_dist.files import refuse_existing, write_whole
+from cofi_dist.streams import say
+from cofi_dist.words import counted, have
+
+if TYPE_CHECKING:
+    from cofi_dist.distributed import Comm
+    from cofi_dist.model import Evaluation, Model, Rated
+    from cofi_dist.model.held_out import HeldOut
+
+T = TypeVar("T")
+Prepared = Annotated[
+    Path | None, typer.Option(help="Prepared ratings of the run, where they were moved.", show_default=False)
+]
+
+
+class Held(StrEnum):
+    """Which ratings of the run."""
+
+    test = "test"
+    validation = "validation"
+
+
+Others = Annotated[
+    Path | None,
+    typer.Option(help="Ratings file to judge by instead of the run's own ratings.", show_default=False),
+]
+Own = Annotated[
+    Held | None, typer.Option(help="Of the run's own ratings; test, else validation.", show_default=False)
+]
+Output = Annotated[Path | None, typer.Option(help=".json file for the figures.", show_default=False)]
+Relevant = Annotated[
+    float | None,
+    typer.Option(
+        metavar="RATING",
+        help="An item rated so or more is relevant; every one is unless set.",
+        show_default=False,
+    ),
+]
+
+
+def evaluate(
+    context: typer.Context,
+    run: Annotated[Path, typer.Argument(help="Run directory, or that of a model.", show_default=False)],
+    ratings: Others = None,
+    part: Own = None,
+    prepared: Prepared = None,
+    k: Annotated[int, typer.Option("-k", metavar="N", help="Length of the lists to rank by.", min=1)] = 10,
+    relevant: Relevant = None,
+    output: Output = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Overwrite the file.")] = False,
+) -> None:
+    """Measure RMSE, MAE and ranking on held-out ratings.
+
+    Under torchrun, its ranks share the work.
+    """
+    from cofi_dist.model import Model
+    from cofi_dist.model.evaluate import evaluate as evaluate_model
+
+    session: Session = context.obj
+    comm = session.meet(context)
+    comm.on_first(lambda: _refuse(ratings, part, output, replace=replace))
+    model = _alike(comm, lambda: Model.load(run), _digest, f"{run}: the model")
+    if comm.rank == 0:
+        warn_of(model)
+    why_not = comm.on_first(lambda: _why_no_data(model, run, prepared, needed=ratings is None))
+    rated = None if why_not else model.rated(run, prepared)
+    judges = _alike(
+        comm, lambda: _held_out(model, run, rated, ratings, part, comm), _size, "what it is judged by"
+    )
+    held_out, name = judges
+    with Progress("evaluating", "users", hidden=comm.rank != 0) as progress:
+        found = evaluate_model(model, held_out, rated, k=k, relevant=relevant, comm=comm, tell=progress.add)
+    if comm.rank == 0:
+        _say_of_lists(model, k, rated, why_not)
+        _show(found, name, model.fallbacks)
+        if output is not None:
+            _write(found, output)
+    comm.close()
+
+
+def _say_of_lists(model: "Model", k: int, rated: "Rated | None", why_not: str | None) -> None:
+    if rated and rated.note:
+        say(rated.note)
+    if why_not:
+        say(f"no ranking, as lists must leave out what was trained on: {why_not}")
+    elif k > len(model.items):
+        say(f"-k {k}: the model has {counted(len(model.items), 'item')}; no list is longer than that")
+
+
+def _refuse(ratings: Path | None, part: Held | None, output: Path | None, *, replace: bool) -> None:
+    if ratings is not None and part is not None:
+        raise ConfigError("--part is of the run's own ratings; leave it or --ratings out")
+    if output is not None:
+        refuse_existing(output, replace=replace)
+    elif replace:
+        raise ConfigError("--replace is for --output FILE; leave it out")
+
+
+def _alike(comm: "Comm", work: Callable[[], T], mark: Callable[[T], Any], what: str) -> T:
+    """What `work` gives, done by every rank for itself; what rank 0 is refused is said once.
+
+    Raises:
+        ConfigError: what it gives does not have the same mark on all ranks.
+    """
+    done: list[T] = []
+    comm.on_first(lambda: done.append(work()))
+    mine = done[0] if done else work()
+    comm.require_same(mark(mine), what)
+    return mine
+
+
+def _digest(model: "Model") -> str:
+    """Of its tensors."""
+    digest = xxhash.xxh3_128()
+    for name, tensor in sorted(model.tensors.items()):
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def _size(judges: tuple["HeldOut", str]) -> list[Any]:
+    """How many users and items there are, and what they are called."""
+    held_out, name = judges
+    return [held_out.num_users, held_out.num_items, name]
+
+
+def _why_no_data(model: "Model", run: Path, prepared: Path | None, *, needed: bool) -> str | None:
+    """Why the run's ratings can't be used, unless they are needed; None if they can."""
+    try:
+        model.rated(run, prepared)
+    except CofiError as error:
+        if needed:
+            raise
+        return str(error)
+    return None
+
+
+def _held_out(
+    model: "Model", run: Path, rated: "Rated | None", ratings: Path | None, part: Held | None, comm: "Comm"
+) -> tuple["HeldOut", str]:
+    """The ratings to judge by, and what to call them."""
+    from cofi_dist.model.held_out import HeldOut
+
+    if ratings is not None:
+        table = read_ratings(ratings, model.facts.columns, aloud=comm.rank == 0)
+        try:
+            return HeldOut.of_table(model, table), str(ratings)
+        except DataError as error:
+            raise DataError(f"{ratings}: {error}") from None
+    assert rated is not None
+    wanted = [part] if part else list(Held)
+    for each in wanted:
+        if each in rated.parts:
+            return HeldOut.of_run(rated, each.value), f"the {each} part of {run}"
+    which = " or ".join(wanted)
+    raise RunError(
+        f"{run}: has no {which} ratings; train with data.{wanted[0]} set, such as data.{wanted[0]}={{}},"
+        " or give --ratings FILE"
+    )
+
+
+def _show(found: "Evaluation", name: str, fallbacks: tuple[str, str]) -> None:
+    for_user, for_item = fallbacks
+    print(f"{counted(found.ratings, 'rating')} by {counted(found.users, 'user')}: {name}")
+    unseen, trained = found.unseen_ratings, found.trained_ratings
+    if unseen:
+        print(f"  {unseen:,} of them {have(unseen)} a user or an item without training ratings; predicted:")
+        print(f"    {counted(found.unseen_users, 'user')}: {for_user}")
+        print(f"    {counted(found.unseen_items, 'item')}: {for_item}")
+        print("  and not ranked where the model does not know the id at all")
+    if trained:
+        print(f"  {trained:,} of them {'was' if trained == 1 else 'were'} trained on, too; not ranked")
+    print()
+    print(f"{'':12}{'all ratings':>12}{'by user':>12}")
+    print(f"{'RMSE':12}{found.rmse:12.4f}{found.rmse_by_user:12.4f}")
+    print(f"{'MAE':12}{found.mae:12.4f}{found.mae_by_user:12.4f}")
+    ranking = found.ranking
+    if ranking is None:
+        return
+    relevant = "" if ranking.relevant is None else f" rated {ranking.relevant:g} or more"
+    print(
+        f"\nRanking of {counted(ranking.users, 'user')} at k = {ranking.k}; {ranking.users_without:,}"
+        f" {have(ranking.users_without)} no item{relevant} to find"
+    )
+    names = {
+        "precision": "precision",
+        "recall": "recall",
+        "ndcg": "NDCG",
+        "map": "MAP",
+        "hit_rate": "hit rate",
+    }
+    for key, title in names.items():
+        average = getattr(ranking, key)
+        print(f"{title:12}{'-' if average is None else f'{average:.4f}':>12}")
+
+
+def _write(found: "Evaluation", output: Path) -> None:
+    write_whole(output, json.dumps(asdict(found), indent=2) + "\n")

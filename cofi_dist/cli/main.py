@@ -1,0 +1,161 @@
+"""Commands; each parses, loads the config and calls one function."""
+
+import gc
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from cofi_dist import __version__
+from cofi_dist.cli import checkpoints, compare, data, evaluate, recommend, report, slurm, train
+from cofi_dist.cli.arguments import Strict, with_plain_paths
+from cofi_dist.cli.session import Session
+from cofi_dist.errors import CofiError, FailedError, PeerError, StoppedError
+from cofi_dist.run.stop import Interrupted
+from cofi_dist.streams import OutputError, open_streams, outlast, say, silence
+from cofi_dist.system.memory import is_out_of_memory
+from cofi_dist.system.variables import read, settle
+
+if TYPE_CHECKING:
+    from cofi_dist.distributed import Comm
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"cofi-dist {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """Collaborative filtering on any number of ranks; see the README for a tour."""
+
+
+for command in (
+    *(train.train, train.tune, train.prepare, train.config),
+    *(evaluate.evaluate, recommend.predict, recommend.recommend, recommend.similar, recommend.export),
+    *(report.plot, report.report, checkpoints.checkpoints, compare.compare, slurm.slurm),
+):
+    app.command(cls=Strict)(with_plain_paths(command))
+app.add_typer(data.app, name="data")
+
+
+def main() -> NoReturn:
+    """The command line.
+
+    Exit codes: 0 done, 2 the user's mistake (one line), 1 a failure, 75 a training that was asked to
+    stop and can be gone on with, 128 + its number for a signal elsewhere.
+    """
+    open_streams()
+    session = Session()
+    session.stop.listen()  # before the slow imports
+    # which make half a million objects that stay: looking through them again and again takes 0.1 s
+    gc.set_threshold(100_000, 50, 100)
+    try:
+        settle()
+        code = app(standalone_mode=False, obj=session) or 0
+    except (Exception, Interrupted) as error:
+        code = _code_of(error, session)
+    gc.freeze()  # nor is anything to be looked for among them at the end, which would take 0.2 s
+    code = _end_streams(code)
+    if code and read("WORLD_SIZE") not in ("", "1"):
+        # a rank that fails must go at once: interpreter exit would wait for its peers' sockets
+        os._exit(code)
+    sys.exit(code)
+
+
+def _code_of(error: BaseException, session: Session) -> int:
+    """Say what went wrong, or what ended the command; returns the exit code."""
+    if session.stop.raised is not None and not isinstance(error, CofiError | typer.Exit):
+        # a library took it for an error of its own, and went on without what it was about to do
+        error = session.stop.raised
+    if isinstance(error, CofiError):
+        if isinstance(error, StoppedError) and not error.restart:
+            session.stop.end_launcher()
+        return _complain(error, session.comm)
+    if isinstance(error, Interrupted):
+        name = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
+        say(f"cofi-dist: {name.get(signal.Signals(error.number), 'stopped by a signal')}")
+        return 128 + error.number
+    if isinstance(error, typer.Exit):
+        return error.exit_code
+    if isinstance(error, OutputError):
+        say(f"cofi-dist: {error}")
+        silence(sys.stdout)
+        return 1
+    if is_out_of_memory(error):
+        return _complain(FailedError(f"there is not enough memory: {error}"), session.comm)
+    assert isinstance(error, Exception)
+    return _refuse(error) if hasattr(error, "format_message") else _confess(error)
+
+
+def _end_streams(code: int) -> int:
+    """Write what the streams still hold; returns the exit code, 1 where that alone went wrong."""
+    failures: list[str] = []
+    with outlast(sys.stdout, failures.append):
+        sys.stdout.flush()
+    for text in failures:
+        say(f"cofi-dist: {text}")
+    with outlast(sys.stderr):
+        sys.stderr.flush()
+    return code or len(failures)
+
+
+def _refuse(error: Any) -> int:
+    """A wrong command or option, in click's words and on one line; returns the exit code.
+
+    A command that was given nothing shows its help.
+    """
+    if type(error).__name__ == "NoArgsIsHelpError":
+        say(error.format_message())
+        return 2
+    said = " ".join(error.format_message().split()).removesuffix(".").replace(": Value error,", ":")
+    command = error.ctx.command_path if getattr(error, "ctx", None) else "cofi-dist"
+    say(f"cofi-dist: {said}; see `{command} --help`")
+    return 2
+
+
+def _confess(error: Exception) -> int:
+    """A bug of ours: its traceback; returns the exit code."""
+    say(traceback.format_exc().rstrip())
+    _tell_launcher(f"{type(error).__name__}: {error}")
+    return 1
+
+
+def _complain(error: CofiError, comm: "Comm | None") -> int:
+    """Print the error once for all ranks that have met, or once a node; returns the exit code."""
+    who = ""
+    if comm is None and error.shared and read("LOCAL_RANK") not in ("", "0"):
+        return error.exit_code
+    if comm is not None and comm.world_size > 1:
+        if error.shared and comm.rank != 0:
+            return error.exit_code
+        who = "" if error.shared else f"rank {comm.rank}: "
+    say(f"cofi-dist: {who}{error}")
+    if not isinstance(error, PeerError):
+        _tell_launcher(str(error))
+    return error.exit_code
+
+
+def _tell_launcher(message: str) -> None:
+    """Leave the message where torchrun looks for the root cause of a failure."""
+    file = read("TORCHELASTIC_ERROR_FILE")
+    if file:
+        # the form that torchrun's own error handler writes; py_callstack is what it prints
+        details = {"py_callstack": message, "timestamp": str(int(time.time()))}
+        with suppress(OSError), open(file, "w") as handle:  # it may be of a torchrun that is long gone
+            json.dump({"message": {"message": message, "extraInfo": details}}, handle)

@@ -1,0 +1,1 @@
+"""The known data sets and how they are downloaded."""

@@ -1,0 +1,89 @@
+"""Item means: subtracted before training, added back to every prediction."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cofi_dist.data.ratings import Ratings
+from cofi_dist.data.shard import AT_ONCE, Blocks
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Sums(Protocol):
+    """The part of a communicator that the means need."""
+
+    def sum_(self, *tensors: "torch.Tensor") -> None: ...
+
+
+@dataclass(frozen=True)
+class ItemSums:
+    """What the training ratings of all ranks add up to, by item.
+
+    Attributes:
+        total: sum of each item's ratings, (M,) float64.
+        count: how many they are, (M,) float64.
+    """
+
+    total: NDArray[np.float64]
+    count: NDArray[np.float64]
+
+    @property
+    def global_mean(self) -> float:
+        """Mean of all ratings; 0 where there are none."""
+        return float(self.total.sum() / max(self.count.sum(), 1.0))
+
+
+def item_sums(ratings: Ratings, num_items: int, sums: Sums, blocks: Blocks | None = None) -> ItemSums:
+    """Add up the training ratings of all ranks.
+
+    Collective: all ranks call it.
+
+    Args:
+        ratings: this rank's.
+        num_items: M.
+        sums: over all users.
+        blocks: of the rank's users, in which they are summed; None for one.
+    """
+    import torch  # slow, and preparing a file does without it
+
+    users = [(0, int(ratings.user.max(initial=-1)) + 1)]
+    if blocks is not None:
+        users = [(run.start, run.stop) for run in blocks.users]
+    of_blocks = np.zeros((len(users), 2, num_items))
+    for (total, count), run in zip(of_blocks, users, strict=True):
+        first, stop = np.searchsorted(ratings.user, run)
+        for at in range(first, stop, AT_ONCE):
+            rows = slice(at, min(at + AT_ONCE, stop))
+            np.add.at(total, ratings.item[rows], ratings.value[rows])
+            count[:] += np.bincount(ratings.item[rows], minlength=num_items)
+    both = torch.from_numpy(of_blocks if blocks is None else blocks.sums(of_blocks))
+    sums.sum_(both)
+    return ItemSums(*both[0].numpy())
+
+
+def centres(sums: ItemSums, centre: str, damping: float | None) -> NDArray[np.float64]:
+    """What to subtract from each item's ratings, (M,) float64.
+
+    `item_mean` is the item's mean, and the global mean m for an item without ratings.
+    `damped_item_mean` is (total + k m) / (count + k), k = `damping`: as if k more ratings had been
+    average. `global_mean` is m for every item; `none` is 0.
+    """
+    mean = sums.global_mean
+    if centre == "none":
+        return np.zeros(len(sums.count))
+    if centre == "global_mean":
+        return np.full(len(sums.count), mean)
+    if centre == "damped_item_mean":
+        assert damping is not None
+        return (sums.total + damping * mean) / (sums.count + damping)
+    seen = sums.count > 0
+    return np.where(seen, sums.total / np.where(seen, sums.count, 1.0), mean)
+
+
+def centred(ratings: Ratings, means: NDArray[np.float64]) -> Ratings:
+    """The same ratings less their item's mean."""
+    return Ratings(ratings.user, ratings.item, ratings.value - means[ratings.item])

@@ -1,0 +1,1 @@
+"""From a ratings file to prepared ratings on disk, and back."""

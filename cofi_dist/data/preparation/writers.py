@@ -1,0 +1,107 @@
+"""The arrays of prepared ratings, written in one pass each."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from cofi_dist.data.preparation.spool import Columns, NpyWriter, by_range, stable_order
+from cofi_dist.data.shard import plan, starts
+from cofi_dist.data.splits import Part
+from cofi_dist.files import written
+
+ROWS_AT_ONCE = 2**20
+
+
+class PartWriter:
+    """The arrays of one part in user order."""
+
+    def __init__(self, directory: Path, part: Part, num_users: int, value_kind: type[np.floating]) -> None:
+        self._counts = np.zeros(num_users, np.int64)
+        self._start = directory / f"{part}_user_start.npy"
+        self._item = NpyWriter(directory / f"{part}_item.npy", np.int32)
+        self._value = NpyWriter(directory / f"{part}_value.npy", value_kind)
+
+    def append(self, rows: Columns) -> None:
+        """More ratings, of later users."""
+        self._counts += np.bincount(rows["user"], minlength=len(self._counts))
+        self._item.append(rows["item"])
+        self._value.append(rows["value"])
+
+    def close(self) -> int:
+        """Finish the files; returns the number of ratings."""
+        _save(self._start, starts(self._counts))
+        self._item.close()
+        self._value.close()
+        return int(self._counts.sum())
+
+
+def write_transposed(directory: Path, num_items: int, work: Path) -> tuple[float, float]:
+    """The training ratings in item order, then user order, and their sums by item.
+
+    Args:
+        directory: holds the arrays in user order.
+        num_items: M.
+        work: for files in between.
+
+    Returns:
+        The lowest and the highest training rating.
+    """
+    value_kind = np.load(directory / "train_value.npy", mmap_mode="r").dtype
+    count = np.zeros(num_items, np.int64)
+    for piece in _train_pieces(directory):
+        count += np.bincount(piece["item"], minlength=num_items)
+    total, lowest, highest = np.zeros(num_items), np.inf, -np.inf
+    user = NpyWriter(directory / "train_user_by_item.npy", np.int32)
+    value = NpyWriter(directory / "train_value_by_item.npy", value_kind)
+    kinds = {"user": np.int32, "item": np.int32, "value": value_kind}
+    for spool in by_range(_train_pieces(directory), kinds, "item", count, work):
+        rows = spool.whole()
+        spool.remove()
+        order = stable_order(rows["item"])
+        user.append(rows["user"][order])
+        value.append(rows["value"][order])
+        if len(order):
+            total += np.bincount(rows["item"], rows["value"], minlength=num_items)
+            lowest, highest = min(lowest, rows["value"].min()), max(highest, rows["value"].max())
+    user.close()
+    value.close()
+    _save(directory / "train_item_start.npy", starts(count))
+    _save(directory / "item_total.npy", total)
+    _save(directory / "item_count.npy", count.astype(np.float64))
+    return float(lowest), float(highest)
+
+
+def _save(path: Path, array: NDArray[Any]) -> None:
+    with written(path) as file:
+        np.save(file, array)
+
+
+def _train_pieces(directory: Path) -> Iterator[Columns]:
+    """The training ratings in user order, whole users at a time."""
+    start = np.load(directory / "train_user_start.npy")
+    item, value = (np.load(directory / f"train_{what}.npy", mmap_mode="r") for what in ("item", "value"))
+    counts = np.diff(start)
+    for users in plan(counts, max(1, round(len(item) / ROWS_AT_ONCE))):
+        rows = slice(start[users.start], start[users.stop])
+        user = np.repeat(np.arange(users.start, users.stop, dtype=np.int32), counts[users.start : users.stop])
+        yield {"user": user, "item": item[rows], "value": value[rows]}
+
+
+def fingerprint(ids: Sequence[pl.Series], directory: Path, parts: Sequence[Part]) -> str:
+    """sha256 of the ids and of every part's arrays: equal content gives the same, from any file."""
+    digest = hashlib.sha256()
+    for raw in ids:
+        digest.update(str(raw.dtype).encode())
+        text = raw.cast(pl.String)
+        digest.update(text.str.len_bytes().to_numpy().tobytes())
+        digest.update("".join(text).encode())
+    for part in parts:
+        for what in ("user_start", "item", "value"):
+            with (directory / f"{part}_{what}.npy").open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return f"sha256:{digest.hexdigest()}"

@@ -1,0 +1,1 @@
+"""Readers of ratings files, as streams of tables of bounded size."""

@@ -1,0 +1,198 @@
+"""How the lines of a text file are laid out, told from its suffix and its first lines."""
+
+import csv
+import io
+import re
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import get_args
+
+from cofi_dist.data.id_spelling import HIDDEN
+from cofi_dist.data.readers.column_kinds import Kind
+from cofi_dist.data.readers.diagnose import NUMBER, Layout, NotTextError, rows
+from cofi_dist.errors import DataError
+from cofi_dist.files.reading import shortened
+
+SEPARATORS = {".csv": ",", ".tsv": "\t", ".dat": "::", ".data": "\t"}
+WITHOUT_HEADER = (".dat", ".data")
+NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "::": "'::'", "|": "'|'", " ": "blanks"}
+# How files begin that are no text, and what to do with them.
+NO_TEXT = {
+    b"\x1f\x8b": "is packed by gzip; add .gz to its name",
+    b"PK\x03\x04": "is a zip archive or a spreadsheet; unpack it, or save it as CSV",
+    b"BZh91AY&SY": "is packed by bzip2; unpack it",
+    b"\xfd7zXZ\x00": "is packed by xz; unpack it",
+    b"\x28\xb5\x2f\xfd": "is packed by zstd; unpack it",
+    b"PAR1\x15": "is a Parquet file; name it .parquet",
+    b"\xff\xfe": "is text in UTF-16; save it as UTF-8",
+    b"\xfe\xff": "is text in UTF-16; save it as UTF-8",
+}
+MARK = b"\xef\xbb\xbf"  # a byte order mark
+
+
+@dataclass(frozen=True)
+class Head:
+    """The first line that isn't blank: a header, or without one the first ratings.
+
+    Attributes:
+        separator: between two fields.
+        fields: of the line.
+        line: its number.
+        size: bytes up to its end.
+    """
+
+    separator: str
+    fields: list[str]
+    line: int
+    size: int
+
+
+def kind_of(path: Path) -> str:
+    """The suffix that says how a file is read, without `.gz`, in lower case."""
+    suffix = path.suffix.lower()
+    return path.with_suffix("").suffix.lower() if suffix == ".gz" else suffix
+
+
+def head_of(path: Path, text: bytes, suffix: str) -> Head | None:
+    """The head of a file; None where all lines are blank.
+
+    Args:
+        path: the file, for messages.
+        text: its first lines.
+        suffix: one of SEPARATORS.
+
+    Raises:
+        DataError: it is no text, or not laid out as its suffix says.
+    """
+    for start, what in NO_TEXT.items():
+        if text.startswith(start):
+            raise DataError(f"{path}: {what}")
+    if b"\r" in text and b"\n" not in text:
+        raise DataError(
+            f"{path}: line 1: lines end with a carriage return alone, as on old Macs; end them with a line"
+            " feed, as `tr '\\r' '\\n' < OLD > NEW` does"
+        )
+    said, separator = None, SEPARATORS[suffix]
+    if suffix not in WITHOUT_HEADER:
+        said, separator = _separator(path, text, separator)
+    try:
+        lines = rows(io.BytesIO(text), separator)
+        number, fields = next(lines, (0, []))
+        if fields and said:
+            number, fields = next(lines, (0, []))
+    except NotTextError as error:
+        raise DataError(f"{path}: {error}") from None
+    except csv.Error as error:
+        why = _between_quotes(text, separator) or str(error).replace("\t", "a tab")
+        raise DataError(f"{path}: line 1: {why}") from None
+    if not fields:
+        return None
+    return Head(separator, fields, number, sum(map(len, islice(io.BytesIO(text), number))))
+
+
+def _separator(path: Path, text: bytes, separator: str) -> tuple[bool, str]:
+    """Whether the first line does nothing but name the separator, as Excel's does; and the separator."""
+    first = next((line for line in io.BytesIO(text.removeprefix(MARK)) if line.strip()), b"").strip(b"\r\n")
+    said = re.fullmatch(rb'"?sep=(.)"?', first, re.IGNORECASE)
+    if said:
+        named = said[1].decode("latin-1")
+        if named not in (",", ";", "\t"):
+            raise DataError(
+                f"{path}: line 1: fields are separated by {named!r}; take commas, semicolons or tabs"
+            )
+        return True, named
+    bare = re.sub(rb'"[^"]*"', b"", first)
+    is_quoted = b'";"' in first and b'","' not in first
+    if separator == "," and b";" in bare and (b"," not in bare or is_quoted):
+        return False, ";"
+    return False, separator
+
+
+def layout_of(path: Path, head: Head, suffix: str, wanted: dict[Kind, str], advice: str) -> Layout:
+    """Which field is what.
+
+    Args:
+        path: the file, for messages.
+        head: its own.
+        suffix: one of SEPARATORS.
+        wanted: name of each column that is needed: `user`, `item`, `rating`, `time`.
+        advice: what to do where one is missing.
+
+    Raises:
+        DataError: one is missing, or there twice.
+    """
+    if suffix in WITHOUT_HEADER:
+        return _without_header(path, head, suffix, wanted)
+    for name in wanted.values():
+        if name not in head.fields:
+            what = _other_separator(head, name) or _no_column(head, name, wanted, advice)
+            raise DataError(f"{path}: line {head.line}: {what}")
+        if head.fields.count(name) > 1:
+            raise DataError(f"{path}: line {head.line}: column {name!r} stands there twice")
+    places = {kind: head.fields.index(name) for kind, name in wanted.items()}
+    return Layout(head.separator, len(head.fields), places)
+
+
+def names(fields: list[str]) -> str:
+    """A header's first columns, as many as a message has room for."""
+    shown = [shortened(name, quoted=name != name.strip(HIDDEN)) for name in fields[:20]]
+    return ", ".join([*shown, "..."] if len(fields) > len(shown) else shown)
+
+
+def _no_column(head: Head, name: str, wanted: dict[Kind, str], advice: str) -> str:
+    if all(re.fullmatch(NUMBER, field) for field in head.fields):
+        advice = f"put a header before the ratings, such as {head.separator.join(wanted.values())}"
+    elif len(head.fields) < len(wanted):
+        advice = f"{len(wanted)} columns are needed: {', '.join(wanted)}"
+    return f"no column {name!r} in {names(head.fields)}; {advice}"
+
+
+def _other_separator(head: Head, name: str) -> str | None:
+    """What to do where another character separates the names of the header; None where none does."""
+    line = head.separator.join(head.fields)
+    for other in NAMES:
+        if other != head.separator and name in (field.strip('"') for field in line.split(other)):
+            return _separated_by(other, head.separator)
+    return None
+
+
+def _between_quotes(text: bytes, separator: str) -> str | None:
+    """What to do where another character stands between the quoted names of the header."""
+    first = next(line for line in io.BytesIO(text.removeprefix(MARK)) if line.strip())
+    for other in NAMES:
+        if other != separator and f'"{other}"'.encode() in first:
+            return _separated_by(other, separator)
+    return None
+
+
+def _separated_by(other: str, separator: str) -> str:
+    if (separator, other) == (",", ";"):
+        do = "put quotes around the name that holds a comma"
+    elif (separator, other) == (";", ","):
+        do = "take the line `sep=;` out"
+    elif other == "\t":
+        do = "name the file .tsv"
+    elif other in ",;":
+        do = "name the file .csv"
+    else:
+        do = "write them with commas, semicolons or tabs"
+    return f"fields are separated by {NAMES[other]}, not by {NAMES[separator]}; {do}"
+
+
+def _without_header(path: Path, head: Head, suffix: str, wanted: dict[Kind, str]) -> Layout:
+    kinds: tuple[Kind, ...] = get_args(Kind)
+    needed = {kind: kinds.index(kind) for kind in wanted}
+    if len(head.fields) <= max(needed.values()):
+        between = "'::'" if head.separator == "::" else "a tab"
+        needs = head.separator.join(needed) if head.separator == "::" else ", ".join(needed)
+        found = [name for other, name in NAMES.items() if other in head.fields[0] and other != head.separator]
+        but = f", not {' or '.join(found)}" if found and len(head.fields) == 1 else ""
+        raise DataError(f"{path}: line {head.line}: needs {needs}, with {between} between two fields{but}")
+    rating = head.fields[needed.get("rating", 0)]
+    if "rating" in needed and re.fullmatch(r"[A-Za-z_ ]+", rating) and not re.fullmatch(NUMBER, rating):
+        raise DataError(
+            f"{path}: line {head.line}: the rating {shortened(rating)} is not a finite number; a {suffix}"
+            " file has no header, so leave the line out if it is one"
+        )
+    return Layout(head.separator, len(head.fields), needed)

@@ -1,0 +1,121 @@
+"""Where the ratings come from: one interface over the file, the notebook's arrays and the seed."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from cofi_dist.config import Columns, Data
+from cofi_dist.data.datasets.catalog import ratings_file as known_ratings_file
+from cofi_dist.data.ids import IdMap
+from cofi_dist.data.item_means import ItemSums
+from cofi_dist.data.preparation.pipeline import prepare_file
+from cofi_dist.data.preparation.store import StoredRatings
+from cofi_dist.data.ratings import Ratings
+from cofi_dist.data.shard import UserRange
+from cofi_dist.data.sources.arrays import ArrayRatings
+from cofi_dist.data.sources.split_on_load import SplitRatings, Whole
+from cofi_dist.data.sources.synthetic import SyntheticRatings
+from cofi_dist.data.splits import Part, held_out
+from cofi_dist.files import put_in_place, scratch_directory
+
+
+class Source(Whole, Protocol):
+    """Ratings of which any user range can be loaded, part by part."""
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """`train`, and what is held out."""
+        ...
+
+    @property
+    def ids(self) -> tuple[IdMap, IdMap]:
+        """The users' and the items' raw ids; row numbers where the source has none."""
+        ...
+
+    @property
+    def columns(self) -> Columns:
+        """Names of the columns that the ratings were read from."""
+        ...
+
+    @property
+    def sums(self) -> ItemSums | None:
+        """Of the training ratings, by item; None where they are yet to be added up."""
+        ...
+
+    @property
+    def centre(self) -> tuple[str, float | None]:
+        """The centring and damping that hold where the config says nothing."""
+        ...
+
+    def load(self, users: UserRange, part: Part = "train") -> Ratings:
+        """This part of the ratings of these users; `user` counts from `users.start`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A source that was checked.
+
+    Attributes:
+        source: of the ratings.
+        keep: given the store's directory, puts prepared ratings there; does nothing for a source
+            that needs none.
+    """
+
+    source: Source
+    keep: Callable[[Path], None]
+
+
+@contextmanager
+def prepare(data: Data, target: Path) -> Iterator[Prepared]:
+    """Check the source to its last rating; a ratings file is prepared in a temporary directory.
+
+    Called on one rank, which keeps the result where all ranks open it.
+
+    Args:
+        data: the config's section.
+        target: where prepared ratings would be kept; nothing is written to it here.
+
+    Raises:
+        DataError: the file, the line or the cell, and what is wrong.
+        RunError: there is no room for the prepared ratings.
+    """
+    if data.is_file:
+        with scratch_directory(target) as temporary:
+            ready = temporary / "data"
+            ready.mkdir()
+            prepare_file(ratings_file(data), data, ready)
+            yield Prepared(StoredRatings(ready), lambda directory: put_in_place(ready, directory))
+        return
+    if data.y is not None and data.r is not None:
+        ArrayRatings(Path(data.y), Path(data.r)).check_values()
+    source = open_source(data, target)
+    source.ratings_per_user()  # reads all of R
+    yield Prepared(source, lambda directory: None)
+
+
+def ratings_file(data: Data) -> Path:
+    """The file of `data.ratings`, or that of the known data set `data.name` in `data.root`.
+
+    Raises:
+        CofiError: there is no such data set, or it isn't there.
+    """
+    if data.name is not None:
+        return known_ratings_file(data.name, Path(data.root))
+    assert data.ratings is not None
+    return Path(data.ratings)
+
+
+def open_source(data: Data, store: Path) -> Source:
+    """The source that the config names; a ratings file as `prepare` left it in `store`."""
+    if data.prepared is not None:
+        return StoredRatings(Path(data.prepared))
+    if data.synthetic is not None:
+        made_up = data.synthetic
+        whole = SyntheticRatings(made_up.num_users, made_up.num_items, made_up.num_ratings, made_up.seed)
+        return SplitRatings(whole, held_out(data))
+    if data.y is not None and data.r is not None:
+        return SplitRatings(ArrayRatings(Path(data.y), Path(data.r)), held_out(data))
+    return StoredRatings(store)

@@ -1,0 +1,154 @@
+"""Held-out ratings: which ones, the same at any world size and in any order of the file.
+
+Chance is a hash of (seed, part, user row, item row), so that any rank can tell for its own users
+without a file and without having drawn for the others.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cofi_dist.config import Data, Split
+from cofi_dist.data.preparation.spool import Spool
+
+Part = Literal["train", "validation", "test"]
+PARTS: tuple[Part, ...] = get_args(Part)
+SIGN = np.uint64(1 << 63)
+# Seeds are below 2**63, so no seed of one part makes the draws of any seed of the other.
+WORD: dict[Part, np.uint64] = {"test": np.uint64(2), "validation": SIGN}
+Key = NDArray[np.float64] | NDArray[np.int64]
+
+
+def held_out(data: Data) -> dict[Part, Split]:
+    """The splits that the config asks for, in the order in which they take their ratings."""
+    wanted: dict[Part, Split | None] = {"test": data.test, "validation": data.validation}
+    return {part: split for part, split in wanted.items() if split is not None}
+
+
+def assign(
+    user: NDArray[np.integer],
+    item: NDArray[np.integer],
+    splits: dict[Part, Split],
+    time: NDArray[np.float64] | None = None,
+    cutoffs: dict[Part, float] | None = None,
+) -> NDArray[np.int8]:
+    """The part of each rating: its place in PARTS.
+
+    A part takes its ratings from those that the parts before it left. A user keeps at least one
+    rating for training where ratings are held out by user.
+
+    Args:
+        user: global rows, (N,), ascending; all ratings of every user in it.
+        item: (N,).
+        splits: as `held_out` gives them.
+        time: when each rating was given, (N,); for splits that need it.
+        cutoffs: for a split by time, the latest time that stays in training.
+    """
+    part_N = np.zeros(len(user), np.int8)
+    for part, split in splits.items():
+        free = np.flatnonzero(part_N == 0)
+        key: Key
+        if split.by == "time":
+            assert time is not None
+            assert cutoffs is not None
+            taken = time[free] > cutoffs[part]
+        elif split.by == "random":
+            assert split.fraction is not None
+            assert split.seed is not None
+            taken = chance(split.seed, part, user[free], item[free]) < split.fraction
+        else:
+            if split.by == "last":
+                assert time is not None
+                key, count = time[free], split.n
+            else:
+                assert split.seed is not None
+                key, count = chance(split.seed, part, user[free], item[free]), 1
+            assert count is not None
+            taken = _largest(user[free], key, count)
+        part_N[free[taken]] = PARTS.index(part)
+    return part_N
+
+
+def time_cutoffs(spools: Sequence[Spool], splits: dict[Part, Split]) -> dict[Part, float]:
+    """For each split by time, the latest time that stays in training.
+
+    Args:
+        spools: of all ratings, each with whole users, in order.
+        splits: as `held_out` gives them.
+    """
+    cutoffs: dict[Part, float] = {}
+    before: dict[Part, Split] = {}
+    for part, split in splits.items():
+        if split.by == "time":
+            assert split.fraction is not None
+
+            def free_times() -> Iterator[NDArray[np.float64]]:
+                for spool in spools:
+                    rows = spool.whole()
+                    free = assign(rows["user"], rows["item"], before, rows["time"], cutoffs) == 0
+                    yield rows["time"][free]
+
+            cutoffs[part] = _cutoff(free_times, split.fraction)
+        before[part] = split
+    return cutoffs
+
+
+def _cutoff(times: Callable[[], Iterator[NDArray[np.float64]]], fraction: float) -> float:
+    """The earliest time after which come at most `fraction` of all, found 16 bits at a time."""
+    total = sum(map(len, times()))
+    may_follow = min(round(fraction * total), total - 1)
+    found = 0  # the leading bits of its key
+    for shift in (48, 32, 16, 0) if total else ():
+        counts = np.zeros(2**16, np.int64)
+        for time in times():
+            key = _keys(time) >> np.uint64(shift)
+            next_bits = key[key >> np.uint64(16) == found] & np.uint64(0xFFFF)
+            counts += np.bincount(next_bits.astype(np.int64), minlength=2**16)
+        from_top = np.cumsum(counts[::-1])[::-1]
+        holds_cutoff = int(np.flatnonzero(from_top > may_follow)[-1])
+        may_follow -= int(from_top[holds_cutoff] - counts[holds_cutoff])
+        found = found << 16 | holds_cutoff
+    return _time_of(found)
+
+
+def _keys(time: NDArray[np.float64]) -> NDArray[np.uint64]:
+    """Unsigned integers in the order of the times."""
+    bits = (time + 0.0).view(np.uint64)  # no -0.0, whose bits differ from those of 0.0
+    return np.where(bits & SIGN, ~bits, bits | SIGN)
+
+
+def _time_of(key: int) -> float:
+    """The time that has this key."""
+    bits = np.uint64(key)
+    return float((bits ^ SIGN if bits & SIGN else ~bits).view(np.float64))
+
+
+def chance(
+    seed: int, part: Part, user: NDArray[np.integer], item: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """A number of [0, 1) for each rating, by splitmix64's finaliser over seed, part, user and item."""
+    state = np.full(len(user), seed, np.uint64)
+    for word in (WORD[part], user.astype(np.uint64), item.astype(np.uint64)):
+        state = _mixed(state ^ word)
+    uniform: NDArray[np.float64] = (state >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return uniform
+
+
+def _mixed(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    state = state + np.uint64(0x9E3779B97F4A7C15)
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31))
+
+
+def _largest(user: NDArray[np.integer], key: Key, count: int) -> NDArray[np.bool_]:
+    """Of each user with more than `count` ratings, the `count` with the largest key."""
+    order = np.lexsort((key, user))
+    ends = np.searchsorted(user[order], user[order], side="right")
+    starts = np.searchsorted(user[order], user[order], side="left")
+    last = (ends - np.arange(len(user)) <= count) & (ends - starts > count)
+    taken = np.zeros(len(user), np.bool_)
+    taken[order[last]] = True
+    return taken

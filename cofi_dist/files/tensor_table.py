@@ -1,0 +1,94 @@
+"""The table of a safetensors file, checked before any of its tensors is read.
+
+The library takes a header of 100 MB, and tensors of any type and shape; what this project writes are a few
+tensors of floats.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cofi_dist.files.reading import open_regular, parse_json, shortened
+
+MOST_HEADER = 2**20  # bytes
+ITEM_BYTES = {"F32": 4, "F64": 8}
+NAMES = {"F32": "float32", "F64": "float64", "F16": "float16", "BF16": "bfloat16", "BOOL": "bool"}
+MOST = 2**53  # of rows, and of bytes
+MOST_DIMENSIONS = 8
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What the table says of one tensor.
+
+    Attributes:
+        dtype: as the file has it, such as F32.
+        shape: of any number of dimensions.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+
+    def __str__(self) -> str:
+        kind = NAMES.get(self.dtype, shortened(self.dtype, quoted=False))
+        return f"{kind} {shortened(self.shape)}"
+
+
+def read_table(file: Path) -> tuple[dict[str, Declared], dict[str, str]]:
+    """The tensors that a file declares, all of them float32 or float64 and as long as the file; its metadata.
+
+    Raises:
+        OSError: the file can't be read, or is no regular one.
+        ValueError: in plain words: it is not such a file.
+    """
+    with open_regular(file) as opened:
+        opened.seek(0, 2)
+        size = opened.tell()
+        opened.seek(0)
+        length = int.from_bytes(opened.read(8), "little")
+        if size < 8 or length > min(size - 8, MOST_HEADER):
+            raise ValueError("is no safetensors file, or was cut off")
+        said = parse_json(opened.read(length))
+    if not isinstance(said, dict):
+        raise ValueError(f"is no safetensors file: its table is {shortened(said)}")
+    metadata = said.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
+        raise ValueError(f"is no safetensors file: its metadata are {shortened(metadata)}")
+    table, spans = {}, []
+    for name, about in said.items():
+        table[name], span = _declared(name, about)
+        spans.append(span)
+    end = 0
+    for start, stop in sorted(spans):
+        if start != end:
+            raise ValueError("is damaged: its tensors do not follow one another")
+        end = stop
+    if 8 + length + end != size:
+        raise ValueError(f"is damaged: it declares {8 + length + end:,} bytes and has {size:,}")
+    return table, metadata
+
+
+def _declared(name: str, about: Any) -> tuple[Declared, tuple[int, int]]:
+    """One entry of the table, and from which byte to which the tensor lies."""
+    what = shortened(name, quoted=False)
+    keys = ("dtype", "shape", "data_offsets")
+    if not isinstance(about, dict) or not all(key in about for key in keys):
+        raise ValueError(f"is damaged: the table does not say what {what} is")
+    dtype, shape, span = (about[key] for key in keys)
+    if not isinstance(dtype, str) or not _are_counts(shape, MOST_DIMENSIONS) or not _are_counts(span, 2):
+        raise ValueError(f"is damaged: the table says of {what}: {shortened(about)}")
+    if len(span) < 2:
+        raise ValueError(f"is damaged: the table does not say where {what} lies")
+    declared = Declared(dtype, tuple(shape))
+    if dtype not in ITEM_BYTES:
+        raise ValueError(f"is damaged: {what} is {declared}, not of float32 or float64")
+    if span[1] - span[0] != math.prod(shape) * ITEM_BYTES[dtype]:
+        raise ValueError(f"is damaged: {what} is {declared} in {span[1] - span[0]:,} bytes")
+    return declared, (span[0], span[1])
+
+
+def _are_counts(values: Any, most: int) -> bool:
+    if not isinstance(values, list) or len(values) > most:
+        return False
+    return all(type(each) is int and 0 <= each < MOST for each in values)

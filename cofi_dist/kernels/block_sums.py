@@ -1,0 +1,86 @@
+"""Sums over the rows of a factor, in one order: neither ranks, where blocks are set, nor threads change it.
+
+R rows, K columns, B blocks, T branches (`cofi_dist.data.shard`).
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cofi_dist.cost.term import wide
+from cofi_dist.data.shard import Blocks, UserRange
+
+# Of the items' rows, which every rank has, so many runs are summed side by side.
+RUNS = 16
+
+
+class BlockNorms:
+    """In float64, where the device has it.
+
+    Args:
+        blocks: of this rank's users.
+    """
+
+    def __init__(self, blocks: Blocks) -> None:
+        self.blocks = blocks
+
+    def of_users(self, rows: Tensor, weight: Tensor | None = None) -> Tensor:
+        return self.branches(_squares(rows, weight, self.blocks.users).sum(1))
+
+    def of_items(self, rows: Tensor, weight: Tensor | None = None) -> Tensor:
+        return _squares(rows, weight, _runs(len(rows))).sum(0).sum()
+
+    def squares_of_users(self, W: Tensor, weight: Tensor) -> Tensor:
+        """sum_r weight_r W_rk^2 of each branch, (T, K), in W's dtype from a block's sum on."""
+        return self.branches(_squares(W, weight, self.blocks.users).to(W.dtype))
+
+    def squares_of_items(self, X: Tensor, weight: Tensor) -> Tensor:
+        """The same over all items, (K,)."""
+        return _squares(X, weight, _runs(len(X))).sum(0).to(X.dtype)
+
+    def total(self, of_users: Tensor) -> Tensor:
+        """Of each branch, (T,), from a number of each user, (U,) float64."""
+        sums = torch.stack([ordered_sum(of_users[u.start : u.stop]) for u in self.blocks.users])
+        return self.branches(sums)
+
+    def branches(self, of_blocks: Tensor) -> Tensor:
+        """(B, ...) -> (T, ...)."""
+        return torch.from_numpy(self.blocks.sums(of_blocks.cpu().numpy())).to(of_blocks.device)
+
+
+def ordered_sum(numbers: Tensor) -> Tensor:
+    """0-dim; torch's own sum on a CPU depends on the number of threads."""
+    if numbers.device.type != "cpu":
+        return numbers.sum()
+    return torch.as_tensor(numbers.numpy().sum())
+
+
+def sums_of(numbers: Tensor) -> Tensor:
+    """`ordered_sum` of each row: (B, R) -> (B,)."""
+    return torch.stack([ordered_sum(row) for row in numbers])
+
+
+def _runs(rows: int) -> list[UserRange]:
+    cuts = np.linspace(0, rows, RUNS + 1).astype(int).tolist()
+    return [UserRange(a, b) for a, b in pairwise(cuts)]
+
+
+def _squares(Z: Tensor, weight: Tensor | None, runs: Sequence[UserRange]) -> Tensor:
+    """sum_r weight_r Z_rk^2 over each run of rows, (runs, K)."""
+    weight = Z.new_ones(len(Z)) if weight is None else weight
+    sums = torch.zeros(len(runs), Z.shape[1], dtype=wide(Z), device=Z.device)
+    if Z.device.type == "cpu":
+        from cofi_dist.kernels.cpu import factor_loops  # here: who sums no squares needs no compiled loops
+        from cofi_dist.kernels.cpu.threads import set_threads
+
+        first, last = (np.array([getattr(run, end) for run in runs]) for end in ("start", "stop"))
+        set_threads()
+        factor_loops.squares(first, last, Z.numpy(), weight.numpy(), sums.numpy())
+        return sums
+    for k, run in enumerate(runs):
+        rows = slice(run.start, run.stop)
+        sums[k] = (weight[rows, None].to(sums.dtype) * Z[rows].to(sums.dtype).square()).sum(0)
+    return sums

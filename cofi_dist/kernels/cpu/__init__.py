@@ -1,0 +1,1 @@
+"""The kernels that numba compiles for the processor."""

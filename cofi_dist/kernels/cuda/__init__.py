@@ -1,0 +1,1 @@
+"""The kernels that Triton compiles for CUDA devices."""

@@ -1,0 +1,92 @@
+"""The ratings of one side's rows, for the kernels that Triton compiles on CUDA devices.
+
+Letters as in `cofi_dist.kernels.base`; S pieces.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cofi_dist.data.shard import starts
+from cofi_dist.kernels.base import Index
+from cofi_dist.kernels.cuda import triton_kernels
+
+# A row's ratings are cut in pieces, each one program's: one row with very many would hold up the others.
+PIECE = 256
+
+# Numbers that a program works on at once: so many ratings times K, rounded up to a power of two.
+TILE = 2048
+WARPS = 4
+
+
+class TritonRows:
+    """By two kernels: sums over pieces of a row's ratings, in order, and over a row's pieces, in order.
+
+    Args:
+        start: where each row's ratings begin, and where the last one's end, (R + 1,).
+        other: row of the other side, (N,) int32, row by row.
+        value: (N,).
+        dtype: of the factors.
+        device: of everything.
+    """
+
+    def __init__(
+        self,
+        start: Index,
+        other: NDArray[np.int32],
+        value: NDArray[np.floating],
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        counts = np.diff(start)
+        self.counts = torch.from_numpy(counts).to(device, dtype)
+        pieces = np.maximum(1, -(-counts // PIECE))
+        begin = starts(pieces)
+        row = np.repeat(np.arange(len(counts), dtype=np.int32), pieces)
+        cuts = np.append(start[row] + PIECE * (np.arange(len(row)) - begin[row]), start[-1])
+        self._row, self._start, self._begin = (torch.from_numpy(a).to(device) for a in (row, cuts, begin))
+        self._other, self._value = (
+            torch.from_numpy(other).to(device),
+            torch.from_numpy(value).to(device, dtype),
+        )
+
+    @property
+    def lists(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self._start[self._begin], self._other, self._value
+
+    def halves(self, Z: Tensor, z: Tensor, P: Tensor, offset: Tensor) -> Tensor:
+        _, _, half = self._summed(Z, z, P, offset, OF_ERRORS=True, ADDS=False)
+        return half
+
+    def gradients(self, Z: Tensor, z: Tensor, P: Tensor, offset: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        out, out_b, half = self._summed(Z, z, P, offset, OF_ERRORS=True, ADDS=True)
+        return out[None], out_b[None], half[None]
+
+    def products(self, V: Tensor, v: Tensor, P: Tensor) -> tuple[Tensor, Tensor]:
+        out, out_b, _ = self._summed(V, v, P, v, OF_ERRORS=False, ADDS=True)
+        return out[None], out_b[None]
+
+    def _summed(
+        self, Z: Tensor, z: Tensor, P: Tensor, offset: Tensor, **what: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Each row's sums, and 1/2 sum err^2 in float64; what is not asked for is empty."""
+        rows, pieces, K = len(self.counts), len(self._row), P.shape[1]
+        block_k = max(16, 1 << (K - 1).bit_length())
+        shape: dict[str, Any] = {"K": K, "BLOCK_K": block_k, "num_warps": WARPS, **what}
+
+        def room(of: int) -> tuple[Tensor, Tensor, Tensor]:
+            sums, halves = of if what["ADDS"] else 0, of if what["OF_ERRORS"] else 0
+            return P.new_empty(sums, K), P.new_empty(sums), P.new_empty(halves, dtype=torch.float64)
+
+        of_pieces = room(pieces)
+        if rows:
+            given = self._row, self._start, self._other, self._value, P, offset, Z, z
+            triton_kernels.sum_piece[pieces,](*given, *of_pieces, BLOCK_N=max(1, TILE // block_k), **shape)
+        if rows == pieces:
+            return of_pieces
+        of_rows = room(rows)
+        triton_kernels.add_pieces[rows,](self._begin, *of_pieces, *of_rows, **shape)
+        return of_rows

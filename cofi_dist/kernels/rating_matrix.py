@@ -1,0 +1,118 @@
+"""The ratings in both orders, users' and items', and the error term by sums over rows' ratings.
+
+Letters as in `cofi_dist.kernels.base`. The compiled loops are imported where they are needed: other costs,
+and commands that look at what was saved, do without them.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cofi_dist.cost.term import ErrorTerm
+from cofi_dist.data import shard as shard_module
+from cofi_dist.data.shard import UserShard, starts
+from cofi_dist.factors import Factors
+from cofi_dist.kernels.base import NUMPY_TYPE, Rows, TensorRows, offsets, triton_fault
+from cofi_dist.kernels.block_sums import BlockNorms, sums_of
+
+
+class RowsCost:
+    """The ratings in both orders, for least squares.
+
+    Args:
+        shard: this rank's ratings.
+        device: of everything.
+        dtype: of the factors.
+        tiled: on a CPU, sum the items' ratings tile by tile of users: faster, but for solving whole rows.
+
+    Attributes:
+        of_users, of_items: the ratings, row by row of W and of X.
+        norms: of the factors.
+    """
+
+    def __init__(
+        self, shard: UserShard, device: torch.device, dtype: torch.dtype, *, tiled: bool = True
+    ) -> None:
+        self.norms = BlockNorms(shard.blocks)
+        if device.type == "cpu":
+            self.of_users, self.of_items = _loop_rows(shard, dtype, tiled=tiled)
+        else:
+            self.of_users, self.of_items = device_rows(shard, kind_for(device), device, dtype)
+
+    def value(self, factors: Factors) -> Tensor:
+        """Half the squared error over this rank's ratings, of each branch, (T,) float64."""
+        half_U = self.of_users.halves(factors.W, factors.b[0], factors.X, offsets(factors))
+        return self.norms.total(half_U)
+
+
+class SparseCost:
+    """Error term by sums over rows' ratings; errors are made anew for each side, neither kept nor gathered.
+
+    Args:
+        rows: this rank's ratings.
+    """
+
+    def __init__(self, rows: RowsCost) -> None:
+        self._rows, self.norms = rows, rows.norms
+
+    def __call__(self, factors: Factors, *, with_value: bool) -> ErrorTerm:
+        X, W, b, c = factors.X, factors.W, factors.b[0], offsets(factors)
+        dX, dc, half_BM = self._rows.of_items.gradients(X, c, W, b)
+        value = self.norms.branches(sums_of(half_BM)) if with_value else None
+        return ErrorTerm(
+            value, dX, lambda: self._of_users(factors), None if factors.c is None else dc[:, None]
+        )
+
+    def _of_users(self, factors: Factors) -> tuple[Tensor, Tensor]:
+        dW, db, _ = self._rows.of_users.gradients(factors.W, factors.b[0], factors.X, offsets(factors))
+        return dW[0], db
+
+
+def _loop_rows(shard: UserShard, dtype: torch.dtype, *, tiled: bool) -> tuple[Rows, Rows]:
+    from cofi_dist.kernels.cpu.backend import LoopRows, int32, ratings_of_tiles
+    from cofi_dist.kernels.cpu.schedule import by_rows, by_tiles
+
+    user, item, kind = shard.ratings.user, shard.ratings.item, NUMPY_TYPE[dtype]
+    users, items = len(shard.users), shard.num_items
+    of_users = LoopRows(by_rows(shard.ratings_per_user()), int32(item), shard.centred(kind), users, dtype)
+    blocks = ratings_of_tiles(shard) if tiled else [[slice(0, len(user))]]
+    segments, place = by_tiles(item, items, blocks, shard.blocks.branches, shard_module.TILE_RATINGS)
+    return of_users, LoopRows(segments, _put(user, place), shard.centred(kind, place), items, dtype)
+
+
+def kind_for(device: torch.device) -> type[Rows]:
+    """Of rows, for a device that is no CPU."""
+    if device.type == "cuda" and not triton_fault():
+        from cofi_dist.kernels.cuda.backend import TritonRows  # which is not everywhere
+
+        return TritonRows
+    return TensorRows
+
+
+def device_rows(
+    shard: UserShard, kind: Callable[..., Rows], device: torch.device, dtype: torch.dtype
+) -> tuple[Rows, Rows]:
+    """Of users and of items, on any device."""
+    from cofi_dist.kernels.cpu.row_kernels import sort_rows
+
+    user, item, number = shard.ratings.user, shard.ratings.item, NUMPY_TYPE[dtype]
+    of_users = kind(
+        starts(shard.ratings_per_user()),
+        item.astype(np.int32, copy=False),
+        shard.centred(number),
+        dtype,
+        device,
+    )
+    place = np.empty(len(user), np.int64)
+    begin = sort_rows(item, 0, len(item), shard.num_items, place)
+    return of_users, kind(begin, _put(user, place), shard.centred(number, place), dtype, device)
+
+
+def _put(numbers: NDArray[np.integer], place: NDArray[np.integer]) -> NDArray[np.int32]:
+    """Each at its place."""
+    put = np.empty(len(numbers), np.int32)
+    put[place] = numbers
+    return put

@@ -1,0 +1,1 @@
+"""The kernels in torch's own operations, for any device."""

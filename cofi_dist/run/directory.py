@@ -1,0 +1,272 @@
+"""The run directory: what lies in it, and how one is begun.
+
+MARKER says that the files of these names are ours: nothing is deleted where it is missing, but what
+was left half-written under a temporary name. It is made by the one job that has the directory's lock.
+"""
+
+import json
+import math
+import os
+import stat
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from cofi_dist.errors import LostError, RunError
+from cofi_dist.files import clear_temporaries, discard, remove, write_whole
+from cofi_dist.files.reading import LONGEST_LINE, Record, open_regular, read_record, reason
+from cofi_dist.run import lock
+from cofi_dist.run.stop import STOP_FILE
+
+CONFIG, METRICS, LOG, SHARDS, RESULT, MODEL, DATA, TENSORBOARD, CHECKPOINTS = (
+    "config.yaml",
+    "metrics.jsonl",
+    "train.log",
+    "shards.json",
+    "result.json",
+    "model",
+    "data",
+    "tensorboard",
+    "checkpoints",
+)
+FILES = (CONFIG, METRICS, LOG, SHARDS, RESULT)
+FOLDERS = (MODEL, DATA, TENSORBOARD, CHECKPOINTS)
+MARKER = ".cofi_dist"
+
+
+def refuse_run(directory: Path, *, replace: bool, inputs: Sequence[Path]) -> None:
+    """Raise unless a run may begin in `directory`; touches nothing.
+
+    Args:
+        directory: the run directory.
+        replace: a run that it holds may be lost.
+        inputs: files and checkpoints that this run reads.
+
+    Raises:
+        RunError: it holds a run and `replace` is false; or files that no run of ours wrote stand
+            where a run would write; or an input does.
+    """
+    try:
+        directory.lstat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise RunError(f"{directory}: cannot be used as run_dir: {error.strerror or error}") from None
+    if directory.exists() and not directory.is_dir():
+        raise RunError(f"{directory}: is a file; give another run_dir")
+    if directory.is_symlink() and not directory.exists():
+        raise RunError(f"{directory}: is a link that leads nowhere; give another run_dir")
+    ours = [directory / name for name in (*FILES, *FOLDERS)]
+    for file in inputs:
+        inside = any(file.resolve().is_relative_to(path.resolve()) for path in ours)
+        if inside or file.resolve() == directory.resolve():
+            raise RunError(
+                f"{directory}: this run would overwrite its own input {file}; give another run_dir"
+            )
+    there = [path for path in ours if os.path.lexists(path)]
+    if (directory / MARKER).exists():
+        if not replace:
+            raise RunError(
+                f"{directory}: already holds a run; give another run_dir, or checkpoint.resume=auto to go on"
+                " with that run, or --replace to lose it"
+            )
+    elif there:
+        raise RunError(
+            f"{there[0]}: stands where a run would write, and no run wrote it; give another run_dir"
+        )
+    require_ours(directory)
+
+
+def require_ours(directory: Path) -> None:
+    """Raise unless what stands under a run's names is what a run makes: files and folders, no links.
+
+    Raises:
+        RunError: names the first that is something else, or that can't be looked at.
+    """
+    for names, wanted, is_wanted in (
+        ((*FILES, MARKER, lock.FILE, STOP_FILE), "file", stat.S_ISREG),
+        (FOLDERS, "folder", stat.S_ISDIR),
+    ):
+        for path in (directory / name for name in names):
+            try:
+                if not is_wanted(path.lstat().st_mode):
+                    raise RunError(f"{path}: is no {wanted} of a run's; remove it, or give another run_dir")
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise RunError(f"{path}: cannot be used by a run: {error.strerror or error}") from None
+
+
+def is_run(directory: Path) -> bool:
+    """Whether a run of ours has begun in the directory."""
+    with suppress(OSError):  # a name that is too long, a file system that is away
+        return (directory / MARKER).exists()
+    return False
+
+
+class Result(Record):
+    """What result.json says of how a run ended.
+
+    Attributes:
+        epoch: before whose step, or after the last, the model's factors were so; None where none was good.
+        steps: that they had taken; None in older ones, and after a divergence.
+        seconds: that it took.
+        fingerprint: of the data.
+        validation_rmse, validation_mae: of the model, where there is validation.
+        diverged: what was no longer finite, and when that was seen; empty if nothing was.
+    """
+
+    epoch: Annotated[int, Field(ge=0, le=2**53)] | None
+    steps: Annotated[int, Field(ge=0, le=2**53)] | None = None
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    fingerprint: Annotated[str, Field(max_length=200)]
+    validation_rmse: float | None = None
+    validation_mae: float | None = None
+    diverged: Annotated[str, Field(max_length=4096)] = ""
+
+
+def read_result(directory: Path) -> Result | None:
+    """How the run of a directory ended; None if it has not.
+
+    Raises:
+        RunError: what it says of its end can't be read, or is not what a run writes.
+    """
+    file = directory / RESULT
+    try:
+        return read_record(file, Result)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file}: {reason(error)}; if the run is to go on, remove it") from None
+
+
+def is_finished(directory: Path) -> bool:
+    """Whether a run has ended here as it was meant to: its model is there, and it did not diverge.
+
+    Raises:
+        RunError: what it says of its end can't be read.
+    """
+    result = read_result(directory)
+    return result is not None and not result.diverged and (directory / MODEL).exists()
+
+
+def require_run(directory: Path) -> None:
+    """Raise unless the run that was begun here is still there.
+
+    Raises:
+        LostError: somebody deleted it, or its file system is away.
+    """
+    if not is_run(directory):
+        raise LostError(
+            f"{directory}: is gone, or its file system is; nothing more was saved; when it is back, go on"
+            " from its last checkpoint with checkpoint.resume=auto"
+        )
+
+
+def begin_run(directory: Path) -> None:
+    """Take the directory: clear a run of ours that is in it, and mark it. Other files stay.
+
+    Raises:
+        RunError: the directory can't be made or cleared, or another job took it just now.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if (directory / MARKER).exists():
+            _clear(directory)
+        (directory / MARKER).touch(exist_ok=False)
+    except FileExistsError:
+        raise RunError(f"{directory}: another job has just begun here; give another run_dir") from None
+    except OSError as error:
+        raise RunError(f"{directory}: cannot be used as run_dir: {error.strerror or error}") from None
+
+
+def clear_left_over(directory: Path) -> None:
+    """Remove what starts that were killed had begun to write; only for whoever holds the directory's lock."""
+    for name in (*FILES, *FOLDERS):
+        clear_temporaries(directory / name, alone=True)
+
+
+def discard_run(directory: Path) -> None:
+    """Take back what a start that failed has made.
+
+    Raises:
+        RunError: the directory can't be cleared.
+    """
+    try:
+        _clear(directory)
+        (directory / lock.FILE).unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(f"{directory}: cannot be cleared: {error.strerror or error}") from None
+    with suppress(OSError):  # somebody else's files are in it
+        directory.rmdir()
+
+
+def _clear(directory: Path) -> None:
+    assert (directory / MARKER).exists(), "not ours to delete"
+    for name in FILES:
+        (directory / name).unlink(missing_ok=True)
+    for name in FOLDERS:
+        discard(directory / name)
+    (directory / MARKER).unlink()  # last: a clearing that breaks off can be done again
+
+
+def forget_after(directory: Path, epoch: int) -> None:
+    """Drop from metrics.jsonl what was printed of later epochs, which will be trained again.
+
+    Raises:
+        RunError: it can't be read or written.
+    """
+    file = directory / METRICS
+    if not file.exists():
+        return
+    try:
+        kept: list[bytes] = []
+        with open_regular(file) as opened:
+            # a line without end comes in pieces, none of which is one of ours
+            while line := opened.readline(LONGEST_LINE):
+                if not line.isascii():
+                    raise RunError(f"{file}: is not what a run writes; to go on without it, remove it")
+                if _epoch_of(line) <= epoch:
+                    kept.append(line)
+    except OSError as error:
+        raise RunError(f"{file}: {reason(error)}") from None
+    write_whole(file, b"".join(kept))
+
+
+def _epoch_of(line: bytes) -> float:
+    """Of a line of metrics; infinite for one that was cut off."""
+    try:
+        return float(json.loads(line)["epoch"]) if line.endswith(b"\n") else math.inf
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
+        return math.inf
+
+
+def save_config(directory: Path, text: str) -> None:
+    """The resolved config, as `Config.to_yaml` gives it."""
+    write_whole(directory / CONFIG, text)
+
+
+def save_shards(directory: Path, shards: dict[str, Any]) -> None:
+    """How the run is spread: world_size, device, backend, and each rank's users and ratings."""
+    _save_json(directory / SHARDS, shards)
+
+
+def save_result(directory: Path, result: dict[str, Any]) -> None:
+    """How the run ended: what a `Result` holds."""
+    _save_json(directory / RESULT, result)
+
+
+def forget_result(directory: Path) -> None:
+    """The run goes on: it has not ended yet.
+
+    Raises:
+        RunError: what it says of its end can't be removed.
+    """
+    remove(directory / RESULT)
+
+
+def _save_json(file: Path, values: dict[str, Any]) -> None:
+    write_whole(file, json.dumps(values, indent=1) + "\n")

@@ -1,0 +1,284 @@
+"""One training run from config to model, begun anew or gone on with; every rank calls `train`."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cofi_dist.checkpoint.manifest import Manifest
+from cofi_dist.checkpoint.reader import found_in, load
+from cofi_dist.checkpoint.writer import Saver
+from cofi_dist.config import Config, load_config
+from cofi_dist.data.shard import UserShard
+from cofi_dist.distributed import Comm, choose_device, free_on
+from cofi_dist.errors import LostError, RunError
+from cofi_dist.run.checkpointing import Keeper
+from cofi_dist.run.deadline import end_of
+from cofi_dist.run.directory import (
+    CHECKPOINTS,
+    DATA,
+    MODEL,
+    forget_result,
+    require_run,
+    save_config,
+    save_result,
+    save_shards,
+)
+from cofi_dist.run.log import QuietLog, RunLog
+from cofi_dist.run.resume import about, checkpoint_for, say_changes
+from cofi_dist.run.shard_table import shard_table
+from cofi_dist.run.start import How, open_run
+from cofi_dist.run.stop import Stop
+from cofi_dist.streams import say
+from cofi_dist.training.problem import (
+    Problem,
+    cost_of,
+    load_problem,
+    model_of,
+    optimizer_of,
+    regulariser_of,
+    shards_of,
+    start_of,
+    validation_of,
+)
+from cofi_dist.training.state import State
+from cofi_dist.training.trainer import DivergedError, Trainer
+from cofi_dist.training.validation import Validation
+from cofi_dist.words import counted
+
+
+def train(
+    file: Path,
+    overrides: Sequence[str],
+    comm: Comm,
+    *,
+    replace: bool = False,
+    quiet: bool = False,
+    stop: Stop | None = None,
+) -> Path:
+    """Train as the config says; rank 0 writes the run directory.
+
+    Collective: all ranks call it.
+
+    Args:
+        file: YAML config.
+        overrides: KEY=VALUE.
+        comm: the ranks.
+        replace: a run that the run directory holds may be lost.
+        quiet: say nothing but in train.log.
+        stop: whether this process was asked to stop.
+
+    Returns:
+        The run directory.
+
+    Raises:
+        CofiError: the config, the data or the run directory can't be used, or training failed.
+        StoppedError: somebody asked the run to stop.
+    """
+    given = comm.on_first(lambda: load_config(file, overrides).model_dump(exclude_none=True))
+    config = Config.model_validate(given)
+    run_dir, stop = Path(config.run_dir), stop or Stop()
+    end = comm.on_first(lambda: end_of(config.train.deadline))
+    device = choose_device(config.device, comm)
+    free = free_on(device, comm)
+    with ExitStack() as held, ExitStack() as undo:
+        opened = partial(open_run, config, file, device, comm, free, held, undo, replace=replace)
+        how = How(comm.on_first(lambda: opened().value))
+        if how is not How.DONE:
+            _run(config, device, how, comm, stop, end, undo, quiet=quiet)
+        elif comm.rank == 0 and not quiet:
+            say(f"{run_dir}: is finished; {_how_to_train_longer(run_dir)}")
+    return run_dir
+
+
+def _how_to_train_longer(run_dir: Path) -> str:
+    if found_in(run_dir / CHECKPOINTS):
+        return "a higher train.epochs goes on with it"
+    return (
+        "it has no checkpoint to go on from: to train longer, begin anew in another run_dir, or with"
+        " --replace and checkpoint.resume=none"
+    )
+
+
+def _run(
+    config: Config,
+    device: torch.device,
+    how: How,
+    comm: Comm,
+    stop: Stop,
+    end: float,
+    undo: ExitStack,
+    *,
+    quiet: bool,
+) -> None:
+    run_dir = Path(config.run_dir)
+    problem, shard = load_problem(config, run_dir / DATA, device, comm)
+    validation = validation_of(problem)
+    directory, manifest, notes = checkpoint_for(problem, how is How.AGAIN, comm)
+    trainer, how_computed = _trainer(problem, shard, validation, comm)
+    del shard  # the cost has the ratings in its own order
+    if manifest is not None and directory is not None:
+        load(directory, manifest, trainer.state, problem.users)
+        notes.append(f"gone on with from {directory}, saved by {counted(manifest.world_size, 'rank')}")
+        if trainer.state.epoch == config.train.epochs:
+            notes.append(
+                f"nothing is left to train: that is of epoch {trainer.state.epoch}, the last by"
+                " train.epochs; set it higher to go on"
+            )
+    comm.limit(config.train.timeout)
+    comm.agree()
+    stop.watch(run_dir, end)
+    stop.stepping = True  # to the end of the process: whoever is asked to stop ends first what is begun
+    with _log(config, manifest, comm, quiet=quiet) as log:
+        _say_start(problem, comm, log)
+        for text in (how_computed, *notes):
+            log.note(text)
+        if manifest is not None:
+            say_changes(manifest, config, device, log.note)
+        comm.on_first(lambda: forget_result(run_dir))
+        comm.on_first(lambda: save_config(run_dir, config.to_yaml()))
+        comm.on_first(lambda: save_shards(run_dir, shards_of(problem, comm)))
+        saved_at = trainer.state.epoch if how is How.AGAIN else 0
+        _fit(problem, trainer, comm, log, stop, undo, saved_at, in_grid=quiet)
+
+
+def _log(config: Config, manifest: Manifest | None, comm: Comm, *, quiet: bool) -> QuietLog:
+    if comm.rank != 0:
+        return QuietLog()
+    return RunLog(
+        Path(config.run_dir),
+        config.train.epochs,
+        tensorboard=config.train.tensorboard,
+        validates=config.validation.every is not None,
+        quiet=quiet,
+        begun_at=0 if manifest is None else manifest.numbers.epoch,
+    )
+
+
+def _say_start(problem: Problem, comm: Comm, log: QuietLog) -> None:
+    """The shards, and the notebook's first lines."""
+    config, source, device = problem.config, problem.source, problem.device
+    for text in source.notes:
+        log.note(text)
+    log.note(f"world size {comm.world_size}, backend {comm.backend(device)}")
+    for text in shard_table(problem.ranges, problem.per_user, source.num_items, config):
+        log.note(text)
+    if device.type == "mps":
+        log.note("mps has no float64: ratings, factors and costs are float32; not the notebook's bits")
+    log.line(f"Using {device.type} device")
+    log.line(f"Num. features: {config.model.num_features}")
+    log.line(f"Num. movies:   {source.num_items}")
+    log.line(f"Num. users:    {source.num_users}")
+
+
+def _trainer(
+    problem: Problem, shard: UserShard, validation: Validation | None, comm: Comm
+) -> tuple[Trainer, str]:
+    """The trainer of this rank, at the notebook's start; and a line on how its cost is computed."""
+    factors = start_of(problem)
+    cost, how = cost_of(problem, shard)
+    regulariser = regulariser_of(problem, factors)
+    given = (problem.config.train, problem.num_ratings, comm, regulariser, validation)
+    optimizer = optimizer_of(problem, cost, factors, regulariser)
+    return Trainer(cost, factors, *given, optimizer, problem.total), how
+
+
+class _Between:
+    """Between two steps: once one is taken, or there is none left to take, what the run has made stays."""
+
+    def __init__(self, keeper: Keeper, undo: ExitStack) -> None:
+        self._keeper, self._undo = keeper, undo
+
+    def after_step(self, state: State) -> None:
+        self._undo.pop_all()
+        self._keeper.after_step(state)
+
+    def finish(self, state: State) -> None:
+        self._undo.pop_all()
+        self._keeper.finish(state)
+
+
+def _fit(
+    problem: Problem,
+    trainer: Trainer,
+    comm: Comm,
+    log: QuietLog,
+    stop: Stop,
+    undo: ExitStack,
+    saved_at: int,
+    *,
+    in_grid: bool,
+) -> None:
+    """Train and save the model; that of the last good factors, if training went astray."""
+    run_dir, settings, state = Path(problem.config.run_dir), problem.config.checkpoint, trainer.state
+    saver = Saver(run_dir / CHECKPOINTS, about(problem, comm), problem.users, comm, settings.keep)
+    keeper = Keeper(
+        saver,
+        stop,
+        comm,
+        every=settings.every,
+        max_failures=settings.max_failures,
+        saved_at=saved_at,
+        tell=log.saved,
+    )
+    start = time.perf_counter() - state.seconds
+    try:
+        epoch, accuracy = trainer.run(log, _Between(keeper, undo))
+    except DivergedError as error:
+        with suppress(LostError):  # that it diverged is to be said
+            keeper.end_save()
+        if in_grid:
+            undo.pop_all()  # its table says of every point what came of it
+        raise _keep_good(problem, trainer, comm, error, time.perf_counter() - start) from None
+    finally:
+        saver.wait()
+    seconds = time.perf_counter() - start
+    # what the last step left is of no further epoch
+    result: dict[str, Any] = {"epoch": min(epoch, state.epoch), "steps": epoch - 1, "seconds": seconds}
+    result["fingerprint"] = problem.fingerprint
+    if accuracy is not None:
+        result |= {"validation_rmse": accuracy.rmse, "validation_mae": accuracy.mae}
+    _save(problem, trainer, comm)
+    comm.on_first(lambda: _or_lost(lambda: save_result(run_dir, result)))
+
+
+def _keep_good(
+    problem: Problem, trainer: Trainer, comm: Comm, error: DivergedError, seconds: float
+) -> DivergedError:
+    """Save the model of the last good factors, if there are some; returns what is to be said of it."""
+    run_dir = Path(problem.config.run_dir)
+    kept = "there is no good epoch whose model could be kept"
+    if error.kept is not None:
+        kept = f"the model of epoch {error.kept} is kept in {run_dir / MODEL}"
+        _save(problem, trainer, comm, diverged=str(error))
+    diverged = {"epoch": error.kept, "seconds": seconds, "diverged": str(error)}
+    diverged["fingerprint"] = problem.fingerprint
+    comm.on_first(lambda: _or_lost(lambda: save_result(run_dir, diverged)))
+    advice = "a lower train.lr" if problem.config.train.optimizer == "adam" else "a higher train.lambda_"
+    return DivergedError(f"{error}; {kept}; try {advice}", error.kept)
+
+
+def _save(problem: Problem, trainer: Trainer, comm: Comm, *, diverged: str = "") -> None:
+    model = model_of(problem, trainer.state.factors, comm, diverged)
+    target = Path(problem.config.run_dir) / MODEL
+
+    def save() -> None:
+        require_run(target.parent)
+        model.save(target, replace=True)  # that of the run that this one goes on with
+
+    comm.on_first(lambda: _or_lost(save))
+
+
+def _or_lost(save: Callable[[], None]) -> None:
+    """What can't be written at the end of a run that could begin is no mistake of the user's."""
+    try:
+        save()
+    except RunError as error:
+        raise LostError(
+            f"{error}; what was saved before is as it was: go on from the last checkpoint, if there is one,"
+            " with checkpoint.resume=auto"
+        ) from None

@@ -1,0 +1,239 @@
+"""A grid of settings, a run each, and the table of how well they did."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+
+from cofi_dist.config import Data, as_yaml, load_config
+from cofi_dist.config.strict_yaml import parse
+from cofi_dist.distributed import Comm
+from cofi_dist.errors import ConfigError, RunError
+from cofi_dist.files import write_whole
+from cofi_dist.files.reading import MOST_JSON, read_text, reason
+from cofi_dist.run.directory import CONFIG, read_result
+from cofi_dist.run.stop import Stop
+from cofi_dist.run.train import train
+from cofi_dist.streams import say
+from cofi_dist.training.trainer import DivergedError
+
+TABLE = "table.csv"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One place of the grid.
+
+    Attributes:
+        values: what each key is set to, as YAML.
+        run_dir: of its run.
+    """
+
+    values: dict[str, str]
+    run_dir: Path
+
+    @property
+    def overrides(self) -> list[str]:
+        """For `train`."""
+        return [
+            *(f"{key}={value}" for key, value in self.values.items()),
+            f"run_dir={as_yaml(str(self.run_dir))}",
+        ]
+
+    @property
+    def words(self) -> tuple[dict[str, str], str]:
+        """For other ranks."""
+        return self.values, str(self.run_dir)
+
+    @classmethod
+    def of_words(cls, words: Sequence[Any]) -> "Point":
+        """The point that `words` gave."""
+        values, run_dir = words
+        return cls(values, Path(run_dir))
+
+
+def points(file: Path, grid: Sequence[str], overrides: Sequence[str], output: Path) -> list[Point]:
+    """Every combination of the grid's values, the last key's changing fastest; all of them checked.
+
+    Args:
+        file: YAML config.
+        grid: `KEY=V1,V2,...`.
+        overrides: KEY=VALUE for all runs.
+        output: where the runs go, numbered.
+
+    Raises:
+        ConfigError: the grid, or the config of one of its points, can't be used.
+    """
+    axes = [_axis(text) for text in grid]
+    keys = [key for key, _ in axes]
+    for key in {*keys, "run_dir"}:
+        if keys.count(key) > (key != "run_dir"):
+            raise ConfigError(f"--grid {key}: is given twice, or is not to be varied; keep one, or none")
+    given = {text.partition("=")[0] for text in overrides}
+    if "run_dir" in given:
+        raise ConfigError("run_dir: tune puts each run into a folder of its own; give --output instead")
+    for key in given.intersection(keys):
+        raise ConfigError(f"{key}: is set and varied by --grid too; keep one of them")
+    found = []
+    for number, values in enumerate(itertools.product(*(values for _, values in axes))):
+        point = Point(dict(zip(keys, values, strict=True)), output / f"{number:03}")
+        config = load_config(file, [*overrides, *point.overrides])
+        if config.validation.every is None:
+            raise ConfigError(
+                f"{file}: validation.every: tune compares by validation RMSE; set it, and data.validation"
+            )
+        found.append(point)
+    return found
+
+
+def first_config(file: Path, grid: Sequence[str], overrides: Sequence[str], output: Path) -> dict[str, Any]:
+    """What the config comes to at the first of the points."""
+    point = points(file, grid, overrides, output)[0]
+    return load_config(file, [*overrides, *point.overrides]).model_dump(exclude_none=True)
+
+
+def _axis(text: str) -> tuple[str, list[str]]:
+    key, equals, values = text.partition("=")
+    parsed: list[Any] = []
+    why = ""
+    try:
+        parsed = parse(f"[{values}]") if equals and key else []
+    except ConfigError as error:
+        why = f" ({error})"
+    if not parsed:
+        raise ConfigError(f"--grid {text!r}: write KEY=V1,V2,..., such as train.lambda_=1,3,10{why}")
+    return key, [_as_yaml(value) for value in parsed]
+
+
+def _as_yaml(value: Any) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True, width=float("inf"))
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def tune(
+    file: Path,
+    grid: Sequence[Point],
+    overrides: Sequence[str],
+    comm: Comm,
+    *,
+    only: int | None = None,
+    stop: Stop | None = None,
+) -> None:
+    """Train the grid's points, but for those that are done already, well or badly.
+
+    Collective: all ranks call it.
+
+    Args:
+        file: YAML config.
+        grid: as `points` gives it.
+        overrides: KEY=VALUE for all runs.
+        comm: the ranks.
+        only: the number of the one point to train; None for all.
+        stop: whether this process was asked to stop.
+
+    Raises:
+        CofiError: a run can't be made. One that diverges is no reason to stop.
+        StoppedError: somebody asked it to stop; with checkpoint.resume=auto the point goes on.
+    """
+    for number, point in enumerate(grid):
+        if only not in (None, number):
+            continue
+        given = [*overrides, *point.overrides]
+        if comm.on_first(lambda point=point, given=given: _is_done(file, point, given)):  # type: ignore[misc]
+            continue
+        what = ", ".join(f"{key}={value}" for key, value in point.values.items())
+        if comm.rank == 0:
+            say(f"{number + 1}/{len(grid)}  {what}")
+        try:
+            goes_on = comm.on_first(lambda given=given: load_config(file, given).checkpoint.resume == "auto")  # type: ignore[misc]
+            train(file, given, comm, replace=not goes_on, quiet=True, stop=stop)
+            if comm.rank == 0:
+                say(f"    {_outcome(point)}")
+        except DivergedError as error:
+            if comm.rank == 0:
+                say(f"    {error}")
+
+
+def _outcome(point: Point) -> str:
+    result = read_result(point.run_dir)
+    if result is None or result.validation_rmse is None:
+        return "no RMSE"
+    return f"RMSE {result.validation_rmse:.5f}, of epoch {result.epoch}, in {result.seconds:.1f} s"
+
+
+def _is_done(file: Path, point: Point, overrides: Sequence[str]) -> bool:
+    """Whether a run of this very config is there, finished.
+
+    Raises:
+        RunError: the run there is of another config.
+    """
+    config = point.run_dir / CONFIG
+    if read_result(point.run_dir) is None:
+        return False
+    try:
+        said = read_text(config, MOST_JSON)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{config}: {reason(error)}; remove {point.run_dir} to train it again") from None
+    if said != load_config(file, overrides).to_yaml():
+        raise RunError(f"{config}: is of another grid or config; give another --output")
+    return True
+
+
+def table_of(grid: Sequence[Point]) -> pl.DataFrame:
+    """What is known of the points that are done, the lowest validation RMSE first.
+
+    Columns: the grid's keys, rmse, mae, epoch, seconds, run. A point that diverged has no rmse and
+    mae, and no epoch where none was good.
+
+    Raises:
+        RunError: points of the same data section were trained on different ratings.
+    """
+    _require_same_ratings(grid)
+    rows = []
+    for point in grid:
+        result = read_result(point.run_dir)
+        if result is None:
+            continue
+        rows.append(
+            {
+                **point.values,
+                "rmse": result.validation_rmse,
+                "mae": result.validation_mae,
+                "epoch": result.epoch,
+                "seconds": round(result.seconds, 1),
+                "run": str(point.run_dir),
+            }
+        )
+    kinds = {"rmse": pl.Float64, "mae": pl.Float64, "epoch": pl.Int64, "seconds": pl.Float64}
+    columns = [*grid[0].values, *kinds, "run"]
+    table = pl.DataFrame(rows, schema={name: kinds.get(name, pl.String) for name in columns})
+    return table.sort("rmse", nulls_last=True)
+
+
+def _require_same_ratings(grid: Sequence[Point]) -> None:
+    seen: dict[Data, tuple[Path, str]] = {}
+    for point in grid:
+        result = read_result(point.run_dir)
+        if result is None:
+            continue
+        data = load_config(point.run_dir / CONFIG).data.model_copy(update={"centre": None, "damping": None})
+        other, fingerprint = seen.setdefault(data, (point.run_dir, result.fingerprint))
+        if fingerprint != result.fingerprint:
+            raise RunError(
+                f"{point.run_dir}: was trained on other ratings than {other}: the data has changed; give"
+                " another --output"
+            )
+
+
+def save_table(table: pl.DataFrame, output: Path) -> Path:
+    """Write the table as CSV into the grid's directory.
+
+    Raises:
+        RunError: it can't be written.
+    """
+    write_whole(output / TABLE, table.write_csv())
+    return output / TABLE

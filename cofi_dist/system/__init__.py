@@ -1,0 +1,1 @@
+"""What the process runs on: environment variables, the launcher, memory and hardware."""

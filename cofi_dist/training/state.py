@@ -1,0 +1,118 @@
+"""State: all that a run has learnt so far, as rows that a checkpoint may cut anywhere."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from cofi_dist.factors import Factors
+from cofi_dist.optim.base import Partial
+from cofi_dist.training.validation import Accuracy, Kept
+
+OF_USERS, OF_ITEMS = ("W", "b"), ("X", "c")
+
+
+class Optimizer(Protocol):
+    """What moves the factors.
+
+    Attributes:
+        is_converged: more steps would change J by less than was asked for.
+    """
+
+    @property
+    def is_converged(self) -> bool: ...
+
+    def error(self, *, with_value: bool) -> Tensor | None:
+        """Half the squared error over this rank's ratings, where it is asked for. Before every step."""
+        ...
+
+    def step(self) -> Iterator[Partial]:
+        """One step; yields what is to be summed over the ranks."""
+        ...
+
+    def rows(self, letter: str) -> dict[str, Tensor]:
+        """State of a factor, shaped as it is."""
+        ...
+
+    @property
+    def numbers(self) -> dict[str, Any] | None:
+        """State that is no tensor; None where there is none."""
+        ...
+
+    def begin_at(self, epoch: int, numbers: dict[str, Any] | None) -> None:
+        """Go on as after so many steps; the rows are the caller's to restore."""
+        ...
+
+
+@dataclass
+class State:
+    """One rank's part of a run between two steps.
+
+    Attributes:
+        factors: X and c, equal on all ranks, and W and b of this rank's users.
+        optimizer: whose state belongs to it.
+        kept: the best factors so far.
+        epoch: steps taken.
+        seconds: spent on them.
+    """
+
+    factors: Factors
+    optimizer: Optimizer
+    kept: Kept
+    epoch: int = 0
+    seconds: float = 0.0
+
+    def rows(self, letters: tuple[str, ...]) -> dict[str, Tensor]:
+        """Views of the tensors of these factors, a row for each user or item: `W`, `W.mean`, ...
+
+        `b` and `c`, (1, rows) elsewhere, are (rows,) here. `.best` are the factors that are kept.
+        """
+        found: dict[str, Tensor] = {}
+        for letter, factor in self.factors.by_name.items():
+            if letter not in letters:
+                continue
+            beside = self.optimizer.rows(letter)
+            found |= {letter: factor, **{f"{letter}.{name}": rows for name, rows in beside.items()}}
+            if self.kept.accuracy is not None:
+                found[f"{letter}.best"] = self.kept.copies[letter]
+        return {name: t[0] if name[0] in "bc" else t for name, t in found.items()}
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """All of it that is no tensor; JSON gives every float back bit for bit."""
+        kept, best = self.kept, None
+        if kept.accuracy is not None:
+            rmse, mae = kept.accuracy.rmse, kept.accuracy.mae
+            best = {"epoch": kept.epoch, "stale": kept.stale, "rmse": rmse, "mae": mae}
+        return {
+            "epoch": self.epoch,
+            "seconds": self.seconds,
+            "best": best,
+            "optimizer": self.optimizer.numbers,
+        }
+
+    def begin_at(self, numbers: dict[str, Any]) -> None:
+        """Take over `numbers` of an earlier state; then its tensors may be copied into `rows`."""
+        self.epoch, self.seconds = numbers["epoch"], numbers["seconds"]
+        self.optimizer.begin_at(self.epoch, numbers["optimizer"])
+        best = numbers["best"]
+        if best is not None:
+            self.kept.allocate()
+            self.kept.epoch, self.kept.stale = best["epoch"], best["stale"]
+            self.kept.accuracy = Accuracy(best["rmse"], best["mae"])
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether every factor is, on this rank."""
+        return _are_finite(self.factors.by_name.values())
+
+    @property
+    def is_all_finite(self) -> bool:
+        """Whether all that a checkpoint holds is: the factors, the best ones, and what moves them."""
+        return _are_finite(self.rows((*OF_USERS, *OF_ITEMS)).values())
+
+
+def _are_finite(tensors: Iterable[Tensor]) -> bool:
+    # a sum is five times as fast; only where it is not finite need each entry be looked at
+    return all(bool(t.sum().isfinite()) or bool(t.isfinite().all()) for t in tensors)

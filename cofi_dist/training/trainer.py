@@ -1,0 +1,273 @@
+"""The loop: the only place where the maths meets the communication."""
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor, tensor
+
+from cofi_dist.config import Train
+from cofi_dist.cost import Cost
+from cofi_dist.cost.regulariser import Regulariser
+from cofi_dist.distributed import Comm, Sums
+from cofi_dist.errors import FailedError
+from cofi_dist.factors import Factors
+from cofi_dist.kernels.cuda.graph import Recorded
+from cofi_dist.kernels.rating_matrix import RowsCost
+from cofi_dist.optim.adam import Adam
+from cofi_dist.optim.base import take
+from cofi_dist.training.state import Optimizer, State
+from cofi_dist.training.validation import Accuracy, Kept, Validation
+from cofi_dist.words import counted
+
+
+@dataclass(frozen=True)
+class Printed:
+    """One printed epoch, as it stands in metrics.jsonl.
+
+    Attributes:
+        epoch: from 1.
+        cost: J before this epoch's step, over all ranks.
+        seconds: since training started.
+        ratings_per_second: training ratings of all ranks, since training started.
+        validation_rmse, validation_mae: of the same factors as the cost, where they were measured.
+    """
+
+    epoch: int
+    cost: float
+    seconds: float
+    ratings_per_second: float
+    validation_rmse: float | None = None
+    validation_mae: float | None = None
+
+
+class Reports(Protocol):
+    """Who hears of the progress."""
+
+    def note(self, text: str) -> None: ...
+
+    def initial(self, cost: float, epoch: int) -> None: ...
+
+    def step(self, epoch: int) -> None: ...
+
+    def printed(self, metrics: Printed) -> None: ...
+
+
+class Between(Protocol):
+    """What is done between two steps, such as saving checkpoints."""
+
+    def after_step(self, state: State) -> None:
+        """A step is taken. Collective; may raise to end the run."""
+        ...
+
+    def finish(self, state: State) -> None:
+        """The last step is taken. Collective."""
+        ...
+
+
+class Nothing:
+    """Nothing is done between steps."""
+
+    def after_step(self, state: State) -> None:
+        pass
+
+    def finish(self, state: State) -> None:
+        pass
+
+
+class DivergedError(FailedError):
+    """The cost or the factors are no longer finite, on every rank at once.
+
+    Attributes:
+        kept: epoch before whose step the factors were as they are now again; None where there was
+            none with a finite cost.
+    """
+
+    def __init__(self, message: str, kept: int | None) -> None:
+        super().__init__(message, shared=True)
+        self.kept = kept
+
+
+class Trainer:
+    """Full batches on J over this rank's users.
+
+    J = 1/2 sum (w_j . x_i + b_j + c_i - y_ij)^2 and the regulariser, c where the factors have it.
+
+    Args:
+        cost: the error term on this rank's ratings.
+        factors: X and c, equal on all ranks, and this rank's W and b; moved in place.
+        settings: lr, epochs, log_every; lambda_ and lambda_b if no regulariser is given.
+        num_ratings: training ratings of all ranks.
+        comm: the ranks.
+        regulariser: None for one that does not depend on the numbers of ratings.
+        validation: None for no validation.
+        optimizer: None for Adam.
+        sums: over all users; None for the comm's own.
+
+    Attributes:
+        state: what `run` goes on from, at first that of no steps.
+    """
+
+    def __init__(
+        self,
+        cost: Cost | RowsCost,
+        factors: Factors,
+        settings: Train,
+        num_ratings: int,
+        comm: Comm,
+        regulariser: Regulariser | None = None,
+        validation: Validation | None = None,
+        optimizer: Optimizer | None = None,
+        sums: Sums | None = None,
+    ) -> None:
+        self._cost, self._settings = cost, settings
+        self._num_ratings, self._comm, self._validation = num_ratings, comm, validation
+        self._sums = sums or comm
+        assert regulariser is not None or settings.lambda_power == 0
+        self._regulariser = regulariser or Regulariser(settings.lambda_, settings.lambda_b)
+        # the dense cost promises the notebook's bits, so it takes torch's default kernels
+        fused = settings.cost == "sparse" and factors.X.device.type in ("cpu", "cuda")
+        if optimizer is None:
+            assert not isinstance(cost, RowsCost), "als comes with its cost"
+            optimizer = Adam(cost, factors, settings.lr, self._regulariser, fused=fused)
+        self.state = State(factors, optimizer, Kept(factors))
+        alike = factors.X.device.type == "cuda" and comm.world_size == 1 and fused
+        self._epoch = Recorded(self._unprinted) if alike and isinstance(optimizer, Adam) else self._unprinted
+
+    def run(self, reports: Reports, between: Between | None = None) -> tuple[int, Accuracy | None]:
+        """All epochs that are left, or fewer if validation ends them; with it, the best factors are left.
+
+        Collective: all ranks call it.
+
+        Args:
+            reports: hears of the progress.
+            between: is called after every step.
+
+        Returns:
+            The epoch before whose step the factors left were so (after the last step, one more than
+            there are), and how well they do on the held-out ratings, where there are some.
+
+        Raises:
+            DivergedError: the cost or the factors are no longer finite; the last good factors are left.
+            FailedError: the replicas of X drifted apart.
+            CofiError: what `between` raised.
+        """
+        state, kept = self.state, self.state.kept
+        if kept.epoch is None and state.epoch:
+            kept.offer(state.epoch + 1, None)
+        reports.initial(self._total(state.optimizer.error(with_value=True)), state.epoch)
+        finished = self._steps(reports, between or Nothing())
+        last_is_best = finished and self._judge_last(reports)
+        if self._validation and not last_is_best:
+            kept.restore()
+            reports.note(f"restored the factors of epoch {kept.epoch}: {kept.accuracy}")
+        if self._validation is None or kept.epoch is None:
+            return state.epoch + 1, None
+        return kept.epoch, kept.accuracy
+
+    def _steps(self, reports: Reports, between: Between) -> bool:
+        """Take the steps; returns whether all of them."""
+        state = self.state
+        start = time.perf_counter() - state.seconds
+        for epoch in range(state.epoch + 1, self._settings.epochs + 1):
+            if state.optimizer.is_converged:  # before a step: also where a run goes on after its last one
+                part = self._settings.tolerance
+                reports.note(f"converged in epoch {state.epoch}: J changed by less than {part:g} of itself")
+                break
+            prints = epoch == 1 or epoch % self._settings.log_every == 0 or self._validates(epoch)
+            if prints:
+                error = state.optimizer.error(with_value=True)
+                reports.printed(self._measure(epoch, self._total(error), start))
+                if self._gives_up(epoch, reports):
+                    between.finish(state)
+                    return False
+                self._step()
+            else:
+                self._epoch()
+            state.epoch, state.seconds = epoch, time.perf_counter() - start
+            reports.step(epoch)
+            between.after_step(state)
+        else:
+            self._say_if_unconverged(reports)
+        self._require_finite()
+        between.finish(state)
+        return True
+
+    def _say_if_unconverged(self, reports: Reports) -> None:
+        """All epochs are over, where fewer might have been enough."""
+        part, epochs = self._settings.tolerance, self._settings.epochs
+        if part is not None and not self.state.optimizer.is_converged:
+            reports.note(
+                f"not converged in {counted(epochs, 'epoch')}: J still changes by more than {part:g} of"
+                " itself in an epoch; a higher train.epochs goes further"
+            )
+
+    def _unprinted(self) -> None:
+        self.state.optimizer.error(with_value=False)
+        self._step()
+
+    def _step(self) -> None:
+        take(self.state.optimizer.step(), self._sums.sum_)
+
+    def _total(self, error: Tensor | None) -> float:
+        """J over all ranks, summed as the notebook sums it."""
+        assert error is not None
+        regulariser, norms = self._regulariser, self._cost.norms
+        of_users = regulariser.of_users(self.state.factors, norms)
+        value, W2, b2 = self._sums.sum_scalars(error, *of_users)
+        J: Tensor = value + regulariser.total((W2, b2), self.state.factors, norms)
+        return J.item()
+
+    def _validates(self, epoch: int) -> bool:
+        return self._validation is not None and self._validation.is_due(epoch)
+
+    def _measure(self, epoch: int, cost: float, start: float) -> Printed:
+        """What is printed of an epoch; the factors are kept if they are the best so far."""
+        # first: replicas that drifted may agree neither on the cost nor on what to do about it
+        self._comm.require_equal(self.state.factors.X, "X")
+        if not math.isfinite(cost):
+            raise self._diverged(epoch, f"the cost is {cost}")
+        # a finite cost has finite factors: it holds every entry's square, and 0 * inf is nan
+        accuracy = self._accuracy() if self._validates(epoch) else None
+        self.state.kept.offer(epoch, accuracy)
+        seconds = time.perf_counter() - start
+        speed = self._num_ratings * epoch / seconds
+        if accuracy is None:
+            return Printed(epoch, cost, seconds, speed)
+        return Printed(epoch, cost, seconds, speed, accuracy.rmse, accuracy.mae)
+
+    def _accuracy(self) -> Accuracy:
+        assert self._validation is not None
+        return self._validation.accuracy(self.state.factors, self._sums)
+
+    def _gives_up(self, epoch: int, reports: Reports) -> bool:
+        kept, patience = self.state.kept, None if self._validation is None else self._validation.patience
+        if patience is None or kept.stale < patience or kept.accuracy is None:
+            return False
+        reports.note(
+            f"stopped at epoch {epoch}: {counted(kept.stale, 'validation')} without a lower RMSE"
+            f" than epoch {kept.epoch}'s {kept.accuracy.rmse:.4f}"
+        )
+        return True
+
+    def _judge_last(self, reports: Reports) -> bool:
+        """Look at what the last step left, which no epoch prints; returns whether it is the best."""
+        if self._validation is None:
+            return False
+        accuracy = self._accuracy()
+        reports.note(f"after the last step: {accuracy}")
+        return self.state.kept.offer(self.state.epoch + 1, accuracy)
+
+    def _require_finite(self) -> None:
+        self._comm.require_equal(self.state.factors.X, "X")
+        (bad_ranks,) = self._comm.sum_scalars(tensor([float(not self.state.is_finite)]))
+        if bad_ranks.item():
+            raise self._diverged(self.state.epoch, "the factors are no longer finite")
+
+    def _diverged(self, epoch: int, what: str) -> DivergedError:
+        """The error to raise, once the last good factors are back."""
+        kept = self.state.kept
+        if kept.epoch is not None:
+            kept.restore()
+        return DivergedError(f"epoch {epoch}: {what}", kept.epoch)
