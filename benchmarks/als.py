@@ -37,7 +37,7 @@ from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.data.shard import UserShard
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import Factors, draw_factors
-from cofi_dist.kernels.rating_matrix import RowsCost, SparseCost
+from cofi_dist.kernels.rating_matrix import RatingMatrix, SparseCost
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import take
 from cofi_dist.run.log import QuietLog
@@ -52,7 +52,7 @@ Reached = dict[float, tuple[int, float]]
 
 def cost_of(shard: UserShard, factors: Factors) -> float:
     """J, in float64."""
-    regulariser, cost = Regulariser(1.0), RowsCost(shard, CPU, torch.float64)
+    regulariser, cost = Regulariser(1.0), RatingMatrix(shard, CPU, torch.float64)
     wide = Factors(*(factor.double() for factor in factors.by_name.values()))
     norms = regulariser.of_users(wide, cost.norms)
     return float(cost.value(wide) + regulariser.total(norms, wide, cost.norms))
@@ -75,7 +75,7 @@ def ours(shard: UserShard, seed: int, *, momentum: bool = True, steps: int = 3) 
     """Sweeps and seconds to each target."""
     factors = start(shard, seed)
     counts = torch.from_numpy(np.bincount(shard.ratings.item, minlength=shard.num_items))
-    cost = RowsCost(shard, CPU, torch.float32, tiled=steps > 0)
+    cost = RatingMatrix(shard, CPU, torch.float32, tiled=steps > 0)
     als = Als(cost, factors, Regulariser(1.0), item_counts=counts, steps=steps, tolerance=0.0, alone=True)
     found: Reached = {}
     begun, sweeps = time.perf_counter(), 0
@@ -110,7 +110,7 @@ def adam(shard: UserShard, seed: int) -> Reached:
     """Epochs and seconds of sparse Adam, by the trainer, as the notebook has it."""
     factors, heard = start(shard, seed), Heard()
     settings = Train(epochs=NOTEBOOK_EPOCHS, log_every=10)
-    cost = SparseCost(RowsCost(shard, CPU, torch.float32))
+    cost = SparseCost(RatingMatrix(shard, CPU, torch.float32))
     Trainer(cost, factors, settings, len(shard.ratings), SoloComm()).run(heard)
     return heard.reached
 

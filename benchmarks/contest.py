@@ -21,7 +21,7 @@ from cofi_dist.data.shard import UserRange, UserShard
 from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import Factors, draw_factors
-from cofi_dist.kernels.rating_matrix import RowsCost
+from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.kernels.torch_ops.primitives import pair_dot
 from cofi_dist.training.state import State
 
@@ -102,8 +102,8 @@ class Problem:
         return float(np.sqrt(np.mean((predicted - self.test.value) ** 2)))
 
     @cached_property
-    def _exact(self) -> RowsCost:
-        return RowsCost(self.shard, CPU, torch.float64)
+    def _exact(self) -> RatingMatrix:
+        return RatingMatrix(self.shard, CPU, torch.float64)
 
     def cost(self, factors: Factors) -> float:
         """J, in float64."""

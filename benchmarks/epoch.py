@@ -26,7 +26,7 @@ from cofi_dist.data.sources.open import prepare
 from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import draw_factors
-from cofi_dist.kernels.rating_matrix import RowsCost, SparseCost
+from cofi_dist.kernels.rating_matrix import RatingMatrix, SparseCost
 from cofi_dist.run.log import QuietLog
 from cofi_dist.training.trainer import Trainer
 from tests.parity.notebook import run_notebook
@@ -73,7 +73,7 @@ def main() -> None:
     repeats = parser.parse_args().repeats
     name, shard = load()
     dense = DenseCost(shard, CPU)
-    loops = SparseCost(RowsCost(shard, CPU, torch.float32))
+    loops = SparseCost(RatingMatrix(shard, CPU, torch.float32))
     start = time.perf_counter()
     ours(shard, loops, "loops", 1)
     loading = time.perf_counter() - start

@@ -38,9 +38,9 @@ from cofi_dist.data.shard import UserRange, UserShard
 from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import Factors, draw_factors
-from cofi_dist.kernels.base import TensorRows
+from cofi_dist.kernels.base import TorchKernels
 from cofi_dist.kernels.cuda.graph import Recorded
-from cofi_dist.kernels.rating_matrix import RowsCost, SparseCost, device_rows
+from cofi_dist.kernels.rating_matrix import RatingMatrix, SparseCost, device_rows
 from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import take
@@ -117,13 +117,13 @@ def adam_step(bench: Bench, cost: Cost, *, fused: bool = True, graph: bool = Fal
     adam = Adam(cost, factors, 1e-3, Regulariser(1.0), fused=fused)
 
     def step() -> None:
-        adam.error(with_value=False)
+        adam.error(with_cost=False)
         take(adam.step(), SoloComm().sum_)
 
     return Recorded(step) if graph else step
 
 
-def als_step(bench: Bench, cost: RowsCost) -> Step:
+def als_step(bench: Bench, cost: RatingMatrix) -> Step:
     """A sweep of ALS."""
     s, factors = bench.shard, bench.factors()
     counts = torch.from_numpy(np.bincount(s.ratings.item, minlength=s.num_items))
@@ -140,13 +140,13 @@ def forms(bench: Bench) -> Iterator[tuple[str, Callable[[], Step]]]:
     """What is timed, made when its turn comes; recorded ones last, as a failure may cost the device."""
     shard, device = bench.shard, bench.device
 
-    own = RowsCost(shard, device, torch.float32)
+    own = RatingMatrix(shard, device, torch.float32)
     name = type(own.of_users).__name__
 
     @cache
-    def by_torch() -> RowsCost:
-        cost = RowsCost(shard, device, torch.float32)
-        cost.of_users, cost.of_items = device_rows(shard, TensorRows, device, torch.float32)
+    def by_torch() -> RatingMatrix:
+        cost = RatingMatrix(shard, device, torch.float32)
+        cost.of_users, cost.of_items = device_rows(shard, TorchKernels, device, torch.float32)
         return cost
 
     if len(shard.ratings) < 10**6:

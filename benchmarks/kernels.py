@@ -26,9 +26,9 @@ from cofi_dist.data import shard as shard_module
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import UserShard, starts
 from cofi_dist.factors import Factors, draw_factors
-from cofi_dist.kernels.base import TensorRows
+from cofi_dist.kernels.base import TorchKernels
 from cofi_dist.kernels.cpu.threads import set_threads
-from cofi_dist.kernels.rating_matrix import RowsCost, SparseCost, device_rows
+from cofi_dist.kernels.rating_matrix import RatingMatrix, SparseCost, device_rows
 from cofi_dist.kernels.torch_ops.primitives import pair_dot, weighted_row_sum
 
 Gradient = Callable[[], tuple[Tensor, ...]]
@@ -108,12 +108,12 @@ def by_plain_loops(shard: UserShard, f: Factors) -> Gradient:
     return gradient
 
 
-def by_rows(cost: RowsCost, f: Factors) -> Gradient:
+def by_rows(cost: RatingMatrix, f: Factors) -> Gradient:
     """As the trainer does."""
     sparse = SparseCost(cost)
 
     def gradient() -> tuple[Tensor, ...]:
-        term = sparse(f, with_value=False)
+        term = sparse(f, with_cost=False)
         return term.dX[0], term.dW, term.db
 
     return gradient
@@ -136,24 +136,24 @@ def reordered(shard: UserShard, f: Factors) -> tuple[UserShard, Factors]:
 def ways(shard: UserShard, f: Factors) -> Iterator[tuple[str, Callable[[], Gradient]]]:
     """What is measured; the kept one first."""
     sides = Sides(shard)
-    kept = RowsCost(shard, CPU, torch.float32)
+    kept = RatingMatrix(shard, CPU, torch.float32)
     yield "kept: rows in registers, prefetched, users in blocks", lambda: by_rows(kept, f)
 
     def untiled() -> Gradient:
         with mock.patch.object(shard_module, "TILE_RATINGS", 2**40):
-            return by_rows(RowsCost(shard, CPU, torch.float32), f)
+            return by_rows(RatingMatrix(shard, CPU, torch.float32), f)
 
     if len(shard.ratings) > shard_module.TILE_RATINGS:
         yield "the same, users in one block", untiled
     yield (
         "the same, items by popularity",
-        lambda: by_rows(RowsCost(reordered(shard, f)[0], CPU, torch.float32), reordered(shard, f)[1]),
+        lambda: by_rows(RatingMatrix(reordered(shard, f)[0], CPU, torch.float32), reordered(shard, f)[1]),
     )
     yield "numba, as one would write it", lambda: by_plain_loops(shard, f)
 
     def tensors() -> Gradient:
-        cost = RowsCost(shard, CPU, torch.float32)
-        cost.of_users, cost.of_items = device_rows(shard, TensorRows, CPU, torch.float32)
+        cost = RatingMatrix(shard, CPU, torch.float32)
+        cost.of_users, cost.of_items = device_rows(shard, TorchKernels, CPU, torch.float32)
         return by_rows(cost, f)
 
     yield "torch: chunks and embedding_bag, errors twice", tensors

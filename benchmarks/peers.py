@@ -23,7 +23,7 @@ from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.data import shard as shard_module
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import Factors
-from cofi_dist.kernels.rating_matrix import RowsCost, SparseCost
+from cofi_dist.kernels.rating_matrix import RatingMatrix, SparseCost
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import take
 from cofi_dist.run.log import QuietLog
@@ -46,7 +46,7 @@ def als(problem: Problem) -> Result:
             with mock.patch.object(shard_module, "TILE_RATINGS", tile):
                 als(tiny(s))
     start = time.perf_counter()
-    factors, cost = problem.start(), RowsCost(problem.shard, CPU, torch.float32)
+    factors, cost = problem.start(), RatingMatrix(problem.shard, CPU, torch.float32)
     counts = torch.from_numpy(problem.sums.count)
     solver = Als(
         cost, factors, Regulariser(s.lambda_), item_counts=counts, steps=3, tolerance=0.0, alone=True
@@ -68,7 +68,7 @@ def adam(problem: Problem) -> Result:
     if s.users > 50:
         adam(tiny(s))
     start = time.perf_counter()
-    cost = SparseCost(RowsCost(problem.shard, CPU, torch.float32))
+    cost = SparseCost(RatingMatrix(problem.shard, CPU, torch.float32))
     set_up, watch = time.perf_counter() - start, Watch(problem)
     train = Train(epochs=epochs, lr=s.lr, lambda_=s.lambda_, log_every=10**9)
     Trainer(cost, problem.start(), train, ratings, SoloComm()).run(QuietLog(), watch)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from cofi_dist.data.shard import UserShard
-from cofi_dist.kernels.rating_matrix import RowsCost, device_rows
+from cofi_dist.kernels.rating_matrix import RatingMatrix, device_rows
 
 CPU = torch.device("cpu")
 INTERPRETED = find_spec("triton") is not None and "TRITON_INTERPRET" in os.environ
@@ -31,19 +31,19 @@ def interpreted(piece: int = 1024) -> Iterator[None]:
         yield
 
 
-def triton_rows(shard: UserShard, dtype: torch.dtype) -> RowsCost:
+def triton_rows(shard: UserShard, dtype: torch.dtype) -> RatingMatrix:
     """The ratings as a CUDA device has them."""
-    from cofi_dist.kernels.cuda.backend import TritonRows
+    from cofi_dist.kernels.cuda.backend import TritonKernels
 
-    cost = RowsCost(shard, CPU, dtype)
-    cost.of_users, cost.of_items = device_rows(shard, TritonRows, CPU, dtype)
+    cost = RatingMatrix(shard, CPU, dtype)
+    cost.of_users, cost.of_items = device_rows(shard, TritonKernels, CPU, dtype)
     return cost
 
 
-def tensor_rows(shard: UserShard, dtype: torch.dtype) -> RowsCost:
+def tensor_rows(shard: UserShard, dtype: torch.dtype) -> RatingMatrix:
     """The ratings as a device without Triton has them."""
-    from cofi_dist.kernels.base import TensorRows
+    from cofi_dist.kernels.base import TorchKernels
 
-    cost = RowsCost(shard, CPU, dtype)
-    cost.of_users, cost.of_items = device_rows(shard, TensorRows, CPU, dtype)
+    cost = RatingMatrix(shard, CPU, dtype)
+    cost.of_users, cost.of_items = device_rows(shard, TorchKernels, CPU, dtype)
     return cost

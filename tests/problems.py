@@ -9,7 +9,7 @@ from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import UserRange, UserShard
 from cofi_dist.factors import Factors
-from cofi_dist.kernels.rating_matrix import RowsCost, SparseCost
+from cofi_dist.kernels.rating_matrix import RatingMatrix, SparseCost
 
 
 def random_ratings(num_users: int, num_items: int, num_ratings: int, seed: int = 0) -> Ratings:
@@ -29,7 +29,7 @@ def shard_of(ratings: Ratings, users: UserRange, num_items: int) -> UserShard:
 
 def sparse_cost(shard: UserShard, dtype: torch.dtype = torch.float64) -> SparseCost:
     """As it is on a CPU."""
-    return SparseCost(RowsCost(shard, torch.device("cpu"), dtype))
+    return SparseCost(RatingMatrix(shard, torch.device("cpu"), dtype))
 
 
 def random_factors(

@@ -113,7 +113,7 @@ def _dense_term(comm: Comm, ranges: list[UserRange]) -> Tensor:
     users = ranges[comm.rank]
     shard = shard_of(random_ratings(5, 4, 12), users, 4)
     term = DenseCost(shard, torch.device("cpu"))(
-        slice_factors(random_factors(4, 5, 3), users), with_value=True
+        slice_factors(random_factors(4, 5, 3), users), with_cost=True
     )
     comm.sum_(term.dX)
     return term.dX

@@ -69,8 +69,8 @@ class SpoiledCost:
     def __init__(self, first: int) -> None:
         self._cost, self._first, self._calls = make_cost(), first, -1
 
-    def __call__(self, factors: Factors, *, with_value: bool) -> ErrorTerm:
-        error = self._cost(factors, with_value=with_value)
+    def __call__(self, factors: Factors, *, with_cost: bool) -> ErrorTerm:
+        error = self._cost(factors, with_cost=with_cost)
         if self._calls >= self._first:
             error.dX[0, 0, 0] = math.nan
         self._calls += 1
@@ -138,7 +138,7 @@ def test_the_cost_is_the_formula() -> None:
 
 def test_one_step_is_adams_along_the_whole_gradient() -> None:
     factors = random_factors(8, 6, 3)
-    term = make_cost()(factors, with_value=False)
+    term = make_cost()(factors, with_cost=False)
     gradients = (term.dX[0] + 0.5 * factors.X, term.dW + 0.5 * factors.W, term.db)
     # the first step of Adam moves every entry by lr against the gradient's sign
     want = [t - 0.01 * g.sign() for t, g in zip((factors.X, factors.W, factors.b), gradients, strict=True)]
@@ -153,7 +153,7 @@ def test_one_step_is_adams_along_the_gradient_of_every_switch(kind: str, counted
     factors = random_factors(8, 6, 3, item_bias=True)
     scales = (torch.arange(8.0)[:, None].double(), torch.arange(6.0)[:, None].double())
     regulariser = Regulariser(0.5, 0.3, *(scales if counted else (None, None)))
-    error = make_cost(kind)(factors, with_value=False)
+    error = make_cost(kind)(factors, with_cost=False)
     gradients = list(gradients_of(error, regulariser, factors).values())
     want = [t - 0.01 * g.sign() for t, g in zip(tensors_of(factors), gradients, strict=True)]
     settings = Train(epochs=1, lr=0.01, cost="sparse" if kind == "sparse" else "dense")
@@ -246,9 +246,9 @@ def _turn_nan_on_one_rank(comm: Comm) -> tuple[str, int | None, bool, Factors]:
     cost = sparse_cost(shard_of(random_ratings(6, 8, 20), users, 8))
     factors = slice_factors(random_factors(8, 6, 3), users)
 
-    def spoiled(factors: Factors, *, with_value: bool) -> ErrorTerm:
-        error = cost(factors, with_value=with_value)
-        if comm.rank == 1 and with_value is False:
+    def spoiled(factors: Factors, *, with_cost: bool) -> ErrorTerm:
+        error = cost(factors, with_cost=with_cost)
+        if comm.rank == 1 and with_cost is False:
             error.dW[0, 0] = math.nan
         return error
 

@@ -23,7 +23,7 @@ class DenseCost:
     """
 
     def __init__(self, shard: UserShard, device: torch.device) -> None:
-        self.norms = DenseNorms()
+        self.norms = DenseSums()
         # mps has no float64
         dtype = torch.float32 if device.type == "mps" else torch.float64
         ratings = shard.ratings
@@ -34,7 +34,7 @@ class DenseCost:
         R[cells] = 1
         self._Y, self._R = Y.to(device), R.to(device)
 
-    def __call__(self, factors: Factors, *, with_value: bool) -> ErrorTerm:
+    def __call__(self, factors: Factors, *, with_cost: bool) -> ErrorTerm:
         X, W, b, *c = moved = [t.detach().requires_grad_() for t in tensors_of(factors)]
         z = torch.matmul(X, W.T)
         z = z.add(b)
@@ -49,7 +49,7 @@ class DenseCost:
         # W.T's gradient comes back transposed; Adam's kernels round alike on like layouts only
         users = dW.contiguous(), db.contiguous()
         return ErrorTerm(
-            j.detach()[None] if with_value else None,
+            j.detach()[None] if with_cost else None,
             dX.contiguous()[None],
             lambda: users,
             # a copy: of a matrix of one cell, autograd gives b and c the same tensor
@@ -57,7 +57,7 @@ class DenseCost:
         )
 
 
-class DenseNorms:
+class DenseSums:
     """As the notebook sums them; this rank's users are one branch."""
 
     def of_users(self, rows: Tensor, weight: Tensor | None = None) -> Tensor:

@@ -81,7 +81,7 @@ class Cost(Protocol):
     @property
     def norms(self) -> Norms: ...
 
-    def __call__(self, factors: Factors, *, with_value: bool) -> ErrorTerm:
+    def __call__(self, factors: Factors, *, with_cost: bool) -> ErrorTerm:
         """Error (where asked for) and gradients, in memory that the next call takes again.
 
         N = 0 ratings give zeros.

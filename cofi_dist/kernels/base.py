@@ -29,7 +29,7 @@ NUMPY_TYPE: dict[torch.dtype, type[np.float32 | np.float64]] = {
 }
 
 
-class Rows(Protocol):
+class RatingKernels(Protocol):
     """The ratings of one side's rows.
 
     Attributes:
@@ -60,7 +60,7 @@ class Rows(Protocol):
 
 
 @dataclass(frozen=True)
-class Least:
+class RidgeTerm:
     """What least squares of a row has beside its ratings: weight/2 |Z_r|^2 + weight_b/2 z_r^2.
 
     Attributes:
@@ -78,7 +78,7 @@ class Least:
     ratings: float
 
 
-class TensorRows:
+class TorchKernels:
     """By the two primitives of `cofi_dist.kernels.torch_ops.primitives`, on any device.
 
     Args:

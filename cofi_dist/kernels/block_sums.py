@@ -17,7 +17,7 @@ from cofi_dist.data.shard import Blocks, UserRange
 RUNS = 16
 
 
-class BlockNorms:
+class BlockSums:
     """In float64, where the device has it.
 
     Args:

@@ -15,11 +15,11 @@ from cofi_dist.cost.term import ErrorTerm
 from cofi_dist.data import shard as shard_module
 from cofi_dist.data.shard import UserShard, starts
 from cofi_dist.factors import Factors
-from cofi_dist.kernels.base import NUMPY_TYPE, Rows, TensorRows, offsets, triton_fault
-from cofi_dist.kernels.block_sums import BlockNorms, sums_of
+from cofi_dist.kernels.base import NUMPY_TYPE, RatingKernels, TorchKernels, offsets, triton_fault
+from cofi_dist.kernels.block_sums import BlockSums, sums_of
 
 
-class RowsCost:
+class RatingMatrix:
     """The ratings in both orders, for least squares.
 
     Args:
@@ -36,7 +36,7 @@ class RowsCost:
     def __init__(
         self, shard: UserShard, device: torch.device, dtype: torch.dtype, *, tiled: bool = True
     ) -> None:
-        self.norms = BlockNorms(shard.blocks)
+        self.norms = BlockSums(shard.blocks)
         if device.type == "cpu":
             self.of_users, self.of_items = _loop_rows(shard, dtype, tiled=tiled)
         else:
@@ -55,13 +55,13 @@ class SparseCost:
         rows: this rank's ratings.
     """
 
-    def __init__(self, rows: RowsCost) -> None:
+    def __init__(self, rows: RatingMatrix) -> None:
         self._rows, self.norms = rows, rows.norms
 
-    def __call__(self, factors: Factors, *, with_value: bool) -> ErrorTerm:
+    def __call__(self, factors: Factors, *, with_cost: bool) -> ErrorTerm:
         X, W, b, c = factors.X, factors.W, factors.b[0], offsets(factors)
         dX, dc, half_BM = self._rows.of_items.gradients(X, c, W, b)
-        value = self.norms.branches(sums_of(half_BM)) if with_value else None
+        value = self.norms.branches(sums_of(half_BM)) if with_cost else None
         return ErrorTerm(
             value, dX, lambda: self._of_users(factors), None if factors.c is None else dc[:, None]
         )
@@ -71,30 +71,30 @@ class SparseCost:
         return dW[0], db
 
 
-def _loop_rows(shard: UserShard, dtype: torch.dtype, *, tiled: bool) -> tuple[Rows, Rows]:
-    from cofi_dist.kernels.cpu.backend import LoopRows, int32, ratings_of_tiles
+def _loop_rows(shard: UserShard, dtype: torch.dtype, *, tiled: bool) -> tuple[RatingKernels, RatingKernels]:
+    from cofi_dist.kernels.cpu.backend import NumbaKernels, int32, ratings_of_tiles
     from cofi_dist.kernels.cpu.schedule import by_rows, by_tiles
 
     user, item, kind = shard.ratings.user, shard.ratings.item, NUMPY_TYPE[dtype]
     users, items = len(shard.users), shard.num_items
-    of_users = LoopRows(by_rows(shard.ratings_per_user()), int32(item), shard.centred(kind), users, dtype)
+    of_users = NumbaKernels(by_rows(shard.ratings_per_user()), int32(item), shard.centred(kind), users, dtype)
     blocks = ratings_of_tiles(shard) if tiled else [[slice(0, len(user))]]
     segments, place = by_tiles(item, items, blocks, shard.blocks.branches, shard_module.TILE_RATINGS)
-    return of_users, LoopRows(segments, _put(user, place), shard.centred(kind, place), items, dtype)
+    return of_users, NumbaKernels(segments, _put(user, place), shard.centred(kind, place), items, dtype)
 
 
-def kind_for(device: torch.device) -> type[Rows]:
+def kind_for(device: torch.device) -> type[RatingKernels]:
     """Of rows, for a device that is no CPU."""
     if device.type == "cuda" and not triton_fault():
-        from cofi_dist.kernels.cuda.backend import TritonRows  # which is not everywhere
+        from cofi_dist.kernels.cuda.backend import TritonKernels  # which is not everywhere
 
-        return TritonRows
-    return TensorRows
+        return TritonKernels
+    return TorchKernels
 
 
 def device_rows(
-    shard: UserShard, kind: Callable[..., Rows], device: torch.device, dtype: torch.dtype
-) -> tuple[Rows, Rows]:
+    shard: UserShard, kind: Callable[..., RatingKernels], device: torch.device, dtype: torch.dtype
+) -> tuple[RatingKernels, RatingKernels]:
     """Of users and of items, on any device."""
     from cofi_dist.kernels.cpu.row_kernels import sort_rows
 

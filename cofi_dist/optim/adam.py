@@ -62,9 +62,9 @@ class Adam:
         self._factors, self._lr, self._regulariser, self._fused = factors, lr, regulariser, fused
         self.moments = {name: self._start(factor) for name, factor in factors.by_name.items()}
 
-    def error(self, *, with_value: bool) -> Tensor | None:
+    def error(self, *, with_cost: bool) -> Tensor | None:
         """Half the squared error over this rank's ratings, where it is asked for; and the gradients."""
-        self._error = self._cost(self._factors, with_value=with_value)
+        self._error = self._cost(self._factors, with_cost=with_cost)
         return self._error.value
 
     def step(self) -> Iterator[Partial]:

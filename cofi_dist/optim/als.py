@@ -20,9 +20,9 @@ from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.term import wide
 from cofi_dist.errors import RunError
 from cofi_dist.factors import Factors
-from cofi_dist.kernels.base import Least, Rows, offsets
+from cofi_dist.kernels.base import RatingKernels, RidgeTerm, offsets
 from cofi_dist.kernels.block_sums import ordered_sum, sums_of
-from cofi_dist.kernels.rating_matrix import RowsCost
+from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.optim.base import Partial
 from cofi_dist.optim.cholesky import Solution, Solved, exact
 
@@ -50,7 +50,7 @@ class Als:
 
     def __init__(
         self,
-        cost: RowsCost,
+        cost: RatingMatrix,
         factors: Factors,
         regulariser: Regulariser,
         *,
@@ -68,15 +68,17 @@ class Als:
             for factor, scale in ((factors.W, regulariser.scale_W), (factors.X, regulariser.scale_X))
         )
         ratings = max(1.0, float(item_counts.sum(dtype=wide(factors.X))))
-        self._of_users = Least(of_users, lambda_b, True, cost.of_users.counts, ratings)
-        self._of_items = Least(of_items, lambda_b, factors.c is not None, item_counts.to(factors.X), ratings)
+        self._of_users = RidgeTerm(of_users, lambda_b, True, cost.of_users.counts, ratings)
+        self._of_items = RidgeTerm(
+            of_items, lambda_b, factors.c is not None, item_counts.to(factors.X), ratings
+        )
         self._previous = {name: factor.clone() for name, factor in factors.by_name.items()}
         self.J, self.momentum = math.inf, 0
         self._change: float | None = None
 
-    def error(self, *, with_value: bool) -> Tensor | None:
+    def error(self, *, with_cost: bool) -> Tensor | None:
         """Half the squared error over this rank's ratings, where it is asked for."""
-        return self._cost.value(self._factors) if with_value else None
+        return self._cost.value(self._factors) if with_cost else None
 
     def step(self) -> Iterator[Partial]:
         """One sweep; yields what is to be summed over the ranks."""
@@ -161,12 +163,12 @@ def _require_unique(singular: float, whose: str) -> None:
 
 
 def _solve(
-    rows: Rows,
+    rows: RatingKernels,
     Z: Tensor,
     z: Tensor,
     P: Tensor,
     offset: Tensor,
-    least: Least,
+    least: RidgeTerm,
     squares: Tensor,
     steps: int,
     *,
@@ -179,21 +181,21 @@ def _solve(
     """
     if not steps:
         return (yield from exact(rows, Z, z, P, offset, least, whole=whole))
-    from cofi_dist.kernels.cpu.backend import LoopRows  # here: Adam needs no loops of these
+    from cofi_dist.kernels.cpu.backend import NumbaKernels  # here: Adam needs no loops of these
 
-    if whole and isinstance(rows, LoopRows) and rows.is_whole:
+    if whole and isinstance(rows, NumbaKernels) and rows.is_whole:
         half_R, gain_R = rows.solve(Z, z, P, offset, least, squares[0] / least.ratings, steps)
         return Solution(ordered_sum(half_R)[None], ordered_sum(gain_R), half_R.new_zeros(()))
     return (yield from conjugate_gradients(rows, Z, z, P, offset, least, squares, steps, whole))
 
 
 def conjugate_gradients(
-    rows: Rows,
+    rows: RatingKernels,
     Z: Tensor,
     z: Tensor,
     P: Tensor,
     offset: Tensor,
-    least: Least,
+    least: RidgeTerm,
     squares: Tensor,
     steps: int,
     whole: bool,

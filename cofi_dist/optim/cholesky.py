@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from cofi_dist.cost.term import wide
-from cofi_dist.kernels.base import Least, Rows
+from cofi_dist.kernels.base import RatingKernels, RidgeTerm
 from cofi_dist.kernels.block_sums import sums_of
 from cofi_dist.optim.base import Partial
 
@@ -41,7 +41,7 @@ Solved = Generator[Partial, None, Solution]
 
 
 def exact(
-    rows: Rows, Z: Tensor, z: Tensor, P: Tensor, offset: Tensor, least: Least, *, whole: bool
+    rows: RatingKernels, Z: Tensor, z: Tensor, P: Tensor, offset: Tensor, least: RidgeTerm, *, whole: bool
 ) -> Solved:
     """Moves Z, and z where it is solved for, to where J is lowest; yields what to sum over the ranks.
 
@@ -96,7 +96,7 @@ def batches(counts: Tensor, K: int) -> Iterator[Tensor]:
         at = end
 
 
-def normal_matrices(rows: Rows, batch: Tensor, P: Tensor, *, has_bias: bool) -> Tensor:
+def normal_matrices(rows: RatingKernels, batch: Tensor, P: Tensor, *, has_bias: bool) -> Tensor:
     """Sum (p, 1) (p, 1)^T over this rank's ratings of each row, (B, K + 1, K + 1); 0 for 1 without a bias."""
     K = P.shape[1]
     A = P.new_zeros(len(batch), K + 1, K + 1, dtype=wide(P))
@@ -109,7 +109,7 @@ def normal_matrices(rows: Rows, batch: Tensor, P: Tensor, *, has_bias: bool) -> 
     return A
 
 
-def _by_features(A: Tensor, right: Tensor, batch: Tensor, least: Least) -> tuple[Tensor, Tensor]:
+def _by_features(A: Tensor, right: Tensor, batch: Tensor, least: RidgeTerm) -> tuple[Tensor, Tensor]:
     """The step of each row, (B, K + 1), and how many have none."""
     diagonal = least.weight[batch].to(A.dtype)[:, None].repeat(1, A.shape[-1])
     diagonal[:, -1] = least.weight_b if least.has_bias else 1
@@ -126,7 +126,7 @@ def _by_features(A: Tensor, right: Tensor, batch: Tensor, least: Least) -> tuple
 
 
 def _by_ratings(
-    rows: Rows, batch: Tensor, Z: Tensor, z: Tensor, P: Tensor, offset: Tensor, least: Least
+    rows: RatingKernels, batch: Tensor, Z: Tensor, z: Tensor, P: Tensor, offset: Tensor, least: RidgeTerm
 ) -> tuple[Tensor, Tensor]:
     """The same for rows of at most K ratings and a weight above 0, from a matrix of their ratings."""
     ((other, known, value),) = _pieces(rows, batch, int(least.counts[batch].max()))
@@ -158,7 +158,7 @@ def _factorised(A: Tensor) -> tuple[Tensor, Tensor]:
     return L, (info == 0) & ~lost
 
 
-def _pieces(rows: Rows, batch: Tensor, piece: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def _pieces(rows: RatingKernels, batch: Tensor, piece: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """So many ratings of each row at once: row of the other side, 1 for a rating, value; each (B, n)."""
     start, other, value = rows.lists
     first, last = start[batch], start[batch + 1]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cofi_dist.cost.term import wide
-from cofi_dist.kernels.base import Least, tiny_of
+from cofi_dist.kernels.base import RidgeTerm, tiny_of
 from cofi_dist.kernels.block_sums import ordered_sum
 from cofi_dist.kernels.cpu import factor_loops
 from cofi_dist.kernels.cpu.simd import lanes_of
@@ -39,7 +39,9 @@ class Descent(Protocol):
         ...
 
 
-def descend(Z: Tensor, z: Tensor, sums: Tensor, sums_b: Tensor, mean_square: Tensor, least: Least) -> Descent:
+def descend(
+    Z: Tensor, z: Tensor, sums: Tensor, sums_b: Tensor, mean_square: Tensor, least: RidgeTerm
+) -> Descent:
     """Before the first step; in one pass over the rows on a CPU.
 
     Args:
@@ -58,7 +60,7 @@ class LoopDescent:
     """By the compiled loops."""
 
     def __init__(
-        self, Z: Tensor, z: Tensor, sums: Tensor, sums_b: Tensor, mean_square: Tensor, least: Least
+        self, Z: Tensor, z: Tensor, sums: Tensor, sums_b: Tensor, mean_square: Tensor, least: RidgeTerm
     ) -> None:
         self.direction, self.direction_b = torch.empty_like(Z), torch.empty_like(z)
         square, floor = torch.empty_like(z), torch.empty_like(z)
@@ -87,7 +89,7 @@ class TensorDescent:
     """By torch's operations, on any device."""
 
     def __init__(
-        self, Z: Tensor, z: Tensor, sums: Tensor, sums_b: Tensor, mean_square: Tensor, least: Least
+        self, Z: Tensor, z: Tensor, sums: Tensor, sums_b: Tensor, mean_square: Tensor, least: RidgeTerm
     ) -> None:
         self._Z, self._z, self._least = Z, z, least
         self._weight = least.weight[:, None]

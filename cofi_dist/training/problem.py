@@ -21,7 +21,7 @@ from cofi_dist.data.sources.open import Source, open_source
 from cofi_dist.distributed import Comm, OrderedSums, SoloComm, Sums
 from cofi_dist.factors import Factors, draw_factors
 from cofi_dist.kernels.base import triton_fault
-from cofi_dist.kernels.rating_matrix import RowsCost, SparseCost
+from cofi_dist.kernels.rating_matrix import RatingMatrix, SparseCost
 from cofi_dist.model import Facts, Model
 from cofi_dist.optim.als import Als
 from cofi_dist.training.validation import Validation
@@ -172,26 +172,26 @@ def regulariser_of(problem: Problem, factors: Factors) -> Regulariser:
     return Regulariser(train.lambda_, train.lambda_b, *scales)
 
 
-def cost_of(problem: Problem, shard: UserShard) -> tuple[Cost | RowsCost, str]:
+def cost_of(problem: Problem, shard: UserShard) -> tuple[Cost | RatingMatrix, str]:
     """The error term on this rank's ratings, and a line on how it is computed."""
     config, device = problem.config, problem.device
     if config.train.optimizer == "als":
         exact = config.train.solver == "exact"
         how = "exact" if exact else f"{config.train.cg_steps} steps a half-sweep"
-        return RowsCost(shard, device, problem.dtype, tiled=not exact), f"als: {how}"
+        return RatingMatrix(shard, device, problem.dtype, tiled=not exact), f"als: {how}"
     if config.train.cost == "dense":
         return DenseCost(shard, device), "dense cost"
     how = {"cpu": "compiled loops", "cuda": "Triton's kernels"}.get(device.type, "torch's operations")
     if device.type == "cuda" and (fault := triton_fault()):
         how = f"torch's operations, which are slower ({fault})"
-    return SparseCost(RowsCost(shard, device, problem.dtype)), f"sparse cost: {how}"
+    return SparseCost(RatingMatrix(shard, device, problem.dtype)), f"sparse cost: {how}"
 
 
 def optimizer_of(
-    problem: Problem, cost: Cost | RowsCost, factors: Factors, regulariser: Regulariser
+    problem: Problem, cost: Cost | RatingMatrix, factors: Factors, regulariser: Regulariser
 ) -> Als | None:
     """What moves the factors; None for Adam."""
-    if not isinstance(cost, RowsCost):
+    if not isinstance(cost, RatingMatrix):
         return None
     return Als(
         cost,

@@ -23,7 +23,7 @@ class Optimizer(Protocol):
     @property
     def is_converged(self) -> bool: ...
 
-    def error(self, *, with_value: bool) -> Tensor | None:
+    def error(self, *, with_cost: bool) -> Tensor | None:
         """Half the squared error over this rank's ratings, where it is asked for. Before every step."""
         ...
 

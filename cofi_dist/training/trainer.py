@@ -14,7 +14,7 @@ from cofi_dist.distributed import Comm, Sums
 from cofi_dist.errors import FailedError
 from cofi_dist.factors import Factors
 from cofi_dist.kernels.cuda.graph import Recorded
-from cofi_dist.kernels.rating_matrix import RowsCost
+from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.base import take
 from cofi_dist.training.state import Optimizer, State
@@ -111,7 +111,7 @@ class Trainer:
 
     def __init__(
         self,
-        cost: Cost | RowsCost,
+        cost: Cost | RatingMatrix,
         factors: Factors,
         settings: Train,
         num_ratings: int,
@@ -129,7 +129,7 @@ class Trainer:
         # the dense cost promises the notebook's bits, so it takes torch's default kernels
         fused = settings.cost == "sparse" and factors.X.device.type in ("cpu", "cuda")
         if optimizer is None:
-            assert not isinstance(cost, RowsCost), "als comes with its cost"
+            assert not isinstance(cost, RatingMatrix), "als comes with its cost"
             optimizer = Adam(cost, factors, settings.lr, self._regulariser, fused=fused)
         self.state = State(factors, optimizer, Kept(factors))
         alike = factors.X.device.type == "cuda" and comm.world_size == 1 and fused
@@ -156,7 +156,7 @@ class Trainer:
         state, kept = self.state, self.state.kept
         if kept.epoch is None and state.epoch:
             kept.offer(state.epoch + 1, None)
-        reports.initial(self._total(state.optimizer.error(with_value=True)), state.epoch)
+        reports.initial(self._total(state.optimizer.error(with_cost=True)), state.epoch)
         finished = self._steps(reports, between or Nothing())
         last_is_best = finished and self._judge_last(reports)
         if self._validation and not last_is_best:
@@ -177,7 +177,7 @@ class Trainer:
                 break
             prints = epoch == 1 or epoch % self._settings.log_every == 0 or self._validates(epoch)
             if prints:
-                error = state.optimizer.error(with_value=True)
+                error = state.optimizer.error(with_cost=True)
                 reports.printed(self._measure(epoch, self._total(error), start))
                 if self._gives_up(epoch, reports):
                     between.finish(state)
@@ -204,7 +204,7 @@ class Trainer:
             )
 
     def _unprinted(self) -> None:
-        self.state.optimizer.error(with_value=False)
+        self.state.optimizer.error(with_cost=False)
         self._step()
 
     def _step(self) -> None:

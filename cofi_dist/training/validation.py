@@ -12,7 +12,7 @@ from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import Blocks
 from cofi_dist.distributed import Sums
 from cofi_dist.factors import Factors
-from cofi_dist.kernels.block_sums import BlockNorms, ordered_sum
+from cofi_dist.kernels.block_sums import BlockSums, ordered_sum
 from cofi_dist.kernels.torch_ops.primitives import pair_dot
 
 # Held-out ratings predicted at once: their float64 temporaries stay below 50 MB.
@@ -61,7 +61,7 @@ class Validation:
     ) -> None:
         self.patience, self._every = patience, every
         self._scale = scale
-        self._norms = BlockNorms(blocks or Blocks.one(int(ratings.user.max(initial=0)) + 1))
+        self._norms = BlockSums(blocks or Blocks.one(int(ratings.user.max(initial=0)) + 1))
         ends = [(users.start, users.stop) for users in self._norms.blocks.users]
         self._rows = [slice(*np.searchsorted(ratings.user, end)) for end in ends]
         self._dtype = torch.float32 if device.type == "mps" else torch.float64  # mps has no float64

@@ -16,7 +16,7 @@ import hashlib
 import numpy as np
 import torch
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.kernels.rating_matrix import RowsCost, SparseCost
+from cofi_dist.kernels.rating_matrix import RatingMatrix, SparseCost
 from cofi_dist.data import shard as shard_module
 from cofi_dist.data.shard import UserRange, UserShard
 from cofi_dist.distributed import SoloComm
@@ -32,16 +32,16 @@ for K, dtype in ((13, torch.float32), (20, torch.float64)):
     counts = torch.from_numpy(np.bincount(ratings.item, minlength=50))
     for tile in (2**20, 200):
         shard_module.TILE_RATINGS = tile
-        cost = RowsCost(UserShard(UserRange(0, 60), 50, ratings), torch.device("cpu"), dtype)
+        cost = RatingMatrix(UserShard(UserRange(0, 60), 50, ratings), torch.device("cpu"), dtype)
         factors = random_factors(50, 60, K, dtype, item_bias=True)
         given = {"item_counts": counts, "steps": 3, "tolerance": 0.0, "alone": True}
         als = Als(cost, factors, Regulariser(1.3), **given)
         adam = Adam(SparseCost(cost), factors, 0.01, Regulariser(1.3), fused=True)
         for _ in range(4):
             take(als.step(), SoloComm().sum_)
-            adam.error(with_value=False)
+            adam.error(with_cost=False)
             take(adam.step(), SoloComm().sum_)
-        digest.update(repr((als.J, als.error(with_value=True).tolist())).encode())
+        digest.update(repr((als.J, als.error(with_cost=True).tolist())).encode())
         for tensor in factors.by_name.values():
             digest.update(tensor.numpy().tobytes())
 print(digest.hexdigest())
@@ -73,15 +73,15 @@ def test_compiled_or_loaded_and_of_any_width_the_bits_are_the_same(tmp_path: Pat
 RIGHT = """
 import sys
 import torch
-from cofi_dist.kernels.rating_matrix import RowsCost, SparseCost
+from cofi_dist.kernels.rating_matrix import RatingMatrix, SparseCost
 from cofi_dist.data.shard import UserRange, UserShard
 from tests.problems import error_term_reference, random_factors, random_ratings
 
 ratings = random_ratings(9, 7, 30)
 for K in map(int, sys.argv[1:]):
-    rows = RowsCost(UserShard(UserRange(0, 9), 7, ratings), torch.device("cpu"), torch.float64)
+    rows = RatingMatrix(UserShard(UserRange(0, 9), 7, ratings), torch.device("cpu"), torch.float64)
     factors = random_factors(7, 9, K, torch.float64)
-    got, (_, dX, dW, _) = SparseCost(rows)(factors, with_value=True), error_term_reference(factors, ratings)
+    got, (_, dX, dW, _) = SparseCost(rows)(factors, with_cost=True), error_term_reference(factors, ratings)
     print(*(torch.allclose(a, b, rtol=1e-3, atol=1e-3) for a, b in ((got.dX[0], dX), (got.dW, dW))))
 """
 

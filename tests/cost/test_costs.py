@@ -74,7 +74,7 @@ def test_any_problem_matches_the_formula(kind: str, data: st.DataObject) -> None
         patch.setattr(shard_module, "TILE_RATINGS", data.draw(st.sampled_from([1, 3, 1000])))
         cost = make_cost(kind, UserShard(UserRange(0, num_users), num_items, ratings), dtype)
     rtol = 1e-12 if dtype == torch.float64 else 1e-4
-    term = cost(factors, with_value=True)
+    term = cost(factors, with_cost=True)
     assert_term(term, error_term_reference(factors, ratings), rtol)
     assert (term.dc is not None) == item_bias
     if term.dc is not None:
@@ -93,7 +93,7 @@ def test_ranks_sum_to_the_whole_however_the_users_are_cut(kind: str, data: st.Da
     for start, stop in pairwise([0, *cuts, num_users]):
         users = UserRange(start, stop)
         cost = make_cost(kind, shard_of(ratings, users, num_items), torch.float64)
-        terms.append(cost(slice_factors(factors, users), with_value=True))
+        terms.append(cost(slice_factors(factors, users), with_cost=True))
     value = torch.stack([t.value for t in terms if t.value is not None]).sum()
     dX, dc = (torch.stack(parts).sum(0) for parts in zip(*(t.partial for t in terms), strict=True))
     dW, db = torch.cat([t.dW for t in terms]), torch.cat([t.db for t in terms], dim=1)
@@ -105,7 +105,7 @@ def test_ranks_sum_to_the_whole_however_the_users_are_cut(kind: str, data: st.Da
 def test_a_rank_without_users_gives_zeros(kind: str) -> None:
     nothing = Ratings(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))
     cost = make_cost(kind, UserShard(UserRange(4, 4), 3, nothing), torch.float32)
-    term = cost(random_factors(3, 0, 2, torch.float32, item_bias=True), with_value=True)
+    term = cost(random_factors(3, 0, 2, torch.float32, item_bias=True), with_cost=True)
     assert term.value is not None
     assert term.dc is not None
     assert [float(t.abs().sum()) for t in (term.value, *term.partial)] == [0.0, 0.0, 0.0]
@@ -117,7 +117,7 @@ def test_gradients_are_those_of_the_value(kind: str) -> None:
     ratings = random_ratings(5, 6, 17)
     cost = make_cost(kind, UserShard(UserRange(0, 5), 6, ratings), torch.float64)
     factors = random_factors(6, 5, 3, item_bias=True)
-    term = cost(factors, with_value=False)
+    term = cost(factors, with_cost=False)
     assert term.value is None
     assert term.dc is not None
     step = 1e-6
@@ -128,7 +128,7 @@ def test_gradients_are_those_of_the_value(kind: str) -> None:
         for sign in (+1, -1):
             moved = {n: getattr(factors, n).clone() for n in ("X", "W", "b", "c")}
             moved[name][at] += sign * step
-            value = cost(Factors(**moved), with_value=True).value
+            value = cost(Factors(**moved), with_cost=True).value
             assert value is not None
             values.append(float(value))
         assert float(gradient[at]) == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-6), name
@@ -139,7 +139,7 @@ def test_the_factors_are_left_alone(kind: str) -> None:
     shard = UserShard(UserRange(0, 4), 5, random_ratings(4, 5, 9))
     factors = random_factors(5, 4, 2, item_bias=True)
     before = [t.clone() for t in tensors_of(factors)]
-    make_cost(kind, shard, torch.float64)(factors, with_value=True)
+    make_cost(kind, shard, torch.float64)(factors, with_cost=True)
     after = tensors_of(factors)
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
     assert not any(t.requires_grad for t in after)

@@ -35,7 +35,7 @@ def make(
 
 
 def J_of(cost: Cost, regulariser: Regulariser, factors: Factors) -> float:
-    value = cost(factors, with_value=True).value
+    value = cost(factors, with_cost=True).value
     of_users = regulariser.of_users(factors, cost.norms)
     assert value is not None
     return float(value + regulariser.total(of_users, factors, cost.norms))
@@ -47,7 +47,7 @@ def test_gradients_are_those_of_the_whole_cost(
 ) -> None:
     ratings, factors = random_ratings(5, 6, 17), random_factors(6, 5, 3, item_bias=item_bias)
     cost, regulariser = make(kind, ratings, factors, power, lambda_b)
-    gradients = list(gradients_of(cost(factors, with_value=False), regulariser, factors).values())
+    gradients = list(gradients_of(cost(factors, with_cost=False), regulariser, factors).values())
     assert len(gradients) == (4 if item_bias else 3)
     step = 1e-6
     for tensor, gradient in zip(tensors_of(factors), gradients, strict=True):
@@ -81,7 +81,7 @@ def test_the_value_is_the_formula_and_dense_is_sparse(data: st.DataObject) -> No
         of_users = regulariser.of_users(factors, cost.norms)
         total = regulariser.total(of_users, factors, cost.norms)
         assert float(total) == pytest.approx(want, rel=1e-12)
-        found = gradients_of(cost(factors, with_value=False), regulariser, factors)
+        found = gradients_of(cost(factors, with_cost=False), regulariser, factors)
         gradients.append(list(found.values()))
     for dense, sparse in zip(*gradients, strict=True):
         close(sparse, dense, 1e-12)

@@ -20,7 +20,7 @@ from cofi_dist.data.shard import UserRange, UserShard
 from cofi_dist.distributed import SoloComm
 from cofi_dist.errors import CheckpointError, ConfigError, RunError
 from cofi_dist.factors import Factors
-from cofi_dist.kernels.rating_matrix import RowsCost
+from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.model import Model
 from cofi_dist.optim import cholesky
 from cofi_dist.optim.als import Als
@@ -50,7 +50,7 @@ def als_on(
     loops: bool = True,
 ) -> Als:
     shard = UserShard(UserRange(0, len(factors.W)), len(factors.X), ratings)
-    cost = RowsCost(shard, CPU, factors.X.dtype, tiled=steps > 0)
+    cost = RatingMatrix(shard, CPU, factors.X.dtype, tiled=steps > 0)
     if not loops:
         cost = tensor_rows(shard, factors.X.dtype)
     counts = torch.from_numpy(np.bincount(ratings.item, minlength=len(factors.X)))
@@ -130,7 +130,7 @@ def test_it_ends_where_the_gradient_is_zero() -> None:
     als = als_on(ratings, factors)
     for _ in range(3000):
         drive(als)
-    error = sparse_cost(UserShard(UserRange(0, U), M, ratings))(factors, with_value=False)
+    error = sparse_cost(UserShard(UserRange(0, U), M, ratings))(factors, with_cost=False)
     for gradient in gradients_of(error, REGULARISER, factors).values():
         assert float(gradient.abs().max()) < 1e-6
 

@@ -18,7 +18,7 @@ from cofi_dist.data.shard import Blocks, Spread, UserRange, UserShard
 from cofi_dist.distributed import Comm, OrderedSums, SoloComm
 from cofi_dist.errors import ConfigError
 from cofi_dist.factors import Factors
-from cofi_dist.kernels.block_sums import BlockNorms
+from cofi_dist.kernels.block_sums import BlockSums
 from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.base import take
 from cofi_dist.report.compare import compare
@@ -163,8 +163,8 @@ def test_any_cut_of_the_users_has_the_same_sum(power: int, data: st.DataObject) 
             with mock.patch.object(shard_module, "TILE_RATINGS", tile):
                 cost = sparse_cost(shard, torch.float32)
             own = slice_factors(factors, users)
-            cost(own, with_value=True).dX.fill_(torch.nan)  # the next call takes the same memory
-            found.append(cost(own, with_value=True).dX)
+            cost(own, with_cost=True).dX.fill_(torch.nan)  # the next call takes the same memory
+            found.append(cost(own, with_cost=True).dX)
         return spread, found
 
     (_, (whole,)), (spread, parts) = partials(1), partials(ranks)
@@ -177,12 +177,12 @@ def test_any_cut_of_the_users_has_the_same_sum(power: int, data: st.DataObject) 
 class _Given:
     """A cost whose gradient is given."""
 
-    norms = BlockNorms(Blocks.one(40))
+    norms = BlockSums(Blocks.one(40))
 
     def __init__(self, dW: torch.Tensor) -> None:
         self._dW = dW
 
-    def __call__(self, factors: Factors, *, with_value: bool) -> ErrorTerm:
+    def __call__(self, factors: Factors, *, with_cost: bool) -> ErrorTerm:
         dX, db = torch.zeros_like(factors.X)[None], torch.zeros_like(factors.b)
         return ErrorTerm(None, dX, lambda: (self._dW.clone(), db))
 
@@ -198,7 +198,7 @@ def test_adam_moves_an_entry_alike_wherever_it_lies(dtype: torch.dtype) -> None:
             _Given(gradient.W[users.start : users.stop]), own, 0.01, Regulariser(0.7, 0.2), fused=True
         )
         for _ in range(3):
-            adam.error(with_value=False)
+            adam.error(with_cost=False)
             take(adam.step(), SoloComm().sum_)
         return own.W
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cofi_dist.data.shard import UserShard, starts
-from cofi_dist.kernels.base import NUMPY_TYPE, Least, tiny_of
+from cofi_dist.kernels.base import NUMPY_TYPE, RidgeTerm, tiny_of
 from cofi_dist.kernels.cpu import parallel_loops
 from cofi_dist.kernels.cpu.schedule import Segments
 from cofi_dist.kernels.cpu.simd import Lanes, lanes_of
@@ -47,7 +47,7 @@ class Room:
         return out, out_b, half
 
 
-class LoopRows:
+class NumbaKernels:
     """By the compiled loops, on the CPU: a row's ratings are read once for all that is summed over them.
 
     Args:
@@ -81,7 +81,7 @@ class LoopRows:
         return torch.from_numpy(half)
 
     def gradients(self, Z: Tensor, z: Tensor, P: Tensor, offset: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As `Rows` has it; in memory that the next call takes again."""
+        """As `RatingKernels` has it; in memory that the next call takes again."""
         out, out_b, half_BR = self._of_gradients.begin(Z)
         ratings, factors = (self._other, self._value), tuple(arrays_of(P, offset, Z, z))
         for branch, tiles in enumerate(self._segments.each_branch()):
@@ -91,7 +91,7 @@ class LoopRows:
         return out, out_b, torch.from_numpy(half_BR)
 
     def products(self, V: Tensor, v: Tensor, P: Tensor) -> tuple[Tensor, Tensor]:
-        """As `Rows` has it; in memory that the next call takes again."""
+        """As `RatingKernels` has it; in memory that the next call takes again."""
         out, out_b, _ = self._of_products.begin(V)
         factors, tree = tuple(arrays_of(P, V, v)), self._of_products.tree
         for branch, tiles in enumerate(self._segments.each_branch()):
@@ -112,7 +112,14 @@ class LoopRows:
         return start, other, value
 
     def solve(
-        self, Z: Tensor, z: Tensor, P: Tensor, offset: Tensor, least: Least, mean_square: Tensor, steps: int
+        self,
+        Z: Tensor,
+        z: Tensor,
+        P: Tensor,
+        offset: Tensor,
+        least: RidgeTerm,
+        mean_square: Tensor,
+        steps: int,
     ) -> tuple[Tensor, Tensor]:
         """So many steps of conjugate gradients on every row by itself; moves Z, and z where it has biases.
 

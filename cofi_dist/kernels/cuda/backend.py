@@ -22,7 +22,7 @@ TILE = 2048
 WARPS = 4
 
 
-class TritonRows:
+class TritonKernels:
     """By two kernels: sums over pieces of a row's ratings, in order, and over a row's pieces, in order.
 
     Args:
