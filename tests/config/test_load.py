@@ -292,7 +292,7 @@ def test_an_unreadable_file_is_named(content: bytes | None, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "path", sorted((Path(__file__).parents[1] / "configs").glob("*.yaml")), ids=lambda p: p.stem
+    "path", sorted((Path(__file__).parents[2] / "configs").glob("*.yaml")), ids=lambda p: p.stem
 )
 def test_resolved_text_loads_to_the_same_config(path: Path, tmp_path: Path) -> None:
     config = load_config(path, ["train.lr=1.0e-5"])

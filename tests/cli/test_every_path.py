@@ -153,7 +153,7 @@ def test_it_is_a_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_polars_is_given_files_and_no_paths() -> None:
     found = 0
-    for module in (Path(__file__).parents[1] / "cofi_dist").rglob("*.py"):
+    for module in (Path(__file__).parents[2] / "cofi_dist").rglob("*.py"):
         for call in ast.walk(ast.parse(module.read_text())):
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.args:
                 what, _, kind = call.func.attr.partition("_")
