@@ -1,7 +1,7 @@
-"""What can go wrong through no fault of the code.
+"""Errors that are not a bug of the package, and their exit codes.
 
-The message of every one of these names the file, line or config key and what to do, on one line.
-The command line prints it and exits with its code; any other exception is a bug of ours and shows a
+The message of each error fits on one line. It names the file, line or config key, and says what to do.
+The command line prints the message and exits with the code; any other exception is a bug and shows a
 traceback.
 """
 
@@ -9,74 +9,74 @@ from collections.abc import Mapping
 
 
 class CofiError(Exception):
-    """Base of the family.
+    """Base class of all errors that are not a bug of ours.
 
     Args:
         message: put on one line.
-        shared: every rank raises this same error, so rank 0 alone prints it.
+        shared: every rank raises the same error, so only rank 0 prints it.
     """
 
     exit_code = 2
 
     def __init__(self, message: str, *, shared: bool = False) -> None:
         line = " ".join(message.split())
-        # names of files and columns are in it, and a terminal would obey what they hold
+        # The message quotes names of files and columns, whose control characters a terminal would obey.
         plain = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
         super().__init__("".join(plain))
         self.shared = shared
 
 
 class ConfigError(CofiError):
-    """A config file, an override or an option of the command line."""
+    """A config file, an override or a command-line option is wrong."""
 
 
 class DataError(CofiError):
-    """Ratings that can't be used: the file and the line, or the array and the cell."""
+    """Ratings cannot be used; the message names the file and the line, or the array and the cell."""
 
 
 class RunError(CofiError):
-    """A run directory or a model."""
+    """A run directory or a model cannot be used."""
 
 
-class FailedError(RunError):
-    """The training itself failed: ranks that do not meet, a bug, bad hardware, a cost that is not finite."""
+class TrainingError(RunError):
+    """The work itself failed: the ranks do not meet, a cost is not finite, or memory runs out."""
 
     exit_code = 1
 
 
 class CheckpointError(CofiError):
-    """A checkpoint that can't be used: the file, and what is wrong with it."""
+    """A checkpoint cannot be used; the message names the file and what is wrong with it."""
 
 
-class NewerError(CheckpointError):
-    """A newer version's, which can read it."""
+class CheckpointVersionError(CheckpointError):
+    """A checkpoint was written by a newer version, which alone can read it."""
 
 
-class UnreadableError(CheckpointError):
-    """It could not be read just now: nothing is known of its content."""
-
-    exit_code = 1
-
-
-class LostError(CofiError):
-    """Where the run's state or model is to be saved, it can't be; what was saved before is as it was."""
+class CheckpointReadError(CheckpointError):
+    """A checkpoint cannot be read at the moment, so nothing is known about its content."""
 
     exit_code = 1
 
 
-class PeerError(CofiError):
-    """Another rank went away; its own message says why."""
+class SaveError(CofiError):
+    """The state or the model of a run cannot be saved; what was saved before is intact."""
+
+    exit_code = 1
+
+
+class RankLostError(CofiError):
+    """Another rank was lost; its own message says why."""
 
     exit_code = 1
 
 
 class StoppedError(CofiError):
-    """Somebody asked the run to stop, and it did, in a state from which it can go on.
+    """The run stopped because it was asked to, in a state from which it can be resumed.
 
     Args:
         message: put on one line.
-        shared: every rank raises this same error.
-        restart: other ranks' launchers may start again what is left.
+        shared: every rank raises the same error.
+        restart: the launchers of other ranks may start the ranks that are left again.
     """
 
     exit_code = 75
@@ -86,25 +86,35 @@ class StoppedError(CofiError):
         self.restart = restart
 
 
-_FAMILY: Mapping[str, type[CofiError]] = {
-    kind.__name__: kind
-    for kind in (
-        *(CofiError, ConfigError, DataError, RunError, FailedError, CheckpointError, NewerError),
-        *(UnreadableError, LostError, PeerError, StoppedError),
-    )
-}
+_CLASSES: tuple[type[CofiError], ...] = (
+    CofiError,
+    ConfigError,
+    DataError,
+    RunError,
+    TrainingError,
+    CheckpointError,
+    CheckpointVersionError,
+    CheckpointReadError,
+    SaveError,
+    RankLostError,
+    StoppedError,
+)
+_BY_NAME = {kind.__name__: kind for kind in _CLASSES}
 
 
 def to_words(error: CofiError) -> dict[str, str]:
-    """Of which kind it is, and its message, for other ranks; a kind of another module counts as its base."""
-    kind = next(base.__name__ for base in type(error).__mro__ if base.__name__ in _FAMILY)
+    """Return the class and the message of an error, to be sent to other ranks.
+
+    A class that is defined in another module is sent as its base class from this one.
+    """
+    kind = next(base.__name__ for base in type(error).__mro__ if base.__name__ in _BY_NAME)
     return {"type": kind, "message": str(error)}
 
 
 def from_words(words: Mapping[str, str]) -> CofiError:
-    """The error that `to_words` described.
+    """Return the error that `to_words` described.
 
     Raises:
-        KeyError: it is none of the family.
+        KeyError: the class is not one of this module.
     """
-    return _FAMILY[words["type"]](str(words["message"]))
+    return _BY_NAME[words["type"]](str(words["message"]))

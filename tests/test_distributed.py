@@ -13,7 +13,7 @@ from cofi_dist.cost.dense import DenseCost
 from cofi_dist.data.shard import UserRange
 from cofi_dist.distributed import Comm, GroupComm, SoloComm, choose_device
 from cofi_dist.distributed.rendezvous import _address_towards
-from cofi_dist.errors import ConfigError, DataError, FailedError, PeerError
+from cofi_dist.errors import ConfigError, DataError, RankLostError, TrainingError
 from cofi_dist.testing import run_ranks
 from tests.problems import close, random_factors, random_ratings, shard_of, slice_factors
 
@@ -78,7 +78,7 @@ def _drift(comm: Comm, dtype: torch.dtype, drifts: bool) -> str:
         X[7, 1] = torch.nextafter(X[7, 1], torch.tensor(2.0, dtype=dtype))
     try:
         comm.require_equal(X, "X")
-    except FailedError as error:
+    except TrainingError as error:
         return str(error)
     return "equal"
 
@@ -98,7 +98,7 @@ def _lonely(comm: Comm) -> str:
         return "gone"
     try:
         comm.sum_(torch.ones(5))
-    except PeerError as error:
+    except RankLostError as error:
         return str(error)
     return "summed"
 

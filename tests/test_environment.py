@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cofi_dist.distributed import SoloComm, open_comm
-from cofi_dist.errors import ConfigError, FailedError
+from cofi_dist.errors import ConfigError, TrainingError
 from cofi_dist.slurm.sbatch import ENVIRONMENT
 from cofi_dist.system.variables import VARIABLES, Place, place, settle
 from tests.e2e.conftest import here
@@ -179,7 +179,7 @@ def test_ranks_that_never_come_are_named_in_one_line(
         port = str(free.getsockname()[1])
     left = {**TWO, "RANK": rank, "MASTER_ADDR": host, "MASTER_PORT": port}
     given(monkeypatch, **left, TORCHELASTIC_USE_AGENT_STORE=agent)
-    with pytest.raises(FailedError, match=rf"WORLD_SIZE=2 MASTER_ADDR={host}.*unset WORLD_SIZE") as error:
+    with pytest.raises(TrainingError, match=rf"WORLD_SIZE=2 MASTER_ADDR={host}.*unset WORLD_SIZE") as error:
         open_comm()
     assert "\n" not in str(error.value)
     assert capfd.readouterr().err == "", "torch writes there by itself"
@@ -190,7 +190,7 @@ def test_a_port_that_keeps_silent_is_waited_for_no_longer(monkeypatch: pytest.Mo
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = str(silent.getsockname()[1])
         given(monkeypatch, **{**TWO, "MASTER_PORT": port})
-        with pytest.raises(FailedError, match=f"{port} is open, but is not where these ranks meet"):
+        with pytest.raises(TrainingError, match=f"{port} is open, but is not where these ranks meet"):
             open_comm()
         monkeypatch.setenv("RANK", "0")
         with pytest.raises(ConfigError, match=f"MASTER_PORT={port}: another program has it on this host"):

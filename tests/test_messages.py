@@ -14,7 +14,7 @@ import torch.distributed as dist
 
 from cofi_dist.checkpoint.reader import found_in, newest
 from cofi_dist.distributed import Comm
-from cofi_dist.errors import CheckpointError, CofiError, ConfigError, DataError, FailedError, StoppedError
+from cofi_dist.errors import CheckpointError, CofiError, ConfigError, DataError, StoppedError, TrainingError
 from cofi_dist.run.train import train
 from cofi_dist.testing import run_ranks
 from cofi_dist.training.trainer import DivergedError
@@ -101,7 +101,7 @@ def _hears(comm: Comm, messages: list[bytes], lengths: list[int]) -> list[str]:
         if comm.rank == 0 and said:
             dist.broadcast(torch.frombuffer(bytearray(said), dtype=torch.uint8), src=0)
         if comm.rank == 1:
-            with pytest.raises(FailedError) as raised:
+            with pytest.raises(TrainingError) as raised:
                 comm.on_first(lambda: 1)
             heard.append(str(raised.value))
     return heard
@@ -123,7 +123,7 @@ def _gathers_a_pickle(comm: Comm, mark: Path) -> str:
         message = torch.frombuffer(bytearray(said), dtype=torch.uint8)
         dist.all_gather_into_tensor(torch.empty(2 * len(said), dtype=torch.uint8), message)
         return ""
-    with pytest.raises(FailedError) as raised:
+    with pytest.raises(TrainingError) as raised:
         comm.gather("x")
     return str(raised.value)
 
@@ -182,5 +182,5 @@ def _fails(comm: Comm) -> list[tuple[str, str, bool]]:
 def test_errors_arrive_with_their_kind_and_their_words(tmp_path: Path) -> None:
     wanted = [(type(error).__name__, str(error), True) for error in ERRORS[:-1]]
     # a kind of another module arrives as its base
-    wanted.append(("FailedError", "epoch 3: the cost is nan", True))
+    wanted.append(("TrainingError", "epoch 3: the cost is nan", True))
     assert run_ranks(2, _fails, tmp=tmp_path) == [wanted] * 2

@@ -19,7 +19,7 @@ import torch
 from cofi_dist.cli.main import main
 from cofi_dist.distributed import Comm, Task, handshake, open_comm
 from cofi_dist.distributed.handshake import proof, require_proofs, require_same
-from cofi_dist.errors import CofiError, ConfigError, FailedError
+from cofi_dist.errors import CofiError, ConfigError, TrainingError
 from cofi_dist.run.train import train
 from cofi_dist.system.variables import VARIABLES
 from cofi_dist.testing import CONTEXT, run_ranks
@@ -84,7 +84,7 @@ STRANGE = ["", "[]", "{}", "null", "[" * 100_000, json.dumps({**json.loads(FIRST
 
 @pytest.mark.parametrize("words", STRANGE, ids=range(len(STRANGE)))
 def test_a_rank_that_says_something_else_is_refused_in_a_line(words: str) -> None:
-    with pytest.raises(FailedError, match="rank 1 says nothing that a rank of cofi_dist"):
+    with pytest.raises(TrainingError, match="rank 1 says nothing that a rank of cofi_dist"):
         require_same([FIRST, words])
 
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final, Literal
 import xxhash
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cofi_dist.errors import CheckpointError, NewerError, UnreadableError
+from cofi_dist.errors import CheckpointError, CheckpointReadError, CheckpointVersionError
 from cofi_dist.files import write_file
 from cofi_dist.files.reading import UnfitError, mistake, open_regular, read_json, reason
 
@@ -155,8 +155,8 @@ def read_manifest(directory: Path) -> Manifest:
     """The manifest of a checkpoint whose files are all there, of the sizes that it says.
 
     Raises:
-        NewerError: it is one of a newer version.
-        UnreadableError: it can't be read.
+        CheckpointVersionError: it is one of a newer version.
+        CheckpointReadError: it can't be read.
         CheckpointError: it is not a whole checkpoint.
     """
     file = directory / FILE
@@ -170,12 +170,14 @@ def read_manifest(directory: Path) -> Manifest:
     except (UnfitError, ValueError) as error:
         raise CheckpointError(f"{file}: {reason(error)}") from None
     except OSError as error:
-        raise UnreadableError(f"{file}: {reason(error)}") from None
+        raise CheckpointReadError(f"{file}: {reason(error)}") from None
     except RecursionError:
         raise CheckpointError(f"{file}: is nested without end") from None
     version = said.get("format") if isinstance(said, dict) else None
     if isinstance(version, int) and version > FORMAT:
-        raise NewerError(f"{file}: has format {version}; this version reads up to {FORMAT}: update cofi_dist")
+        raise CheckpointVersionError(
+            f"{file}: has format {version}; this version reads up to {FORMAT}: update cofi_dist"
+        )
     if isinstance(said, dict):
         if version == 1:
             raise CheckpointError(f"{file}: has format 1, of a build before 0.1.0: begin anew")
@@ -217,7 +219,7 @@ def verify(directory: Path, part: Part) -> None:
     """Read one file whole.
 
     Raises:
-        UnreadableError: it can't be read.
+        CheckpointReadError: it can't be read.
         CheckpointError: its content is not what was written.
     """
     file = directory / part.name
@@ -225,6 +227,6 @@ def verify(directory: Path, part: Part) -> None:
         with open_regular(file) as opened:
             found = hashlib.file_digest(opened, xxhash.xxh3_128).hexdigest()
     except OSError as error:
-        raise UnreadableError(f"{file}: {reason(error)}") from None
+        raise CheckpointReadError(f"{file}: {reason(error)}") from None
     if found != part.xxh3:
         raise CheckpointError(f"{file}: its content is not what was written: the checksum differs")

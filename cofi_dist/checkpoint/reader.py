@@ -12,7 +12,13 @@ from torch import Tensor
 from cofi_dist.checkpoint.manifest import Manifest, Part, Side, epoch_of, read_manifest, verify
 from cofi_dist.data.shard import UserRange
 from cofi_dist.distributed import Comm
-from cofi_dist.errors import CheckpointError, NewerError, UnreadableError, from_words, to_words
+from cofi_dist.errors import (
+    CheckpointError,
+    CheckpointReadError,
+    CheckpointVersionError,
+    from_words,
+    to_words,
+)
 from cofi_dist.files.reading import reason, shortened
 from cofi_dist.files.tensor_table import read_table
 from cofi_dist.training.state import OF_ITEMS, OF_USERS, State
@@ -22,7 +28,7 @@ def found_in(directory: Path) -> list[Path]:
     """The checkpoints in a run's directory of them, the newest first, whole or not; no links.
 
     Raises:
-        UnreadableError: what is in the directory can't be read.
+        CheckpointReadError: what is in the directory can't be read.
     """
     try:
         if not directory.is_dir():
@@ -30,7 +36,7 @@ def found_in(directory: Path) -> list[Path]:
         named = [(epoch, path) for path in directory.iterdir() if (epoch := epoch_of(path)) is not None]
         return [path for _, path in sorted(named, reverse=True) if path.is_dir() and not path.is_symlink()]
     except OSError as error:
-        raise UnreadableError(f"{directory}: cannot be read: {error.strerror or error}") from None
+        raise CheckpointReadError(f"{directory}: cannot be read: {error.strerror or error}") from None
 
 
 def newest(directory: Path, comm: Comm) -> tuple[Path | None, Manifest | None, list[str]]:
@@ -46,19 +52,19 @@ def newest(directory: Path, comm: Comm) -> tuple[Path | None, Manifest | None, l
         It and its manifest, or None; and why those before it are not taken.
 
     Raises:
-        NewerError: before it there is one of a newer version.
-        UnreadableError: none is whole, but one could not be read: it may be; or nothing could.
+        CheckpointVersionError: before it there is one of a newer version.
+        CheckpointReadError: none is whole, but one could not be read: it may be; or nothing could.
     """
     refused: list[str] = []
-    unreadable: UnreadableError | None = None
+    unreadable: CheckpointReadError | None = None
     for found in map(Path, comm.on_first(lambda: [str(path) for path in found_in(directory)])):
         try:
             return found, checked(found, comm), refused
-        except NewerError:
+        except CheckpointVersionError:
             raise
         except CheckpointError as error:
             refused.append(str(error))
-            if isinstance(error, UnreadableError):
+            if isinstance(error, CheckpointReadError):
                 unreadable = unreadable or error
     if unreadable is not None:
         raise unreadable

@@ -28,7 +28,7 @@ from cofi_dist.checkpoint.manifest import (
 from cofi_dist.checkpoint.reader import found_in
 from cofi_dist.data.shard import UserRange
 from cofi_dist.distributed import Comm
-from cofi_dist.errors import CheckpointError, UnreadableError
+from cofi_dist.errors import CheckpointError, CheckpointReadError
 from cofi_dist.files import reason_of, sync
 from cofi_dist.files.tensor_file import write_tensors
 from cofi_dist.run.directory import METRICS, is_run
@@ -274,12 +274,12 @@ def clear_unfinished(directory: Path) -> None:
     """Remove what saves that broke off have left.
 
     Raises:
-        UnreadableError: what is in the directory can't be read.
+        CheckpointReadError: what is in the directory can't be read.
     """
     try:
         left = list(directory.glob(".epoch-*.tmp"))
     except OSError as error:
-        raise UnreadableError(f"{directory}: cannot be read: {error.strerror or error}") from None
+        raise CheckpointReadError(f"{directory}: cannot be read: {error.strerror or error}") from None
     for path in left:
         with suppress(OSError):  # it stays, and the save of that epoch will say why it fails
             _remove(path)

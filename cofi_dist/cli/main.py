@@ -16,7 +16,7 @@ from cofi_dist import __version__
 from cofi_dist.cli import checkpoints, compare, data, evaluate, recommend, report, slurm, train
 from cofi_dist.cli.arguments import Strict, with_plain_paths
 from cofi_dist.cli.session import Session
-from cofi_dist.errors import CofiError, FailedError, PeerError, StoppedError
+from cofi_dist.errors import CofiError, RankLostError, StoppedError, TrainingError
 from cofi_dist.run.stop import Interrupted
 from cofi_dist.streams import OutputError, open_streams, outlast, say, silence
 from cofi_dist.system.memory import is_out_of_memory
@@ -98,7 +98,7 @@ def _code_of(error: BaseException, session: Session) -> int:
         silence(sys.stdout)
         return 1
     if is_out_of_memory(error):
-        return _complain(FailedError(f"there is not enough memory: {error}"), session.comm)
+        return _complain(TrainingError(f"there is not enough memory: {error}"), session.comm)
     assert isinstance(error, Exception)
     return _refuse(error) if hasattr(error, "format_message") else _confess(error)
 
@@ -146,7 +146,7 @@ def _complain(error: CofiError, comm: "Comm | None") -> int:
             return error.exit_code
         who = "" if error.shared else f"rank {comm.rank}: "
     say(f"cofi-dist: {who}{error}")
-    if not isinstance(error, PeerError):
+    if not isinstance(error, RankLostError):
         _tell_launcher(str(error))
     return error.exit_code
 

@@ -13,7 +13,7 @@ from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 from cofi_dist.distributed import heartbeat
 from cofi_dist.distributed.heartbeat import Pulse
 from cofi_dist.distributed.messages import ALL_GATHER, Json, all_gather, broadcast, outcome_of, result_of
-from cofi_dist.errors import ConfigError, FailedError, PeerError
+from cofi_dist.errors import ConfigError, RankLostError, TrainingError
 from cofi_dist.streams import leave
 
 T = TypeVar("T", bound=Json)
@@ -65,7 +65,7 @@ class SoloComm:
         return rows.cpu()
 
     def require_equal(self, tensor: Tensor, name: str) -> None:
-        """Raise FailedError unless the tensor has the same bits on every rank."""
+        """Raise TrainingError unless the tensor has the same bits on every rank."""
 
     def require_same(self, item: Json, name: str) -> None:
         """Raise ConfigError unless what each rank has found is the same."""
@@ -81,7 +81,7 @@ class GroupComm:
     """The ranks of a process group; gloo carries CPU tensors, nccl CUDA tensors.
 
     Every method is collective: all ranks call it, in the same order. A rank whose peer is gone
-    gets PeerError.
+    gets RankLostError.
 
     Args:
         local_rank: of this process on its node.
@@ -133,7 +133,7 @@ class GroupComm:
 
         Raises:
             CofiError: what `work` raised on rank 0, on every rank, marked as shared.
-            FailedError: rank 0 sent something else.
+            TrainingError: rank 0 sent something else.
         """
         mine = outcome_of(work) if self.rank == 0 else None
         with self._peers():
@@ -174,7 +174,7 @@ class GroupComm:
         """Every rank's item, in rank order, on every rank; as JSON has it, as with `on_first`.
 
         Raises:
-            FailedError: a rank sent something else.
+            TrainingError: a rank sent something else.
         """
         with self._peers():
             return all_gather(item, self.world_size)
@@ -200,14 +200,14 @@ class GroupComm:
         return torch.cat(parts)
 
     def require_equal(self, tensor: Tensor, name: str) -> None:
-        """Raise FailedError unless the tensor has the same bits on every rank (by a checksum)."""
+        """Raise TrainingError unless the tensor has the same bits on every rank (by a checksum)."""
         bits = {4: torch.int32, 8: torch.int64}[tensor.element_size()]
         checksum = tensor.view(bits).sum(dtype=torch.int64)
         both = torch.stack([checksum, -checksum])
         with self._peers():
             dist.all_reduce(both, op=dist.ReduceOp.MAX)
         if both[0] != -both[1]:
-            raise FailedError(
+            raise TrainingError(
                 f"{name} differs between ranks: its replicas drifted apart; a bug, or bad hardware",
                 shared=True,
             )
@@ -231,11 +231,11 @@ class GroupComm:
         who = THEIR_STORE if rank is None else f"rank {rank}"
         seconds = heartbeat.LOST_BEATS * heartbeat.BEAT_SECONDS
         said = f"lost contact with {who}, which has given no sign of life for {seconds:.0f} s"
-        leave(PeerError(f"rank {self.rank}: {said}"))
+        leave(RankLostError(f"rank {self.rank}: {said}"))
 
     def close(self) -> None:
         """Leave the group; rank 0, which holds the store, last."""
-        with suppress(PeerError):  # they have left already: nothing is asked of them any more
+        with suppress(RankLostError):  # they have left already: nothing is asked of them any more
             self.agree()  # the others may have work to do: so long they are watched
             self._pulse.stop()
             _set_timeout(heartbeat.LOST_BEATS * heartbeat.BEAT_SECONDS)
@@ -255,7 +255,7 @@ class GroupComm:
             who = THEIR_STORE if silent is None else f"rank {' and '.join(map(str, silent))}"
             who = "another rank" if silent == [] else f"{who}, which gives no sign of life"
             why = "its own message, if it had time for one, says why"
-            raise PeerError(f"lost contact with {who}; {why}") from error
+            raise RankLostError(f"lost contact with {who}; {why}") from error
 
 
 Comm = SoloComm | GroupComm

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from typing import Any
 
 from cofi_dist import __version__
-from cofi_dist.errors import CofiError, ConfigError, FailedError
+from cofi_dist.errors import CofiError, ConfigError, TrainingError
 from cofi_dist.system.variables import read, token
 
 MOST_NAMES = 4  # of what differs, in a message
@@ -63,7 +63,7 @@ def require_same(told: Sequence[str]) -> None:
         told: by every rank, in rank order.
 
     Raises:
-        FailedError: it is nothing that a rank of this version says.
+        TrainingError: it is nothing that a rank of this version says.
     """
     first = _Rank.of(0, told[0])
     for number, words in enumerate(told[1:], start=1):
@@ -105,7 +105,7 @@ class _Rank:
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             is_ours = False
         if not is_ours:
-            raise FailedError(
+            raise TrainingError(
                 f"rank {number} says nothing that a rank of cofi_dist {__version__} would; install the same"
                 " on every node"
             )

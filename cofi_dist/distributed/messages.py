@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from cofi_dist.errors import CofiError, FailedError, from_words, to_words
+from cofi_dist.errors import CofiError, TrainingError, from_words, to_words
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 MOST_BYTES = 2**28  # of one message; a longer one is none of ours
@@ -32,7 +32,7 @@ def result_of(said: bytes) -> Any:
 
     Raises:
         CofiError: what it raised, marked as shared.
-        FailedError: it is no message of ours.
+        TrainingError: it is no message of ours.
     """
     try:
         outcome = json.loads(said)
@@ -60,7 +60,7 @@ def all_gather(item: Json, world_size: int) -> list[Any]:
     """Every rank's item, in rank order. Collective.
 
     Raises:
-        FailedError: what a rank sent is no message of ours.
+        TrainingError: what a rank sent is no message of ours.
     """
     mine = _tensor(_bytes(item))
     lengths = torch.empty(world_size, dtype=torch.int64)
@@ -93,7 +93,7 @@ def _checked(size: int, rank: int) -> int:
     return size
 
 
-def _strange(rank: int) -> FailedError:
-    return FailedError(
+def _strange(rank: int) -> TrainingError:
+    return TrainingError(
         f"rank {rank} sent what is no message of this version; start all ranks with the same cofi_dist"
     )

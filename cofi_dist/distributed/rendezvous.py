@@ -15,7 +15,7 @@ from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-
 from cofi_dist.distributed.comm import PREPARE_SECONDS, Comm, GroupComm, SoloComm
 from cofi_dist.distributed.handshake import Task, proof, require_proofs, require_same
 from cofi_dist.distributed.waiting import CALL_SECONDS, Waiting
-from cofi_dist.errors import ConfigError, FailedError
+from cofi_dist.errors import ConfigError, TrainingError
 from cofi_dist.system.variables import Place, by_loopback, place
 
 MEET_SECONDS = 60.0  # ranks of one job start within seconds of each other
@@ -34,7 +34,7 @@ def open_comm(task: Task = NOTHING) -> Comm:
 
     Raises:
         ConfigError: the environment is incomplete, or makes no sense; or the ranks were told other things.
-        FailedError: the ranks don't meet.
+        TrainingError: the ranks don't meet.
     """
     here = place()
     if here is None:
@@ -54,7 +54,7 @@ def open_comm(task: Task = NOTHING) -> Comm:
     except (RuntimeError, OSError, dist.DistError) as error:
         # torch's own words go on with the addresses of its code
         said = str(error).partition("\n")[0]
-        raise FailedError(
+        raise TrainingError(
             f"the ranks cannot meet: {said} ({here}); see the other ranks' messages, or unset WORLD_SIZE if"
             " this is the only process"
         ) from None

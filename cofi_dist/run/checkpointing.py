@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from cofi_dist.checkpoint.writer import Saved, Saver
 from cofi_dist.distributed import Comm
-from cofi_dist.errors import LostError, StoppedError
+from cofi_dist.errors import SaveError, StoppedError
 from cofi_dist.run.stop import LAUNCHER_GONE, Stop
 from cofi_dist.training.state import State
 from cofi_dist.words import counted
@@ -43,7 +43,7 @@ class Keeper:
 
         Raises:
             StoppedError: a rank was asked to stop; the state is saved.
-            LostError: too many saves have failed.
+            SaveError: too many saves have failed.
         """
         asked, running = self._comm.largest(int(self._stop.asked()), int(self._saver.is_running))
         if self._saver.is_open and not running:
@@ -69,7 +69,7 @@ class Keeper:
         self._save_now(state)
         saved = state.epoch == self._last
         if not self._last:
-            raise LostError(
+            raise SaveError(
                 f"stopped after epoch {state.epoch} by {reason}, and nothing could be saved: what was learnt"
                 " is lost",
                 shared=True,
@@ -103,7 +103,7 @@ class Keeper:
             return
         self._failures += 1
         if self._failures >= self._max_failures:
-            raise LostError(
+            raise SaveError(
                 f"checkpoint.max_failures: {counted(self._failures, 'save')} in a row failed, the last at"
                 f" epoch {saved.epoch}: {saved.error}",
                 shared=True,

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from cofi_dist.errors import LostError, RunError
+from cofi_dist.errors import RunError, SaveError
 from cofi_dist.files import clear_temporaries, discard, remove, write_whole
 from cofi_dist.files.reading import LONGEST_LINE, Record, open_regular, read_record, reason
 from cofi_dist.run import lock
@@ -157,10 +157,10 @@ def require_run(directory: Path) -> None:
     """Raise unless the run that was begun here is still there.
 
     Raises:
-        LostError: somebody deleted it, or its file system is away.
+        SaveError: somebody deleted it, or its file system is away.
     """
     if not is_run(directory):
-        raise LostError(
+        raise SaveError(
             f"{directory}: is gone, or its file system is; nothing more was saved; when it is back, go on"
             " from its last checkpoint with checkpoint.resume=auto"
         )

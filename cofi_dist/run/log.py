@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cofi_dist.checkpoint.writer import Saved
-from cofi_dist.errors import ConfigError, LostError, RunError
+from cofi_dist.errors import ConfigError, RunError, SaveError
 from cofi_dist.files import reason_of
 from cofi_dist.run.directory import LOG, METRICS, TENSORBOARD, forget_after
 from cofi_dist.streams import harmless, outlast, say
@@ -107,7 +107,7 @@ class RunLog(QuietLog):
             self._bar.stop()
         lost = [text for lines in (self._log, self._metrics) if (text := lines.close())]
         if lost and raised[0] is None:
-            raise LostError(f"{'; '.join(lost)}; all else of the run is saved")
+            raise SaveError(f"{'; '.join(lost)}; all else of the run is saved")
         for text in lost:
             say(text)
 

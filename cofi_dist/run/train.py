@@ -15,7 +15,7 @@ from cofi_dist.checkpoint.writer import Saver
 from cofi_dist.config import Config, load_config
 from cofi_dist.data.shard import UserShard
 from cofi_dist.distributed import Comm, choose_device, free_on
-from cofi_dist.errors import LostError, RunError
+from cofi_dist.errors import RunError, SaveError
 from cofi_dist.run.checkpointing import Keeper
 from cofi_dist.run.deadline import end_of
 from cofi_dist.run.directory import (
@@ -229,7 +229,7 @@ def _fit(
     try:
         epoch, accuracy = trainer.run(log, _Between(keeper, undo))
     except DivergedError as error:
-        with suppress(LostError):  # that it diverged is to be said
+        with suppress(SaveError):  # that it diverged is to be said
             keeper.end_save()
         if in_grid:
             undo.pop_all()  # its table says of every point what came of it
@@ -278,7 +278,7 @@ def _or_lost(save: Callable[[], None]) -> None:
     try:
         save()
     except RunError as error:
-        raise LostError(
+        raise SaveError(
             f"{error}; what was saved before is as it was: go on from the last checkpoint, if there is one,"
             " with checkpoint.resume=auto"
         ) from None

@@ -11,7 +11,7 @@ from cofi_dist.config import Train
 from cofi_dist.cost import Cost
 from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.distributed import Comm, Sums
-from cofi_dist.errors import FailedError
+from cofi_dist.errors import TrainingError
 from cofi_dist.factors import Factors
 from cofi_dist.kernels.cuda.graph import Recorded
 from cofi_dist.kernels.rating_matrix import RatingMatrix
@@ -76,7 +76,7 @@ class Nothing:
         pass
 
 
-class DivergedError(FailedError):
+class DivergedError(TrainingError):
     """The cost or the factors are no longer finite, on every rank at once.
 
     Attributes:
@@ -150,7 +150,7 @@ class Trainer:
 
         Raises:
             DivergedError: the cost or the factors are no longer finite; the last good factors are left.
-            FailedError: the replicas of X drifted apart.
+            TrainingError: the replicas of X drifted apart.
             CofiError: what `between` raised.
         """
         state, kept = self.state, self.state.kept

@@ -14,7 +14,7 @@ from torch import Tensor
 from cofi_dist.checkpoint import writer
 from cofi_dist.checkpoint.reader import found_in
 from cofi_dist.distributed import Comm, SoloComm
-from cofi_dist.errors import LostError, RunError
+from cofi_dist.errors import RunError, SaveError
 from cofi_dist.files import sync
 from cofi_dist.files.tensor_file import write_tensors
 from cofi_dist.model import Model
@@ -60,7 +60,7 @@ def test_a_save_that_fails_warns_keeps_the_last_good_one_and_goes_on(
 def test_too_many_failures_in_a_row_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "write_tensors", FullDisk(2, 4, 5, 6))
     says = "max_failures: 3 saves in a row failed, the last at epoch 60: No space left on device"
-    with pytest.raises(LostError, match=says):
+    with pytest.raises(SaveError, match=says):
         run(tmp_path, 1, 100, "run")
     assert epochs_of(tmp_path / "run") == [30, 10]
     monkeypatch.undo()
@@ -72,7 +72,7 @@ def test_what_is_no_mistake_of_the_disk_fails_a_save_too(
 ) -> None:
     run(tmp_path, 1, 20, "run", "checkpoint.keep=1")
     monkeypatch.setattr(writer, "write_tensors", lambda *_: 1 / 0)
-    with pytest.raises(LostError, match="division by zero"):
+    with pytest.raises(SaveError, match="division by zero"):
         run(tmp_path, 1, 60, "run", "checkpoint.keep=1")
     assert epochs_of(tmp_path / "run") == [20]
 
@@ -87,7 +87,7 @@ def test_a_checkpoint_that_lacks_a_file_is_none(tmp_path: Path, monkeypatch: pyt
         return written
 
     monkeypatch.setattr(writer, "write_tensors", forgetful)
-    with pytest.raises(LostError, match="is missing"):
+    with pytest.raises(SaveError, match="is missing"):
         run(tmp_path, 1, 60, "run", "checkpoint.keep=1")
     assert epochs_of(tmp_path / "run") == [20]
 
@@ -95,7 +95,7 @@ def test_a_checkpoint_that_lacks_a_file_is_none(tmp_path: Path, monkeypatch: pyt
 def test_nothing_saved_is_not_called_resumable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "write_tensors", FullDisk(1))
     says = r"stopped after epoch \d+ by train.deadline, and nothing could be saved"
-    with pytest.raises(LostError, match=says):
+    with pytest.raises(SaveError, match=says):
         run(tmp_path, 1, 100_000, "run", "train.deadline=0.3", "checkpoint.every=90000")
 
 
@@ -104,7 +104,7 @@ def test_a_run_from_elsewhere_has_saved_nothing_yet(tmp_path: Path, monkeypatch:
     assert epochs_of(run(tmp_path, 1, 20, "no step more", elsewhere)) == [20]
     monkeypatch.setattr(writer, "write_tensors", FullDisk(1))
     with pytest.raises(
-        LostError, match=r"stopped after epoch \d+ by train.deadline, and nothing could be saved"
+        SaveError, match=r"stopped after epoch \d+ by train.deadline, and nothing could be saved"
     ):
         run(tmp_path, 1, 30, "stopped", elsewhere, "train.deadline=0.001")
 
@@ -131,7 +131,7 @@ def test_a_disk_that_is_full_at_the_end_is_a_failure_and_keeps_a_model(
     kept = Model.load(run(tmp_path, 1, epoch_kept, "kept"))
     run(tmp_path, 1, 20, "run")
     monkeypatch.setattr(full, fail)
-    with pytest.raises(LostError, match=r"(model|result.json): cannot be written: No space left on device; "):
+    with pytest.raises(SaveError, match=r"(model|result.json): cannot be written: No space left on device; "):
         run(tmp_path, 1, 30, "run")
     assert torch.equal(Model.load(tmp_path / "run").factors.X, kept.factors.X)
     assert not list((tmp_path / "run").glob(".*.tmp"))
@@ -274,6 +274,6 @@ def test_a_save_that_may_not_outlast_a_power_cut_is_no_loss(
         sync(path)
 
     monkeypatch.setattr(writer, "sync", refused)
-    with pytest.raises(LostError, match="it stands, but may not outlast a power cut: Input/output error"):
+    with pytest.raises(SaveError, match="it stands, but may not outlast a power cut: Input/output error"):
         run(tmp_path, 1, 50, "run", "checkpoint.max_failures=2")
     assert epochs_of(tmp_path / "run") == [20, 10]

@@ -15,7 +15,7 @@ from cofi_dist.checkpoint.manifest import read_manifest
 from cofi_dist.checkpoint.reader import found_in
 from cofi_dist.data.sources.open import prepare
 from cofi_dist.distributed import Comm, SoloComm
-from cofi_dist.errors import CheckpointError, CofiError, NewerError, RunError, UnreadableError
+from cofi_dist.errors import CheckpointError, CheckpointReadError, CheckpointVersionError, CofiError, RunError
 from cofi_dist.model import Model
 from cofi_dist.run import start
 from cofi_dist.run.lock import Lock
@@ -333,7 +333,9 @@ def test_a_newer_checkpoint_is_not_begun_anew(whole: dict[int, Path], tmp_path: 
         file = directory / "manifest.json"
         file.write_text(file.read_text().replace('"format": 3', '"format": 4'))
     before = untouched(run_dir)
-    with pytest.raises(NewerError, match="has format 4; this version reads up to 3: update cofi_dist"):
+    with pytest.raises(
+        CheckpointVersionError, match="has format 4; this version reads up to 3: update cofi_dist"
+    ):
         run(tmp_path, 1, 50, "run")
     assert untouched(run_dir) == before
 
@@ -345,7 +347,7 @@ def test_what_cannot_be_read_just_now_is_not_begun_anew(
     run_dir = shutil.copytree(whole[ranks], tmp_path / "run")
     before = untouched(run_dir)
     if ranks == 1:
-        with pytest.raises(UnreadableError, match="cannot be read: Stale file handle") as error:
+        with pytest.raises(CheckpointReadError, match="cannot be read: Stale file handle") as error:
             _gone_on_with_stale(SoloComm(), tmp_path)
         assert error.value.exit_code == 1
     else:
@@ -399,6 +401,6 @@ def _gone_on_with_stale(comm: Comm, tmp_path: Path) -> None:
 def _said_of_stale(comm: Comm, tmp_path: Path) -> str:
     try:
         _gone_on_with_stale(comm, tmp_path)
-    except UnreadableError as error:
+    except CheckpointReadError as error:
         return str(error)
     return "gone on"
