@@ -39,9 +39,9 @@ from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import Factors, draw_factors
 from cofi_dist.kernels.rating_matrix import RatingMatrix, SparseCost
 from cofi_dist.optim.als import Als
-from cofi_dist.optim.base import take
+from cofi_dist.optim.base import run_step
 from cofi_dist.run.log import QuietLog
-from cofi_dist.training.trainer import Printed, Trainer
+from cofi_dist.training.trainer import EpochMetrics, Trainer
 from tests.parity.notebook import run_notebook
 
 NOTEBOOK_EPOCHS, TIMED_EPOCHS = 15_000, 200
@@ -82,7 +82,7 @@ def ours(shard: UserShard, seed: int, *, momentum: bool = True, steps: int = 3) 
     while min(TARGETS) not in found:
         if not momentum:
             als.momentum = 0
-        take(als.step(), SoloComm().sum_)
+        run_step(als.step(), SoloComm().sum_)
         sweeps += 1
         for target in TARGETS:
             if target >= als.J and target not in found:
@@ -121,7 +121,7 @@ class Heard(QuietLog):
     def __init__(self) -> None:
         self.reached: Reached = {}
 
-    def printed(self, metrics: Printed) -> None:
+    def on_metrics(self, metrics: EpochMetrics) -> None:
         for target in TARGETS:
             if target >= metrics.cost and target not in self.reached:
                 self.reached[target] = metrics.epoch, metrics.seconds

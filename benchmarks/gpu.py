@@ -43,7 +43,7 @@ from cofi_dist.kernels.cuda.graph import Recorded
 from cofi_dist.kernels.rating_matrix import RatingMatrix, SparseCost, device_rows
 from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.als import Als
-from cofi_dist.optim.base import take
+from cofi_dist.optim.base import run_step
 
 NUM_FEATURES, REPEATS, WARM_UP = 100, 5, 3
 SECONDS_A_RUN = 0.3
@@ -118,7 +118,7 @@ def adam_step(bench: Bench, cost: Cost, *, fused: bool = True, graph: bool = Fal
 
     def step() -> None:
         adam.error(with_cost=False)
-        take(adam.step(), SoloComm().sum_)
+        run_step(adam.step(), SoloComm().sum_)
 
     return Recorded(step) if graph else step
 
@@ -131,7 +131,7 @@ def als_step(bench: Bench, cost: RatingMatrix) -> Step:
     als = Als(cost, factors, Regulariser(1.0), **given)  # type: ignore[arg-type]
 
     def step() -> None:
-        take(als.step(), SoloComm().sum_)
+        run_step(als.step(), SoloComm().sum_)
 
     return step
 

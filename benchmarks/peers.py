@@ -25,7 +25,7 @@ from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import Factors
 from cofi_dist.kernels.rating_matrix import RatingMatrix, SparseCost
 from cofi_dist.optim.als import Als
-from cofi_dist.optim.base import take
+from cofi_dist.optim.base import run_step
 from cofi_dist.run.log import QuietLog
 from cofi_dist.training.trainer import Trainer
 
@@ -55,7 +55,7 @@ def als(problem: Problem) -> Result:
     points, seconds = [], 0.0
     for sweep in range(1, max(s.points) + 1):
         start = time.perf_counter()
-        take(solver.step(), SoloComm().sum_)
+        run_step(solver.step(), SoloComm().sum_)
         seconds += time.perf_counter() - start
         if sweep in s.points:
             points.append(Point(sweep, seconds, problem.rmse(factors), solver.J))

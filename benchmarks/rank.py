@@ -17,9 +17,15 @@ from torch import Tensor
 from cofi_dist.config import Config
 from cofi_dist.distributed import Comm, Sums, open_comm
 from cofi_dist.run.log import QuietLog
-from cofi_dist.training.problem import cost_of, load_problem, optimizer_of, regulariser_of, start_of
+from cofi_dist.training.problem import (
+    build_cost,
+    build_optimizer,
+    build_regulariser,
+    initial_factors,
+    load_problem,
+)
 from cofi_dist.training.state import State
-from cofi_dist.training.trainer import Printed, Trainer
+from cofi_dist.training.trainer import EpochMetrics, Trainer
 
 CPU = torch.device("cpu")
 
@@ -78,10 +84,10 @@ class Times(QuietLog):
 
         sums.sum_ = timed  # type: ignore[method-assign]
 
-    def initial(self, cost: float, epoch: int) -> None:
+    def on_start(self, cost: float, epoch: int) -> None:
         self._last, self._summing = time.perf_counter(), 0.0
 
-    def printed(self, metrics: Printed) -> None:
+    def on_metrics(self, metrics: EpochMetrics) -> None:
         self.costs[metrics.epoch] = metrics.cost
 
     def after_step(self, state: State) -> None:
@@ -119,10 +125,10 @@ def train(settings: Settings, comm: Comm) -> Times:
         Path("/proc/self/clear_refs").write_text("5")  # the peak now is what is held now, see proc(5)
     times, before = Times(), peak()
     problem, shard = load_problem(config_of(settings), Path("none"), CPU, comm)
-    factors, cost = start_of(problem), cost_of(problem, shard)[0]
+    factors, cost = initial_factors(problem), build_cost(problem, shard)[0]
     del shard
-    regulariser = regulariser_of(problem, factors)
-    optimizer = optimizer_of(problem, cost, factors, regulariser)
+    regulariser = build_regulariser(problem, factors)
+    optimizer = build_optimizer(problem, cost, factors, regulariser)
     given = (problem.config.train, problem.num_ratings, comm, regulariser)
     trainer = Trainer(cost, factors, *given, optimizer=optimizer, sums=problem.total)
     times.watch(problem.total)

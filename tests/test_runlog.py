@@ -16,18 +16,18 @@ from cofi_dist.data.shard import plan
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.run.log import RunLog, require_tensorboard
 from cofi_dist.run.shard_table import shard_table
-from cofi_dist.training.trainer import Printed
+from cofi_dist.training.trainer import EpochMetrics
 
 
 def say(directory: Path, *, tensorboard: bool = False) -> None:
     with RunLog(directory, 200, tensorboard=tensorboard) as log:
-        log.note("world size 1")
+        log.info("world size 1")
         log.line("Using cpu device")
-        log.initial(40620.94267767584, 0)
-        log.printed(Printed(1, 40620.94267767584, 0.5, 201672.0))
+        log.on_start(40620.94267767584, 0)
+        log.on_metrics(EpochMetrics(1, 40620.94267767584, 0.5, 201672.0))
         for epoch in range(1, 101):
-            log.step(epoch)
-        log.printed(Printed(100, 9966.912101, 1.5, 6722400.0))
+            log.on_step(epoch)
+        log.on_metrics(EpochMetrics(100, 9966.912101, 1.5, 6722400.0))
 
 
 NOTEBOOK = [
@@ -58,9 +58,9 @@ def test_metrics_are_one_object_a_printed_epoch(tmp_path: Path) -> None:
 
 def say_validated(directory: Path, *, tensorboard: bool = False) -> None:
     with RunLog(directory, 200, tensorboard=tensorboard, validates=True) as log:
-        log.initial(1234567890.25, 0)
-        log.printed(Printed(1, 1234567890.25, 0.5, 201672.0))
-        log.printed(Printed(100, 9966.912101, 1.5, 6722400.0, 0.871234, 0.660123))
+        log.on_start(1234567890.25, 0)
+        log.on_metrics(EpochMetrics(1, 1234567890.25, 0.5, 201672.0))
+        log.on_metrics(EpochMetrics(100, 9966.912101, 1.5, 6722400.0, 0.871234, 0.660123))
 
 
 def test_validation_has_two_more_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -163,17 +163,17 @@ def test_a_stream_that_fails_is_given_up_and_said_once(
 
 def test_what_a_full_disk_refuses_is_written_when_it_can_be(tmp_path: Path) -> None:
     with RunLog(tmp_path, 3, tensorboard=False) as log:
-        log.printed(Printed(1, 5.0, 0.1, 10.0))
+        log.on_metrics(EpochMetrics(1, 5.0, 0.1, 10.0))
         written = (tmp_path / "metrics.jsonl").stat().st_size
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (written + 7, limits[1]))  # as a full disk, in mid-line
         try:
-            log.printed(Printed(2, 4.0, 0.2, 10.0))
+            log.on_metrics(EpochMetrics(2, 4.0, 0.2, 10.0))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
             signal.signal(signal.SIGXFSZ, ignored)
-        log.printed(Printed(3, 3.0, 0.3, 10.0))
+        log.on_metrics(EpochMetrics(3, 3.0, 0.3, 10.0))
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2, 3]
     assert "   2       4.00000" in (tmp_path / "train.log").read_text()

@@ -20,7 +20,7 @@ from cofi_dist.distributed import Comm, SoloComm, Sums
 from cofi_dist.errors import RunError
 from cofi_dist.factors import Factors
 from cofi_dist.testing import run_ranks
-from cofi_dist.training.trainer import DivergedError, Printed, Trainer
+from cofi_dist.training.trainer import DivergedError, EpochMetrics, Trainer
 from cofi_dist.training.validation import Accuracy, Validation
 from tests.problems import (
     close,
@@ -39,19 +39,19 @@ class Recorder:
     def __init__(self) -> None:
         self.initial_cost = math.nan
         self.steps: list[int] = []
-        self.metrics: list[Printed] = []
+        self.metrics: list[EpochMetrics] = []
         self.notes: list[str] = []
 
-    def note(self, text: str) -> None:
+    def info(self, text: str) -> None:
         self.notes.append(text)
 
-    def initial(self, cost: float, epoch: int) -> None:
+    def on_start(self, cost: float, epoch: int) -> None:
         self.initial_cost = cost
 
-    def step(self, epoch: int) -> None:
+    def on_step(self, epoch: int) -> None:
         self.steps.append(epoch)
 
-    def printed(self, metrics: Printed) -> None:
+    def on_metrics(self, metrics: EpochMetrics) -> None:
         self.metrics.append(metrics)
 
 
@@ -291,7 +291,7 @@ def test_drift_of_the_replicas_of_x_is_an_error(tmp_path: Path) -> None:
 
 
 def test_metrics_have_the_fields_of_metrics_jsonl() -> None:
-    assert [f.name for f in dataclasses.fields(Printed)] == [
+    assert [f.name for f in dataclasses.fields(EpochMetrics)] == [
         "epoch",
         "cost",
         "seconds",

@@ -21,7 +21,7 @@ from cofi_dist.errors import (
 )
 from cofi_dist.files.reading import reason, shortened
 from cofi_dist.files.tensor_table import read_table
-from cofi_dist.training.state import OF_ITEMS, OF_USERS, State
+from cofi_dist.training.state import ITEM_FACTORS, USER_FACTORS, State
 
 
 def found_in(directory: Path) -> list[Path]:
@@ -108,10 +108,10 @@ def load(directory: Path, manifest: Manifest, state: State, users: UserRange) ->
     Raises:
         CheckpointError: a file does not hold what it should, or the checkpoint is gone.
     """
-    state.begin_at(manifest.numbers.model_dump())
+    state.restore_scalars(manifest.numbers.model_dump())
     everything = UserRange(0, manifest.num_items)
-    for side, letters, wanted in (("users", OF_USERS, users), ("items", OF_ITEMS, everything)):
-        rows = state.rows(letters)
+    for side, letters, wanted in (("users", USER_FACTORS, users), ("items", ITEM_FACTORS, everything)):
+        rows = state.row_tensors(letters)
         for part, mine, theirs in _overlaps(manifest, side, wanted):  # type: ignore[arg-type]
             _copy(directory / part.name, {name: tensor[mine] for name, tensor in rows.items()}, part, theirs)
     # that of a run that is going on may have been given up meanwhile, and its files written over
@@ -169,10 +169,10 @@ def _require_shape(name: str, shape: tuple[int, ...], part: Part, manifest: Mani
     """Raise ValueError unless a tensor can be one of a part: `W`, `b` or what belongs to them; `X` or `c`."""
     letter = name.partition(".")[0]
     wanted = {
-        **dict.fromkeys((OF_USERS[0], OF_ITEMS[0]), (part.rows, manifest.num_features)),
-        **dict.fromkeys((OF_USERS[1], OF_ITEMS[1]), (part.rows,)),
+        **dict.fromkeys((USER_FACTORS[0], ITEM_FACTORS[0]), (part.rows, manifest.num_features)),
+        **dict.fromkeys((USER_FACTORS[1], ITEM_FACTORS[1]), (part.rows,)),
     }
-    if letter not in (OF_USERS if part.side == "users" else OF_ITEMS):
+    if letter not in (USER_FACTORS if part.side == "users" else ITEM_FACTORS):
         raise ValueError(f"holds {shortened(name)}, which no part of {part.side} has")
     if shape != wanted[letter]:
         raise ValueError(f"{name} is of shape {shape}, not {wanted[letter]}")

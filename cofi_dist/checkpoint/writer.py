@@ -32,7 +32,7 @@ from cofi_dist.errors import CheckpointError, CheckpointReadError
 from cofi_dist.files import reason_of, sync
 from cofi_dist.files.tensor_file import write_tensors
 from cofi_dist.run.directory import METRICS, is_run
-from cofi_dist.training.state import OF_ITEMS, OF_USERS, State
+from cofi_dist.training.state import ITEM_FACTORS, USER_FACTORS, State
 
 # What is left of a checkpoint that was given up; one that a run left behind goes with its unfinished ones.
 SPARE = ".epoch-spare.tmp"
@@ -95,13 +95,14 @@ class Saver:
         """Copy the state, and begin to write it. No save may be open. Collective."""
         assert self._thread is None
         self._started = time.perf_counter()
-        self._numbers, self._parts, self._error = state.numbers, [], ""
+        self._numbers, self._parts, self._error = state.scalars, [], ""
         self._comm.on_first(self._make_room)
         tensors = {
             side: {
-                name: self._copy(name, rows[self._cut(side)]) for name, rows in state.rows(letters).items()
+                name: self._copy(name, rows[self._cut(side)])
+                for name, rows in state.row_tensors(letters).items()
             }
-            for side, letters in (("users", OF_USERS), ("items", OF_ITEMS))
+            for side, letters in (("users", USER_FACTORS), ("items", ITEM_FACTORS))
         }
         self._copied = time.perf_counter() - self._started
         self._thread = threading.Thread(target=self._write, args=(tensors,), name="checkpoint")

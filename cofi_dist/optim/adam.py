@@ -14,7 +14,7 @@ from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.term import Cost, ErrorTerm
 from cofi_dist.factors import Factors
 from cofi_dist.kernels.base import NUMPY_TYPE
-from cofi_dist.optim.base import Partial
+from cofi_dist.optim.base import PendingSum
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8  # torch's defaults, which the notebook takes
 
@@ -67,28 +67,28 @@ class Adam:
         self._error = self._cost(self._factors, with_cost=with_cost)
         return self._error.value
 
-    def step(self) -> Iterator[Partial]:
+    def step(self) -> Iterator[PendingSum]:
         """One step, once `error` has been called; yields what is to be summed over the ranks."""
         error = self._error
         assert error is not None
         self._error = None
-        yield Partial(*error.partial, meanwhile=lambda: self._move_users(error))
+        yield PendingSum(*error.partial, meanwhile=lambda: self._move_users(error))
         # the regulariser enters after the sum, so that lambda X counts once and not once a rank
         self._move("X", error.dX[0])
         if error.dc is not None:
             self._move("c", error.dc[0])
 
-    def rows(self, letter: str) -> dict[str, Tensor]:
+    def row_tensors(self, letter: str) -> dict[str, Tensor]:
         """State of a factor, shaped as it is."""
         moments = self.moments[letter]
         return {"mean": moments.mean, "square": moments.square}
 
     @property
-    def numbers(self) -> None:
+    def scalars(self) -> None:
         """There is no state that is no tensor, but for the steps taken."""
         return
 
-    def begin_at(self, epoch: int, numbers: dict[str, Any] | None) -> None:
+    def restore_scalars(self, epoch: int, numbers: dict[str, Any] | None) -> None:
         """Go on as after so many steps; the rows are the caller's to restore."""
         for moments in self.moments.values():
             moments.step.fill_(epoch)

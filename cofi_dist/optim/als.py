@@ -23,7 +23,7 @@ from cofi_dist.factors import Factors
 from cofi_dist.kernels.base import RatingKernels, RidgeTerm, offsets
 from cofi_dist.kernels.block_sums import ordered_sum, sums_of
 from cofi_dist.kernels.rating_matrix import RatingMatrix
-from cofi_dist.optim.base import Partial
+from cofi_dist.optim.base import PendingSum
 from cofi_dist.optim.cholesky import Solution, Solved, exact
 
 
@@ -80,7 +80,7 @@ class Als:
         """Half the squared error over this rank's ratings, where it is asked for."""
         return self._cost.value(self._factors) if with_cost else None
 
-    def step(self) -> Iterator[Partial]:
+    def step(self) -> Iterator[PendingSum]:
         """One sweep; yields what is to be summed over the ranks."""
         self._go_on()
         J = yield from self._sweep()
@@ -100,18 +100,18 @@ class Als:
         """Whether the last sweep had no momentum, and changed J by less than the tolerance."""
         return self._change is not None and self._change < self._tolerance
 
-    def rows(self, letter: str) -> dict[str, Tensor]:
+    def row_tensors(self, letter: str) -> dict[str, Tensor]:
         """State of a factor, shaped as it is."""
         return {"previous": self._previous[letter]}
 
     @property
-    def numbers(self) -> dict[str, Any]:
+    def scalars(self) -> dict[str, Any]:
         """State that is no tensor."""
         change = self._change if self._change is not None and math.isfinite(self._change) else None
         J = self.J if math.isfinite(self.J) else None
         return {"J": J, "momentum": self.momentum, "change": change}
 
-    def begin_at(self, epoch: int, numbers: dict[str, Any] | None) -> None:
+    def restore_scalars(self, epoch: int, numbers: dict[str, Any] | None) -> None:
         """Go on as after so many sweeps; the rows are the caller's to restore."""
         assert numbers is not None, "those of Adam were refused"
         self.J = math.inf if numbers["J"] is None else numbers["J"]
@@ -127,7 +127,7 @@ class Als:
             if beyond is not None:
                 factor.copy_(beyond)
 
-    def _sweep(self) -> Generator[Partial, None, float]:
+    def _sweep(self) -> Generator[PendingSum, None, float]:
         """Users, then items; returns J."""
         factors, cost, steps = self._factors, self._cost, self._steps
         X, W, b, c = factors.X, factors.W, factors.b[0], offsets(factors)
@@ -136,7 +136,7 @@ class Als:
         W2, b2 = self._regulariser.of_users(factors, cost.norms)
         sums = torch.stack([W2, b2, torch.zeros_like(W2)], 1)
         sums[0, 2] = done.singular
-        yield Partial(sums)
+        yield PendingSum(sums)
         W2, b2, singular = sums[0]
         _require_unique(float(singular), "users'")
         penalty = self._regulariser.total((W2, b2), factors, cost.norms)
@@ -147,7 +147,7 @@ class Als:
         sums[:, 0] = cost.norms.branches(done.half)
         if self._leads:
             sums[0, 1], sums[0, 2] = penalty - done.gain, done.singular
-        yield Partial(sums)
+        yield PendingSum(sums)
         half, rest, singular = sums[0]
         _require_unique(float(singular), "items'")
         return float(half + rest)
@@ -205,11 +205,11 @@ def conjugate_gradients(
 
     sums, sums_b, half_BR = rows.gradients(Z, z, P, offset)
     if not whole:
-        yield Partial(sums, sums_b, squares)
+        yield PendingSum(sums, sums_b, squares)
     descent = descend(Z, z, sums[0], sums_b[0], squares[0] / least.ratings, least)
     for _ in range(steps):
         products = rows.products(descent.direction, descent.direction_b, P)
         if not whole:
-            yield Partial(*products)
+            yield PendingSum(*products)
         descent.step(*(product[0] for product in products))
     return Solution(sums_of(half_BR), descent.gain, half_BR.new_zeros(()))

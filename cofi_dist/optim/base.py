@@ -9,7 +9,7 @@ def _nothing() -> None:
     pass
 
 
-class Partial:
+class PendingSum:
     """Tensors of this rank that a step needs the sums of before it goes on.
 
     Args:
@@ -22,7 +22,7 @@ class Partial:
         self.tensors, self.meanwhile = tensors, meanwhile
 
 
-def take(step: Iterable[Partial], sum_: Callable[..., None]) -> None:
+def run_step(step: Iterable[PendingSum], sum_: Callable[..., None]) -> None:
     """Take a step.
 
     Args:

@@ -16,7 +16,7 @@ from torch import Tensor
 from cofi_dist.cost.term import wide
 from cofi_dist.kernels.base import RatingKernels, RidgeTerm
 from cofi_dist.kernels.block_sums import sums_of
-from cofi_dist.optim.base import Partial
+from cofi_dist.optim.base import PendingSum
 
 # Numbers that a batch's gathered rows, and its normal matrices, may take.
 NUMBERS = 2**23
@@ -37,7 +37,7 @@ class Solution:
     singular: Tensor
 
 
-Solved = Generator[Partial, None, Solution]
+Solved = Generator[PendingSum, None, Solution]
 
 
 def exact(
@@ -50,7 +50,7 @@ def exact(
     """
     right, right_b, half_BR = rows.gradients(Z, z, P, offset)
     if not whole:
-        yield Partial(right, right_b)
+        yield PendingSum(right, right_b)
     right, right_b = right[0], right_b[0]
     right.add_(least.weight[:, None] * Z).neg_()
     right_b = right_b.add_(least.weight_b * z).neg_() if least.has_bias else torch.zeros_like(right_b)
@@ -63,7 +63,7 @@ def exact(
         else:
             A = normal_matrices(rows, batch, P, has_bias=least.has_bias)
             if not whole:
-                yield Partial(A[None])
+                yield PendingSum(A[None])
             step, bad = _by_features(A, right[batch], batch, least)
         gain += (right[batch] * step).sum(dtype=gain.dtype) / 2
         singular += bad

@@ -24,7 +24,7 @@ from cofi_dist.errors import ConfigError, RunError, SaveError
 from cofi_dist.files import reason_of
 from cofi_dist.run.directory import LOG, METRICS, TENSORBOARD, forget_after
 from cofi_dist.streams import harmless, outlast, say
-from cofi_dist.training.trainer import Printed
+from cofi_dist.training.trainer import EpochMetrics
 
 SECONDS_BETWEEN_REDRAWS = 0.2
 SCALARS = {"cost", "validation_rmse", "validation_mae"}  # what TensorBoard gets
@@ -42,16 +42,16 @@ class QuietLog:
     def line(self, text: str) -> None:
         """One of the notebook's lines."""
 
-    def note(self, text: str) -> None:
+    def info(self, text: str) -> None:
         """Anything else worth reading."""
 
-    def initial(self, cost: float, epoch: int) -> None:
+    def on_start(self, cost: float, epoch: int) -> None:
         """The cost before training, or after the epoch from which it goes on."""
 
-    def step(self, epoch: int) -> None:
+    def on_step(self, epoch: int) -> None:
         """An epoch is done."""
 
-    def printed(self, metrics: Printed) -> None:
+    def on_metrics(self, metrics: EpochMetrics) -> None:
         """An epoch whose cost is known."""
 
     def saved(self, saved: Saved) -> None:
@@ -112,12 +112,12 @@ class RunLog(QuietLog):
             say(text)
 
     def line(self, text: str) -> None:
-        self._write(text, sys.stdout, self.note)
+        self._write(text, sys.stdout, self.info)
 
-    def note(self, text: str) -> None:
+    def info(self, text: str) -> None:
         self._write(text, sys.stderr, self._log.add)
 
-    def initial(self, cost: float, epoch: int) -> None:
+    def on_start(self, cost: float, epoch: int) -> None:
         self.line(f"Loss after epoch {epoch}: {cost}" if epoch else f"Initial loss: {cost}")
         self.line(
             f"Epoch       {'Loss':<16} {'RMSE':>8} {'MAE':>8}" if self._validates else "Epoch       Loss"
@@ -126,7 +126,7 @@ class RunLog(QuietLog):
         with self._drawing():
             self._bar.reset(self._task, visible=True)
 
-    def printed(self, metrics: Printed) -> None:
+    def on_metrics(self, metrics: EpochMetrics) -> None:
         measured = {name: value for name, value in dataclasses.asdict(metrics).items() if value is not None}
         self._metrics.add(json.dumps(measured))
         line, rmse = f"{metrics.epoch:5}       {metrics.cost:.5f}", metrics.validation_rmse
@@ -141,12 +141,12 @@ class RunLog(QuietLog):
 
     def saved(self, saved: Saved) -> None:
         if saved.error:
-            self.note(f"the checkpoint of epoch {saved.epoch} could not be saved: {saved.error}")
+            self.info(f"the checkpoint of epoch {saved.epoch} could not be saved: {saved.error}")
             return
         measured = {name: value for name, value in dataclasses.asdict(saved).items() if name != "error"}
         self._metrics.add(json.dumps({"epoch": measured.pop("epoch"), "checkpoint": measured}))
 
-    def step(self, epoch: int) -> None:
+    def on_step(self, epoch: int) -> None:
         now = time.perf_counter()
         if now - self._drawn < SECONDS_BETWEEN_REDRAWS:
             return

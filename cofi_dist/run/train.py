@@ -36,14 +36,14 @@ from cofi_dist.run.stop import Stop
 from cofi_dist.streams import say
 from cofi_dist.training.problem import (
     Problem,
-    cost_of,
+    build_cost,
+    build_optimizer,
+    build_regulariser,
+    build_validation,
+    describe_shards,
+    gather_model,
+    initial_factors,
     load_problem,
-    model_of,
-    optimizer_of,
-    regulariser_of,
-    shards_of,
-    start_of,
-    validation_of,
 )
 from cofi_dist.training.state import State
 from cofi_dist.training.trainer import DivergedError, Trainer
@@ -117,7 +117,7 @@ def _run(
 ) -> None:
     run_dir = Path(config.run_dir)
     problem, shard = load_problem(config, run_dir / DATA, device, comm)
-    validation = validation_of(problem)
+    validation = build_validation(problem)
     directory, manifest, notes = checkpoint_for(problem, how is How.AGAIN, comm)
     trainer, how_computed = _trainer(problem, shard, validation, comm)
     del shard  # the cost has the ratings in its own order
@@ -136,12 +136,12 @@ def _run(
     with _log(config, manifest, comm, quiet=quiet) as log:
         _say_start(problem, comm, log)
         for text in (how_computed, *notes):
-            log.note(text)
+            log.info(text)
         if manifest is not None:
-            say_changes(manifest, config, device, log.note)
+            say_changes(manifest, config, device, log.info)
         comm.on_first(lambda: forget_result(run_dir))
         comm.on_first(lambda: save_config(run_dir, config.to_yaml()))
-        comm.on_first(lambda: save_shards(run_dir, shards_of(problem, comm)))
+        comm.on_first(lambda: save_shards(run_dir, describe_shards(problem, comm)))
         saved_at = trainer.state.epoch if how is How.AGAIN else 0
         _fit(problem, trainer, comm, log, stop, undo, saved_at, in_grid=quiet)
 
@@ -163,12 +163,12 @@ def _say_start(problem: Problem, comm: Comm, log: QuietLog) -> None:
     """The shards, and the notebook's first lines."""
     config, source, device = problem.config, problem.source, problem.device
     for text in source.notes:
-        log.note(text)
-    log.note(f"world size {comm.world_size}, backend {comm.backend(device)}")
+        log.info(text)
+    log.info(f"world size {comm.world_size}, backend {comm.backend(device)}")
     for text in shard_table(problem.ranges, problem.per_user, source.num_items, config):
-        log.note(text)
+        log.info(text)
     if device.type == "mps":
-        log.note("mps has no float64: ratings, factors and costs are float32; not the notebook's bits")
+        log.info("mps has no float64: ratings, factors and costs are float32; not the notebook's bits")
     log.line(f"Using {device.type} device")
     log.line(f"Num. features: {config.model.num_features}")
     log.line(f"Num. movies:   {source.num_items}")
@@ -179,11 +179,11 @@ def _trainer(
     problem: Problem, shard: UserShard, validation: Validation | None, comm: Comm
 ) -> tuple[Trainer, str]:
     """The trainer of this rank, at the notebook's start; and a line on how its cost is computed."""
-    factors = start_of(problem)
-    cost, how = cost_of(problem, shard)
-    regulariser = regulariser_of(problem, factors)
+    factors = initial_factors(problem)
+    cost, how = build_cost(problem, shard)
+    regulariser = build_regulariser(problem, factors)
     given = (problem.config.train, problem.num_ratings, comm, regulariser, validation)
-    optimizer = optimizer_of(problem, cost, factors, regulariser)
+    optimizer = build_optimizer(problem, cost, factors, regulariser)
     return Trainer(cost, factors, *given, optimizer, problem.total), how
 
 
@@ -263,7 +263,7 @@ def _keep_good(
 
 
 def _save(problem: Problem, trainer: Trainer, comm: Comm, *, diverged: str = "") -> None:
-    model = model_of(problem, trainer.state.factors, comm, diverged)
+    model = gather_model(problem, trainer.state.factors, comm, diverged)
     target = Path(problem.config.run_dir) / MODEL
 
     def save() -> None:

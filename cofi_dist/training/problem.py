@@ -121,7 +121,7 @@ def _spread(config: Config, per_user: NDArray[np.int64], comm: Comm) -> tuple[Sp
     return spread, comm if isinstance(comm, SoloComm) else OrderedSums(comm, spread.branches)
 
 
-def shards_of(problem: Problem, comm: Comm) -> dict[str, Any]:
+def describe_shards(problem: Problem, comm: Comm) -> dict[str, Any]:
     """How the run is spread; held-out ratings are counted, as in the table of shards."""
     ratings = ratings_of(problem.ranges, problem.per_user)
     return {
@@ -135,7 +135,7 @@ def shards_of(problem: Problem, comm: Comm) -> dict[str, Any]:
     }
 
 
-def validation_of(problem: Problem) -> Validation | None:
+def build_validation(problem: Problem) -> Validation | None:
     """This rank's held-out ratings, where the config asks for validation."""
     settings, source = problem.config.validation, problem.source
     if settings.every is None:
@@ -151,7 +151,7 @@ def validation_of(problem: Problem) -> Validation | None:
     )
 
 
-def start_of(problem: Problem) -> Factors:
+def initial_factors(problem: Problem) -> Factors:
     """This rank's rows of the notebook's draw."""
     return draw_factors(
         problem.source.num_items,
@@ -165,14 +165,14 @@ def start_of(problem: Problem) -> Factors:
     )
 
 
-def regulariser_of(problem: Problem, factors: Factors) -> Regulariser:
+def build_regulariser(problem: Problem, factors: Factors) -> Regulariser:
     """Lambda, by the numbers of ratings where the config says so."""
     train = problem.config.train
     scales = count_scales(train.lambda_power, problem.sums.count, problem.counts, factors)
     return Regulariser(train.lambda_, train.lambda_b, *scales)
 
 
-def cost_of(problem: Problem, shard: UserShard) -> tuple[Cost | RatingMatrix, str]:
+def build_cost(problem: Problem, shard: UserShard) -> tuple[Cost | RatingMatrix, str]:
     """The error term on this rank's ratings, and a line on how it is computed."""
     config, device = problem.config, problem.device
     if config.train.optimizer == "als":
@@ -187,7 +187,7 @@ def cost_of(problem: Problem, shard: UserShard) -> tuple[Cost | RatingMatrix, st
     return SparseCost(RatingMatrix(shard, device, problem.dtype)), f"sparse cost: {how}"
 
 
-def optimizer_of(
+def build_optimizer(
     problem: Problem, cost: Cost | RatingMatrix, factors: Factors, regulariser: Regulariser
 ) -> Als | None:
     """What moves the factors; None for Adam."""
@@ -205,7 +205,7 @@ def optimizer_of(
     )
 
 
-def model_of(problem: Problem, factors: Factors, comm: Comm, diverged: str) -> Model:
+def gather_model(problem: Problem, factors: Factors, comm: Comm, diverged: str) -> Model:
     """The whole model on rank 0; on the others, their own rows of it."""
     counts = [len(users) for users in problem.ranges]
     W = comm.gather_rows(factors.W, counts)

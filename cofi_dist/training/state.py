@@ -7,10 +7,10 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from cofi_dist.factors import Factors
-from cofi_dist.optim.base import Partial
-from cofi_dist.training.validation import Accuracy, Kept
+from cofi_dist.optim.base import PendingSum
+from cofi_dist.training.validation import Accuracy, BestFactors
 
-OF_USERS, OF_ITEMS = ("W", "b"), ("X", "c")
+USER_FACTORS, ITEM_FACTORS = ("W", "b"), ("X", "c")
 
 
 class Optimizer(Protocol):
@@ -27,20 +27,20 @@ class Optimizer(Protocol):
         """Half the squared error over this rank's ratings, where it is asked for. Before every step."""
         ...
 
-    def step(self) -> Iterator[Partial]:
+    def step(self) -> Iterator[PendingSum]:
         """One step; yields what is to be summed over the ranks."""
         ...
 
-    def rows(self, letter: str) -> dict[str, Tensor]:
+    def row_tensors(self, letter: str) -> dict[str, Tensor]:
         """State of a factor, shaped as it is."""
         ...
 
     @property
-    def numbers(self) -> dict[str, Any] | None:
+    def scalars(self) -> dict[str, Any] | None:
         """State that is no tensor; None where there is none."""
         ...
 
-    def begin_at(self, epoch: int, numbers: dict[str, Any] | None) -> None:
+    def restore_scalars(self, epoch: int, numbers: dict[str, Any] | None) -> None:
         """Go on as after so many steps; the rows are the caller's to restore."""
         ...
 
@@ -52,18 +52,18 @@ class State:
     Attributes:
         factors: X and c, equal on all ranks, and W and b of this rank's users.
         optimizer: whose state belongs to it.
-        kept: the best factors so far.
+        best: the best factors so far.
         epoch: steps taken.
         seconds: spent on them.
     """
 
     factors: Factors
     optimizer: Optimizer
-    kept: Kept
+    best: BestFactors
     epoch: int = 0
     seconds: float = 0.0
 
-    def rows(self, letters: tuple[str, ...]) -> dict[str, Tensor]:
+    def row_tensors(self, letters: tuple[str, ...]) -> dict[str, Tensor]:
         """Views of the tensors of these factors, a row for each user or item: `W`, `W.mean`, ...
 
         `b` and `c`, (1, rows) elsewhere, are (rows,) here. `.best` are the factors that are kept.
@@ -72,35 +72,35 @@ class State:
         for letter, factor in self.factors.by_name.items():
             if letter not in letters:
                 continue
-            beside = self.optimizer.rows(letter)
+            beside = self.optimizer.row_tensors(letter)
             found |= {letter: factor, **{f"{letter}.{name}": rows for name, rows in beside.items()}}
-            if self.kept.accuracy is not None:
-                found[f"{letter}.best"] = self.kept.copies[letter]
+            if self.best.accuracy is not None:
+                found[f"{letter}.best"] = self.best.copies[letter]
         return {name: t[0] if name[0] in "bc" else t for name, t in found.items()}
 
     @property
-    def numbers(self) -> dict[str, Any]:
+    def scalars(self) -> dict[str, Any]:
         """All of it that is no tensor; JSON gives every float back bit for bit."""
-        kept, best = self.kept, None
+        kept, best = self.best, None
         if kept.accuracy is not None:
             rmse, mae = kept.accuracy.rmse, kept.accuracy.mae
-            best = {"epoch": kept.epoch, "stale": kept.stale, "rmse": rmse, "mae": mae}
+            best = {"epoch": kept.epoch, "stale": kept.validations_since_best, "rmse": rmse, "mae": mae}
         return {
             "epoch": self.epoch,
             "seconds": self.seconds,
             "best": best,
-            "optimizer": self.optimizer.numbers,
+            "optimizer": self.optimizer.scalars,
         }
 
-    def begin_at(self, numbers: dict[str, Any]) -> None:
+    def restore_scalars(self, numbers: dict[str, Any]) -> None:
         """Take over `numbers` of an earlier state; then its tensors may be copied into `rows`."""
         self.epoch, self.seconds = numbers["epoch"], numbers["seconds"]
-        self.optimizer.begin_at(self.epoch, numbers["optimizer"])
+        self.optimizer.restore_scalars(self.epoch, numbers["optimizer"])
         best = numbers["best"]
         if best is not None:
-            self.kept.allocate()
-            self.kept.epoch, self.kept.stale = best["epoch"], best["stale"]
-            self.kept.accuracy = Accuracy(best["rmse"], best["mae"])
+            self.best.allocate()
+            self.best.epoch, self.best.validations_since_best = best["epoch"], best["stale"]
+            self.best.accuracy = Accuracy(best["rmse"], best["mae"])
 
     @property
     def is_finite(self) -> bool:
@@ -110,7 +110,7 @@ class State:
     @property
     def is_all_finite(self) -> bool:
         """Whether all that a checkpoint holds is: the factors, the best ones, and what moves them."""
-        return _are_finite(self.rows((*OF_USERS, *OF_ITEMS)).values())
+        return _are_finite(self.row_tensors((*USER_FACTORS, *ITEM_FACTORS)).values())
 
 
 def _are_finite(tensors: Iterable[Tensor]) -> bool:

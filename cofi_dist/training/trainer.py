@@ -16,14 +16,14 @@ from cofi_dist.factors import Factors
 from cofi_dist.kernels.cuda.graph import Recorded
 from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.optim.adam import Adam
-from cofi_dist.optim.base import take
+from cofi_dist.optim.base import run_step
 from cofi_dist.training.state import Optimizer, State
-from cofi_dist.training.validation import Accuracy, Kept, Validation
+from cofi_dist.training.validation import Accuracy, BestFactors, Validation
 from cofi_dist.words import counted
 
 
 @dataclass(frozen=True)
-class Printed:
+class EpochMetrics:
     """One printed epoch, as it stands in metrics.jsonl.
 
     Attributes:
@@ -42,19 +42,19 @@ class Printed:
     validation_mae: float | None = None
 
 
-class Reports(Protocol):
+class ProgressListener(Protocol):
     """Who hears of the progress."""
 
-    def note(self, text: str) -> None: ...
+    def info(self, text: str) -> None: ...
 
-    def initial(self, cost: float, epoch: int) -> None: ...
+    def on_start(self, cost: float, epoch: int) -> None: ...
 
-    def step(self, epoch: int) -> None: ...
+    def on_step(self, epoch: int) -> None: ...
 
-    def printed(self, metrics: Printed) -> None: ...
+    def on_metrics(self, metrics: EpochMetrics) -> None: ...
 
 
-class Between(Protocol):
+class StepCallback(Protocol):
     """What is done between two steps, such as saving checkpoints."""
 
     def after_step(self, state: State) -> None:
@@ -66,7 +66,7 @@ class Between(Protocol):
         ...
 
 
-class Nothing:
+class NoCallback:
     """Nothing is done between steps."""
 
     def after_step(self, state: State) -> None:
@@ -131,18 +131,20 @@ class Trainer:
         if optimizer is None:
             assert not isinstance(cost, RatingMatrix), "als comes with its cost"
             optimizer = Adam(cost, factors, settings.lr, self._regulariser, fused=fused)
-        self.state = State(factors, optimizer, Kept(factors))
+        self.state = State(factors, optimizer, BestFactors(factors))
         alike = factors.X.device.type == "cuda" and comm.world_size == 1 and fused
         self._epoch = Recorded(self._unprinted) if alike and isinstance(optimizer, Adam) else self._unprinted
 
-    def run(self, reports: Reports, between: Between | None = None) -> tuple[int, Accuracy | None]:
+    def run(
+        self, listener: ProgressListener, callback: StepCallback | None = None
+    ) -> tuple[int, Accuracy | None]:
         """All epochs that are left, or fewer if validation ends them; with it, the best factors are left.
 
         Collective: all ranks call it.
 
         Args:
-            reports: hears of the progress.
-            between: is called after every step.
+            listener: hears of the progress.
+            callback: is called after every step.
 
         Returns:
             The epoch before whose step the factors left were so (after the last step, one more than
@@ -153,52 +155,52 @@ class Trainer:
             TrainingError: the replicas of X drifted apart.
             CofiError: what `between` raised.
         """
-        state, kept = self.state, self.state.kept
-        if kept.epoch is None and state.epoch:
-            kept.offer(state.epoch + 1, None)
-        reports.initial(self._total(state.optimizer.error(with_cost=True)), state.epoch)
-        finished = self._steps(reports, between or Nothing())
-        last_is_best = finished and self._judge_last(reports)
+        state, best = self.state, self.state.best
+        if best.epoch is None and state.epoch:
+            best.update(state.epoch + 1, None)
+        listener.on_start(self._total(state.optimizer.error(with_cost=True)), state.epoch)
+        finished = self._steps(listener, callback or NoCallback())
+        last_is_best = finished and self._judge_last(listener)
         if self._validation and not last_is_best:
-            kept.restore()
-            reports.note(f"restored the factors of epoch {kept.epoch}: {kept.accuracy}")
-        if self._validation is None or kept.epoch is None:
+            best.restore()
+            listener.info(f"restored the factors of epoch {best.epoch}: {best.accuracy}")
+        if self._validation is None or best.epoch is None:
             return state.epoch + 1, None
-        return kept.epoch, kept.accuracy
+        return best.epoch, best.accuracy
 
-    def _steps(self, reports: Reports, between: Between) -> bool:
+    def _steps(self, listener: ProgressListener, callback: StepCallback) -> bool:
         """Take the steps; returns whether all of them."""
         state = self.state
         start = time.perf_counter() - state.seconds
         for epoch in range(state.epoch + 1, self._settings.epochs + 1):
             if state.optimizer.is_converged:  # before a step: also where a run goes on after its last one
                 part = self._settings.tolerance
-                reports.note(f"converged in epoch {state.epoch}: J changed by less than {part:g} of itself")
+                listener.info(f"converged in epoch {state.epoch}: J changed by less than {part:g} of itself")
                 break
             prints = epoch == 1 or epoch % self._settings.log_every == 0 or self._validates(epoch)
             if prints:
                 error = state.optimizer.error(with_cost=True)
-                reports.printed(self._measure(epoch, self._total(error), start))
-                if self._gives_up(epoch, reports):
-                    between.finish(state)
+                listener.on_metrics(self._measure(epoch, self._total(error), start))
+                if self._gives_up(epoch, listener):
+                    callback.finish(state)
                     return False
                 self._step()
             else:
                 self._epoch()
             state.epoch, state.seconds = epoch, time.perf_counter() - start
-            reports.step(epoch)
-            between.after_step(state)
+            listener.on_step(epoch)
+            callback.after_step(state)
         else:
-            self._say_if_unconverged(reports)
+            self._say_if_unconverged(listener)
         self._require_finite()
-        between.finish(state)
+        callback.finish(state)
         return True
 
-    def _say_if_unconverged(self, reports: Reports) -> None:
+    def _say_if_unconverged(self, listener: ProgressListener) -> None:
         """All epochs are over, where fewer might have been enough."""
         part, epochs = self._settings.tolerance, self._settings.epochs
         if part is not None and not self.state.optimizer.is_converged:
-            reports.note(
+            listener.info(
                 f"not converged in {counted(epochs, 'epoch')}: J still changes by more than {part:g} of"
                 " itself in an epoch; a higher train.epochs goes further"
             )
@@ -208,7 +210,7 @@ class Trainer:
         self._step()
 
     def _step(self) -> None:
-        take(self.state.optimizer.step(), self._sums.sum_)
+        run_step(self.state.optimizer.step(), self._sums.sum_)
 
     def _total(self, error: Tensor | None) -> float:
         """J over all ranks, summed as the notebook sums it."""
@@ -222,7 +224,7 @@ class Trainer:
     def _validates(self, epoch: int) -> bool:
         return self._validation is not None and self._validation.is_due(epoch)
 
-    def _measure(self, epoch: int, cost: float, start: float) -> Printed:
+    def _measure(self, epoch: int, cost: float, start: float) -> EpochMetrics:
         """What is printed of an epoch; the factors are kept if they are the best so far."""
         # first: replicas that drifted may agree neither on the cost nor on what to do about it
         self._comm.require_equal(self.state.factors.X, "X")
@@ -230,34 +232,34 @@ class Trainer:
             raise self._diverged(epoch, f"the cost is {cost}")
         # a finite cost has finite factors: it holds every entry's square, and 0 * inf is nan
         accuracy = self._accuracy() if self._validates(epoch) else None
-        self.state.kept.offer(epoch, accuracy)
+        self.state.best.update(epoch, accuracy)
         seconds = time.perf_counter() - start
         speed = self._num_ratings * epoch / seconds
         if accuracy is None:
-            return Printed(epoch, cost, seconds, speed)
-        return Printed(epoch, cost, seconds, speed, accuracy.rmse, accuracy.mae)
+            return EpochMetrics(epoch, cost, seconds, speed)
+        return EpochMetrics(epoch, cost, seconds, speed, accuracy.rmse, accuracy.mae)
 
     def _accuracy(self) -> Accuracy:
         assert self._validation is not None
         return self._validation.accuracy(self.state.factors, self._sums)
 
-    def _gives_up(self, epoch: int, reports: Reports) -> bool:
-        kept, patience = self.state.kept, None if self._validation is None else self._validation.patience
-        if patience is None or kept.stale < patience or kept.accuracy is None:
+    def _gives_up(self, epoch: int, listener: ProgressListener) -> bool:
+        best, patience = self.state.best, None if self._validation is None else self._validation.patience
+        if patience is None or best.validations_since_best < patience or best.accuracy is None:
             return False
-        reports.note(
-            f"stopped at epoch {epoch}: {counted(kept.stale, 'validation')} without a lower RMSE"
-            f" than epoch {kept.epoch}'s {kept.accuracy.rmse:.4f}"
+        listener.info(
+            f"stopped at epoch {epoch}: {counted(best.validations_since_best, 'validation')} without a lower"
+            f" RMSE than epoch {best.epoch}'s {best.accuracy.rmse:.4f}"
         )
         return True
 
-    def _judge_last(self, reports: Reports) -> bool:
+    def _judge_last(self, listener: ProgressListener) -> bool:
         """Look at what the last step left, which no epoch prints; returns whether it is the best."""
         if self._validation is None:
             return False
         accuracy = self._accuracy()
-        reports.note(f"after the last step: {accuracy}")
-        return self.state.kept.offer(self.state.epoch + 1, accuracy)
+        listener.info(f"after the last step: {accuracy}")
+        return self.state.best.update(self.state.epoch + 1, accuracy)
 
     def _require_finite(self) -> None:
         self._comm.require_equal(self.state.factors.X, "X")
@@ -267,7 +269,7 @@ class Trainer:
 
     def _diverged(self, epoch: int, what: str) -> DivergedError:
         """The error to raise, once the last good factors are back."""
-        kept = self.state.kept
-        if kept.epoch is not None:
-            kept.restore()
-        return DivergedError(f"epoch {epoch}: {what}", kept.epoch)
+        best = self.state.best
+        if best.epoch is not None:
+            best.restore()
+        return DivergedError(f"epoch {epoch}: {what}", best.epoch)

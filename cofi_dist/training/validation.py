@@ -104,7 +104,7 @@ class Validation:
         return predicted_N.clamp_(*self._scale).sub_(self._value[rows])
 
 
-class Kept:
+class BestFactors:
     """A copy of the best factors so far: those of the lowest RMSE; before any is known, the latest.
 
     Args:
@@ -114,7 +114,7 @@ class Kept:
         copies: what is kept of each factor, by its letter; empty where nothing is.
         epoch: before whose step the factors were so; None where nothing is kept.
         accuracy: theirs, where it was measured.
-        stale: validations since the best.
+        validations_since_best: validations since the best.
     """
 
     def __init__(self, factors: Factors) -> None:
@@ -122,9 +122,9 @@ class Kept:
         self.copies: dict[str, Tensor] = {}
         self.epoch: int | None = None
         self.accuracy: Accuracy | None = None
-        self.stale = 0
+        self.validations_since_best = 0
 
-    def offer(self, epoch: int, accuracy: Accuracy | None) -> bool:
+    def update(self, epoch: int, accuracy: Accuracy | None) -> bool:
         """Keep the factors as they are now if they are the best; returns whether.
 
         Every rank decides alike, from the same accuracy.
@@ -137,12 +137,12 @@ class Kept:
         if accuracy is not None and not math.isfinite(accuracy.rmse):
             accuracy = None
         if best is not None and (accuracy is None or not accuracy.rmse < best.rmse):
-            self.stale += is_measured
+            self.validations_since_best += is_measured
             return False
         self.allocate()
         for name, copy in self.copies.items():
             copy.copy_(self._factors[name])
-        self.epoch, self.accuracy, self.stale = epoch, accuracy, 0
+        self.epoch, self.accuracy, self.validations_since_best = epoch, accuracy, 0
         return True
 
     def restore(self) -> None:

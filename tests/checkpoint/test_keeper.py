@@ -19,7 +19,7 @@ from cofi_dist.files import sync
 from cofi_dist.files.tensor_file import write_tensors
 from cofi_dist.model import Model
 from cofi_dist.optim.adam import Adam
-from cofi_dist.optim.base import Partial
+from cofi_dist.optim.base import PendingSum
 from cofi_dist.run.train import train
 from cofi_dist.testing import run_ranks
 from tests.checkpoint.runs import CONFIG, metrics, run, tensors
@@ -171,7 +171,7 @@ def broken(comm: Comm, file: Path, given: list[str]) -> None:
     """Train; after 15 steps a moment of the last rank is not finite, while the factors stay so."""
     step, steps = Adam.step, 0
 
-    def breaks(self: Adam) -> Iterator[Partial]:
+    def breaks(self: Adam) -> Iterator[PendingSum]:
         nonlocal steps
         yield from step(self)
         steps += 1

@@ -22,7 +22,7 @@ from cofi_dist.data.shard import UserRange, UserShard
 from cofi_dist.distributed import SoloComm
 from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.als import Als
-from cofi_dist.optim.base import take
+from cofi_dist.optim.base import run_step
 from tests.problems import random_factors, random_ratings
 
 torch.set_num_threads(1)
@@ -38,9 +38,9 @@ for K, dtype in ((13, torch.float32), (20, torch.float64)):
         als = Als(cost, factors, Regulariser(1.3), **given)
         adam = Adam(SparseCost(cost), factors, 0.01, Regulariser(1.3), fused=True)
         for _ in range(4):
-            take(als.step(), SoloComm().sum_)
+            run_step(als.step(), SoloComm().sum_)
             adam.error(with_cost=False)
-            take(adam.step(), SoloComm().sum_)
+            run_step(adam.step(), SoloComm().sum_)
         digest.update(repr((als.J, als.error(with_cost=True).tolist())).encode())
         for tensor in factors.by_name.values():
             digest.update(tensor.numpy().tobytes())

@@ -54,7 +54,7 @@ kind = sys.argv.pop(1)
 if kind == "step":
     Adam.step = fail
 elif kind == "cost":
-    train.cost_of = fail
+    train.build_cost = fail
 else:
     before = start.begin_run
     start.begin_run = lambda directory: (before(directory), stop())

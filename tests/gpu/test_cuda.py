@@ -17,7 +17,7 @@ from cofi_dist.kernels.base import TorchKernels
 from cofi_dist.kernels.cuda import backend, graph
 from cofi_dist.kernels.rating_matrix import RatingMatrix, SparseCost, device_rows, kind_for
 from cofi_dist.optim.als import Als
-from cofi_dist.optim.base import take
+from cofi_dist.optim.base import run_step
 from tests.checkpoint.runs import metrics, run, tensors
 from tests.parity.notebook import run_notebook
 from tests.parity.runs import train_on
@@ -125,7 +125,7 @@ def test_als_is_that_of_the_cpu_and_never_rises(steps: int, item_bias: bool) -> 
         als = Als(cost, factors, Regulariser(0.7, 0.2), **given)  # type: ignore[arg-type]
         costs[device] = []
         for _ in range(15):
-            take(als.step(), SoloComm().sum_)
+            run_step(als.step(), SoloComm().sum_)
             costs[device].append(als.J)
     assert costs["cuda"] == pytest.approx(costs["cpu"], rel=1e-10)
     assert costs["cuda"] == sorted(costs["cuda"], reverse=True)

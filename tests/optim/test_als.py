@@ -24,7 +24,7 @@ from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.model import Model
 from cofi_dist.optim import cholesky
 from cofi_dist.optim.als import Als
-from cofi_dist.optim.base import take
+from cofi_dist.optim.base import run_step
 from cofi_dist.run.train import train
 from tests.checkpoint.runs import metrics, run, tensors
 from tests.interpreted import tensor_rows
@@ -38,7 +38,7 @@ REGULARISER = Regulariser(0.7, 0.2)
 
 def drive(als: Als) -> None:
     """One sweep, alone."""
-    take(als.step(), SoloComm().sum_)
+    run_step(als.step(), SoloComm().sum_)
 
 
 def als_on(

@@ -20,7 +20,7 @@ from cofi_dist.errors import ConfigError
 from cofi_dist.factors import Factors
 from cofi_dist.kernels.block_sums import BlockSums
 from cofi_dist.optim.adam import Adam
-from cofi_dist.optim.base import take
+from cofi_dist.optim.base import run_step
 from cofi_dist.report.compare import compare
 from cofi_dist.run.train import train
 from cofi_dist.testing import run_ranks
@@ -199,7 +199,7 @@ def test_adam_moves_an_entry_alike_wherever_it_lies(dtype: torch.dtype) -> None:
         )
         for _ in range(3):
             adam.error(with_cost=False)
-            take(adam.step(), SoloComm().sum_)
+            run_step(adam.step(), SoloComm().sum_)
         return own.W
 
     parts = [stepped(UserRange(a, b)) for a, b in pairwise([0, 1, 4, 17, 200, 201, 400])]
