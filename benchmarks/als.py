@@ -41,7 +41,8 @@ from cofi_dist.kernels.rating_matrix import RatingMatrix, SparseCost
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import run_step
 from cofi_dist.run.log import QuietLog
-from cofi_dist.training.trainer import EpochMetrics, Trainer
+from cofi_dist.training.metrics import EpochMetrics
+from cofi_dist.training.trainer import Trainer
 from tests.parity.notebook import run_notebook
 
 NOTEBOOK_EPOCHS, TIMED_EPOCHS = 15_000, 200

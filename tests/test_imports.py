@@ -34,10 +34,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "model": {"config", "data", "data/readers", "data/sources", "factors"},
     "training": {
         *("config", "cost", "data", "data/sources", "distributed", "factors", "kernels"),
-        *("kernels/cuda", "kernels/torch_ops", "model", "optim"),
+        *("kernels/cuda", "kernels/torch_ops", "optim"),
     },
     "checkpoint": {"data", "distributed", "run", "training"},
-    "run": {"__init__", "checkpoint", "config", "cost", "data", "data/sources", "distributed", "training"},
+    "run": {
+        *("__init__", "checkpoint", "config", "cost", "data", "data/sources", "distributed", "factors"),
+        *("model", "training"),
+    },
     "report": {"__init__", "checkpoint", "data", "distributed", "model", "run"},
     "slurm": {"config"},
     "cli": {

@@ -16,7 +16,7 @@ from cofi_dist.data.shard import plan
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.run.log import RunLog, require_tensorboard
 from cofi_dist.run.shard_table import shard_table
-from cofi_dist.training.trainer import EpochMetrics
+from cofi_dist.training.metrics import EpochMetrics
 
 
 def say(directory: Path, *, tensorboard: bool = False) -> None:

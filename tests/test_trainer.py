@@ -20,8 +20,9 @@ from cofi_dist.distributed import Comm, SoloComm, Sums
 from cofi_dist.errors import RunError
 from cofi_dist.factors import Factors
 from cofi_dist.testing import run_ranks
-from cofi_dist.training.trainer import DivergedError, EpochMetrics, Trainer
-from cofi_dist.training.validation import Accuracy, Validation
+from cofi_dist.training.metrics import Accuracy, EpochMetrics
+from cofi_dist.training.trainer import DivergedError, Trainer
+from cofi_dist.training.validation import Validation
 from tests.problems import (
     close,
     gradients_of,

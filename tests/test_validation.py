@@ -26,7 +26,9 @@ from cofi_dist.model import Model
 from cofi_dist.run.train import train
 from cofi_dist.testing import run_ranks
 from cofi_dist.training import validation as module
-from cofi_dist.training.validation import Accuracy, BestFactors, Validation
+from cofi_dist.training.best_factors import BestFactors
+from cofi_dist.training.metrics import Accuracy
+from cofi_dist.training.validation import Validation
 from tests.problems import random_factors, random_ratings, shard_of, slice_factors
 
 CPU = torch.device("cpu")

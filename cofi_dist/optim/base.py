@@ -1,6 +1,7 @@
 """What a step of an optimiser needs from the other ranks."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -31,3 +32,35 @@ def run_step(step: Iterable[PendingSum], sum_: Callable[..., None]) -> None:
     """
     for partial in step:
         sum_(*partial.tensors, meanwhile=partial.meanwhile)
+
+
+class Optimizer(Protocol):
+    """What moves the factors.
+
+    Attributes:
+        is_converged: more steps would change J by less than was asked for.
+    """
+
+    @property
+    def is_converged(self) -> bool: ...
+
+    def error(self, *, with_cost: bool) -> Tensor | None:
+        """Half the squared error over this rank's ratings, where it is asked for. Before every step."""
+        ...
+
+    def step(self) -> Iterator[PendingSum]:
+        """One step; yields what is to be summed over the ranks."""
+        ...
+
+    def row_tensors(self, letter: str) -> dict[str, Tensor]:
+        """State of a factor, shaped as it is."""
+        ...
+
+    @property
+    def scalars(self) -> dict[str, Any] | None:
+        """State that is no tensor; None where there is none."""
+        ...
+
+    def restore_scalars(self, epoch: int, numbers: dict[str, Any] | None) -> None:
+        """Go on as after so many steps; the rows are the caller's to restore."""
+        ...

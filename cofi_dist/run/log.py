@@ -24,7 +24,7 @@ from cofi_dist.errors import ConfigError, RunError, SaveError
 from cofi_dist.files import reason_of
 from cofi_dist.run.directory import LOG, METRICS, TENSORBOARD, forget_after
 from cofi_dist.streams import harmless, outlast, say
-from cofi_dist.training.trainer import EpochMetrics
+from cofi_dist.training.metrics import EpochMetrics
 
 SECONDS_BETWEEN_REDRAWS = 0.2
 SCALARS = {"cost", "validation_rmse", "validation_mae"}  # what TensorBoard gets

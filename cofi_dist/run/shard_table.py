@@ -1,12 +1,15 @@
-"""The table of shards that a run prints as it starts."""
+"""How a run is spread over the ranks: the table that it prints as it starts, and shards.json."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cofi_dist.config import Config
 from cofi_dist.data.shard import UserRange, ratings_of
+from cofi_dist.distributed import Comm
+from cofi_dist.training.problem import Problem
 
 MOST_ROWS = 16
 
@@ -56,3 +59,17 @@ def _size(count: float) -> str:
             return f"{count:.4g} {unit}"
         count /= 1000
     return f"{count:.4g} TB"
+
+
+def describe_shards(problem: Problem, comm: Comm) -> dict[str, Any]:
+    """How the run is spread; held-out ratings are counted, as in the table of shards."""
+    ratings = ratings_of(problem.ranges, problem.per_user)
+    return {
+        "world_size": comm.world_size,
+        "device": problem.device.type,
+        "backend": comm.backend(problem.device),
+        "ranks": [
+            {"start": users.start, "stop": users.stop, "ratings": count}
+            for users, count in zip(problem.ranges, ratings, strict=True)
+        ],
+    }

@@ -29,22 +29,20 @@ from cofi_dist.run.directory import (
     save_shards,
 )
 from cofi_dist.run.log import QuietLog, RunLog
+from cofi_dist.run.outcome import gather_model
 from cofi_dist.run.resume import about, checkpoint_for, say_changes
-from cofi_dist.run.shard_table import shard_table
+from cofi_dist.run.shard_table import describe_shards, shard_table
 from cofi_dist.run.start import How, open_run
 from cofi_dist.run.stop import Stop
 from cofi_dist.streams import say
-from cofi_dist.training.problem import (
-    Problem,
+from cofi_dist.training.build import (
     build_cost,
     build_optimizer,
     build_regulariser,
     build_validation,
-    describe_shards,
-    gather_model,
     initial_factors,
-    load_problem,
 )
+from cofi_dist.training.problem import Problem, load_problem
 from cofi_dist.training.state import State
 from cofi_dist.training.trainer import DivergedError, Trainer
 from cofi_dist.training.validation import Validation

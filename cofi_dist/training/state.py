@@ -1,48 +1,17 @@
 """State: all that a run has learnt so far, as rows that a checkpoint may cut anywhere."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor
 
 from cofi_dist.factors import Factors
-from cofi_dist.optim.base import PendingSum
-from cofi_dist.training.validation import Accuracy, BestFactors
+from cofi_dist.optim.base import Optimizer
+from cofi_dist.training.best_factors import BestFactors
+from cofi_dist.training.metrics import Accuracy
 
 USER_FACTORS, ITEM_FACTORS = ("W", "b"), ("X", "c")
-
-
-class Optimizer(Protocol):
-    """What moves the factors.
-
-    Attributes:
-        is_converged: more steps would change J by less than was asked for.
-    """
-
-    @property
-    def is_converged(self) -> bool: ...
-
-    def error(self, *, with_cost: bool) -> Tensor | None:
-        """Half the squared error over this rank's ratings, where it is asked for. Before every step."""
-        ...
-
-    def step(self) -> Iterator[PendingSum]:
-        """One step; yields what is to be summed over the ranks."""
-        ...
-
-    def row_tensors(self, letter: str) -> dict[str, Tensor]:
-        """State of a factor, shaped as it is."""
-        ...
-
-    @property
-    def scalars(self) -> dict[str, Any] | None:
-        """State that is no tensor; None where there is none."""
-        ...
-
-    def restore_scalars(self, epoch: int, numbers: dict[str, Any] | None) -> None:
-        """Go on as after so many steps; the rows are the caller's to restore."""
-        ...
 
 
 @dataclass

@@ -2,8 +2,6 @@
 
 import math
 import time
-from dataclasses import dataclass
-from typing import Protocol
 
 from torch import Tensor, tensor
 
@@ -16,64 +14,13 @@ from cofi_dist.factors import Factors
 from cofi_dist.kernels.cuda.graph import Recorded
 from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.optim.adam import Adam
-from cofi_dist.optim.base import run_step
-from cofi_dist.training.state import Optimizer, State
-from cofi_dist.training.validation import Accuracy, BestFactors, Validation
+from cofi_dist.optim.base import Optimizer, run_step
+from cofi_dist.training.best_factors import BestFactors
+from cofi_dist.training.callbacks import NoCallback, ProgressListener, StepCallback
+from cofi_dist.training.metrics import Accuracy, EpochMetrics
+from cofi_dist.training.state import State
+from cofi_dist.training.validation import Validation
 from cofi_dist.words import counted
-
-
-@dataclass(frozen=True)
-class EpochMetrics:
-    """One printed epoch, as it stands in metrics.jsonl.
-
-    Attributes:
-        epoch: from 1.
-        cost: J before this epoch's step, over all ranks.
-        seconds: since training started.
-        ratings_per_second: training ratings of all ranks, since training started.
-        validation_rmse, validation_mae: of the same factors as the cost, where they were measured.
-    """
-
-    epoch: int
-    cost: float
-    seconds: float
-    ratings_per_second: float
-    validation_rmse: float | None = None
-    validation_mae: float | None = None
-
-
-class ProgressListener(Protocol):
-    """Who hears of the progress."""
-
-    def info(self, text: str) -> None: ...
-
-    def on_start(self, cost: float, epoch: int) -> None: ...
-
-    def on_step(self, epoch: int) -> None: ...
-
-    def on_metrics(self, metrics: EpochMetrics) -> None: ...
-
-
-class StepCallback(Protocol):
-    """What is done between two steps, such as saving checkpoints."""
-
-    def after_step(self, state: State) -> None:
-        """A step is taken. Collective; may raise to end the run."""
-        ...
-
-    def finish(self, state: State) -> None:
-        """The last step is taken. Collective."""
-        ...
-
-
-class NoCallback:
-    """Nothing is done between steps."""
-
-    def after_step(self, state: State) -> None:
-        pass
-
-    def finish(self, state: State) -> None:
-        pass
 
 
 class DivergedError(TrainingError):

@@ -1,8 +1,5 @@
 """Validation while training: how well the factors predict held-out ratings, and the best of them."""
 
-import math
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,25 +11,10 @@ from cofi_dist.distributed import Sums
 from cofi_dist.factors import Factors
 from cofi_dist.kernels.block_sums import BlockSums, ordered_sum
 from cofi_dist.kernels.torch_ops.primitives import pair_dot
+from cofi_dist.training.metrics import Accuracy
 
 # Held-out ratings predicted at once: their float64 temporaries stay below 50 MB.
 CHUNK = 2**20
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """Errors on the held-out ratings of all ranks, on their scale.
-
-    Attributes:
-        rmse: root of the mean squared error.
-        mae: mean absolute error.
-    """
-
-    rmse: float
-    mae: float
-
-    def __str__(self) -> str:
-        return f"validation RMSE {self.rmse:.4f}, MAE {self.mae:.4f}"
 
 
 class Validation:
@@ -102,56 +84,3 @@ class Validation:
             predicted_N += factors.c[0].index_select(0, item)
         predicted_N += self._mean[rows]
         return predicted_N.clamp_(*self._scale).sub_(self._value[rows])
-
-
-class BestFactors:
-    """A copy of the best factors so far: those of the lowest RMSE; before any is known, the latest.
-
-    Args:
-        factors: this rank's, whose copies are kept and which `restore` sets back.
-
-    Attributes:
-        copies: what is kept of each factor, by its letter; empty where nothing is.
-        epoch: before whose step the factors were so; None where nothing is kept.
-        accuracy: theirs, where it was measured.
-        validations_since_best: validations since the best.
-    """
-
-    def __init__(self, factors: Factors) -> None:
-        self._factors = factors.by_name
-        self.copies: dict[str, Tensor] = {}
-        self.epoch: int | None = None
-        self.accuracy: Accuracy | None = None
-        self.validations_since_best = 0
-
-    def update(self, epoch: int, accuracy: Accuracy | None) -> bool:
-        """Keep the factors as they are now if they are the best; returns whether.
-
-        Every rank decides alike, from the same accuracy.
-
-        Args:
-            epoch: before whose step they are so.
-            accuracy: where it was measured; one that is no number is none.
-        """
-        best, is_measured = self.accuracy, accuracy is not None
-        if accuracy is not None and not math.isfinite(accuracy.rmse):
-            accuracy = None
-        if best is not None and (accuracy is None or not accuracy.rmse < best.rmse):
-            self.validations_since_best += is_measured
-            return False
-        self.allocate()
-        for name, copy in self.copies.items():
-            copy.copy_(self._factors[name])
-        self.epoch, self.accuracy, self.validations_since_best = epoch, accuracy, 0
-        return True
-
-    def restore(self) -> None:
-        """Set the factors back to what is kept."""
-        assert self.copies
-        for name, copy in self.copies.items():
-            self._factors[name].copy_(copy)
-
-    def allocate(self) -> None:
-        """Make room for the copies."""
-        if not self.copies:
-            self.copies = {name: torch.empty_like(factor) for name, factor in self._factors.items()}

@@ -73,6 +73,7 @@ def test_bad_arrays_are_said_once_and_leave_nothing_behind(here: Path) -> None:
 
 FAILING = """
 import os
+import cofi_dist.training.build
 import cofi_dist.training.problem
 from cofi_dist.cli.main import main
 from cofi_dist.errors import DataError
@@ -81,12 +82,12 @@ def fail(*args, **kwargs):
     raise {error}
 
 if os.environ["RANK"] == "2":
-    cofi_dist.training.problem.{where} = fail
+    cofi_dist.training.{where} = fail
 main()
 """
 
 
-@pytest.mark.parametrize("where", ["centres", "draw_factors"])
+@pytest.mark.parametrize("where", ["problem.centres", "build.draw_factors"])
 @pytest.mark.parametrize("error", ["DataError('the disk is gone')", "KeyError('a bug')"])
 def test_a_rank_that_raises_takes_the_job_down(where: str, error: str, here: Path) -> None:
     (here / "failing.py").write_text(FAILING.format(where=where, error=error))

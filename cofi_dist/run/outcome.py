@@ -1,0 +1,28 @@
+"""What comes of a run: the whole model, on rank 0."""
+
+import numpy as np
+import torch
+
+from cofi_dist.distributed import Comm
+from cofi_dist.factors import Factors
+from cofi_dist.model import Facts, Model
+from cofi_dist.training.problem import Problem
+
+
+def gather_model(problem: Problem, factors: Factors, comm: Comm, diverged: str) -> Model:
+    """The whole model on rank 0; on the others, their own rows of it."""
+    counts = [len(users) for users in problem.ranges]
+    W = comm.gather_rows(factors.W, counts)
+    b = comm.gather_rows(factors.b[0], counts)[None]
+    user_counts = comm.gather_rows(torch.from_numpy(problem.counts.astype(np.float64)), counts)
+    source, sums = problem.source, problem.sums
+    c = None if factors.c is None else factors.c.cpu()
+    return Model(
+        Factors(factors.X.cpu(), W, b, c),
+        torch.from_numpy(problem.means),
+        torch.from_numpy(sums.count),
+        user_counts,
+        Facts(sums.global_mean, *source.scale, problem.fingerprint, source.columns, diverged),
+        *source.ids,
+        problem.config.with_absolute_paths(),
+    )
