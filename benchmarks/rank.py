@@ -18,9 +18,9 @@ from cofi_dist.config import Config
 from cofi_dist.distributed import Comm, Sums, open_comm
 from cofi_dist.run.log import QuietLog
 from cofi_dist.training.build import build_cost, build_optimizer, build_regulariser, initial_factors
+from cofi_dist.training.metrics import EpochMetrics
 from cofi_dist.training.problem import load_problem
 from cofi_dist.training.state import State
-from cofi_dist.training.metrics import EpochMetrics
 from cofi_dist.training.trainer import Trainer
 
 CPU = torch.device("cpu")
