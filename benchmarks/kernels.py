@@ -27,7 +27,7 @@ from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import UserShard, starts
 from cofi_dist.factors import Factors, draw_factors
 from cofi_dist.kernels.base import TorchKernels
-from cofi_dist.kernels.cpu.threads import set_threads
+from cofi_dist.kernels.cpu.jit import match_torch_threads
 from cofi_dist.kernels.rating_matrix import RatingMatrix, SparseCost, device_rows
 from cofi_dist.kernels.torch_ops.primitives import pair_dot, weighted_row_sum
 
@@ -228,7 +228,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    set_threads()
+    match_torch_threads()
     print(f"{machine()}; {NUM_FEATURES} features, float32")
     warnings.simplefilter("ignore")  # CSR is in beta
     table(*load(), args.repeats)

@@ -74,10 +74,10 @@ def _squares(Z: Tensor, weight: Tensor | None, runs: Sequence[UserRange]) -> Ten
     sums = torch.zeros(len(runs), Z.shape[1], dtype=wide(Z), device=Z.device)
     if Z.device.type == "cpu":
         from cofi_dist.kernels.cpu import factor_loops  # here: who sums no squares needs no compiled loops
-        from cofi_dist.kernels.cpu.threads import set_threads
+        from cofi_dist.kernels.cpu.jit import match_torch_threads
 
         first, last = (np.array([getattr(run, end) for run in runs]) for end in ("start", "stop"))
-        set_threads()
+        match_torch_threads()
         factor_loops.squares(first, last, Z.numpy(), weight.numpy(), sums.numpy())
         return sums
     for k, run in enumerate(runs):

@@ -96,7 +96,7 @@ def device_rows(
     shard: UserShard, kind: Callable[..., RatingKernels], device: torch.device, dtype: torch.dtype
 ) -> tuple[RatingKernels, RatingKernels]:
     """Of users and of items, on any device."""
-    from cofi_dist.kernels.cpu.row_kernels import sort_rows
+    from cofi_dist.kernels.cpu.counting_sort import sort_by_row
 
     user, item, number = shard.ratings.user, shard.ratings.item, NUMPY_TYPE[dtype]
     of_users = kind(
@@ -107,7 +107,7 @@ def device_rows(
         device,
     )
     place = np.empty(len(user), np.int64)
-    begin = sort_rows(item, 0, len(item), shard.num_items, place)
+    begin = sort_by_row(item, 0, len(item), shard.num_items, place)
     return of_users, kind(begin, _put(user, place), shard.centred(number, place), dtype, device)
 
 

@@ -137,7 +137,7 @@ class Adam:
 
     def _loop(self, factor: Tensor, grad: Tensor, moments: Moments, decay: float) -> None:
         from cofi_dist.kernels.cpu import factor_loops  # here: the notebook's steps need no compiled loops
-        from cofi_dist.kernels.cpu.threads import set_threads
+        from cofi_dist.kernels.cpu.jit import match_torch_threads
 
         step, number = float(moments.step.add_(1)), NUMPY_TYPE[factor.dtype]
         size, root = self._lr / (1 - BETA1**step), math.sqrt(1 - BETA2**step)
@@ -145,4 +145,4 @@ class Adam:
         with np.errstate(over="ignore"):
             settings = tuple(number(setting) for setting in (BETA1, BETA2, size, root, EPS))
         arrays = (t.view(-1).numpy() for t in (factor, grad, moments.mean, moments.square))
-        factor_loops.adam(set_threads(), *arrays, number(decay), settings)
+        factor_loops.adam(match_torch_threads(), *arrays, number(decay), settings)

@@ -14,9 +14,9 @@ from torch import Tensor
 from cofi_dist.cost.term import wide
 from cofi_dist.kernels.base import RidgeTerm, tiny_of
 from cofi_dist.kernels.block_sums import ordered_sum
-from cofi_dist.kernels.cpu import factor_loops
+from cofi_dist.kernels.cpu import cg
+from cofi_dist.kernels.cpu.jit import match_torch_threads
 from cofi_dist.kernels.cpu.simd import lanes_of
-from cofi_dist.kernels.cpu.threads import set_threads
 
 
 class Descent(Protocol):
@@ -73,12 +73,12 @@ class LoopDescent:
         self._settings = least.has_bias, number(least.weight_b), mean_square[None].numpy()
         self._lanes = lanes_of(Z.shape[1], Z.element_size())
         tiny = number(tiny_of(Z.dtype))
-        factor_loops.descent(set_threads(), self._lanes, *self._state, self._rows, (*self._settings, tiny))
+        cg.descent(match_torch_threads(), self._lanes, *self._state, self._rows, (*self._settings, tiny))
 
     def step(self, product: Tensor, product_b: Tensor) -> None:
         products = product.numpy(), product_b.numpy()
         given = *self._state, products, self._rows, self._settings
-        factor_loops.descend(set_threads(), self._lanes, *given)
+        cg.descend(match_torch_threads(), self._lanes, *given)
 
     @property
     def gain(self) -> Tensor:

@@ -11,9 +11,9 @@ from torch import Tensor
 from cofi_dist.data.shard import UserShard, starts
 from cofi_dist.kernels.base import NUMPY_TYPE, RidgeTerm, tiny_of
 from cofi_dist.kernels.cpu import parallel_loops
+from cofi_dist.kernels.cpu.jit import match_torch_threads, require_loops
 from cofi_dist.kernels.cpu.schedule import Segments
 from cofi_dist.kernels.cpu.simd import Lanes, lanes_of
-from cofi_dist.kernels.cpu.threads import require_loops, set_threads
 
 
 class Room:
@@ -77,7 +77,7 @@ class NumbaKernels:
     def halves(self, Z: Tensor, z: Tensor, P: Tensor, offset: Tensor) -> Tensor:
         half = np.zeros(len(Z))
         ratings, factors = (self._other, self._value), tuple(arrays_of(P, offset, Z, z))
-        parallel_loops.halves(set_threads(), *self._segments.whole, _lanes(P), ratings, factors, half)
+        parallel_loops.halves(match_torch_threads(), *self._segments.whole, _lanes(P), ratings, factors, half)
         return torch.from_numpy(half)
 
     def gradients(self, Z: Tensor, z: Tensor, P: Tensor, offset: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -87,7 +87,7 @@ class NumbaKernels:
         for branch, tiles in enumerate(self._segments.each_branch()):
             sums = *arrays_of(out[branch], out_b[branch]), half_BR
             tree = self._of_gradients.tree
-            parallel_loops.gradients(set_threads(), *tiles, _lanes(P), ratings, factors, sums, tree)
+            parallel_loops.gradients(match_torch_threads(), *tiles, _lanes(P), ratings, factors, sums, tree)
         return out, out_b, torch.from_numpy(half_BR)
 
     def products(self, V: Tensor, v: Tensor, P: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,7 +96,9 @@ class NumbaKernels:
         factors, tree = tuple(arrays_of(P, V, v)), self._of_products.tree
         for branch, tiles in enumerate(self._segments.each_branch()):
             sums = tuple(arrays_of(out[branch], out_b[branch]))
-            parallel_loops.products(set_threads(), *tiles, _lanes(P), self._other, factors, sums, tree)
+            parallel_loops.products(
+                match_torch_threads(), *tiles, _lanes(P), self._other, factors, sums, tree
+            )
         return out, out_b
 
     @property
@@ -132,7 +134,7 @@ class NumbaKernels:
         settings = least.has_bias, penalty_b, mean_square[None].numpy(), steps, tiny_of(Z.dtype)
         ratings, factors = (self._other, self._value), tuple(arrays_of(P, offset, Z, z))
         rest = least.weight.numpy(), settings, (told[0], told[1])
-        parallel_loops.solve(set_threads(), *self._segments.whole, _lanes(P), ratings, factors, rest)
+        parallel_loops.solve(match_torch_threads(), *self._segments.whole, _lanes(P), ratings, factors, rest)
         half, gain = torch.from_numpy(told)
         return half, gain
 

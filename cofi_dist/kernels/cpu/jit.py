@@ -1,25 +1,66 @@
-"""numba's compiler, with its results kept where they are never taken for those of another source."""
+"""Compile loops with numba, keep the machine code on disk, and set the number of threads."""
 
 from collections.abc import Callable
 from typing import Any
 
-from numba import njit
+import numba
+import torch
 
+from cofi_dist.errors import ConfigError
 from cofi_dist.kernels.cpu.compiled_cache import LoopCache
 
-# a product and a sum may be rounded as one, but sums are not reordered (see rowvectors.py)
-ROW = {"fastmath": {"contract"}, "error_model": "numpy"}
-# as if written where they are called: a call would count references to its arrays, which threads share
-INLINE = {**ROW, "inline": "always"}
-ALL = {**ROW, "parallel": True, "nogil": True}
+# A product and a sum may be rounded as one (FMA), but the order of sums is kept (see simd.py).
+CONTRACT = {"fastmath": {"contract"}, "error_model": "numpy"}
+PARALLEL = {"parallel": True, "nogil": True}
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Numba's `njit`, kept on disk."""
+    """Compile a function with `numba.njit`, and keep the machine code on disk.
+
+    The code is never used for another version of the source.
+    """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        dispatcher = njit(**options)(function)
+        dispatcher = numba.njit(**options)(function)
         dispatcher._cache = LoopCache(function)
         return dispatcher
 
     return decorate
+
+
+row_kernel = compiled(**CONTRACT)
+# Copied into the caller: a real call would count references to its arrays, and threads would contend for
+# the counters.
+inlined = compiled(**CONTRACT, inline="always")
+parallel = compiled(**CONTRACT, **PARALLEL)
+# Without FMA: an entry's result does not depend on whether a vector or the remainder loop computes it.
+parallel_unfused = compiled(**PARALLEL, error_model="numpy")
+
+
+def require_loops() -> None:
+    """Check that numba can compile the loops and start threads.
+
+    Raises:
+        ConfigError: an environment variable forbids it.
+    """
+    if numba.config.DISABLE_JIT:
+        raise ConfigError("NUMBA_DISABLE_JIT: this needs compiled loops; unset it")
+    try:
+        match_torch_threads()
+    except ValueError as error:
+        said = str(error).partition("\n")[0]
+        raise ConfigError(f"NUMBA_THREADING_LAYER: numba can start no threads ({said}); unset it") from None
+
+
+def match_torch_threads() -> int:
+    """Set numba's number of threads to torch's, at most to what numba may have, and return it.
+
+    numba and torch share one OpenMP pool. numba's first loop sets the pool's size to its own number of
+    threads, so torch's number is restored afterwards.
+    """
+    of_torch = torch.get_num_threads()
+    threads = min(of_torch, int(numba.config.NUMBA_NUM_THREADS))
+    numba.set_num_threads(threads)
+    if torch.get_num_threads() != of_torch:
+        torch.set_num_threads(of_torch)
+    return threads

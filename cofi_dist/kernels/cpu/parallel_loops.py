@@ -14,16 +14,9 @@ from numba import prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from cofi_dist.kernels.cpu.jit import ALL, ROW, compiled
-from cofi_dist.kernels.cpu.row_kernels import (
-    add_gradient,
-    add_product,
-    ask_ahead,
-    begun,
-    carry,
-    half_of,
-    solve_row,
-)
+from cofi_dist.kernels.cpu.jit import parallel, row_kernel
+from cofi_dist.kernels.cpu.partial_sums import ask_ahead, begun, carry
+from cofi_dist.kernels.cpu.row_kernels import add_gradient, add_product, half_of, solve_row
 from cofi_dist.kernels.cpu.simd import put, row_at
 
 
@@ -41,7 +34,7 @@ def _take(_typing, counters, at):
     return types.int64(counters, at), generate
 
 
-@compiled(**ROW)
+@row_kernel
 def _halves(first, last, row, start, ratings, factors, half, lanes):
     other, value = ratings
     P, offset, Z, z = factors
@@ -51,7 +44,7 @@ def _halves(first, last, row, start, ratings, factors, half, lanes):
         half[r] += half_of(start[s], start[s + 1], other, value, P, offset, own, z[r], lanes)
 
 
-@compiled(**ALL)
+@parallel
 def halves(threads, begin, stop, row, start, first, last, tile, next_, lanes, ratings, factors, half):
     """half_r += 1/2 sum err^2.
 
@@ -66,7 +59,7 @@ def halves(threads, begin, stop, row, start, first, last, tile, next_, lanes, ra
                 _halves(first[at], last[at], row, start, ratings, factors, half, lanes)
 
 
-@compiled(**ROW)
+@row_kernel
 def _gradients(first, last, row, start, ratings, factors, sums, tree, lanes):
     other, value = ratings
     P, offset, Z, z = factors
@@ -84,7 +77,7 @@ def _gradients(first, last, row, start, ratings, factors, sums, tree, lanes):
         carry(so_far, so_far_b + total, r, adds[s], to[s], slot[s], out, out_b, spare, spare_b, levels, lanes)
 
 
-@compiled(**ALL)
+@parallel
 def gradients(
     threads, begin, stop, row, start, first, last, tile, next_, lanes, ratings, factors, sums, tree
 ):
@@ -103,7 +96,7 @@ def gradients(
                 _gradients(first[at], last[at], row, start, ratings, factors, sums, tree, lanes)
 
 
-@compiled(**ROW)
+@row_kernel
 def _products(first, last, row, start, other, factors, sums, tree, lanes):
     P, V, v = factors
     out, out_b = sums
@@ -117,7 +110,7 @@ def _products(first, last, row, start, other, factors, sums, tree, lanes):
         carry(so_far, so_far_b + total, r, adds[s], to[s], slot[s], out, out_b, spare, spare_b, levels, lanes)
 
 
-@compiled(**ALL)
+@parallel
 def products(threads, begin, stop, row, start, first, last, tile, next_, lanes, other, factors, sums, tree):
     """out_r = sum (v_r . p + v_r) (p, 1): the normal matrix of each row times (V, v).
 
@@ -132,7 +125,7 @@ def products(threads, begin, stop, row, start, first, last, tile, next_, lanes, 
                 _products(first[at], last[at], row, start, other, factors, sums, tree, lanes)
 
 
-@compiled(**ROW)
+@row_kernel
 def _solve(first, last, row, start, ratings, factors, weights, settings, told, lanes):
     other, value = ratings
     P, offset, Z, z = factors
@@ -155,7 +148,7 @@ def _solve(first, last, row, start, ratings, factors, weights, settings, told, l
         put(own, Z, r, lanes)
 
 
-@compiled(**ALL)
+@parallel
 def solve(threads, begin, stop, row, start, first, last, tile, next_, lanes, ratings, factors, rest):
     """Conjugate gradients on each row's least squares, all steps while its ratings are in cache; one tile.
 

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cofi_dist.kernels.base import Index, index_type
-from cofi_dist.kernels.cpu import row_kernels
+from cofi_dist.kernels.cpu.counting_sort import sort_by_row
+from cofi_dist.kernels.cpu.partial_sums import plan_carries
 
 # Threads take a chunk when they have done their last one: so many a thread and tile, that they end
 # together though the machine does other things too, few enough that taking them costs nothing.
@@ -31,7 +32,7 @@ class Segments:
         row: of each segment, (S,) int32; ascending in a tile. In each branch every row has one at least.
         start: where its ratings begin, and where the last one's end, (S + 1,) int32 or int64.
         begins: whether its sums begin at zero, and not with what the row's last segment left, (S,).
-        adds, to: what `row_kernels.carry` does after it, (S,) int64.
+        adds, to: what `partial_sums.carry` does after it, (S,) int64.
         slot: where its row's sums wait, (S,) int64: in the row's own place or, where a branch is one tile, in
             its chunk's, which stays in cache.
         block: (S,) int32.
@@ -118,7 +119,7 @@ def by_tiles(
         tiles = list(_shared([(tile, b) for b in branch for tile in blocks[b]], size))
         for tile in tiles:
             first, last = tile[0][0].start, tile[-1][0].stop
-            row_kernels.sort_rows(row, first, last, num_rows, place)
+            sort_by_row(row, first, last, num_rows, place)
             counts = np.stack([np.bincount(row[part], minlength=num_rows) for part, _ in tile], 1)
             empty &= ~counts.any(1)
             told = counts > 0
@@ -155,7 +156,7 @@ def _segments(
     for branch, tiles in zip(branches, parts, strict=True):
         of = slice(done, done + sum(len(part.row) for part in tiles))
         leaf, waiting = block[of] - branch.start, np.zeros(num_rows, np.int64)
-        row_kernels.plan_carries(row[of], leaf, waiting, begins[of], adds[of], to[of])
+        plan_carries(row[of], leaf, waiting, begins[of], adds[of], to[of])
         for part in tiles:
             cuts = _chunks(part)
             own = np.repeat(np.arange(len(cuts) - 1), np.diff(cuts)) if len(tiles) == 1 else part.row
