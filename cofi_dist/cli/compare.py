@@ -22,15 +22,15 @@ def compare(
     from cofi_dist.report.compare import compare as compare_runs
 
     found = compare_runs(first, second)
-    rows = [(each.what, _size(each), each.where, each.note) for each in found]
+    rows = [(each.name, _size(each), each.where, each.detail) for each in found]
     show(("", "largest difference", "where", ""), rows)
-    same = all(each.same for each in found)
+    same = all(each.bit_identical for each in found)
     print("\nbit-identical" if same else "\nnot bit-identical")
     if not same:
         raise typer.Exit(1)
 
 
 def _size(difference: "Difference") -> str:
-    if difference.same:
+    if difference.bit_identical:
         return "same bits"
     return "-" if math.isnan(difference.largest) else f"{difference.largest:.3g}"

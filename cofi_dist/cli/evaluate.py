@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -21,7 +20,7 @@ from cofi_dist.words import counted, have
 
 if TYPE_CHECKING:
     from cofi_dist.distributed import Comm
-    from cofi_dist.model import Evaluation, Model, Rated
+    from cofi_dist.model import Evaluation, Model, RunRatings
     from cofi_dist.model.held_out import HeldOut
 
 T = TypeVar("T")
@@ -95,7 +94,7 @@ def evaluate(
     comm.close()
 
 
-def _say_of_lists(model: "Model", k: int, rated: "Rated | None", why_not: str | None) -> None:
+def _say_of_lists(model: "Model", k: int, rated: "RunRatings | None", why_not: str | None) -> None:
     if rated and rated.note:
         say(rated.note)
     if why_not:
@@ -153,7 +152,12 @@ def _why_no_data(model: "Model", run: Path, prepared: Path | None, *, needed: bo
 
 
 def _held_out(
-    model: "Model", run: Path, rated: "Rated | None", ratings: Path | None, part: Held | None, comm: "Comm"
+    model: "Model",
+    run: Path,
+    rated: "RunRatings | None",
+    ratings: Path | None,
+    part: Held | None,
+    comm: "Comm",
 ) -> tuple["HeldOut", str]:
     """The ratings to judge by, and what to call them."""
     from cofi_dist.model.held_out import HeldOut
@@ -179,7 +183,7 @@ def _held_out(
 def _show(found: "Evaluation", name: str, fallbacks: tuple[str, str]) -> None:
     for_user, for_item = fallbacks
     print(f"{counted(found.ratings, 'rating')} by {counted(found.users, 'user')}: {name}")
-    unseen, trained = found.unseen_ratings, found.trained_ratings
+    unseen, trained = found.unseen_ratings, found.ratings_seen_in_training
     if unseen:
         print(f"  {unseen:,} of them {have(unseen)} a user or an item without training ratings; predicted:")
         print(f"    {counted(found.unseen_users, 'user')}: {for_user}")
@@ -195,9 +199,10 @@ def _show(found: "Evaluation", name: str, fallbacks: tuple[str, str]) -> None:
     if ranking is None:
         return
     relevant = "" if ranking.relevant is None else f" rated {ranking.relevant:g} or more"
+    without = ranking.users_without_relevant
     print(
-        f"\nRanking of {counted(ranking.users, 'user')} at k = {ranking.k}; {ranking.users_without:,}"
-        f" {have(ranking.users_without)} no item{relevant} to find"
+        f"\nRanking of {counted(ranking.users, 'user')} at k = {ranking.k};"
+        f" {without:,} {have(without)} no item{relevant} to find"
     )
     names = {
         "precision": "precision",
@@ -212,4 +217,4 @@ def _show(found: "Evaluation", name: str, fallbacks: tuple[str, str]) -> None:
 
 
 def _write(found: "Evaluation", output: Path) -> None:
-    write_whole(output, json.dumps(asdict(found), indent=2) + "\n")
+    write_whole(output, json.dumps(found.to_json(), indent=2) + "\n")

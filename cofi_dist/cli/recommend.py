@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from cofi_dist.config import Columns
-    from cofi_dist.model import Model, Rated
+    from cofi_dist.model import Model, RunRatings
 
 Run = Annotated[Path, typer.Argument(help="Run directory, or that of a model.", show_default=False)]
 Replace = Annotated[bool, typer.Option("--replace", help="Overwrite files.")]
@@ -203,7 +203,7 @@ def _names_of_ids(columns: "Columns", results: Sequence[str]) -> tuple[str, str]
 
 
 def _recommend_all(
-    model: "Model", rated: "Rated | None", k: int, min_ratings: int, lists: Lists, output: Path
+    model: "Model", rated: "RunRatings | None", k: int, min_ratings: int, lists: Lists, output: Path
 ) -> None:
     from polars.io.plugins import register_io_source
 
@@ -232,7 +232,7 @@ def _recommend_all(
 
 
 def _recommend_known(
-    model: "Model", rated: "Rated | None", user: str, k: int, min_ratings: int
+    model: "Model", rated: "RunRatings | None", user: str, k: int, min_ratings: int
 ) -> tuple["pl.DataFrame", str | None]:
     """A user's list; and who that is, where items are known that they have rated."""
     from cofi_dist.model.recommend import require_row
@@ -263,7 +263,7 @@ def _recommend_new(model: "Model", path: Path, k: int, min_ratings: int) -> "pl.
     return model.recommend(folded, k, min_ratings=min_ratings)
 
 
-def _rated(model: "Model", run: Path, prepared: Path | None) -> "Rated | None":
+def _rated(model: "Model", run: Path, prepared: Path | None) -> "RunRatings | None":
     """What the users have rated; without it, recommendations may be of that."""
     try:
         rated = model.rated(run, prepared)

@@ -55,7 +55,7 @@ def report(
     replace: Replace = False,
 ) -> None:
     """Write one HTML page about a run, which needs no other file."""
-    from cofi_dist.report.html import page
+    from cofi_dist.report.html import render_page
     from cofi_dist.report.panels import panels
     from cofi_dist.report.plot import require_matplotlib
     from cofi_dist.report.run_files import read_runs
@@ -65,7 +65,7 @@ def report(
     target = _target(output, run, REPORT, replace=replace)
     (read,) = read_runs([run])
     error = _error(run)
-    text = page(read, panels([read], [error]), error, evaluations(run))
+    text = render_page(read, panels([read], [error]), error, evaluations(run))
     write_whole(target, text)
     print(target)
 

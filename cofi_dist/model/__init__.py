@@ -1,9 +1,9 @@
 """The trained artefact: needs no training data and no trainer."""
 
 from cofi_dist.model.evaluate import Evaluation, Ranking
-from cofi_dist.model.facts import Facts
+from cofi_dist.model.facts import TrainingDataFacts
 from cofi_dist.model.fold_in import FoldedUser
 from cofi_dist.model.model import Model
-from cofi_dist.model.run_ratings import Rated
+from cofi_dist.model.run_ratings import RunRatings
 
-__all__ = ["Evaluation", "Facts", "FoldedUser", "Model", "Ranking", "Rated"]
+__all__ = ["Evaluation", "FoldedUser", "Model", "Ranking", "RunRatings", "TrainingDataFacts"]

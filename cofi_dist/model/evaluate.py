@@ -6,8 +6,8 @@ added up in order, so that the figures are the same to the last bit.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from cofi_dist.errors import DataError
 from cofi_dist.model.held_out import HeldOut
 from cofi_dist.model.predict import predict_rows
 from cofi_dist.model.ranking import METRICS, Cells, ranking_metrics
-from cofi_dist.model.run_ratings import Rated
+from cofi_dist.model.run_ratings import RunRatings
 from cofi_dist.model.scoring import Rows, blocks, require_whole
 from cofi_dist.words import counted
 
@@ -29,9 +29,12 @@ if TYPE_CHECKING:
 
 SUMS = (
     *("ratings", "squared", "absolute", "users", "rmse_by_user", "mae_by_user"),
-    *("unseen_users", "unseen_ratings", "ranked_users", "unranked_users", "trained_ratings"),
+    *("unseen_users", "unseen_ratings", "ranked_users", "unranked_users", "ratings_seen_in_training"),
     *METRICS,
 )
+
+# Attributes that have another name in the files of `evaluate --output`, which other programs read.
+KEYS_IN_FILES = {"ratings_seen_in_training": "trained_ratings", "users_without_relevant": "users_without"}
 
 
 class Ranks(Protocol):
@@ -61,14 +64,14 @@ class Ranking:
         k: length of a list.
         relevant: the rating from which a held-out item is relevant; None: all of them are.
         users: with relevant items.
-        users_without: of held-out ratings, but none relevant; in no average.
+        users_without_relevant: of held-out ratings, but none relevant; in no average.
         precision, recall, ndcg, map, hit_rate: None where no user has relevant items.
     """
 
     k: int
     relevant: float | None
     users: int
-    users_without: int
+    users_without_relevant: int
     precision: float | None
     recall: float | None
     ndcg: float | None
@@ -86,7 +89,7 @@ class Evaluation:
         rmse_by_user, mae_by_user: each user's own, averaged over users.
         unseen_users, unseen_items: those without training ratings.
         unseen_ratings: of such a user or item.
-        trained_ratings: held-out ratings of pairs that are in the training ratings too.
+        ratings_seen_in_training: held-out ratings of pairs that are in the training ratings too.
         ranking: None where the training ratings, which lists leave out, are not at hand.
     """
 
@@ -99,8 +102,14 @@ class Evaluation:
     unseen_users: int
     unseen_items: int
     unseen_ratings: int
-    trained_ratings: int
+    ratings_seen_in_training: int
     ranking: Ranking | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as `evaluate --output` writes them."""
+        return asdict(
+            self, dict_factory=lambda pairs: {KEYS_IN_FILES.get(name, name): v for name, v in pairs}
+        )
 
     def __repr__(self) -> str:
         ranked = "no ranking"
@@ -117,7 +126,7 @@ class Evaluation:
 def evaluate(
     model: "Model",
     held_out: HeldOut,
-    rated: Rated | None,
+    rated: RunRatings | None,
     *,
     k: int = 10,
     relevant: float | None = None,
@@ -172,7 +181,7 @@ def _require(k: int, relevant: float | None) -> None:
         raise DataError(f"relevant is {relevant}; give a rating")
 
 
-def _training(model: "Model", rated: Rated | None, users: UserRange) -> Ratings | None:
+def _training(model: "Model", rated: RunRatings | None, users: UserRange) -> Ratings | None:
     """The training ratings of those of the users that the model knows; None without any data."""
     if rated is None:
         return None
@@ -231,7 +240,7 @@ class _Block:
             **dict(zip(METRICS, found.sum(axis=0), strict=True)),
             "ranked_users": len(ranked),
             "unranked_users": len(np.unique(user)) - len(ranked),
-            "trained_ratings": trained.sum(),
+            "ratings_seen_in_training": trained.sum(),
         }
 
 
@@ -254,7 +263,7 @@ def _evaluation(
         unseen_users=count["unseen_users"],
         unseen_items=unseen_items,
         unseen_ratings=count["unseen_ratings"],
-        trained_ratings=count["trained_ratings"],
+        ratings_seen_in_training=count["ratings_seen_in_training"],
         ranking=ranking,
     )
 

@@ -1,4 +1,4 @@
-"""Facts: what a model knows of the ratings it was trained on."""
+"""What a model knows of the ratings it was trained on."""
 
 import json
 import math
@@ -14,7 +14,7 @@ Text = Annotated[str, Field(max_length=4096)]
 
 
 @dataclass(frozen=True)
-class Facts:
+class TrainingDataFacts:
     """What a model knows of the ratings it was trained on.
 
     Attributes:
@@ -40,7 +40,7 @@ class Facts:
         return {name: json.dumps(value) for name, value in said.items()}
 
     @classmethod
-    def of_metadata(cls, said: dict[str, str]) -> "Facts":
+    def of_metadata(cls, said: dict[str, str]) -> "TrainingDataFacts":
         """What `to_metadata` gave.
 
         Raises:

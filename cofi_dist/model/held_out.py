@@ -12,7 +12,7 @@ from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import UserRange, starts
 from cofi_dist.data.splits import Part
 from cofi_dist.errors import DataError
-from cofi_dist.model.run_ratings import Rated
+from cofi_dist.model.run_ratings import RunRatings
 from cofi_dist.model.scoring import Rows, as_ids
 from cofi_dist.words import counted
 
@@ -37,7 +37,7 @@ class HeldOut:
         return f"HeldOut({counted(self.num_users, 'user')}, {counted(self.num_items, 'item')})"
 
     @classmethod
-    def of_run(cls, rated: Rated, part: Part) -> "HeldOut":
+    def of_run(cls, rated: RunRatings, part: Part) -> "HeldOut":
         """A part of a run's own ratings."""
         source = rated.source
         return cls(source.num_users, source.num_items, lambda users: rated.load(users, part))

@@ -17,10 +17,10 @@ from cofi_dist.factors import Factors
 from cofi_dist.files import whole_directory
 from cofi_dist.model import evaluate, fold_in, predict, recommend, store
 from cofi_dist.model.evaluate import Evaluation
-from cofi_dist.model.facts import Facts
+from cofi_dist.model.facts import TrainingDataFacts
 from cofi_dist.model.fold_in import FoldedUser
 from cofi_dist.model.held_out import HeldOut
-from cofi_dist.model.run_ratings import Rated, open_rated
+from cofi_dist.model.run_ratings import RunRatings, open_run_ratings
 from cofi_dist.model.scoring import Ids, ItemSide, Rows, as_ids, user_side
 from cofi_dist.words import counted
 
@@ -46,7 +46,7 @@ class Model:
     item_means: Tensor
     item_counts: Tensor
     user_counts: Tensor
-    facts: Facts
+    facts: TrainingDataFacts
     users: IdMap
     items: IdMap
     config: Config
@@ -112,7 +112,7 @@ class Model:
         """
         return cls(*store.read(store.find(Path(directory))))
 
-    def rated(self, run: str | Path, prepared: str | Path | None = None) -> Rated:
+    def rated(self, run: str | Path, prepared: str | Path | None = None) -> RunRatings:
         """The ratings of the model's run, for `exclude`, `recommend_all` and `evaluate`.
 
         Args:
@@ -122,7 +122,7 @@ class Model:
         Raises:
             CofiError: they are not there, or are not the model's.
         """
-        return open_rated(self, Path(run), None if prepared is None else Path(prepared))
+        return open_run_ratings(self, Path(run), None if prepared is None else Path(prepared))
 
     def predict(self, users: Ids | FoldedUser, items: Ids) -> NDArray[np.float64]:
         """Predicted ratings, (N,) float64, clipped to the scale of the training ratings.
@@ -167,7 +167,11 @@ class Model:
         return recommend.recommend(self, user, k, exclude, min_ratings)
 
     def recommend_all(
-        self, k: int = 10, rated: Rated | None = None, users_at_once: int | None = None, min_ratings: int = 0
+        self,
+        k: int = 10,
+        rated: RunRatings | None = None,
+        users_at_once: int | None = None,
+        min_ratings: int = 0,
     ) -> Iterator[pl.DataFrame]:
         """What `recommend` gives for each user, in blocks of users that fit in memory.
 
@@ -218,7 +222,7 @@ class Model:
     def evaluate(
         self,
         ratings: pl.DataFrame,
-        rated: Rated | None = None,
+        rated: RunRatings | None = None,
         *,
         k: int = 10,
         relevant: float | None = None,

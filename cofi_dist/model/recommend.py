@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cofi_dist.data.ids import IdMap
 from cofi_dist.errors import DataError, RunError
 from cofi_dist.model.fold_in import FoldedUser
-from cofi_dist.model.run_ratings import Rated
+from cofi_dist.model.run_ratings import RunRatings
 from cofi_dist.model.scoring import Ids, Rows, Top, as_ids, blocks, require_whole, top
 from cofi_dist.words import counted
 
@@ -39,7 +39,7 @@ def recommend(
 
 
 def recommend_all(
-    model: "Model", k: int, rated: Rated | None, users_at_once: int | None, min_ratings: int
+    model: "Model", k: int, rated: RunRatings | None, users_at_once: int | None, min_ratings: int
 ) -> Iterator[pl.DataFrame]:
     """The k best items of every user, in blocks of users; see `Model.recommend_all`."""
     require_whole("k", k)
@@ -48,7 +48,7 @@ def recommend_all(
         rows = np.arange(users.start, users.stop)
         scores = model.item_side.scores(*model.user_side(rows))
         if rated is not None:
-            scores[rated.cells(users)] = -np.inf
+            scores[rated.rated_pairs(users)] = -np.inf
         scores[:, rare] = -np.inf
         table = _table(model, top(scores, k))
         yield table.with_columns(user=model.users.raw[rows[table["user"]]])

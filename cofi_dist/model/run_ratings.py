@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Rated:
+class RunRatings:
     """The ratings of a run, whose user and item rows are the model's.
 
     Attributes:
@@ -38,7 +38,7 @@ class Rated:
 
     def __repr__(self) -> str:
         users, items = (counted(len(ids), noun) for ids, noun in zip(self.ids, ("user", "item"), strict=True))
-        return f"Rated({', '.join(self.parts)}; {users}, {items})"
+        return f"RunRatings({', '.join(self.parts)}; {users}, {items})"
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -49,7 +49,7 @@ class Rated:
         """This part of the ratings of these users; `user` counts from `users.start`."""
         return self.source.load(users, part)
 
-    def cells(self, users: UserRange) -> tuple[Rows, Rows]:
+    def rated_pairs(self, users: UserRange) -> tuple[Rows, Rows]:
         """User (from `users.start`) and item of every rating of theirs, of all parts."""
         loaded = [self.load(users, part) for part in self.parts]
         user = np.concatenate([ratings.user for ratings in loaded]).astype(np.int64)
@@ -59,10 +59,10 @@ class Rated:
         """Raw ids of the items that a user has rated, of all parts; none for an unknown user."""
         users, items = self.ids
         row = int(users.find(pl.Series([user]))[0])
-        return items.raw[self.cells(UserRange(row, row + 1))[1] if row >= 0 else []]
+        return items.raw[self.rated_pairs(UserRange(row, row + 1))[1] if row >= 0 else []]
 
 
-def open_rated(model: "Model", directory: Path, prepared: Path | None = None) -> Rated:
+def open_run_ratings(model: "Model", directory: Path, prepared: Path | None = None) -> RunRatings:
     """The ratings that the model of this run was trained on and held to.
 
     They are looked for where they were then, or, where the run was moved, in the same place beside it.
@@ -80,16 +80,18 @@ def open_rated(model: "Model", directory: Path, prepared: Path | None = None) ->
     if prepared is not None:
         if data.prepared is None:
             raise ConfigError(f"{directory}: was not trained on prepared ratings; leave --prepared out")
-        return Rated(_source_of(model, data.model_copy(update={"prepared": str(prepared)}), run), _ids(model))
+        return RunRatings(
+            _source_of(model, data.model_copy(update={"prepared": str(prepared)}), run), _ids(model)
+        )
     try:
-        return Rated(_source_of(model, data, run), _ids(model))
+        return RunRatings(_source_of(model, data, run), _ids(model))
     except CofiError as error:
         why = error
     beside = model.config.moved_to(run).data
     if beside != data:
         with suppress(CofiError):
             source = _source_of(model, beside, run)
-            return Rated(
+            return RunRatings(
                 source, _ids(model), f"{why}; taken from {beside.prepared or beside.y}, beside the run"
             )
     moved = "; if they were moved, evaluate and recommend take --prepared DIR" if data.prepared else ""

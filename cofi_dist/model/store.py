@@ -22,7 +22,7 @@ from cofi_dist.files import write_file
 from cofi_dist.files.reading import parse_json, reason, shortened
 from cofi_dist.files.tensor_file import write_tensors
 from cofi_dist.files.tensor_table import Declared, read_table
-from cofi_dist.model.facts import Facts
+from cofi_dist.model.facts import TrainingDataFacts
 
 FACTORS, CONFIG, USERS, ITEMS = "factors.safetensors", "config.yaml", "users.parquet", "items.parquet"
 IDS = "ids"  # their digests, among the metadata of the factors
@@ -38,14 +38,19 @@ class Stored(NamedTuple):
     item_means: Tensor
     item_counts: Tensor
     user_counts: Tensor
-    facts: Facts
+    facts: TrainingDataFacts
     users: IdMap
     items: IdMap
     config: Config
 
 
 def write(
-    directory: Path, tensors: dict[str, Tensor], facts: Facts, users: IdMap, items: IdMap, config: Config
+    directory: Path,
+    tensors: dict[str, Tensor],
+    facts: TrainingDataFacts,
+    users: IdMap,
+    items: IdMap,
+    config: Config,
 ) -> None:
     """Put the files into a directory, which is there and empty."""
     metadata = {**facts.to_metadata(), IDS: json.dumps(digests((users, items)))}
@@ -70,7 +75,7 @@ def read(directory: Path) -> Stored:
     try:
         table, metadata = read_table(file)
         num_items, num_users = _sizes(table)
-        facts, said = Facts.of_metadata(metadata), parse_json(metadata.get(IDS, "null"))
+        facts, said = TrainingDataFacts.of_metadata(metadata), parse_json(metadata.get(IDS, "null"))
     except FileNotFoundError:
         raise RunError(f"{file}: no such file; is this the directory of a finished run?") from None
     except (OSError, ValueError) as error:

@@ -22,21 +22,21 @@ MEASURED = ("cost", "validation_rmse", "validation_mae")
 
 @dataclass(frozen=True)
 class Difference:
-    """Of what both runs have under one name.
+    """Hold how far two runs differ in one thing that both of them have.
 
     Attributes:
-        what: a column of metrics.jsonl, or a tensor of the model or checkpoint.
-        same: whether every bit is.
-        largest: the largest absolute difference; nan where there is none to take, as between shapes.
-        where: it is: an epoch, or the row of a tensor; empty where all is the same.
-        note: more about it: of a column the first epoch that differs, of a tensor its checksum.
+        name: of a column of metrics.jsonl, or of a tensor of the model or checkpoint.
+        bit_identical: whether every bit is the same.
+        largest: the largest absolute difference; nan if there is none to compute, as between two shapes.
+        where: the epoch or the tensor's index with the largest difference; empty if all bits are the same.
+        detail: the first epoch that differs in a column, or a tensor's checksum.
     """
 
-    what: str
-    same: bool
+    name: str
+    bit_identical: bool
     largest: float
     where: str
-    note: str
+    detail: str
 
 
 def compare(first: Path, second: Path) -> list[Difference]:

@@ -40,7 +40,7 @@ footer { margin-top: 2rem; color: #555; font-size: .85rem }
 """
 
 
-def page(
+def render_page(
     run: Run,
     panels: Sequence[Panel],
     error: ByPopularity | None,
@@ -139,7 +139,7 @@ def _picture(panel: Panel) -> str:
     return (
         f"<figure{kind}><h3>{_text(panel.title)}</h3>\n"
         f'<img src="data:image/png;base64,{data}" alt="{_text(panel.title)}">\n'
-        f"<figcaption>{_text(panel.says)}</figcaption></figure>"
+        f"<figcaption>{_text(panel.caption)}</figcaption></figure>"
     )
 
 

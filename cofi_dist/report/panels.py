@@ -29,18 +29,18 @@ class Panel:
 
     Attributes:
         title: with the figure that matters most, if there is one run.
-        says: a sentence or two on how to read it.
+        caption: a sentence or two on how to read it.
         draw: puts it on axes, without the title.
         wide: has many labels side by side.
     """
 
     title: str
-    says: str
+    caption: str
     draw: Callable[["Axes"], None]
     wide: bool = False
 
 
-def style(number: int) -> dict[str, Any]:
+def run_style(number: int) -> dict[str, Any]:
     """Colour and dashes of a run by its place among the runs."""
     return {"color": COLOURS[number % len(COLOURS)], "linestyle": DASHES[number % len(DASHES)]}
 
@@ -70,7 +70,7 @@ def _curves(axes: "Axes", runs: Sequence[Run], columns: Sequence[Values]) -> Non
     for number, (run, values) in enumerate(zip(runs, columns, strict=True)):
         known = np.isfinite(values)
         marker = "." if known.sum() <= FEW_POINTS else ""
-        axes.plot(run.metrics.epoch[known], values[known], marker=marker, **style(number))
+        axes.plot(run.metrics.epoch[known], values[known], marker=marker, **run_style(number))
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 2.5, 5, 10]))
     axes.set_xlabel("epoch")
 
@@ -103,7 +103,7 @@ def _validation(runs: Sequence[Run], name: str, columns: Sequence[Values]) -> Pa
         _curves(axes, runs, columns)
         for number, row in enumerate(best):
             if row is not None and np.isfinite(columns[number][row]):
-                ring = {"markersize": 9, "fillstyle": "none", "color": style(number)["color"]}
+                ring = {"markersize": 9, "fillstyle": "none", "color": run_style(number)["color"]}
                 axes.plot(runs[number].metrics.epoch[row], columns[number][row], "o", **ring)
         _hide_the_start(axes, columns)
         axes.set_ylabel(name)
@@ -180,7 +180,7 @@ def _balance(runs: Sequence[Run]) -> Panel | None:
     def strokes(axes: "Axes") -> None:
         for place, (number, shards) in enumerate(spread):
             row = np.full(len(shards.load), place)
-            colour = style(number)["color"]
+            colour = run_style(number)["color"]
             axes.plot(shards.load, row, "|", color=colour, markersize=size, markeredgewidth=1.5)
         axes.axvline(1.0, color="black", linestyle="--", linewidth=0.8, zorder=0)
         names = [f"{len(s.ratings)} rank{'s' * (len(s.ratings) > 1)}" for _, s in spread]
@@ -210,7 +210,7 @@ def _popularity(errors: Sequence[ByPopularity | None]) -> Panel | None:
                 error.rmse_by_bin[bins],
                 marker="o",
                 markersize=4,
-                **style(number),
+                **run_style(number),
             )
         labels = [f"{bin_name(int(k))}\n{_judged(counts[:, k])}" for k in shown]
         axes.set_xticks(range(len(shown)), labels, fontsize=7.5)

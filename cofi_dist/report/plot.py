@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cofi_dist import __version__
 from cofi_dist.errors import ConfigError
-from cofi_dist.report.panels import Panel, style
+from cofi_dist.report.panels import Panel, run_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -96,7 +96,7 @@ def _rows(panels: Sequence[Panel]) -> list[list[Panel]]:
 def _legend(figure: "Figure", names: Sequence[str]) -> None:
     from matplotlib.lines import Line2D
 
-    lines = [Line2D([], [], **style(number)) for number in range(min(len(names), MOST_IN_LEGEND))]
+    lines = [Line2D([], [], **run_style(number)) for number in range(min(len(names), MOST_IN_LEGEND))]
     labels = list(names[: len(lines)])
     if len(lines) < len(names):
         lines.append(Line2D([], [], linestyle=""))

@@ -5,7 +5,7 @@ import torch
 
 from cofi_dist.distributed import Comm
 from cofi_dist.factors import Factors
-from cofi_dist.model import Facts, Model
+from cofi_dist.model import Model, TrainingDataFacts
 from cofi_dist.training.problem import Problem
 
 
@@ -22,7 +22,7 @@ def gather_model(problem: Problem, factors: Factors, comm: Comm, diverged: str) 
         torch.from_numpy(problem.means),
         torch.from_numpy(sums.count),
         user_counts,
-        Facts(sums.global_mean, *source.scale, problem.fingerprint, source.columns, diverged),
+        TrainingDataFacts(sums.global_mean, *source.scale, problem.fingerprint, source.columns, diverged),
         *source.ids,
         problem.config.with_absolute_paths(),
     )

@@ -13,7 +13,7 @@ from cofi_dist.data.shard import UserRange
 from cofi_dist.data.splits import Part
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import Factors
-from cofi_dist.model import Facts, Model, Rated
+from cofi_dist.model import Model, RunRatings, TrainingDataFacts
 from cofi_dist.run.train import train
 from tests.problems import random_factors, random_ratings
 
@@ -41,7 +41,7 @@ def made_up(
         torch.from_numpy(3 + rng.normal(size=num_items) / 3),
         torch.from_numpy(rng.integers(1, 50, num_items).astype(np.float64)),
         torch.from_numpy(rng.integers(1, 50, num_users).astype(np.float64)),
-        Facts(3.25, 0.5, 5.0, "made up", Columns()),
+        TrainingDataFacts(3.25, 0.5, 5.0, "made up", Columns()),
         IdMap(pl.Series("id", [f"u{j:04}" for j in range(num_users)])),
         IdMap(pl.Series("id", range(100, 100 + num_items))),
         a_config(tmp, *overrides),
@@ -89,9 +89,9 @@ class Halves:
         return Ratings(a.user[mine] - np.int32(users.start), a.item[mine], a.value[mine])
 
 
-def rated_halves(model: Model, num_ratings: int, seed: int = 0) -> Rated:
+def rated_halves(model: Model, num_ratings: int, seed: int = 0) -> RunRatings:
     source = Halves(len(model.users), len(model.items), num_ratings, seed)
-    return Rated(source, (model.users, model.items))
+    return RunRatings(source, (model.users, model.items))
 
 
 def trained(tmp: Path, config: str, *overrides: str) -> Model:

@@ -11,7 +11,7 @@ import pytest
 
 from cofi_dist.distributed import Comm
 from cofi_dist.errors import DataError
-from cofi_dist.model import Evaluation, Model, Rated
+from cofi_dist.model import Evaluation, Model, RunRatings
 from cofi_dist.model.evaluate import evaluate
 from cofi_dist.model.held_out import HeldOut
 from cofi_dist.model.ranking import METRICS
@@ -21,7 +21,7 @@ from tests.model.models import Halves, dense_scores, made_up, rated_halves
 U, M = 40, 60
 
 
-def problem(tmp: Path) -> tuple[Model, Rated]:
+def problem(tmp: Path) -> tuple[Model, RunRatings]:
     model = made_up(tmp, U, M)
     return model, rated_halves(model, 900)
 
@@ -32,7 +32,7 @@ def figures(found: Evaluation) -> dict[str, float]:
     return {name: value for name, value in {**flat, **ranking}.items() if value is not None}
 
 
-def halves(rated: Rated) -> Halves:
+def halves(rated: RunRatings) -> Halves:
     assert isinstance(rated.source, Halves)
     return rated.source
 
@@ -69,7 +69,7 @@ def test_ranking_metrics_are_those_of_ranx(tmp_path: Path) -> None:
         assert_like_ranx(model, rated, k, relevant)
 
 
-def assert_like_ranx(model: Model, rated: Rated, k: int, relevant: float | None) -> None:
+def assert_like_ranx(model: Model, rated: RunRatings, k: int, relevant: float | None) -> None:
     ranx = pytest.importorskip("ranx")
     found = evaluate(model, HeldOut.of_run(rated, "test"), rated, k=k, relevant=relevant).ranking
     assert found is not None
@@ -85,7 +85,7 @@ def assert_like_ranx(model: Model, rated: Rated, k: int, relevant: float | None)
     for ours, theirs in RANX.items():
         assert getattr(found, ours) == pytest.approx(want[f"{theirs}@{k}"], rel=1e-12), ours
     assert found.users == len(qrels)
-    assert found.users + found.users_without == len(np.unique(test.user))
+    assert found.users + found.users_without_relevant == len(np.unique(test.user))
 
 
 @pytest.mark.parametrize("at_once", [1, 7, 40])
@@ -144,17 +144,17 @@ def test_unknown_users_and_items_are_counted_and_fall_back(tmp_path: Path) -> No
     err = model.predict(table["user"], table["item"]) - table["value"].to_numpy()
     assert found.rmse == pytest.approx(np.sqrt(np.mean(err**2)), rel=1e-12)
     assert found.ranking is not None
-    assert found.ranking.users + found.ranking.users_without == 4
-    assert found.ranking.users_without >= 2
+    assert found.ranking.users + found.ranking.users_without_relevant == 4
+    assert found.ranking.users_without_relevant >= 2
 
 
 def test_ratings_that_were_trained_on_are_counted_and_not_ranked(tmp_path: Path) -> None:
     model, rated = problem(tmp_path)
     train = halves(rated).load(everyone(), "train")
     found = model.evaluate(as_table(model, train.user, train.item, train.value), rated)
-    assert found.trained_ratings == found.ratings == 450
+    assert found.ratings_seen_in_training == found.ratings == 450
     assert found.ranking is not None
-    assert (found.ranking.users, found.ranking.users_without) == (0, U)
+    assert (found.ranking.users, found.ranking.users_without_relevant) == (0, U)
 
 
 def test_averages_over_no_user_are_not_measured(tmp_path: Path) -> None:
@@ -202,3 +202,13 @@ def test_k_is_positive(tmp_path: Path) -> None:
     model, rated = problem(tmp_path)
     with pytest.raises(DataError, match="k is 0"):
         evaluate(model, HeldOut.of_run(rated, "test"), rated, k=0)
+
+
+def test_the_file_of_figures_keeps_its_keys(tmp_path: Path) -> None:
+    model, rated = problem(tmp_path)
+    written = evaluate(model, HeldOut.of_run(rated, "test"), rated).to_json()
+    assert list(written) == [
+        *("ratings", "users", "rmse", "mae", "rmse_by_user", "mae_by_user", "unseen_users", "unseen_items"),
+        *("unseen_ratings", "trained_ratings", "ranking"),
+    ]
+    assert list(written["ranking"]) == ["k", "relevant", "users", "users_without", *METRICS]

@@ -13,7 +13,7 @@ import torch
 from cofi_dist.config import Columns, Config, load_config
 from cofi_dist.data.ids import IdMap
 from cofi_dist.errors import DataError, RunError
-from cofi_dist.model import Facts, Model
+from cofi_dist.model import Model, TrainingDataFacts
 from tests.problems import random_factors
 
 
@@ -25,7 +25,7 @@ def model(tmp_path: Path) -> Model:
     users = IdMap(pl.Series("id", ["ann", "bob", "zoe"]))
     of_items = torch.tensor([2.0, 0.0, 1.0, 1.0, 3.0], dtype=torch.float64)
     of_users = torch.tensor([4.0, 0.0, 3.0], dtype=torch.float64)
-    facts = Facts(3.5, 0.5, 5.0, "sha256:00", Columns(user="who"))
+    facts = TrainingDataFacts(3.5, 0.5, 5.0, "sha256:00", Columns(user="who"))
     factors = random_factors(5, 3, 2, torch.float32)
     return Model(factors, means, of_items, of_users, facts, users, IdMap.rows(5), config)
 

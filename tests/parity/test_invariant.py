@@ -50,8 +50,8 @@ def run(tmp: Path, name: str, ranks: int, *overrides: str, threads: int = 1) -> 
 
 def assert_same_bits(first: Path, second: Path) -> None:
     found = compare(first, second)
-    assert {"cost", "validation_rmse", "X", "W", "b", "c"} <= {each.what for each in found}
-    assert [each for each in found if not each.same] == []
+    assert {"cost", "validation_rmse", "X", "W", "b", "c"} <= {each.name for each in found}
+    assert [each for each in found if not each.bit_identical] == []
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -76,12 +76,12 @@ def test_a_run_that_is_moved_from_ranks_to_ranks_keeps_its_bits(optimizer: list[
 
 def test_fast_sums_are_not_so(tmp_path: Path) -> None:
     one, three = (run(tmp_path, f"fast{n}", n, "train.reduction=fast") for n in (1, 3))
-    assert not all(each.same for each in compare(one, three)), "this test could not tell"
+    assert not all(each.bit_identical for each in compare(one, three)), "this test could not tell"
 
 
 def test_more_blocks_are_other_bits_and_more_ranks(tmp_path: Path) -> None:
     few, many = (run(tmp_path, f"b{blocks}", 1, f"train.blocks={blocks}") for blocks in (4, 32))
-    assert not all(each.same for each in compare(few, many))
+    assert not all(each.bit_identical for each in compare(few, many))
     assert_same_bits(run(tmp_path, "b32on2", 2, "train.blocks=32"), many)
 
 

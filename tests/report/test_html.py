@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cofi_dist.report.html import page
+from cofi_dist.report.html import render_page
 from cofi_dist.report.panels import panels
 from cofi_dist.report.popularity import ByPopularity
 from cofi_dist.report.run_files import read_runs
@@ -57,7 +57,7 @@ class Page(HTMLParser):
 
 def of_run(directory: Path, error: ByPopularity | None = None) -> str:
     (run,) = read_runs([directory])
-    return page(run, panels([run], [error]), error, evaluations(directory))
+    return render_page(run, panels([run], [error]), error, evaluations(directory))
 
 
 def an_error() -> ByPopularity:

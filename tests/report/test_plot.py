@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from cofi_dist.errors import ConfigError
 from cofi_dist.report import plot
-from cofi_dist.report.panels import Panel, panels, style
+from cofi_dist.report.panels import Panel, panels, run_style
 from cofi_dist.report.plot import draw_all, draw_one, require_matplotlib
 from cofi_dist.report.popularity import ByPopularity
 from cofi_dist.report.run_files import read_runs
@@ -106,7 +106,7 @@ def test_the_start_does_not_flatten_the_curve(tmp_path: Path) -> None:
 
 
 def test_colours_and_dashes_tell_the_runs_apart() -> None:
-    assert len({tuple(style(k).values()) for k in range(plot.MOST_IN_LEGEND)}) == plot.MOST_IN_LEGEND
+    assert len({tuple(run_style(k).values()) for k in range(plot.MOST_IN_LEGEND)}) == plot.MOST_IN_LEGEND
 
 
 def test_bins_name_the_ratings_judged_in_them() -> None:

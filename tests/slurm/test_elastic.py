@@ -80,7 +80,7 @@ def test_the_node_that_is_left_goes_on(loss: str, cluster: Cluster, home: Path, 
     assert "world size 2, backend gloo" in said
     assert "world size 1, backend none" in said, "the second start has one rank"
     assert "gone on with from" in said
-    assert [each for each in compare(run_dir, whole) if not each.same] == [], (
+    assert [each for each in compare(run_dir, whole) if not each.bit_identical] == [], (
         "two ranks, then one: the same bits"
     )
 
