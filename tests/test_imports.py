@@ -17,7 +17,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "system": {"__init__"},
     "files": set(),
     "config": set(),
-    "data": {"config", "data/preparation"},
+    "data": {"config"},
     "data/readers": {"config", "data"},
     "data/preparation": {"config", "data", "data/readers"},
     "data/datasets": set(),

@@ -64,77 +64,86 @@ def bad_ids(text: pl.Series) -> pl.Series:
 
 
 @dataclass(frozen=True)
-class Spelt:
-    """The different ids of a column, in the order in which they first appear.
+class DistinctIds:
+    """The distinct ids of a column, in the order in which they first appear.
 
     Attributes:
         ids: Int64 or String.
-        counts: ratings of each.
-        first: row at which each appears first, from 0.
+        counts: number of ratings of each id.
+        first_rows: row in which each id first appears, counted from 0.
     """
 
     ids: pl.Series
     counts: NDArray[np.int64]
-    first: NDArray[np.int64]
+    first_rows: NDArray[np.int64]
 
-    def some(self, which: pl.Series) -> "Spelt":
-        """Those of them."""
-        mask = which.fill_null(False).to_numpy()
-        return Spelt(self.ids.filter(which), self.counts[mask], self.first[mask])
+    @classmethod
+    def of_column(cls, column: pl.Series) -> "DistinctIds":
+        """Find the distinct ids of a column that is in memory."""
+        rows = column.to_frame("id").with_row_index("row")
+        found = rows.group_by("id", maintain_order=True).agg(count=pl.len(), first=pl.col("row").first())
+        numbers = found.select(pl.col("count", "first").cast(pl.Int64))
+        return cls(found["id"], numbers["count"].to_numpy(), numbers["first"].to_numpy())
+
+    def filter(self, mask: pl.Series) -> "DistinctIds":
+        """Keep the ids for which `mask` is true, neither false nor null."""
+        keep = mask.fill_null(False).to_numpy()
+        return DistinctIds(self.ids.filter(mask), self.counts[keep], self.first_rows[keep])
 
     def __len__(self) -> int:
         return len(self.ids)
 
 
-def id_notes(kind: str, spelt: Spelt, where: Callable[[int], str]) -> Iterator[str]:
+def id_notes(kind: str, distinct: DistinctIds, where: Callable[[int], str]) -> Iterator[str]:
     """What is odd about the ids of a column, in a line each.
 
     Args:
         kind: `user` or `item`.
-        spelt: its ids.
+        distinct: its ids.
         where: `line N`, of a row counted from 0.
     """
-    if spelt.ids.dtype != pl.String or not len(spelt):
+    if distinct.ids.dtype != pl.String or not len(distinct):
         return
-    numbers = spelt.ids.cast(pl.Int64, strict=False)
-    other = spelt.some(numbers.cast(pl.String).ne_missing(spelt.ids))
-    if 0 < len(other) < len(spelt) or spelt.ids.str.contains(r"^-?[0-9]+\.0+$").all():
+    numbers = distinct.ids.cast(pl.Int64, strict=False)
+    other = distinct.filter(numbers.cast(pl.String).ne_missing(distinct.ids))
+    if 0 < len(other) < len(distinct) or distinct.ids.str.contains(r"^-?[0-9]+\.0+$").all():
+        line = where(int(other.first_rows[0]))
         yield (
-            f"{kind} ids are text, not numbers: {shortened(other.ids[0])} on {where(int(other.first[0]))}"
-            f" is no plain whole number of 64 bits, like {len(other):,} of {len(spelt):,}"
+            f"{kind} ids are text, not numbers: {shortened(other.ids[0])} on {line}"
+            f" is no plain whole number of 64 bits, like {len(other):,} of {len(distinct):,}"
         )
-    rounded = spelt.some(spelt.ids.str.contains(r"^-?[0-9](?:[.,][0-9]+)?[eE]\+[0-9]{2,3}$"))
+    rounded = distinct.filter(distinct.ids.str.contains(r"^-?[0-9](?:[.,][0-9]+)?[eE]\+[0-9]{2,3}$"))
     if len(rounded):
         yield (
             f"{_ratings(rounded)} {_either(kind, rounded, where)}: long numbers that a program has rounded,"
             " perhaps several to one"
         )
-    nothing = spelt.some(spelt.ids.str.to_lowercase().is_in(NOTHING))
+    nothing = distinct.filter(distinct.ids.str.to_lowercase().is_in(NOTHING))
     if len(nothing):
         yield (
             f"{_ratings(nothing)} {_either(kind, nothing, where)}: taken for an id; drop them if it stands"
             " for none"
         )
     inside = "".join(hidden for hidden in HIDDEN if hidden not in JOINERS + " ")
-    hidden = spelt.some(spelt.ids.str.contains(f"[{inside}]"))
+    hidden = distinct.filter(distinct.ids.str.contains(f"[{inside}]"))
     if len(hidden):
         yield (
             f"{_ratings(hidden)} a {kind} id with characters inside that can't be seen, first"
-            f" {shortened(hidden.ids[0])} on {where(int(hidden.first[0]))}"
+            f" {shortened(hidden.ids[0])} on {where(int(hidden.first_rows[0]))}"
         )
-    yield from _alike(kind, spelt, where)
+    yield from _alike(kind, distinct, where)
 
 
-def _alike(kind: str, spelt: Spelt, where: Callable[[int], str]) -> Iterator[str]:
+def _alike(kind: str, distinct: DistinctIds, where: Callable[[int], str]) -> Iterator[str]:
     """Of ids that differ from an earlier one in their spelling alone."""
-    table = pl.DataFrame({"id": spelt.ids, "shape": _shape(spelt.ids)}).with_row_index("row")
+    table = pl.DataFrame({"id": distinct.ids, "shape": _shape(distinct.ids)}).with_row_index("row")
     again = table.filter(pl.col("shape").is_duplicated() & ~pl.col("shape").is_first_distinct())
     if not len(again):
         return
     second = again.row(0, named=True)
     first = table.filter(pl.col("shape") == second["shape"]).row(0, named=True)
     one, other = (
-        f"{shortened(ascii(each['id']), quoted=False)} ({where(int(spelt.first[each['row']]))})"
+        f"{shortened(ascii(each['id']), quoted=False)} ({where(int(distinct.first_rows[each['row']]))})"
         for each in (first, second)
     )
     are = "is" if len(again) == 1 else "are"
@@ -161,12 +170,12 @@ def _shape(ids: pl.Series) -> pl.Series:
     return pl.select(pl.when(number).then(plain).otherwise(text))[:, 0]
 
 
-def _ratings(spelt: Spelt) -> str:
-    count = int(spelt.counts.sum())
+def _ratings(distinct: DistinctIds) -> str:
+    count = int(distinct.counts.sum())
     return f"{counted(count, 'rating')} {have(count)}"
 
 
-def _either(kind: str, spelt: Spelt, where: Callable[[int], str]) -> str:
-    shown = [shortened(each) for each in spelt.ids[:3]]
-    shown += ["another such"] if len(spelt) > len(shown) else []
-    return f"the {kind} id {' or '.join(shown)}, first on {where(int(spelt.first[0]))}"
+def _either(kind: str, distinct: DistinctIds, where: Callable[[int], str]) -> str:
+    shown = [shortened(each) for each in distinct.ids[:3]]
+    shown += ["another such"] if len(distinct) > len(shown) else []
+    return f"the {kind} id {' or '.join(shown)}, first on {where(int(distinct.first_rows[0]))}"

@@ -12,7 +12,7 @@ from cofi_dist.checkpoint.manifest import FILE, Manifest
 from cofi_dist.checkpoint.reader import checked, newest
 from cofi_dist.config import Config
 from cofi_dist.config.diff import FIXED, FREE, changes, is_within
-from cofi_dist.data.sources.open import Source
+from cofi_dist.data.sources.base import Source
 from cofi_dist.distributed import Comm
 from cofi_dist.errors import CheckpointError
 from cofi_dist.run.directory import CHECKPOINTS

@@ -14,7 +14,8 @@ from cofi_dist.config.diff import FIXED, PREPARED, changes, is_within
 from cofi_dist.cost.dense import BYTES_PER_CELL
 from cofi_dist.data.ids import digests
 from cofi_dist.data.shard import TILE_RATINGS, plan, ratings_of
-from cofi_dist.data.sources.open import Source, open_source, prepare, ratings_file
+from cofi_dist.data.sources.base import Source
+from cofi_dist.data.sources.open import open_source, prepare, ratings_file
 from cofi_dist.distributed import Comm, SoloComm
 from cofi_dist.errors import CheckpointError, ConfigError, RunError
 from cofi_dist.run.directory import (

@@ -13,7 +13,8 @@ from cofi_dist.config import Config
 from cofi_dist.data.ids import digests
 from cofi_dist.data.item_means import ItemSums, centres, item_sums
 from cofi_dist.data.shard import Spread, UserRange, UserShard
-from cofi_dist.data.sources.open import Source, open_source
+from cofi_dist.data.sources.base import Source
+from cofi_dist.data.sources.open import open_source
 from cofi_dist.distributed import Comm, OrderedSums, SoloComm, Sums
 
 

@@ -7,9 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cofi_dist.data import ids
-from cofi_dist.data.ids import Encoder, IdMap
+from cofi_dist.data.ids import IdMap
 from cofi_dist.data.item_means import centred, centres, item_sums
+from cofi_dist.data.preparation import id_encoder
+from cofi_dist.data.preparation.id_encoder import Encoder
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.readers.text import integers_if_all
 from cofi_dist.data.shard import UserRange
@@ -92,7 +93,7 @@ def test_more_rows_than_can_be_numbered_are_refused_before_anything_is_read(
         sizes = {"num_users": 2, "num_items": 2, "num_ratings": 1, key: 2**31}
         with pytest.raises(ConfigError, match=rf"data\.synthetic\.{key}: 2147483648 is too many"):
             SyntheticRatings(**sizes, seed=0)
-    monkeypatch.setattr(ids, "MOST_ROWS", 3)
+    monkeypatch.setattr(id_encoder, "MOST_ROWS", 3)
     encoder = Encoder()
     encoder.codes(pl.Series([5, 6, 7]))
     with pytest.raises(DataError, match="more than 3 different ids; this is beyond what we can number"):
@@ -103,9 +104,9 @@ def test_an_encoder_counts_ids_and_knows_the_row_of_each_ones_first() -> None:
     encoder = Encoder()
     for table in ([7, 3, 7], [3, 9], [], ["x", "7", "x"]):
         encoder.codes(pl.Series(table, dtype=pl.String if "x" in table else pl.Int64))
-    assert encoder.spelt.ids.to_list() == ["7", "3", "9", "x"]
-    assert encoder.spelt.counts.tolist() == [3, 2, 1, 2]
-    assert encoder.spelt.first.tolist() == [0, 1, 4, 5]
+    assert encoder.distinct.ids.to_list() == ["7", "3", "9", "x"]
+    assert encoder.distinct.counts.tolist() == [3, 2, 1, 2]
+    assert encoder.distinct.first_rows.tolist() == [0, 1, 4, 5]
 
 
 @pytest.mark.parametrize("cells_at_once", [1, 2**22])

@@ -16,13 +16,15 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cofi_dist.config import Data, Split
-from cofi_dist.data.ids import Encoder, IdMap, digests
+from cofi_dist.data.ids import IdMap, digests
 from cofi_dist.data.preparation.filters import keep_busy
+from cofi_dist.data.preparation.id_encoder import Encoder
 from cofi_dist.data.preparation.spool import Columns, Spool, by_range, stable_order
 from cofi_dist.data.preparation.store import FORMAT, ITEMS, MANIFEST, USERS
+from cofi_dist.data.preparation.time_cutoffs import time_cutoffs
 from cofi_dist.data.preparation.writers import PartWriter, fingerprint, write_transposed
 from cofi_dist.data.readers.tables import is_parquet, lines_of_pair, notes_on_ids, notes_on_layout, tables
-from cofi_dist.data.splits import PARTS, Part, assign, held_out, time_cutoffs
+from cofi_dist.data.splits import PARTS, Part, assign, held_out
 from cofi_dist.errors import DataError
 from cofi_dist.files import write_file
 from cofi_dist.words import counted
@@ -91,7 +93,9 @@ def _read(path: Path, data: Data, work: Path, notes: list[str]) -> Triples:
         counted(len(item_ids), "item"),
     )
     notes.append(f"read {read} of {of} on {on}")
-    notes += notes_on_layout(path, data.columns) + notes_on_ids(path, data.columns, users.spelt, items.spelt)
+    notes += notes_on_layout(path, data.columns) + notes_on_ids(
+        path, data.columns, users.distinct, items.distinct
+    )
     per_user = np.empty_like(users.counts)
     per_user[user_rank] = users.counts
     rank = {"user": user_rank, "item": item_rank}

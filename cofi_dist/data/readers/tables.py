@@ -9,8 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from cofi_dist.config import Columns
-from cofi_dist.data.id_spelling import Spelt, id_notes
-from cofi_dist.data.ids import Encoder
+from cofi_dist.data.id_spelling import DistinctIds, id_notes
 from cofi_dist.data.readers.column_kinds import Kind
 from cofi_dist.data.readers.diagnose import rows
 from cofi_dist.data.readers.layout import SEPARATORS, WITHOUT_HEADER, kind_of
@@ -77,18 +76,24 @@ def read_table(path: Path, columns: Columns, notes: list[str], *, rating: bool =
         DataError: as `tables`; or it holds no line.
     """
     advice = "name it so there, as in the ratings that the model was trained on"
-    users, items, parts = Encoder(), Encoder(), []
-    for part in tables(path, columns, rating=rating, advice=advice):
-        users.codes(part["user"])
-        items.codes(part["item"])
-        parts.append(part)
+    parts = list(tables(path, columns, rating=rating, advice=advice))
     if not parts:
         raise DataError(f"{path}: holds no ratings")
     notes += notes_on_layout(path)
-    notes += notes_on_ids(path, columns, users.spelt, items.spelt)
+    users, items = (
+        DistinctIds.of_column(_one_kind([part[name] for part in parts])) for name in ("user", "item")
+    )
+    notes += notes_on_ids(path, columns, users, items)
     if len({part.schema["user"] for part in parts}) + len({part.schema["item"] for part in parts}) > 2:
         parts = [part.with_columns(pl.col("user", "item").cast(pl.String)) for part in parts]
     return pl.concat(parts)
+
+
+def _one_kind(pieces: list[pl.Series]) -> pl.Series:
+    """Join the pieces of a column of ids: integers if all of them hold integers, else text."""
+    if len({piece.dtype for piece in pieces}) > 1:
+        pieces = [piece.cast(pl.String) for piece in pieces]
+    return pl.concat(pieces)
 
 
 def notes_on_layout(path: Path, columns: Columns | None = None) -> list[str]:
@@ -116,7 +121,7 @@ def notes_on_layout(path: Path, columns: Columns | None = None) -> list[str]:
     return ["fields are separated by semicolons; a comma in a number is its decimal point"]
 
 
-def notes_on_ids(path: Path, columns: Columns, users: Spelt, items: Spelt) -> list[str]:
+def notes_on_ids(path: Path, columns: Columns, users: DistinctIds, items: DistinctIds) -> list[str]:
     """What is odd about the ids of a file that was read, each with the line where it is seen first."""
 
     @cache

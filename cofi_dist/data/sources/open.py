@@ -4,54 +4,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from cofi_dist.config import Columns, Data
+from cofi_dist.config import Data
 from cofi_dist.data.datasets.catalog import ratings_file as known_ratings_file
-from cofi_dist.data.ids import IdMap
-from cofi_dist.data.item_means import ItemSums
 from cofi_dist.data.preparation.pipeline import prepare_file
 from cofi_dist.data.preparation.store import StoredRatings
-from cofi_dist.data.ratings import Ratings
-from cofi_dist.data.shard import UserRange
 from cofi_dist.data.sources.arrays import ArrayRatings
-from cofi_dist.data.sources.split_on_load import SplitRatings, Whole
+from cofi_dist.data.sources.base import Source
+from cofi_dist.data.sources.split_on_load import SplitRatings
 from cofi_dist.data.sources.synthetic import SyntheticRatings
-from cofi_dist.data.splits import Part, held_out
+from cofi_dist.data.splits import held_out
 from cofi_dist.files import put_in_place, scratch_directory
-
-
-class Source(Whole, Protocol):
-    """Ratings of which any user range can be loaded, part by part."""
-
-    @property
-    def parts(self) -> tuple[Part, ...]:
-        """`train`, and what is held out."""
-        ...
-
-    @property
-    def ids(self) -> tuple[IdMap, IdMap]:
-        """The users' and the items' raw ids; row numbers where the source has none."""
-        ...
-
-    @property
-    def columns(self) -> Columns:
-        """Names of the columns that the ratings were read from."""
-        ...
-
-    @property
-    def sums(self) -> ItemSums | None:
-        """Of the training ratings, by item; None where they are yet to be added up."""
-        ...
-
-    @property
-    def centre(self) -> tuple[str, float | None]:
-        """The centring and damping that hold where the config says nothing."""
-        ...
-
-    def load(self, users: UserRange, part: Part = "train") -> Ratings:
-        """This part of the ratings of these users; `user` counts from `users.start`."""
-        ...
 
 
 @dataclass(frozen=True)

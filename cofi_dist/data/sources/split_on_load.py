@@ -1,7 +1,6 @@
 """Ratings whose held-out parts are chosen as they are loaded, by chance alone."""
 
 from collections.abc import Iterator
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,41 +9,10 @@ from cofi_dist.config import Columns, Split
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import UserRange
+from cofi_dist.data.sources.base import Whole
 from cofi_dist.data.splits import PARTS, Part, assign
 
 AT_ONCE = 2**20  # ratings: what chooses among them takes 80 bytes for each
-
-
-class Whole(Protocol):
-    """All ratings of num_users users on num_items items, of which any user range can be loaded."""
-
-    @property
-    def num_users(self) -> int: ...
-
-    @property
-    def num_items(self) -> int: ...
-
-    @property
-    def scale(self) -> tuple[float, float]:
-        """Lowest and highest rating there may be; infinite where unknown."""
-        ...
-
-    @property
-    def notes(self) -> list[str]:
-        """What is known of the ratings, and was done to them, in lines."""
-        ...
-
-    def ratings_per_user(self) -> NDArray[np.int64]:
-        """(num_users,), over all ranks' users and all parts."""
-        ...
-
-    def load(self, users: UserRange) -> Ratings:
-        """The ratings of these users; `user` counts from `users.start`."""
-        ...
-
-    def fingerprint(self) -> str:
-        """Of all that is here; may read all of it. Equal content gives the same."""
-        ...
 
 
 class SplitRatings:
