@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from cofi_dist.cli.tables import show
+from cofi_dist.cli.tables import print_table
 from cofi_dist.streams import Output, harmless
 
 
@@ -50,7 +50,7 @@ def test_stdout_escapes_on_a_terminal_and_leaves_files_as_they_are() -> None:
     ids=["CJK", "wide", "combining", "plain", "zero-width", "emoji", "short", "none"],
 )
 def test_tables_take_80_columns_of_a_terminal(title: str, capsys: pytest.CaptureFixture[str]) -> None:
-    show(("rank", "id", "title"), [("1", "天使", title), ("2", "plain", title), ("3", "e\u0301", "")])
+    print_table(("rank", "id", "title"), [("1", "天使", title), ("2", "plain", title), ("3", "e\u0301", "")])
     lines = capsys.readouterr().out.splitlines()
     assert all(cell_len(line) <= 80 for line in lines)
     fits = cell_len(title) <= 80 - len("rank     id  ")
@@ -69,5 +69,5 @@ def test_whatever_goes_to_stderr_outlasts_its_end() -> None:
 
 
 def test_a_cell_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    show(("id", "title"), [("a\nb", "c\td\x1b[0m")])
+    print_table(("id", "title"), [("a\nb", "c\td\x1b[0m")])
     assert capsys.readouterr().out.splitlines() == ["  id  title", "a\\nb  c\\td\\x1b[0m"]

@@ -1,10 +1,11 @@
-"""How every command takes what it is given: an option once, and a path as a name."""
+"""Arguments that several commands share, and how all commands take theirs: options once, paths as names."""
 
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
+import typer
 from typer.core import TyperCommand
 from typer.models import OptionInfo, ParameterInfo
 
@@ -12,6 +13,28 @@ from cofi_dist.config import as_path
 from cofi_dist.errors import ConfigError
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY=VALUE",
+        help="Sets a key of the config, each once: train.epochs=300, 'data.test={by: last, n: 1}',"
+        " data.ratings=~/r.csv. VALUE is YAML, or text as it stands where the key holds text; null unsets a"
+        " key. The README lists all keys.",
+        show_default=False,
+    ),
+]
+Run = Annotated[Path, typer.Argument(help="Run directory, or that of a model.", show_default=False)]
+Prepared = Annotated[
+    Path | None, typer.Option(help="Prepared ratings of the run, where they were moved.", show_default=False)
+]
+Titles = Annotated[
+    Path | None, typer.Option(help="File of titles: movies.csv, movies.dat or u.item.", show_default=False)
+]
+ListLength = Annotated[int, typer.Option("-k", metavar="N", help="Length of a list.", min=1)]
+MinRatings = Annotated[
+    int, typer.Option(metavar="N", help="Leave out items with fewer training ratings.", min=0)
+]
 
 
 class Strict(TyperCommand):

@@ -16,7 +16,7 @@ def checkpoints(
     """List a run's checkpoints, every byte of them verified."""
     from cofi_dist.checkpoint.manifest import FILE, read_manifest, verify
     from cofi_dist.checkpoint.reader import found_in
-    from cofi_dist.cli.tables import show
+    from cofi_dist.cli.tables import print_table
     from cofi_dist.run.directory import CHECKPOINTS, is_run
 
     if not is_run(run):
@@ -35,7 +35,7 @@ def checkpoints(
         size = f"{manifest.bytes / 1e6:,.1f} MB"
         epoch, ranks = str(manifest.numbers.epoch), str(manifest.world_size)
         rows.append((epoch, ranks, size, time.strftime("%Y-%m-%d %H:%M:%S", when), directory.name))
-    show(("epoch", "ranks", "size", "saved", "whole"), rows)
+    print_table(("epoch", "ranks", "size", "saved", "whole"), rows)
     for fault in faults:
         print(f"broken: {fault}")
     if not rows and not faults:

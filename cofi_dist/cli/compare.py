@@ -18,12 +18,12 @@ def compare(
 
     Exit code 0: they are bit-identical; 1: they differ.
     """
-    from cofi_dist.cli.tables import show
+    from cofi_dist.cli.tables import print_table
     from cofi_dist.report.compare import compare as compare_runs
 
     found = compare_runs(first, second)
     rows = [(each.name, _size(each), each.where, each.detail) for each in found]
-    show(("", "largest difference", "where", ""), rows)
+    print_table(("", "largest difference", "where", ""), rows)
     same = all(each.bit_identical for each in found)
     print("\nbit-identical" if same else "\nnot bit-identical")
     if not same:

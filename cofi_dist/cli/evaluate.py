@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 import xxhash
 
+from cofi_dist.cli.arguments import Prepared, Run
 from cofi_dist.cli.input_files import read_ratings
 from cofi_dist.cli.progress import Progress
 from cofi_dist.cli.session import Session
-from cofi_dist.cli.tables import warn_of
+from cofi_dist.cli.tables import warn_if_diverged
 from cofi_dist.errors import CofiError, ConfigError, DataError, RunError
 from cofi_dist.files import refuse_existing, write_whole
 from cofi_dist.streams import say
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from cofi_dist.model.held_out import HeldOut
 
 T = TypeVar("T")
-Prepared = Annotated[
-    Path | None, typer.Option(help="Prepared ratings of the run, where they were moved.", show_default=False)
-]
 
 
 class Held(StrEnum):
@@ -56,7 +54,7 @@ Relevant = Annotated[
 
 def evaluate(
     context: typer.Context,
-    run: Annotated[Path, typer.Argument(help="Run directory, or that of a model.", show_default=False)],
+    run: Run,
     ratings: Others = None,
     part: Own = None,
     prepared: Prepared = None,
@@ -75,12 +73,12 @@ def evaluate(
     session: Session = context.obj
     comm = session.meet(context)
     comm.on_first(lambda: _refuse(ratings, part, output, replace=replace))
-    model = _alike(comm, lambda: Model.load(run), _digest, f"{run}: the model")
+    model = _load_everywhere(comm, lambda: Model.load(run), _digest, f"{run}: the model")
     if comm.rank == 0:
-        warn_of(model)
+        warn_if_diverged(model)
     why_not = comm.on_first(lambda: _why_no_data(model, run, prepared, needed=ratings is None))
     rated = None if why_not else model.rated(run, prepared)
-    judges = _alike(
+    judges = _load_everywhere(
         comm, lambda: _held_out(model, run, rated, ratings, part, comm), _size, "what it is judged by"
     )
     held_out, name = judges
@@ -112,17 +110,27 @@ def _refuse(ratings: Path | None, part: Held | None, output: Path | None, *, rep
         raise ConfigError("--replace is for --output FILE; leave it out")
 
 
-def _alike(comm: "Comm", work: Callable[[], T], mark: Callable[[T], Any], what: str) -> T:
-    """What `work` gives, done by every rank for itself; what rank 0 is refused is said once.
+def _load_everywhere(comm: "Comm", load: Callable[[], T], fingerprint: Callable[[T], Any], what: str) -> T:
+    """Load the same thing on every rank, on rank 0 first, so that a mistake is reported only once.
+
+    Collective: all ranks call it.
 
     Raises:
-        ConfigError: what it gives does not have the same mark on all ranks.
+        CofiError: what `load` raises on rank 0, on every rank.
+        ConfigError: the ranks have loaded things of different fingerprints.
     """
-    done: list[T] = []
-    comm.on_first(lambda: done.append(work()))
-    mine = done[0] if done else work()
-    comm.require_same(mark(mine), what)
-    return mine
+    loaded: T | None = None
+
+    def load_here() -> None:
+        nonlocal loaded
+        loaded = load()
+
+    comm.on_first(load_here)  # it returns nothing, as only JSON could be sent to the other ranks
+    if comm.rank != 0:
+        load_here()
+    assert loaded is not None
+    comm.require_same(fingerprint(loaded), what)
+    return loaded
 
 
 def _digest(model: "Model") -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 FEW = 2  # training ratings of an item, whose mean and features are mostly chance
 
 
-class Lists:
+class ListNotes:
     """Counts the places of lists of k items, of one user or many.
 
     Args:
@@ -38,7 +38,7 @@ class Lists:
         self._begun += int((table["rank"] == 1).sum())
         self._full += int((table["rank"] == self._k).sum())
 
-    def notes_of_one(self, who: str | None, has: str = "has rated") -> Iterator[str]:
+    def for_one_list(self, who: str | None, has: str = "has rated") -> Iterator[str]:
         """Give what is to be said of one list.
 
         Args:
@@ -55,7 +55,7 @@ class Lists:
             yield f"{self._places:,} of {self._k:,}: the model has {items}{others}"
         yield from self._notes()
 
-    def notes_of_all(self) -> Iterator[str]:
+    def for_all_users(self) -> Iterator[str]:
         """Give what is to be said of every user's list."""
         users = counted(len(self._model.users), "user")
         short, empty = len(self._model.users) - self._full, len(self._model.users) - self._begun

@@ -13,9 +13,23 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from cofi_dist import __version__
-from cofi_dist.cli import checkpoints, compare, data, evaluate, recommend, report, slurm, train
+from cofi_dist.cli import data
 from cofi_dist.cli.arguments import Strict, with_plain_paths
+from cofi_dist.cli.checkpoints import checkpoints
+from cofi_dist.cli.compare import compare
+from cofi_dist.cli.config import config
+from cofi_dist.cli.evaluate import evaluate
+from cofi_dist.cli.export import export
+from cofi_dist.cli.plot import plot
+from cofi_dist.cli.predict import predict
+from cofi_dist.cli.prepare import prepare
+from cofi_dist.cli.recommend import recommend
+from cofi_dist.cli.report import report
 from cofi_dist.cli.session import Session
+from cofi_dist.cli.similar import similar
+from cofi_dist.cli.slurm import slurm
+from cofi_dist.cli.train import train
+from cofi_dist.cli.tune import tune
 from cofi_dist.errors import CofiError, RankLostError, StoppedError, TrainingError
 from cofi_dist.run.stop import Interrupted
 from cofi_dist.streams import OutputError, open_streams, outlast, say, silence
@@ -46,9 +60,9 @@ def top(
 
 
 for command in (
-    *(train.train, train.tune, train.prepare, train.config),
-    *(evaluate.evaluate, recommend.predict, recommend.recommend, recommend.similar, recommend.export),
-    *(report.plot, report.report, checkpoints.checkpoints, compare.compare, slurm.slurm),
+    *(train, tune, prepare, config),
+    *(evaluate, predict, recommend, similar, export),
+    *(plot, report, checkpoints, compare, slurm),
 ):
     app.command(cls=Strict)(with_plain_paths(command))
 app.add_typer(data.app, name="data")

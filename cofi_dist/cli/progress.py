@@ -10,6 +10,8 @@ from cofi_dist.streams import outlast, say
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
+    from cofi_dist.distributed import Comm
+
 FIRST_BAR, BETWEEN_BARS, FIRST_LINE = 0.5, 0.2, 10.0  # seconds; a line comes after twice as many as the last
 
 
@@ -80,3 +82,11 @@ def _bar(what: str, total: int, noun: str) -> "Bar":
 
 def _drawing() -> AbstractContextManager[None]:
     return outlast(sys.stderr)
+
+
+def announce_compilation(comm: "Comm") -> None:
+    """Say so where seconds go by before the first epoch: once after installing."""
+    from cofi_dist.kernels.first_compilation import FirstCompiled
+
+    if comm.rank == 0:
+        FirstCompiled.hear(lambda: say("compiling the loops for this processor: some seconds, once"))

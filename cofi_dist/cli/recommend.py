@@ -1,105 +1,26 @@
-"""Commands that use a trained model: predict, recommend, similar, export."""
+"""The command that recommends items to users: recommend."""
 
-from collections.abc import Iterator, Sequence
-from enum import StrEnum
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cofi_dist.cli.evaluate import Prepared
+from cofi_dist.cli.arguments import ListLength, MinRatings, Prepared, Run, Titles
 from cofi_dist.cli.input_files import read_ratings, read_titles, say_if_untitled
-from cofi_dist.cli.list_notes import Lists
+from cofi_dist.cli.list_notes import ListNotes
+from cofi_dist.cli.output_tables import Replace, id_column_names, refuse_output, write_table
 from cofi_dist.cli.progress import Progress
-from cofi_dist.cli.tables import show, warn_of
+from cofi_dist.cli.tables import print_table, warn_if_diverged
 from cofi_dist.errors import CofiError, ConfigError, DataError
-from cofi_dist.files import refuse_existing, whole_file
 from cofi_dist.streams import say
 from cofi_dist.words import counted
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from cofi_dist.config import Columns
     from cofi_dist.model import Model, RunRatings
-
-Run = Annotated[Path, typer.Argument(help="Run directory, or that of a model.", show_default=False)]
-Replace = Annotated[bool, typer.Option("--replace", help="Overwrite files.")]
-Titles = Annotated[
-    Path | None, typer.Option(help="File of titles: movies.csv, movies.dat or u.item.", show_default=False)
-]
-Count = Annotated[int, typer.Option("-k", metavar="N", help="Length of a list.", min=1)]
-AtLeast = Annotated[
-    int, typer.Option(metavar="N", help="Leave out items with fewer training ratings.", min=0)
-]
-
-
-class Form(StrEnum):
-    """What `export` writes."""
-
-    pt = "pt"
-    npz = "npz"
-    safetensors = "safetensors"
-    parquet = "parquet"
-    vectors = "index"  # `index` is a method of text
-
-
-def export(
-    run: Run,
-    output: Annotated[Path, typer.Option(help="Directory for the files.", show_default=False)],
-    form: Annotated[
-        Form, typer.Option("--format", metavar="FORMAT", help="pt, npz, safetensors, parquet or index.")
-    ] = Form.pt,
-    replace: Replace = False,
-) -> None:
-    """Write the model for other programs."""
-    from cofi_dist.model import Model
-    from cofi_dist.model.export import export as export_model
-
-    model = Model.load(run)
-    warn_of(model)
-    for file in export_model(model, form, output, replace=replace):
-        print(file)
-
-
-def predict(
-    run: Run,
-    pairs: Annotated[
-        Path, typer.Option(help="File of pairs: a user and an item a line.", show_default=False)
-    ],
-    output: Annotated[
-        Path, typer.Option(help=".csv or .parquet file for the predictions.", show_default=False)
-    ],
-    replace: Replace = False,
-) -> None:
-    """Predict the rating of each pair of a file."""
-    import polars as pl
-
-    from cofi_dist.model import Model
-    from cofi_dist.model.evaluate import seen
-    from cofi_dist.model.predict import predict_rows
-
-    _refuse_output(output, replace=replace)
-    model = Model.load(run)
-    warn_of(model)
-    columns = model.facts.columns
-    table = read_ratings(pairs, columns, rating=False)
-    sides = (("user", model.users, model.user_counts), ("item", model.items, model.item_counts))
-    rows = []
-    for (name, ids, counts), instead in zip(sides, model.fallbacks, strict=True):
-        rows.append(ids.find(table[name]))
-        unseen = table[name].filter(pl.Series(~seen(counts, rows[-1])))
-        if len(unseen):
-            count = f"{len(unseen):,} of {counted(len(table), 'pair')}"
-            who = counted(unseen.n_unique(), name)
-            say(f"{count} are of {who} without training ratings: predicted {instead}")
-    with Progress("predicting", "pairs") as progress:
-        prediction = predict_rows(model, rows[0], rows[1], progress.add)
-    user, item = _names_of_ids(columns, ("prediction",))
-    pairs_of = table.select(pl.col("user").alias(user), pl.col("item").alias(item))
-    _write(pairs_of.with_columns(prediction=prediction).lazy(), output)
-    say(f"{counted(len(table), 'prediction')} written to {output}")
 
 
 def recommend(
@@ -112,8 +33,8 @@ def recommend(
     ] = None,
     prepared: Prepared = None,
     everyone: Annotated[bool, typer.Option("--all", help="Every user of the data; needs --output.")] = False,
-    k: Count = 10,
-    min_ratings: AtLeast = 0,
+    k: ListLength = 10,
+    min_ratings: MinRatings = 0,
     titles: Titles = None,
     output: Annotated[
         Path | None, typer.Option(help=".csv or .parquet file for the lists of --all.", show_default=False)
@@ -134,12 +55,12 @@ def recommend(
     if ratings is not None and prepared is not None:
         raise ConfigError("--prepared is for users of the model; leave it or --ratings out")
     if output is not None:
-        _refuse_output(output, replace=replace)
+        refuse_output(output, replace=replace)
     model = Model.load(run)
-    warn_of(model)
-    lists = Lists(model, k, min_ratings)
+    warn_if_diverged(model)
+    notes = ListNotes(model, k, min_ratings)
     if output is not None:
-        _recommend_all(model, _rated(model, run, prepared), k, min_ratings, lists, output)
+        _recommend_all(model, _rated(model, run, prepared), k, min_ratings, notes, output)
         return
     title_of = read_titles(titles, model.facts.columns.item)
     if user is not None:
@@ -147,10 +68,10 @@ def recommend(
     else:
         assert ratings is not None
         table, who = _recommend_new(model, ratings, k, min_ratings), "this user"
-    lists.add(table)
+    notes.add(table)
     _show_list(table, model.facts.columns.item, title_of)
     say_if_untitled(titles, title_of, table["item"])
-    for note in lists.notes_of_one(who):
+    for note in notes.for_one_list(who):
         say(note)
 
 
@@ -162,61 +83,24 @@ def _show_list(table: "pl.DataFrame", column: str, title_of: dict[str, str]) -> 
         for rank, item, prediction, score in table.iter_rows()
     ]
     headers = ("rank", "predicted", *["score"] * clipped, column, "title" if title_of else "")
-    show(headers, rows)
-
-
-def similar(
-    run: Run,
-    item: Annotated[str, typer.Option(metavar="ID", help="An item of the data.", show_default=False)],
-    k: Count = 10,
-    min_ratings: AtLeast = 1,
-    titles: Titles = None,
-) -> None:
-    """List the items whose features are most like one item's."""
-    from cofi_dist.model import Model
-    from cofi_dist.model.recommend import require_row
-
-    model = Model.load(run)
-    warn_of(model)
-    column = model.facts.columns.item
-    title_of = read_titles(titles, column)
-    table = model.similar_items(item, k, min_ratings)
-    lists = Lists(model, k, max(min_ratings, 1), require_row(model.items, item, "item"))
-    lists.add(table)
-    rows = [
-        (str(place), f"{cosine:.3f}", str(other), title_of.get(str(other), ""))
-        for place, other, cosine in table.iter_rows()
-    ]
-    show(("rank", "cosine", column, "title" if title_of else ""), rows)
-    say_if_untitled(titles, title_of, table["item"])
-    for note in lists.notes_of_one(None):
-        say(note)
-
-
-def _names_of_ids(columns: "Columns", results: Sequence[str]) -> tuple[str, str]:
-    """What to call the columns of ids in an output, beside those of the results."""
-    names = columns.user, columns.item
-    if len({*names, *results}) == len(names) + len(results):
-        return names
-    say("the columns of ids are called user and item: a result, or the other one, has the name of theirs")
-    return "user", "item"
+    print_table(headers, rows)
 
 
 def _recommend_all(
-    model: "Model", rated: "RunRatings | None", k: int, min_ratings: int, lists: Lists, output: Path
+    model: "Model", rated: "RunRatings | None", k: int, min_ratings: int, notes: ListNotes, output: Path
 ) -> None:
     from polars.io.plugins import register_io_source
 
     from cofi_dist.model.scoring import blocks
 
     results = ("rank", "prediction", "score")
-    user, item = _names_of_ids(model.facts.columns, results)
+    user, item = id_column_names(model.facts.columns, results)
     progress = Progress("recommending", "users")
 
     def by_name() -> Iterator["pl.DataFrame"]:
         of_blocks = model.recommend_all(k, rated, min_ratings=min_ratings)
         for users, table in zip(blocks(len(model.users), len(model.items)), of_blocks, strict=True):
-            lists.add(table)
+            notes.add(table)
             progress.add(len(users), len(model.users))
             in_order = table.select("user", "rank", "item", "prediction", "score")
             yield in_order.rename({"user": user, "item": item})
@@ -224,10 +108,10 @@ def _recommend_all(
     with progress:
         tables = by_name()
         first = next(tables)
-        _write(register_io_source(lambda *_: chain([first], tables), schema=first.schema), output)
+        write_table(register_io_source(lambda *_: chain([first], tables), schema=first.schema), output)
     what = "the best item" if k == 1 else f"the {k:,} best items"
     say(f"{what} of {counted(len(model.users), 'user')} written to {output}")
-    for note in lists.notes_of_all():
+    for note in notes.for_all_users():
         say(note)
 
 
@@ -273,17 +157,3 @@ def _rated(model: "Model", run: Path, prepared: Path | None) -> "RunRatings | No
     if rated.note:
         say(rated.note)
     return rated
-
-
-def _refuse_output(output: Path, *, replace: bool) -> None:
-    if output.suffix.lower() not in (".csv", ".parquet"):
-        raise ConfigError(f"--output {output}: write .csv or .parquet")
-    refuse_existing(output, replace=replace)
-
-
-def _write(table: "pl.LazyFrame", output: Path) -> None:
-    with whole_file(output) as file:
-        if output.suffix.lower() == ".csv":
-            table.sink_csv(file)
-        else:
-            table.sink_parquet(file)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cofi_dist.cli.train import Overrides
+from cofi_dist.cli.arguments import Overrides
 from cofi_dist.config import Config, as_yaml, load_config
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.files import refuse_existing, write_whole

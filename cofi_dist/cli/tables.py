@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 WIDTH = 80
 
 
-def show(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table: the last column to the left and cut to fit, the others to the right.
 
     Widths are those on a terminal, where a letter may take two places, or none.
@@ -41,7 +41,7 @@ def _cut(text: str, room: int) -> str:
     return set_cell_size(text, max(room - 3, 0)).rstrip() + "..."
 
 
-def warn_of(model: "Model") -> None:
+def warn_if_diverged(model: "Model") -> None:
     """Say so on stderr where the model is what was left of a run that diverged."""
     if model.facts.diverged:
         say(f"of a run that diverged ({model.facts.diverged}): the last good model")

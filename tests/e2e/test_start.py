@@ -98,14 +98,14 @@ SWALLOWED = """
 import os, signal
 from contextlib import suppress
 from cofi_dist.cli.main import main
-from cofi_dist.cli import train
+from cofi_dist.cli import config
 
 def load(*_):
     with suppress(BaseException):
         os.kill(os.getpid(), signal.SIGTERM)
     raise AttributeError("module 'numpy' has no attribute 'void'")
 
-train.load_config = load
+config.load_config = load
 import sys
 sys.argv[1:] = ["config", "tiny.yaml"]
 main()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cofi_dist.cli.recommend import _names_of_ids
+from cofi_dist.cli.output_tables import id_column_names
 from cofi_dist.config import Columns
 
 
@@ -17,4 +17,4 @@ from cofi_dist.config import Columns
     ],
 )
 def test_no_two_columns_have_one_name(columns: Columns, names: tuple[str, str]) -> None:
-    assert _names_of_ids(columns, ("rank", "prediction", "score")) == names
+    assert id_column_names(columns, ("rank", "prediction", "score")) == names

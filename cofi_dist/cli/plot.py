@@ -1,0 +1,35 @@
+"""The command that draws runs: plot."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cofi_dist.cli.report_files import Replace, popularity_error, target_file
+from cofi_dist.errors import RunError
+from cofi_dist.files import write_whole
+
+
+def plot(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run directories.", show_default=False)],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help=".png file; RUN/plot.png unless set, plot.png of several runs.", show_default=False
+        ),
+    ] = None,
+    replace: Replace = False,
+) -> None:
+    """Draw one run or several into one picture."""
+    from cofi_dist.report.panels import panels
+    from cofi_dist.report.plot import draw_all, require_matplotlib
+    from cofi_dist.report.run_files import read_runs
+
+    require_matplotlib()
+    target = target_file(output, runs[0] if len(runs) == 1 else None, "plot.png", replace=replace)
+    read = read_runs(runs)
+    pictures = panels(read, [popularity_error(run) for run in runs])
+    if not pictures:
+        raise RunError(f"{runs[0]}: has nothing to draw: no cost in it is a positive number")
+    write_whole(target, draw_all(pictures, [run.name for run in read]))
+    print(target)

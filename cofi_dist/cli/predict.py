@@ -1,0 +1,53 @@
+"""The command that predicts ratings: predict."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cofi_dist.cli.arguments import Run
+from cofi_dist.cli.input_files import read_ratings
+from cofi_dist.cli.output_tables import Replace, id_column_names, refuse_output, write_table
+from cofi_dist.cli.progress import Progress
+from cofi_dist.cli.tables import warn_if_diverged
+from cofi_dist.streams import say
+from cofi_dist.words import counted
+
+
+def predict(
+    run: Run,
+    pairs: Annotated[
+        Path, typer.Option(help="File of pairs: a user and an item a line.", show_default=False)
+    ],
+    output: Annotated[
+        Path, typer.Option(help=".csv or .parquet file for the predictions.", show_default=False)
+    ],
+    replace: Replace = False,
+) -> None:
+    """Predict the rating of each pair of a file."""
+    import polars as pl
+
+    from cofi_dist.model import Model
+    from cofi_dist.model.evaluate import seen
+    from cofi_dist.model.predict import predict_rows
+
+    refuse_output(output, replace=replace)
+    model = Model.load(run)
+    warn_if_diverged(model)
+    columns = model.facts.columns
+    table = read_ratings(pairs, columns, rating=False)
+    sides = (("user", model.users, model.user_counts), ("item", model.items, model.item_counts))
+    rows = []
+    for (name, ids, counts), instead in zip(sides, model.fallbacks, strict=True):
+        rows.append(ids.find(table[name]))
+        unseen = table[name].filter(pl.Series(~seen(counts, rows[-1])))
+        if len(unseen):
+            count = f"{len(unseen):,} of {counted(len(table), 'pair')}"
+            who = counted(unseen.n_unique(), name)
+            say(f"{count} are of {who} without training ratings: predicted {instead}")
+    with Progress("predicting", "pairs") as progress:
+        prediction = predict_rows(model, rows[0], rows[1], progress.add)
+    user, item = id_column_names(columns, ("prediction",))
+    pairs_of = table.select(pl.col("user").alias(user), pl.col("item").alias(item))
+    write_table(pairs_of.with_columns(prediction=prediction).lazy(), output)
+    say(f"{counted(len(table), 'prediction')} written to {output}")

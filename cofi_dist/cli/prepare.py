@@ -1,0 +1,44 @@
+"""The command that reads a ratings file once, for many runs: prepare."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cofi_dist.cli.arguments import Overrides
+from cofi_dist.cli.tables import inline_yaml
+from cofi_dist.config import SOURCES, resolve
+from cofi_dist.errors import ConfigError, RunError
+from cofi_dist.files import clear_temporaries
+from cofi_dist.streams import say
+
+
+def prepare(
+    ratings: Annotated[Path, typer.Argument(help="Ratings file.", show_default=False)],
+    output: Annotated[Path, typer.Option(help="Directory to make.", show_default=False)],
+    overrides: Overrides = None,
+) -> None:
+    """Read a ratings file once, for any number of runs to train on."""
+    from cofi_dist.data.preparation.store import StoredRatings
+    from cofi_dist.data.readers.tables import notes_on_layout
+    from cofi_dist.data.sources.open import prepare as prepare_source
+
+    given = {"data": {"ratings": str(ratings)}, "run_dir": str(output)}
+    for text in overrides or []:
+        if not text.startswith("data."):
+            raise ConfigError(f"{text!r}: prepare takes keys of data only, such as data.duplicates=last")
+        if text.partition("=")[0].removeprefix("data.").partition(".")[0] in SOURCES:
+            raise ConfigError(f"{text!r}: prepare reads {ratings}; leave one of them out")
+    resolved = resolve(given, "prepare", overrides or [])
+    said = notes_on_layout(ratings, resolved.data.columns)  # at once: to read on may take minutes
+    for note in said:
+        say(f"{ratings}: {note}")
+    clear_temporaries(output)  # of one that was killed
+    if output.exists():
+        raise RunError(f"{output}: already exists; remove it or name another")
+    with prepare_source(resolved.data, output) as prepared:
+        prepared.keep(output)
+    for note in StoredRatings(output).notes:
+        if note not in said:
+            print(note)
+    print(f"prepared in {output}; to train on it, set data: {inline_yaml({'prepared': str(output)})}")

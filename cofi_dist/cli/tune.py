@@ -1,0 +1,68 @@
+"""The command that trains a grid of settings: tune."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cofi_dist.cli.arguments import Overrides
+from cofi_dist.cli.progress import announce_compilation
+from cofi_dist.cli.session import Session
+from cofi_dist.errors import ConfigError
+from cofi_dist.streams import say
+from cofi_dist.words import counted
+
+Only = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Train point N alone, counted from 0, as a job array does.", min=0),
+]
+
+
+def tune(
+    context: typer.Context,
+    config: Annotated[Path, typer.Option(help="YAML file.", show_default=False)],
+    grid: Annotated[
+        list[str],
+        typer.Option(
+            metavar="KEY=V1,V2,...",
+            help="Values of a key to try, a YAML list: train.lambda_=1,3,10; once for each key.",
+            show_default=False,
+        ),
+    ],
+    overrides: Overrides = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Directory of the runs; runs/NAME-tune unless set.", show_default=False),
+    ] = None,
+    only: Only = None,
+    table: Annotated[bool, typer.Option("--table", help="Train nothing; show what is done.")] = False,
+) -> None:
+    """Train every combination of a grid, and compare them."""
+    import polars as pl
+
+    from cofi_dist.cli.tables import print_table
+    from cofi_dist.run.tune import Point, first_config, points, save_table, table_of
+    from cofi_dist.run.tune import tune as tune_grid
+
+    session: Session = context.obj
+    folder = output or Path("runs") / f"{config.stem}-tune"
+    comm = session.meet(context, lambda: first_config(config, grid, overrides or [], folder))
+    given = comm.on_first(lambda: [point.words for point in points(config, grid, overrides or [], folder)])
+    found = [Point.of_words(words) for words in given]
+    if only is not None and only >= len(found):
+        raise ConfigError(f"--only {only}: the grid has {counted(len(found), 'point')}, from 0", shared=True)
+    if table and only is not None:
+        raise ConfigError("--table and --only: give one of them", shared=True)
+    if not table:
+        session.stop.resumable = True
+        announce_compilation(comm)
+        tune_grid(config, found, overrides or [], comm, only=only, stop=session.stop)
+    if comm.rank == 0 and only is None:
+        results = table_of(found)
+        file = save_table(results, folder)
+        shown = results.with_columns(pl.col("rmse", "mae").round(5), pl.col("run").str.split("/").list.last())
+        rows = [["-" if cell is None else str(cell) for cell in row] for row in shown.iter_rows()]
+        print_table(shown.columns, rows)
+        of = counted(len(found), "point")
+        say(f"{len(rows)} of {of} {'is' if len(rows) == 1 else 'are'} done; the table is in {file}")
+    comm.close()
