@@ -34,10 +34,11 @@ from benchmarks.machine import machine, spread
 from cofi_dist.config import Train
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.regulariser import Regulariser
+from cofi_dist.cost.sparse import SparseCost
 from cofi_dist.data.shard import UserShard
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import Factors, draw_factors
-from cofi_dist.kernels.rating_matrix import RatingMatrix, SparseCost
+from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import run_step
 from cofi_dist.run.log import QuietLog
@@ -55,8 +56,8 @@ def cost_of(shard: UserShard, factors: Factors) -> float:
     """J, in float64."""
     regulariser, cost = Regulariser(1.0), RatingMatrix(shard, CPU, torch.float64)
     wide = Factors(*(factor.double() for factor in factors.by_name.values()))
-    norms = regulariser.of_users(wide, cost.norms)
-    return float(cost.value(wide) + regulariser.total(norms, wide, cost.norms))
+    norms = regulariser.user_squares(wide, cost.sums)
+    return float(cost.value(wide) + regulariser.value(norms, wide, cost.sums))
 
 
 def start(shard: UserShard, seed: int) -> Factors:

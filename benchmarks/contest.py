@@ -108,8 +108,8 @@ class Problem:
     def cost(self, factors: Factors) -> float:
         """J, in float64."""
         wide = Factors(*(factor.double() for factor in (factors.X, factors.W, factors.b)))
-        regulariser, norm = Regulariser(self.settings.lambda_), self._exact.norms
-        penalty = regulariser.total(regulariser.of_users(wide, norm), wide, norm)
+        regulariser, norm = Regulariser(self.settings.lambda_), self._exact.sums
+        penalty = regulariser.value(regulariser.user_squares(wide, norm), wide, norm)
         return float(self._exact.value(wide) + penalty)
 
     def anew(self, solve: Callable[[int], tuple[float, Factors]], name: str, *, is_ours: bool) -> Result:

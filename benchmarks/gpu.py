@@ -33,14 +33,15 @@ from benchmarks.machine import machine, spread
 from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.regulariser import Regulariser
+from cofi_dist.cost.sparse import SparseCost
 from cofi_dist.data.item_means import centred, centres, item_sums
 from cofi_dist.data.shard import UserRange, UserShard
 from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import Factors, draw_factors
-from cofi_dist.kernels.base import TorchKernels
 from cofi_dist.kernels.cuda.graph import Recorded
-from cofi_dist.kernels.rating_matrix import RatingMatrix, SparseCost, device_rows
+from cofi_dist.kernels.rating_matrix import RatingMatrix, device_rows
+from cofi_dist.kernels.torch_ops.backend import TorchKernels
 from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import run_step
@@ -141,12 +142,12 @@ def forms(bench: Bench) -> Iterator[tuple[str, Callable[[], Step]]]:
     shard, device = bench.shard, bench.device
 
     own = RatingMatrix(shard, device, torch.float32)
-    name = type(own.of_users).__name__
+    name = type(own.by_user).__name__
 
     @cache
     def by_torch() -> RatingMatrix:
         cost = RatingMatrix(shard, device, torch.float32)
-        cost.of_users, cost.of_items = device_rows(shard, TorchKernels, device, torch.float32)
+        cost.by_user, cost.by_item = device_rows(shard, TorchKernels, device, torch.float32)
         return cost
 
     if len(shard.ratings) < 10**6:

@@ -22,13 +22,14 @@ from torch import Tensor
 from benchmarks.epoch import CPU, NUM_FEATURES, load
 from benchmarks.gpu import load as made_up
 from benchmarks.machine import machine, spread
+from cofi_dist.cost.sparse import SparseCost
 from cofi_dist.data import shard as shard_module
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import UserShard, starts
 from cofi_dist.factors import Factors, draw_factors
-from cofi_dist.kernels.base import TorchKernels
 from cofi_dist.kernels.cpu.jit import match_torch_threads
-from cofi_dist.kernels.rating_matrix import RatingMatrix, SparseCost, device_rows
+from cofi_dist.kernels.rating_matrix import RatingMatrix, device_rows
+from cofi_dist.kernels.torch_ops.backend import TorchKernels
 from cofi_dist.kernels.torch_ops.primitives import pair_dot, weighted_row_sum
 
 Gradient = Callable[[], tuple[Tensor, ...]]
@@ -153,7 +154,7 @@ def ways(shard: UserShard, f: Factors) -> Iterator[tuple[str, Callable[[], Gradi
 
     def tensors() -> Gradient:
         cost = RatingMatrix(shard, CPU, torch.float32)
-        cost.of_users, cost.of_items = device_rows(shard, TorchKernels, CPU, torch.float32)
+        cost.by_user, cost.by_item = device_rows(shard, TorchKernels, CPU, torch.float32)
         return by_rows(cost, f)
 
     yield "torch: chunks and embedding_bag, errors twice", tensors

@@ -20,10 +20,11 @@ import cofi_dist
 from benchmarks.contest import CPU, Point, Problem, Result, Settings, Watch
 from cofi_dist.config import Train
 from cofi_dist.cost.regulariser import Regulariser
+from cofi_dist.cost.sparse import SparseCost
 from cofi_dist.data import shard as shard_module
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import Factors
-from cofi_dist.kernels.rating_matrix import RatingMatrix, SparseCost
+from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import run_step
 from cofi_dist.run.log import QuietLog

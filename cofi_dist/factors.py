@@ -38,6 +38,15 @@ class Factors:
         named = {"X": self.X, "W": self.W, "b": self.b, "c": self.c}
         return {name: factor for name, factor in named.items() if factor is not None}
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """Return X, W, b, and c if there is one."""
+        return list(self.by_name.values())
+
+    def item_bias_or_zeros(self) -> Tensor:
+        """Return the item biases, (num_items,), or zeros if the model has none."""
+        return self.X.new_zeros(len(self.X)) if self.c is None else self.c[0]
+
 
 def draw_factors(
     num_items: int,

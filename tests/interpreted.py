@@ -36,14 +36,14 @@ def triton_rows(shard: UserShard, dtype: torch.dtype) -> RatingMatrix:
     from cofi_dist.kernels.cuda.backend import TritonKernels
 
     cost = RatingMatrix(shard, CPU, dtype)
-    cost.of_users, cost.of_items = device_rows(shard, TritonKernels, CPU, dtype)
+    cost.by_user, cost.by_item = device_rows(shard, TritonKernels, CPU, dtype)
     return cost
 
 
 def tensor_rows(shard: UserShard, dtype: torch.dtype) -> RatingMatrix:
     """The ratings as a device without Triton has them."""
-    from cofi_dist.kernels.base import TorchKernels
+    from cofi_dist.kernels.torch_ops.backend import TorchKernels
 
     cost = RatingMatrix(shard, CPU, dtype)
-    cost.of_users, cost.of_items = device_rows(shard, TorchKernels, CPU, dtype)
+    cost.by_user, cost.by_item = device_rows(shard, TorchKernels, CPU, dtype)
     return cost

@@ -14,7 +14,7 @@ from cofi_dist.config import Train
 from cofi_dist.cost import Cost, ErrorTerm
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.term import Norms, tensors_of
+from cofi_dist.cost.term import RowSums
 from cofi_dist.data.shard import UserRange, UserShard
 from cofi_dist.distributed import Comm, SoloComm, Sums
 from cofi_dist.errors import RunError
@@ -78,8 +78,8 @@ class SpoiledCost:
         return error
 
     @property
-    def norms(self) -> Norms:
-        return self._cost.norms
+    def sums(self) -> RowSums:
+        return self._cost.sums
 
 
 class Scripted(Validation):
@@ -113,7 +113,7 @@ def after(steps: int) -> Factors:
 
 
 def assert_equal(got: Factors, want: Factors) -> None:
-    for ours, theirs in zip(tensors_of(got), tensors_of(want), strict=True):
+    for ours, theirs in zip(got.tensors, want.tensors, strict=True):
         assert torch.equal(ours, theirs)
 
 
@@ -156,10 +156,10 @@ def test_one_step_is_adams_along_the_gradient_of_every_switch(kind: str, counted
     regulariser = Regulariser(0.5, 0.3, *(scales if counted else (None, None)))
     error = make_cost(kind)(factors, with_cost=False)
     gradients = list(gradients_of(error, regulariser, factors).values())
-    want = [t - 0.01 * g.sign() for t, g in zip(tensors_of(factors), gradients, strict=True)]
+    want = [t - 0.01 * g.sign() for t, g in zip(factors.tensors, gradients, strict=True)]
     settings = Train(epochs=1, lr=0.01, cost="sparse" if kind == "sparse" else "dense")
     Trainer(make_cost(kind), factors, settings, 20, SoloComm(), regulariser).run(Recorder())
-    for got, expected in zip(tensors_of(factors), want, strict=True):
+    for got, expected in zip(factors.tensors, want, strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -171,7 +171,7 @@ def test_weight_decay_is_the_regulariser_added_by_hand() -> None:
         regulariser = Regulariser(0.5, 0.3, *scales)
         Trainer(make_cost(), factors, Train(epochs=50, lr=0.01), 20, SoloComm(), regulariser).run(heard)
         runs.append(factors)
-    for decayed, added in zip(*map(tensors_of, runs), strict=True):
+    for decayed, added in zip(*(factors.tensors for factors in runs), strict=True):
         close(decayed, added, 1e-12)
 
 
@@ -253,7 +253,7 @@ def _turn_nan_on_one_rank(comm: Comm) -> tuple[str, int | None, bool, Factors]:
             error.dW[0, 0] = math.nan
         return error
 
-    spoiled.norms = cost.norms  # type: ignore[attr-defined]
+    spoiled.sums = cost.sums  # type: ignore[attr-defined]
     trainer = Trainer(spoiled, factors, Train(epochs=3, lr=0.01), 20, comm)  # type: ignore[arg-type]
     try:
         trainer.run(Recorder())

@@ -6,7 +6,7 @@ M items, U users of this rank, K features.
 import torch
 from torch import Tensor
 
-from cofi_dist.cost.term import ErrorTerm, tensors_of
+from cofi_dist.cost.term import ErrorTerm
 from cofi_dist.data.shard import UserShard
 from cofi_dist.factors import Factors
 
@@ -23,7 +23,7 @@ class DenseCost:
     """
 
     def __init__(self, shard: UserShard, device: torch.device) -> None:
-        self.norms = DenseSums()
+        self.sums = DenseSums()
         # mps has no float64
         dtype = torch.float32 if device.type == "mps" else torch.float64
         ratings = shard.ratings
@@ -35,7 +35,7 @@ class DenseCost:
         self._Y, self._R = Y.to(device), R.to(device)
 
     def __call__(self, factors: Factors, *, with_cost: bool) -> ErrorTerm:
-        X, W, b, *c = moved = [t.detach().requires_grad_() for t in tensors_of(factors)]
+        X, W, b, *c = moved = [t.detach().requires_grad_() for t in factors.tensors]
         z = torch.matmul(X, W.T)
         z = z.add(b)
         if c:  # the notebook has none
@@ -60,9 +60,9 @@ class DenseCost:
 class DenseSums:
     """As the notebook sums them; this rank's users are one branch."""
 
-    def of_users(self, rows: Tensor, weight: Tensor | None = None) -> Tensor:
-        return self.of_items(rows, weight)[None]
+    def squares_over_users(self, rows: Tensor, weight: Tensor | None = None) -> Tensor:
+        return self.squares_over_items(rows, weight)[None]
 
-    def of_items(self, rows: Tensor, weight: Tensor | None = None) -> Tensor:
+    def squares_over_items(self, rows: Tensor, weight: Tensor | None = None) -> Tensor:
         scaled = rows if weight is None else rows * weight.sqrt()[:, None]
         return scaled.pow(2).sum()

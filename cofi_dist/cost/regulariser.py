@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cofi_dist.cost.term import Norms
+from cofi_dist.cost.term import RowSums
 from cofi_dist.factors import Factors
 
 
@@ -39,21 +39,21 @@ class Regulariser:
         """Whether every factor's gradient is one number times the factor."""
         return self.scale_X is None and self.scale_W is None
 
-    def of_users(self, factors: Factors, norms: Norms) -> tuple[Tensor, Tensor]:
+    def user_squares(self, factors: Factors, sums: RowSums) -> tuple[Tensor, Tensor]:
         """Sum_j n_j^p |w_j|^2 and |b|^2 of each branch of the rank's users, (T,): to be summed over all."""
-        return norms.of_users(factors.W, _flat(self.scale_W)), norms.of_users(factors.b.T)
+        return sums.squares_over_users(factors.W, _flat(self.scale_W)), sums.squares_over_users(factors.b.T)
 
-    def total(self, of_users: tuple[Tensor, Tensor], factors: Factors, norms: Norms) -> Tensor:
+    def value(self, user_squares: tuple[Tensor, Tensor], factors: Factors, sums: RowSums) -> Tensor:
         """The whole, 0-dim; X and c, which every rank has, count once.
 
         Args:
-            of_users: summed over all branches.
+            user_squares: summed over all branches.
             factors: X and c of it are read.
-            norms: of the cost.
+            sums: of the cost.
         """
-        W2, b2 = of_users
-        X2 = norms.of_items(factors.X, _flat(self.scale_X))
-        biases2 = b2 if factors.c is None else b2 + norms.of_items(factors.c.T)
+        W2, b2 = user_squares
+        X2 = sums.squares_over_items(factors.X, _flat(self.scale_X))
+        biases2 = b2 if factors.c is None else b2 + sums.squares_over_items(factors.c.T)
         return (self.lambda_ / 2) * (W2 + X2) + (self.lambda_b / 2) * biases2
 
     def add_gradient(self, letter: str, factor: Tensor, gradient: Tensor) -> None:

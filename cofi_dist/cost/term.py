@@ -1,88 +1,81 @@
-"""What a cost gives the trainer."""
+"""What a cost gives the optimiser: an error term with its gradients.
+
+T is the number of branches of this rank's users (`cofi_dist.data.shard`).
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from cofi_dist.factors import Factors
 
 
-def tensors_of(factors: Factors) -> list[Tensor]:
-    """X, W, b, and c where there is one."""
-    return list(factors.by_name.values())
+class RowSums(Protocol):
+    """Sum the squares of a factor's rows."""
 
-
-def wide(like: Tensor) -> torch.dtype:
-    """What sums are kept in: float64, but for mps, which has none."""
-    return torch.float32 if like.device.type == "mps" else torch.float64
-
-
-class Norms(Protocol):
-    """Squared norms of a factor's rows."""
-
-    def of_users(self, rows: Tensor, weight: Tensor | None = None) -> Tensor:
-        """sum_r weight_r |rows_r|^2 over this rank's users, of each branch, (T,)."""
+    def squares_over_users(self, rows: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Return sum_r weight_r |rows_r|^2 over this rank's users, per branch, (T,)."""
         ...
 
-    def of_items(self, rows: Tensor, weight: Tensor | None = None) -> Tensor:
-        """The same over all items, 0-dim."""
+    def squares_over_items(self, rows: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Return sum_r weight_r |rows_r|^2 over all items, 0-dim."""
         ...
 
 
 @dataclass(frozen=True)
 class ErrorTerm:
-    """Half the squared error over this rank's ratings, and its gradients; no regulariser.
+    """Hold half the squared error over this rank's ratings and its gradients, without the regulariser.
 
     Attributes:
-        value: of each branch of the rank's users, (T,) float64; None where it was not asked for.
-        dX: of each branch, (T, num_items, num_features): to be summed over the branches of all ranks.
-        of_users: gives dW and db, which need no sum: they may be computed while dX is summed, but before
-            a factor moves.
-        dc: (T, 1, num_items), as dX; None where the factors have no c.
+        value: half the squared error per branch of this rank's users, (T,) float64; None if it was not
+            asked for.
+        dX: gradient of X per branch, (T, num_items, K); to be summed over the branches of all ranks.
+        compute_user_gradients: returns dW and db. They need no sum over ranks, so they may be computed while
+            dX is being summed, but before any factor moves.
+        dc: gradient of c per branch, (T, 1, num_items); None if the factors have no c.
     """
 
     value: Tensor | None
     dX: Tensor
-    of_users: Callable[[], tuple[Tensor, Tensor]]
+    compute_user_gradients: Callable[[], tuple[Tensor, Tensor]]
     dc: Tensor | None = None
 
     @cached_property
-    def users(self) -> tuple[Tensor, Tensor]:
-        """dW, (users, num_features), and db, (1, users), whole; computed when they are first asked for."""
-        return self.of_users()
+    def user_gradients(self) -> tuple[Tensor, Tensor]:
+        """Return dW, (users, K), and db, (1, users), both complete; they are computed on first access."""
+        return self.compute_user_gradients()
 
     @property
     def dW(self) -> Tensor:
-        """The first of `users`."""
-        return self.users[0]
+        """Return the gradient of W, (users, K)."""
+        return self.user_gradients[0]
 
     @property
     def db(self) -> Tensor:
-        """The second."""
-        return self.users[1]
+        """Return the gradient of b, (1, users)."""
+        return self.user_gradients[1]
 
     @property
-    def partial(self) -> tuple[Tensor, ...]:
-        """What is to be summed over the branches of all ranks, whose sum the first of them then is."""
+    def to_reduce(self) -> tuple[Tensor, ...]:
+        """Return the tensors to sum over the branches of all ranks; the sum replaces the first branch."""
         return (self.dX,) if self.dc is None else (self.dX, self.dc)
 
 
 class Cost(Protocol):
-    """The error term on one rank's ratings, as a function of the factors.
+    """Compute the error term on this rank's ratings, as a function of the factors.
 
     Attributes:
-        norms: of the factors, in the precision that this cost sums in.
+        sums: sums of squares of the factors' rows, in the precision that this cost sums in.
     """
 
     @property
-    def norms(self) -> Norms: ...
+    def sums(self) -> RowSums: ...
 
     def __call__(self, factors: Factors, *, with_cost: bool) -> ErrorTerm:
-        """Error (where asked for) and gradients, in memory that the next call takes again.
+        """Return the gradients, and the error if asked for, in memory that the next call overwrites.
 
         N = 0 ratings give zeros.
         """

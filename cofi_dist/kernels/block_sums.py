@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cofi_dist.cost.term import wide
 from cofi_dist.data.shard import Blocks, UserRange
+from cofi_dist.kernels.base import accumulation_dtype
 
 # Of the items' rows, which every rank has, so many runs are summed side by side.
 RUNS = 16
@@ -27,26 +27,26 @@ class BlockSums:
     def __init__(self, blocks: Blocks) -> None:
         self.blocks = blocks
 
-    def of_users(self, rows: Tensor, weight: Tensor | None = None) -> Tensor:
-        return self.branches(_squares(rows, weight, self.blocks.users).sum(1))
+    def squares_over_users(self, rows: Tensor, weight: Tensor | None = None) -> Tensor:
+        return self.sum_branches(_squares(rows, weight, self.blocks.users).sum(1))
 
-    def of_items(self, rows: Tensor, weight: Tensor | None = None) -> Tensor:
+    def squares_over_items(self, rows: Tensor, weight: Tensor | None = None) -> Tensor:
         return _squares(rows, weight, _runs(len(rows))).sum(0).sum()
 
-    def squares_of_users(self, W: Tensor, weight: Tensor) -> Tensor:
+    def column_squares_over_users(self, W: Tensor, weight: Tensor) -> Tensor:
         """sum_r weight_r W_rk^2 of each branch, (T, K), in W's dtype from a block's sum on."""
-        return self.branches(_squares(W, weight, self.blocks.users).to(W.dtype))
+        return self.sum_branches(_squares(W, weight, self.blocks.users).to(W.dtype))
 
-    def squares_of_items(self, X: Tensor, weight: Tensor) -> Tensor:
+    def column_squares_over_items(self, X: Tensor, weight: Tensor) -> Tensor:
         """The same over all items, (K,)."""
         return _squares(X, weight, _runs(len(X))).sum(0).to(X.dtype)
 
-    def total(self, of_users: Tensor) -> Tensor:
+    def sum_over_users(self, numbers: Tensor) -> Tensor:
         """Of each branch, (T,), from a number of each user, (U,) float64."""
-        sums = torch.stack([ordered_sum(of_users[u.start : u.stop]) for u in self.blocks.users])
-        return self.branches(sums)
+        sums = torch.stack([ordered_sum(numbers[u.start : u.stop]) for u in self.blocks.users])
+        return self.sum_branches(sums)
 
-    def branches(self, of_blocks: Tensor) -> Tensor:
+    def sum_branches(self, of_blocks: Tensor) -> Tensor:
         """(B, ...) -> (T, ...)."""
         return torch.from_numpy(self.blocks.sums(of_blocks.cpu().numpy())).to(of_blocks.device)
 
@@ -71,7 +71,7 @@ def _runs(rows: int) -> list[UserRange]:
 def _squares(Z: Tensor, weight: Tensor | None, runs: Sequence[UserRange]) -> Tensor:
     """sum_r weight_r Z_rk^2 over each run of rows, (runs, K)."""
     weight = Z.new_ones(len(Z)) if weight is None else weight
-    sums = torch.zeros(len(runs), Z.shape[1], dtype=wide(Z), device=Z.device)
+    sums = torch.zeros(len(runs), Z.shape[1], dtype=accumulation_dtype(Z), device=Z.device)
     if Z.device.type == "cpu":
         from cofi_dist.kernels.cpu import factor_loops  # here: who sums no squares needs no compiled loops
         from cofi_dist.kernels.cpu.jit import match_torch_threads

@@ -5,18 +5,20 @@ and commands that look at what was saved, do without them.
 """
 
 from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cofi_dist.cost.term import ErrorTerm
 from cofi_dist.data import shard as shard_module
 from cofi_dist.data.shard import UserShard, starts
 from cofi_dist.factors import Factors
-from cofi_dist.kernels.base import NUMPY_TYPE, RatingKernels, TorchKernels, offsets, triton_fault
-from cofi_dist.kernels.block_sums import BlockSums, sums_of
+from cofi_dist.kernels.base import NUMPY_TYPE, RatingKernels
+from cofi_dist.kernels.block_sums import BlockSums
+from cofi_dist.kernels.torch_ops.backend import TorchKernels
 
 
 class RatingMatrix:
@@ -29,46 +31,23 @@ class RatingMatrix:
         tiled: on a CPU, sum the items' ratings tile by tile of users: faster, but for solving whole rows.
 
     Attributes:
-        of_users, of_items: the ratings, row by row of W and of X.
-        norms: of the factors.
+        by_user, by_item: the ratings, row by row of W and of X.
+        sums: over the rows of the factors.
     """
 
     def __init__(
         self, shard: UserShard, device: torch.device, dtype: torch.dtype, *, tiled: bool = True
     ) -> None:
-        self.norms = BlockSums(shard.blocks)
+        self.sums = BlockSums(shard.blocks)
         if device.type == "cpu":
-            self.of_users, self.of_items = _loop_rows(shard, dtype, tiled=tiled)
+            self.by_user, self.by_item = _loop_rows(shard, dtype, tiled=tiled)
         else:
-            self.of_users, self.of_items = device_rows(shard, kind_for(device), device, dtype)
+            self.by_user, self.by_item = device_rows(shard, kind_for(device), device, dtype)
 
     def value(self, factors: Factors) -> Tensor:
         """Half the squared error over this rank's ratings, of each branch, (T,) float64."""
-        half_U = self.of_users.halves(factors.W, factors.b[0], factors.X, offsets(factors))
-        return self.norms.total(half_U)
-
-
-class SparseCost:
-    """Error term by sums over rows' ratings; errors are made anew for each side, neither kept nor gathered.
-
-    Args:
-        rows: this rank's ratings.
-    """
-
-    def __init__(self, rows: RatingMatrix) -> None:
-        self._rows, self.norms = rows, rows.norms
-
-    def __call__(self, factors: Factors, *, with_cost: bool) -> ErrorTerm:
-        X, W, b, c = factors.X, factors.W, factors.b[0], offsets(factors)
-        dX, dc, half_BM = self._rows.of_items.gradients(X, c, W, b)
-        value = self.norms.branches(sums_of(half_BM)) if with_cost else None
-        return ErrorTerm(
-            value, dX, lambda: self._of_users(factors), None if factors.c is None else dc[:, None]
-        )
-
-    def _of_users(self, factors: Factors) -> tuple[Tensor, Tensor]:
-        dW, db, _ = self._rows.of_users.gradients(factors.W, factors.b[0], factors.X, offsets(factors))
-        return dW[0], db
+        half_U = self.by_user.halves(factors.W, factors.b[0], factors.X, factors.item_bias_or_zeros())
+        return self.sums.sum_over_users(half_U)
 
 
 def _loop_rows(shard: UserShard, dtype: torch.dtype, *, tiled: bool) -> tuple[RatingKernels, RatingKernels]:
@@ -81,6 +60,20 @@ def _loop_rows(shard: UserShard, dtype: torch.dtype, *, tiled: bool) -> tuple[Ra
     blocks = ratings_of_tiles(shard) if tiled else [[slice(0, len(user))]]
     segments, place = by_tiles(item, items, blocks, shard.blocks.branches, shard_module.TILE_RATINGS)
     return of_users, NumbaKernels(segments, _put(user, place), shard.centred(kind, place), items, dtype)
+
+
+@cache
+def triton_fault() -> str:
+    """Why Triton, which comes with torch for CUDA on Linux, can't be used here; empty if it can."""
+    if find_spec("triton") is None:
+        return "Triton is not installed"
+    try:
+        from triton.runtime import driver  # it is built when it is first asked, by a C compiler
+
+        driver.active.get_current_target()
+    except Exception as error:  # of no common base
+        return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return ""
 
 
 def kind_for(device: torch.device) -> type[RatingKernels]:

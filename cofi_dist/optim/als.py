@@ -17,10 +17,9 @@ import torch
 from torch import Tensor
 
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.term import wide
 from cofi_dist.errors import RunError
 from cofi_dist.factors import Factors
-from cofi_dist.kernels.base import RatingKernels, RidgeTerm, offsets
+from cofi_dist.kernels.base import RatingKernels, RidgeTerm, accumulation_dtype
 from cofi_dist.kernels.block_sums import ordered_sum, sums_of
 from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.optim.base import PendingSum
@@ -67,8 +66,8 @@ class Als:
             torch.full_like(factor[:, 0], lambda_) if scale is None else lambda_ * scale[:, 0]
             for factor, scale in ((factors.W, regulariser.scale_W), (factors.X, regulariser.scale_X))
         )
-        ratings = max(1.0, float(item_counts.sum(dtype=wide(factors.X))))
-        self._of_users = RidgeTerm(of_users, lambda_b, True, cost.of_users.counts, ratings)
+        ratings = max(1.0, float(item_counts.sum(dtype=accumulation_dtype(factors.X))))
+        self._of_users = RidgeTerm(of_users, lambda_b, True, cost.by_user.counts, ratings)
         self._of_items = RidgeTerm(
             of_items, lambda_b, factors.c is not None, item_counts.to(factors.X), ratings
         )
@@ -130,21 +129,21 @@ class Als:
     def _sweep(self) -> Generator[PendingSum, None, float]:
         """Users, then items; returns J."""
         factors, cost, steps = self._factors, self._cost, self._steps
-        X, W, b, c = factors.X, factors.W, factors.b[0], offsets(factors)
-        squares = cost.norms.squares_of_items(X, self._of_items.counts)[None]
-        done = yield from _solve(cost.of_users, W, b, X, c, self._of_users, squares, steps, whole=True)
-        W2, b2 = self._regulariser.of_users(factors, cost.norms)
+        X, W, b, c = factors.X, factors.W, factors.b[0], factors.item_bias_or_zeros()
+        squares = cost.sums.column_squares_over_items(X, self._of_items.counts)[None]
+        done = yield from _solve(cost.by_user, W, b, X, c, self._of_users, squares, steps, whole=True)
+        W2, b2 = self._regulariser.user_squares(factors, cost.sums)
         sums = torch.stack([W2, b2, torch.zeros_like(W2)], 1)
         sums[0, 2] = done.singular
         yield PendingSum(sums)
         W2, b2, singular = sums[0]
         _require_unique(float(singular), "users'")
-        penalty = self._regulariser.total((W2, b2), factors, cost.norms)
-        squares = cost.norms.squares_of_users(W, self._of_users.counts)
-        done = yield from _solve(cost.of_items, X, c, W, b, self._of_items, squares, steps, whole=self._alone)
+        penalty = self._regulariser.value((W2, b2), factors, cost.sums)
+        squares = cost.sums.column_squares_over_users(W, self._of_users.counts)
+        done = yield from _solve(cost.by_item, X, c, W, b, self._of_items, squares, steps, whole=self._alone)
         # every rank knows the rest, but for the last bits: J, on which all decide, is that of one of them
         sums = torch.zeros_like(sums)
-        sums[:, 0] = cost.norms.branches(done.half)
+        sums[:, 0] = cost.sums.sum_branches(done.half)
         if self._leads:
             sums[0, 1], sums[0, 2] = penalty - done.gain, done.singular
         yield PendingSum(sums)

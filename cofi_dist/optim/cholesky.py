@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cofi_dist.cost.term import wide
-from cofi_dist.kernels.base import RatingKernels, RidgeTerm
+from cofi_dist.kernels.base import RatingKernels, RidgeTerm, accumulation_dtype
 from cofi_dist.kernels.block_sums import sums_of
 from cofi_dist.optim.base import PendingSum
 
@@ -99,7 +98,7 @@ def batches(counts: Tensor, K: int) -> Iterator[Tensor]:
 def normal_matrices(rows: RatingKernels, batch: Tensor, P: Tensor, *, has_bias: bool) -> Tensor:
     """Sum (p, 1) (p, 1)^T over this rank's ratings of each row, (B, K + 1, K + 1); 0 for 1 without a bias."""
     K = P.shape[1]
-    A = P.new_zeros(len(batch), K + 1, K + 1, dtype=wide(P))
+    A = P.new_zeros(len(batch), K + 1, K + 1, dtype=accumulation_dtype(P))
     piece = max(1, NUMBERS // (len(batch) * (K + 1)))
     for other, known, _ in _pieces(rows, batch, piece):
         ones = known if has_bias else torch.zeros_like(known)
@@ -130,7 +129,7 @@ def _by_ratings(
 ) -> tuple[Tensor, Tensor]:
     """The same for rows of at most K ratings and a weight above 0, from a matrix of their ratings."""
     ((other, known, value),) = _pieces(rows, batch, int(least.counts[batch].max()))
-    known = known.to(wide(P))
+    known = known.to(accumulation_dtype(P))
     own = P[other] * known[..., None]
     weight = least.weight[batch].to(own.dtype)
     A = own @ own.mT
@@ -160,7 +159,7 @@ def _factorised(A: Tensor) -> tuple[Tensor, Tensor]:
 
 def _pieces(rows: RatingKernels, batch: Tensor, piece: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """So many ratings of each row at once: row of the other side, 1 for a rating, value; each (B, n)."""
-    start, other, value = rows.lists
+    start, other, value = rows.csr
     first, last = start[batch], start[batch + 1]
     longest = int((last - first).max())
     for at in range(0, longest, piece):

@@ -11,8 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from cofi_dist.cost.term import wide
-from cofi_dist.kernels.base import RidgeTerm, tiny_of
+from cofi_dist.kernels.base import RidgeTerm, accumulation_dtype, tiny_of
 from cofi_dist.kernels.block_sums import ordered_sum
 from cofi_dist.kernels.cpu import cg
 from cofi_dist.kernels.cpu.jit import match_torch_threads
@@ -102,7 +101,7 @@ class TensorDescent:
         self.direction, self.direction_b = self._over * self._left, self._over_b * self._left_b
         self._square = (self._left * self.direction).sum(1) + self._left_b * self.direction_b
         self._floor = self._square * tiny_of(Z.dtype)
-        self._gain = torch.zeros((), dtype=wide(Z), device=Z.device)
+        self._gain = torch.zeros((), dtype=accumulation_dtype(Z), device=Z.device)
 
     def step(self, product: Tensor, product_b: Tensor) -> None:
         Z, D, D_b, square = self._Z, self.direction, self.direction_b, self._square

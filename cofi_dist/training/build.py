@@ -5,10 +5,10 @@ import torch
 from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.regulariser import Regulariser, count_scales
+from cofi_dist.cost.sparse import SparseCost
 from cofi_dist.data.shard import UserShard
 from cofi_dist.factors import Factors, draw_factors
-from cofi_dist.kernels.base import triton_fault
-from cofi_dist.kernels.rating_matrix import RatingMatrix, SparseCost
+from cofi_dist.kernels.rating_matrix import RatingMatrix, triton_fault
 from cofi_dist.optim.als import Als
 from cofi_dist.training.problem import Problem
 from cofi_dist.training.validation import Validation

@@ -162,10 +162,10 @@ class Trainer:
     def _total(self, error: Tensor | None) -> float:
         """J over all ranks, summed as the notebook sums it."""
         assert error is not None
-        regulariser, norms = self._regulariser, self._cost.norms
-        of_users = regulariser.of_users(self.state.factors, norms)
-        value, W2, b2 = self._sums.sum_scalars(error, *of_users)
-        J: Tensor = value + regulariser.total((W2, b2), self.state.factors, norms)
+        regulariser, sums = self._regulariser, self._cost.sums
+        user_squares = regulariser.user_squares(self.state.factors, sums)
+        value, W2, b2 = self._sums.sum_scalars(error, *user_squares)
+        J: Tensor = value + regulariser.value((W2, b2), self.state.factors, sums)
         return J.item()
 
     def _validates(self, epoch: int) -> bool:

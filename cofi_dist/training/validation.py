@@ -43,8 +43,8 @@ class Validation:
     ) -> None:
         self.patience, self._every = patience, every
         self._scale = scale
-        self._norms = BlockSums(blocks or Blocks.one(int(ratings.user.max(initial=0)) + 1))
-        ends = [(users.start, users.stop) for users in self._norms.blocks.users]
+        self._block_sums = BlockSums(blocks or Blocks.one(int(ratings.user.max(initial=0)) + 1))
+        ends = [(users.start, users.stop) for users in self._block_sums.blocks.users]
         self._rows = [slice(*np.searchsorted(ratings.user, end)) for end in ends]
         self._dtype = torch.float32 if device.type == "mps" else torch.float64  # mps has no float64
         self._item, self._user = (torch.from_numpy(row).to(device) for row in (ratings.item, ratings.user))
@@ -73,7 +73,7 @@ class Validation:
                 block[0] += ordered_sum(err_N.square())
                 block[1] += ordered_sum(err_N.abs())
                 block[2] += len(err_N)
-        squares, absolutes, count = sums.sum_scalars(*self._norms.branches(found).unbind(1))
+        squares, absolutes, count = sums.sum_scalars(*self._block_sums.sum_branches(found).unbind(1))
         return Accuracy((squares / count).sqrt().item(), (absolutes / count).item())
 
     def _errors(self, factors: Factors, rows: slice) -> Tensor:

@@ -16,7 +16,8 @@ import hashlib
 import numpy as np
 import torch
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.kernels.rating_matrix import RatingMatrix, SparseCost
+from cofi_dist.cost.sparse import SparseCost
+from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.data import shard as shard_module
 from cofi_dist.data.shard import UserRange, UserShard
 from cofi_dist.distributed import SoloComm
@@ -73,7 +74,8 @@ def test_compiled_or_loaded_and_of_any_width_the_bits_are_the_same(tmp_path: Pat
 RIGHT = """
 import sys
 import torch
-from cofi_dist.kernels.rating_matrix import RatingMatrix, SparseCost
+from cofi_dist.cost.sparse import SparseCost
+from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.data.shard import UserRange, UserShard
 from tests.problems import error_term_reference, random_factors, random_ratings
 

@@ -13,12 +13,11 @@ from torch import Tensor
 
 from cofi_dist.cost import Cost, ErrorTerm
 from cofi_dist.cost.dense import DenseCost
-from cofi_dist.cost.term import tensors_of
+from cofi_dist.cost.sparse import SparseCost
 from cofi_dist.data import shard as shard_module
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import UserRange, UserShard
 from cofi_dist.factors import Factors
-from cofi_dist.kernels.rating_matrix import SparseCost
 from tests.interpreted import INTERPRETED, interpreted, needs_triton, tensor_rows, triton_rows
 from tests.problems import (
     close,
@@ -54,7 +53,7 @@ def assert_term(got: ErrorTerm, want: tuple[float, Tensor, Tensor, Tensor], rtol
     assert got.value is not None
     assert got.value.dtype == torch.float64
     assert float(got.value) == pytest.approx(value, rel=rtol, abs=rtol)
-    for ours, formula in ((got.dX[0], dX), *zip(got.users, (dW, db), strict=True)):
+    for ours, formula in ((got.dX[0], dX), *zip(got.user_gradients, (dW, db), strict=True)):
         assert ours.shape == formula.shape
         close(ours, formula, rtol)
 
@@ -95,7 +94,7 @@ def test_ranks_sum_to_the_whole_however_the_users_are_cut(kind: str, data: st.Da
         cost = make_cost(kind, shard_of(ratings, users, num_items), torch.float64)
         terms.append(cost(slice_factors(factors, users), with_cost=True))
     value = torch.stack([t.value for t in terms if t.value is not None]).sum()
-    dX, dc = (torch.stack(parts).sum(0) for parts in zip(*(t.partial for t in terms), strict=True))
+    dX, dc = (torch.stack(parts).sum(0) for parts in zip(*(t.to_reduce for t in terms), strict=True))
     dW, db = torch.cat([t.dW for t in terms]), torch.cat([t.db for t in terms], dim=1)
     assert_term(ErrorTerm(value, dX, lambda: (dW, db)), error_term_reference(factors, ratings), 1e-12)
     close(dc[0], dc_reference(factors, ratings), 1e-12)
@@ -108,7 +107,7 @@ def test_a_rank_without_users_gives_zeros(kind: str) -> None:
     term = cost(random_factors(3, 0, 2, torch.float32, item_bias=True), with_cost=True)
     assert term.value is not None
     assert term.dc is not None
-    assert [float(t.abs().sum()) for t in (term.value, *term.partial)] == [0.0, 0.0, 0.0]
+    assert [float(t.abs().sum()) for t in (term.value, *term.to_reduce)] == [0.0, 0.0, 0.0]
     assert (term.dW.shape, term.db.shape) == ((0, 2), (1, 0))
 
 
@@ -138,8 +137,8 @@ def test_gradients_are_those_of_the_value(kind: str) -> None:
 def test_the_factors_are_left_alone(kind: str) -> None:
     shard = UserShard(UserRange(0, 4), 5, random_ratings(4, 5, 9))
     factors = random_factors(5, 4, 2, item_bias=True)
-    before = [t.clone() for t in tensors_of(factors)]
+    before = [t.clone() for t in factors.tensors]
     make_cost(kind, shard, torch.float64)(factors, with_cost=True)
-    after = tensors_of(factors)
+    after = factors.tensors
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
     assert not any(t.requires_grad for t in after)

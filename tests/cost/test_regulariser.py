@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.regulariser import Regulariser, count_scales
-from cofi_dist.cost.term import tensors_of
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import UserRange, UserShard
 from cofi_dist.factors import Factors
@@ -36,9 +35,9 @@ def make(
 
 def J_of(cost: Cost, regulariser: Regulariser, factors: Factors) -> float:
     value = cost(factors, with_cost=True).value
-    of_users = regulariser.of_users(factors, cost.norms)
+    of_users = regulariser.user_squares(factors, cost.sums)
     assert value is not None
-    return float(value + regulariser.total(of_users, factors, cost.norms))
+    return float(value + regulariser.value(of_users, factors, cost.sums))
 
 
 @pytest.mark.parametrize(("kind", "power", "lambda_b", "item_bias"), SWITCHES)
@@ -50,7 +49,7 @@ def test_gradients_are_those_of_the_whole_cost(
     gradients = list(gradients_of(cost(factors, with_cost=False), regulariser, factors).values())
     assert len(gradients) == (4 if item_bias else 3)
     step = 1e-6
-    for tensor, gradient in zip(tensors_of(factors), gradients, strict=True):
+    for tensor, gradient in zip(factors.tensors, gradients, strict=True):
         for entry in range(tensor.numel()):
             entries, values = tensor.view(-1), []
             for sign in (+1, -2):
@@ -78,8 +77,8 @@ def test_the_value_is_the_formula_and_dense_is_sparse(data: st.DataObject) -> No
     gradients = []
     for kind in ("dense", "sparse"):
         cost, regulariser = make(kind, ratings, factors, power, lambda_b)
-        of_users = regulariser.of_users(factors, cost.norms)
-        total = regulariser.total(of_users, factors, cost.norms)
+        of_users = regulariser.user_squares(factors, cost.sums)
+        total = regulariser.value(of_users, factors, cost.sums)
         assert float(total) == pytest.approx(want, rel=1e-12)
         found = gradients_of(cost(factors, with_cost=False), regulariser, factors)
         gradients.append(list(found.values()))

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from cofi_dist.cost.regulariser import Regulariser
+from cofi_dist.cost.sparse import SparseCost
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import UserRange, UserShard
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import Factors
-from cofi_dist.kernels.base import TorchKernels
 from cofi_dist.kernels.cuda import backend, graph
-from cofi_dist.kernels.rating_matrix import RatingMatrix, SparseCost, device_rows, kind_for
+from cofi_dist.kernels.rating_matrix import RatingMatrix, device_rows, kind_for
+from cofi_dist.kernels.torch_ops.backend import TorchKernels
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import run_step
 from tests.checkpoint.runs import metrics, run, tensors
@@ -87,7 +88,7 @@ def test_triton_and_torch_sum_alike(num_features: int, dtype: torch.dtype) -> No
         for got, want in zip(*map(flat, sums), strict=True):
             close(got, want, rtol)
         close(mine.halves(*given), other.halves(*given), rtol)
-        for got, want in zip(mine.lists, other.lists, strict=True):
+        for got, want in zip(mine.csr, other.csr, strict=True):
             assert torch.equal(got.double(), want.double())
 
 
@@ -104,7 +105,10 @@ def test_sums_are_the_same_bits_every_time_and_the_formulas() -> None:
         assert term.value is not None
         assert float(term.value) == pytest.approx(value, rel=1e-12)
         for got, first, want in zip(
-            (term.dX[0], *term.users), (terms[0].dX[0], *terms[0].users), gradients, strict=True
+            (term.dX[0], *term.user_gradients),
+            (terms[0].dX[0], *terms[0].user_gradients),
+            gradients,
+            strict=True,
         ):
             assert torch.equal(got, first)
             close(got.cpu(), want, 1e-12)

@@ -322,7 +322,7 @@ SOLVE = """
 import hashlib, torch
 from tests.optim.test_als import als_on, drive, random_factors, random_ratings
 als = als_on(random_ratings(300, 200, 9000), factors := random_factors(200, 300, 16))
-given = als._cost.of_users, factors.W, factors.b[0], factors.X, torch.zeros(200).double()
+given = als._cost.by_user, factors.W, factors.b[0], factors.X, torch.zeros(200).double()
 found = [*given[0].gradients(*given[1:])]
 found += given[0].solve(*given[1:], als._of_users, torch.ones(16).double(), 3)
 found += [factors.W, factors.b]

@@ -177,7 +177,7 @@ def test_any_cut_of_the_users_has_the_same_sum(power: int, data: st.DataObject) 
 class _Given:
     """A cost whose gradient is given."""
 
-    norms = BlockSums(Blocks.one(40))
+    sums = BlockSums(Blocks.one(40))
 
     def __init__(self, dW: torch.Tensor) -> None:
         self._dW = dW

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from cofi_dist.cost.term import tensors_of
 from tests.parity.runs import Trained, train_on
 from tests.problems import close
 
@@ -19,7 +18,7 @@ def assert_same(got: Trained, want: Trained, rtol: float, *, factors: bool) -> N
     for epoch, cost in want.costs.items():
         assert got.costs[epoch] == pytest.approx(cost, rel=rtol), epoch
     if factors:
-        pairs = zip(tensors_of(got.model.factors), tensors_of(want.model.factors), strict=True)
+        pairs = zip(got.model.factors.tensors, want.model.factors.tensors, strict=True)
         for ours, theirs in pairs:
             close(ours, theirs, rtol)
 

@@ -107,7 +107,7 @@ class NumbaKernels:
         return self._segments.is_whole
 
     @property
-    def lists(self) -> tuple[Tensor, Tensor, Tensor]:
+    def csr(self) -> tuple[Tensor, Tensor, Tensor]:
         assert self.is_whole
         arrays = self._segments.start, self._other, self._value
         start, other, value = (torch.from_numpy(array) for array in arrays)

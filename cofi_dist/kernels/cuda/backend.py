@@ -54,7 +54,7 @@ class TritonKernels:
         )
 
     @property
-    def lists(self) -> tuple[Tensor, Tensor, Tensor]:
+    def csr(self) -> tuple[Tensor, Tensor, Tensor]:
         return self._start[self._begin], self._other, self._value
 
     def halves(self, Z: Tensor, z: Tensor, P: Tensor, offset: Tensor) -> Tensor:
