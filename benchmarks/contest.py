@@ -17,12 +17,13 @@ import torch
 from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.data.item_means import ItemSums, centred, centres, item_sums
 from cofi_dist.data.ratings import Ratings
-from cofi_dist.data.shard import UserRange, UserShard
+from cofi_dist.data.shard import UserShard
 from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import Factors, draw_factors
 from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.kernels.torch_ops.primitives import pair_dot
+from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.training.state import State
 
 CPU = torch.device("cpu")

@@ -22,13 +22,14 @@ from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.sparse import SparseCost
 from cofi_dist.data.item_means import centred, centres, item_sums
-from cofi_dist.data.shard import UserRange, UserShard
+from cofi_dist.data.shard import UserShard
 from cofi_dist.data.sources.open import prepare
 from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import draw_factors
 from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.run.log import QuietLog
+from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.training.trainer import Trainer
 from tests.parity.notebook import run_notebook
 

@@ -35,7 +35,7 @@ from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.sparse import SparseCost
 from cofi_dist.data.item_means import centred, centres, item_sums
-from cofi_dist.data.shard import UserRange, UserShard
+from cofi_dist.data.shard import UserShard
 from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import Factors, draw_factors
@@ -45,6 +45,7 @@ from cofi_dist.kernels.torch_ops.backend import TorchKernels
 from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import run_step
+from cofi_dist.sharding.ranges import UserRange
 
 NUM_FEATURES, REPEATS, WARM_UP = 100, 5, 3
 SECONDS_A_RUN = 0.3

@@ -25,12 +25,13 @@ from benchmarks.machine import machine, spread
 from cofi_dist.cost.sparse import SparseCost
 from cofi_dist.data import shard as shard_module
 from cofi_dist.data.ratings import Ratings
-from cofi_dist.data.shard import UserShard, starts
+from cofi_dist.data.shard import UserShard
 from cofi_dist.factors import Factors, draw_factors
 from cofi_dist.kernels.cpu.jit import match_torch_threads
 from cofi_dist.kernels.rating_matrix import RatingMatrix, device_rows
 from cofi_dist.kernels.torch_ops.backend import TorchKernels
 from cofi_dist.kernels.torch_ops.primitives import pair_dot, weighted_row_sum
+from cofi_dist.sharding.ranges import offsets_from_counts
 
 Gradient = Callable[[], tuple[Tensor, ...]]
 
@@ -48,7 +49,9 @@ class Sides:
             for a in (item[order], user[order], back, item)
         )
         counts = np.bincount(item, minlength=shard.num_items), np.bincount(user, minlength=len(shard.users))
-        self.item_start, self.user_start = (torch.from_numpy(starts(n).astype(np.int32)) for n in counts)
+        self.item_start, self.user_start = (
+            torch.from_numpy(offsets_from_counts(n).astype(np.int32)) for n in counts
+        )
         self.value = torch.from_numpy(shard.centred(np.float32)[order])
 
     def gradient(

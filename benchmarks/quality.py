@@ -21,11 +21,11 @@ import surprise.model_selection
 
 from benchmarks.machine import machine
 from cofi_dist.data.preparation.store import StoredRatings
-from cofi_dist.data.shard import UserRange
 from cofi_dist.data.splits import Part
 from cofi_dist.distributed import SoloComm
 from cofi_dist.model import Model
 from cofi_dist.run.train import train
+from cofi_dist.sharding.ranges import UserRange
 
 BEST = Path(__file__).parents[1] / "configs" / "ml-latest-small-best.yaml"
 

@@ -21,8 +21,8 @@ import polars as pl
 import psutil
 
 from benchmarks.machine import machine
-from cofi_dist.data.shard import plan
 from cofi_dist.data.sources.synthetic import SyntheticRatings
+from cofi_dist.sharding.ranges import balanced_ranges
 
 RATINGS_AT_ONCE = 4_000_000
 
@@ -32,7 +32,9 @@ def write_csv(file: Path, source: SyntheticRatings) -> None:
     rng = np.random.default_rng(0)
     temporary = file.with_suffix(".tmp")
     with temporary.open("wb") as out:
-        for users in plan(source.ratings_per_user(), max(1, source.num_ratings // RATINGS_AT_ONCE)):
+        for users in balanced_ranges(
+            source.ratings_per_user(), max(1, source.num_ratings // RATINGS_AT_ONCE)
+        ):
             ratings = source.load(users)
             table = pl.DataFrame(
                 {

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from cofi_dist.data.shard import UserRange
+from cofi_dist.sharding.ranges import UserRange
 
 # Entries drawn at once where only some rows are kept: 256 MB in float32.
 DRAW_AT_ONCE = 2**26

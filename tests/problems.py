@@ -8,9 +8,10 @@ from cofi_dist.cost import ErrorTerm
 from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.sparse import SparseCost
 from cofi_dist.data.ratings import Ratings
-from cofi_dist.data.shard import UserRange, UserShard
+from cofi_dist.data.shard import UserShard
 from cofi_dist.factors import Factors
 from cofi_dist.kernels.rating_matrix import RatingMatrix
+from cofi_dist.sharding.ranges import UserRange
 
 
 def random_ratings(num_users: int, num_items: int, num_ratings: int, seed: int = 0) -> Ratings:

@@ -10,10 +10,10 @@ import torch.distributed as dist
 from torch import Tensor
 
 from cofi_dist.cost.dense import DenseCost
-from cofi_dist.data.shard import UserRange
 from cofi_dist.distributed import Comm, GroupComm, SoloComm, choose_device
 from cofi_dist.distributed.rendezvous import _address_towards
 from cofi_dist.errors import ConfigError, DataError, RankLostError, TrainingError
+from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.testing import run_ranks
 from tests.problems import close, random_factors, random_ratings, shard_of, slice_factors
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from cofi_dist import factors
-from cofi_dist.data.shard import UserRange
 from cofi_dist.factors import Factors, draw_factors
+from cofi_dist.sharding.ranges import UserRange
 
 CPU = torch.device("cpu")
 

@@ -12,10 +12,10 @@ import pytest
 from rich.console import Console
 
 from cofi_dist.config import load_config
-from cofi_dist.data.shard import plan
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.run.log import RunLog, require_tensorboard
 from cofi_dist.run.shard_table import shard_table
+from cofi_dist.sharding.ranges import balanced_ranges
 from cofi_dist.training.metrics import EpochMetrics
 
 
@@ -124,7 +124,7 @@ def test_a_missing_tensorboard_is_one_line(monkeypatch: pytest.MonkeyPatch) -> N
 def table(world_size: int, cost: str, tmp_path: Path) -> list[str]:
     (tmp_path / "c.yaml").write_text(f"data: {{ratings: r}}\ntrain: {{cost: {cost}}}\n")
     per_user = np.arange(100)
-    return shard_table(plan(per_user, world_size), per_user, 50, load_config(tmp_path / "c.yaml"))
+    return shard_table(balanced_ranges(per_user, world_size), per_user, 50, load_config(tmp_path / "c.yaml"))
 
 
 @pytest.mark.parametrize("cost", ["dense", "sparse"])

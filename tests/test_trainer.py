@@ -15,10 +15,11 @@ from cofi_dist.cost import Cost, ErrorTerm
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.term import RowSums
-from cofi_dist.data.shard import UserRange, UserShard
+from cofi_dist.data.shard import UserShard
 from cofi_dist.distributed import Comm, SoloComm, Sums
 from cofi_dist.errors import RunError
 from cofi_dist.factors import Factors
+from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.testing import run_ranks
 from cofi_dist.training.metrics import Accuracy, EpochMetrics
 from cofi_dist.training.trainer import DivergedError, Trainer

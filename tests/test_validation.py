@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from cofi_dist.config import Data, Split
 from cofi_dist.data.ratings import Ratings
-from cofi_dist.data.shard import UserRange
 from cofi_dist.data.sources.open import prepare
 from cofi_dist.data.sources.split_on_load import SplitRatings
 from cofi_dist.data.sources.synthetic import SyntheticRatings
@@ -24,6 +23,7 @@ from cofi_dist.errors import CofiError, ConfigError, RunError
 from cofi_dist.factors import Factors
 from cofi_dist.model import Model
 from cofi_dist.run.train import train
+from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.testing import run_ranks
 from cofi_dist.training import validation as module
 from cofi_dist.training.best_factors import BestFactors

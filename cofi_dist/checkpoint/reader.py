@@ -10,7 +10,6 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from cofi_dist.checkpoint.manifest import Manifest, Part, Side, epoch_of, read_manifest, verify
-from cofi_dist.data.shard import UserRange
 from cofi_dist.distributed import Comm
 from cofi_dist.errors import (
     CheckpointError,
@@ -21,6 +20,7 @@ from cofi_dist.errors import (
 )
 from cofi_dist.files.reading import reason, shortened
 from cofi_dist.files.tensor_table import read_table
+from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.training.state import ITEM_FACTORS, USER_FACTORS, State
 
 

@@ -26,12 +26,12 @@ from cofi_dist.checkpoint.manifest import (
     write_manifest,
 )
 from cofi_dist.checkpoint.reader import found_in
-from cofi_dist.data.shard import UserRange
 from cofi_dist.distributed import Comm
 from cofi_dist.errors import CheckpointError, CheckpointReadError
 from cofi_dist.files import reason_of, sync
 from cofi_dist.files.tensor_file import write_tensors
 from cofi_dist.run.directory import METRICS, is_run
+from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.training.state import ITEM_FACTORS, USER_FACTORS, State
 
 # What is left of a checkpoint that was given up; one that a run left behind goes with its unfinished ones.

@@ -1,6 +1,6 @@
 """What a cost gives the optimiser: an error term with its gradients.
 
-T is the number of branches of this rank's users (`cofi_dist.data.shard`).
+T is the number of branches of this rank's users (`cofi_dist.sharding`).
 """
 
 from collections.abc import Callable

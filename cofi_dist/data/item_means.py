@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cofi_dist.data.ratings import Ratings
-from cofi_dist.data.shard import AT_ONCE, Blocks
+from cofi_dist.data.shard import AT_ONCE
+from cofi_dist.sharding.reduction_tree import ReductionBlocks
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +38,9 @@ class ItemSums:
         return float(self.total.sum() / max(self.count.sum(), 1.0))
 
 
-def item_sums(ratings: Ratings, num_items: int, sums: Sums, blocks: Blocks | None = None) -> ItemSums:
+def item_sums(
+    ratings: Ratings, num_items: int, sums: Sums, blocks: ReductionBlocks | None = None
+) -> ItemSums:
     """Add up the training ratings of all ranks.
 
     Collective: all ranks call it.
@@ -60,7 +63,7 @@ def item_sums(ratings: Ratings, num_items: int, sums: Sums, blocks: Blocks | Non
             rows = slice(at, min(at + AT_ONCE, stop))
             np.add.at(total, ratings.item[rows], ratings.value[rows])
             count[:] += np.bincount(ratings.item[rows], minlength=num_items)
-    both = torch.from_numpy(of_blocks if blocks is None else blocks.sums(of_blocks))
+    both = torch.from_numpy(of_blocks if blocks is None else blocks.subtree_sums(of_blocks))
     sums.sum_(both)
     return ItemSums(*both[0].numpy())
 

@@ -1,4 +1,4 @@
-"""Sums over the branches of all ranks in the order of the tree over blocks (`cofi_dist.data.shard`).
+"""Sums over the branches of all ranks in the order of the tree over blocks (`cofi_dist.sharding`).
 
 Each rank adds up a slice of every tensor, to which all others send their branches of it, and all gather
 the slices. On a power of two of ranks, each of which has one branch, that moves what an all-reduce does, and

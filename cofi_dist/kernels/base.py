@@ -1,7 +1,7 @@
 """Ratings in the order of one side's rows, and what is summed over each row's.
 
 R rows of this side, Q of the other, K features, N ratings; B blocks and T branches of the users
-(`cofi_dist.data.shard`). A row has features Z_r and a bias z_r, the
+(`cofi_dist.sharding`). A row has features Z_r and a bias z_r, the
 other side features P_q and an offset.
 
     err_n = P_q . Z_r + z_r + offset_q - value_n

@@ -1,6 +1,6 @@
 """Sums over the rows of a factor, in one order: neither ranks, where blocks are set, nor threads change it.
 
-R rows, K columns, B blocks, T branches (`cofi_dist.data.shard`).
+R rows, K columns, B blocks, T branches (`cofi_dist.sharding`).
 """
 
 from collections.abc import Sequence
@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cofi_dist.data.shard import Blocks, UserRange
 from cofi_dist.kernels.base import accumulation_dtype
+from cofi_dist.sharding.ranges import UserRange
+from cofi_dist.sharding.reduction_tree import ReductionBlocks
 
 # Of the items' rows, which every rank has, so many runs are summed side by side.
 RUNS = 16
@@ -24,7 +25,7 @@ class BlockSums:
         blocks: of this rank's users.
     """
 
-    def __init__(self, blocks: Blocks) -> None:
+    def __init__(self, blocks: ReductionBlocks) -> None:
         self.blocks = blocks
 
     def squares_over_users(self, rows: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -48,7 +49,7 @@ class BlockSums:
 
     def sum_branches(self, of_blocks: Tensor) -> Tensor:
         """(B, ...) -> (T, ...)."""
-        return torch.from_numpy(self.blocks.sums(of_blocks.cpu().numpy())).to(of_blocks.device)
+        return torch.from_numpy(self.blocks.subtree_sums(of_blocks.cpu().numpy())).to(of_blocks.device)
 
 
 def ordered_sum(numbers: Tensor) -> Tensor:

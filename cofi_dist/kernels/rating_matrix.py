@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cofi_dist.data import shard as shard_module
-from cofi_dist.data.shard import UserShard, starts
+from cofi_dist.data.shard import UserShard
 from cofi_dist.factors import Factors
 from cofi_dist.kernels.base import NUMPY_TYPE, RatingKernels
 from cofi_dist.kernels.block_sums import BlockSums
 from cofi_dist.kernels.torch_ops.backend import TorchKernels
+from cofi_dist.sharding.ranges import offsets_from_counts
 
 
 class RatingMatrix:
@@ -58,7 +59,7 @@ def _loop_rows(shard: UserShard, dtype: torch.dtype, *, tiled: bool) -> tuple[Ra
     users, items = len(shard.users), shard.num_items
     of_users = NumbaKernels(by_rows(shard.ratings_per_user()), int32(item), shard.centred(kind), users, dtype)
     blocks = ratings_of_tiles(shard) if tiled else [[slice(0, len(user))]]
-    segments, place = by_tiles(item, items, blocks, shard.blocks.branches, shard_module.TILE_RATINGS)
+    segments, place = by_tiles(item, items, blocks, shard.blocks.subtrees, shard_module.TILE_RATINGS)
     return of_users, NumbaKernels(segments, _put(user, place), shard.centred(kind, place), items, dtype)
 
 
@@ -93,7 +94,7 @@ def device_rows(
 
     user, item, number = shard.ratings.user, shard.ratings.item, NUMPY_TYPE[dtype]
     of_users = kind(
-        starts(shard.ratings_per_user()),
+        offsets_from_counts(shard.ratings_per_user()),
         item.astype(np.int32, copy=False),
         shard.centred(number),
         dtype,

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cofi_dist.data.ratings import Ratings
-from cofi_dist.data.shard import UserRange
 from cofi_dist.errors import DataError
 from cofi_dist.model.held_out import HeldOut
 from cofi_dist.model.predict import predict_rows
 from cofi_dist.model.ranking import METRICS, Cells, ranking_metrics
 from cofi_dist.model.run_ratings import RunRatings
 from cofi_dist.model.scoring import Rows, blocks, require_whole
+from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.words import counted
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ import polars as pl
 
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.ratings import Ratings
-from cofi_dist.data.shard import UserRange, starts
 from cofi_dist.data.splits import Part
 from cofi_dist.errors import DataError
 from cofi_dist.model.run_ratings import RunRatings
 from cofi_dist.model.scoring import Rows, as_ids
+from cofi_dist.sharding.ranges import UserRange, offsets_from_counts
 from cofi_dist.words import counted
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class HeldOut:
         if len(again):
             pair = table[int(order[again[0] + 1])]
             raise DataError(f"user {pair['user'][0]} rates item {pair['item'][0]} twice; leave one rating")
-        start = starts(np.bincount(user, minlength=num_users))
+        start = offsets_from_counts(np.bincount(user, minlength=num_users))
 
         def load(users: UserRange) -> Ratings:
             rows = slice(start[users.start], start[users.stop])

@@ -11,12 +11,12 @@ import polars as pl
 from cofi_dist.config import Data
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.ratings import Ratings
-from cofi_dist.data.shard import UserRange
 from cofi_dist.data.sources.base import Source
 from cofi_dist.data.sources.open import open_source
 from cofi_dist.data.splits import Part
 from cofi_dist.errors import CofiError, ConfigError, RunError
 from cofi_dist.model.scoring import Rows
+from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.words import counted
 
 if TYPE_CHECKING:

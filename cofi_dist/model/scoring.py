@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cofi_dist.data.readers.column_kinds import reader
-from cofi_dist.data.shard import UserRange
 from cofi_dist.errors import DataError
+from cofi_dist.sharding.ranges import UserRange
 
 if TYPE_CHECKING:
     from cofi_dist.model.model import Model

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cofi_dist.config import Config
-from cofi_dist.data.shard import UserRange, ratings_of
 from cofi_dist.distributed import Comm
+from cofi_dist.sharding.ranges import UserRange, ratings_per_range
 from cofi_dist.training.problem import Problem
 
 MOST_ROWS = 16
@@ -22,7 +22,7 @@ def shard_table(
     Bytes are of what the rank holds for its own users: ratings, W, b and their Adam moments. Of
     more than MOST_ROWS ranks, the first few and the fullest are shown.
     """
-    ratings = ratings_of(ranges, per_user)
+    ratings = ratings_per_range(ranges, per_user)
     mean = sum(ratings) / len(ratings)
     fullest = int(np.argmax(ratings))
     shown = list(range(len(ranges)))
@@ -63,7 +63,7 @@ def _size(count: float) -> str:
 
 def describe_shards(problem: Problem, comm: Comm) -> dict[str, Any]:
     """How the run is spread; held-out ratings are counted, as in the table of shards."""
-    ratings = ratings_of(problem.ranges, problem.per_user)
+    ratings = ratings_per_range(problem.ranges, problem.per_user)
     return {
         "world_size": comm.world_size,
         "device": problem.device.type,

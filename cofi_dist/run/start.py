@@ -13,7 +13,7 @@ from cofi_dist.config import Config, Data, Train, load_config
 from cofi_dist.config.diff import FIXED, PREPARED, changes, is_within
 from cofi_dist.cost.dense import BYTES_PER_CELL
 from cofi_dist.data.ids import digests
-from cofi_dist.data.shard import TILE_RATINGS, plan, ratings_of
+from cofi_dist.data.shard import TILE_RATINGS
 from cofi_dist.data.sources.base import Source
 from cofi_dist.data.sources.open import open_source, prepare, ratings_file
 from cofi_dist.distributed import Comm, SoloComm
@@ -35,6 +35,7 @@ from cofi_dist.run.lock import Lock
 from cofi_dist.run.log import require_tensorboard
 from cofi_dist.run.resume import require_same, whole_at
 from cofi_dist.run.stop import clear_stop_file
+from cofi_dist.sharding.ranges import balanced_ranges, ratings_per_range
 from cofi_dist.system.memory import require_memory
 
 # Of an entry of the factors: it, two moments or directions, its gradient, the best so far. What a run takes
@@ -248,8 +249,8 @@ def _require_memory(config: Config, source: Source, comm: Comm, free: int) -> No
     """Raise ConfigError where every rank's part of the run can't be held in what it may take."""
     train, items, K = config.train, source.num_items, config.model.num_features
     per_user = source.ratings_per_user()
-    ranges = plan(per_user, comm.world_size)
-    users, ratings = max(map(len, ranges)), max(ratings_of(ranges, per_user))
+    ranges = balanced_ranges(per_user, comm.world_size)
+    users, ratings = max(map(len, ranges)), max(ratings_per_range(ranges, per_user))
     of_number = 8 if train.dtype == "float64" else 4
     where = f"{users} users and {items} items" if comm.world_size == 1 else f"a rank with {users} users"
     factors = COPIES * of_number * K * (users + items)
@@ -275,7 +276,7 @@ def _require_held_out(data: Data, source: Source, run_dir: Path) -> None:
             " validation.every out"
         )
     per_user = source.ratings_per_user()
-    pieces = plan(per_user, 1 + int(per_user.sum()) // TILE_RATINGS)
+    pieces = balanced_ranges(per_user, 1 + int(per_user.sum()) // TILE_RATINGS)
     if not any(len(source.load(users, "validation")) for users in pieces):
         raise ConfigError(
             "data.validation: holds out none of these ratings; hold out more, or leave validation.every out"

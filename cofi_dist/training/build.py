@@ -24,7 +24,7 @@ def build_validation(problem: Problem) -> Validation | None:
         problem.means,
         source.scale,
         problem.device,
-        problem.spread.blocks_of(problem.rank),
+        problem.spread.local_blocks(problem.rank),
         every=settings.every,
         patience=settings.patience,
     )

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from cofi_dist.config import Config
 from cofi_dist.data.ids import digests
 from cofi_dist.data.item_means import ItemSums, centres, item_sums
-from cofi_dist.data.shard import Spread, UserRange, UserShard
+from cofi_dist.data.shard import UserShard
 from cofi_dist.data.sources.base import Source
 from cofi_dist.data.sources.open import open_source
 from cofi_dist.distributed import Comm, OrderedSums, SoloComm, Sums
+from cofi_dist.sharding.partition import UserPartition
+from cofi_dist.sharding.ranges import UserRange
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Problem:
     device: torch.device
     source: Source
     per_user: NDArray[np.int64]
-    spread: Spread
+    spread: UserPartition
     rank: int
     counts: NDArray[np.int64]
     sums: ItemSums
@@ -91,7 +93,7 @@ def load_problem(config: Config, store: Path, device: torch.device, comm: Comm) 
     seen: list[int | str] = [source.num_users, num_items, hashlib.sha256(per_user.tobytes()).hexdigest()]
     comm.require_same(seen, "what is read of the ratings")
     spread, total = _spread(config, per_user, comm)
-    users, blocks = spread.ranges[comm.rank], spread.blocks_of(comm.rank)
+    users, blocks = spread.ranges[comm.rank], spread.local_blocks(comm.rank)
     ratings = source.load(users)
     sums = source.sums or item_sums(ratings, num_items, total, blocks)
     centre, damping = (config.data.centre, config.data.damping) if config.data.centre else source.centre
@@ -103,10 +105,10 @@ def load_problem(config: Config, store: Path, device: torch.device, comm: Comm) 
     return Problem(*given), shard
 
 
-def _spread(config: Config, per_user: NDArray[np.int64], comm: Comm) -> tuple[Spread, Sums]:
+def _spread(config: Config, per_user: NDArray[np.int64], comm: Comm) -> tuple[UserPartition, Sums]:
     """Who has which users, and how what they add up to is put together."""
     blocks = config.train.blocks
     if blocks is None:
-        return Spread.of(per_user, comm.world_size, None), comm
-    spread = Spread.of(per_user, comm.world_size, blocks)
-    return spread, comm if isinstance(comm, SoloComm) else OrderedSums(comm, spread.branches)
+        return UserPartition.balanced(per_user, comm.world_size, None), comm
+    spread = UserPartition.balanced(per_user, comm.world_size, blocks)
+    return spread, comm if isinstance(comm, SoloComm) else OrderedSums(comm, spread.subtrees)

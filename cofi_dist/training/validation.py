@@ -6,11 +6,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cofi_dist.data.ratings import Ratings
-from cofi_dist.data.shard import Blocks
 from cofi_dist.distributed import Sums
 from cofi_dist.factors import Factors
 from cofi_dist.kernels.block_sums import BlockSums, ordered_sum
 from cofi_dist.kernels.torch_ops.primitives import pair_dot
+from cofi_dist.sharding.reduction_tree import ReductionBlocks
 from cofi_dist.training.metrics import Accuracy
 
 # Held-out ratings predicted at once: their float64 temporaries stay below 50 MB.
@@ -36,14 +36,14 @@ class Validation:
         item_means: NDArray[np.float64],
         scale: tuple[float, float],
         device: torch.device,
-        blocks: Blocks | None = None,
+        blocks: ReductionBlocks | None = None,
         *,
         every: int,
         patience: int | None = None,
     ) -> None:
         self.patience, self._every = patience, every
         self._scale = scale
-        self._block_sums = BlockSums(blocks or Blocks.one(int(ratings.user.max(initial=0)) + 1))
+        self._block_sums = BlockSums(blocks or ReductionBlocks.single(int(ratings.user.max(initial=0)) + 1))
         ends = [(users.start, users.stop) for users in self._block_sums.blocks.users]
         self._rows = [slice(*np.searchsorted(ratings.user, end)) for end in ends]
         self._dtype = torch.float32 if device.type == "mps" else torch.float64  # mps has no float64

@@ -19,7 +19,8 @@ from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.sparse import SparseCost
 from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.data import shard as shard_module
-from cofi_dist.data.shard import UserRange, UserShard
+from cofi_dist.data.shard import UserShard
+from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.distributed import SoloComm
 from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.als import Als
@@ -76,7 +77,8 @@ import sys
 import torch
 from cofi_dist.cost.sparse import SparseCost
 from cofi_dist.kernels.rating_matrix import RatingMatrix
-from cofi_dist.data.shard import UserRange, UserShard
+from cofi_dist.data.shard import UserShard
+from cofi_dist.sharding.ranges import UserRange
 from tests.problems import error_term_reference, random_factors, random_ratings
 
 ratings = random_ratings(9, 7, 30)

@@ -16,8 +16,9 @@ from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.sparse import SparseCost
 from cofi_dist.data import shard as shard_module
 from cofi_dist.data.ratings import Ratings
-from cofi_dist.data.shard import UserRange, UserShard
+from cofi_dist.data.shard import UserShard
 from cofi_dist.factors import Factors
+from cofi_dist.sharding.ranges import UserRange
 from tests.interpreted import INTERPRETED, interpreted, needs_triton, tensor_rows, triton_rows
 from tests.problems import (
     close,

@@ -9,7 +9,8 @@ MEASURE = """
 import numpy as np, torch
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.data.ratings import Ratings
-from cofi_dist.data.shard import UserRange, UserShard
+from cofi_dist.data.shard import UserShard
+from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.factors import Factors
 M, U = 6000, 1000
 one = np.zeros(1, np.int32)

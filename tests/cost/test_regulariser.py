@@ -12,8 +12,9 @@ from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.regulariser import Regulariser, count_scales
 from cofi_dist.data.ratings import Ratings
-from cofi_dist.data.shard import UserRange, UserShard
+from cofi_dist.data.shard import UserShard
 from cofi_dist.factors import Factors
+from cofi_dist.sharding.ranges import UserRange
 from tests.problems import close, gradients_of, random_factors, random_ratings, sparse_cost
 
 CPU = torch.device("cpu")

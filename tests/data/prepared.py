@@ -10,8 +10,8 @@ from cofi_dist.config import Data
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.preparation.store import StoredRatings
 from cofi_dist.data.ratings import Ratings
-from cofi_dist.data.shard import UserRange
 from cofi_dist.data.sources.open import prepare
+from cofi_dist.sharding.ranges import UserRange
 
 
 @contextmanager

@@ -16,9 +16,9 @@ from cofi_dist.data.preparation import spool, writers
 from cofi_dist.data.preparation.store import StoredRatings
 from cofi_dist.data.readers import lines as line_runs
 from cofi_dist.data.readers import parquet
-from cofi_dist.data.shard import UserRange
 from cofi_dist.data.sources.open import open_source, prepare
 from cofi_dist.errors import CofiError, DataError, RunError
+from cofi_dist.sharding.ranges import UserRange
 from tests.data.prepared import prepared, read_ratings
 
 SCHEMA = ["userId", "movieId", "rating", "timestamp"]

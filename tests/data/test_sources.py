@@ -13,12 +13,12 @@ from cofi_dist.data.preparation import id_encoder
 from cofi_dist.data.preparation.id_encoder import Encoder
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.readers.text import integers_if_all
-from cofi_dist.data.shard import UserRange
 from cofi_dist.data.sources import arrays
 from cofi_dist.data.sources.arrays import ArrayRatings
 from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.distributed import Comm, SoloComm
 from cofi_dist.errors import ConfigError, DataError, RunError
+from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.testing import run_ranks
 from tests.problems import random_ratings, shard_of
 

@@ -13,9 +13,9 @@ from cofi_dist.data.preparation import spool
 from cofi_dist.data.preparation.store import StoredRatings
 from cofi_dist.data.preparation.time_cutoffs import _cutoff
 from cofi_dist.data.ratings import Ratings
-from cofi_dist.data.shard import UserRange
 from cofi_dist.data.sources.open import open_source
 from cofi_dist.data.splits import PARTS, Part, assign, chance, held_out
+from cofi_dist.sharding.ranges import UserRange
 from tests.data.prepared import prepared
 from tests.data.test_prepare import random_table, save
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from cofi_dist.config import Split
-from cofi_dist.data.shard import UserRange
 from cofi_dist.data.sources import split_on_load
 from cofi_dist.data.sources.split_on_load import SplitRatings
 from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.data.splits import Part
+from cofi_dist.sharding.ranges import UserRange
 
 SPLITS: dict[Part, Split] = {
     "test": Split(seed=3),

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cofi_dist.data.shard import UserRange
 from cofi_dist.data.sources import synthetic
 from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.errors import ConfigError
+from cofi_dist.sharding.ranges import UserRange
 
 
 def test_default_shape_is_ml_latest_smalls() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.sparse import SparseCost
 from cofi_dist.data.ratings import Ratings
-from cofi_dist.data.shard import UserRange, UserShard
+from cofi_dist.data.shard import UserShard
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import Factors
 from cofi_dist.kernels.cuda import backend, graph
@@ -19,6 +19,7 @@ from cofi_dist.kernels.rating_matrix import RatingMatrix, device_rows, kind_for
 from cofi_dist.kernels.torch_ops.backend import TorchKernels
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import run_step
+from cofi_dist.sharding.ranges import UserRange
 from tests.checkpoint.runs import metrics, run, tensors
 from tests.parity.notebook import run_notebook
 from tests.parity.runs import train_on

@@ -9,12 +9,12 @@ import torch
 from cofi_dist.config import Columns, Config, load_config
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.ratings import Ratings
-from cofi_dist.data.shard import UserRange
 from cofi_dist.data.splits import Part
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import Factors
 from cofi_dist.model import Model, RunRatings, TrainingDataFacts
 from cofi_dist.run.train import train
+from cofi_dist.sharding.ranges import UserRange
 from tests.problems import random_factors, random_ratings
 
 

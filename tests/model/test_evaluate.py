@@ -52,7 +52,7 @@ def test_errors_are_those_of_the_formula(tmp_path: Path) -> None:
 
 
 def everyone() -> Any:
-    from cofi_dist.data.shard import UserRange
+    from cofi_dist.sharding.ranges import UserRange
 
     return UserRange(0, U)
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from cofi_dist.data.shard import UserRange
 from cofi_dist.errors import DataError
 from cofi_dist.model import Model
 from cofi_dist.model.fold_in import FoldedUser
+from cofi_dist.sharding.ranges import UserRange
 from tests.model.models import made_up, trained
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from cofi_dist.config import load_config
 from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.data.ratings import Ratings
-from cofi_dist.data.shard import UserRange, UserShard
+from cofi_dist.data.shard import UserShard
 from cofi_dist.distributed import SoloComm
 from cofi_dist.errors import CheckpointError, ConfigError, RunError
 from cofi_dist.factors import Factors
@@ -26,6 +26,7 @@ from cofi_dist.optim import cholesky
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import run_step
 from cofi_dist.run.train import train
+from cofi_dist.sharding.ranges import UserRange
 from tests.checkpoint.runs import metrics, run, tensors
 from tests.interpreted import tensor_rows
 from tests.parity.runs import train_on

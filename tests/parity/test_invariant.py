@@ -14,7 +14,7 @@ from cofi_dist.config import load_config
 from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.term import ErrorTerm
 from cofi_dist.data import shard as shard_module
-from cofi_dist.data.shard import Blocks, Spread, UserRange, UserShard
+from cofi_dist.data.shard import UserShard
 from cofi_dist.distributed import Comm, OrderedSums, SoloComm
 from cofi_dist.errors import ConfigError
 from cofi_dist.factors import Factors
@@ -23,6 +23,9 @@ from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.base import run_step
 from cofi_dist.report.compare import compare
 from cofi_dist.run.train import train
+from cofi_dist.sharding.partition import UserPartition
+from cofi_dist.sharding.ranges import UserRange
+from cofi_dist.sharding.reduction_tree import ReductionBlocks
 from cofi_dist.testing import run_ranks
 from tests.problems import random_factors, random_ratings, shard_of, slice_factors, sparse_cost
 
@@ -106,24 +109,6 @@ def test_what_does_not_go_together_is_refused(override: str, said: str, tmp_path
         load_config(tmp_path / "c.yaml", [override, f"run_dir={tmp_path / 'run'}"])
 
 
-@given(st.lists(st.integers(0, 30), min_size=1, max_size=40), st.integers(0, 5), st.data())
-def test_branches_are_all_blocks_once_and_part_of_one_tree(
-    counts: list[int], power: int, data: st.DataObject
-) -> None:
-    blocks = 2**power
-    ranks = data.draw(st.integers(1, blocks))
-    spread = Spread.of(np.array(counts, np.int64), ranks, blocks)
-    assert [b for rank in spread.branches for run in rank for b in run] == list(range(blocks))
-    for run in (run for rank in spread.branches for run in rank):
-        assert len(run) & (len(run) - 1) == 0
-        assert run.start % len(run) == 0
-    assert [u for r in spread.ranges for u in range(r.start, r.stop)] == list(range(len(counts)))
-    for rank, users in enumerate(spread.ranges):
-        own = spread.blocks_of(rank)
-        assert [u for r in own.users for u in range(r.start, r.stop)] == list(range(len(users)))
-        assert [b for run in own.branches for b in run] == list(range(len(own.users)))
-
-
 class _Paper:
     """What ranks would send, worked out in one process."""
 
@@ -155,11 +140,11 @@ def test_any_cut_of_the_users_has_the_same_sum(power: int, data: st.DataObject) 
     factors = random_factors(num_items, num_users, 3, torch.float32, item_bias=True)
     ranks, tile = data.draw(st.integers(1, blocks)), data.draw(st.sampled_from([1, 5, 30, 2**20]))
 
-    def partials(world_size: int) -> tuple[Spread, list[torch.Tensor]]:
-        spread, found = Spread.of(counts, world_size, blocks), []
+    def partials(world_size: int) -> tuple[UserPartition, list[torch.Tensor]]:
+        spread, found = UserPartition.balanced(counts, world_size, blocks), []
         for rank, users in enumerate(spread.ranges):
             cut = shard_of(ratings, users, num_items)
-            shard = UserShard(users, num_items, cut.ratings, None, spread.blocks_of(rank))
+            shard = UserShard(users, num_items, cut.ratings, None, spread.local_blocks(rank))
             with mock.patch.object(shard_module, "TILE_RATINGS", tile):
                 cost = sparse_cost(shard, torch.float32)
             own = slice_factors(factors, users)
@@ -170,14 +155,14 @@ def test_any_cut_of_the_users_has_the_same_sum(power: int, data: st.DataObject) 
     (_, (whole,)), (spread, parts) = partials(1), partials(ranks)
     assert len(whole) == 1
     size = -(-whole[0].numel() // ranks)
-    OrderedSums(_Paper(ranks, parts), spread.branches).sum_(parts[0])  # type: ignore[arg-type]
+    OrderedSums(_Paper(ranks, parts), spread.subtrees).sum_(parts[0])  # type: ignore[arg-type]
     assert torch.equal(parts[0][0].reshape(-1)[:size], whole[0].reshape(-1)[:size])
 
 
 class _Given:
     """A cost whose gradient is given."""
 
-    sums = BlockSums(Blocks.one(40))
+    sums = BlockSums(ReductionBlocks.single(40))
 
     def __init__(self, dW: torch.Tensor) -> None:
         self._dW = dW

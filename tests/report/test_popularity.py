@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cofi_dist.data.shard import UserRange
 from cofi_dist.errors import CofiError
 from cofi_dist.report import popularity
 from cofi_dist.report.popularity import bin_name, bin_of, error_by_popularity
+from cofi_dist.sharding.ranges import UserRange
 from tests.model.models import trained
 
 CONFIG = """

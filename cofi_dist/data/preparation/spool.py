@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from cofi_dist.data.shard import plan
 from cofi_dist.files import WrittenFile, written
+from cofi_dist.sharding.ranges import balanced_ranges
 
 Columns = dict[str, NDArray[Any]]
 
@@ -123,7 +123,7 @@ def by_range(
         counts: rows of each of its values, from 0; a spool gets about SPOOL_ROWS.
         directory: where to make the spools.
     """
-    ranges = plan(counts, max(1, round(int(counts.sum()) / SPOOL_ROWS)))
+    ranges = balanced_ranges(counts, max(1, round(int(counts.sum()) / SPOOL_ROWS)))
     spools = [Spool(directory / f"{column}{k}", kinds) for k in range(len(ranges))]
     stops = np.array([r.stop for r in ranges])
     for piece in pieces:

@@ -24,10 +24,10 @@ from cofi_dist.data.ids import IdMap, digests
 from cofi_dist.data.item_means import ItemSums
 from cofi_dist.data.preparation.npy_file import map_array
 from cofi_dist.data.ratings import Ratings
-from cofi_dist.data.shard import UserRange
 from cofi_dist.data.splits import PARTS, Part
 from cofi_dist.errors import RunError
 from cofi_dist.files.reading import Record, as_record, read_json, reason
+from cofi_dist.sharding.ranges import UserRange
 
 FORMAT = 2
 Rows = Annotated[int, Field(ge=1, lt=2**31)]  # they are numbered in 32 bits

@@ -10,9 +10,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cofi_dist.data.preparation.spool import Columns, NpyWriter, by_range, stable_order
-from cofi_dist.data.shard import plan, starts
 from cofi_dist.data.splits import Part
 from cofi_dist.files import written
+from cofi_dist.sharding.ranges import balanced_ranges, offsets_from_counts
 
 ROWS_AT_ONCE = 2**20
 
@@ -34,7 +34,7 @@ class PartWriter:
 
     def close(self) -> int:
         """Finish the files; returns the number of ratings."""
-        _save(self._start, starts(self._counts))
+        _save(self._start, offsets_from_counts(self._counts))
         self._item.close()
         self._value.close()
         return int(self._counts.sum())
@@ -70,7 +70,7 @@ def write_transposed(directory: Path, num_items: int, work: Path) -> tuple[float
             lowest, highest = min(lowest, rows["value"].min()), max(highest, rows["value"].max())
     user.close()
     value.close()
-    _save(directory / "train_item_start.npy", starts(count))
+    _save(directory / "train_item_start.npy", offsets_from_counts(count))
     _save(directory / "item_total.npy", total)
     _save(directory / "item_count.npy", count.astype(np.float64))
     return float(lowest), float(highest)
@@ -86,7 +86,7 @@ def _train_pieces(directory: Path) -> Iterator[Columns]:
     start = np.load(directory / "train_user_start.npy")
     item, value = (np.load(directory / f"train_{what}.npy", mmap_mode="r") for what in ("item", "value"))
     counts = np.diff(start)
-    for users in plan(counts, max(1, round(len(item) / ROWS_AT_ONCE))):
+    for users in balanced_ranges(counts, max(1, round(len(item) / ROWS_AT_ONCE))):
         rows = slice(start[users.start], start[users.stop])
         user = np.repeat(np.arange(users.start, users.stop, dtype=np.int32), counts[users.start : users.stop])
         yield {"user": user, "item": item[rows], "value": value[rows]}

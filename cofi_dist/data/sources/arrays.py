@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cofi_dist.data.ratings import MOST_ROWS, Ratings
-from cofi_dist.data.shard import UserRange
 from cofi_dist.errors import DataError
 from cofi_dist.files.reading import open_regular, reason
+from cofi_dist.sharding.ranges import UserRange
 
 CELLS_AT_ONCE = 2**22  # bounds the memory of a pass over the arrays
 

@@ -9,8 +9,8 @@ from cofi_dist.config import Columns
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.item_means import ItemSums
 from cofi_dist.data.ratings import Ratings
-from cofi_dist.data.shard import UserRange
 from cofi_dist.data.splits import Part
+from cofi_dist.sharding.ranges import UserRange
 
 
 class Whole(Protocol):

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from cofi_dist.config import Columns, Split
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.ratings import Ratings
-from cofi_dist.data.shard import UserRange
 from cofi_dist.data.sources.base import Whole
 from cofi_dist.data.splits import PARTS, Part, assign
+from cofi_dist.sharding.ranges import UserRange
 
 AT_ONCE = 2**20  # ratings: what chooses among them takes 80 bytes for each
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cofi_dist.data.ratings import MOST_ROWS, Ratings
-from cofi_dist.data.shard import UserRange
 from cofi_dist.errors import ConfigError
+from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.system.memory import free_memory, require_memory
 
 BLOCK_USERS = 1024

@@ -8,12 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cofi_dist.data.shard import UserShard, starts
+from cofi_dist.data.shard import UserShard
 from cofi_dist.kernels.base import NUMPY_TYPE, RidgeTerm, tiny_of
 from cofi_dist.kernels.cpu import parallel_loops
 from cofi_dist.kernels.cpu.jit import match_torch_threads, require_loops
 from cofi_dist.kernels.cpu.schedule import Segments
 from cofi_dist.kernels.cpu.simd import Lanes, lanes_of
+from cofi_dist.sharding.ranges import offsets_from_counts
 
 
 class Room:
@@ -141,7 +142,7 @@ class NumbaKernels:
 
 def ratings_of_tiles(shard: UserShard) -> list[list[slice]]:
     """Where the ratings of each tile of each block are among the shard's."""
-    ends = starts(shard.ratings_per_user())
+    ends = offsets_from_counts(shard.ratings_per_user())
     return [[slice(int(ends[u.start]), int(ends[u.stop])) for u in tiles] for tiles in shard.tiles()]
 
 

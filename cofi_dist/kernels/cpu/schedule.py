@@ -1,7 +1,7 @@
 """One side's ratings in the order in which the compiled loops read them.
 
 Where the other side's rows do not fit the cache, those of a tile do, and its ratings are summed before the
-next tile's. A block (`cofi_dist.data.shard`) has one tile or several; small blocks of a branch share one. A
+next tile's. A block (`cofi_dist.sharding`) has one tile or several; small blocks of a branch share one. A
 segment is the ratings that a row has in a tile and block.
 
 R rows of this side, N ratings, S segments, C chunks, A tiles, B blocks, T branches.

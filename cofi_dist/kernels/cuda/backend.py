@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cofi_dist.data.shard import starts
 from cofi_dist.kernels.base import Index
 from cofi_dist.kernels.cuda import triton_kernels
+from cofi_dist.sharding.ranges import offsets_from_counts
 
 # A row's ratings are cut in pieces, each one program's: one row with very many would hold up the others.
 PIECE = 256
@@ -44,7 +44,7 @@ class TritonKernels:
         counts = np.diff(start)
         self.counts = torch.from_numpy(counts).to(device, dtype)
         pieces = np.maximum(1, -(-counts // PIECE))
-        begin = starts(pieces)
+        begin = offsets_from_counts(pieces)
         row = np.repeat(np.arange(len(counts), dtype=np.int32), pieces)
         cuts = np.append(start[row] + PIECE * (np.arange(len(row)) - begin[row]), start[-1])
         self._row, self._start, self._begin = (torch.from_numpy(a).to(device) for a in (row, cuts, begin))
