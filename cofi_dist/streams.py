@@ -91,7 +91,7 @@ def _steers(character: str) -> bool:
 
 
 @contextmanager
-def outlast(stream: TextIO, tell: Callable[[str], None] | None = None) -> Iterator[None]:
+def tolerate_write_errors(stream: TextIO, tell: Callable[[str], None] | None = None) -> Iterator[None]:
     """What is written here may fail: from then on nothing comes of it, and the work goes on.
 
     Args:
@@ -102,25 +102,25 @@ def outlast(stream: TextIO, tell: Callable[[str], None] | None = None) -> Iterat
         yield
         stream.flush()
     except OSError as error:
-        silence(stream)
+        redirect_to_devnull(stream)
         if tell is not None:
             why = f"{stream.name.strip('<>')}: cannot be written: {error.strerror or error}"
             tell(str(error) if isinstance(error, OutputError) else why)
 
 
-def silence(stream: TextIO) -> None:
+def redirect_to_devnull(stream: TextIO) -> None:
     """Let what is written, and what could not be, lead nowhere; else Python fails for it at its exit."""
     with suppress(OSError), open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), stream.fileno())
 
 
-def say(text: str) -> None:
+def log_stderr(text: str) -> None:
     """Put it on stderr, if that can still be."""
-    with outlast(sys.stderr):
+    with tolerate_write_errors(sys.stderr):
         sys.stderr.write(f"{harmless(text)}\n")  # in one piece: other ranks write there too
 
 
-def leave(error: CofiError) -> NoReturn:
+def exit_now(error: CofiError) -> NoReturn:
     """Say it and end the process at once, from any thread: nothing is waited for, or written any more."""
-    say(f"cofi-dist: {error}")
+    log_stderr(f"cofi-dist: {error}")
     os._exit(error.exit_code)

@@ -13,7 +13,7 @@ import torch
 
 from cofi_dist.distributed import Comm, heartbeat, open_comm
 from cofi_dist.errors import CofiError
-from cofi_dist.streams import leave
+from cofi_dist.streams import exit_now
 from cofi_dist.testing import CONTEXT
 
 CABLE = "cable"  # the name of either end, on its own host
@@ -110,7 +110,7 @@ def _rank(
         work(ranks, *args)
         ranks.close()
     except CofiError as error:
-        leave(error)
+        exit_now(error)
 
 
 def _ip(*arguments: str) -> None:

@@ -18,21 +18,15 @@ import pytest
 
 from cofi_dist.data.preparation.spool import Spool
 from cofi_dist.errors import DataError, RunError
-from cofi_dist.files import (
-    clear_temporaries,
-    directory_swap,
-    refuse_existing,
-    whole_directory,
-    whole_file,
-    write_file,
-    write_whole,
-    written,
-)
+from cofi_dist.files import directory_swap
+from cofi_dist.files.atomic import atomic_directory, atomic_file, refuse_existing, write_atomically
+from cofi_dist.files.temporaries import clear_temporaries
+from cofi_dist.files.written_file import checked_file, write_file
 from cofi_dist.run.directory import MARKER, begin_run, discard_run, refuse_run, save_config
 
 
 def test_a_directory_appears_whole(tmp_path: Path) -> None:
-    with whole_directory(tmp_path / "a" / "b") as temporary:
+    with atomic_directory(tmp_path / "a" / "b") as temporary:
         (temporary / "x").write_text("1")
         assert not (tmp_path / "a" / "b").exists()
     assert (tmp_path / "a" / "b" / "x").read_text() == "1"
@@ -41,7 +35,7 @@ def test_a_directory_appears_whole(tmp_path: Path) -> None:
 
 
 def test_nothing_is_left_of_a_directory_that_failed(tmp_path: Path) -> None:
-    with pytest.raises(DataError), whole_directory(tmp_path / "d") as temporary:
+    with pytest.raises(DataError), atomic_directory(tmp_path / "d") as temporary:
         (temporary / "x").write_text("1")
         raise DataError("bad")
     assert list(tmp_path.iterdir()) == []
@@ -50,9 +44,9 @@ def test_nothing_is_left_of_a_directory_that_failed(tmp_path: Path) -> None:
 def test_a_directory_goes_when_the_new_one_is_whole(tmp_path: Path) -> None:
     target = tmp_path / "d"
     for text in ("old", "new"):
-        with whole_directory(target, replace=True) as temporary:
+        with atomic_directory(target, replace=True) as temporary:
             (temporary / text).touch()
-    with pytest.raises(RunError, match="d: cannot be written"), whole_directory(target, replace=True):
+    with pytest.raises(RunError, match="d: cannot be written"), atomic_directory(target, replace=True):
         raise OSError(28, "No space left on device")
     assert [path.name for path in target.iterdir()] == ["new"]
     assert list(tmp_path.iterdir()) == [target]
@@ -62,7 +56,7 @@ def test_a_directory_that_cannot_be_put_in_place_leaves_the_old_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "d"
-    with whole_directory(target) as temporary:
+    with atomic_directory(target) as temporary:
         (temporary / "old").touch()
     rename = Path.rename
 
@@ -73,7 +67,7 @@ def test_a_directory_that_cannot_be_put_in_place_leaves_the_old_one(
 
     monkeypatch.setattr(directory_swap, "exchange", lambda *_: False)
     monkeypatch.setattr(Path, "rename", fail)
-    with pytest.raises(RunError, match="d: cannot be written"), whole_directory(target, replace=True) as new:
+    with pytest.raises(RunError, match="d: cannot be written"), atomic_directory(target, replace=True) as new:
         (new / "new").touch()
     assert [path.name for path in target.iterdir()] == ["old"]
     assert list(tmp_path.iterdir()) == [target]
@@ -81,8 +75,8 @@ def test_a_directory_that_cannot_be_put_in_place_leaves_the_old_one(
 
 def test_a_file_appears_whole_or_keeps_what_it_was(tmp_path: Path) -> None:
     file = tmp_path / "f"
-    write_whole(file, "old")
-    with pytest.raises(DataError), whole_file(file) as opened:
+    write_atomically(file, "old")
+    with pytest.raises(DataError), atomic_file(file) as opened:
         opened.write(b"ne")
         raise DataError("bad")
     assert file.read_text() == "old"
@@ -91,9 +85,9 @@ def test_a_file_appears_whole_or_keeps_what_it_was(tmp_path: Path) -> None:
 
 def test_what_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="cannot be written"), whole_directory(tmp_path / "file" / "d"):
+    with pytest.raises(RunError, match="cannot be written"), atomic_directory(tmp_path / "file" / "d"):
         pass
-    with pytest.raises(RunError, match="cannot be written"), whole_file(tmp_path / "file" / "f"):
+    with pytest.raises(RunError, match="cannot be written"), atomic_file(tmp_path / "file" / "f"):
         pass
     with pytest.raises(RunError, match="cannot be used as run_dir"):
         begin_run(tmp_path / "file" / "run")
@@ -153,14 +147,18 @@ def test_one_of_two_jobs_gets_a_directory(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_library_that_drops_an_error_does_not_lose_it(tmp_path: Path) -> None:
     (tmp_path / "f").symlink_to("/dev/full")
-    with pytest.raises(OSError, match="No space left"), written(tmp_path / "f") as file, suppress(OSError):
+    with (
+        pytest.raises(OSError, match="No space left"),
+        checked_file(tmp_path / "f") as file,
+        suppress(OSError),
+    ):
         file.write(bytes(2**20))
 
 
 def test_a_file_that_is_shorter_than_what_was_written_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "f"
     wants = pytest.raises(RunError, match=r"f: cannot be written: 8 bytes were written, and 3 are there")
-    with wants, whole_file(file) as opened:
+    with wants, atomic_file(file) as opened:
         opened.write(b"12345678")
         opened._file.flush()
         os.truncate(next(tmp_path.iterdir()), 3)
@@ -194,13 +192,13 @@ def test_a_folder_that_cannot_be_synced_is_passed_over_and_a_file_is_not(
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", partial(refuse, folders=True))
-    write_whole(tmp_path / "f", "text")
-    with whole_directory(tmp_path / "d") as directory:
+    write_atomically(tmp_path / "f", "text")
+    with atomic_directory(tmp_path / "d") as directory:
         write_file(directory / "x", "1")
     assert (tmp_path / "d" / "x").read_text() == "1"
     monkeypatch.setattr(os, "fsync", partial(refuse, folders=False))
     with pytest.raises(RunError, match="g: cannot be written"):
-        write_whole(tmp_path / "g", "text")
+        write_atomically(tmp_path / "g", "text")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["d", "f"]
 
 
@@ -218,7 +216,7 @@ def test_a_directory_is_replaced_without_an_exchange_too(
     monkeypatch.setattr(directory_swap, "exchange", lambda *_: False)
     monkeypatch.setattr(Path, "rename", refuse)
     for text in ("old", "new"):
-        with whole_directory(target, replace=True) as temporary:
+        with atomic_directory(target, replace=True) as temporary:
             write_file(temporary / text, "")
     assert [path.name for path in target.iterdir()] == ["new"]
     assert list(tmp_path.iterdir()) == [target]
@@ -250,9 +248,9 @@ def test_a_swap_that_was_broken_off_is_ended(
 
 
 def test_what_a_killed_process_left_is_cleared_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
-    for what in ("whole_file", "whole_directory"):
+    for what in ("atomic_file", "atomic_directory"):
         code = (
-            f"import sys\nfrom pathlib import Path\nfrom cofi_dist.files import {what}\n"
+            f"import sys\nfrom pathlib import Path\nfrom cofi_dist.files.atomic import {what}\n"
             f"with {what}(Path(sys.argv[1])):\n    print(flush=True)\n    input()\n"
         )
         command = [sys.executable, "-c", code, str(tmp_path / "f")]
@@ -263,7 +261,7 @@ def test_what_a_killed_process_left_is_cleared_and_what_a_living_one_writes_is_n
             clear_temporaries(tmp_path / "f")
             assert temporary.exists()
             process.kill()
-        write_whole(tmp_path / "other", "")
+        write_atomically(tmp_path / "other", "")
         assert temporary.exists(), "it is somebody else's"
         clear_temporaries(tmp_path / "f")
         assert not temporary.exists()
@@ -285,11 +283,11 @@ def test_locks_hold_between_hosts_that_share_nfs(
 
     monkeypatch.setattr(fcntl, "flock", of_nfs)
     target = tmp_path / "f"
-    with whole_file(target) as file:
+    with atomic_file(target) as file:
         clear_temporaries(target)
         file.write(b"whole")
     assert target.read_bytes() == b"whole"
-    with whole_directory(target, replace=True) as directory:
+    with atomic_directory(target, replace=True) as directory:
         write_file(directory / "x", "whole")
         clear_temporaries(target)
     assert (target / "x").read_text() == "whole"
@@ -309,11 +307,11 @@ def test_without_locks_nothing_is_removed_and_only_what_is_old_is_named(
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     file, directory = tmp_path / ".f.01234567.tmp", tmp_path / ".f.89abcdef.tmp"
-    with whole_directory(tmp_path / "f") as new:
+    with atomic_directory(tmp_path / "f") as new:
         clear_temporaries(tmp_path / "f")
         assert new.exists()
     (tmp_path / "f").rmdir()
-    with whole_file(tmp_path / "f"):
+    with atomic_file(tmp_path / "f"):
         clear_temporaries(tmp_path / "f")
     file.touch()
     directory.mkdir()
@@ -339,7 +337,7 @@ def test_without_locks_nothing_is_removed_and_only_what_is_old_is_named(
     assert (directory / "old").exists()
 
 
-@pytest.mark.parametrize("what", [whole_file, whole_directory])
+@pytest.mark.parametrize("what", [atomic_file, atomic_directory])
 def test_what_was_just_made_may_be_cleared_away_before_it_is_locked(
     what: Callable[[Path], AbstractContextManager[object]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -372,11 +370,12 @@ def test_what_was_just_made_may_be_cleared_away_before_it_is_locked(
 
 def test_commands_that_write_one_target_do_not_disturb_each_other(tmp_path: Path) -> None:
     code = (
-        "import sys\nfrom pathlib import Path\nfrom cofi_dist.files import whole_directory, whole_file\n"
+        "import sys\nfrom pathlib import Path\n"
+        "from cofi_dist.files.atomic import atomic_directory, atomic_file\n"
         "folder = Path(sys.argv[1])\n"
         "for _ in range(200):\n"
-        "    with whole_file(folder / 'f') as file:\n        file.write(b'1')\n"
-        "    with whole_directory(folder / 'd', replace=True):\n        pass\n"
+        "    with atomic_file(folder / 'f') as file:\n        file.write(b'1')\n"
+        "    with atomic_directory(folder / 'd', replace=True):\n        pass\n"
     )
     with ExitStack() as stack:
         command = [sys.executable, "-c", code, str(tmp_path)]
@@ -385,7 +384,7 @@ def test_commands_that_write_one_target_do_not_disturb_each_other(tmp_path: Path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["d", "f"]
 
 
-@pytest.mark.parametrize("what", [whole_file, whole_directory])
+@pytest.mark.parametrize("what", [atomic_file, atomic_directory])
 def test_each_folder_that_was_made_is_synced_into_its_own(
     what: Callable[[Path], AbstractContextManager[object]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -412,7 +411,7 @@ def test_a_name_of_a_pattern_s_characters_clears_no_other_s_files(tmp_path: Path
 @pytest.mark.parametrize("name", ["x" * 300, "fine"])
 def test_what_cannot_be_written_leaves_no_folder(name: str, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
-    with pytest.raises((RunError, DataError)), whole_file(tmp_path / "mine/new/newer" / name):
+    with pytest.raises((RunError, DataError)), atomic_file(tmp_path / "mine/new/newer" / name):
         raise DataError("no good")
     assert list((tmp_path / "mine").rglob("*")) == []
 

@@ -124,15 +124,15 @@ def test_a_foreign_value_is_short_in_a_message_whatever_it_is() -> None:
 
 HUSH = """
 import os, threading
-from cofi_dist.files.reading import hushed
+from cofi_dist.files.reading import stderr_silenced
 before = os.readlink("/proc/self/fd/2")
 entered, leave = threading.Event(), threading.Event()
 def other():
-    with hushed():
+    with stderr_silenced():
         entered.set()
         leave.wait()
 thread = threading.Thread(target=other)
-with hushed():
+with stderr_silenced():
     thread.start()
     entered.wait()
 leave.set()

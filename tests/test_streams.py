@@ -65,7 +65,7 @@ def test_tables_take_80_columns_of_a_terminal(title: str, capsys: pytest.Capture
 
 def test_whatever_goes_to_stderr_outlasts_its_end() -> None:
     for file in (Path(__file__).parents[1] / "cofi_dist").rglob("*.py"):
-        assert "file=sys.stderr" not in file.read_text(), f"{file}: streams.say writes there"
+        assert "file=sys.stderr" not in file.read_text(), f"{file}: streams.log_stderr writes there"
 
 
 def test_a_cell_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,8 +18,14 @@ import xxhash
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cofi_dist.errors import CheckpointError, CheckpointReadError, CheckpointVersionError
-from cofi_dist.files import write_file
-from cofi_dist.files.reading import UnfitError, mistake, open_regular, read_json, reason
+from cofi_dist.files.reading import (
+    UnusableFileError,
+    first_mistake,
+    open_regular,
+    read_failure,
+    read_json,
+)
+from cofi_dist.files.written_file import write_file
 
 FORMAT: Final = 3  # 2 had no digests of the ids
 FILE = "manifest.json"
@@ -167,10 +173,10 @@ def read_manifest(directory: Path) -> Manifest:
         raise CheckpointError(
             f"{directory}: has no {FILE}: it is not a checkpoint, or not a whole one"
         ) from None
-    except (UnfitError, ValueError) as error:
-        raise CheckpointError(f"{file}: {reason(error)}") from None
+    except (UnusableFileError, ValueError) as error:
+        raise CheckpointError(f"{file}: {read_failure(error)}") from None
     except OSError as error:
-        raise CheckpointReadError(f"{file}: {reason(error)}") from None
+        raise CheckpointReadError(f"{file}: {read_failure(error)}") from None
     except RecursionError:
         raise CheckpointError(f"{file}: is nested without end") from None
     version = said.get("format") if isinstance(said, dict) else None
@@ -186,7 +192,7 @@ def read_manifest(directory: Path) -> Manifest:
     try:
         manifest = Manifest.model_validate(said)
     except ValidationError as error:
-        raise CheckpointError(f"{file}: {mistake(error)}") from None
+        raise CheckpointError(f"{file}: {first_mistake(error)}") from None
     _check(directory, manifest)
     return manifest
 
@@ -227,6 +233,6 @@ def verify(directory: Path, part: Part) -> None:
         with open_regular(file) as opened:
             found = hashlib.file_digest(opened, xxhash.xxh3_128).hexdigest()
     except OSError as error:
-        raise CheckpointReadError(f"{file}: {reason(error)}") from None
+        raise CheckpointReadError(f"{file}: {read_failure(error)}") from None
     if found != part.xxh3:
         raise CheckpointError(f"{file}: its content is not what was written: the checksum differs")

@@ -18,8 +18,8 @@ from cofi_dist.errors import (
     from_words,
     to_words,
 )
-from cofi_dist.files.reading import reason, shortened
-from cofi_dist.files.tensor_table import read_table
+from cofi_dist.files.reading import read_failure, shortened
+from cofi_dist.files.tensor_header import read_header
 from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.training.state import ITEM_FACTORS, USER_FACTORS, State
 
@@ -128,7 +128,7 @@ def load_whole(directory: Path, manifest: Manifest) -> dict[str, Tensor]:
     for part in manifest.parts:
         file = directory / part.name
         with _as_it_should_be(file):
-            shapes = {name: declared.shape for name, declared in read_table(file)[0].items()}
+            shapes = {name: declared.shape for name, declared in read_header(file)[0].items()}
             for name, shape in shapes.items():
                 _require_shape(name, shape, part, manifest)
             for name, tensor in load_file(file).items():
@@ -150,7 +150,7 @@ def _overlaps(manifest: Manifest, side: Side, wanted: UserRange) -> Iterator[tup
 
 def _copy(file: Path, into: dict[str, Tensor], part: Part, rows: slice) -> None:
     with _as_it_should_be(file):
-        table, _ = read_table(file)
+        table, _ = read_header(file)
         with safe_open(file, framework="pt") as opened:
             for name, target in into.items():
                 if name not in table:
@@ -184,6 +184,8 @@ def _as_it_should_be(file: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{file}: does not hold what the manifest says: {reason(error)}") from None
+        raise CheckpointError(
+            f"{file}: does not hold what the manifest says: {read_failure(error)}"
+        ) from None
     except (SafetensorError, RuntimeError) as error:  # the last: parts of other shapes
         raise CheckpointError(f"{file}: does not hold what the manifest says: {error}") from None

@@ -28,8 +28,8 @@ from cofi_dist.checkpoint.manifest import (
 from cofi_dist.checkpoint.reader import found_in
 from cofi_dist.distributed import Comm
 from cofi_dist.errors import CheckpointError, CheckpointReadError
-from cofi_dist.files import reason_of, sync
 from cofi_dist.files.tensor_file import write_tensors
+from cofi_dist.files.written_file import flush_to_disk, write_failure
 from cofi_dist.run.directory import METRICS, is_run
 from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.training.state import ITEM_FACTORS, USER_FACTORS, State
@@ -133,7 +133,7 @@ class Saver:
                     Part(side=side, start=rows.start, stop=rows.stop, bytes=size, xxh3=digest)  # type: ignore[arg-type]
                 )
             if self._comm.rank == 0 and (metrics := self._directory.parent / METRICS).exists():
-                sync(metrics)  # what was printed up to here outlasts a power cut too
+                flush_to_disk(metrics)  # what was printed up to here outlasts a power cut too
         except Exception as error:  # whatever it is, these files are no checkpoint
             self._error = _reason(error)
 
@@ -189,7 +189,7 @@ class Saver:
         try:
             write_manifest(self._temporary, manifest)
             read_manifest(self._temporary)  # it names every file, or it would push out better ones
-            sync(self._temporary)
+            flush_to_disk(self._temporary)
             if os.path.lexists(target):  # it was found broken, or it would not be saved again
                 _remove(target)
             self._temporary.rename(target)
@@ -197,7 +197,7 @@ class Saver:
             return _reason(error)
         try:
             for path in (self._directory, self._directory.parent):
-                sync(path)
+                flush_to_disk(path)
         except OSError as error:
             return f"it stands, but may not outlast a power cut: {_reason(error)}"
         # to free the pages of large files takes longer than the rest of this; no step waits for it
@@ -209,7 +209,7 @@ class Saver:
 
 def _reason(error: Exception) -> str:
     """Why a save failed, without the errno and the path that an OSError's own text begins with."""
-    return reason_of(error) if isinstance(error, OSError) else str(error)
+    return write_failure(error) if isinstance(error, OSError) else str(error)
 
 
 def _prune(newest: Path, keep: int, names: set[str]) -> None:
@@ -253,11 +253,11 @@ def _spare(directory: Path, names: set[str]) -> bool:
         return False
     (directory / FILE).unlink(missing_ok=True)  # first: from here on it is no checkpoint
     try:
-        sync(directory)  # nor shall it be one again after a power cut, with what is written over it
+        flush_to_disk(directory)  # nor shall it be one again after a power cut, with what is written over it
         directory.rename(spare)
     except OSError:  # one of an overlay's lower layer can't be renamed
         return False
-    sync(spare.parent)
+    flush_to_disk(spare.parent)
     return True
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cofi_dist.errors import CheckpointError, RunError
-from cofi_dist.streams import say
+from cofi_dist.streams import log_stderr
 
 
 def checkpoints(
@@ -39,7 +39,7 @@ def checkpoints(
     for fault in faults:
         print(f"broken: {fault}")
     if not rows and not faults:
-        say(
+        log_stderr(
             f"{run}: has no checkpoints; one is saved every checkpoint.every epochs, or when a run is stopped"
         )
 

@@ -10,7 +10,7 @@ from cofi_dist.cli.arguments import Strict, with_plain_paths
 from cofi_dist.cli.tables import inline_yaml
 from cofi_dist.data.datasets.catalog import KNOWN, PAGE, DataSet, data_set
 from cofi_dist.data.datasets.download import fetch
-from cofi_dist.streams import say
+from cofi_dist.streams import log_stderr
 
 ROOT = Path("data")  # the default of data.root
 
@@ -44,9 +44,9 @@ def get(
     known = data_set(name)
     with _Progress(known) as progress:
         ratings = fetch(known, root, progress)
-    say(f"Terms of use: {known.note}.")
+    log_stderr(f"Terms of use: {known.note}.")
     if known.titles is not None:
-        say(f"Titles, for --titles: {ratings.with_name(known.titles)}")
+        log_stderr(f"Titles, for --titles: {ratings.with_name(known.titles)}")
     print(ratings)
     keys = {"name": name} if root == ROOT else {"name": name, "root": str(root)}
     print(f"data: {inline_yaml(keys)}")
@@ -85,7 +85,7 @@ class _Progress:
 
     def note(self, text: str) -> None:
         if self._bar.disable:
-            say(text)
+            log_stderr(text)
         else:
             self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
 

@@ -15,8 +15,8 @@ from cofi_dist.cli.progress import Progress
 from cofi_dist.cli.session import Session
 from cofi_dist.cli.tables import warn_if_diverged
 from cofi_dist.errors import CofiError, ConfigError, DataError, RunError
-from cofi_dist.files import refuse_existing, write_whole
-from cofi_dist.streams import say
+from cofi_dist.files.atomic import refuse_existing, write_atomically
+from cofi_dist.streams import log_stderr
 from cofi_dist.words import counted, have
 
 if TYPE_CHECKING:
@@ -94,11 +94,11 @@ def evaluate(
 
 def _say_of_lists(model: "Model", k: int, rated: "RunRatings | None", why_not: str | None) -> None:
     if rated and rated.note:
-        say(rated.note)
+        log_stderr(rated.note)
     if why_not:
-        say(f"no ranking, as lists must leave out what was trained on: {why_not}")
+        log_stderr(f"no ranking, as lists must leave out what was trained on: {why_not}")
     elif k > len(model.items):
-        say(f"-k {k}: the model has {counted(len(model.items), 'item')}; no list is longer than that")
+        log_stderr(f"-k {k}: the model has {counted(len(model.items), 'item')}; no list is longer than that")
 
 
 def _refuse(ratings: Path | None, part: Held | None, output: Path | None, *, replace: bool) -> None:
@@ -225,4 +225,4 @@ def _show(found: "Evaluation", name: str, fallbacks: tuple[str, str]) -> None:
 
 
 def _write(found: "Evaluation", output: Path) -> None:
-    write_whole(output, json.dumps(found.to_json(), indent=2) + "\n")
+    write_atomically(output, json.dumps(found.to_json(), indent=2) + "\n")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cofi_dist.config import Columns
 from cofi_dist.errors import DataError
 from cofi_dist.files.reading import open_regular
-from cofi_dist.streams import say
+from cofi_dist.streams import log_stderr
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,7 +27,7 @@ def read_ratings(path: Path, columns: Columns, *, rating: bool = True, aloud: bo
     notes: list[str] = []
     table = read_table(path, columns, notes, rating=rating)
     for note in notes if aloud else ():
-        say(f"{path}: {note}")
+        log_stderr(f"{path}: {note}")
     return table
 
 
@@ -68,7 +68,9 @@ def read_titles(path: Path | None, item_column: str) -> dict[str, str]:
 def say_if_untitled(titles: Path | None, title_of: dict[str, str], items: "pl.Series") -> None:
     """Say so where a file of titles has none of any item of a list."""
     if titles is not None and len(items) and not any(str(item) in title_of for item in items):
-        say(f"{titles}: has no title of any of these items; are its ids spelt as those of the ratings?")
+        log_stderr(
+            f"{titles}: has no title of any of these items; are its ids spelt as those of the ratings?"
+        )
 
 
 def _titles_with_header(path: Path, raw: bytes, kind: str, item_column: str) -> Iterator[tuple[str, str]]:

@@ -32,7 +32,13 @@ from cofi_dist.cli.train import train
 from cofi_dist.cli.tune import tune
 from cofi_dist.errors import CofiError, RankLostError, StoppedError, TrainingError
 from cofi_dist.run.stop import Interrupted
-from cofi_dist.streams import OutputError, open_streams, outlast, say, silence
+from cofi_dist.streams import (
+    OutputError,
+    log_stderr,
+    open_streams,
+    redirect_to_devnull,
+    tolerate_write_errors,
+)
 from cofi_dist.system.memory import is_out_of_memory
 from cofi_dist.system.variables import read, settle
 
@@ -103,13 +109,13 @@ def _code_of(error: BaseException, session: Session) -> int:
         return _complain(error, session.comm)
     if isinstance(error, Interrupted):
         name = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
-        say(f"cofi-dist: {name.get(signal.Signals(error.number), 'stopped by a signal')}")
+        log_stderr(f"cofi-dist: {name.get(signal.Signals(error.number), 'stopped by a signal')}")
         return 128 + error.number
     if isinstance(error, typer.Exit):
         return error.exit_code
     if isinstance(error, OutputError):
-        say(f"cofi-dist: {error}")
-        silence(sys.stdout)
+        log_stderr(f"cofi-dist: {error}")
+        redirect_to_devnull(sys.stdout)
         return 1
     if is_out_of_memory(error):
         return _complain(TrainingError(f"there is not enough memory: {error}"), session.comm)
@@ -120,11 +126,11 @@ def _code_of(error: BaseException, session: Session) -> int:
 def _end_streams(code: int) -> int:
     """Write what the streams still hold; returns the exit code, 1 where that alone went wrong."""
     failures: list[str] = []
-    with outlast(sys.stdout, failures.append):
+    with tolerate_write_errors(sys.stdout, failures.append):
         sys.stdout.flush()
     for text in failures:
-        say(f"cofi-dist: {text}")
-    with outlast(sys.stderr):
+        log_stderr(f"cofi-dist: {text}")
+    with tolerate_write_errors(sys.stderr):
         sys.stderr.flush()
     return code or len(failures)
 
@@ -135,17 +141,17 @@ def _refuse(error: Any) -> int:
     A command that was given nothing shows its help.
     """
     if type(error).__name__ == "NoArgsIsHelpError":
-        say(error.format_message())
+        log_stderr(error.format_message())
         return 2
     said = " ".join(error.format_message().split()).removesuffix(".").replace(": Value error,", ":")
     command = error.ctx.command_path if getattr(error, "ctx", None) else "cofi-dist"
-    say(f"cofi-dist: {said}; see `{command} --help`")
+    log_stderr(f"cofi-dist: {said}; see `{command} --help`")
     return 2
 
 
 def _confess(error: Exception) -> int:
     """A bug of ours: its traceback; returns the exit code."""
-    say(traceback.format_exc().rstrip())
+    log_stderr(traceback.format_exc().rstrip())
     _tell_launcher(f"{type(error).__name__}: {error}")
     return 1
 
@@ -159,7 +165,7 @@ def _complain(error: CofiError, comm: "Comm | None") -> int:
         if error.shared and comm.rank != 0:
             return error.exit_code
         who = "" if error.shared else f"rank {comm.rank}: "
-    say(f"cofi-dist: {who}{error}")
+    log_stderr(f"cofi-dist: {who}{error}")
     if not isinstance(error, RankLostError):
         _tell_launcher(str(error))
     return error.exit_code

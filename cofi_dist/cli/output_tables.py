@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cofi_dist.errors import ConfigError
-from cofi_dist.files import refuse_existing, whole_file
-from cofi_dist.streams import say
+from cofi_dist.files.atomic import atomic_file, refuse_existing
+from cofi_dist.streams import log_stderr
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,12 +29,14 @@ def id_column_names(columns: "Columns", results: Sequence[str]) -> tuple[str, st
     names = columns.user, columns.item
     if len({*names, *results}) == len(names) + len(results):
         return names
-    say("the columns of ids are called user and item: a result, or the other one, has the name of theirs")
+    log_stderr(
+        "the columns of ids are called user and item: a result, or the other one, has the name of theirs"
+    )
     return "user", "item"
 
 
 def write_table(table: "pl.LazyFrame", output: Path) -> None:
-    with whole_file(output) as file:
+    with atomic_file(output) as file:
         if output.suffix.lower() == ".csv":
             table.sink_csv(file)
         else:

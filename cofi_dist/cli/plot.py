@@ -7,7 +7,7 @@ import typer
 
 from cofi_dist.cli.report_files import Replace, popularity_error, target_file
 from cofi_dist.errors import RunError
-from cofi_dist.files import write_whole
+from cofi_dist.files.atomic import write_atomically
 
 
 def plot(
@@ -31,5 +31,5 @@ def plot(
     pictures = panels(read, [popularity_error(run) for run in runs])
     if not pictures:
         raise RunError(f"{runs[0]}: has nothing to draw: no cost in it is a positive number")
-    write_whole(target, draw_all(pictures, [run.name for run in read]))
+    write_atomically(target, draw_all(pictures, [run.name for run in read]))
     print(target)

@@ -10,7 +10,7 @@ from cofi_dist.cli.input_files import read_ratings
 from cofi_dist.cli.output_tables import Replace, id_column_names, refuse_output, write_table
 from cofi_dist.cli.progress import Progress
 from cofi_dist.cli.tables import warn_if_diverged
-from cofi_dist.streams import say
+from cofi_dist.streams import log_stderr
 from cofi_dist.words import counted
 
 
@@ -44,10 +44,10 @@ def predict(
         if len(unseen):
             count = f"{len(unseen):,} of {counted(len(table), 'pair')}"
             who = counted(unseen.n_unique(), name)
-            say(f"{count} are of {who} without training ratings: predicted {instead}")
+            log_stderr(f"{count} are of {who} without training ratings: predicted {instead}")
     with Progress("predicting", "pairs") as progress:
         prediction = predict_rows(model, rows[0], rows[1], progress.add)
     user, item = id_column_names(columns, ("prediction",))
     pairs_of = table.select(pl.col("user").alias(user), pl.col("item").alias(item))
     write_table(pairs_of.with_columns(prediction=prediction).lazy(), output)
-    say(f"{counted(len(table), 'prediction')} written to {output}")
+    log_stderr(f"{counted(len(table), 'prediction')} written to {output}")

@@ -9,8 +9,8 @@ from cofi_dist.cli.arguments import Overrides
 from cofi_dist.cli.tables import inline_yaml
 from cofi_dist.config import SOURCES, resolve
 from cofi_dist.errors import ConfigError, RunError
-from cofi_dist.files import clear_temporaries
-from cofi_dist.streams import say
+from cofi_dist.files.temporaries import clear_temporaries
+from cofi_dist.streams import log_stderr
 
 
 def prepare(
@@ -32,7 +32,7 @@ def prepare(
     resolved = resolve(given, "prepare", overrides or [])
     said = notes_on_layout(ratings, resolved.data.columns)  # at once: to read on may take minutes
     for note in said:
-        say(f"{ratings}: {note}")
+        log_stderr(f"{ratings}: {note}")
     clear_temporaries(output)  # of one that was killed
     if output.exists():
         raise RunError(f"{output}: already exists; remove it or name another")

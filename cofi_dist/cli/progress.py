@@ -5,7 +5,7 @@ import time
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Self
 
-from cofi_dist.streams import outlast, say
+from cofi_dist.streams import log_stderr, tolerate_write_errors
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -53,7 +53,7 @@ class Progress:
         else:
             self._next = 2 * seconds
             left = seconds * (total - self._done) / max(self._done, 1)
-            say(
+            log_stderr(
                 f"{self._what}: {self._done:,} of {total:,} {self._noun} in {seconds:.0f} s,"
                 f" about {left:.0f} s to go"
             )
@@ -81,7 +81,7 @@ def _bar(what: str, total: int, noun: str) -> "Bar":
 
 
 def _drawing() -> AbstractContextManager[None]:
-    return outlast(sys.stderr)
+    return tolerate_write_errors(sys.stderr)
 
 
 def announce_compilation(comm: "Comm") -> None:
@@ -89,4 +89,4 @@ def announce_compilation(comm: "Comm") -> None:
     from cofi_dist.kernels.first_compilation import FirstCompiled
 
     if comm.rank == 0:
-        FirstCompiled.hear(lambda: say("compiling the loops for this processor: some seconds, once"))
+        FirstCompiled.hear(lambda: log_stderr("compiling the loops for this processor: some seconds, once"))

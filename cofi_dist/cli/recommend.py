@@ -14,7 +14,7 @@ from cofi_dist.cli.output_tables import Replace, id_column_names, refuse_output,
 from cofi_dist.cli.progress import Progress
 from cofi_dist.cli.tables import print_table, warn_if_diverged
 from cofi_dist.errors import CofiError, ConfigError, DataError
-from cofi_dist.streams import say
+from cofi_dist.streams import log_stderr
 from cofi_dist.words import counted
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def recommend(
     _show_list(table, model.facts.columns.item, title_of)
     say_if_untitled(titles, title_of, table["item"])
     for note in notes.for_one_list(who):
-        say(note)
+        log_stderr(note)
 
 
 def _show_list(table: "pl.DataFrame", column: str, title_of: dict[str, str]) -> None:
@@ -110,9 +110,9 @@ def _recommend_all(
         first = next(tables)
         write_table(register_io_source(lambda *_: chain([first], tables), schema=first.schema), output)
     what = "the best item" if k == 1 else f"the {k:,} best items"
-    say(f"{what} of {counted(len(model.users), 'user')} written to {output}")
+    log_stderr(f"{what} of {counted(len(model.users), 'user')} written to {output}")
     for note in notes.for_all_users():
-        say(note)
+        log_stderr(note)
 
 
 def _recommend_known(
@@ -123,7 +123,7 @@ def _recommend_known(
 
     table = model.recommend(user, k, rated.items_of(user) if rated else (), min_ratings)
     if not model.user_counts[require_row(model.users, user, "user")]:
-        say(f"user {user} has no training ratings: this is the average user's list")
+        log_stderr(f"user {user} has no training ratings: this is the average user's list")
     return table, f"user {user}" if rated else None
 
 
@@ -143,7 +143,7 @@ def _recommend_new(model: "Model", path: Path, k: int, min_ratings: int) -> "pl.
         raise DataError(f"{path}: {error}") from None
     if folded.unknown:
         of = f"{folded.unknown:,} of {counted(len(table), 'rating')}"
-        say(f"{path}: {of} {'is' if folded.unknown == 1 else 'are'} of unknown items; not used")
+        log_stderr(f"{path}: {of} {'is' if folded.unknown == 1 else 'are'} of unknown items; not used")
     return model.recommend(folded, k, min_ratings=min_ratings)
 
 
@@ -152,8 +152,8 @@ def _rated(model: "Model", run: Path, prepared: Path | None) -> "RunRatings | No
     try:
         rated = model.rated(run, prepared)
     except CofiError as error:
-        say(f"items that a user has rated are not left out: {error}")
+        log_stderr(f"items that a user has rated are not left out: {error}")
         return None
     if rated.note:
-        say(rated.note)
+        log_stderr(rated.note)
     return rated

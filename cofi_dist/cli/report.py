@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cofi_dist.cli.report_files import Replace, popularity_error, target_file
-from cofi_dist.files import write_whole
+from cofi_dist.files.atomic import write_atomically
 
 
 def report(
@@ -28,5 +28,5 @@ def report(
     (read,) = read_runs([run])
     error = popularity_error(run)
     text = render_page(read, panels([read], [error]), error, evaluations(run))
-    write_whole(target, text)
+    write_atomically(target, text)
     print(target)

@@ -7,9 +7,9 @@ import typer
 
 from cofi_dist.cli.progress import Progress
 from cofi_dist.errors import CofiError, ConfigError, RunError
-from cofi_dist.files import refuse_existing
+from cofi_dist.files.atomic import refuse_existing
 from cofi_dist.files.reading import open_regular
-from cofi_dist.streams import say
+from cofi_dist.streams import log_stderr
 
 if TYPE_CHECKING:
     from cofi_dist.report.popularity import ByPopularity
@@ -48,5 +48,5 @@ def popularity_error(run: Path) -> "ByPopularity | None":
         try:
             return error_by_popularity(run, progress.add)
         except CofiError as error:
-            say(f"error by popularity of the item is left out: {error}")
+            log_stderr(f"error by popularity of the item is left out: {error}")
             return None

@@ -8,7 +8,7 @@ from cofi_dist.cli.arguments import ListLength, MinRatings, Run, Titles
 from cofi_dist.cli.input_files import read_titles, say_if_untitled
 from cofi_dist.cli.list_notes import ListNotes
 from cofi_dist.cli.tables import print_table, warn_if_diverged
-from cofi_dist.streams import say
+from cofi_dist.streams import log_stderr
 
 
 def similar(
@@ -36,4 +36,4 @@ def similar(
     print_table(("rank", "cosine", column, "title" if title_of else ""), rows)
     say_if_untitled(titles, title_of, table["item"])
     for note in notes.for_one_list(None):
-        say(note)
+        log_stderr(note)

@@ -12,9 +12,9 @@ import typer
 from cofi_dist.cli.arguments import Overrides
 from cofi_dist.config import Config, as_yaml, load_config
 from cofi_dist.errors import ConfigError, RunError
-from cofi_dist.files import refuse_existing, write_whole
-from cofi_dist.files.reading import MOST_JSON, read_text, reason
-from cofi_dist.streams import say
+from cofi_dist.files.atomic import refuse_existing, write_atomically
+from cofi_dist.files.reading import MOST_JSON, read_failure, read_text
+from cofi_dist.streams import log_stderr
 
 if TYPE_CHECKING:
     from cofi_dist.slurm.sbatch import Script
@@ -76,7 +76,7 @@ def slurm(
     _require_right(script, resolved, target)
     says = _ask_slurm(target, text)
     if check is None:
-        write_whole(target, text)
+        write_atomically(target, text)
     print("\n".join(f"#SBATCH --{key}{'=' * bool(value)}{value}" for key, value in script.options.items()))
     print(f"{says}\nto submit it: sbatch {shlex.quote(str(target))}")
 
@@ -100,7 +100,7 @@ def _require_right(script: "Script", config: Config, target: Path) -> None:
 
     found = findings(script, config)
     for finding in found:
-        say(f"{'wrong' if finding.certain else 'check'}: {finding.text}")
+        log_stderr(f"{'wrong' if finding.certain else 'check'}: {finding.text}")
     wrong = sum(finding.certain for finding in found)
     if wrong:
         raise ConfigError(f"{target}: is not to be submitted: {wrong} wrong, as said above")
@@ -110,7 +110,7 @@ def _read(file: Path) -> str:
     try:
         return read_text(file, MOST_JSON)
     except (OSError, ValueError) as error:
-        raise RunError(f"{file}: {reason(error)}") from None
+        raise RunError(f"{file}: {read_failure(error)}") from None
 
 
 def _ask_slurm(target: Path, script: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import yaml
 from rich.cells import cell_len, set_cell_size
 
-from cofi_dist.streams import harmless, say
+from cofi_dist.streams import harmless, log_stderr
 
 if TYPE_CHECKING:
     from cofi_dist.model import Model
@@ -44,7 +44,7 @@ def _cut(text: str, room: int) -> str:
 def warn_if_diverged(model: "Model") -> None:
     """Say so on stderr where the model is what was left of a run that diverged."""
     if model.facts.diverged:
-        say(f"of a run that diverged ({model.facts.diverged}): the last good model")
+        log_stderr(f"of a run that diverged ({model.facts.diverged}): the last good model")
 
 
 def inline_yaml(values: dict[str, str]) -> str:

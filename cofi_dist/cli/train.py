@@ -10,7 +10,7 @@ from cofi_dist.cli.arguments import Overrides
 from cofi_dist.cli.progress import announce_compilation
 from cofi_dist.cli.session import Session
 from cofi_dist.config import load_config
-from cofi_dist.streams import say
+from cofi_dist.streams import log_stderr
 
 
 def train(
@@ -29,6 +29,6 @@ def train(
     run_dir = train_run(config, overrides or [], comm, replace=replace, stop=session.stop)
     if comm.rank == 0:
         run, output = (shlex.quote(str(path)) for path in (run_dir, run_dir / "export"))
-        say(f"\nThe model is in {run_dir}/model.\nNext, its factors as the notebook saves them:")
-        say(f"  cofi-dist export {run} --format pt --output {output}")
+        log_stderr(f"\nThe model is in {run_dir}/model.\nNext, its factors as the notebook saves them:")
+        log_stderr(f"  cofi-dist export {run} --format pt --output {output}")
     comm.close()

@@ -9,7 +9,7 @@ from cofi_dist.cli.arguments import Overrides
 from cofi_dist.cli.progress import announce_compilation
 from cofi_dist.cli.session import Session
 from cofi_dist.errors import ConfigError
-from cofi_dist.streams import say
+from cofi_dist.streams import log_stderr
 from cofi_dist.words import counted
 
 Only = Annotated[
@@ -64,5 +64,5 @@ def tune(
         rows = [["-" if cell is None else str(cell) for cell in row] for row in shown.iter_rows()]
         print_table(shown.columns, rows)
         of = counted(len(found), "point")
-        say(f"{len(rows)} of {of} {'is' if len(rows) == 1 else 'are'} done; the table is in {file}")
+        log_stderr(f"{len(rows)} of {of} {'is' if len(rows) == 1 else 'are'} done; the table is in {file}")
     comm.close()

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from cofi_dist.config.schema import Config
 from cofi_dist.config.strict_yaml import MOST_BYTES, parse, parse_to
 from cofi_dist.errors import ConfigError
-from cofi_dist.files.reading import read_text, reason, shortened
+from cofi_dist.files.reading import read_failure, read_text, shortened
 
 
 def load_config(file: str | Path, overrides: Iterable[str] = ()) -> Config:
@@ -31,7 +31,7 @@ def load_config(file: str | Path, overrides: Iterable[str] = ()) -> Config:
     try:
         values = parse(read_text(path, MOST_BYTES))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: {reason(error)}") from None
+        raise ConfigError(f"{path}: {read_failure(error)}") from None
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     if values is None:

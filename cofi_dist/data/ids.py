@@ -10,8 +10,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cofi_dist.errors import RunError
-from cofi_dist.files import written
-from cofi_dist.files.reading import hushed, open_regular, reason, shortened
+from cofi_dist.files.reading import open_regular, read_failure, shortened, stderr_silenced
+from cofi_dist.files.written_file import checked_file
 from cofi_dist.words import counted
 
 AT_ONCE = 2**20  # ids that are digested at once
@@ -73,7 +73,7 @@ class IdMap:
 
     def save(self, path: Path) -> None:
         """One Parquet column `id`, in row order; OSError where it can't be written, as on a full disk."""
-        with written(path) as file:
+        with checked_file(path) as file:
             self.raw.to_frame("id").write_parquet(file)
 
     @classmethod
@@ -88,10 +88,10 @@ class IdMap:
             RunError: the file is missing, or isn't such an id map.
         """
         try:
-            with open_regular(path) as file, hushed():
+            with open_regular(path) as file, stderr_silenced():
                 raw = _read_ids(file, rows)
         except (OSError, ValueError) as error:
-            raise RunError(f"{path}: {reason(error)}; copy it anew, or make it again") from None
+            raise RunError(f"{path}: {read_failure(error)}; copy it anew, or make it again") from None
         # polars panics where a file breaks its own assumptions
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             why = shortened(error, quoted=False)

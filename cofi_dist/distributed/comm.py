@@ -14,7 +14,7 @@ from cofi_dist.distributed import heartbeat
 from cofi_dist.distributed.heartbeat import Pulse
 from cofi_dist.distributed.messages import ALL_GATHER, Json, all_gather, broadcast, outcome_of, result_of
 from cofi_dist.errors import ConfigError, RankLostError, TrainingError
-from cofi_dist.streams import leave
+from cofi_dist.streams import exit_now
 
 T = TypeVar("T", bound=Json)
 
@@ -231,7 +231,7 @@ class GroupComm:
         who = THEIR_STORE if rank is None else f"rank {rank}"
         seconds = heartbeat.LOST_BEATS * heartbeat.BEAT_SECONDS
         said = f"lost contact with {who}, which has given no sign of life for {seconds:.0f} s"
-        leave(RankLostError(f"rank {self.rank}: {said}"))
+        exit_now(RankLostError(f"rank {self.rank}: {said}"))
 
     def close(self) -> None:
         """Leave the group; rank 0, which holds the store, last."""

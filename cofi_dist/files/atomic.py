@@ -6,13 +6,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cofi_dist.errors import RunError
-from cofi_dist.files.directory_swap import swap, sync_all
+from cofi_dist.files.directory_swap import flush_tree_to_disk, swap
 from cofi_dist.files.temporaries import clear_temporaries, temporary_directory, temporary_file
-from cofi_dist.files.written_file import WrittenFile, finished, reason_of, sync
+from cofi_dist.files.written_file import WrittenFile, finish_on_exit, flush_to_disk, write_failure
 
 
 @contextmanager
-def whole_directory(target: Path, *, replace: bool = False) -> Iterator[Path]:
+def atomic_directory(target: Path, *, replace: bool = False) -> Iterator[Path]:
     """Yields a temporary directory beside `target`; renames it to `target` if nothing raised.
 
     Args:
@@ -29,7 +29,7 @@ def whole_directory(target: Path, *, replace: bool = False) -> Iterator[Path]:
         new = temporary / "new"
         new.mkdir()
         yield new
-        put_in_place(new, target, old=temporary / "old")
+        commit_directory(new, target, old=temporary / "old")
 
 
 @contextmanager
@@ -47,12 +47,12 @@ def scratch_directory(target: Path) -> Iterator[Path]:
         with temporary_directory(home / target.name) as temporary:
             yield temporary
     except OSError as error:
-        raise RunError(f"{target}: cannot be written: {reason_of(error)}") from error
+        raise RunError(f"{target}: cannot be written: {write_failure(error)}") from error
 
 
-def put_in_place(directory: Path, target: Path, old: Path | None = None) -> None:
+def commit_directory(directory: Path, target: Path, old: Path | None = None) -> None:
     """Sync what is in a directory of `scratch_directory`, rename it to `target`; what is there, to `old`."""
-    sync_all(directory)
+    flush_tree_to_disk(directory)
     made = _missing(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     if old is not None and os.path.lexists(target):
@@ -70,7 +70,7 @@ def _missing(target: Path) -> list[Path]:
 def _sync_names(*paths: Path) -> None:
     """Flush to the disk that these are there: each is an entry of its parent."""
     for path in paths:
-        sync(path.parent)
+        flush_to_disk(path.parent)
 
 
 def refuse_existing(file: Path, *, replace: bool) -> None:
@@ -86,7 +86,7 @@ def refuse_existing(file: Path, *, replace: bool) -> None:
 
 
 @contextmanager
-def whole_file(target: Path) -> Iterator[WrittenFile]:
+def atomic_file(target: Path) -> Iterator[WrittenFile]:
     """Yields a file to write beside `target`; renames it to `target` if nothing raised, or leaves nothing.
 
     Raises:
@@ -99,30 +99,30 @@ def whole_file(target: Path) -> Iterator[WrittenFile]:
         target.parent.mkdir(parents=True, exist_ok=True)
         with temporary_file(target) as (path, file):
             opened = WrittenFile(file)
-            with finished(opened):
+            with finish_on_exit(opened):
                 yield opened
             path.replace(target)
             _sync_names(target, *made)
             made = []
     except OSError as error:
-        raise RunError(f"{target}: cannot be written: {reason_of(error)}") from error
+        raise RunError(f"{target}: cannot be written: {write_failure(error)}") from error
     finally:
         for folder in made:
             with suppress(OSError):
                 folder.rmdir()
 
 
-def write_whole(target: Path, content: str | bytes) -> None:
+def write_atomically(target: Path, content: str | bytes) -> None:
     """Write a file, whole or not at all.
 
     Raises:
         RunError: it can't be written.
     """
-    with whole_file(target) as file:
+    with atomic_file(target) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
-def remove(file: Path) -> None:
+def remove_file(file: Path) -> None:
     """Remove a file, if it is there.
 
     Raises:
@@ -131,4 +131,4 @@ def remove(file: Path) -> None:
     try:
         file.unlink(missing_ok=True)
     except OSError as error:
-        raise RunError(f"{file}: cannot be removed: {reason_of(error)}") from None
+        raise RunError(f"{file}: cannot be removed: {write_failure(error)}") from None

@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from cofi_dist.files.written_file import sync
+from cofi_dist.files.written_file import flush_to_disk
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux
 
@@ -55,14 +55,14 @@ def finish_swap(scratch: Path, target: Path) -> None:
     """
     if not os.path.lexists(scratch / "old"):
         return
-    whole = left_to_rename(scratch, target)
+    whole = pending_replacement(scratch, target)
     if whole is not None:
         remove_any(target)  # of what could not be renamed, a part may be left
         whole.rename(target)
-    sync(target.parent)
+    flush_to_disk(target.parent)
 
 
-def left_to_rename(scratch: Path, target: Path) -> Path | None:
+def pending_replacement(scratch: Path, target: Path) -> Path | None:
     """What has to take the place of `target` to end a swap that was broken off, if one was."""
     new, old = scratch / "new", scratch / "old"
     if not os.path.lexists(old):
@@ -80,15 +80,15 @@ def remove_any(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def sync_all(directory: Path) -> None:
+def flush_tree_to_disk(directory: Path) -> None:
     """Sync a directory and everything in it."""
     for path in (*directory.rglob("*"), directory):
-        sync(path)
+        flush_to_disk(path)
 
 
 def _copy(directory: Path, target: Path) -> None:
     """A copy that appears whole."""
     part = target.with_name(f"{target.name}.part")
     shutil.copytree(directory, part, symlinks=True)
-    sync_all(part)
+    flush_tree_to_disk(part)
     part.rename(target)

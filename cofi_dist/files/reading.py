@@ -29,7 +29,7 @@ KINDS = {
 }
 
 
-class UnfitError(OSError):
+class UnusableFileError(OSError):
     """What stands there can't be read as a file of ours, and will not be so at another time."""
 
 
@@ -57,7 +57,7 @@ def open_regular(path: str | Path, most_bytes: int | None = None) -> io.Buffered
         # a pipe that came meanwhile is opened without waiting for a writer, and refused
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except ValueError:
-        raise UnfitError(22, "its name holds a NUL", str(path)) from None
+        raise UnusableFileError(22, "its name holds a NUL", str(path)) from None
     try:
         _require_regular(os.fstat(descriptor), path, most_bytes)
         return open(descriptor, "rb")
@@ -69,9 +69,9 @@ def open_regular(path: str | Path, most_bytes: int | None = None) -> io.Buffered
 def _require_regular(about: os.stat_result, path: str | Path, most_bytes: int | None) -> None:
     if not stat.S_ISREG(about.st_mode):
         kind = KINDS.get(stat.S_IFMT(about.st_mode), "something else")
-        raise UnfitError(22, f"it is {kind}, not a regular file", str(path))
+        raise UnusableFileError(22, f"it is {kind}, not a regular file", str(path))
     if most_bytes is not None and about.st_size > most_bytes:
-        raise UnfitError(27, f"it has {about.st_size:,} bytes, and may have {most_bytes:,}", str(path))
+        raise UnusableFileError(27, f"it has {about.st_size:,} bytes, and may have {most_bytes:,}", str(path))
 
 
 def read_bytes(path: str | Path, most_bytes: int) -> bytes:
@@ -83,7 +83,7 @@ def read_bytes(path: str | Path, most_bytes: int) -> bytes:
     with open_regular(path, most_bytes) as opened:
         content = opened.read(most_bytes + 1)
     if len(content) > most_bytes:  # it grew, or is one of /proc, whose size is not known beforehand
-        raise UnfitError(27, f"it has more than {most_bytes:,} bytes", str(path))
+        raise UnusableFileError(27, f"it has more than {most_bytes:,} bytes", str(path))
     return content
 
 
@@ -100,7 +100,7 @@ def read_text(path: str | Path, most_bytes: int) -> str:
         raise ValueError("is not UTF-8 text") from None
 
 
-def lines(path: str | Path) -> Iterator[str]:
+def read_lines(path: str | Path) -> Iterator[str]:
     """The lines of a regular file of any size, without their ends; one of them is in memory at a time.
 
     Raises:
@@ -164,10 +164,10 @@ def read_record(path: str | Path, kind: type[R], most_bytes: int = MOST_JSON) ->
         OSError: as of `open_regular`.
         ValueError: as of `parse_json`; or a key is missing, or its value is not what it should be.
     """
-    return as_record(read_json(path, most_bytes), kind)
+    return check_record(read_json(path, most_bytes), kind)
 
 
-def as_record(said: object, kind: type[R]) -> R:
+def check_record(said: object, kind: type[R]) -> R:
     """Check what JSON said.
 
     Raises:
@@ -178,10 +178,10 @@ def as_record(said: object, kind: type[R]) -> R:
     try:
         return kind.model_validate(said)
     except ValidationError as error:
-        raise ValueError(mistake(error)) from None
+        raise ValueError(first_mistake(error)) from None
 
 
-def mistake(error: ValidationError) -> str:
+def first_mistake(error: ValidationError) -> str:
     """The first mistake that was found, in one line: its key, and what should be there."""
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"])
@@ -201,7 +201,7 @@ def shortened(value: object, *, quoted: bool = True) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
-def reason(error: OSError | ValueError) -> str:
+def read_failure(error: OSError | ValueError) -> str:
     """Why a file could not be read, to follow its name and a colon."""
     if isinstance(error, OSError):
         return f"cannot be read: {error.strerror or error}"
@@ -209,7 +209,7 @@ def reason(error: OSError | ValueError) -> str:
 
 
 class _Hush:
-    """How many threads have file descriptor 2 hushed, and what it was before the first of them.
+    """How many threads have redirected file descriptor 2, and what it was before the first of them.
 
     There is one such descriptor in a process: the last thread puts back what the first one found.
     """
@@ -247,7 +247,7 @@ def _silenced() -> int:
 
 
 @contextmanager
-def hushed() -> Iterator[None]:
+def stderr_silenced() -> Iterator[None]:
     """Drop what is written to file descriptor 2 meanwhile, where a library in Rust tells of its panics."""
     _HUSH.begin()
     try:

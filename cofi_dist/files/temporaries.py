@@ -17,8 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from cofi_dist.files.directory_swap import finish_swap, left_to_rename, remove_any
-from cofi_dist.streams import say
+from cofi_dist.files.directory_swap import finish_swap, pending_replacement, remove_any
+from cofi_dist.streams import log_stderr
 
 LOCK = "lock"  # beside `new` and `old` in a temporary directory
 OLD = 3600  # seconds since the last write; before, nobody is advised to remove what may be being written
@@ -28,7 +28,7 @@ OLD = 3600  # seconds since the last write; before, nobody is advised to remove 
 def temporary_file(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
     """Yields the path of a new file beside `target`, and the file; it goes unless it was renamed."""
     while True:  # till it is ours before somebody clears it away
-        path = beside(target)
+        path = temporary_path(target)
         file = path.open("x+b")
         mark = os.dup(file.fileno())  # holds the lock until the file, closed, is in its place
         if _hold(mark, path):
@@ -49,7 +49,7 @@ def temporary_file(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
 def temporary_directory(target: Path) -> Iterator[Path]:
     """Yields a new directory beside `target`; it goes, but not before a swap in it is ended."""
     while True:
-        path = beside(target)
+        path = temporary_path(target)
         path.mkdir()
         try:
             mark = _open_mark(path)
@@ -69,7 +69,7 @@ def temporary_directory(target: Path) -> Iterator[Path]:
             _clear(path, target, mark)
 
 
-def beside(target: Path) -> Path:
+def temporary_path(target: Path) -> Path:
     """A new name for what is to be renamed to `target`."""
     return target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
 
@@ -170,21 +170,21 @@ def _clear(path: Path, target: Path, mark: int) -> None:
 def _name_if_old(path: Path, target: Path, error: OSError) -> None:
     age = time.time() - max(part.lstat().st_mtime for part in (path, *path.rglob("*")))
     if age >= OLD:
-        whole = left_to_rename(path, target)
+        whole = pending_replacement(path, target)
         advice = "remove it" if whole is None else f"put {whole} in the place of {target}, then remove it"
-        say(
+        log_stderr(
             f"{path}: last written {age / 3600:.0f} h ago, and no lock tells whether it still is "
             f"({error.strerror}); if no command on any host is writing {target.name}, {advice}"
         )
 
 
-def discard(path: Path) -> None:
+def discard_directory(path: Path) -> None:
     """Remove a directory in one step, so that nobody ever sees a part of it; then what was in it.
 
     Raises:
         OSError: it can't be removed.
     """
-    aside = beside(path)
+    aside = temporary_path(path)
     try:
         path.rename(aside)
     except FileNotFoundError:

@@ -13,7 +13,7 @@ import torch
 import xxhash
 from torch import Tensor
 
-from cofi_dist.files import WrittenFile, finished
+from cofi_dist.files.written_file import WrittenFile, finish_on_exit
 
 DTYPES = {torch.float32: "F32", torch.float64: "F64"}
 SLICE = 2**20  # bytes hashed while they are still in the cache that they were written from
@@ -40,7 +40,7 @@ def write_tensors(
         return _write(file, tensors, metadata)
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
     opened = WrittenFile(os.fdopen(descriptor, "wb"))
-    with finished(opened):
+    with finish_on_exit(opened):
         size, digest = _write(opened, tensors, metadata)
         os.ftruncate(descriptor, size)
     return size, digest

@@ -86,7 +86,7 @@ class WrittenFile(io.BufferedIOBase, BinaryIO):
 
 
 @contextmanager
-def written(path: Path, *, append: bool = False, to_disk: bool = True) -> Iterator[WrittenFile]:
+def checked_file(path: Path, *, append: bool = False, to_disk: bool = True) -> Iterator[WrittenFile]:
     """Yields a file to write; when this ends all of its bytes are there.
 
     Args:
@@ -98,12 +98,12 @@ def written(path: Path, *, append: bool = False, to_disk: bool = True) -> Iterat
         OSError: they are not all there.
     """
     opened = WrittenFile(path.open("ab" if append else "wb"))
-    with finished(opened, to_disk=to_disk):
+    with finish_on_exit(opened, to_disk=to_disk):
         yield opened
 
 
 @contextmanager
-def finished(opened: WrittenFile, *, to_disk: bool = True) -> Iterator[None]:
+def finish_on_exit(opened: WrittenFile, *, to_disk: bool = True) -> Iterator[None]:
     """Finish a file at the end; raise its own error where a library has made another one of it."""
     try:
         yield
@@ -122,11 +122,11 @@ def write_file(path: Path, content: str | bytes) -> None:
     Raises:
         OSError: not all of it could be written.
     """
-    with written(path) as file:
+    with checked_file(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
-def sync(path: Path) -> None:
+def flush_to_disk(path: Path) -> None:
     """Flush a file's bytes, or a directory's entries, to the disk.
 
     Not every file system can do so for a directory, and not everybody may open one that they may write in:
@@ -147,7 +147,7 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def reason_of(error: OSError) -> str:
+def write_failure(error: OSError) -> str:
     """Why something can't be written, without the number and the path that an OSError's own text has."""
     if error.errno == errno.EFBIG:
         return "a file would grow beyond what the system allows here (see `ulimit -f`)"

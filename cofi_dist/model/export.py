@@ -9,15 +9,10 @@ import numpy as np
 import polars as pl
 import torch
 
-from cofi_dist.files import (
-    WrittenFile,
-    clear_temporaries,
-    refuse_existing,
-    whole_directory,
-    whole_file,
-    written,
-)
+from cofi_dist.files.atomic import atomic_directory, atomic_file, refuse_existing
+from cofi_dist.files.temporaries import clear_temporaries
 from cofi_dist.files.tensor_file import write_tensors
+from cofi_dist.files.written_file import WrittenFile, checked_file
 from cofi_dist.model.index import build_index
 from cofi_dist.model.model import Model
 
@@ -56,14 +51,14 @@ def export(model: Model, form: str, output: Path, *, replace: bool) -> list[Path
     for path in files:
         refuse_existing(path, replace=replace)
     if not output.exists():
-        with whole_directory(output) as directory:
+        with atomic_directory(output) as directory:
             for name, write in writers.items():
-                with written(directory / name) as file:
+                with checked_file(directory / name) as file:
                     write(file)
         return files
     with ExitStack() as stack:  # all are written before the first one takes its place
         for path, write in zip(files, writers.values(), strict=True):
-            write(stack.enter_context(whole_file(path)))
+            write(stack.enter_context(atomic_file(path)))
     return files
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from cofi_dist.config import Columns
-from cofi_dist.files.reading import Record, as_record, parse_json
+from cofi_dist.files.reading import Record, check_record, parse_json
 
 Text = Annotated[str, Field(max_length=4096)]
 
@@ -47,7 +47,7 @@ class TrainingDataFacts:
             ValueError: it is not all there, or not what it should be; in plain words.
         """
         names = [field.name for field in fields(cls) if field.name in said]
-        checked = as_record({name: parse_json(said[name]) for name in names}, _Said)
+        checked = check_record({name: parse_json(said[name]) for name in names}, _Said)
         if not checked.lowest <= checked.highest:
             raise ValueError(f"lowest, {checked.lowest}, is not below highest, {checked.highest}")
         nearest = min(max(checked.global_mean, checked.lowest), checked.highest)

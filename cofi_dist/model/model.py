@@ -14,7 +14,7 @@ from cofi_dist.config import Config
 from cofi_dist.data.ids import IdMap
 from cofi_dist.errors import DataError, RunError
 from cofi_dist.factors import Factors
-from cofi_dist.files import whole_directory
+from cofi_dist.files.atomic import atomic_directory
 from cofi_dist.model import evaluate, fold_in, predict, recommend, store
 from cofi_dist.model.evaluate import Evaluation
 from cofi_dist.model.facts import TrainingDataFacts
@@ -97,7 +97,7 @@ class Model:
         for name, tensor in self.tensors.items():
             if not bool(tensor.isfinite().all()):
                 raise RunError(f"{directory}: {name} holds a number that is not finite; nothing was written")
-        with whole_directory(directory, replace=replace) as temporary:
+        with atomic_directory(directory, replace=replace) as temporary:
             store.write(temporary, self.tensors, self.facts, self.users, self.items, self.config)
 
     @classmethod

@@ -18,10 +18,10 @@ from cofi_dist.config import Config, load_config
 from cofi_dist.data.ids import IdMap, digests
 from cofi_dist.errors import RunError
 from cofi_dist.factors import Factors
-from cofi_dist.files import write_file
-from cofi_dist.files.reading import parse_json, reason, shortened
+from cofi_dist.files.reading import parse_json, read_failure, shortened
 from cofi_dist.files.tensor_file import write_tensors
-from cofi_dist.files.tensor_table import Declared, read_table
+from cofi_dist.files.tensor_header import TensorInfo, read_header
+from cofi_dist.files.written_file import write_file
 from cofi_dist.model.facts import TrainingDataFacts
 
 FACTORS, CONFIG, USERS, ITEMS = "factors.safetensors", "config.yaml", "users.parquet", "items.parquet"
@@ -73,13 +73,13 @@ def read(directory: Path) -> Stored:
     """
     file = directory / FACTORS
     try:
-        table, metadata = read_table(file)
+        table, metadata = read_header(file)
         num_items, num_users = _sizes(table)
         facts, said = TrainingDataFacts.of_metadata(metadata), parse_json(metadata.get(IDS, "null"))
     except FileNotFoundError:
         raise RunError(f"{file}: no such file; is this the directory of a finished run?") from None
     except (OSError, ValueError) as error:
-        raise RunError(f"{file}: {reason(error)}; {ADVICE}") from None
+        raise RunError(f"{file}: {read_failure(error)}; {ADVICE}") from None
     config = load_config(directory / CONFIG)
     users, items = (
         IdMap.load(directory / name, rows) for name, rows in ((USERS, num_users), (ITEMS, num_items))
@@ -95,7 +95,7 @@ def read(directory: Path) -> Stored:
     return Stored(factors, means, of_items, of_users, facts, users, items, config)
 
 
-def _sizes(table: dict[str, Declared]) -> tuple[int, int]:
+def _sizes(table: dict[str, TensorInfo]) -> tuple[int, int]:
     """How many items and users there are.
 
     Raises:
@@ -112,12 +112,12 @@ def _sizes(table: dict[str, Declared]) -> tuple[int, int]:
         raise ValueError(f"X is {X} and W is {W}: they are matrices with equally many columns")
     (num_items, _), (num_users, _) = X.shape, W.shape
     wanted = {
-        "W": Declared(X.dtype, W.shape),
-        "b": Declared(X.dtype, (1, num_users)),
-        "c": Declared(X.dtype, (1, num_items)),
-        "item_means": Declared("F64", (num_items,)),
-        "item_counts": Declared("F64", (num_items,)),
-        "user_counts": Declared("F64", (num_users,)),
+        "W": TensorInfo(X.dtype, W.shape),
+        "b": TensorInfo(X.dtype, (1, num_users)),
+        "c": TensorInfo(X.dtype, (1, num_items)),
+        "item_means": TensorInfo("F64", (num_items,)),
+        "item_counts": TensorInfo("F64", (num_items,)),
+        "user_counts": TensorInfo("F64", (num_users,)),
     }
     for name, declared in wanted.items():
         if name in table and table[name] != declared:

@@ -13,7 +13,7 @@ from cofi_dist.errors import RunError
 from cofi_dist.model import Model
 from cofi_dist.model.predict import predict_rows
 from cofi_dist.sharding.ranges import balanced_ranges
-from cofi_dist.streams import say
+from cofi_dist.streams import log_stderr
 
 # B bins of items by their training ratings: none, 1, 2 to 3, 4 to 7, ...; N ratings of a block.
 MOST_BINS = 64
@@ -80,7 +80,7 @@ def error_by_popularity(directory: Path, tell: Callable[[int, int], object] | No
     model = Model.load(directory)
     rated = model.rated(directory)
     if rated.note:
-        say(rated.note)
+        log_stderr(rated.note)
     part = next(part for part in ("test", "validation", "train") if part in rated.parts)
     bin_M = bin_of(model.item_counts.numpy())
     count, squared, absolute = np.zeros(MOST_BINS, np.int64), np.zeros(MOST_BINS), np.zeros(MOST_BINS)

@@ -17,11 +17,11 @@ from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.files.reading import (
     MOST_JSON,
     Record,
-    lines,
     parse_json,
+    read_failure,
+    read_lines,
     read_record,
     read_text,
-    reason,
     shortened,
 )
 from cofi_dist.run.directory import CONFIG, LOG, METRICS, SHARDS, read_result
@@ -121,8 +121,8 @@ class Run:
     @property
     def num_items(self) -> int | None:
         """As the notebook's line has it."""
-        lines = (line.partition(":") for line in self.log)
-        counts = (count.strip() for name, _, count in lines if name == "Num. movies")
+        pairs = (line.partition(":") for line in self.log)
+        counts = (count.strip() for name, _, count in pairs if name == "Num. movies")
         return next((int(count) for count in counts if count.isdecimal() and len(count) < 20), None)
 
 
@@ -182,7 +182,7 @@ def _refused(file: Path, advice: str) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:
-        raise RunError(f"{file}: {reason(error)}; {advice}") from None
+        raise RunError(f"{file}: {read_failure(error)}; {advice}") from None
 
 
 def _config(file: Path) -> str:
@@ -195,7 +195,7 @@ def _log(file: Path) -> list[str]:
     """The lines of the log but those of the epochs, which the metrics have too."""
     found: list[str] = []
     with suppress(FileNotFoundError), _refused(file, WITHOUT):
-        for line in lines(file):
+        for line in read_lines(file):
             if not EPOCH.fullmatch(line):
                 found.append(line)
             if len(found) > MOST_NOTES:
@@ -212,7 +212,7 @@ def _diverged(directory: Path) -> str:
 def _metrics(file: Path) -> Metrics:
     rows: dict[float, list[float]] = {}
     with _refused(file, "it is damaged: mend or remove that line"):
-        for number, line in enumerate(lines(file), 1):
+        for number, line in enumerate(read_lines(file), 1):
             try:
                 said = parse_json(line)
                 if isinstance(said, dict) and "checkpoint" in said:

@@ -16,8 +16,9 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from cofi_dist.errors import RunError, SaveError
-from cofi_dist.files import clear_temporaries, discard, remove, write_whole
-from cofi_dist.files.reading import LONGEST_LINE, Record, open_regular, read_record, reason
+from cofi_dist.files.atomic import remove_file, write_atomically
+from cofi_dist.files.reading import LONGEST_LINE, Record, open_regular, read_failure, read_record
+from cofi_dist.files.temporaries import clear_temporaries, discard_directory
 from cofi_dist.run import lock
 from cofi_dist.run.stop import STOP_FILE
 
@@ -140,7 +141,7 @@ def read_result(directory: Path) -> Result | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise RunError(f"{file}: {reason(error)}; if the run is to go on, remove it") from None
+        raise RunError(f"{file}: {read_failure(error)}; if the run is to go on, remove it") from None
 
 
 def is_finished(directory: Path) -> bool:
@@ -209,7 +210,7 @@ def _clear(directory: Path) -> None:
     for name in FILES:
         (directory / name).unlink(missing_ok=True)
     for name in FOLDERS:
-        discard(directory / name)
+        discard_directory(directory / name)
     (directory / MARKER).unlink()  # last: a clearing that breaks off can be done again
 
 
@@ -232,8 +233,8 @@ def forget_after(directory: Path, epoch: int) -> None:
                 if _epoch_of(line) <= epoch:
                     kept.append(line)
     except OSError as error:
-        raise RunError(f"{file}: {reason(error)}") from None
-    write_whole(file, b"".join(kept))
+        raise RunError(f"{file}: {read_failure(error)}") from None
+    write_atomically(file, b"".join(kept))
 
 
 def _epoch_of(line: bytes) -> float:
@@ -246,7 +247,7 @@ def _epoch_of(line: bytes) -> float:
 
 def save_config(directory: Path, text: str) -> None:
     """The resolved config, as `Config.to_yaml` gives it."""
-    write_whole(directory / CONFIG, text)
+    write_atomically(directory / CONFIG, text)
 
 
 def save_shards(directory: Path, shards: dict[str, Any]) -> None:
@@ -265,8 +266,8 @@ def forget_result(directory: Path) -> None:
     Raises:
         RunError: what it says of its end can't be removed.
     """
-    remove(directory / RESULT)
+    remove_file(directory / RESULT)
 
 
 def _save_json(file: Path, values: dict[str, Any]) -> None:
-    write_whole(file, json.dumps(values, indent=1) + "\n")
+    write_atomically(file, json.dumps(values, indent=1) + "\n")

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, Self
 
 from cofi_dist.errors import RunError, SaveError
 from cofi_dist.files.reading import open_regular
-from cofi_dist.streams import leave
+from cofi_dist.streams import exit_now
 from cofi_dist.system.variables import read
 
 FILE = ".lock"
@@ -179,7 +179,7 @@ class Lock:
 
     def _yield(self) -> None:
         # at once: on the usual way out it would write where another run does
-        leave(
+        exit_now(
             SaveError(
                 f"{self._file}: is not this run's any more: another run has taken the directory over, or"
                 " somebody removed it; nothing more was saved; look what runs there before you go on"

@@ -21,9 +21,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cofi_dist.checkpoint.writer import Saved
 from cofi_dist.errors import ConfigError, RunError, SaveError
-from cofi_dist.files import reason_of
+from cofi_dist.files.written_file import write_failure
 from cofi_dist.run.directory import LOG, METRICS, TENSORBOARD, forget_after
-from cofi_dist.streams import harmless, outlast, say
+from cofi_dist.streams import harmless, log_stderr, tolerate_write_errors
 from cofi_dist.training.metrics import EpochMetrics
 
 SECONDS_BETWEEN_REDRAWS = 0.2
@@ -109,7 +109,7 @@ class RunLog(QuietLog):
         if lost and raised[0] is None:
             raise SaveError(f"{'; '.join(lost)}; all else of the run is saved")
         for text in lost:
-            say(text)
+            log_stderr(text)
 
     def line(self, text: str) -> None:
         self._write(text, sys.stdout, self.info)
@@ -157,7 +157,7 @@ class RunLog(QuietLog):
             self._bar.update(self._task, completed=epoch, cost=shown, speed=speed, refresh=True)
 
     def _drawing(self) -> AbstractContextManager[None]:
-        return outlast(sys.stderr, self._log.add)
+        return tolerate_write_errors(sys.stderr, self._log.add)
 
     def _write(self, text: str, stream: TextIO, tell: Callable[[str], None]) -> None:
         text = harmless(text)
@@ -169,7 +169,7 @@ class RunLog(QuietLog):
             with self._drawing():
                 self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
-            with outlast(stream, tell):
+            with tolerate_write_errors(stream, tell):
                 stream.write(text + "\n")  # in one piece: other ranks write there too
 
 
@@ -193,7 +193,7 @@ class _Lines:
             os.fsync(self._file.fileno())
             self._file.close()
         except OSError as error:
-            return f"{self._path}: cannot be written to the end: {reason_of(error)}"
+            return f"{self._path}: cannot be written to the end: {write_failure(error)}"
         return ""
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from cofi_dist.errors import StoppedError
-from cofi_dist.files import remove
+from cofi_dist.files.atomic import remove_file
 from cofi_dist.system.launcher import Launcher
 from cofi_dist.system.variables import read
 
@@ -130,4 +130,4 @@ def clear_stop_file(run_dir: Path) -> None:
         RunError: it can't be removed.
     """
     if read("TORCHELASTIC_RESTART_COUNT") in ("", "0") or Launcher.find() is None:
-        remove(run_dir / STOP_FILE)
+        remove_file(run_dir / STOP_FILE)

@@ -34,7 +34,7 @@ from cofi_dist.run.resume import about, checkpoint_for, say_changes
 from cofi_dist.run.shard_table import describe_shards, shard_table
 from cofi_dist.run.start import How, open_run
 from cofi_dist.run.stop import Stop
-from cofi_dist.streams import say
+from cofi_dist.streams import log_stderr
 from cofi_dist.training.build import (
     build_cost,
     build_optimizer,
@@ -89,7 +89,7 @@ def train(
         if how is not How.DONE:
             _run(config, device, how, comm, stop, end, undo, quiet=quiet)
         elif comm.rank == 0 and not quiet:
-            say(f"{run_dir}: is finished; {_how_to_train_longer(run_dir)}")
+            log_stderr(f"{run_dir}: is finished; {_how_to_train_longer(run_dir)}")
     return run_dir
 
 

@@ -13,12 +13,12 @@ from cofi_dist.config import Data, as_yaml, load_config
 from cofi_dist.config.strict_yaml import parse
 from cofi_dist.distributed import Comm
 from cofi_dist.errors import ConfigError, RunError
-from cofi_dist.files import write_whole
-from cofi_dist.files.reading import MOST_JSON, read_text, reason
+from cofi_dist.files.atomic import write_atomically
+from cofi_dist.files.reading import MOST_JSON, read_failure, read_text
 from cofi_dist.run.directory import CONFIG, read_result
 from cofi_dist.run.stop import Stop
 from cofi_dist.run.train import train
-from cofi_dist.streams import say
+from cofi_dist.streams import log_stderr
 from cofi_dist.training.trainer import DivergedError
 
 TABLE = "table.csv"
@@ -147,15 +147,15 @@ def tune(
             continue
         what = ", ".join(f"{key}={value}" for key, value in point.values.items())
         if comm.rank == 0:
-            say(f"{number + 1}/{len(grid)}  {what}")
+            log_stderr(f"{number + 1}/{len(grid)}  {what}")
         try:
             goes_on = comm.on_first(lambda given=given: load_config(file, given).checkpoint.resume == "auto")  # type: ignore[misc]
             train(file, given, comm, replace=not goes_on, quiet=True, stop=stop)
             if comm.rank == 0:
-                say(f"    {_outcome(point)}")
+                log_stderr(f"    {_outcome(point)}")
         except DivergedError as error:
             if comm.rank == 0:
-                say(f"    {error}")
+                log_stderr(f"    {error}")
 
 
 def _outcome(point: Point) -> str:
@@ -177,7 +177,7 @@ def _is_done(file: Path, point: Point, overrides: Sequence[str]) -> bool:
     try:
         said = read_text(config, MOST_JSON)
     except (OSError, ValueError) as error:
-        raise RunError(f"{config}: {reason(error)}; remove {point.run_dir} to train it again") from None
+        raise RunError(f"{config}: {read_failure(error)}; remove {point.run_dir} to train it again") from None
     if said != load_config(file, overrides).to_yaml():
         raise RunError(f"{config}: is of another grid or config; give another --output")
     return True
@@ -235,5 +235,5 @@ def save_table(table: pl.DataFrame, output: Path) -> Path:
     Raises:
         RunError: it can't be written.
     """
-    write_whole(output / TABLE, table.write_csv())
+    write_atomically(output / TABLE, table.write_csv())
     return output / TABLE

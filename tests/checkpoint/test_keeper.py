@@ -15,8 +15,8 @@ from cofi_dist.checkpoint import writer
 from cofi_dist.checkpoint.reader import found_in
 from cofi_dist.distributed import Comm, SoloComm
 from cofi_dist.errors import RunError, SaveError
-from cofi_dist.files import sync
 from cofi_dist.files.tensor_file import write_tensors
+from cofi_dist.files.written_file import flush_to_disk
 from cofi_dist.model import Model
 from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.base import PendingSum
@@ -271,9 +271,9 @@ def test_a_save_that_may_not_outlast_a_power_cut_is_no_loss(
     def refused(path: Path) -> None:
         if path.name == "run":  # once the checkpoint has its name
             raise OSError(5, "Input/output error")
-        sync(path)
+        flush_to_disk(path)
 
-    monkeypatch.setattr(writer, "sync", refused)
+    monkeypatch.setattr(writer, "flush_to_disk", refused)
     with pytest.raises(SaveError, match="it stands, but may not outlast a power cut: Input/output error"):
         run(tmp_path, 1, 50, "run", "checkpoint.max_failures=2")
     assert epochs_of(tmp_path / "run") == [20, 10]

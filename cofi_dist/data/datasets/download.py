@@ -24,8 +24,10 @@ from urllib.request import Request, urlopen
 from cofi_dist.data.datasets.catalog import PAGE, DataSet
 from cofi_dist.data.datasets.partial_download import Part
 from cofi_dist.errors import DataError
-from cofi_dist.files import clear_temporaries, reason_of, whole_directory, written
-from cofi_dist.files.reading import UnfitError, open_regular
+from cofi_dist.files.atomic import atomic_directory
+from cofi_dist.files.reading import UnusableFileError, open_regular
+from cofi_dist.files.temporaries import clear_temporaries
+from cofi_dist.files.written_file import checked_file, write_failure
 
 ATTEMPTS = 5
 PAUSE = 1.0  # seconds after the first attempt, twice as many after the second, and so on
@@ -70,12 +72,12 @@ def fetch(dataset: DataSet, root: Path, report: Report) -> Path:
             with part.held(report.note):
                 if not _is_there(dataset, root, report):  # another command may have got it meanwhile
                     _fetch(dataset, part, root / dataset.folder, report)
-    except UnfitError as error:
+    except UnusableFileError as error:
         raise DataError(f"{error.filename}: cannot be used: {error.strerror}; remove it") from None
     except OSError as error:
         where = error.filename or part.file
         raise DataError(
-            f"{where}: cannot be written: {reason_of(error)}; put that right and try again"
+            f"{where}: cannot be written: {write_failure(error)}; put that right and try again"
         ) from None
     return dataset.ratings_in(root)
 
@@ -161,7 +163,7 @@ def _open(url: str, headers: dict[str, str]) -> HTTPResponse:
 
 
 def _receive(dataset: DataSet, answer: HTTPResponse, part: Part, total: int | None, report: Report) -> None:
-    with written(part.file, append=True) as file:
+    with checked_file(part.file, append=True) as file:
         done = file.tell()
         while block := _read(answer):
             done += len(block)
@@ -217,7 +219,7 @@ def _unpack(dataset: DataSet, archive: Path, target: Path) -> None:
             fault = _fault(dataset, members)
             if fault:
                 raise _BadArchiveError(dataset, fault)
-            with whole_directory(target) as temporary:
+            with atomic_directory(target) as temporary:
                 for member in members:
                     inner = temporary / member.filename.removeprefix(f"{dataset.folder}/")
                     if member.is_dir():
@@ -233,7 +235,7 @@ def _extract(opened: zipfile.ZipFile, member: zipfile.ZipInfo, file: Path) -> bo
     declared = member.file_size
     member.file_size += BLOCK  # zipfile would cut a longer one at what it declares, in silence
     file.parent.mkdir(parents=True, exist_ok=True)
-    with opened.open(member) as source, written(file) as target:
+    with opened.open(member) as source, checked_file(file) as target:
         shutil.copyfileobj(source, target, BLOCK)
         return target.tell() == declared
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cofi_dist.files import write_file
 from cofi_dist.files.reading import open_regular, read_bytes
+from cofi_dist.files.written_file import write_file
 
 MOST_MARK = 2**16  # bytes
 

@@ -26,7 +26,7 @@ from cofi_dist.data.preparation.writers import PartWriter, fingerprint, write_tr
 from cofi_dist.data.readers.tables import is_parquet, lines_of_pair, notes_on_ids, notes_on_layout, tables
 from cofi_dist.data.splits import PARTS, Part, assign, held_out
 from cofi_dist.errors import DataError
-from cofi_dist.files import write_file
+from cofi_dist.files.written_file import write_file
 from cofi_dist.words import counted
 
 KINDS = {"user": np.int32, "item": np.int32, "value": np.float64}

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from cofi_dist.files import WrittenFile, written
+from cofi_dist.files.written_file import WrittenFile, checked_file
 from cofi_dist.sharding.ranges import balanced_ranges
 
 Columns = dict[str, NDArray[Any]]
@@ -42,7 +42,7 @@ class Spool:
         """Add rows; every column of the spool is in `columns`."""
         for name, kind in self._kinds.items():
             # opened anew each time: of many spools, few files may be open at once
-            with written(self._directory / name, append=True, to_disk=False) as file:
+            with checked_file(self._directory / name, append=True, to_disk=False) as file:
                 file.write(_bytes_of(columns[name], kind))
         self._length += len(columns[next(iter(self._kinds))])
 

@@ -26,7 +26,7 @@ from cofi_dist.data.preparation.npy_file import map_array
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.splits import PARTS, Part
 from cofi_dist.errors import RunError
-from cofi_dist.files.reading import Record, as_record, read_json, reason
+from cofi_dist.files.reading import Record, check_record, read_failure, read_json
 from cofi_dist.sharding.ranges import UserRange
 
 FORMAT = 2
@@ -84,7 +84,7 @@ class StoredRatings:
             self.manifest: dict[str, Any] = read_json(file)
             if isinstance(self.manifest, dict) and self.manifest.get("format") != FORMAT:
                 raise RunError(f"{self.directory}: was prepared by another version; prepare it again")
-            said = as_record(self.manifest, _Manifest)
+            said = check_record(self.manifest, _Manifest)
             if said.lowest > said.highest:
                 raise ValueError(f"lowest, {said.lowest}, is above highest, {said.highest}")
             if not said.num_ratings.get("train"):
@@ -181,8 +181,8 @@ def _refused(file: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise RunError(
-            f"{file}: {reason(error)}; are the prepared ratings whole, and on a file system that every node"
-            " shares?"
+            f"{file}: {read_failure(error)}; are the prepared ratings whole, and on a file system that every"
+            " node shares?"
         ) from None
     except ValueError as error:
         raise RunError(f"{file}: {error}; it is damaged: prepare the ratings again") from None

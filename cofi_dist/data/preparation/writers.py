@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cofi_dist.data.preparation.spool import Columns, NpyWriter, by_range, stable_order
 from cofi_dist.data.splits import Part
-from cofi_dist.files import written
+from cofi_dist.files.written_file import checked_file
 from cofi_dist.sharding.ranges import balanced_ranges, offsets_from_counts
 
 ROWS_AT_ONCE = 2**20
@@ -77,7 +77,7 @@ def write_transposed(directory: Path, num_items: int, work: Path) -> tuple[float
 
 
 def _save(path: Path, array: NDArray[Any]) -> None:
-    with written(path) as file:
+    with checked_file(path) as file:
         np.save(file, array)
 
 

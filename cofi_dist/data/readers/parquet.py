@@ -10,7 +10,7 @@ from cofi_dist.data.id_spelling import bad_ids, id_fault
 from cofi_dist.data.readers.column_kinds import Kind, reader, refusal
 from cofi_dist.data.readers.layout import names
 from cofi_dist.errors import DataError
-from cofi_dist.files.reading import hushed, open_regular, shortened
+from cofi_dist.files.reading import open_regular, shortened, stderr_silenced
 
 ROWS_AT_ONCE = 2**21
 UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
@@ -24,7 +24,7 @@ def parquet_columns(path: Path) -> dict[str, pl.DataType]:
         DataError: it is none.
     """
     try:
-        with open_regular(path) as opened, hushed():
+        with open_regular(path) as opened, stderr_silenced():
             return dict(_scanned(opened).collect_schema())
     except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read as Parquet: {shortened(error, quoted=False)}") from None
@@ -41,11 +41,11 @@ def parquet_tables(path: Path, wanted: dict[Kind, str], advice: str) -> Iterator
     try:
         with open_regular(path) as opened:
             file = _scanned(opened)
-            with hushed():
+            with stderr_silenced():
                 count = int(file.select(pl.len()).collect().item())
             for at in range(0, count, ROWS_AT_ONCE):
                 piece = file.slice(at, ROWS_AT_ONCE).select(**{k: pl.col(n) for k, n in wanted.items()})
-                with hushed():
+                with stderr_silenced():
                     table = piece.collect()
                 read = [_checked(path, kind, table[kind], at) for kind in wanted]
                 yield pl.DataFrame(read).rename({"rating": "value"}, strict=False)

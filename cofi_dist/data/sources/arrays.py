@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cofi_dist.data.ratings import MOST_ROWS, Ratings
 from cofi_dist.errors import DataError
-from cofi_dist.files.reading import open_regular, reason
+from cofi_dist.files.reading import open_regular, read_failure
 from cofi_dist.sharding.ranges import UserRange
 
 CELLS_AT_ONCE = 2**22  # bounds the memory of a pass over the arrays
@@ -105,7 +105,7 @@ def _map(path: Path) -> NDArray[np.generic]:
         with open_regular(path):  # numpy would wait for a pipe
             array: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
-        raise DataError(f"{path}: {reason(error)}") from None
+        raise DataError(f"{path}: {read_failure(error)}") from None
     # numpy takes whatever Python takes for a literal, and has no error of its own for a header that is none
     except Exception:
         raise DataError(f"{path}: is not a .npy array of numbers, or was cut off") from None

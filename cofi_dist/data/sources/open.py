@@ -14,7 +14,7 @@ from cofi_dist.data.sources.base import Source
 from cofi_dist.data.sources.split_on_load import SplitRatings
 from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.data.splits import held_out
-from cofi_dist.files import put_in_place, scratch_directory
+from cofi_dist.files.atomic import commit_directory, scratch_directory
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def prepare(data: Data, target: Path) -> Iterator[Prepared]:
             ready = temporary / "data"
             ready.mkdir()
             prepare_file(ratings_file(data), data, ready)
-            yield Prepared(StoredRatings(ready), lambda directory: put_in_place(ready, directory))
+            yield Prepared(StoredRatings(ready), lambda directory: commit_directory(ready, directory))
         return
     if data.y is not None and data.r is not None:
         ArrayRatings(Path(data.y), Path(data.r)).check_values()

@@ -23,9 +23,9 @@ from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
 from cofi_dist.errors import CofiError, StoppedError
-from cofi_dist.files import whole_file
+from cofi_dist.files.atomic import atomic_file
 from cofi_dist.kernels.first_compilation import FirstCompiled
-from cofi_dist.streams import say
+from cofi_dist.streams import log_stderr
 
 HERE = Path(__file__).parent
 OF_CHECKSUM = hashlib.sha256().digest_size
@@ -77,7 +77,7 @@ class LoopCache(NullCache):  # type: ignore[misc]
             except OSError as error:
                 faults.append(f"{folder}: {error.strerror or error}")
         LoopCache._is_kept = False
-        say(
+        log_stderr(
             f"the compiled loops cannot be kept, so every start compiles them anew: {'; '.join(faults)}; set"
             " NUMBA_CACHE_DIR to a folder of your own"
         )
@@ -142,6 +142,6 @@ def _read(folder: Path, name: str) -> bytes:
 def _write(folder: Path, name: str, content: bytes) -> None:
     os.makedirs(folder, mode=0o755, exist_ok=True)
     _require_safe(folder.lstat())
-    with whole_file(folder / name) as file:
+    with atomic_file(folder / name) as file:
         file.write(hashlib.sha256(content).digest() + content)
         file.chmod(0o644)  # whatever the umask: not to be written by the group

@@ -19,7 +19,7 @@ MOST_DIMENSIONS = 8
 
 
 @dataclass(frozen=True)
-class Declared:
+class TensorInfo:
     """What the table says of one tensor.
 
     Attributes:
@@ -35,7 +35,7 @@ class Declared:
         return f"{kind} {shortened(self.shape)}"
 
 
-def read_table(file: Path) -> tuple[dict[str, Declared], dict[str, str]]:
+def read_header(file: Path) -> tuple[dict[str, TensorInfo], dict[str, str]]:
     """The tensors that a file declares, all of them float32 or float64 and as long as the file; its metadata.
 
     Raises:
@@ -69,7 +69,7 @@ def read_table(file: Path) -> tuple[dict[str, Declared], dict[str, str]]:
     return table, metadata
 
 
-def _declared(name: str, about: Any) -> tuple[Declared, tuple[int, int]]:
+def _declared(name: str, about: Any) -> tuple[TensorInfo, tuple[int, int]]:
     """One entry of the table, and from which byte to which the tensor lies."""
     what = shortened(name, quoted=False)
     keys = ("dtype", "shape", "data_offsets")
@@ -80,7 +80,7 @@ def _declared(name: str, about: Any) -> tuple[Declared, tuple[int, int]]:
         raise ValueError(f"is damaged: the table says of {what}: {shortened(about)}")
     if len(span) < 2:
         raise ValueError(f"is damaged: the table does not say where {what} lies")
-    declared = Declared(dtype, tuple(shape))
+    declared = TensorInfo(dtype, tuple(shape))
     if dtype not in ITEM_BYTES:
         raise ValueError(f"is damaged: {what} is {declared}, not of float32 or float64")
     if span[1] - span[0] != math.prod(shape) * ITEM_BYTES[dtype]:
