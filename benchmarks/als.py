@@ -44,7 +44,7 @@ from cofi_dist.optim.base import run_step
 from cofi_dist.run.log import QuietLog
 from cofi_dist.training.metrics import EpochMetrics
 from cofi_dist.training.trainer import Trainer
-from tests.parity.notebook import run_notebook
+from tests.support.notebook import run_notebook
 
 NOTEBOOK_EPOCHS, TIMED_EPOCHS = 15_000, 200
 TARGETS = (4075.0, 3945.0, 3930.0)

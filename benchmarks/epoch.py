@@ -31,7 +31,7 @@ from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.run.log import QuietLog
 from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.training.trainer import Trainer
-from tests.parity.notebook import run_notebook
+from tests.support.notebook import run_notebook
 
 CPU, NUM_FEATURES = torch.device("cpu"), 100
 

@@ -15,7 +15,7 @@ from cofi_dist.distributed.rendezvous import _address_towards
 from cofi_dist.errors import ConfigError, DataError, RankLostError, TrainingError
 from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.testing import run_ranks
-from tests.problems import close, random_factors, random_ratings, shard_of, slice_factors
+from tests.support.problems import close, random_factors, random_ratings, shard_of, slice_factors
 
 
 def test_solo_changes_no_bit() -> None:

@@ -1,6 +1,6 @@
 """No file call of any command that fails, falls short or is the last one loses anything in silence.
 
-A sample; `python -m tests.filefaults` tries every call.
+A sample; `python -m tools.file_faults` tries every call.
 """
 
 import random
@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.filefaults.commands import COMMANDS, served
-from tests.filefaults.outcome import GOOD, Bench, faults
-from tests.filefaults.server import Server, compiler
+from tools.file_faults.commands import COMMANDS, served
+from tools.file_faults.outcome import GOOD, Bench, faults
+from tools.file_faults.server import Server, compiler
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not compiler(), reason="no C compiler here, or no Linux")]
 

@@ -9,8 +9,8 @@ import pytest
 from cofi_dist.checkpoint.reader import found_in
 from cofi_dist.distributed import Comm
 from cofi_dist.run.train import train
-from tests.checkpoint.runs import CONFIG, metrics, run, tensors
-from tests.hosts import Hosts, missing
+from tests.support.network_hosts import Hosts, missing
+from tests.support.runs import CONFIG, metrics, run, tensors
 
 LOST_BEATS = 7
 FOREVER = 10**7

@@ -23,7 +23,7 @@ from cofi_dist.errors import CofiError, ConfigError, TrainingError
 from cofi_dist.run.train import train
 from cofi_dist.system.variables import VARIABLES
 from cofi_dist.testing import CONTEXT, run_ranks
-from tests.checkpoint.runs import CONFIG, run
+from tests.support.runs import CONFIG, run
 
 TOKEN = "a word that nobody guesses"
 

@@ -24,7 +24,7 @@ from cofi_dist.testing import run_ranks
 from cofi_dist.training.metrics import Accuracy, EpochMetrics
 from cofi_dist.training.trainer import DivergedError, Trainer
 from cofi_dist.training.validation import Validation
-from tests.problems import (
+from tests.support.problems import (
     close,
     gradients_of,
     random_factors,

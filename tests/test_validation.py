@@ -29,7 +29,7 @@ from cofi_dist.training import validation as module
 from cofi_dist.training.best_factors import BestFactors
 from cofi_dist.training.metrics import Accuracy
 from cofi_dist.training.validation import Validation
-from tests.problems import random_factors, random_ratings, shard_of, slice_factors
+from tests.support.problems import random_factors, random_ratings, shard_of, slice_factors
 
 CPU = torch.device("cpu")
 MEANS = np.linspace(2.0, 4.0, 9)

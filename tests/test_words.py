@@ -9,7 +9,7 @@ from cofi_dist.data.ids import IdMap
 from cofi_dist.model.evaluate import evaluate
 from cofi_dist.model.held_out import HeldOut
 from cofi_dist.words import counted, have
-from tests.model.models import made_up, rated_halves
+from tests.support.models import made_up, rated_halves
 
 
 @pytest.mark.parametrize(

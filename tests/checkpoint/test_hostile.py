@@ -17,7 +17,7 @@ from cofi_dist.checkpoint.manifest import digest_of, read_manifest
 from cofi_dist.checkpoint.reader import checked, found_in, load
 from cofi_dist.distributed import SoloComm
 from cofi_dist.errors import CheckpointError, CofiError
-from tests.checkpoint.runs import run
+from tests.support.runs import run
 
 
 @pytest.fixture(scope="module")

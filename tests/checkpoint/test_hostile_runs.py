@@ -16,8 +16,8 @@ from cofi_dist.checkpoint.reader import found_in
 from cofi_dist.distributed import SoloComm
 from cofi_dist.errors import CofiError, RunError
 from cofi_dist.run.train import train
-from tests.checkpoint.runs import CONFIG, metrics, run
 from tests.checkpoint.test_hostile import Bomb
+from tests.support.runs import CONFIG, metrics, run
 
 VICTIM = "victim"  # a file, and what a folder of the name holds, that no run may touch
 

@@ -20,7 +20,7 @@ from cofi_dist.errors import CheckpointError, CofiError, RunError
 from cofi_dist.model import Model
 from cofi_dist.run.train import train
 from cofi_dist.testing import run_ranks
-from tests.checkpoint.runs import run
+from tests.support.runs import run
 
 CONFIG = """
 model: {num_features: 2}

@@ -22,7 +22,7 @@ from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.base import PendingSum
 from cofi_dist.run.train import train
 from cofi_dist.testing import run_ranks
-from tests.checkpoint.runs import CONFIG, metrics, run, tensors
+from tests.support.runs import CONFIG, metrics, run, tensors
 
 
 class FullDisk:

@@ -23,7 +23,7 @@ from cofi_dist.run.stop import SIGNALS, Stop
 from cofi_dist.run.train import train
 from cofi_dist.testing import run_ranks
 from cofi_dist.training.trainer import DivergedError
-from tests.checkpoint.runs import CONFIG, metrics, run, tensors
+from tests.support.runs import CONFIG, metrics, run, tensors
 
 
 @pytest.fixture(scope="module")

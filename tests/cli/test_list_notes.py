@@ -7,7 +7,7 @@ import pytest
 
 from cofi_dist.cli.recommend import recommend
 from cofi_dist.cli.similar import similar
-from tests.model.models import made_up, trained
+from tests.support.models import made_up, trained
 
 SETTINGS = "model: {num_features: 2}\ntrain: {epochs: 30, log_every: 30, lr: 0.05}\n"
 

@@ -25,7 +25,7 @@ from cofi_dist.distributed import SoloComm
 from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import run_step
-from tests.problems import random_factors, random_ratings
+from tests.support.problems import random_factors, random_ratings
 
 torch.set_num_threads(1)
 digest = hashlib.sha256()
@@ -79,7 +79,7 @@ from cofi_dist.cost.sparse import SparseCost
 from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.data.shard import UserShard
 from cofi_dist.sharding.ranges import UserRange
-from tests.problems import error_term_reference, random_factors, random_ratings
+from tests.support.problems import error_term_reference, random_factors, random_ratings
 
 ratings = random_ratings(9, 7, 30)
 for K in map(int, sys.argv[1:]):

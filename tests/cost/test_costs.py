@@ -19,8 +19,7 @@ from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import UserShard
 from cofi_dist.factors import Factors
 from cofi_dist.sharding.ranges import UserRange
-from tests.interpreted import INTERPRETED, interpreted, needs_triton, tensor_rows, triton_rows
-from tests.problems import (
+from tests.support.problems import (
     close,
     dc_reference,
     error_term_reference,
@@ -30,6 +29,7 @@ from tests.problems import (
     slice_factors,
     sparse_cost,
 )
+from tests.support.triton_interpreter import INTERPRETED, interpreted, needs_triton, tensor_rows, triton_rows
 
 CPU = torch.device("cpu")
 KINDS = ["dense", "tensors", pytest.param("triton", marks=needs_triton), "loops"]

@@ -15,7 +15,7 @@ from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import UserShard
 from cofi_dist.factors import Factors
 from cofi_dist.sharding.ranges import UserRange
-from tests.problems import close, gradients_of, random_factors, random_ratings, sparse_cost
+from tests.support.problems import close, gradients_of, random_factors, random_ratings, sparse_cost
 
 CPU = torch.device("cpu")
 SWITCHES = list(itertools.product(["dense", "sparse"], [0.0, 0.5, 1.0, 2.0], [0.0, 0.7], [False, True]))

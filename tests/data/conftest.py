@@ -9,7 +9,7 @@ import pytest
 
 from cofi_dist.data.datasets import download
 from cofi_dist.data.datasets.catalog import DataSet
-from tests.data.site import ARCHIVE, Handler, Site
+from tests.support.dataset_server import ARCHIVE, Handler, Site
 
 
 @pytest.fixture

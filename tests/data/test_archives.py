@@ -11,7 +11,7 @@ import pytest
 from cofi_dist.data.datasets.catalog import DataSet
 from cofi_dist.data.datasets.download import fetch
 from cofi_dist.errors import DataError, RunError
-from tests.data.site import ARCHIVE, GOOD, Site, Told, left_in, packed, refused
+from tests.support.dataset_server import ARCHIVE, GOOD, Site, Told, left_in, packed, refused
 
 
 def with_mode(mode: int) -> bytes:

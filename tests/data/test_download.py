@@ -14,7 +14,17 @@ from cofi_dist.data.datasets import download
 from cofi_dist.data.datasets.catalog import DataSet
 from cofi_dist.data.datasets.download import fetch
 from cofi_dist.errors import RunError
-from tests.data.site import ARCHIVE, GOOD, RATINGS, Site, Told, assert_whole, left_in, packed, refused
+from tests.support.dataset_server import (
+    ARCHIVE,
+    GOOD,
+    RATINGS,
+    Site,
+    Told,
+    assert_whole,
+    left_in,
+    packed,
+    refused,
+)
 
 
 def test_a_good_archive_is_unpacked_and_nothing_else_stays(toy: DataSet, site: Site, tmp_path: Path) -> None:

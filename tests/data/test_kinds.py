@@ -15,7 +15,7 @@ from cofi_dist.data.readers.column_kinds import NEEDS, Kind, reader, refusal
 from cofi_dist.data.readers.tables import read_table, tables
 from cofi_dist.errors import DataError
 from cofi_dist.model.scoring import as_ids
-from tests.data.prepared import prepared, read_ratings
+from tests.support.prepared import prepared, read_ratings
 
 MOMENT = datetime(2005, 9, 6, 1, 30, tzinfo=UTC)
 SECONDS = MOMENT.timestamp()

@@ -13,7 +13,7 @@ from cofi_dist.config import Columns, Split
 from cofi_dist.data.readers import lines as line_runs
 from cofi_dist.data.readers.tables import lines_of_pair, names_column, read_table, tables
 from cofi_dist.errors import DataError
-from tests.data.prepared import prepared, read_ratings
+from tests.support.prepared import prepared, read_ratings
 
 SEMICOLONS = "fields are separated by semicolons; a comma in a number is its decimal point"
 WANT = [("1", "10", 4.5), ("2", "10", 3.0)]

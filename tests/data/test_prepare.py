@@ -19,7 +19,7 @@ from cofi_dist.data.readers import parquet
 from cofi_dist.data.sources.open import open_source, prepare
 from cofi_dist.errors import CofiError, DataError, RunError
 from cofi_dist.sharding.ranges import UserRange
-from tests.data.prepared import prepared, read_ratings
+from tests.support.prepared import prepared, read_ratings
 
 SCHEMA = ["userId", "movieId", "rating", "timestamp"]
 

@@ -16,7 +16,7 @@ from cofi_dist.config import Columns, Split
 from cofi_dist.data.readers.diagnose import NUMBER, Layout, first_fault
 from cofi_dist.data.readers.layout import NO_TEXT
 from cofi_dist.errors import DataError
-from tests.data.prepared import read_ratings
+from tests.support.prepared import read_ratings
 
 COLUMNS = ("userId", "movieId", "rating")
 LAYOUT = Layout(",", 3, {"user": 0, "item": 1, "rating": 2})

@@ -6,7 +6,7 @@ from cofi_dist.data import shard as shard_module
 from cofi_dist.data.shard import UserShard
 from cofi_dist.kernels.cpu.backend import ratings_of_tiles
 from cofi_dist.sharding.ranges import UserRange
-from tests.problems import random_ratings
+from tests.support.problems import random_ratings
 
 
 @pytest.mark.parametrize("block_ratings", [1, 7, 1000])

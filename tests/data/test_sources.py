@@ -20,7 +20,7 @@ from cofi_dist.distributed import Comm, SoloComm
 from cofi_dist.errors import ConfigError, DataError, RunError
 from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.testing import run_ranks
-from tests.problems import random_ratings, shard_of
+from tests.support.problems import random_ratings, shard_of
 
 
 def save(tmp_path: Path, Y: object, R: object) -> tuple[Path, Path]:

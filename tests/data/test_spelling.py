@@ -11,7 +11,7 @@ from cofi_dist.data.readers import lines as line_runs
 from cofi_dist.data.readers.diagnose import Layout, first_fault
 from cofi_dist.data.readers.tables import read_table
 from cofi_dist.errors import DataError
-from tests.data.prepared import prepared, read_ratings
+from tests.support.prepared import prepared, read_ratings
 
 HEADER = "userId,movieId,rating\n"
 

@@ -16,8 +16,8 @@ from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.sources.open import open_source
 from cofi_dist.data.splits import PARTS, Part, assign, chance, held_out
 from cofi_dist.sharding.ranges import UserRange
-from tests.data.prepared import prepared
 from tests.data.test_prepare import random_table, save
+from tests.support.prepared import prepared
 
 PAIRS = np.arange(40_000)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.e2e.using import CONFIG, cofi
+from tests.support.commands import CONFIG, cofi
 
 TINY = """
 data: {synthetic: {num_users: 30, num_items: 40, num_ratings: 300}}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cofi_dist.cli.main import main
-from tests.e2e.using import TORCHRUN, cofi
+from tests.support.commands import TORCHRUN, cofi
 
 BAD = {
     "2.csv": "userId,movieId,rating\n1,1000,3\n2,1001,4\n",

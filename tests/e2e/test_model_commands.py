@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from cofi_dist.model.scoring import BLOCK_USERS
-from tests.e2e.using import CONFIG, TORCHRUN, cofi, fine
+from tests.support.commands import CONFIG, TORCHRUN, cofi, fine
 
 
 def test_evaluate_prints_a_table_and_writes_it(home: Path, tmp_path: Path) -> None:

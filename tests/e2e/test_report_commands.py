@@ -11,9 +11,9 @@ import pytest
 from torch import Tensor
 
 from cofi_dist.model import Model
-from tests.checkpoint.runs import run
-from tests.model.models import made_up
-from tests.report.runs import row, write_run
+from tests.support.models import made_up
+from tests.support.runs import run
+from tests.support.written_runs import row, write_run
 
 CONFIG = """
 data: {synthetic: {num_users: 40, num_items: 60, num_ratings: 900}, test: {}, validation: {}}

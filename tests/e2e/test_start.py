@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cofi_dist.run.stop import SIGNALS
-from tests.e2e.using import cofi
+from tests.support.commands import cofi
 
 TRAIN = ["train", "--config", "tiny.yaml", "run_dir=run"]
 

@@ -19,9 +19,9 @@ import torch
 
 from cofi_dist.checkpoint.reader import found_in
 from cofi_dist.run.stop import SIGNALS
-from tests import faults
-from tests.checkpoint.runs import metrics, tensors
 from tests.e2e.test_cli import cofi
+from tests.support.runs import metrics, tensors
+from tools import faults
 
 CONFIG = """
 data: {synthetic: {num_users: 900, num_items: 1000, num_ratings: 120000}}

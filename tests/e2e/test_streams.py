@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.using import cofi
+from tests.support.commands import cofi
 
 COFI = f"{sys.executable} -m cofi_dist"
 TITLES = "movieId,title\n" + "".join(f"{item},Amélie 天使 \x1b[31m\n" for item in range(1000, 1040))

@@ -20,10 +20,10 @@ from cofi_dist.kernels.torch_ops.backend import TorchKernels
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import run_step
 from cofi_dist.sharding.ranges import UserRange
-from tests.checkpoint.runs import metrics, run, tensors
-from tests.parity.notebook import run_notebook
-from tests.parity.runs import train_on
-from tests.problems import close, error_term_reference, random_factors, random_ratings
+from tests.support.notebook import run_notebook
+from tests.support.problems import close, error_term_reference, random_factors, random_ratings
+from tests.support.runs import metrics, run, tensors
+from tests.support.training_runs import train_on
 
 pytestmark = pytest.mark.gpu
 

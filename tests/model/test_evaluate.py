@@ -16,7 +16,7 @@ from cofi_dist.model.evaluate import evaluate
 from cofi_dist.model.held_out import HeldOut
 from cofi_dist.model.ranking import METRICS
 from cofi_dist.testing import run_ranks
-from tests.model.models import Halves, dense_scores, made_up, rated_halves
+from tests.support.models import Halves, dense_scores, made_up, rated_halves
 
 U, M = 40, 60
 

@@ -15,7 +15,7 @@ from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.model import Model
 from cofi_dist.model.export import export
 from cofi_dist.model.index import build_index, index_query
-from tests.model.models import made_up
+from tests.support.models import made_up
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "item bias"])

@@ -10,7 +10,7 @@ from cofi_dist.errors import DataError
 from cofi_dist.model import Model
 from cofi_dist.model.fold_in import FoldedUser
 from cofi_dist.sharding.ranges import UserRange
-from tests.model.models import made_up, trained
+from tests.support.models import made_up, trained
 
 
 def gradient(model: Model, folded: FoldedUser, items: list[int], ratings: list[float]) -> np.ndarray:

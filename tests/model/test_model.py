@@ -14,7 +14,7 @@ from cofi_dist.config import Columns, Config, load_config
 from cofi_dist.data.ids import IdMap
 from cofi_dist.errors import DataError, RunError
 from cofi_dist.model import Model, TrainingDataFacts
-from tests.problems import random_factors
+from tests.support.problems import random_factors
 
 
 @pytest.fixture

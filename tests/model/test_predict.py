@@ -9,7 +9,7 @@ import torch
 
 from cofi_dist.errors import DataError
 from cofi_dist.model import predict
-from tests.model.models import dense_scores, made_up
+from tests.support.models import dense_scores, made_up
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -10,7 +10,7 @@ import torch
 
 from cofi_dist.errors import DataError, RunError
 from cofi_dist.model import Model
-from tests.model.models import dense_scores, made_up, rated_halves, trained
+from tests.support.models import dense_scores, made_up, rated_halves, trained
 
 
 def test_recommend_is_a_plain_sort_of_the_scores(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from cofi_dist.errors import DataError
 from cofi_dist.model.scoring import as_ids, blocks, top
-from tests.model.models import dense_scores, made_up
+from tests.support.models import dense_scores, made_up
 
 few_values = st.sampled_from([-np.inf, -1.0, 0.0, 1e-13, 2.0, 2.0 + 1e-12, 3.0])
 score_blocks = arrays(np.float64, st.tuples(st.integers(0, 4), st.integers(1, 9)), elements=few_values)

@@ -27,10 +27,10 @@ from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import run_step
 from cofi_dist.run.train import train
 from cofi_dist.sharding.ranges import UserRange
-from tests.checkpoint.runs import metrics, run, tensors
-from tests.interpreted import tensor_rows
-from tests.parity.runs import train_on
-from tests.problems import close, gradients_of, random_factors, random_ratings, sparse_cost
+from tests.support.problems import close, gradients_of, random_factors, random_ratings, sparse_cost
+from tests.support.runs import metrics, run, tensors
+from tests.support.training_runs import train_on
+from tests.support.triton_interpreter import tensor_rows
 
 CPU = torch.device("cpu")
 U, M, K, N = 23, 17, 5, 150

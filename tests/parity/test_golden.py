@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.golden import CASES, FILE, Figures, differences, key, run_all
+from tools.golden import CASES, FILE, Figures, differences, key, run_all
 
 KEPT: dict[str, dict[str, Figures]] = json.loads(FILE.read_text())
 
@@ -27,7 +27,7 @@ def test_the_costs_are_the_kept_ones_to_rounding(kind: str, got: dict[str, Figur
 def test_the_figures_are_the_kept_ones_bit_for_bit(got: dict[str, Figures]) -> None:
     if key() not in KEPT:
         pytest.skip(f"compared to rounding only: no figures are kept of {key()}")
-    assert differences(got, KEPT[key()]) == [], "python -m tests.golden shows them; see CONTRIBUTING.md"
+    assert differences(got, KEPT[key()]) == [], "python -m tools.golden shows them; see CONTRIBUTING.md"
 
 
 def test_a_changed_bit_is_told() -> None:

@@ -27,7 +27,7 @@ from cofi_dist.sharding.partition import UserPartition
 from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.sharding.reduction_tree import ReductionBlocks
 from cofi_dist.testing import run_ranks
-from tests.problems import random_factors, random_ratings, shard_of, slice_factors, sparse_cost
+from tests.support.problems import random_factors, random_ratings, shard_of, slice_factors, sparse_cost
 
 CONFIG = """
 data: {synthetic: {num_users: 90, num_items: 700, num_ratings: 5000}, validation: {}}

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from cofi_dist.config import load_config
-from tests.parity.notebook import NotebookRun, run_notebook
-from tests.parity.runs import Trained, notebook_arrays, train_on
+from tests.support.notebook import NotebookRun, run_notebook
+from tests.support.training_runs import Trained, notebook_arrays, train_on
 
 CONFIG = Path(__file__).parents[2] / "configs" / "notebook.yaml"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.parity.runs import train_on
+from tests.support.training_runs import train_on
 
 PRINTED = Path(__file__).with_name("notebook_loss.csv")
 

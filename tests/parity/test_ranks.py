@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.parity.runs import Trained, train_on
-from tests.problems import close
+from tests.support.problems import close
+from tests.support.training_runs import Trained, train_on
 
 SYNTHETIC = "data: {synthetic: {num_users: 90, num_items: 700, num_ratings: 5000}}\n"
 SETTINGS = ["model.num_features=20", "train.lr=1.0e-3", "train.log_every=20"]

@@ -13,7 +13,7 @@ from cofi_dist.report.panels import panels
 from cofi_dist.report.popularity import ByPopularity
 from cofi_dist.report.run_files import read_runs
 from cofi_dist.report.saved_evaluations import evaluations
-from tests.report.runs import falling, row, write_run
+from tests.support.written_runs import falling, row, write_run
 
 VOID = {"meta", "img"}
 NASTY = """</pre><script>alert("&amp;")</script><b title='x'>"""

@@ -17,7 +17,7 @@ from cofi_dist.report.panels import Panel, panels, run_style
 from cofi_dist.report.plot import draw_all, draw_one, require_matplotlib
 from cofi_dist.report.popularity import ByPopularity
 from cofi_dist.report.run_files import read_runs
-from tests.report.runs import falling, row, write_run
+from tests.support.written_runs import falling, row, write_run
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

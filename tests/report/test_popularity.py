@@ -9,7 +9,7 @@ from cofi_dist.errors import CofiError
 from cofi_dist.report import popularity
 from cofi_dist.report.popularity import bin_name, bin_of, error_by_popularity
 from cofi_dist.sharding.ranges import UserRange
-from tests.model.models import trained
+from tests.support.models import trained
 
 CONFIG = """
 data: {synthetic: {num_users: 40, num_items: 60, num_ratings: 900}, test: {}, validation: {}}

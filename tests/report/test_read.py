@@ -7,7 +7,7 @@ import pytest
 
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.report.run_files import names_of, read_runs
-from tests.report.runs import falling, row, write_run
+from tests.support.written_runs import falling, row, write_run
 
 
 def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:

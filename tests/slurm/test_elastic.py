@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from cofi_dist.report.compare import compare
-from tests.checkpoint.runs import metrics
 from tests.e2e.test_cli import cofi
-from tests.slurm.cluster import Cluster
+from tests.support.runs import metrics
+from tests.support.slurm_cluster import Cluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
 

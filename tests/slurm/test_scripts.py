@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from cofi_dist.checkpoint.reader import found_in
-from tests.checkpoint.runs import metrics, tensors
 from tests.e2e.test_cli import cofi
-from tests.slurm.cluster import ENDED, Cluster
+from tests.support.runs import metrics, tensors
+from tests.support.slurm_cluster import ENDED, Cluster
 
 SCRIPTS = Path(__file__).parents[2] / "slurm"
 

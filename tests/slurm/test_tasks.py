@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.slurm.cluster import ENDED, Cluster
+from tests.support.slurm_cluster import ENDED, Cluster
 
 pytestmark = pytest.mark.timeout(200)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.e2e.using import TORCHRUN, cofi
-from tests.hostile.world import PREPARED, call
+from tests.support.commands import TORCHRUN, cofi
+from tools.damage.world import PREPARED, call
 
 
 @pytest.mark.timeout(200)

@@ -1,6 +1,6 @@
 """Every harm to every file, each with the commands that read it.
 
-`python -m tests.hostile [SHARE [SEED [WORDS]]]` takes that share of the tries whose names hold WORDS.
+`python -m tools.damage [SHARE [SEED [WORDS]]]` takes that share of the tries whose names hold WORDS.
 """
 
 import collections
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from tests.hostile.tries import all_tries, attempt_at, build_twice
+from tools.damage.tries import all_tries, attempt_at, build_twice
 
 SECONDS, MEGABYTES = 1.5, 100.0  # of a refusal
 

@@ -1,8 +1,8 @@
 """Golden runs: a small problem's costs and final tensors, bit for bit, by kind of hardware.
 
-    python -m tests.golden             what differs from the figures kept in tests/golden.json
-    python -m tests.golden --write     keep the figures of this machine; those of other kinds are older and go
-    python -m tests.golden --add       keep them beside those of other kinds, of the same source
+    python -m tools.golden             what differs from the figures kept in tests/parity/golden.json
+    python -m tools.golden --write     keep the figures of this machine; those of other kinds are older and go
+    python -m tools.golden --add       keep them beside those of other kinds, of the same source
 
 A change of the figures is a change in numerics: say in CHANGELOG.md what changed, and why.
 """
@@ -21,7 +21,7 @@ from cofi_dist.model import Model
 from cofi_dist.run.train import train
 from cofi_dist.system.hardware import kind_of
 
-FILE = Path(__file__).parent / "golden.json"
+FILE = Path(__file__).parents[1] / "tests" / "parity" / "golden.json"
 CONFIG = """
 data: {synthetic: {num_users: 150, num_items: 400, num_ratings: 6000, seed: 3}, validation: {}}
 model: {num_features: 13, item_bias: true}

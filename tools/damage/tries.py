@@ -14,8 +14,8 @@ from pathlib import Path
 from cofi_dist.cli.main import app
 from cofi_dist.cli.session import Session
 from cofi_dist.errors import CofiError
-from tests.hostile import world
-from tests.hostile.harms import Harm
+from tools.damage import world
+from tools.damage.harms import Harm
 
 SECONDS = 60  # after which a try has come to a halt; a fine one takes one or two
 

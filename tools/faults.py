@@ -1,6 +1,6 @@
 """Runs disturbed at random moments, and whether they end as the undisturbed one does.
 
-    python -m tests.faults [--runs 200] [--seed 0] [--folder DIR]
+    python -m tools.faults [--runs 200] [--seed 0] [--folder DIR]
 
 Every run has 2 or 3 ranks under torchrun, which may restart them; when it gives up or is gone, the same
 command is given again, as an operator would. The end is compared with that of an undisturbed run on as
@@ -29,7 +29,7 @@ import torch
 from cofi_dist.checkpoint.manifest import read_manifest, verify
 from cofi_dist.checkpoint.reader import found_in
 from cofi_dist.errors import CheckpointError
-from tests.checkpoint.runs import metrics, tensors
+from tests.support.runs import metrics, tensors
 
 EPOCHS, EVERY = 1200, 20
 CONFIG = f"""

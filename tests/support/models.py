@@ -15,7 +15,7 @@ from cofi_dist.factors import Factors
 from cofi_dist.model import Model, RunRatings, TrainingDataFacts
 from cofi_dist.run.train import train
 from cofi_dist.sharding.ranges import UserRange
-from tests.problems import random_factors, random_ratings
+from tests.support.problems import random_factors, random_ratings
 
 
 def a_config(tmp: Path, *overrides: str) -> Config:

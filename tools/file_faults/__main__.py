@@ -1,6 +1,6 @@
 """Every file call of every command that writes, made to fail or to be the last one; and what comes of it.
 
-    python -m tests.filefaults [--command NAME] [--most N] [--folder DIR]
+    python -m tools.file_faults [--command NAME] [--most N] [--folder DIR]
 
 In a tiny run of each command the n-th write, sync, rename, open, close, ... below its folder fails, for
 every n, with the errors of a full or broken disk, once or from then on; or the process is killed there, or in
@@ -15,9 +15,9 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from tests.filefaults.commands import COMMANDS, served
-from tests.filefaults.outcome import GOOD, Bench, Undisturbed, faults
-from tests.filefaults.server import Fault, Server
+from tools.file_faults.commands import COMMANDS, served
+from tools.file_faults.outcome import GOOD, Bench, Undisturbed, faults
+from tools.file_faults.server import Fault, Server
 
 
 def main() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from cofi_dist.cli.main import app
 from cofi_dist.cli.session import Session
-from tests.hostile import harms
-from tests.hostile.harms import Harm
+from tools.damage import harms
+from tools.damage.harms import Harm
 
 CONFIG = """
 data: {ratings: r.csv, test: {fraction: 0.2}, validation: {fraction: 0.1}}

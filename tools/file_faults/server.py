@@ -25,7 +25,7 @@ import typer
 
 from cofi_dist.cli.main import app, main
 from cofi_dist.data.datasets import catalog
-from tests.filefaults.commands import TOY
+from tools.file_faults.commands import TOY
 
 HERE = Path(__file__).parent
 KINDS = ("open", "write", "fsync", "rename", "close", "mkdir", "unlink", "link", "read")  # as in shim.c
@@ -93,7 +93,7 @@ class Server:
         env = {**os.environ, "LD_PRELOAD": str(shim), "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
         env |= {"PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), env.get("PYTHONPATH", "")])}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.filefaults.server", str(shim), str(self._said), url],
+            [sys.executable, "-m", "tools.file_faults.server", str(shim), str(self._said), url],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

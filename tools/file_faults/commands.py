@@ -15,7 +15,7 @@ from cofi_dist.checkpoint.manifest import read_manifest, verify
 from cofi_dist.checkpoint.reader import found_in
 from cofi_dist.data.datasets.catalog import DataSet
 from cofi_dist.errors import CheckpointError
-from tests.data.site import ARCHIVE, Handler, Site
+from tests.support.dataset_server import ARCHIVE, Handler, Site
 
 SETTINGS = """
 model: {num_features: 3}

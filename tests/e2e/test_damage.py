@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tests.hostile.tries import Try, Worlds, all_tries, attempt_at, build_twice
+from tools.damage.tries import Try, Worlds, all_tries, attempt_at, build_twice
 
 SLOW = ("report", "plot", "tune")  # which draw or train whatever else happens
 SAMPLED = 70

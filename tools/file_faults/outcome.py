@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
-from tests.filefaults.commands import COMMANDS, Command, Left, checkpoints_of, left_by, left_over, make_base
-from tests.filefaults.server import KINDS, NO_FAULT, Ended, Fault, Server
+from tools.file_faults.commands import COMMANDS, Command, Left, checkpoints_of, left_by, left_over, make_base
+from tools.file_faults.server import KINDS, NO_FAULT, Ended, Fault, Server
 
 WHOLE = "whole, exit code 0"
 TOLD = "one line, exit code not 0; the same command then gives the same bits"
