@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.data.item_means import ItemSums, centred, centres, item_sums
+from cofi_dist.data.item_means import ItemSums, item_offsets, item_sums, mean_centred
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import UserShard
 from cofi_dist.data.sources.synthetic import SyntheticRatings
@@ -80,8 +80,8 @@ class Problem:
             Ratings(whole.user[rows], whole.item[rows], whole.value[rows]) for rows in (~is_test, is_test)
         )
         self.sums: ItemSums = item_sums(known, s.items, SoloComm())
-        self.means = centres(self.sums, "item_mean", None)
-        self.shard = UserShard(everyone, s.items, centred(known, self.means))
+        self.means = item_offsets(self.sums, "item_mean", None)
+        self.shard = UserShard(everyone, s.items, mean_centred(known, self.means))
         self.scale, self.best_rmse = source.scale, source.best_rmse()
 
     def start(self) -> Factors:

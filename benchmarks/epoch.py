@@ -21,9 +21,9 @@ from cofi_dist.config import Data, Train
 from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.sparse import SparseCost
-from cofi_dist.data.item_means import centred, centres, item_sums
+from cofi_dist.data.item_means import item_offsets, item_sums, mean_centred
 from cofi_dist.data.shard import UserShard
-from cofi_dist.data.sources.open import prepare
+from cofi_dist.data.sources.open import prepare_source
 from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import draw_factors
@@ -42,15 +42,15 @@ def load() -> tuple[str, UserShard]:
     if file.exists():
         with (
             tempfile.TemporaryDirectory() as folder,
-            prepare(Data(ratings=str(file)), Path(folder) / "data") as p,
+            prepare_source(Data(ratings=str(file)), Path(folder) / "data") as p,
         ):
             name, num_users, num_items = "ml-latest-small", p.source.num_users, p.source.num_items
             ratings = p.source.load(UserRange(0, num_users))
     else:
         name, num_users, num_items = "made-up ratings of ml-latest-small's shape", 610, 9724
         ratings = SyntheticRatings(num_users, num_items, 100_836, 0).load(UserRange(0, num_users))
-    means = centres(item_sums(ratings, num_items, SoloComm()), "item_mean", None)
-    return name, UserShard(UserRange(0, num_users), num_items, centred(ratings, means))
+    means = item_offsets(item_sums(ratings, num_items, SoloComm()), "item_mean", None)
+    return name, UserShard(UserRange(0, num_users), num_items, mean_centred(ratings, means))
 
 
 def ours(shard: UserShard, cost: Cost, kind: str, epochs: int) -> None:

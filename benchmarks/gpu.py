@@ -34,7 +34,7 @@ from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.sparse import SparseCost
-from cofi_dist.data.item_means import centred, centres, item_sums
+from cofi_dist.data.item_means import item_offsets, item_sums, mean_centred
 from cofi_dist.data.shard import UserShard
 from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.distributed import SoloComm
@@ -185,8 +185,8 @@ def load(users: int, items: int, ratings: int) -> UserShard:
     """Made-up ratings, centred."""
     everyone = UserRange(0, users)
     whole = SyntheticRatings(users, items, ratings, 0).load(everyone)
-    means = centres(item_sums(whole, items, SoloComm()), "item_mean", None)
-    return UserShard(everyone, items, centred(whole, means))
+    means = item_offsets(item_sums(whole, items, SoloComm()), "item_mean", None)
+    return UserShard(everyone, items, mean_centred(whole, means))
 
 
 def main() -> None:

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from cofi_dist.config import Data, Split
 from cofi_dist.data.ratings import Ratings
-from cofi_dist.data.sources.open import prepare
-from cofi_dist.data.sources.split_on_load import SplitRatings
+from cofi_dist.data.sources.open import prepare_source
+from cofi_dist.data.sources.split_on_load import SplitOnLoad
 from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.distributed import Comm, SoloComm
 from cofi_dist.errors import CofiError, ConfigError, RunError
@@ -159,7 +159,7 @@ def test_the_saved_model_has_the_best_accuracy_that_was_printed(tmp_path: Path) 
     best = min(metrics(run_dir), key=lambda m: m.get("validation_rmse", math.inf))
     assert best["epoch"] < 300
     made_up = SyntheticRatings(60, 80, 1500, 0)
-    source = SplitRatings(made_up, {"validation": Split(by="random", fraction=0.2, seed=0)})
+    source = SplitOnLoad(made_up, {"validation": Split(by="random", fraction=0.2, seed=0)})
     held_out, model = source.load(UserRange(0, 60), "validation"), Model.load(run_dir)
     means = model.item_means.numpy()
     got = Validation(held_out, means, made_up.scale, CPU, every=1).accuracy(model.factors, SoloComm())
@@ -202,7 +202,7 @@ def test_prepared_ratings_are_validated_if_they_were_split(held_out: bool, tmp_p
     lines = [f"{user},{item},{1 + (user + item) % 5}" for user in range(9) for item in range(7)]
     (tmp_path / "ratings.csv").write_text("\n".join(["userId,movieId,rating", *lines]) + "\n")
     data = Data(ratings=str(tmp_path / "ratings.csv"), validation=Split() if held_out else None)
-    with prepare(data, tmp_path / "prepared") as ready:
+    with prepare_source(data, tmp_path / "prepared") as ready:
         ready.keep(tmp_path / "prepared")
     config = f"data: {{prepared: {tmp_path / 'prepared'}}}\nvalidation: {{every: 5}}\n"
     run_dir, [(_, said)] = run(tmp_path, "train.epochs=10", config=config)

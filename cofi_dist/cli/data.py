@@ -8,7 +8,7 @@ import typer
 
 from cofi_dist.cli.arguments import Strict, with_plain_paths
 from cofi_dist.cli.tables import inline_yaml
-from cofi_dist.data.datasets.catalog import KNOWN, PAGE, DataSet, data_set
+from cofi_dist.data.datasets.catalog import DATASETS, PAGE, DataSet, data_set
 from cofi_dist.data.datasets.download import fetch
 from cofi_dist.streams import log_stderr
 
@@ -24,12 +24,12 @@ Root = Annotated[Path, typer.Option(help="Folder of the data sets, data.root in 
 def list_(root: Root = ROOT) -> None:
     """Print the known data sets and their terms of use."""
     print(f"{'name':<16}{'ratings':>12}{'download':>12}  on disk")
-    for known in KNOWN.values():
+    for known in DATASETS.values():
         there = "yes" if known.ratings_in(root).is_file() else "no"
         print(f"{known.name:<16}{known.num_ratings:>12,}{_megabytes(known):>12}  {there}")
     print("\nCollected by GroupLens; the README in each archive has the terms:")
-    for note in dict.fromkeys(known.note for known in KNOWN.values()):
-        names = (known.name for known in KNOWN.values() if known.note == note)
+    for note in dict.fromkeys(known.note for known in DATASETS.values()):
+        names = (known.name for known in DATASETS.values() if known.note == note)
         print(f"{', '.join(names)}:\n  {note}")
     print(f"See {PAGE}")
 

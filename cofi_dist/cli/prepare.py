@@ -21,7 +21,7 @@ def prepare(
     """Read a ratings file once, for any number of runs to train on."""
     from cofi_dist.data.preparation.store import StoredRatings
     from cofi_dist.data.readers.tables import notes_on_layout
-    from cofi_dist.data.sources.open import prepare as prepare_source
+    from cofi_dist.data.sources.open import prepare_source
 
     given = {"data": {"ratings": str(ratings)}, "run_dir": str(output)}
     for text in overrides or []:

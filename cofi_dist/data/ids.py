@@ -14,7 +14,7 @@ from cofi_dist.files.reading import open_regular, read_failure, shortened, stder
 from cofi_dist.files.written_file import checked_file
 from cofi_dist.words import counted
 
-AT_ONCE = 2**20  # ids that are digested at once
+DIGEST_IDS = 2**20  # ids that are digested at once
 MOST_ROWS_A_BYTE = 64  # of a Parquet file of ascending ids; they have been seen to take half a byte
 
 
@@ -63,7 +63,7 @@ class IdMap:
     def digest(self) -> str:
         """sha256 of every id, in row order: equal for equal maps, and for no others."""
         digest = hashlib.sha256(str(self.raw.dtype).encode())
-        for ids in (self.raw[at : at + AT_ONCE] for at in range(0, len(self), AT_ONCE)):
+        for ids in (self.raw[at : at + DIGEST_IDS] for at in range(0, len(self), DIGEST_IDS)):
             if ids.dtype == pl.String:
                 digest.update(ids.str.len_bytes().to_numpy().tobytes())
                 digest.update(ids.str.join().item().encode())

@@ -68,7 +68,7 @@ def item_sums(
     return ItemSums(*both[0].numpy())
 
 
-def centres(sums: ItemSums, centre: str, damping: float | None) -> NDArray[np.float64]:
+def item_offsets(sums: ItemSums, centre: str, damping: float | None) -> NDArray[np.float64]:
     """What to subtract from each item's ratings, (M,) float64.
 
     `item_mean` is the item's mean, and the global mean m for an item without ratings.
@@ -87,6 +87,6 @@ def centres(sums: ItemSums, centre: str, damping: float | None) -> NDArray[np.fl
     return np.where(seen, sums.total / np.where(seen, sums.count, 1.0), mean)
 
 
-def centred(ratings: Ratings, means: NDArray[np.float64]) -> Ratings:
+def mean_centred(ratings: Ratings, means: NDArray[np.float64]) -> Ratings:
     """The same ratings less their item's mean."""
     return Ratings(ratings.user, ratings.item, ratings.value - means[ratings.item])

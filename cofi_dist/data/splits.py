@@ -13,9 +13,9 @@ from cofi_dist.config import Data, Split
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = get_args(Part)
-SIGN = np.uint64(1 << 63)
+SIGN_BIT = np.uint64(1 << 63)
 # Seeds are below 2**63, so no seed of one part makes the draws of any seed of the other.
-WORD: dict[Part, np.uint64] = {"test": np.uint64(2), "validation": SIGN}
+PART_SALT: dict[Part, np.uint64] = {"test": np.uint64(2), "validation": SIGN_BIT}
 Key = NDArray[np.float64] | NDArray[np.int64]
 
 
@@ -25,7 +25,7 @@ def held_out(data: Data) -> dict[Part, Split]:
     return {part: split for part, split in wanted.items() if split is not None}
 
 
-def assign(
+def assign_parts(
     user: NDArray[np.integer],
     item: NDArray[np.integer],
     splits: dict[Part, Split],
@@ -55,32 +55,32 @@ def assign(
         elif split.by == "random":
             assert split.fraction is not None
             assert split.seed is not None
-            taken = chance(split.seed, part, user[free], item[free]) < split.fraction
+            taken = hash_uniform(split.seed, part, user[free], item[free]) < split.fraction
         else:
             if split.by == "last":
                 assert time is not None
                 key, count = time[free], split.n
             else:
                 assert split.seed is not None
-                key, count = chance(split.seed, part, user[free], item[free]), 1
+                key, count = hash_uniform(split.seed, part, user[free], item[free]), 1
             assert count is not None
             taken = _largest(user[free], key, count)
         part_N[free[taken]] = PARTS.index(part)
     return part_N
 
 
-def chance(
+def hash_uniform(
     seed: int, part: Part, user: NDArray[np.integer], item: NDArray[np.integer]
 ) -> NDArray[np.float64]:
     """A number of [0, 1) for each rating, by splitmix64's finaliser over seed, part, user and item."""
     state = np.full(len(user), seed, np.uint64)
-    for word in (WORD[part], user.astype(np.uint64), item.astype(np.uint64)):
-        state = _mixed(state ^ word)
+    for word in (PART_SALT[part], user.astype(np.uint64), item.astype(np.uint64)):
+        state = _splitmix64(state ^ word)
     uniform: NDArray[np.float64] = (state >> np.uint64(11)).astype(np.float64) * 2.0**-53
     return uniform
 
 
-def _mixed(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def _splitmix64(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
     state = state + np.uint64(0x9E3779B97F4A7C15)
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

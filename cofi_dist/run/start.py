@@ -15,7 +15,7 @@ from cofi_dist.cost.dense import BYTES_PER_CELL
 from cofi_dist.data.ids import digests
 from cofi_dist.data.shard import TILE_RATINGS
 from cofi_dist.data.sources.base import Source
-from cofi_dist.data.sources.open import open_source, prepare, ratings_file
+from cofi_dist.data.sources.open import open_source, prepare_source, ratings_file
 from cofi_dist.distributed import Comm, SoloComm
 from cofi_dist.errors import CheckpointError, ConfigError, RunError
 from cofi_dist.run.directory import (
@@ -226,7 +226,7 @@ def _begin(config: Config, comm: Comm, free: int, undo: ExitStack) -> None:
     run_dir, named = Path(config.run_dir), config.checkpoint.named
     # read whole here too: a run that is there shall not be cleared for one that can't be begun from
     checkpoint = whole_at(named, SoloComm()) if named is not None else None
-    with prepare(config.data, run_dir / DATA) as prepared:
+    with prepare_source(config.data, run_dir / DATA) as prepared:
         source = prepared.source
         _require_memory(config, source, comm, free)
         if config.validation.every is not None:

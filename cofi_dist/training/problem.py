@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cofi_dist.config import Config
 from cofi_dist.data.ids import digests
-from cofi_dist.data.item_means import ItemSums, centres, item_sums
+from cofi_dist.data.item_means import ItemSums, item_offsets, item_sums
 from cofi_dist.data.shard import UserShard
 from cofi_dist.data.sources.base import Source
 from cofi_dist.data.sources.open import open_source
@@ -97,7 +97,7 @@ def load_problem(config: Config, store: Path, device: torch.device, comm: Comm) 
     ratings = source.load(users)
     sums = source.sums or item_sums(ratings, num_items, total, blocks)
     centre, damping = (config.data.centre, config.data.damping) if config.data.centre else source.centre
-    means = centres(sums, centre, damping)
+    means = item_offsets(sums, centre, damping)
     shard = UserShard(users, num_items, ratings, means, blocks)
     fingerprint, ids = comm.on_first(source.fingerprint), comm.on_first(lambda: digests(source.ids))
     counts = shard.ratings_per_user()

@@ -14,7 +14,7 @@ from cofi_dist.checkpoint.reader import found_in
 from cofi_dist.config import Data
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.preparation.store import StoredRatings
-from cofi_dist.data.sources.open import prepare
+from cofi_dist.data.sources.open import prepare_source
 from cofi_dist.distributed import Comm, SoloComm
 from cofi_dist.errors import CheckpointError, CofiError, RunError
 from cofi_dist.model import Model
@@ -35,7 +35,7 @@ def prepared(tmp: Path, name: str, user: str = "{}", item: str = "{}") -> Path:
     rows = [f"{user.format(j + 10)},{item.format(i + 10)},{(j * i) % 5 + 1}" for j, i in pairs]
     file = tmp / f"{name}.csv"
     file.write_text("\n".join(["userId,movieId,rating", *rows]) + "\n")
-    with prepare(Data(ratings=str(file)), tmp / name) as made:
+    with prepare_source(Data(ratings=str(file)), tmp / name) as made:
         made.keep(tmp / name)
     return tmp / name
 

@@ -13,7 +13,7 @@ import torch
 
 from cofi_dist.checkpoint.manifest import read_manifest
 from cofi_dist.checkpoint.reader import found_in
-from cofi_dist.data.sources.open import prepare
+from cofi_dist.data.sources.open import prepare_source
 from cofi_dist.distributed import Comm, SoloComm
 from cofi_dist.errors import CheckpointError, CheckpointReadError, CheckpointVersionError, CofiError, RunError
 from cofi_dist.model import Model
@@ -183,9 +183,9 @@ def test_who_prepares_has_the_directory(tmp_path: Path, monkeypatch: pytest.Monk
         monkeypatch.undo()
         with pytest.raises(RunError, match="is running here since"):
             run(tmp_path, 1, 10, "run")
-        return prepare(*given)
+        return prepare_source(*given)
 
-    monkeypatch.setattr(start, "prepare", prepared_twice)
+    monkeypatch.setattr(start, "prepare_source", prepared_twice)
     assert metrics(run(tmp_path, 1, 20, "run"))[-1]["epoch"] == 20
 
 

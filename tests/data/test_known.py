@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cofi_dist.config import Data
-from cofi_dist.data.datasets.catalog import KNOWN, DataSet, ratings_file
+from cofi_dist.data.datasets.catalog import DATASETS, DataSet, downloaded_ratings_file
 from cofi_dist.errors import ConfigError, DataError
 
 NAMES = ["ml-100k", "ml-1m", "ml-10m", "ml-20m", "ml-25m", "ml-32m", "ml-latest-small"]
@@ -28,10 +28,10 @@ def put(root: Path, known: DataSet) -> Path:
 
 
 def test_the_data_sets_of_the_readme_are_known() -> None:
-    assert list(KNOWN) == NAMES
+    assert list(DATASETS) == NAMES
 
 
-@pytest.mark.parametrize("known", KNOWN.values(), ids=NAMES)
+@pytest.mark.parametrize("known", DATASETS.values(), ids=NAMES)
 def test_what_is_known_is_plausible(known: DataSet) -> None:
     assert known.url == f"https://files.grouplens.org/datasets/movielens/{known.name}.zip"
     assert known.archive_bytes < known.unpacked_bytes
@@ -47,13 +47,13 @@ def test_what_is_known_is_plausible(known: DataSet) -> None:
 
 def test_checksums_and_folders_are_not_mixed_up() -> None:
     for what in ("md5", "url", "folder", "num_ratings", "archive_bytes"):
-        assert len({getattr(known, what) for known in KNOWN.values()}) == len(KNOWN)
+        assert len({getattr(known, what) for known in DATASETS.values()}) == len(DATASETS)
 
 
 def test_a_data_set_is_found_in_its_root(tmp_path: Path) -> None:
-    file = put(tmp_path, KNOWN["ml-10m"])
+    file = put(tmp_path, DATASETS["ml-10m"])
     assert file == tmp_path / "ml-10M100K" / "ratings.dat"
-    assert ratings_file("ml-10m", str(tmp_path)) == file
+    assert downloaded_ratings_file("ml-10m", str(tmp_path)) == file
 
 
 def test_a_data_set_that_is_not_there_is_named_with_its_command() -> None:
@@ -61,16 +61,16 @@ def test_a_data_set_that_is_not_there_is_named_with_its_command() -> None:
         r"^no where/ml-1m/ratings\.dat: is not there; get it by `cofi-dist data get ml-1m --root 'no where'`$"
     )
     with pytest.raises(DataError, match=says):
-        ratings_file("ml-1m", "no where")
+        downloaded_ratings_file("ml-1m", "no where")
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"^data\.name: no data set is called 'ml-2m'; there are ml-100k, "):
-        ratings_file("ml-2m", "data")
+        downloaded_ratings_file("ml-2m", "data")
 
 
 def test_list_fits_a_terminal_and_says_what_is_on_disk(tmp_path: Path) -> None:
-    put(tmp_path / "data", KNOWN["ml-25m"])
+    put(tmp_path / "data", DATASETS["ml-25m"])
     done = cofi("list", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
@@ -82,11 +82,11 @@ def test_list_fits_a_terminal_and_says_what_is_on_disk(tmp_path: Path) -> None:
 
 
 def test_get_of_what_is_on_disk_prints_its_file_and_its_config(tmp_path: Path) -> None:
-    put(tmp_path / Data.model_fields["root"].default, KNOWN["ml-1m"])
+    put(tmp_path / Data.model_fields["root"].default, DATASETS["ml-1m"])
     done = cofi("get", "ml-1m", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "data/ml-1m/ratings.dat\ndata: {name: ml-1m}\n")
     assert done.stderr.splitlines()[0] == "ml-1m is already in data/ml-1m."
-    put(tmp_path / "else where", KNOWN["ml-1m"])
+    put(tmp_path / "else where", DATASETS["ml-1m"])
     done = cofi("get", "ml-1m", "--root", "else where", cwd=tmp_path)
     assert done.stdout == "else where/ml-1m/ratings.dat\ndata: {name: ml-1m, root: else where}\n"
 

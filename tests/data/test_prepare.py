@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cofi_dist.config import Columns, Data, Split
-from cofi_dist.data.item_means import centres
+from cofi_dist.data.item_means import item_offsets
 from cofi_dist.data.preparation import spool, writers
 from cofi_dist.data.preparation.store import StoredRatings
 from cofi_dist.data.readers import lines as line_runs
 from cofi_dist.data.readers import parquet
-from cofi_dist.data.sources.open import open_source, prepare
+from cofi_dist.data.sources.open import open_source, prepare_source
 from cofi_dist.errors import CofiError, DataError, RunError
 from cofi_dist.sharding.ranges import UserRange
 from tests.support.prepared import prepared, read_ratings
@@ -78,9 +78,9 @@ def test_pieces_of_any_size_prepare_the_same(tmp_path: Path, data: st.DataObject
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(line_runs, "CHUNK_BYTES", data.draw(st.integers(100, 3000)))
         patch.setattr(spool, "SPOOL_ROWS", data.draw(st.integers(10, 60)))
-        patch.setattr(spool, "ROWS_AT_ONCE", data.draw(st.integers(7, 60)))
-        patch.setattr(writers, "ROWS_AT_ONCE", data.draw(st.integers(5, 60)))
-        patch.setattr(parquet, "ROWS_AT_ONCE", data.draw(st.integers(10, 200)))
+        patch.setattr(spool, "PIECE_ROWS", data.draw(st.integers(7, 60)))
+        patch.setattr(writers, "PIECE_RATINGS", data.draw(st.integers(5, 60)))
+        patch.setattr(parquet, "TABLE_ROWS", data.draw(st.integers(10, 200)))
         with prepared(file, **keys) as stored:
             assert stored.manifest == want
             check_transposed(stored)
@@ -262,13 +262,13 @@ def test_a_store_is_never_overwritten_and_its_absence_is_explained(tmp_path: Pat
 def test_prepare_writes_a_store_for_files_only(tmp_path: Path) -> None:
     (tmp_path / "r.csv").write_text("u,i,r\nann,3,1\n")
     data = Data(ratings=str(tmp_path / "r.csv"), columns=Columns(user="u", item="i", rating="r"))
-    with prepare(data, tmp_path / "store") as ready:
+    with prepare_source(data, tmp_path / "store") as ready:
         assert not (tmp_path / "store").exists()
         ready.keep(tmp_path / "store")
     users, items = open_source(data, tmp_path / "store").ids
     assert (users.raw.to_list(), items.raw.to_list()) == (["ann"], [3])
     made_up = Data.model_validate({"synthetic": {"num_users": 3, "num_items": 4, "num_ratings": 5}})
-    with prepare(made_up, tmp_path / "none") as ready:
+    with prepare_source(made_up, tmp_path / "none") as ready:
         ready.keep(tmp_path / "none")
     assert not (tmp_path / "none").exists()
     assert [len(ids) for ids in open_source(made_up, tmp_path).ids] == [3, 4]
@@ -280,6 +280,6 @@ def test_means_come_from_training_ratings_only(tmp_path: Path) -> None:
     with prepared(save(table, tmp_path / "r.csv"), test=Split(by="last", n=3)) as stored:
         train = stored.load(UserRange(0, 20))
         seen = np.bincount(train.item, minlength=15) > 0
-        for item, mean in enumerate(centres(stored.sums, "item_mean", None)):
+        for item, mean in enumerate(item_offsets(stored.sums, "item_mean", None)):
             mine = train.value[train.item == item] if seen[item] else train.value
             assert mean == pytest.approx(mine.mean())

@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cofi_dist.config import Columns, Split
-from cofi_dist.data.readers.diagnose import NUMBER, Layout, first_fault
+from cofi_dist.data.readers.diagnose import NUMBER, Layout, diagnose
 from cofi_dist.data.readers.layout import NO_TEXT
 from cofi_dist.errors import DataError
 from tests.support.prepared import read_ratings
@@ -250,7 +250,7 @@ def test_what_csv_writes_is_read_back(
     csv.writer(out, lineterminator="\n").writerows([COLUMNS, *triples])
     file = tmp_path_factory.getbasetemp() / "back.csv"
     file.write_text(out.getvalue(), encoding="utf-8")
-    assert first_fault(file.read_bytes().split(b"\n", 1)[1], LAYOUT, 2) is None
+    assert diagnose(file.read_bytes().split(b"\n", 1)[1], LAYOUT, 2) is None
     ratings, users, items = read_ratings(file)
     got = {
         (str(users.raw[int(u)]), str(items.raw[int(i)])): v
@@ -263,7 +263,7 @@ def test_what_csv_writes_is_read_back(
 def test_both_passes_agree_on_what_a_number_is(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     file = tmp_path_factory.getbasetemp() / "number.csv"
     file.write_text(f"userId,movieId,rating\n1,1,{text}\n", encoding="utf-8")
-    fault = first_fault(f"1,1,{text}\n".encode(), LAYOUT, 2)
+    fault = diagnose(f"1,1,{text}\n".encode(), LAYOUT, 2)
     if fault:
         with pytest.raises(DataError, match="line 2: the rating"):
             read_ratings(file)

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from cofi_dist.data.ids import IdMap
-from cofi_dist.data.item_means import centred, centres, item_sums
+from cofi_dist.data.item_means import item_offsets, item_sums, mean_centred
 from cofi_dist.data.preparation import id_encoder
 from cofi_dist.data.preparation.id_encoder import Encoder
 from cofi_dist.data.ratings import Ratings
@@ -163,27 +163,27 @@ def test_an_id_map_is_saved_and_loaded(tmp_path: Path) -> None:
 
 def test_means_are_the_items_and_the_global_one_for_the_unseen() -> None:
     ratings = Ratings(np.array([0, 1, 1], np.int32), np.array([0, 0, 2], np.int32), np.array([1.0, 3.0, 5.0]))
-    means = centres(item_sums(ratings, 4, SoloComm()), "item_mean", None)
+    means = item_offsets(item_sums(ratings, 4, SoloComm()), "item_mean", None)
     assert means.tolist() == [2.0, 3.0, 5.0, 3.0]
-    assert centred(ratings, means).value.tolist() == [-1.0, 1.0, 0.0]
+    assert mean_centred(ratings, means).value.tolist() == [-1.0, 1.0, 0.0]
 
 
 def test_other_centres_follow_their_formulas() -> None:
     ratings = Ratings(np.array([0, 1, 1], np.int32), np.array([0, 0, 2], np.int32), np.array([1.0, 3.0, 5.0]))
     sums = item_sums(ratings, 4, SoloComm())
     damped = [(4 + 2 * 3) / (2 + 2), 3.0, (5 + 2 * 3) / (1 + 2), 3.0]
-    assert centres(sums, "damped_item_mean", 2.0) == pytest.approx(damped)
-    assert centres(sums, "global_mean", None).tolist() == [3.0] * 4
-    assert centres(sums, "none", None).tolist() == [0.0] * 4
+    assert item_offsets(sums, "damped_item_mean", 2.0) == pytest.approx(damped)
+    assert item_offsets(sums, "global_mean", None).tolist() == [3.0] * 4
+    assert item_offsets(sums, "none", None).tolist() == [0.0] * 4
 
 
 def test_means_are_the_same_on_any_number_of_ranks(tmp_path: Path) -> None:
     ratings = random_ratings(8, 6, 30)
-    want = centres(item_sums(ratings, 6, SoloComm()), "item_mean", None)
+    want = item_offsets(item_sums(ratings, 6, SoloComm()), "item_mean", None)
     for means in run_ranks(3, _means_of_my_users, ratings, tmp=tmp_path):
         assert means == pytest.approx(want, rel=1e-12)
 
 
 def _means_of_my_users(comm: Comm, ratings: Ratings) -> object:
     users = (UserRange(0, 5), UserRange(5, 5), UserRange(5, 8))[comm.rank]
-    return centres(item_sums(shard_of(ratings, users, 6).ratings, 6, comm), "item_mean", None)
+    return item_offsets(item_sums(shard_of(ratings, users, 6).ratings, 6, comm), "item_mean", None)

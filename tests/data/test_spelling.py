@@ -8,7 +8,7 @@ import pytest
 from cofi_dist.config import Columns
 from cofi_dist.data.id_spelling import HIDDEN, bad_ids, id_fault
 from cofi_dist.data.readers import lines as line_runs
-from cofi_dist.data.readers.diagnose import Layout, first_fault
+from cofi_dist.data.readers.diagnose import Layout, diagnose
 from cofi_dist.data.readers.tables import read_table
 from cofi_dist.errors import DataError
 from tests.support.prepared import prepared, read_ratings
@@ -66,7 +66,7 @@ def test_many_lines_at_once_and_each_by_itself_agree_on_every_id() -> None:
         for raw in (f"a{hidden}", f"{hidden}a", f"a{hidden}b"):
             assert bool(bad_ids(pl.Series([raw]))[0]) == (id_fault("user", raw) is not None)
         if hidden not in "\r\n":
-            assert first_fault(f"a{hidden},1,1\n".encode(), layout, 1)
+            assert diagnose(f"a{hidden},1,1\n".encode(), layout, 1)
 
 
 def test_an_emoji_and_a_word_with_a_joiner_are_ids(tmp_path: Path) -> None:

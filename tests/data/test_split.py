@@ -14,7 +14,7 @@ from cofi_dist.data.preparation.store import StoredRatings
 from cofi_dist.data.preparation.time_cutoffs import _cutoff
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.sources.open import open_source
-from cofi_dist.data.splits import PARTS, Part, assign, chance, held_out
+from cofi_dist.data.splits import PARTS, Part, assign_parts, hash_uniform, held_out
 from cofi_dist.sharding.ranges import UserRange
 from tests.data.test_prepare import random_table, save
 from tests.support.prepared import prepared
@@ -38,10 +38,10 @@ def pairs(table: pl.DataFrame) -> set[tuple[int, int]]:
 
 def test_chance_is_even_and_differs_by_seed_and_part() -> None:
     user, item = PAIRS // 200, PAIRS % 200
-    u = chance(0, "test", user, item)
+    u = hash_uniform(0, "test", user, item)
     assert 0.0 <= u.min() < u.max() < 1.0
     assert np.histogram(u, 10, (0, 1))[0] == pytest.approx(np.full(10, 4000), abs=250)
-    for other in (chance(1, "test", user, item), chance(0, "validation", user, item)):
+    for other in (hash_uniform(1, "test", user, item), hash_uniform(0, "validation", user, item)):
         assert abs(np.corrcoef(u, other)[0, 1]) < 0.02
     # neither a user nor an item is favoured
     by_user, by_item = (np.bincount(rows, u, minlength=200) / 200 for rows in (user, item))
@@ -56,7 +56,7 @@ def test_any_two_seeds_split_independently(of_test: int, of_validation: int) -> 
         "test": Split(fraction=0.5, seed=of_test),
         "validation": Split(fraction=0.5, seed=of_validation),
     }
-    shares = np.bincount(assign(user, item, splits), minlength=3) / len(user)
+    shares = np.bincount(assign_parts(user, item, splits), minlength=3) / len(user)
     assert shares == pytest.approx([0.25, 0.25, 0.5], abs=0.02)
 
 
@@ -66,7 +66,7 @@ def test_a_random_split_takes_its_fraction_of_what_is_left() -> None:
         "test": Split(fraction=0.2, seed=7),
         "validation": Split(fraction=0.5, seed=7),
     }
-    part = assign(user, item, splits)
+    part = assign_parts(user, item, splits)
     shares = np.bincount(part, minlength=3) / len(part)
     assert shares == pytest.approx([0.4, 0.4, 0.2], abs=0.01)
 

@@ -87,7 +87,7 @@ main()
 """
 
 
-@pytest.mark.parametrize("where", ["problem.centres", "build.draw_factors"])
+@pytest.mark.parametrize("where", ["problem.item_offsets", "build.draw_factors"])
 @pytest.mark.parametrize("error", ["DataError('the disk is gone')", "KeyError('a bug')"])
 def test_a_rank_that_raises_takes_the_job_down(where: str, error: str, here: Path) -> None:
     (here / "failing.py").write_text(FAILING.format(where=where, error=error))

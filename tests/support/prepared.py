@@ -10,7 +10,7 @@ from cofi_dist.config import Data
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.preparation.store import StoredRatings
 from cofi_dist.data.ratings import Ratings
-from cofi_dist.data.sources.open import prepare
+from cofi_dist.data.sources.open import prepare_source
 from cofi_dist.sharding.ranges import UserRange
 
 
@@ -19,7 +19,7 @@ def prepared(file: Path, **keys: Any) -> Iterator[StoredRatings]:
     """The file as `prepare` leaves it, with these keys of the config's data section."""
     with tempfile.TemporaryDirectory(dir=file.parent) as folder:
         target = Path(folder) / "prepared"
-        with prepare(Data(ratings=str(file), **keys), target) as ready:
+        with prepare_source(Data(ratings=str(file), **keys), target) as ready:
             ready.keep(target)
         yield StoredRatings(target)
 

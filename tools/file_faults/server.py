@@ -178,7 +178,7 @@ def _run(request: dict[str, Any], shim: ctypes.CDLL, said: Path) -> None:
 
 
 def _main() -> None:
-    catalog.KNOWN["toy"] = TOY(sys.argv.pop())
+    catalog.DATASETS["toy"] = TOY(sys.argv.pop())
     main()
 
 

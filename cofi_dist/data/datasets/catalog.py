@@ -75,7 +75,7 @@ DAT = ("ratings.dat", "movies.dat")
 
 # Checksums: the .md5 files beside the archives. ml-latest-small is generated anew now and then, so it
 # has none, and its figures are those of September 2018.
-KNOWN = {
+DATASETS = {
     known.name: known
     for known in (
         _movielens(
@@ -120,12 +120,12 @@ def data_set(name: str) -> DataSet:
     Raises:
         ConfigError: there is none.
     """
-    if name not in KNOWN:
-        raise ConfigError(f"data.name: no data set is called {name!r}; there are {', '.join(KNOWN)}")
-    return KNOWN[name]
+    if name not in DATASETS:
+        raise ConfigError(f"data.name: no data set is called {name!r}; there are {', '.join(DATASETS)}")
+    return DATASETS[name]
 
 
-def ratings_file(name: str, root: str | Path) -> Path:
+def downloaded_ratings_file(name: str, root: str | Path) -> Path:
     """The ratings file of a known data set that is in `root`.
 
     Raises:

@@ -22,7 +22,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from cofi_dist.data.datasets.catalog import PAGE, DataSet
-from cofi_dist.data.datasets.partial_download import Part
+from cofi_dist.data.datasets.partial_download import PartialDownload
 from cofi_dist.errors import DataError
 from cofi_dist.files.atomic import atomic_directory
 from cofi_dist.files.reading import UnusableFileError, open_regular
@@ -63,19 +63,19 @@ def fetch(dataset: DataSet, root: Path, report: Report) -> Path:
             connection, the part that came.
         RunError: it can't be written.
     """
-    part = Part(root, dataset.name)
+    partial = PartialDownload(root, dataset.name)
     try:
         if _is_there(dataset, root, report):
-            part.clear()
+            partial.clear()
             clear_temporaries(root / dataset.folder)
         else:
-            with part.held(report.note):
+            with partial.held(report.note):
                 if not _is_there(dataset, root, report):  # another command may have got it meanwhile
-                    _fetch(dataset, part, root / dataset.folder, report)
+                    _fetch(dataset, partial, root / dataset.folder, report)
     except UnusableFileError as error:
         raise DataError(f"{error.filename}: cannot be used: {error.strerror}; remove it") from None
     except OSError as error:
-        where = error.filename or part.file
+        where = error.filename or partial.file
         raise DataError(
             f"{where}: cannot be written: {write_failure(error)}; put that right and try again"
         ) from None
@@ -92,36 +92,36 @@ def _is_there(dataset: DataSet, root: Path, report: Report) -> bool:
     return False
 
 
-def _fetch(dataset: DataSet, part: Part, target: Path, report: Report) -> None:
+def _fetch(dataset: DataSet, partial: PartialDownload, target: Path, report: Report) -> None:
     try:
-        _download(dataset, part, report)
-        _verify(dataset, part.file)
+        _download(dataset, partial, report)
+        _verify(dataset, partial.file)
         report.note(f"{dataset.name} has come; unpacking it into {target}.")
-        _unpack(dataset, part.file, target)
+        _unpack(dataset, partial.file, target)
     except _BadArchiveError:
-        part.discard()
+        partial.discard()
         raise
-    part.discard()
+    partial.discard()
 
 
-def _download(dataset: DataSet, part: Part, report: Report) -> None:
-    """Complete the part, in a few attempts."""
-    report.note(f"Fetching {dataset.url}{f', from byte {part.size():,} on' if part.size() else ''}.")
+def _download(dataset: DataSet, partial: PartialDownload, report: Report) -> None:
+    """Complete the partial, in a few attempts."""
+    report.note(f"Fetching {dataset.url}{f', from byte {partial.size():,} on' if partial.size() else ''}.")
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return _attempt(dataset, part, report)
+            return _attempt(dataset, partial, report)
         except ConnectionError as error:
             broken = str(error)
         if attempt < ATTEMPTS:
             report.note(f"{dataset.url}: {broken}; trying again.")
             time.sleep(PAUSE * attempt)
-    kept = f"the {part.size():,} bytes so far are kept; " if part.size() else ""
+    kept = f"the {partial.size():,} bytes so far are kept; " if partial.size() else ""
     raise DataError(f"{dataset.url}: {broken}; {kept}try again when the network is back")
 
 
-def _attempt(dataset: DataSet, part: Part, report: Report) -> None:
+def _attempt(dataset: DataSet, partial: PartialDownload, report: Report) -> None:
     """One request, for what is missing; raises ConnectionError if another one may get further."""
-    have, mark = part.size(), part.mark()
+    have, mark = partial.size(), partial.mark()
     headers = {"User-Agent": "cofi-dist"}
     if have:
         headers |= {"Range": f"bytes={have}-", "If-Range": mark}
@@ -132,7 +132,7 @@ def _attempt(dataset: DataSet, part: Part, report: Report) -> None:
         if have and error.code == 416 and error.headers.get("Content-Range") == f"bytes */{have}":
             return  # all of it had come
         if have and error.code == 416:
-            part.discard()
+            partial.discard()
             raise ConnectionError("has become shorter") from None
         if error.code >= 500:
             raise ConnectionError(f"the server answers {error.code} {error.reason}") from None
@@ -143,12 +143,12 @@ def _attempt(dataset: DataSet, part: Part, report: Report) -> None:
         if answer.status == 206:
             total = _total_of_rest(answer.headers, have, mark)
             if total is None:
-                part.discard()
+                partial.discard()
                 raise ConnectionError("the server sent another part than the one asked for")
         else:
-            part.begin(_mark(answer.headers))
+            partial.begin(_mark(answer.headers))
             total = answer.length
-        _receive(dataset, answer, part, total, report)
+        _receive(dataset, answer, partial, total, report)
 
 
 def _open(url: str, headers: dict[str, str]) -> HTTPResponse:
@@ -162,8 +162,10 @@ def _open(url: str, headers: dict[str, str]) -> HTTPResponse:
     return answer
 
 
-def _receive(dataset: DataSet, answer: HTTPResponse, part: Part, total: int | None, report: Report) -> None:
-    with checked_file(part.file, append=True) as file:
+def _receive(
+    dataset: DataSet, answer: HTTPResponse, partial: PartialDownload, total: int | None, report: Report
+) -> None:
+    with checked_file(partial.file, append=True) as file:
         done = file.tell()
         while block := _read(answer):
             done += len(block)

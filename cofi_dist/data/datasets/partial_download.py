@@ -12,7 +12,7 @@ from cofi_dist.files.written_file import write_file
 MOST_MARK = 2**16  # bytes
 
 
-class Part:
+class PartialDownload:
     """What has come of an archive, and the mark of the file that it is a part of."""
 
     def __init__(self, root: Path, name: str) -> None:

@@ -10,7 +10,7 @@ from cofi_dist.data.preparation.spool import Spool
 Kept = NDArray[np.bool_]
 
 
-def keep_busy(
+def k_core_filter(
     spools: Sequence[Spool], sizes: tuple[int, int], least: tuple[int, int]
 ) -> tuple[Kept, Kept, int]:
     """The users and items that stay when every one with too few ratings goes.

@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from cofi_dist.config import Data, Split
 from cofi_dist.data.ids import IdMap, digests
-from cofi_dist.data.preparation.filters import keep_busy
+from cofi_dist.data.preparation.filters import k_core_filter
 from cofi_dist.data.preparation.id_encoder import Encoder
-from cofi_dist.data.preparation.spool import Columns, Spool, by_range, stable_order
+from cofi_dist.data.preparation.spool import RowBatch, Spool, by_range, stable_order
 from cofi_dist.data.preparation.store import FORMAT, ITEMS, MANIFEST, USERS
 from cofi_dist.data.preparation.time_cutoffs import time_cutoffs
 from cofi_dist.data.preparation.writers import PartWriter, fingerprint, write_transposed
 from cofi_dist.data.readers.tables import is_parquet, lines_of_pair, notes_on_ids, notes_on_layout, tables
-from cofi_dist.data.splits import PARTS, Part, assign, held_out
+from cofi_dist.data.splits import PARTS, Part, assign_parts, held_out
 from cofi_dist.errors import DataError
 from cofi_dist.files.written_file import write_file
 from cofi_dist.words import counted
@@ -105,7 +105,7 @@ def _read(path: Path, data: Data, work: Path, notes: list[str]) -> Triples:
     return triples
 
 
-def _rewrite(triples: Triples, work: Path, change: Callable[[Columns], Columns]) -> None:
+def _rewrite(triples: Triples, work: Path, change: Callable[[RowBatch], RowBatch]) -> None:
     """Replace every spool by what `change` makes of it, in spools named after it."""
     for k, spool in enumerate(triples.spools):
         changed = spool.like(work / f"{change.__name__}{k}")
@@ -118,13 +118,13 @@ def _resolve_duplicates(path: Path, data: Data, triples: Triples, work: Path, no
     """Sort every spool by user, then item; of a pair that is there several times, leave one."""
     dropped = 0
 
-    def sort(rows: Columns) -> Columns:
+    def sort(rows: RowBatch) -> RowBatch:
         rows = resolved(rows)
         with np.errstate(over="ignore"):
             triples.exact_in_32 &= np.array_equal(rows["value"].astype(np.float32), rows["value"])
         return rows
 
-    def resolved(rows: Columns) -> Columns:
+    def resolved(rows: RowBatch) -> RowBatch:
         nonlocal dropped
         pair = rows["user"].astype(np.int64) << 32 | rows["item"]
         if (pair[1:] < pair[:-1]).any():
@@ -146,7 +146,7 @@ def _resolve_duplicates(path: Path, data: Data, triples: Triples, work: Path, no
         notes.append(f"duplicates: {kept}, {counted(dropped, 'rating')} dropped")
 
 
-def _one_of_each(rows: Columns, again: NDArray[np.bool_], *, mean: bool) -> Columns:
+def _one_of_each(rows: RowBatch, again: NDArray[np.bool_], *, mean: bool) -> RowBatch:
     """The last row of every run of a pair, which has the value of the last, or the mean, of the run."""
     last = np.flatnonzero(np.append(~again, True))
     kept = {name: values[last] for name, values in rows.items()}
@@ -173,7 +173,7 @@ def _duplicate(path: Path, data: Data, triples: Triples, user: int, item: int) -
 
 def _filter(path: Path, data: Data, triples: Triples, work: Path, notes: list[str]) -> None:
     """Drop users and items with too few ratings until none are left, and number the rest anew."""
-    user_ok, item_ok, rounds = keep_busy(
+    user_ok, item_ok, rounds = k_core_filter(
         triples.spools,
         (len(triples.users), len(triples.items)),
         (data.min_user_ratings, data.min_item_ratings),
@@ -181,7 +181,7 @@ def _filter(path: Path, data: Data, triples: Triples, work: Path, notes: list[st
     before = len(triples)
     user_rank, item_rank = (np.cumsum(ok, dtype=np.int32) - np.int32(1) for ok in (user_ok, item_ok))
 
-    def drop(rows: Columns) -> Columns:
+    def drop(rows: RowBatch) -> RowBatch:
         stay = user_ok[rows["user"]] & item_ok[rows["item"]]
         rows = {name: values[stay] for name, values in rows.items()}
         return {**rows, "user": user_rank[rows["user"]], "item": item_rank[rows["item"]]}
@@ -236,7 +236,7 @@ def _write_parts(
     out = {part: PartWriter(directory, part, len(triples.users), value_kind) for part in parts}
     for spool in triples.spools:
         rows = spool.whole()
-        part_N = assign(rows["user"], rows["item"], splits, rows.get("time"), cutoffs)
+        part_N = assign_parts(rows["user"], rows["item"], splits, rows.get("time"), cutoffs)
         for part in parts:
             mine = part_N == PARTS.index(part)
             out[part].append({name: rows[name][mine] for name in KINDS})

@@ -1,4 +1,4 @@
-"""Columns on disk, appended to and read back in pieces, so that sorting needs bounded memory."""
+"""RowBatch on disk, appended to and read back in pieces, so that sorting needs bounded memory."""
 
 import errno
 from collections.abc import Iterable, Iterator
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from cofi_dist.files.written_file import WrittenFile, checked_file
 from cofi_dist.sharding.ranges import balanced_ranges
 
-Columns = dict[str, NDArray[Any]]
+RowBatch = dict[str, NDArray[Any]]
 
-ROWS_AT_ONCE = 2**19  # arrays of more than 32 MB are given back to the system, and cost page faults
+PIECE_ROWS = 2**19  # arrays of more than 32 MB are given back to the system, and cost page faults
 SPOOL_ROWS = 2**20  # sorted at once
 
 
 class Spool:
-    """Columns of equal length, a raw file each.
+    """RowBatch of equal length, a raw file each.
 
     Args:
         directory: made here.
@@ -38,7 +38,7 @@ class Spool:
         """An empty one with the same columns."""
         return Spool(directory, self._kinds)
 
-    def append(self, columns: Columns) -> None:
+    def append(self, columns: RowBatch) -> None:
         """Add rows; every column of the spool is in `columns`."""
         for name, kind in self._kinds.items():
             # opened anew each time: of many spools, few files may be open at once
@@ -46,9 +46,9 @@ class Spool:
                 file.write(_bytes_of(columns[name], kind))
         self._length += len(columns[next(iter(self._kinds))])
 
-    def pieces(self, rows: int | None = None) -> Iterator[Columns]:
-        """All rows in order, at most `rows` (ROWS_AT_ONCE) at a time."""
-        rows = rows or ROWS_AT_ONCE
+    def pieces(self, rows: int | None = None) -> Iterator[RowBatch]:
+        """All rows in order, at most `rows` (PIECE_ROWS) at a time."""
+        rows = rows or PIECE_ROWS
         if not self._length:
             return
         with ExitStack() as stack:
@@ -57,9 +57,9 @@ class Spool:
                 count = min(rows, self._length - at)
                 yield {name: _read(files[name], kind, count) for name, kind in self._kinds.items()}
 
-    def whole(self) -> Columns:
+    def whole(self) -> RowBatch:
         """All rows at once."""
-        empty: Columns = {name: np.empty(0, kind) for name, kind in self._kinds.items()}
+        empty: RowBatch = {name: np.empty(0, kind) for name, kind in self._kinds.items()}
         return next(self.pieces(max(1, self._length)), empty)
 
     def remove(self) -> None:
@@ -112,7 +112,7 @@ def _read(file: BinaryIO, kind: np.dtype[Any], count: int) -> NDArray[Any]:
 
 
 def by_range(
-    pieces: Iterable[Columns], kinds: dict[str, Any], column: str, counts: NDArray[np.int64], directory: Path
+    pieces: Iterable[RowBatch], kinds: dict[str, Any], column: str, counts: NDArray[np.int64], directory: Path
 ) -> list[Spool]:
     """Spread rows over spools of consecutive values of a column; the order within each is kept.
 

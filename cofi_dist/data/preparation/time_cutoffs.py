@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from cofi_dist.config import Split
 from cofi_dist.data.preparation.spool import Spool
-from cofi_dist.data.splits import Part, assign
+from cofi_dist.data.splits import Part, assign_parts
 
-SIGN = np.uint64(1 << 63)
+SIGN_BIT = np.uint64(1 << 63)
 
 
 def time_cutoffs(spools: Sequence[Spool], splits: dict[Part, Split]) -> dict[Part, float]:
@@ -28,7 +28,7 @@ def time_cutoffs(spools: Sequence[Spool], splits: dict[Part, Split]) -> dict[Par
             def free_times() -> Iterator[NDArray[np.float64]]:
                 for spool in spools:
                     rows = spool.whole()
-                    free = assign(rows["user"], rows["item"], before, rows["time"], cutoffs) == 0
+                    free = assign_parts(rows["user"], rows["item"], before, rows["time"], cutoffs) == 0
                     yield rows["time"][free]
 
             cutoffs[part] = _cutoff(free_times, split.fraction)
@@ -57,10 +57,10 @@ def _cutoff(times: Callable[[], Iterator[NDArray[np.float64]]], fraction: float)
 def _keys(time: NDArray[np.float64]) -> NDArray[np.uint64]:
     """Unsigned integers in the order of the times."""
     bits = (time + 0.0).view(np.uint64)  # no -0.0, whose bits differ from those of 0.0
-    return np.where(bits & SIGN, ~bits, bits | SIGN)
+    return np.where(bits & SIGN_BIT, ~bits, bits | SIGN_BIT)
 
 
 def _time_of(key: int) -> float:
     """The time that has this key."""
     bits = np.uint64(key)
-    return float((bits ^ SIGN if bits & SIGN else ~bits).view(np.float64))
+    return float((bits ^ SIGN_BIT if bits & SIGN_BIT else ~bits).view(np.float64))

@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cofi_dist.data.preparation.spool import Columns, NpyWriter, by_range, stable_order
+from cofi_dist.data.preparation.spool import NpyWriter, RowBatch, by_range, stable_order
 from cofi_dist.data.splits import Part
 from cofi_dist.files.written_file import checked_file
 from cofi_dist.sharding.ranges import balanced_ranges, offsets_from_counts
 
-ROWS_AT_ONCE = 2**20
+PIECE_RATINGS = 2**20
 
 
 class PartWriter:
@@ -26,7 +26,7 @@ class PartWriter:
         self._item = NpyWriter(directory / f"{part}_item.npy", np.int32)
         self._value = NpyWriter(directory / f"{part}_value.npy", value_kind)
 
-    def append(self, rows: Columns) -> None:
+    def append(self, rows: RowBatch) -> None:
         """More ratings, of later users."""
         self._counts += np.bincount(rows["user"], minlength=len(self._counts))
         self._item.append(rows["item"])
@@ -81,12 +81,12 @@ def _save(path: Path, array: NDArray[Any]) -> None:
         np.save(file, array)
 
 
-def _train_pieces(directory: Path) -> Iterator[Columns]:
+def _train_pieces(directory: Path) -> Iterator[RowBatch]:
     """The training ratings in user order, whole users at a time."""
     start = np.load(directory / "train_user_start.npy")
     item, value = (np.load(directory / f"train_{what}.npy", mmap_mode="r") for what in ("item", "value"))
     counts = np.diff(start)
-    for users in balanced_ranges(counts, max(1, round(len(item) / ROWS_AT_ONCE))):
+    for users in balanced_ranges(counts, max(1, round(len(item) / PIECE_RATINGS))):
         rows = slice(start[users.start], start[users.stop])
         user = np.repeat(np.arange(users.start, users.stop, dtype=np.int32), counts[users.start : users.stop])
         yield {"user": user, "item": item[rows], "value": value[rows]}

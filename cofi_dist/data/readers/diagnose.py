@@ -41,7 +41,7 @@ class Layout:
         return self.separator == ";"
 
 
-def first_fault(text: bytes, layout: Layout, line: int) -> str | None:
+def diagnose(text: bytes, layout: Layout, line: int) -> str | None:
     """`line N: what is wrong and what to do`, or None where every line is good.
 
     Args:

@@ -12,7 +12,7 @@ from cofi_dist.data.readers.layout import names
 from cofi_dist.errors import DataError
 from cofi_dist.files.reading import open_regular, shortened, stderr_silenced
 
-ROWS_AT_ONCE = 2**21
+TABLE_ROWS = 2**21
 UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 SAID: dict[Kind, str] = {"user": "user id", "item": "item id", "rating": "rating", "time": "timestamp"}
 
@@ -43,8 +43,8 @@ def parquet_tables(path: Path, wanted: dict[Kind, str], advice: str) -> Iterator
             file = _scanned(opened)
             with stderr_silenced():
                 count = int(file.select(pl.len()).collect().item())
-            for at in range(0, count, ROWS_AT_ONCE):
-                piece = file.slice(at, ROWS_AT_ONCE).select(**{k: pl.col(n) for k, n in wanted.items()})
+            for at in range(0, count, TABLE_ROWS):
+                piece = file.slice(at, TABLE_ROWS).select(**{k: pl.col(n) for k, n in wanted.items()})
                 with stderr_silenced():
                     table = piece.collect()
                 read = [_checked(path, kind, table[kind], at) for kind in wanted]

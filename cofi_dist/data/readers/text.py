@@ -21,7 +21,7 @@ import polars as pl
 
 from cofi_dist.data.id_spelling import bad_ids
 from cofi_dist.data.readers.column_kinds import Kind
-from cofi_dist.data.readers.diagnose import NUMBER, Layout, first_fault, rows
+from cofi_dist.data.readers.diagnose import NUMBER, Layout, diagnose, rows
 from cofi_dist.data.readers.layout import MARK, SEPARATORS, WITHOUT_HEADER, Head, head_of, kind_of, layout_of
 from cofi_dist.data.readers.lines import chunks, count
 from cofi_dist.errors import DataError
@@ -125,7 +125,7 @@ def _parsed(path: Path, text: bytes, layout: Layout, line: int) -> pl.DataFrame:
     checked = None if table is None else _checked(table, layout)
     if checked is not None:
         return checked
-    fault = first_fault(text, layout, line)
+    fault = diagnose(text, layout, line)
     if fault:
         raise DataError(f"{path}: {fault}")
     # nothing is wrong with it: polars is the stricter about quotes

@@ -13,7 +13,7 @@ from cofi_dist.data.splits import Part
 from cofi_dist.sharding.ranges import UserRange
 
 
-class Whole(Protocol):
+class UnsplitSource(Protocol):
     """All ratings of num_users users on num_items items, of which any user range can be loaded."""
 
     @property
@@ -45,7 +45,7 @@ class Whole(Protocol):
         ...
 
 
-class Source(Whole, Protocol):
+class Source(UnsplitSource, Protocol):
     """Ratings of which any user range can be loaded, part by part."""
 
     @property

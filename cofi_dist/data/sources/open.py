@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cofi_dist.config import Data
-from cofi_dist.data.datasets.catalog import ratings_file as known_ratings_file
+from cofi_dist.data.datasets.catalog import downloaded_ratings_file
 from cofi_dist.data.preparation.pipeline import prepare_file
 from cofi_dist.data.preparation.store import StoredRatings
 from cofi_dist.data.sources.arrays import ArrayRatings
 from cofi_dist.data.sources.base import Source
-from cofi_dist.data.sources.split_on_load import SplitRatings
+from cofi_dist.data.sources.split_on_load import SplitOnLoad
 from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.data.splits import held_out
 from cofi_dist.files.atomic import commit_directory, scratch_directory
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedSource:
     """A source that was checked.
 
     Attributes:
@@ -32,7 +32,7 @@ class Prepared:
 
 
 @contextmanager
-def prepare(data: Data, target: Path) -> Iterator[Prepared]:
+def prepare_source(data: Data, target: Path) -> Iterator[PreparedSource]:
     """Check the source to its last rating; a ratings file is prepared in a temporary directory.
 
     Called on one rank, which keeps the result where all ranks open it.
@@ -50,13 +50,13 @@ def prepare(data: Data, target: Path) -> Iterator[Prepared]:
             ready = temporary / "data"
             ready.mkdir()
             prepare_file(ratings_file(data), data, ready)
-            yield Prepared(StoredRatings(ready), lambda directory: commit_directory(ready, directory))
+            yield PreparedSource(StoredRatings(ready), lambda directory: commit_directory(ready, directory))
         return
     if data.y is not None and data.r is not None:
         ArrayRatings(Path(data.y), Path(data.r)).check_values()
     source = open_source(data, target)
     source.ratings_per_user()  # reads all of R
-    yield Prepared(source, lambda directory: None)
+    yield PreparedSource(source, lambda directory: None)
 
 
 def ratings_file(data: Data) -> Path:
@@ -66,7 +66,7 @@ def ratings_file(data: Data) -> Path:
         CofiError: there is no such data set, or it isn't there.
     """
     if data.name is not None:
-        return known_ratings_file(data.name, Path(data.root))
+        return downloaded_ratings_file(data.name, Path(data.root))
     assert data.ratings is not None
     return Path(data.ratings)
 
@@ -78,7 +78,7 @@ def open_source(data: Data, store: Path) -> Source:
     if data.synthetic is not None:
         made_up = data.synthetic
         whole = SyntheticRatings(made_up.num_users, made_up.num_items, made_up.num_ratings, made_up.seed)
-        return SplitRatings(whole, held_out(data))
+        return SplitOnLoad(whole, held_out(data))
     if data.y is not None and data.r is not None:
-        return SplitRatings(ArrayRatings(Path(data.y), Path(data.r)), held_out(data))
+        return SplitOnLoad(ArrayRatings(Path(data.y), Path(data.r)), held_out(data))
     return StoredRatings(store)

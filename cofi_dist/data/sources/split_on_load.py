@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 from cofi_dist.config import Columns, Split
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.ratings import Ratings
-from cofi_dist.data.sources.base import Whole
-from cofi_dist.data.splits import PARTS, Part, assign
+from cofi_dist.data.sources.base import UnsplitSource
+from cofi_dist.data.splits import PARTS, Part, assign_parts
 from cofi_dist.sharding.ranges import UserRange
 
-AT_ONCE = 2**20  # ratings: what chooses among them takes 80 bytes for each
+SPLIT_BATCH = 2**20  # ratings: what chooses among them takes 80 bytes for each
 
 
-class SplitRatings:
+class SplitOnLoad:
     """A source without ids or files of its own, of which parts are held out.
 
     Args:
@@ -27,7 +27,7 @@ class SplitRatings:
     centre = ("none", None)
     columns = Columns()
 
-    def __init__(self, source: Whole, splits: dict[Part, Split]) -> None:
+    def __init__(self, source: UnsplitSource, splits: dict[Part, Split]) -> None:
         self._source, self._splits = source, splits
         self.num_users, self.num_items = source.num_users, source.num_items
         self.scale = source.scale
@@ -59,15 +59,15 @@ class SplitRatings:
         mine = np.empty(len(ratings), np.bool_)
         for rows in _whole_users(ratings.user):
             user = ratings.user[rows].astype(np.int64) + users.start
-            mine[rows] = assign(user, ratings.item[rows], self._splits) == PARTS.index(part)
+            mine[rows] = assign_parts(user, ratings.item[rows], self._splits) == PARTS.index(part)
         return Ratings(ratings.user[mine], ratings.item[mine], ratings.value[mine])
 
 
 def _whole_users(user: NDArray[np.int32]) -> Iterator[slice]:
-    """Ascending users in pieces of about AT_ONCE, none of them cut."""
+    """Ascending users in pieces of about SPLIT_BATCH, none of them cut."""
     start = 0
     while start < len(user):
-        last = user[min(start + AT_ONCE, len(user)) - 1]
+        last = user[min(start + SPLIT_BATCH, len(user)) - 1]
         stop = int(np.searchsorted(user, last, side="right"))
         yield slice(start, stop)
         start = stop
