@@ -126,8 +126,8 @@ def train(settings: Settings, comm: Comm) -> Times:
     regulariser = build_regulariser(problem, factors)
     optimizer = build_optimizer(problem, cost, factors, regulariser)
     given = (problem.config.train, problem.num_ratings, comm, regulariser)
-    trainer = Trainer(cost, factors, *given, optimizer=optimizer, sums=problem.total)
-    times.watch(problem.total)
+    trainer = Trainer(cost, factors, *given, optimizer=optimizer, sums=problem.reducer)
+    times.watch(problem.reducer)
     comm.agree()
     trainer.run(times, times)
     times.memory = peak() - before

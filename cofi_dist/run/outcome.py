@@ -14,15 +14,17 @@ def gather_model(problem: Problem, factors: Factors, comm: Comm, diverged: str) 
     counts = [len(users) for users in problem.ranges]
     W = comm.gather_rows(factors.W, counts)
     b = comm.gather_rows(factors.b[0], counts)[None]
-    user_counts = comm.gather_rows(torch.from_numpy(problem.counts.astype(np.float64)), counts)
-    source, sums = problem.source, problem.sums
+    user_counts = comm.gather_rows(torch.from_numpy(problem.user_counts.astype(np.float64)), counts)
+    source, item_sums = problem.source, problem.item_sums
     c = None if factors.c is None else factors.c.cpu()
     return Model(
         Factors(factors.X.cpu(), W, b, c),
-        torch.from_numpy(problem.means),
-        torch.from_numpy(sums.count),
+        torch.from_numpy(problem.item_offsets),
+        torch.from_numpy(item_sums.count),
         user_counts,
-        TrainingDataFacts(sums.global_mean, *source.scale, problem.fingerprint, source.columns, diverged),
+        TrainingDataFacts(
+            item_sums.global_mean, *source.scale, problem.fingerprint, source.columns, diverged
+        ),
         *source.ids,
         problem.config.with_absolute_paths(),
     )

@@ -63,7 +63,7 @@ def _size(count: float) -> str:
 
 def describe_shards(problem: Problem, comm: Comm) -> dict[str, Any]:
     """How the run is spread; held-out ratings are counted, as in the table of shards."""
-    ratings = ratings_per_range(problem.ranges, problem.per_user)
+    ratings = ratings_per_range(problem.ranges, problem.ratings_per_user)
     return {
         "world_size": comm.world_size,
         "device": problem.device.type,

@@ -163,7 +163,7 @@ def _say_start(problem: Problem, comm: Comm, log: QuietLog) -> None:
     for text in source.notes:
         log.info(text)
     log.info(f"world size {comm.world_size}, backend {comm.backend(device)}")
-    for text in shard_table(problem.ranges, problem.per_user, source.num_items, config):
+    for text in shard_table(problem.ranges, problem.ratings_per_user, source.num_items, config):
         log.info(text)
     if device.type == "mps":
         log.info("mps has no float64: ratings, factors and costs are float32; not the notebook's bits")
@@ -182,7 +182,7 @@ def _trainer(
     regulariser = build_regulariser(problem, factors)
     given = (problem.config.train, problem.num_ratings, comm, regulariser, validation)
     optimizer = build_optimizer(problem, cost, factors, regulariser)
-    return Trainer(cost, factors, *given, optimizer, problem.total), how
+    return Trainer(cost, factors, *given, optimizer, problem.reducer), how
 
 
 class _Between:

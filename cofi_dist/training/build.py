@@ -21,10 +21,10 @@ def build_validation(problem: Problem) -> Validation | None:
         return None
     return Validation(
         source.load(problem.users, "validation"),
-        problem.means,
+        problem.item_offsets,
         source.scale,
         problem.device,
-        problem.spread.local_blocks(problem.rank),
+        problem.partition.local_blocks(problem.rank),
         every=settings.every,
         patience=settings.patience,
     )
@@ -47,7 +47,7 @@ def initial_factors(problem: Problem) -> Factors:
 def build_regulariser(problem: Problem, factors: Factors) -> Regulariser:
     """Lambda, by the numbers of ratings where the config says so."""
     train = problem.config.train
-    scales = count_scales(train.lambda_power, problem.sums.count, problem.counts, factors)
+    scales = count_scales(train.lambda_power, problem.item_sums.count, problem.user_counts, factors)
     return Regulariser(train.lambda_, train.lambda_b, *scales)
 
 
@@ -76,7 +76,7 @@ def build_optimizer(
         cost,
         factors,
         regulariser,
-        item_counts=torch.from_numpy(problem.sums.count),
+        item_counts=torch.from_numpy(problem.item_sums.count),
         steps=0 if problem.config.train.solver == "exact" else problem.config.train.cg_steps,
         tolerance=problem.config.train.tolerance or 0.0,
         alone=len(problem.ranges) == 1,

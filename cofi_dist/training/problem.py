@@ -1,4 +1,4 @@
-"""What one rank works on: its ratings, its cost, its held-out ratings; and the model that comes of it."""
+"""The data that one rank trains on, and how it relates to the data of the other ranks."""
 
 import hashlib
 from collections.abc import Sequence
@@ -20,95 +20,109 @@ from cofi_dist.sharding.partition import UserPartition
 from cofi_dist.sharding.ranges import UserRange
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Problem:
-    """What one rank works on.
+    """Describe the data that one rank trains on.
 
     Attributes:
-        per_user: ratings of every user of every rank, (num_users,).
-        spread: every rank's users, and in which blocks they are summed.
-        rank: this one.
-        counts: training ratings of each of them, (U,).
-        sums: of the training ratings of all ranks, by item.
-        means: what was removed, (num_items,).
-        fingerprint: of the source.
-        ids: digests of its id maps.
-        total: sums over all users.
+        config: the configuration of the run.
+        device: where this rank computes.
+        source: where ratings are read from.
+        ratings_per_user: training ratings of every user of all ranks, (num_users,).
+        partition: the users of every rank, and the blocks in which they are summed.
+        rank: the number of this rank.
+        user_counts: training ratings of each of this rank's users, (U,).
+        item_sums: sums over the training ratings of all ranks, by item.
+        item_offsets: the number that was subtracted from the ratings of each item, (num_items,).
+        fingerprint: a checksum of the source.
+        ids: digests of the source's id maps.
+        reducer: sums over the users of all ranks.
     """
 
     config: Config
     device: torch.device
     source: Source
-    per_user: NDArray[np.int64]
-    spread: UserPartition
+    ratings_per_user: NDArray[np.int64]
+    partition: UserPartition
     rank: int
-    counts: NDArray[np.int64]
-    sums: ItemSums
-    means: NDArray[np.float64]
+    user_counts: NDArray[np.int64]
+    item_sums: ItemSums
+    item_offsets: NDArray[np.float64]
     fingerprint: str
     ids: dict[str, str]
-    total: Sums
+    reducer: Sums
 
     @property
     def ranges(self) -> Sequence[UserRange]:
-        """Every rank's users."""
-        return self.spread.ranges
+        """Return the users of every rank."""
+        return self.partition.ranges
 
     @property
     def users(self) -> UserRange:
-        """This rank's."""
+        """Return the users of this rank."""
         return self.ranges[self.rank]
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the factors; mps has no float64."""
-        return (
-            torch.float64
-            if self.config.train.dtype == "float64" and self.device.type != "mps"
-            else torch.float32
-        )
+        """Return the type of the factors; mps has no float64."""
+        is_wide = self.config.train.dtype == "float64" and self.device.type != "mps"
+        return torch.float64 if is_wide else torch.float32
 
     @property
     def num_ratings(self) -> int:
-        """For training, of all ranks."""
-        return int(self.sums.count.sum())
+        """Return the number of training ratings of all ranks."""
+        return int(self.item_sums.count.sum())
 
 
 def load_problem(config: Config, store: Path, device: torch.device, comm: Comm) -> tuple[Problem, UserShard]:
-    """Open the source, and load this rank's training ratings; the cost is made of them, then they may go.
+    """Open the source and load this rank's training ratings.
 
-    Collective: all ranks call it.
+    Collective: all ranks call it. The ratings are returned beside the problem, because they may be freed once
+    the cost, which keeps them in an order of its own, is made of them.
 
     Args:
-        config: of the run.
+        config: the configuration of the run.
         store: where a ratings file was prepared.
-        device: of this rank.
+        device: where this rank computes.
         comm: the ranks.
 
     Raises:
         CofiError: the data can't be used.
     """
     source = open_source(config.data, store)
-    num_items, per_user = source.num_items, source.ratings_per_user()
-    seen: list[int | str] = [source.num_users, num_items, hashlib.sha256(per_user.tobytes()).hexdigest()]
-    comm.require_same(seen, "what is read of the ratings")
-    spread, total = _spread(config, per_user, comm)
-    users, blocks = spread.ranges[comm.rank], spread.local_blocks(comm.rank)
+    num_items, ratings_per_user = source.num_items, source.ratings_per_user()
+    digest = hashlib.sha256(ratings_per_user.tobytes()).hexdigest()
+    comm.require_same([source.num_users, num_items, digest], "what is read of the ratings")
+    partition, reducer = _partition_users(config, ratings_per_user, comm)
+    users, blocks = partition.ranges[comm.rank], partition.local_blocks(comm.rank)
     ratings = source.load(users)
-    sums = source.sums or item_sums(ratings, num_items, total, blocks)
+    sums = source.sums or item_sums(ratings, num_items, reducer, blocks)
     centre, damping = (config.data.centre, config.data.damping) if config.data.centre else source.centre
-    means = item_offsets(sums, centre, damping)
-    shard = UserShard(users, num_items, ratings, means, blocks)
-    fingerprint, ids = comm.on_first(source.fingerprint), comm.on_first(lambda: digests(source.ids))
-    counts = shard.ratings_per_user()
-    given = config, device, source, per_user, spread, comm.rank, counts, sums, means, fingerprint, ids, total
-    return Problem(*given), shard
+    offsets = item_offsets(sums, centre, damping)
+    shard = UserShard(users, num_items, ratings, offsets, blocks)
+    problem = Problem(
+        config=config,
+        device=device,
+        source=source,
+        ratings_per_user=ratings_per_user,
+        partition=partition,
+        rank=comm.rank,
+        user_counts=shard.ratings_per_user(),
+        item_sums=sums,
+        item_offsets=offsets,
+        fingerprint=comm.on_first(source.fingerprint),
+        ids=comm.on_first(lambda: digests(source.ids)),
+        reducer=reducer,
+    )
+    return problem, shard
 
 
-def _spread(config: Config, per_user: NDArray[np.int64], comm: Comm) -> tuple[UserPartition, Sums]:
-    """Who has which users, and how what they add up to is put together."""
+def _partition_users(
+    config: Config, ratings_per_user: NDArray[np.int64], comm: Comm
+) -> tuple[UserPartition, Sums]:
+    """Decide which rank has which users, and how their sums are reduced."""
     blocks = config.train.blocks
     if blocks is None:
-        return UserPartition.balanced(per_user, comm.world_size, None), comm
-    spread = UserPartition.balanced(per_user, comm.world_size, blocks)
-    return spread, comm if isinstance(comm, SoloComm) else OrderedSums(comm, spread.subtrees)
+        return UserPartition.balanced(ratings_per_user, comm.world_size, None), comm
+    partition = UserPartition.balanced(ratings_per_user, comm.world_size, blocks)
+    return partition, comm if isinstance(comm, SoloComm) else OrderedSums(comm, partition.subtrees)

@@ -80,7 +80,7 @@ def test_whatever_ends_a_run_before_its_first_step_takes_it_back(kind: str, code
 
 
 def test_a_run_that_took_a_step_stays(here: Path) -> None:
-    code = BROKEN.replace("if kind ==", "kind = ''\nAdam.rows = fail\nif kind ==")
+    code = BROKEN.replace("if kind ==", "kind = ''\nAdam.row_tensors = fail\nif kind ==")
     code = code.replace("before(directory), stop()", "before(directory)")
     done = subprocess.run(
         [sys.executable, "-c", code, "", *TRAIN, "checkpoint.every=1"],
