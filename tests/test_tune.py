@@ -40,6 +40,15 @@ def test_every_combination_is_a_point_of_its_own(file: Path, tmp_path: Path) -> 
     assert [c.data.validation and c.data.validation.by for c in configs] == ["random", "leave_one_out"] * 2
 
 
+def test_values_with_an_exponent_are_numbers(file: Path, tmp_path: Path) -> None:
+    found = points(file, ["train.lr=1e-4,1.5e-4,.5e-2"], [], tmp_path / "grid")
+    assert [point.values for point in found] == [
+        {"train.lr": "0.0001"},
+        {"train.lr": "0.00015"},
+        {"train.lr": "0.005"},
+    ]
+
+
 @pytest.mark.parametrize(
     ("grid", "overrides", "says"),
     [
@@ -48,7 +57,7 @@ def test_every_combination_is_a_point_of_its_own(file: Path, tmp_path: Path) -> 
         (["=1,2"], [], "write KEY=V1,V2"),
         (["train.lambda_=[1"], [], "write KEY=V1,V2"),
         (["train.lambda_=1,-1"], [], r"c\.yaml \(override\): train\.lambda_: input should be greater than"),
-        (["train.lr=1e-3"], [], r"train\.lr: '1e-3' is text in YAML 1\.1; write 0\.001"),
+        (["train.lr='1e-3'"], [], r"train\.lr: '1e-3' is text; write 0\.001, without quotes"),
         (["train.lambda=1,2"], [], r"train\.lambda: unknown key"),
         (["train.lr=1,2", "train.lr=3"], [], r"--grid train\.lr: is given twice"),
         (["run_dir=a,b"], [], "--grid run_dir: is given twice, or is not to be varied"),

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 import typer
 
 from cofi_dist.cli.arguments import Strict, with_plain_paths
-from cofi_dist.cli.tables import inline_yaml
+from cofi_dist.config.strict_yaml import to_yaml
 from cofi_dist.data.datasets.catalog import DATASETS, PAGE, DataSet, data_set
 from cofi_dist.data.datasets.download import fetch
 from cofi_dist.streams import log_stderr
@@ -49,7 +49,7 @@ def get(
         log_stderr(f"Titles, for --titles: {ratings.with_name(known.titles)}")
     print(ratings)
     keys = {"name": name} if root == ROOT else {"name": name, "root": str(root)}
-    print(f"data: {inline_yaml(keys)}")
+    print(f"data: {to_yaml(keys, one_line=True)}")
 
 
 def _megabytes(known: DataSet) -> str:

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from cofi_dist.cli.arguments import Overrides
-from cofi_dist.cli.tables import inline_yaml
 from cofi_dist.config import SOURCES, resolve
+from cofi_dist.config.strict_yaml import to_yaml
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.files.temporaries import clear_temporaries
 from cofi_dist.streams import log_stderr
@@ -41,4 +41,6 @@ def prepare(
     for note in StoredRatings(output).notes:
         if note not in said:
             print(note)
-    print(f"prepared in {output}; to train on it, set data: {inline_yaml({'prepared': str(output)})}")
+    print(
+        f"prepared in {output}; to train on it, set data: {to_yaml({'prepared': str(output)}, one_line=True)}"
+    )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cofi_dist.cli.arguments import Overrides
-from cofi_dist.config import Config, as_yaml, load_config
+from cofi_dist.config import Config, load_config, quote_yaml
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.files.atomic import refuse_existing, write_atomically
 from cofi_dist.files.reading import MOST_JSON, read_failure, read_text
@@ -69,7 +69,7 @@ def slurm(
             seconds_of(time)
         refuse_existing(target, replace=replace)
         job = Job(config.stem, nodes, gpus_per_node, time, lead if requeue else None, option or [])
-        run_dir = f"run_dir={as_yaml(str(Path(resolved.run_dir).absolute()))}"
+        run_dir = f"run_dir={quote_yaml(str(Path(resolved.run_dir).absolute()))}"
         others = [each for each in overrides or [] if not each.startswith("run_dir=")]
         text = script_of(job, ["--config", str(config.absolute()), *others, run_dir])
     script = parse(text, os.environ)
@@ -90,7 +90,7 @@ def _require_useful(context: typer.Context, config: Config) -> None:
         raise ConfigError(f"--check writes nothing; leave --{useless[0].replace('_', '-')} out")
     if "lead" in given and "requeue" not in given:
         raise ConfigError("--lead is for --requeue; give that too, or leave it out")
-    if "requeue" in given and config.checkpoint.named is not None:
+    if "requeue" in given and config.checkpoint.start_from is not None:
         raise ConfigError("--requeue goes on with the run itself; leave checkpoint.resume out")
 
 

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import yaml
 from rich.cells import cell_len, set_cell_size
 
 from cofi_dist.streams import harmless, log_stderr
@@ -45,9 +44,3 @@ def warn_if_diverged(model: "Model") -> None:
     """Say so on stderr where the model is what was left of a run that diverged."""
     if model.facts.diverged:
         log_stderr(f"of a run that diverged ({model.facts.diverged}): the last good model")
-
-
-def inline_yaml(values: dict[str, str]) -> str:
-    """A mapping on one line, as a config may hold it."""
-    text = yaml.safe_dump(values, default_flow_style=True, sort_keys=False, width=float("inf"))
-    return str(text).strip()

@@ -1,7 +1,7 @@
-"""Typed config: what it may say, and how it is read."""
+"""The config of a run: its keys, their types and defaults, and how it is read."""
 
 from cofi_dist.config.data_section import SOURCES, Columns, Data, Split, Synthetic
-from cofi_dist.config.load import as_yaml, load_config, resolve
+from cofi_dist.config.load import load_config, quote_yaml, resolve
 from cofi_dist.config.paths import as_path
 from cofi_dist.config.schema import Config, Train, Validation
 
@@ -15,7 +15,7 @@ __all__ = [
     "Train",
     "Validation",
     "as_path",
-    "as_yaml",
     "load_config",
+    "quote_yaml",
     "resolve",
 ]

@@ -1,33 +1,47 @@
-"""The section `data`: where the ratings come from, and what is done to them."""
+"""The section `data` of a config: where the ratings come from, and what is done to them."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from cofi_dist.config.section import FileName, PositiveFloat, PositiveInt, Rows, Section
+from cofi_dist.config.section import FileName, PositiveFloat, PositiveInt, RowCount, Section, Seed
 
 
 class Columns(Section):
-    """Names of the columns of a ratings file with a header; times are read only where a split needs them."""
+    """Names of the columns of a ratings file that has a header."""
 
     user: str = "userId"
+    """Column of user ids."""
+
     item: str = "movieId"
+    """Column of item ids."""
+
     rating: str = "rating"
+    """Column of ratings."""
+
     timestamp: str = "timestamp"
+    """Column of times, which are read only if a split needs them."""
 
 
 class Synthetic(Section):
-    """Shape and seed of made-up ratings; the defaults are ml-latest-small's shape."""
+    """Made-up ratings with a planted taste. The defaults are the shape of ml-latest-small."""
 
-    num_users: Rows = 610
-    num_items: Rows = 9724
+    num_users: RowCount = 610
+    """Number of users."""
+
+    num_items: RowCount = 9724
+    """Number of items."""
+
     num_ratings: PositiveInt = 100_836
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Number of ratings."""
+
+    seed: Seed = 0
+    """Seed of the ratings."""
 
 
-# What each way of splitting is given, and what it takes where nothing is said.
-SPLIT_KEYS: dict[str, dict[str, Any]] = {
+# The keys that each kind of split takes, and their defaults.
+SPLIT_DEFAULTS: dict[str, dict[str, Any]] = {
     "random": {"fraction": 0.2, "seed": 0},
     "time": {"fraction": 0.2},
     "last": {"n": 1},
@@ -36,55 +50,98 @@ SPLIT_KEYS: dict[str, dict[str, Any]] = {
 
 
 class Split(Section):
-    """Which ratings are held out.
-
-    random: each with probability `fraction`. time: the newest `fraction` of all. last: each user's
-    newest `n`. leave_one_out: one of each user's, at random.
-    """
+    """Which ratings are held out. The same ones on any number of ranks."""
 
     by: Literal["random", "time", "last", "leave_one_out"] = "random"
+    """`random`: each rating with probability `fraction`. `time`: the newest `fraction` of all ratings.
+    `last`: each user's newest `n`. `leave_one_out`: one rating of each user, at random. The last two never
+    take a user's only rating."""
+
     fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """How many of the ratings are held out. Only with `by: random` and `by: time`."""
+
     n: PositiveInt | None = None
-    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    """How many ratings per user are held out. Only with `by: last`."""
+
+    seed: Seed | None = None
+    """Seed of the choice. Only with `by: random` and `by: leave_one_out`."""
 
     @property
     def needs_times(self) -> bool:
+        """Whether ratings are chosen by their times."""
         return self.by in ("time", "last")
 
     @model_validator(mode="before")
     @classmethod
-    def _keys_of_its_kind(cls, given: Any) -> Any:
-        if not isinstance(given, dict) or given.get("by", "random") not in SPLIT_KEYS:
+    def _fill_in_its_defaults(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("by", "random") not in SPLIT_DEFAULTS:
             return given
         by = given.get("by", "random")
         for key in ("fraction", "n", "seed"):
-            if given.get(key) is not None and key not in SPLIT_KEYS[by]:
+            if given.get(key) is not None and key not in SPLIT_DEFAULTS[by]:
                 raise ValueError(f"{key} means nothing to a split by {by}; leave it out")
-        return {**SPLIT_KEYS[by], **given}
+        return {**SPLIT_DEFAULTS[by], **given}
 
 
-# The keys of data of which one says where the ratings come from; r comes with y.
+# The keys of which one says where the ratings come from; `r` comes with `y`.
 SOURCES = ("ratings", "name", "prepared", "y", "r", "synthetic")
 
 
 class Data(Section):
-    """Exactly one of `ratings`, `name`, `prepared`, `y` with `r`, and `synthetic`."""
+    """The ratings.
+
+    Exactly one of `ratings`, `name`, `prepared`, `y` with `r`, and `synthetic` says where they come from.
+    """
 
     ratings: FileName | None = None
+    """A ratings file (docs/data.md)."""
+
     name: str | None = None
+    """A known data set, as `cofi-dist data list` prints it."""
+
     root: FileName = "data"
+    """Folder in which the known data sets are. Only matters with `name`."""
+
     prepared: FileName | None = None
+    """A directory that `cofi-dist prepare` made. The keys from `columns` to `validation` were settled
+    then and must be left out."""
+
     y: FileName | None = None
+    """The notebook's array of ratings (.npy, items x users), taken as it is. Needs `r`."""
+
     r: FileName | None = None
+    """The notebook's array that says which cells of `y` are known (.npy, items x users). Needs `y`."""
+
     synthetic: Synthetic | None = None
+    """Made-up ratings."""
+
     columns: Columns = Columns()
     duplicates: Literal["error", "last", "mean"] = "error"
+    """What is done if a user has rated an item twice: refuse the file, keep the `last` rating in the file,
+    or keep the `mean`. Only with `ratings` and `name`."""
+
     min_user_ratings: PositiveInt = 1
+    """Users with fewer ratings are dropped, until all that are left have enough. Only with `ratings` and
+    `name`."""
+
     min_item_ratings: PositiveInt = 1
+    """Items with fewer ratings are dropped, until all that are left have enough. Only with `ratings` and
+    `name`."""
+
     test: Split | None = None
+    """Ratings held out for `cofi-dist evaluate`; they are taken first. Splits by time need `ratings` or
+    `name`."""
+
     validation: Split | None = None
+    """Ratings held out of those that remain, to be predicted during training."""
+
     centre: Literal["item_mean", "damped_item_mean", "global_mean", "none"] | None = None
+    """What is subtracted from the ratings before training; means are those of the training ratings. `y` is
+    taken as it is. Ratings that were `prepared` are centred as they were then, unless this is set."""
+
     damping: PositiveFloat | None = None
+    """Damping strength: the number of imaginary average ratings that are added to each item's. Only with
+    `centre: damped_item_mean`."""
 
     @property
     def is_file(self) -> bool:
@@ -92,14 +149,14 @@ class Data(Section):
         return self.ratings is not None or self.name is not None
 
     def with_paths(self, change: Callable[[str], str]) -> "Data":
-        """The same with other paths."""
+        """Return this section with every path changed."""
         paths = {key: getattr(self, key) for key in ("ratings", "root", "prepared", "y", "r")}
         return self.model_copy(update={key: change(path) for key, path in paths.items() if path is not None})
 
     @model_validator(mode="before")
     @classmethod
-    def _centring_of_its_kind(cls, given: Any) -> Any:
-        """Arrays are centred already, prepared ratings as they were prepared, others by item."""
+    def _fill_in_centring(cls, given: Any) -> Any:
+        """Fill in the centring: none for arrays, as prepared for prepared ratings, else by item."""
         if not isinstance(given, dict):
             return given
         centre = given.get("centre")
@@ -117,7 +174,7 @@ class Data(Section):
         return filled
 
     @model_validator(mode="after")
-    def _exactly_one(self) -> "Data":
+    def _require_one_source(self) -> "Data":
         if (self.y is None) != (self.r is None):
             missing = "r" if self.r is None else "y"
             raise ValueError(f"the arrays come as a pair; set data.{missing} too")
@@ -130,12 +187,12 @@ class Data(Section):
         return self
 
     @model_validator(mode="after")
-    def _keys_of_its_source(self) -> "Data":
-        of_files = ("columns", "duplicates", "min_user_ratings", "min_item_ratings")
-        fixed: tuple[str, ...] = of_files if not self.is_file else ()
+    def _require_keys_of_the_source(self) -> "Data":
+        file_keys = ("columns", "duplicates", "min_user_ratings", "min_item_ratings")
+        settled: tuple[str, ...] = () if self.is_file else file_keys
         if self.prepared is not None:
-            fixed = (*of_files, "test", "validation")
-        for key in fixed:
+            settled = (*file_keys, "test", "validation")
+        for key in settled:
             if getattr(self, key) != type(self).model_fields[key].default:
                 why = "were settled when they were prepared" if self.prepared else "are for ratings files"
                 raise ValueError(f"{key}: such settings {why}; leave it out")

@@ -1,4 +1,4 @@
-"""Strict YAML, dotted KEY=VALUE overrides, one line for every mistake.
+"""Read a config from a YAML file and KEY=VALUE overrides, and report a mistake in one line.
 
 A null, in the file or as KEY=null, means that the key is not set.
 """
@@ -12,17 +12,18 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from cofi_dist.config.schema import Config
-from cofi_dist.config.strict_yaml import MOST_BYTES, parse, parse_to
+from cofi_dist.config.strict_yaml import MOST_BYTES, parse, parse_to, to_yaml
 from cofi_dist.errors import ConfigError
 from cofi_dist.files.reading import read_failure, read_text, shortened
 
 
 def load_config(file: str | Path, overrides: Iterable[str] = ()) -> Config:
-    """Read a YAML file, apply KEY=VALUE overrides, check everything.
+    """Read a YAML file, apply KEY=VALUE overrides and check everything.
 
     Args:
         file: path of the YAML file; `run_dir` defaults to runs/ and this file's name.
-        overrides: `KEY=VALUE`, KEY a dotted path, VALUE as YAML would read it.
+        overrides: `KEY=VALUE`, where KEY is a dotted path and VALUE is YAML. If the key holds text, VALUE is
+            taken as it stands, unless it is in quotes.
 
     Raises:
         ConfigError: one line that names the file (or the override) and the key.
@@ -41,8 +42,8 @@ def load_config(file: str | Path, overrides: Iterable[str] = ()) -> Config:
     return resolve(values, str(path), overrides, run_dir=f"runs/{path.stem}")
 
 
-def as_yaml(text: str) -> str:
-    """Any text as the VALUE of an override, on one line."""
+def quote_yaml(text: str) -> str:
+    """Return any text as the VALUE of an override, in quotes and on one line."""
     quoted = yaml.safe_dump(text, default_style='"', width=math.inf, allow_unicode=True)
     return str(quoted).removesuffix("\n")
 
@@ -50,20 +51,20 @@ def as_yaml(text: str) -> str:
 def resolve(
     values: dict[str, Any], name: str, overrides: Iterable[str] = (), *, run_dir: str | None = None
 ) -> Config:
-    """Check a config's values, with KEY=VALUE overrides applied to them.
+    """Apply KEY=VALUE overrides to the values of a config, and check everything.
 
     Args:
         values: sections by key; changed by the overrides.
         name: what the values came from, for messages.
         overrides: as for `load_config`.
-        run_dir: where none is set.
+        run_dir: the default of `run_dir`; without it, run_dir must be set.
 
     Raises:
         ConfigError: one line that names `name` (or the override) and the key.
     """
     keys: list[str] = []
     for text in overrides:
-        keys += _override(values, text, keys)
+        keys += _apply_override(values, text, keys)
     if run_dir is not None and values.get("run_dir") is None:
         values["run_dir"] = run_dir
     try:
@@ -72,8 +73,8 @@ def resolve(
         raise ConfigError(_explain(error, name, keys)) from None
 
 
-def _override(values: dict[str, Any], text: str, before: list[str]) -> list[str]:
-    """Set one KEY=VALUE in `values`; returns the keys that it sets. What was set `before` stays."""
+def _apply_override(values: dict[str, Any], text: str, before: list[str]) -> list[str]:
+    """Set one KEY=VALUE in `values`, and return the keys that it sets; none of `before` may be set anew."""
     key, equals, given = text.partition("=")
     parts = key.split(".")
     if not equals or not all(parts):
@@ -96,7 +97,7 @@ def _override(values: dict[str, Any], text: str, before: list[str]) -> list[str]
 
 
 def _value_of(parts: list[str], given: str) -> Any:
-    """What VALUE says: YAML; of a key that holds text, without quotes and no null, the text as it is."""
+    """Return what VALUE says: its text if the key holds text and it is neither quoted nor null, else YAML."""
     if not given:
         raise ConfigError("there is no value; give one, or null to unset the key")
     if given not in ("null", "Null", "NULL") and given[0] not in "\"'" and _holds_text(parts):
@@ -108,7 +109,7 @@ def _value_of(parts: list[str], given: str) -> Any:
 
 
 def _leaves(key: str, value: Any) -> list[str]:
-    """The keys that a value sets; a section without keys counts as one."""
+    """Return the keys that a value sets. A section without keys counts as one key."""
     if isinstance(value, dict) and value:
         return [leaf for inner, each in value.items() for leaf in _leaves(f"{key}.{inner}", each)]
     return [key]
@@ -119,7 +120,7 @@ def _is_within(key: str, section: str) -> bool:
 
 
 def _holds_text(parts: list[str]) -> bool:
-    """Whether the value of a key is any text."""
+    """Return whether the value of a key is text, and any text."""
     section: type[BaseModel] | None = Config
     for part in parts[:-1]:
         section = _section(section, part) if section else None
@@ -128,19 +129,19 @@ def _holds_text(parts: list[str]) -> bool:
 
 
 def _section(above: type[BaseModel], key: str) -> type[BaseModel] | None:
-    """The section under a key: that of `Section`, or of `Section | None`; None where there is no section."""
+    """Return the section below a key, of type `Section` or `Section | None`; None if it is not a section."""
     field = above.model_fields.get(key)
     kinds = _kinds(field.annotation) if field else []
     return next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), None)
 
 
 def _kinds(annotation: Any) -> list[Any]:
-    """A type, and those in it: Section and None of `Section | None`."""
+    """Return a type and the types in it, such as Section and None of `Section | None`."""
     return [annotation, *(kind for part in get_args(annotation) for kind in _kinds(part))]
 
 
 def _without_nulls(values: Mapping[str, Any], section: type[BaseModel] | None) -> dict[str, Any]:
-    """The values without keys that are not set; a key that is unknown stays, to be named."""
+    """Return the values without keys that are null. An unknown key stays, to be reported."""
     known = section.model_fields if section else ()
     return {
         key: _without_nulls(value, _section(section, key) if section else None)
@@ -152,8 +153,8 @@ def _without_nulls(values: Mapping[str, Any], section: type[BaseModel] | None) -
 
 
 def _explain(error: ValidationError, file: str, overridden: list[str]) -> str:
-    """The first mistake as `FILE: KEY: what is wrong and what to do`."""
-    # a misspelt key is also a missing one; name what the user wrote
+    """Return the first mistake as `FILE: KEY: what is wrong and what to do`."""
+    # a misspelt key is also a missing one: report what the user wrote
     first = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")[0]
     key = shortened(".".join(str(part) for part in first["loc"]), quoted=False)
     given, kind = first["input"], first["type"]
@@ -164,11 +165,13 @@ def _explain(error: ValidationError, file: str, overridden: list[str]) -> str:
     elif kind == "value_error":
         what = str(first["ctx"]["error"])
     elif kind in ("float_type", "int_type") and _is_finite_number(given):
-        what = f"{given!r} is text in YAML 1.1; write {_as_yaml_number(given, kind)}"
+        what = f"{given!r} is text; write {_number(given, kind)}, without quotes"
+    elif kind == "int_type" and isinstance(given, float) and given.is_integer() and abs(given) < 2**63:
+        what = f"must be a whole number; write {int(given)}, not {given!r}"
     elif kind == "bool_type" and str(given).lower() in ("yes", "no", "on", "off"):
         what = f"{given!r} is text here; write true or false"
     elif kind == "string_type" and isinstance(given, int | float):
-        what = f"must be text, and {shortened(given)} is none in YAML; put it in quotes"
+        what = f"must be text, and {shortened(given)} is a number in YAML; put it in quotes"
     else:
         what = f"{first['msg'][0].lower()}{first['msg'][1:]}, not {shortened(given)}"
     override = " (override)" if any(_is_within(k, key) for k in overridden) else ""
@@ -176,7 +179,7 @@ def _explain(error: ValidationError, file: str, overridden: list[str]) -> str:
 
 
 def _keys_beside(location: tuple[int | str, ...]) -> str:
-    """The keys of the section in which a key was not found."""
+    """Return the keys of the section in which a key was not found, as words."""
     section: type[BaseModel] = Config
     for part in location[:-1]:
         section = _section(section, str(part)) or section
@@ -190,11 +193,10 @@ def _is_finite_number(text: Any) -> bool:
         return False
 
 
-def _as_yaml_number(text: str, kind: str) -> str:
+def _number(text: str, kind: str) -> str:
     number = float(text)
-    if kind == "int_type" and number.is_integer():
-        return str(int(number))
-    return str(yaml.safe_dump(number)).split("\n")[0]
+    whole = kind == "int_type" and number.is_integer()
+    return to_yaml(int(number) if whole else number, one_line=True)
 
 
 def _kind(value: Any) -> str:

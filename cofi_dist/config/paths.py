@@ -1,4 +1,4 @@
-"""What a path means: a name, taken as it stands, but for ~ or ~user at its start, a home directory."""
+"""Read paths as names, taken as they stand, except for a home directory (~ or ~user) at their start."""
 
 import os
 import pwd
@@ -8,20 +8,20 @@ URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 def as_path(text: str) -> str:
-    """A path as somebody wrote it, its home directory written out; for the edge, where it comes in.
+    """Return a path as a user wrote it, with its home directory written out.
 
-    What this returns is a plain name for everybody: a relative one that begins with ~, as ./~x does, is made
-    absolute, so that nobody takes it for a home directory later.
+    Called once, where the path comes in. The result is a plain name: a relative path that begins with ~, such
+    as ./~x, is made absolute, so that nothing takes it for a home directory later.
 
     Raises:
-        ValueError: in plain words: it is empty, a URL or no name at all, or there is no such home directory.
+        ValueError: it is empty, a URL or not a name, or there is no such home directory.
     """
     if not text:
         raise ValueError("a path is empty; is a variable not set?")
     if "\0" in text:
         raise ValueError("a path cannot hold a NUL")
     if not text.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise ValueError(f"{text!r} is no UTF-8, and not everything opens such names; rename it")
+        raise ValueError(f"{text!r} is not UTF-8, and not every program opens such names; rename it")
     if URL.match(text):
         raise ValueError(f"{text} is a URL, and only files are read and written; copy it here first")
     if text.startswith("~"):
@@ -45,5 +45,6 @@ def _home(user: str) -> str:
         what = f"there is no user {user}" if user else "HOME is not set, and this user has no home directory"
         raise ValueError(f"~{user}: {what}; write the directory out, or ./~{user} for that name") from None
     if not home.startswith("/"):
-        raise ValueError(f"~{user}: the home directory is {home!r}, which is no absolute path; write it out")
+        what = f"the home directory is {home!r}, which is not an absolute path"
+        raise ValueError(f"~{user}: {what}; write it out")
     return home

@@ -1,89 +1,141 @@
-"""What a config may say: sections, types, defaults, and which keys go together."""
+"""The keys of a config: sections, types, defaults, and which keys go together.
+
+The section `data` is in data_section.py.
+"""
 
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, field_validator, model_validator
 
 from cofi_dist.config.data_section import Data
-from cofi_dist.config.section import FileName, PositiveFloat, PositiveInt, Rows, Section
+from cofi_dist.config.section import (
+    FileName,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    RowCount,
+    Section,
+    Seed,
+)
+from cofi_dist.config.strict_yaml import to_yaml
+
+LARGEST_FINITE = {"float32": 3.4028234663852886e38, "float64": 1.7976931348623157e308}
+
+# The number of blocks of users of an invariant run, if it is not set. No run has more ranks than blocks.
+DEFAULT_BLOCKS = 8
+
+# The defaults of ALS where they differ: tens of sweeps do what thousands of Adam's steps do. docs/maths.md
+# says what more sweeps would change.
+ALS_DEFAULTS = {"epochs": 100, "tolerance": 1e-5, "log_every": 10}
 
 
 class Model(Section):
-    """What is learnt."""
+    """The shape of the model."""
 
-    num_features: Rows = 100
+    num_features: RowCount = 100
+    """K, the number of features of every user and item."""
+
     item_bias: bool = False
-
-
-LARGEST = {"float32": 3.4028234663852886e38, "float64": 1.7976931348623157e308}
-
-# In how many blocks of users an invariant run sums, where nothing is said: the most ranks that it may have.
-BLOCKS = 8
-
-
-# What als takes where nothing is said: tens of sweeps do what thousands of Adam's steps do. docs/maths.md has
-# what more of them would change.
-OF_ALS = {"epochs": 100, "tolerance": 1e-5, "log_every": 10}
+    """Also learn a bias per item."""
 
 
 class Train(Section):
-    """How it is learnt; the defaults are the notebook's, but for the sparse cost."""
+    """The cost and how it is minimised. The defaults are the notebook's, except for the sparse cost."""
 
     epochs: PositiveInt = 15_000
+    """Steps of Adam, or sweeps of ALS."""
+
     lr: PositiveFloat = 1e-4
-    lambda_: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    """Learning rate of Adam."""
+
+    lambda_: NonNegativeFloat = 1.0
+    """Regularisation of the features."""
+
     lambda_power: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] = 0.0
-    lambda_b: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """p: each row's lambda_ is multiplied by the row's number of ratings to the power p."""
+
+    lambda_b: NonNegativeFloat = 0.0
+    """Regularisation of the biases."""
+
     optimizer: Literal["adam", "als"] = "adam"
+    """`als`, alternating least squares, minimises the same J in far fewer epochs."""
+
     solver: Literal["cg", "exact"] = "cg"
+    """How ALS solves: by conjugate gradients, or exactly by Cholesky, which is slower (docs/benchmarks.md).
+    Only with `optimizer: als`."""
+
     cg_steps: PositiveInt = 3
+    """Steps of conjugate gradients per half-sweep. Only with `optimizer: als` and `solver: cg`."""
+
     tolerance: PositiveFloat | None = None
+    """End when a sweep lowers J by less than this, relative to J. Only with `optimizer: als`; not set if
+    `epochs` is set and this is not."""
+
     cost: Literal["sparse", "dense"] = "sparse"
+    """`sparse` computes on the known ratings only; `dense` runs the notebook's operations on the whole
+    matrix. `dense` goes with neither `optimizer: als` nor `reduction: invariant`."""
+
     dtype: Literal["float32", "float64"] = "float32"
+    """Type of the factors."""
+
     reduction: Literal["fast", "invariant"] = "fast"
+    """`invariant` gives the same bits on any number of ranks. Only on the CPU, with `cost: sparse`, and not
+    with `solver: exact`."""
+
     blocks: PositiveInt | None = None
+    """Blocks of users whose sums are added in a fixed order: a power of two, at least the number of ranks.
+    Only with `reduction: invariant`."""
+
     log_every: PositiveInt = 100
+    """Epochs from one printed line to the next."""
+
     tensorboard: bool = False
+    """Also write scalars for TensorBoard (extra `tensorboard`)."""
+
     deadline: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    """Seconds from the start after which the run saves its state and leaves; below 0, seconds before its
+    SLURM job ends. Not 0."""
+
     timeout: Annotated[float, Field(gt=0, le=1e9)] = 600.0
+    """Seconds that ranks wait for each other in an epoch."""
 
     @model_validator(mode="before")
     @classmethod
-    def _blocks_of_an_invariant_run(cls, given: Any) -> Any:
+    def _fill_in_blocks(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             return given
         if given.get("reduction") == "invariant":
-            return {**given, "blocks": given.get("blocks") or BLOCKS}
+            return {**given, "blocks": given.get("blocks") or DEFAULT_BLOCKS}
         if given.get("blocks") is not None:
             raise ValueError("blocks belong to reduction: invariant; leave them out, or set that")
         return given
 
     @model_validator(mode="before")
     @classmethod
-    def _als_has_defaults_of_its_own(cls, given: Any) -> Any:
-        """A number of epochs that was given is one to be run: it comes without a tolerance."""
+    def _fill_in_als_defaults(cls, given: Any) -> Any:
+        """Fill in the defaults of ALS. If a number of epochs is given, all are run: there is no tolerance."""
         if not isinstance(given, dict) or given.get("optimizer") != "als":
             return given
         known = {key: value for key, value in given.items() if value is not None}
-        filled = {**OF_ALS, **known}
+        filled = {**ALS_DEFAULTS, **known}
         if "epochs" in known and "tolerance" not in known:
             del filled["tolerance"]
         return filled
 
     @model_validator(mode="after")
-    def _fits_its_type(self) -> "Train":
-        # torch refuses a step that is too large, and the first one is ten times lr; our loops diverge
+    def _require_finite_steps(self) -> "Train":
+        # the dense cost is minimised by torch's Adam, which refuses a step that is too large, and whose first
+        # one is ten times lr
         for key, times in (("lr", 10 if self.cost == "dense" else 1), ("lambda_", 1), ("lambda_b", 1)):
-            given, most = getattr(self, key), LARGEST[self.dtype] / times
-            if given > most:
-                raise ValueError(f"{key}: {given:g} is too large for {self.dtype}; set {most:.2g} at most")
+            given, largest = getattr(self, key), LARGEST_FINITE[self.dtype] / times
+            if given > largest:
+                raise ValueError(f"{key}: {given:g} is too large for {self.dtype}; set {largest:.2g} at most")
         return self
 
     @model_validator(mode="after")
-    def _an_order_can_be_kept(self) -> "Train":
+    def _require_an_order(self) -> "Train":
         if self.blocks is not None and self.blocks & (self.blocks - 1):
             raise ValueError(f"blocks: {self.blocks} is not a power of two")
         if self.reduction == "invariant" and self.cost == "dense":
@@ -93,7 +145,7 @@ class Train(Section):
         return self
 
     @model_validator(mode="after")
-    def _als_knows_its_cost(self) -> "Train":
+    def _require_keys_of_the_optimizer(self) -> "Train":
         if self.optimizer == "als" and self.cost == "dense":
             raise ValueError("optimizer: als works on the known cells; leave cost: dense out")
         if self.optimizer == "adam" and self.solver == "exact":
@@ -107,7 +159,7 @@ class Train(Section):
 
     @field_validator("deadline")
     @classmethod
-    def _deadline_is_some_time(cls, given: float | None) -> float | None:
+    def _require_some_time(cls, given: float | None) -> float | None:
         if given == 0:
             raise ValueError(
                 "0 is no deadline; give seconds from the start, or -SECONDS before a SLURM job ends"
@@ -116,39 +168,59 @@ class Train(Section):
 
 
 class Checkpoint(Section):
-    """When the state of the run is saved, and whether it goes on from a saved one."""
+    """When the state of the run is saved, and whether the run goes on from a saved one."""
 
     every: PositiveInt | None = None
+    """Epochs from one checkpoint to the next. If not set, a checkpoint is saved only when the run is asked
+    to stop."""
+
     keep: PositiveInt = 2
+    """How many of the newest checkpoints stay."""
+
     resume: FileName = "none"
+    """`none`, or `auto`: resume the run in run_dir, or start it; or the directory of a run or a checkpoint,
+    from which a new run starts."""
+
     max_failures: PositiveInt = 3
+    """The run ends after this many failed saves in a row."""
+
     allow_changes: bool = False
+    """Resume although lambda_, the ratings or other keys that decide the result have changed."""
 
     @property
-    def named(self) -> Path | None:
-        """The checkpoint, or the run, that a new run begins from."""
+    def start_from(self) -> Path | None:
+        """The checkpoint, or the run, from which a new run starts; None if there is none."""
         return None if self.resume in ("none", "auto") else Path(self.resume)
 
 
 class Validation(Section):
-    """When the held-out ratings are looked at while training, and when that ends it."""
+    """When the validation ratings are predicted during training, and when that ends the training."""
 
     every: PositiveInt | None = None
+    """Epochs from one validation to the next. Needs `data.validation`, or prepared ratings that have one."""
+
     patience: PositiveInt | None = None
+    """Stop after this many validations without a lower RMSE. Needs `validation.every`."""
 
     @model_validator(mode="after")
-    def _patience_needs_every(self) -> "Validation":
+    def _require_every(self) -> "Validation":
         if self.patience is not None and self.every is None:
             raise ValueError("patience counts validations; set validation.every too")
         return self
 
 
 class Config(Section):
-    """Everything a run depends on."""
+    """Everything that a run depends on."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda|mps)$")] = "auto"
+    seed: Seed = 1
+    """Seed of the initial factors."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """`auto` takes cuda if there is one, else mps, else the CPU."""
+
     run_dir: FileName
+    """Directory of the run."""
+
     data: Data
     model: Model = Model()
     train: Train = Train()
@@ -156,18 +228,22 @@ class Config(Section):
     checkpoint: Checkpoint = Checkpoint()
 
     @model_validator(mode="after")
-    def _validation_needs_ratings(self) -> "Config":
+    def _require_validation_ratings(self) -> "Config":
         if self.validation.every is not None and self.data.validation is None and not self.data.prepared:
             raise ValueError("validation.every: no ratings are held out; set data.validation, such as {}")
         return self
 
     def with_absolute_paths(self) -> "Config":
-        """The same, its data found from any working directory."""
+        """Return this config with absolute paths, so that its data is found from any working directory."""
         data = self.data.with_paths(lambda path: str(Path(path).absolute()))
         return self.model_copy(update={"run_dir": str(Path(self.run_dir).absolute()), "data": data})
 
     def moved_to(self, run_dir: Path) -> "Config":
-        """The same where the run was moved to, its data in the same place beside it; of absolute paths."""
+        """Return this config, of absolute paths, for a run that was moved together with its data.
+
+        Args:
+            run_dir: where the run is now; its data lies in the same place beside it as before.
+        """
         was, now = self.run_dir, run_dir.absolute()
         if not os.path.isabs(was):  # a model of an earlier build
             return self
@@ -175,5 +251,5 @@ class Config(Section):
         return self.model_copy(update={"data": data})
 
     def to_yaml(self) -> str:
-        """The resolved config; `load_config` of this text gives an equal config."""
-        return yaml.safe_dump(self.model_dump(exclude_none=True), sort_keys=False)
+        """Return the resolved config; `load_config` of this text gives an equal config."""
+        return to_yaml(self.model_dump(exclude_none=True))

@@ -1,4 +1,7 @@
-"""What every section of a config is, and the kinds of values that several have."""
+"""The base of all sections of a config, and the kinds of values that several sections have.
+
+The docstring below each key of a section is what docs/config.md says of it: `python -m tools.config_table`.
+"""
 
 from typing import Annotated
 
@@ -7,12 +10,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from cofi_dist.config.paths import as_path
 
 PositiveInt = Annotated[int, Field(ge=1, le=2**53)]
-Rows = Annotated[int, Field(ge=1, le=2**31 - 1)]  # which int32 numbers
+RowCount = Annotated[int, Field(ge=1, le=2**31 - 1)]  # rows are numbered by int32
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 FileName = Annotated[str, AfterValidator(as_path)]
 
 
 class Section(BaseModel):
-    """Unknown keys and wrong types are errors; nothing is converted but int to float."""
+    """Refuse unknown keys and values of another type; only an int is taken for a float."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)

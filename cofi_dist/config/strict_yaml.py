@@ -1,9 +1,10 @@
-"""YAML of which nothing is taken for something else, and that cannot unfold to more than it should.
+"""A subset of YAML in which nothing is taken for something else, and which cannot unfold without end.
 
-Of YAML 1.1 it leaves out what surprises: yes, no, on and off are text, and so are dates; octal and base 60
-numbers and ~ are refused.
+What surprises in YAML 1.1 is left out: yes, no, on and off are text, and so are dates; octal and base 60
+numbers and ~ are refused. As in YAML 1.2, 1e-4 is a number.
 """
 
+import math
 import re
 from typing import Any
 
@@ -16,11 +17,15 @@ MOST_BYTES = 2**16  # of a config; PyYAML reads about as many in half a second
 MOST_NODES = 5_000  # keys and values, each as often as aliases repeat it
 MOST_DEPTH = 50  # of brackets in brackets, which take PyYAML the square of it
 MOST_DIGITS = 400  # of a number; one of 310 is beyond float64
-LEFT_OUT = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value", "tag:yaml.org,2002:bool")
+FLOAT, INT = "tag:yaml.org,2002:float", "tag:yaml.org,2002:int"
+NULL, BOOL, MERGE = "tag:yaml.org,2002:null", "tag:yaml.org,2002:bool", "tag:yaml.org,2002:merge"
+LEFT_OUT = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value", BOOL)
+# Numbers with an exponent; those of YAML 1.1 need a point before it and a sign in it.
+WITH_EXPONENT = re.compile(r"^[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$")
 
 
 class _Loader(yaml.SafeLoader):
-    """Builds nothing ambiguous, and refuses a key given twice: PyYAML keeps the last in silence."""
+    """Build nothing ambiguous, and refuse a key given twice, of which PyYAML silently keeps the last."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -40,7 +45,7 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
+            if key_node.tag == MERGE:
                 continue
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
@@ -73,12 +78,30 @@ _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag not in LEFT_OUT]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
-_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_number)
-_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_number)
-_Loader.add_constructor("tag:yaml.org,2002:null", _Loader.construct_null)
+_Loader.add_implicit_resolver(BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_Loader.add_implicit_resolver(FLOAT, WITH_EXPONENT, list("-+.0123456789"))
+_Loader.add_constructor(INT, _Loader.construct_number)
+_Loader.add_constructor(FLOAT, _Loader.construct_number)
+_Loader.add_constructor(NULL, _Loader.construct_null)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Put quotes around text that this loader, or any of YAML 1.1, would take for something else."""
+
+
+_Dumper.add_implicit_resolver(FLOAT, WITH_EXPONENT, list("-+.0123456789"))
+
+
+def to_yaml(value: Any, *, one_line: bool = False) -> str:
+    """Write a value as YAML, so that `parse` gives it back.
+
+    Args:
+        value: of the types that YAML has.
+        one_line: whether to write it on one line, as an override or a value in a config may be.
+    """
+    width = math.inf if one_line else None
+    text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, default_flow_style=one_line, width=width)
+    return str(text).removesuffix("\n").removesuffix("\n...") if one_line else str(text)
 
 
 def parse(text: str) -> Any:

@@ -56,7 +56,7 @@ def checkpoint_for(
         CheckpointError: the one that the config names can't be used, or is of another problem.
     """
     config = problem.config
-    named = config.checkpoint.named
+    named = config.checkpoint.start_from
     notes: list[str] = []
     directory: Path | None
     manifest: Manifest | None

@@ -103,7 +103,7 @@ def open_run(
 
 def _refuse(config: Config, file: Path, *, replace: bool) -> None:
     """Raise unless the run may begin in its directory; touches nothing."""
-    data, named = config.data, config.checkpoint.named
+    data, named = config.data, config.checkpoint.start_from
     inputs = [Path(name) for name in (data.ratings, data.y, data.r, data.prepared) if name]
     if data.name is not None:
         inputs.append(ratings_file(data))
@@ -223,7 +223,7 @@ def _is_of(config: Config, run_dir: Path) -> bool:
 
 
 def _begin(config: Config, comm: Comm, free: int, undo: ExitStack) -> None:
-    run_dir, named = Path(config.run_dir), config.checkpoint.named
+    run_dir, named = Path(config.run_dir), config.checkpoint.start_from
     # read whole here too: a run that is there shall not be cleared for one that can't be begun from
     checkpoint = whole_at(named, SoloComm()) if named is not None else None
     with prepare_source(config.data, run_dir / DATA) as prepared:

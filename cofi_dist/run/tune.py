@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import yaml
 
-from cofi_dist.config import Data, as_yaml, load_config
-from cofi_dist.config.strict_yaml import parse
+from cofi_dist.config import Data, load_config, quote_yaml
+from cofi_dist.config.strict_yaml import parse, to_yaml
 from cofi_dist.distributed import Comm
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.files.atomic import write_atomically
@@ -41,7 +40,7 @@ class Point:
         """For `train`."""
         return [
             *(f"{key}={value}" for key, value in self.values.items()),
-            f"run_dir={as_yaml(str(self.run_dir))}",
+            f"run_dir={quote_yaml(str(self.run_dir))}",
         ]
 
     @property
@@ -106,12 +105,7 @@ def _axis(text: str) -> tuple[str, list[str]]:
         why = f" ({error})"
     if not parsed:
         raise ConfigError(f"--grid {text!r}: write KEY=V1,V2,..., such as train.lambda_=1,3,10{why}")
-    return key, [_as_yaml(value) for value in parsed]
-
-
-def _as_yaml(value: Any) -> str:
-    text = yaml.safe_dump(value, default_flow_style=True, width=float("inf"))
-    return text.removesuffix("\n").removesuffix("\n...")
+    return key, [to_yaml(value, one_line=True) for value in parsed]
 
 
 def tune(

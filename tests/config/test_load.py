@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cofi_dist.config import Config, as_yaml, load_config
+from cofi_dist.config import Config, load_config, quote_yaml
+from cofi_dist.config.strict_yaml import parse, to_yaml
 from cofi_dist.errors import ConfigError
 
 GOOD = "data: {ratings: r.csv}\n"
@@ -80,11 +81,27 @@ def test_als_has_defaults_of_its_own_and_a_saved_config_keeps_what_it_says(tmp_p
         ("data: {ratings: r.csv}\ntrain: {epochs: many}\n", "train.epochs: input should be a valid integer"),
         ("data: {ratings: r.csv}\ntrain: {epochs: 2.5}\n", "train.epochs:"),
         ("data: {ratings: r.csv}\ntrain: {epochs: true}\n", "train.epochs:"),
-        ("data: {ratings: r.csv}\ntrain: {lr: 1e-4}\n", "train.lr: '1e-4' is text in YAML 1.1; write 0.0001"),
+        (
+            "data: {ratings: r.csv}\ntrain: {lr: '1e-4'}\n",
+            "train.lr: '1e-4' is text; write 0.0001, without quotes",
+        ),
+        (
+            "data: {ratings: r.csv}\ntrain: {epochs: '1e3'}\n",
+            "train.epochs: '1e3' is text; write 1000, without quotes",
+        ),
         (
             "data: {ratings: r.csv}\ntrain: {epochs: 1e3}\n",
-            "train.epochs: '1e3' is text in YAML 1.1; write 1000",
+            "train.epochs: must be a whole number; write 1000, not 1000.0",
         ),
+        (
+            "data: {ratings: 1e-4}\n",
+            "data.ratings: must be text, and 0.0001 is a number in YAML; put it in quotes",
+        ),
+        (
+            "data: {ratings: r.csv}\ntrain: {lr: 1e999}\n",
+            "train.lr: input should be a finite number, not inf",
+        ),
+        ("data: {ratings: r.csv}\ntrain: {lr: 1e+4:30}\n", "train.lr: input should be a valid number"),
         ("data: {ratings: r.csv}\ntrain: {lr: -1.0}\n", "train.lr: input should be greater than 0, not -1.0"),
         ("data: {ratings: r.csv}\ntrain: {lr: .inf}\n", "train.lr:"),
         ("data: {ratings: r.csv}\ntrain: {lambda_: -1}\n", "train.lambda_:"),
@@ -122,7 +139,7 @@ def test_als_has_defaults_of_its_own_and_a_saved_config_keeps_what_it_says(tmp_p
         ),
         (
             "data: {ratings: r.csv}\nrun_dir: 7\n",
-            "run_dir: must be text, and 7 is none in YAML; put it in quotes",
+            "run_dir: must be text, and 7 is a number in YAML; put it in quotes",
         ),
         ("data: {ratings: r.csv}\nrun_dir: ~\n", "line 2: ~ alone is null in YAML"),
         ('data: {ratings: "a\\0b"}\n', "data.ratings: a path cannot hold a NUL"),
@@ -169,7 +186,7 @@ def test_a_mistake_is_one_line_naming_file_and_key(text: str, says: str, tmp_pat
         ("=3", "an override is KEY=VALUE"),
         ("train..epochs=3", "an override is KEY=VALUE"),
         ("seed.x=3", "seed is 1, not a section"),
-        ("train.lr=1e-4", "c.yaml (override): train.lr: '1e-4' is text in YAML 1.1; write 0.0001"),
+        ("train.lr='1e-4'", "c.yaml (override): train.lr: '1e-4' is text; write 0.0001, without quotes"),
         ("train.nope=1", "c.yaml (override): train.nope: unknown key; there are epochs, lr, lambda_,"),
         (
             "train.epochs=0",
@@ -253,6 +270,45 @@ def test_what_holds_text_takes_it_as_it_stands(text: str, tmp_path: Path) -> Non
     assert (config.run_dir, config.data.columns.user) == (text, text)
 
 
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(FLOATS, st.sampled_from(["{!r}", "{:g}", "{:.17g}", "{:e}", "{:E}", "{:+.3e}"]))
+def test_every_number_is_read_as_the_number_that_it_is(value: float, form: str) -> None:
+    text = form.format(value)
+    for read in (
+        parse(text),
+        parse(f"[{text}]")[0],
+        parse(f"k: {text}  # why")["k"],
+        parse(f"{{k: {text}}}")["k"],
+    ):
+        assert isinstance(read, float | int)
+        assert read == float(text)
+    for quoted in (f"'{text}'", f'"{text}"'):
+        assert parse(quoted) == text
+
+
+@pytest.mark.parametrize("text", ["1e-4", "1E4", "1.e3", ".5e3", "+1e+4", "-1.5e3", "1.5e-3", "0e0"])
+def test_a_number_needs_neither_a_point_nor_a_sign(text: str, tmp_path: Path) -> None:
+    assert parse(text) == float(text)
+    if (number := abs(float(text))) > 0:
+        text = text.lstrip("+-")
+        config = load(tmp_path, f"{GOOD}train: {{timeout: {text}}}\n", f"train.lr={text}")
+        assert (config.train.timeout, config.train.lr) == (number, number)
+
+
+@pytest.mark.parametrize("text", ["1e", "e4", "1e-", "1e4x", "1e 4", "1e4.5", "e", "1-4", "0x1e-4", "1_0e3"])
+def test_what_is_not_quite_a_number_is_text(text: str) -> None:
+    assert parse(text) == text
+
+
+@given(st.from_regex(r"[-+.0-9_eExob: ]{1,8}", fullmatch=True) | st.text(max_size=8))
+def test_text_that_is_written_is_read_as_text(text: str) -> None:
+    assume(text.isprintable())
+    for one_line in (True, False):
+        assert parse(to_yaml({"key": text}, one_line=one_line)) == {"key": text}
+
+
 def test_text_of_yaml_is_no_truth_and_no_date(tmp_path: Path) -> None:
     config = load(tmp_path, "data: {ratings: no, columns: {user: on}}\nrun_dir: 2020-01-01\n")
     assert (config.data.ratings, config.data.columns.user, config.run_dir) == ("no", "on", "2020-01-01")
@@ -268,7 +324,7 @@ def test_any_name_survives_config_and_command_line(
 ) -> None:
     file, written = (tmp_path_factory.getbasetemp() / n for n in ("name.yaml", "written.yaml"))
     file.write_text(GOOD)
-    config = load_config(file, [f"run_dir={as_yaml('./' + name)}"])
+    config = load_config(file, [f"run_dir={quote_yaml('./' + name)}"])
     assert Path(config.run_dir).name == Path(name).name
     written.write_text(config.to_yaml())
     assert load_config(written).run_dir == config.run_dir

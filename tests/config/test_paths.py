@@ -56,7 +56,7 @@ def test_nobody_takes_a_name_for_a_home_directory_later(
 @pytest.mark.parametrize(
     ("path", "home", "says"),
     [
-        ("~/a", "", "the home directory is '', which is no absolute path"),
+        ("~/a", "", "the home directory is '', which is not an absolute path"),
         ("~/a", "here", "the home directory is 'here'"),
         (
             "~no-such-user",
@@ -65,7 +65,7 @@ def test_nobody_takes_a_name_for_a_home_directory_later(
         ),
         ("", "/root", "a path is empty"),
         ("a\0", "/root", "cannot hold a NUL"),
-        ("a\udcff", "/root", "is no UTF-8"),
+        ("a\udcff", "/root", "is not UTF-8"),
         ("~a\0/b", "/root", "cannot hold a NUL"),
         ("file:///a", "/root", "file:///a is a URL"),
         ("hf://a", "/root", "is a URL"),
