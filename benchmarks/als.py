@@ -41,7 +41,7 @@ from cofi_dist.factors import Factors, draw_factors
 from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import run_step
-from cofi_dist.run.log import QuietLog
+from cofi_dist.run.log import NullLog
 from cofi_dist.training.metrics import EpochMetrics
 from cofi_dist.training.trainer import Trainer
 from tests.support.notebook import run_notebook
@@ -117,7 +117,7 @@ def adam(shard: UserShard, seed: int) -> Reached:
     return heard.reached
 
 
-class Heard(QuietLog):
+class Heard(NullLog):
     """When costs were reached."""
 
     def __init__(self) -> None:

@@ -28,7 +28,7 @@ from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import draw_factors
 from cofi_dist.kernels.rating_matrix import RatingMatrix
-from cofi_dist.run.log import QuietLog
+from cofi_dist.run.log import NullLog
 from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.training.trainer import Trainer
 from tests.support.notebook import run_notebook
@@ -65,7 +65,7 @@ def ours(shard: UserShard, cost: Cost, kind: str, epochs: int) -> None:
         dtype=torch.float32,
     )
     settings = Train(epochs=epochs, cost="dense" if kind == "dense" else "sparse")
-    Trainer(cost, factors, settings, len(shard.ratings), SoloComm()).run(QuietLog())
+    Trainer(cost, factors, settings, len(shard.ratings), SoloComm()).run(NullLog())
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ from cofi_dist.factors import Factors
 from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import run_step
-from cofi_dist.run.log import QuietLog
+from cofi_dist.run.log import NullLog
 from cofi_dist.training.trainer import Trainer
 
 LIBMF_LAMBDA, LIBMF_ETA, LIBMF_BINS = 0.1, 0.1, 20  # defaults of its command line
@@ -72,7 +72,7 @@ def adam(problem: Problem) -> Result:
     cost = SparseCost(RatingMatrix(problem.shard, CPU, torch.float32))
     set_up, watch = time.perf_counter() - start, Watch(problem)
     train = Train(epochs=epochs, lr=s.lr, lambda_=s.lambda_, log_every=10**9)
-    Trainer(cost, problem.start(), train, ratings, SoloComm()).run(QuietLog(), watch)
+    Trainer(cost, problem.start(), train, ratings, SoloComm()).run(NullLog(), watch)
     sweep = watch.points[-1].seconds / epochs
     return Result(cofi_dist.__version__, set_up, sweep, problem.best_rmse, watch.points)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from cofi_dist.config import Config
 from cofi_dist.distributed import Comm, Sums, open_comm
-from cofi_dist.run.log import QuietLog
+from cofi_dist.run.log import NullLog
 from cofi_dist.training.build import build_cost, build_optimizer, build_regulariser, initial_factors
 from cofi_dist.training.metrics import EpochMetrics
 from cofi_dist.training.problem import load_problem
@@ -42,7 +42,7 @@ class Settings:
 
 
 @dataclass
-class Times(QuietLog):
+class Times(NullLog):
     """What a rank measures.
 
     Attributes:

@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from cofi_dist.checkpoint.reader import found_in, newest
+from cofi_dist.checkpoint.reader import find_newest, list_checkpoints
 from cofi_dist.distributed import Comm
 from cofi_dist.errors import CheckpointError, CofiError, ConfigError, DataError, StoppedError, TrainingError
 from cofi_dist.run.train import train
@@ -56,10 +56,10 @@ def _trains(comm: Comm, folder: Path) -> list[str]:
     run_dir = train(folder / "tiny.yaml", [f"run_dir={folder / 'run'}"], comm, quiet=True)
     more = [f"run_dir={folder / 'run'}", "train.epochs=30"]
     train(folder / "tiny.yaml", more, comm, quiet=True)
-    directory, manifest, refused = newest(run_dir / "checkpoints", comm)
+    directory, manifest, refused = find_newest(run_dir / "checkpoints", comm)
     assert directory is not None
     assert manifest is not None
-    assert directory == found_in(run_dir / "checkpoints")[0]
+    assert directory == list_checkpoints(run_dir / "checkpoints")[0]
     manifest.parts[0].model_validate(manifest.parts[0].model_dump())
     return [directory.name, str(manifest.numbers.epoch), *refused]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cofi_dist.checkpoint.reader import found_in
+from cofi_dist.checkpoint.reader import list_checkpoints
 from cofi_dist.distributed import Comm
 from cofi_dist.run.train import train
 from tests.support.network_hosts import Hosts, missing
@@ -77,7 +77,7 @@ def test_a_cut_of_a_moment_is_waited_for_and_a_cut_for_good_is_left_by_both_rank
                 assert "lost contact with " in said, name
                 assert "Traceback" not in said
     for name in ("a", "b"):
-        epochs = 20 + int(found_in(tmp_path / name / "checkpoints")[0].name.removeprefix("epoch-"))
+        epochs = 20 + int(list_checkpoints(tmp_path / name / "checkpoints")[0].name.removeprefix("epoch-"))
         resumed, undisturbed = run(tmp_path, 2, epochs, name), run(tmp_path, 2, epochs, f"{name}-undisturbed")
         assert metrics(resumed) == metrics(undisturbed)
         wanted = tensors(undisturbed)

@@ -27,7 +27,7 @@ from pathlib import Path
 import torch
 
 from cofi_dist.checkpoint.manifest import read_manifest, verify
-from cofi_dist.checkpoint.reader import found_in
+from cofi_dist.checkpoint.reader import list_checkpoints
 from cofi_dist.errors import CheckpointError
 from tests.support.runs import metrics, tensors
 
@@ -104,7 +104,7 @@ class Case:
 
     def newest_whole(self) -> int:
         """Epoch of the newest checkpoint that can be read; 0 for none."""
-        for directory in found_in(self.checkpoints):
+        for directory in list_checkpoints(self.checkpoints):
             with suppress(CheckpointError):
                 manifest = read_manifest(directory)
                 for part in manifest.parts:
@@ -164,7 +164,7 @@ def _break_newest(case: Case, agent: int, harm: Callable[[Path], object]) -> boo
     """All at once is killed; then a file of the newest checkpoint is harmed."""
     ran = send([agent, *case.workers(agent)], signal.SIGKILL)
     time.sleep(0.3)
-    found = found_in(case.checkpoints)
+    found = list_checkpoints(case.checkpoints)
     if found and ran and not (case.run_dir / "result.json").exists():  # a finished run reads none any more
         files = sorted(path for path in found[0].iterdir() if path.is_file())
         if files:

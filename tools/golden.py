@@ -19,7 +19,7 @@ import torch
 from cofi_dist.distributed import SoloComm
 from cofi_dist.model import Model
 from cofi_dist.run.train import train
-from cofi_dist.system.hardware import kind_of
+from cofi_dist.system.hardware import hardware_and_versions
 
 FILE = Path(__file__).parents[1] / "tests" / "parity" / "golden.json"
 CONFIG = """
@@ -46,7 +46,7 @@ Figures = dict[str, list[str]]
 
 def key() -> str:
     """The kind of hardware and libraries that the figures belong to."""
-    return ", ".join(f"{name} {what}" for name, what in kind_of(torch.device("cpu")).items())
+    return ", ".join(f"{name} {what}" for name, what in hardware_and_versions(torch.device("cpu")).items())
 
 
 def figures_of(run_dir: Path) -> Figures:

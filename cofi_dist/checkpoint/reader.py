@@ -24,7 +24,7 @@ from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.training.state import ITEM_FACTORS, USER_FACTORS, State
 
 
-def found_in(directory: Path) -> list[Path]:
+def list_checkpoints(directory: Path) -> list[Path]:
     """The checkpoints in a run's directory of them, the newest first, whole or not; no links.
 
     Raises:
@@ -39,7 +39,7 @@ def found_in(directory: Path) -> list[Path]:
         raise CheckpointReadError(f"{directory}: cannot be read: {error.strerror or error}") from None
 
 
-def newest(directory: Path, comm: Comm) -> tuple[Path | None, Manifest | None, list[str]]:
+def find_newest(directory: Path, comm: Comm) -> tuple[Path | None, Manifest | None, list[str]]:
     """The newest of a run's checkpoints that is whole, to the last byte of it.
 
     Every file is read once, by one rank. Collective: all ranks call it.
@@ -57,9 +57,9 @@ def newest(directory: Path, comm: Comm) -> tuple[Path | None, Manifest | None, l
     """
     refused: list[str] = []
     unreadable: CheckpointReadError | None = None
-    for found in map(Path, comm.on_first(lambda: [str(path) for path in found_in(directory)])):
+    for found in map(Path, comm.on_first(lambda: [str(path) for path in list_checkpoints(directory)])):
         try:
-            return found, checked(found, comm), refused
+            return found, read_verified(found, comm), refused
         except CheckpointVersionError:
             raise
         except CheckpointError as error:
@@ -71,7 +71,7 @@ def newest(directory: Path, comm: Comm) -> tuple[Path | None, Manifest | None, l
     return None, None, refused
 
 
-def checked(directory: Path, comm: Comm) -> Manifest:
+def read_verified(directory: Path, comm: Comm) -> Manifest:
     """The manifest of a checkpoint, every file of which is what was written.
 
     Collective: all ranks call it.
@@ -96,7 +96,7 @@ def checked(directory: Path, comm: Comm) -> Manifest:
     return manifest
 
 
-def load(directory: Path, manifest: Manifest, state: State, users: UserRange) -> None:
+def restore_state(directory: Path, manifest: Manifest, state: State, users: UserRange) -> None:
     """Set this rank's state to the checkpoint's; only the rows of its users are read.
 
     Args:
@@ -118,7 +118,7 @@ def load(directory: Path, manifest: Manifest, state: State, users: UserRange) ->
     read_manifest(directory)
 
 
-def load_whole(directory: Path, manifest: Manifest) -> dict[str, Tensor]:
+def load_tensors(directory: Path, manifest: Manifest) -> dict[str, Tensor]:
     """Every tensor of a checkpoint, of all users and items; named as in `State.rows`.
 
     Raises:

@@ -25,7 +25,7 @@ from cofi_dist.checkpoint.manifest import (
     read_manifest,
     write_manifest,
 )
-from cofi_dist.checkpoint.reader import found_in
+from cofi_dist.checkpoint.reader import list_checkpoints
 from cofi_dist.distributed import Comm
 from cofi_dist.errors import CheckpointError, CheckpointReadError
 from cofi_dist.files.tensor_file import write_tensors
@@ -39,7 +39,7 @@ SPARE = ".epoch-spare.tmp"
 
 
 @dataclass(frozen=True)
-class Saved:
+class SaveReport:
     """A save that is over.
 
     Attributes:
@@ -57,7 +57,7 @@ class Saved:
     error: str = ""
 
 
-class Saver:
+class CheckpointWriter:
     """Writes one checkpoint at a time; every rank its users' rows and its share of the items'.
 
     Args:
@@ -91,7 +91,7 @@ class Saver:
         """Whether a save has begun that is not yet complete; the same on all ranks."""
         return self._thread is not None
 
-    def begin(self, state: State) -> None:
+    def start_save(self, state: State) -> None:
         """Copy the state, and begin to write it. No save may be open. Collective."""
         assert self._thread is None
         self._started = time.perf_counter()
@@ -155,7 +155,7 @@ class Saver:
         if self._pruning is not None:
             self._pruning.join()
 
-    def complete(self) -> Saved:
+    def finish_save(self) -> SaveReport:
         """Wait for the files of all ranks; then the manifest makes them a checkpoint, or all go.
 
         Collective: all ranks call it.
@@ -170,7 +170,7 @@ class Saver:
         error = errors[0] if errors else self._comm.on_first(lambda: self._commit(parts))
         if error:
             self._comm.on_first(lambda: shutil.rmtree(self._temporary, ignore_errors=True))
-        return Saved(
+        return SaveReport(
             self._numbers["epoch"],
             sum(part.bytes for part in parts),
             self._copied,
@@ -220,7 +220,7 @@ def _prune(newest: Path, keep: int, names: set[str]) -> None:
     """
     older: list[Path] = []
     with suppress(CheckpointError):  # what could not go now can go after the next save
-        older = [path for path in found_in(newest.parent) if path.name < newest.name]
+        older = [path for path in list_checkpoints(newest.parent) if path.name < newest.name]
     kept = [newest, *filter(_is_whole, older)][:keep]
     for path in older if len(kept) == keep else []:
         if path.name < kept[-1].name:

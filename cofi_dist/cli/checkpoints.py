@@ -15,14 +15,14 @@ def checkpoints(
 ) -> None:
     """List a run's checkpoints, every byte of them verified."""
     from cofi_dist.checkpoint.manifest import FILE, read_manifest, verify
-    from cofi_dist.checkpoint.reader import found_in
+    from cofi_dist.checkpoint.reader import list_checkpoints
     from cofi_dist.cli.tables import print_table
     from cofi_dist.run.directory import CHECKPOINTS, is_run
 
     if not is_run(run):
         raise RunError(f"{run}: is not the directory of a run")
     rows, faults = [], []
-    for directory in found_in(run / CHECKPOINTS):
+    for directory in list_checkpoints(run / CHECKPOINTS):
         try:
             manifest = read_manifest(directory)
             for part in manifest.parts:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cofi_dist.run.stop import Stop
+from cofi_dist.run.stop import StopRequest
 
 if TYPE_CHECKING:
     from cofi_dist.distributed import Comm
@@ -23,7 +23,7 @@ class Session:
         comm: the ranks, once they have met.
     """
 
-    stop: Stop = field(default_factory=Stop)
+    stop: StopRequest = field(default_factory=StopRequest)
     comm: "Comm | None" = None
 
     def meet(self, context: typer.Context, resolved: Callable[[], Mapping[str, Any]] = dict) -> "Comm":

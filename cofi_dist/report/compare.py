@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cofi_dist.checkpoint.reader import load_whole, newest
+from cofi_dist.checkpoint.reader import find_newest, load_tensors
 from cofi_dist.distributed import SoloComm
 from cofi_dist.errors import RunError
 from cofi_dist.model import Model
@@ -98,10 +98,10 @@ def _of_tensors(a: Run, b: Run) -> list[Difference]:
 
 def _checkpoint(run: Path) -> tuple[int, dict[str, Tensor]]:
     """The epoch of a run's newest whole checkpoint, and its tensors."""
-    directory, manifest, _ = newest(run / CHECKPOINTS, SoloComm())
+    directory, manifest, _ = find_newest(run / CHECKPOINTS, SoloComm())
     if directory is None or manifest is None:
         raise RunError(f"{run}: has neither a model nor a whole checkpoint to compare; is the run finished?")
-    return manifest.numbers.epoch, load_whole(directory, manifest)
+    return manifest.numbers.epoch, load_tensors(directory, manifest)
 
 
 def _of_tensor(name: str, a: Tensor, b: Tensor) -> Difference:

@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 
-from cofi_dist.checkpoint.writer import Saved, Saver
+from cofi_dist.checkpoint.writer import CheckpointWriter, SaveReport
 from cofi_dist.distributed import Comm
 from cofi_dist.errors import SaveError, StoppedError
-from cofi_dist.run.stop import LAUNCHER_GONE, Stop
+from cofi_dist.run.stop import LAUNCHER_GONE, StopRequest
 from cofi_dist.training.state import State
 from cofi_dist.words import counted
 
 
-class Keeper:
+class CheckpointCallback:
     """Saves a run's state every so many epochs, and before it leaves.
 
     Args:
@@ -25,14 +25,14 @@ class Keeper:
 
     def __init__(
         self,
-        saver: Saver,
-        stop: Stop,
+        saver: CheckpointWriter,
+        stop: StopRequest,
         comm: Comm,
         *,
         every: int | None,
         max_failures: int,
         saved_at: int,
-        tell: Callable[[Saved], None],
+        tell: Callable[[SaveReport], None],
     ) -> None:
         self._saver, self._stop, self._comm = saver, stop, comm
         self._every, self._max_failures, self._tell = every, max_failures, tell
@@ -45,7 +45,7 @@ class Keeper:
             StoppedError: a rank was asked to stop; the state is saved.
             SaveError: too many saves have failed.
         """
-        asked, running = self._comm.largest(int(self._stop.asked()), int(self._saver.is_running))
+        asked, running = self._comm.largest(int(self._stop.is_requested()), int(self._saver.is_running))
         if self._saver.is_open and not running:
             self._complete()
         if asked:
@@ -90,13 +90,13 @@ class Keeper:
         self._complete()
         (broken,) = self._comm.largest(int(not state.is_all_finite))
         if not broken:  # else the trainer will say so when it prints next
-            self._saver.begin(state)
+            self._saver.start_save(state)
 
     def _complete(self) -> None:
         """Wait for the save that is open, if one is."""
         if not self._saver.is_open:
             return
-        saved = self._saver.complete()
+        saved = self._saver.finish_save()
         self._tell(saved)
         if not saved.error:
             self._last, self._failures = saved.epoch, 0

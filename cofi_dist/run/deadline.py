@@ -14,7 +14,7 @@ from cofi_dist.system.variables import read
 ASK_SECONDS = 30.0
 
 
-def end_of(deadline: float | None) -> float:
+def stop_time(deadline: float | None) -> float:
     """The time at which the run shall leave, in seconds of the clock; infinite for none.
 
     Args:

@@ -38,7 +38,7 @@ FOLDERS = (MODEL, DATA, TENSORBOARD, CHECKPOINTS)
 MARKER = ".cofi_dist"
 
 
-def refuse_run(directory: Path, *, replace: bool, inputs: Sequence[Path]) -> None:
+def require_free(directory: Path, *, replace: bool, inputs: Sequence[Path]) -> None:
     """Raise unless a run may begin in `directory`; touches nothing.
 
     Args:
@@ -78,10 +78,10 @@ def refuse_run(directory: Path, *, replace: bool, inputs: Sequence[Path]) -> Non
         raise RunError(
             f"{there[0]}: stands where a run would write, and no run wrote it; give another run_dir"
         )
-    require_ours(directory)
+    require_own_files(directory)
 
 
-def require_ours(directory: Path) -> None:
+def require_own_files(directory: Path) -> None:
     """Raise unless what stands under a run's names is what a run makes: files and folders, no links.
 
     Raises:
@@ -184,7 +184,7 @@ def begin_run(directory: Path) -> None:
         raise RunError(f"{directory}: cannot be used as run_dir: {error.strerror or error}") from None
 
 
-def clear_left_over(directory: Path) -> None:
+def remove_temporaries(directory: Path) -> None:
     """Remove what starts that were killed had begun to write; only for whoever holds the directory's lock."""
     for name in (*FILES, *FOLDERS):
         clear_temporaries(directory / name, alone=True)
@@ -214,7 +214,7 @@ def _clear(directory: Path) -> None:
     (directory / MARKER).unlink()  # last: a clearing that breaks off can be done again
 
 
-def forget_after(directory: Path, epoch: int) -> None:
+def truncate_metrics(directory: Path, epoch: int) -> None:
     """Drop from metrics.jsonl what was printed of later epochs, which will be trained again.
 
     Raises:
@@ -260,7 +260,7 @@ def save_result(directory: Path, result: dict[str, Any]) -> None:
     _save_json(directory / RESULT, result)
 
 
-def forget_result(directory: Path) -> None:
+def remove_result(directory: Path) -> None:
     """The run goes on: it has not ended yet.
 
     Raises:

@@ -2,7 +2,7 @@
 
 stdout gets the notebook's lines and nothing else, so it can be compared with the notebook's
 output; everything else goes to stderr. train.log gets both. A stream that fails ends no run: it gets
-nothing more. Rank 0 holds a RunLog, the other ranks a QuietLog.
+nothing more. Rank 0 holds a RunLog, the other ranks a NullLog.
 """
 
 import dataclasses
@@ -19,10 +19,10 @@ from typing import Self, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cofi_dist.checkpoint.writer import Saved
+from cofi_dist.checkpoint.writer import SaveReport
 from cofi_dist.errors import ConfigError, RunError, SaveError
 from cofi_dist.files.written_file import write_failure
-from cofi_dist.run.directory import LOG, METRICS, TENSORBOARD, forget_after
+from cofi_dist.run.directory import LOG, METRICS, TENSORBOARD, truncate_metrics
 from cofi_dist.streams import harmless, log_stderr, tolerate_write_errors
 from cofi_dist.training.metrics import EpochMetrics
 
@@ -30,7 +30,7 @@ SECONDS_BETWEEN_REDRAWS = 0.2
 SCALARS = {"cost", "validation_rmse", "validation_mae"}  # what TensorBoard gets
 
 
-class QuietLog:
+class NullLog:
     """What a rank other than 0 says: nothing."""
 
     def __enter__(self) -> Self:
@@ -39,7 +39,7 @@ class QuietLog:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def line(self, text: str) -> None:
+    def stdout_line(self, text: str) -> None:
         """One of the notebook's lines."""
 
     def info(self, text: str) -> None:
@@ -54,11 +54,11 @@ class QuietLog:
     def on_metrics(self, metrics: EpochMetrics) -> None:
         """An epoch whose cost is known."""
 
-    def saved(self, saved: Saved) -> None:
+    def on_save(self, saved: SaveReport) -> None:
         """A checkpoint is complete, or could not be."""
 
 
-class RunLog(QuietLog):
+class RunLog(NullLog):
     """Rank 0's.
 
     Args:
@@ -84,7 +84,7 @@ class RunLog(QuietLog):
         begun_at: int = 0,
     ) -> None:
         self._begun_at = begun_at
-        forget_after(directory, begun_at)
+        truncate_metrics(directory, begun_at)
         try:
             self._log, self._metrics = _Lines(directory / LOG), _Lines(directory / METRICS)
         except OSError as error:
@@ -111,15 +111,15 @@ class RunLog(QuietLog):
         for text in lost:
             log_stderr(text)
 
-    def line(self, text: str) -> None:
+    def stdout_line(self, text: str) -> None:
         self._write(text, sys.stdout, self.info)
 
     def info(self, text: str) -> None:
         self._write(text, sys.stderr, self._log.add)
 
     def on_start(self, cost: float, epoch: int) -> None:
-        self.line(f"Loss after epoch {epoch}: {cost}" if epoch else f"Initial loss: {cost}")
-        self.line(
+        self.stdout_line(f"Loss after epoch {epoch}: {cost}" if epoch else f"Initial loss: {cost}")
+        self.stdout_line(
             f"Epoch       {'Loss':<16} {'RMSE':>8} {'MAE':>8}" if self._validates else "Epoch       Loss"
         )
         self._started = time.perf_counter()
@@ -134,12 +134,12 @@ class RunLog(QuietLog):
         if rmse is not None:
             line = f"{line:<28} {rmse:8.5f} {metrics.validation_mae:8.5f}"
             self._rmse = f" rmse {rmse:.4f}"
-        self.line(line)
+        self.stdout_line(line)
         if self._scalar:
             for name in SCALARS & measured.keys():
                 self._scalar(name, measured[name], metrics.epoch)
 
-    def saved(self, saved: Saved) -> None:
+    def on_save(self, saved: SaveReport) -> None:
         if saved.error:
             self.info(f"the checkpoint of epoch {saved.epoch} could not be saved: {saved.error}")
             return

@@ -9,18 +9,18 @@ import torch
 
 from cofi_dist import __version__
 from cofi_dist.checkpoint.manifest import FILE, Manifest
-from cofi_dist.checkpoint.reader import checked, newest
+from cofi_dist.checkpoint.reader import find_newest, read_verified
 from cofi_dist.config import Config
 from cofi_dist.config.diff import FIXED, FREE, changes, is_within
 from cofi_dist.data.sources.base import Source
 from cofi_dist.distributed import Comm
 from cofi_dist.errors import CheckpointError
 from cofi_dist.run.directory import CHECKPOINTS
-from cofi_dist.system.hardware import kind_of
+from cofi_dist.system.hardware import hardware_and_versions
 from cofi_dist.training.problem import Problem
 
 
-def about(problem: Problem, comm: Comm) -> dict[str, Any]:
+def manifest_fields(problem: Problem, comm: Comm) -> dict[str, Any]:
     """What a checkpoint's manifest says of the run."""
     return {
         "num_users": problem.source.num_users,
@@ -35,7 +35,7 @@ def about(problem: Problem, comm: Comm) -> dict[str, Any]:
             "cofi_dist": __version__,
             "python": platform.python_version(),
             "threads": str(torch.get_num_threads()),
-            **kind_of(problem.device),
+            **hardware_and_versions(problem.device),
         },
     }
 
@@ -62,20 +62,20 @@ def checkpoint_for(
     manifest: Manifest | None
     if again:
         mine = Path(config.run_dir) / CHECKPOINTS
-        directory, manifest, refused = newest(mine, comm)
+        directory, manifest, refused = find_newest(mine, comm)
         notes = [f"not taken: {text}" for text in refused]
         if manifest is None:
             notes.append(f"no checkpoint in {mine} is whole: begun anew")
     elif named is not None:
-        directory, manifest = whole_at(named, comm)
+        directory, manifest = find_checkpoint(named, comm)
     else:
         return None, None, []
     if manifest is not None and directory is not None:
-        require_same(manifest, directory, config, problem.source, problem.fingerprint, problem.ids)
+        require_same_problem(manifest, directory, config, problem.source, problem.fingerprint, problem.ids)
     return directory, manifest, notes
 
 
-def whole_at(path: Path, comm: Comm) -> tuple[Path, Manifest]:
+def find_checkpoint(path: Path, comm: Comm) -> tuple[Path, Manifest]:
     """The checkpoint at a path, or the newest whole one of the run there; and its manifest.
 
     Collective: all ranks call it.
@@ -84,8 +84,8 @@ def whole_at(path: Path, comm: Comm) -> tuple[Path, Manifest]:
         CheckpointError: there is none, or it is not whole.
     """
     if comm.on_first(lambda: _is_no_run(path)):
-        return path, checked(path, comm)
-    directory, manifest, refused = newest(path / CHECKPOINTS, comm)
+        return path, read_verified(path, comm)
+    directory, manifest, refused = find_newest(path / CHECKPOINTS, comm)
     if directory is None or manifest is None:
         why = refused[0] if refused else "there is none"
         raise CheckpointError(f"{path}: holds no whole checkpoint: {why}", shared=True)
@@ -99,7 +99,7 @@ def _is_no_run(path: Path) -> bool:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
-def require_same(
+def require_same_problem(
     manifest: Manifest,
     directory: Path,
     config: Config,
@@ -178,12 +178,12 @@ def _is_numbered(config: dict[str, Any]) -> bool:
     return isinstance(data, dict) and not data.keys().isdisjoint({"y", "synthetic"})
 
 
-def say_changes(
+def log_changes(
     manifest: Manifest, config: Config, device: torch.device, note: Callable[[str], None]
 ) -> None:
     """A line for every key that differs from the checkpoint's and matters; and for other hardware."""
     if config.train.reduction == "invariant":
-        for name, now in kind_of(device).items():
+        for name, now in hardware_and_versions(device).items():
             was = manifest.versions.get(name, "not recorded")
             if was != now:
                 note(f"bits may differ from an undisturbed run's: {name} is {now}, was {was}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from cofi_dist.checkpoint.reader import found_in
+from cofi_dist.checkpoint.reader import list_checkpoints
 from cofi_dist.checkpoint.writer import clear_unfinished
 from cofi_dist.config import Config, Data, Train, load_config
 from cofi_dist.config.diff import FIXED, PREPARED, changes, is_within
@@ -24,16 +24,16 @@ from cofi_dist.run.directory import (
     DATA,
     MODEL,
     begin_run,
-    clear_left_over,
     discard_run,
     is_finished,
     is_run,
-    refuse_run,
-    require_ours,
+    remove_temporaries,
+    require_free,
+    require_own_files,
 )
 from cofi_dist.run.lock import Lock
 from cofi_dist.run.log import require_tensorboard
-from cofi_dist.run.resume import require_same, whole_at
+from cofi_dist.run.resume import find_checkpoint, require_same_problem
 from cofi_dist.run.stop import clear_stop_file
 from cofi_dist.sharding.ranges import balanced_ranges, ratings_per_range
 from cofi_dist.system.memory import require_memory
@@ -44,15 +44,15 @@ COPIES = 4
 BYTES_PER_RATING = 28  # as it is read, and in both orders
 
 
-class How(Enum):
+class RunAction(Enum):
     """What there is to do in a run directory."""
 
-    ANEW = "begin"
-    AGAIN = "go on"
-    DONE = "nothing"
+    START = "start"
+    RESUME = "resume"
+    NOTHING = "nothing"
 
 
-def open_run(
+def prepare_run(
     config: Config,
     file: Path,
     device: torch.device,
@@ -62,7 +62,7 @@ def open_run(
     undo: ExitStack,
     *,
     replace: bool,
-) -> How:
+) -> RunAction:
     """Take the run directory, for a new run or to go on with the one in it.
 
     Args:
@@ -87,18 +87,18 @@ def open_run(
         require_tensorboard()
     _require_blocks(config.train, device, comm)
     if auto and is_run(run_dir):
-        require_ours(run_dir)
+        require_own_files(run_dir)
     else:
         _refuse(config, file, replace=replace)
-    _take(run_dir, held)
+    _claim(run_dir, held)
     if auto and is_run(run_dir):
-        how = _what_is_left(config, run_dir)
-        if how is not How.ANEW:
+        how = _action_for_existing_run(config, run_dir)
+        if how is not RunAction.START:
             return how
         replace = True  # there is nothing to lose
     _refuse(config, file, replace=replace)  # again: a run may have come and gone before the lock was ours
     _begin(config, comm, free, undo)
-    return How.ANEW
+    return RunAction.START
 
 
 def _refuse(config: Config, file: Path, *, replace: bool) -> None:
@@ -109,10 +109,10 @@ def _refuse(config: Config, file: Path, *, replace: bool) -> None:
         inputs.append(ratings_file(data))
     if named is not None:
         inputs += [named, named / CHECKPOINTS]
-    refuse_run(Path(config.run_dir), replace=replace, inputs=[file, *inputs])
+    require_free(Path(config.run_dir), replace=replace, inputs=[file, *inputs])
 
 
-def _take(run_dir: Path, held: ExitStack) -> None:
+def _claim(run_dir: Path, held: ExitStack) -> None:
     """Lock the directory; what earlier starts were asked, or left when they were killed, goes.
 
     Ratings are prepared in it, so that nobody does so twice, and what is left of that is known to be dead.
@@ -121,7 +121,7 @@ def _take(run_dir: Path, held: ExitStack) -> None:
     held.callback(_remove_empty, made)  # where nothing was begun
     held.enter_context(Lock(run_dir))
     clear_stop_file(run_dir)
-    clear_left_over(run_dir)
+    remove_temporaries(run_dir)
 
 
 def _remove_empty(folders: list[Path]) -> None:
@@ -130,7 +130,7 @@ def _remove_empty(folders: list[Path]) -> None:
             folder.rmdir()
 
 
-def _what_is_left(config: Config, run_dir: Path) -> How:
+def _action_for_existing_run(config: Config, run_dir: Path) -> RunAction:
     """What there is to do with the run that is there.
 
     Raises:
@@ -139,18 +139,18 @@ def _what_is_left(config: Config, run_dir: Path) -> How:
     _require_as_prepared(config, run_dir)
     clear_unfinished(run_dir / CHECKPOINTS)
     if is_finished(run_dir) and _is_of(config, run_dir):
-        return How.DONE
-    if found_in(run_dir / CHECKPOINTS):
+        return RunAction.NOTHING
+    if list_checkpoints(run_dir / CHECKPOINTS):
         _require_data(config.data, run_dir)
         if config.validation.every is not None:
             _require_held_out(config.data, open_source(config.data, run_dir / DATA), run_dir)
-        return How.AGAIN
+        return RunAction.RESUME
     if (run_dir / MODEL).exists():
         raise RunError(
             f"{run_dir}: holds a model and no checkpoint to go on from; give another run_dir, or lose it"
             " with --replace and checkpoint.resume=none"
         )
-    return How.ANEW  # it was ended before its first checkpoint
+    return RunAction.START  # it was ended before its first checkpoint
 
 
 def _require_data(data: Data, run_dir: Path) -> None:
@@ -225,7 +225,7 @@ def _is_of(config: Config, run_dir: Path) -> bool:
 def _begin(config: Config, comm: Comm, free: int, undo: ExitStack) -> None:
     run_dir, named = Path(config.run_dir), config.checkpoint.start_from
     # read whole here too: a run that is there shall not be cleared for one that can't be begun from
-    checkpoint = whole_at(named, SoloComm()) if named is not None else None
+    checkpoint = find_checkpoint(named, SoloComm()) if named is not None else None
     with prepare_source(config.data, run_dir / DATA) as prepared:
         source = prepared.source
         _require_memory(config, source, comm, free)
@@ -234,13 +234,13 @@ def _begin(config: Config, comm: Comm, free: int, undo: ExitStack) -> None:
         if checkpoint is not None:
             directory, manifest = checkpoint
             ids = digests(source.ids)
-            require_same(manifest, directory, config, source, source.fingerprint(), ids)
-        undo.callback(_take_back, run_dir)
+            require_same_problem(manifest, directory, config, source, source.fingerprint(), ids)
+        undo.callback(_discard_if_begun, run_dir)
         begin_run(run_dir)
         prepared.keep(run_dir / DATA)
 
 
-def _take_back(run_dir: Path) -> None:
+def _discard_if_begun(run_dir: Path) -> None:
     if is_run(run_dir):
         discard_run(run_dir)
 

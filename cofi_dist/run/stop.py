@@ -34,7 +34,7 @@ class Interrupted(BaseException):
         self.number = number
 
 
-class Stop:
+class StopRequest:
     """Whether this process has been asked to stop.
 
     Attributes:
@@ -57,7 +57,7 @@ class Stop:
         """Handle the signals, but for those that whoever started the process has switched off."""
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self._heard)
+                signal.signal(number, self._on_signal)
         sys.unraisablehook = self._lost
 
     def watch(self, run_dir: Path, end: float) -> None:
@@ -69,7 +69,7 @@ class Stop:
         """
         self._file, self._end = run_dir / STOP_FILE, end
 
-    def asked(self) -> bool:
+    def is_requested(self) -> bool:
         """Whether to stop before the next step; looks at the file and the launcher once a second."""
         if not self.reason and time.time() > self._end:
             self.reason = "train.deadline"
@@ -109,7 +109,7 @@ class Stop:
         again.daemon = True
         again.start()
 
-    def _heard(self, number: int, _: FrameType | None) -> None:
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
         again, self.reason = bool(self.reason), signal.Signals(number).name
         if number == signal.SIGINT and self._interrupted:
             os._exit(128 + number)

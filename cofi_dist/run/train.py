@@ -10,30 +10,30 @@ from typing import Any
 import torch
 
 from cofi_dist.checkpoint.manifest import Manifest
-from cofi_dist.checkpoint.reader import found_in, load
-from cofi_dist.checkpoint.writer import Saver
+from cofi_dist.checkpoint.reader import list_checkpoints, restore_state
+from cofi_dist.checkpoint.writer import CheckpointWriter
 from cofi_dist.config import Config, load_config
 from cofi_dist.data.shard import UserShard
 from cofi_dist.distributed import Comm, choose_device, free_on
 from cofi_dist.errors import RunError, SaveError
-from cofi_dist.run.checkpointing import Keeper
-from cofi_dist.run.deadline import end_of
+from cofi_dist.run.checkpointing import CheckpointCallback
+from cofi_dist.run.deadline import stop_time
 from cofi_dist.run.directory import (
     CHECKPOINTS,
     DATA,
     MODEL,
-    forget_result,
+    remove_result,
     require_run,
     save_config,
     save_result,
     save_shards,
 )
-from cofi_dist.run.log import QuietLog, RunLog
+from cofi_dist.run.log import NullLog, RunLog
 from cofi_dist.run.outcome import gather_model
-from cofi_dist.run.resume import about, checkpoint_for, say_changes
+from cofi_dist.run.resume import checkpoint_for, log_changes, manifest_fields
 from cofi_dist.run.shard_table import describe_shards, shard_table
-from cofi_dist.run.start import How, open_run
-from cofi_dist.run.stop import Stop
+from cofi_dist.run.start import RunAction, prepare_run
+from cofi_dist.run.stop import StopRequest
 from cofi_dist.streams import log_stderr
 from cofi_dist.training.build import (
     build_cost,
@@ -56,7 +56,7 @@ def train(
     *,
     replace: bool = False,
     quiet: bool = False,
-    stop: Stop | None = None,
+    stop: StopRequest | None = None,
 ) -> Path:
     """Train as the config says; rank 0 writes the run directory.
 
@@ -79,14 +79,14 @@ def train(
     """
     given = comm.on_first(lambda: load_config(file, overrides).model_dump(exclude_none=True))
     config = Config.model_validate(given)
-    run_dir, stop = Path(config.run_dir), stop or Stop()
-    end = comm.on_first(lambda: end_of(config.train.deadline))
+    run_dir, stop = Path(config.run_dir), stop or StopRequest()
+    end = comm.on_first(lambda: stop_time(config.train.deadline))
     device = choose_device(config.device, comm)
     free = free_on(device, comm)
     with ExitStack() as held, ExitStack() as undo:
-        opened = partial(open_run, config, file, device, comm, free, held, undo, replace=replace)
-        how = How(comm.on_first(lambda: opened().value))
-        if how is not How.DONE:
+        opened = partial(prepare_run, config, file, device, comm, free, held, undo, replace=replace)
+        how = RunAction(comm.on_first(lambda: opened().value))
+        if how is not RunAction.NOTHING:
             _run(config, device, how, comm, stop, end, undo, quiet=quiet)
         elif comm.rank == 0 and not quiet:
             log_stderr(f"{run_dir}: is finished; {_how_to_train_longer(run_dir)}")
@@ -94,7 +94,7 @@ def train(
 
 
 def _how_to_train_longer(run_dir: Path) -> str:
-    if found_in(run_dir / CHECKPOINTS):
+    if list_checkpoints(run_dir / CHECKPOINTS):
         return "a higher train.epochs goes on with it"
     return (
         "it has no checkpoint to go on from: to train longer, begin anew in another run_dir, or with"
@@ -105,9 +105,9 @@ def _how_to_train_longer(run_dir: Path) -> str:
 def _run(
     config: Config,
     device: torch.device,
-    how: How,
+    how: RunAction,
     comm: Comm,
-    stop: Stop,
+    stop: StopRequest,
     end: float,
     undo: ExitStack,
     *,
@@ -116,11 +116,11 @@ def _run(
     run_dir = Path(config.run_dir)
     problem, shard = load_problem(config, run_dir / DATA, device, comm)
     validation = build_validation(problem)
-    directory, manifest, notes = checkpoint_for(problem, how is How.AGAIN, comm)
+    directory, manifest, notes = checkpoint_for(problem, how is RunAction.RESUME, comm)
     trainer, how_computed = _trainer(problem, shard, validation, comm)
     del shard  # the cost has the ratings in its own order
     if manifest is not None and directory is not None:
-        load(directory, manifest, trainer.state, problem.users)
+        restore_state(directory, manifest, trainer.state, problem.users)
         notes.append(f"gone on with from {directory}, saved by {counted(manifest.world_size, 'rank')}")
         if trainer.state.epoch == config.train.epochs:
             notes.append(
@@ -136,17 +136,17 @@ def _run(
         for text in (how_computed, *notes):
             log.info(text)
         if manifest is not None:
-            say_changes(manifest, config, device, log.info)
-        comm.on_first(lambda: forget_result(run_dir))
+            log_changes(manifest, config, device, log.info)
+        comm.on_first(lambda: remove_result(run_dir))
         comm.on_first(lambda: save_config(run_dir, config.to_yaml()))
         comm.on_first(lambda: save_shards(run_dir, describe_shards(problem, comm)))
-        saved_at = trainer.state.epoch if how is How.AGAIN else 0
+        saved_at = trainer.state.epoch if how is RunAction.RESUME else 0
         _fit(problem, trainer, comm, log, stop, undo, saved_at, in_grid=quiet)
 
 
-def _log(config: Config, manifest: Manifest | None, comm: Comm, *, quiet: bool) -> QuietLog:
+def _log(config: Config, manifest: Manifest | None, comm: Comm, *, quiet: bool) -> NullLog:
     if comm.rank != 0:
-        return QuietLog()
+        return NullLog()
     return RunLog(
         Path(config.run_dir),
         config.train.epochs,
@@ -157,7 +157,7 @@ def _log(config: Config, manifest: Manifest | None, comm: Comm, *, quiet: bool) 
     )
 
 
-def _say_start(problem: Problem, comm: Comm, log: QuietLog) -> None:
+def _say_start(problem: Problem, comm: Comm, log: NullLog) -> None:
     """The shards, and the notebook's first lines."""
     config, source, device = problem.config, problem.source, problem.device
     for text in source.notes:
@@ -167,10 +167,10 @@ def _say_start(problem: Problem, comm: Comm, log: QuietLog) -> None:
         log.info(text)
     if device.type == "mps":
         log.info("mps has no float64: ratings, factors and costs are float32; not the notebook's bits")
-    log.line(f"Using {device.type} device")
-    log.line(f"Num. features: {config.model.num_features}")
-    log.line(f"Num. movies:   {source.num_items}")
-    log.line(f"Num. users:    {source.num_users}")
+    log.stdout_line(f"Using {device.type} device")
+    log.stdout_line(f"Num. features: {config.model.num_features}")
+    log.stdout_line(f"Num. movies:   {source.num_items}")
+    log.stdout_line(f"Num. users:    {source.num_users}")
 
 
 def _trainer(
@@ -188,7 +188,7 @@ def _trainer(
 class _Between:
     """Between two steps: once one is taken, or there is none left to take, what the run has made stays."""
 
-    def __init__(self, keeper: Keeper, undo: ExitStack) -> None:
+    def __init__(self, keeper: CheckpointCallback, undo: ExitStack) -> None:
         self._keeper, self._undo = keeper, undo
 
     def after_step(self, state: State) -> None:
@@ -204,8 +204,8 @@ def _fit(
     problem: Problem,
     trainer: Trainer,
     comm: Comm,
-    log: QuietLog,
-    stop: Stop,
+    log: NullLog,
+    stop: StopRequest,
     undo: ExitStack,
     saved_at: int,
     *,
@@ -213,15 +213,17 @@ def _fit(
 ) -> None:
     """Train and save the model; that of the last good factors, if training went astray."""
     run_dir, settings, state = Path(problem.config.run_dir), problem.config.checkpoint, trainer.state
-    saver = Saver(run_dir / CHECKPOINTS, about(problem, comm), problem.users, comm, settings.keep)
-    keeper = Keeper(
+    saver = CheckpointWriter(
+        run_dir / CHECKPOINTS, manifest_fields(problem, comm), problem.users, comm, settings.keep
+    )
+    keeper = CheckpointCallback(
         saver,
         stop,
         comm,
         every=settings.every,
         max_failures=settings.max_failures,
         saved_at=saved_at,
-        tell=log.saved,
+        tell=log.on_save,
     )
     start = time.perf_counter() - state.seconds
     try:

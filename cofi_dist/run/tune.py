@@ -15,7 +15,7 @@ from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.files.atomic import write_atomically
 from cofi_dist.files.reading import MOST_JSON, read_failure, read_text
 from cofi_dist.run.directory import CONFIG, read_result
-from cofi_dist.run.stop import Stop
+from cofi_dist.run.stop import StopRequest
 from cofi_dist.run.train import train
 from cofi_dist.streams import log_stderr
 from cofi_dist.training.trainer import DivergedError
@@ -115,7 +115,7 @@ def tune(
     comm: Comm,
     *,
     only: int | None = None,
-    stop: Stop | None = None,
+    stop: StopRequest | None = None,
 ) -> None:
     """Train the grid's points, but for those that are done already, well or badly.
 

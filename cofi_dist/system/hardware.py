@@ -7,7 +7,7 @@ import torch
 from llvmlite.binding import get_host_cpu_name
 
 
-def kind_of(device: torch.device) -> dict[str, str]:
+def hardware_and_versions(device: torch.device) -> dict[str, str]:
     """What the same bits are promised on: the processor that code is compiled for, and the libraries.
 
     Args:

@@ -14,7 +14,7 @@ import xxhash
 from safetensors.torch import load_file, save_file
 
 from cofi_dist.checkpoint.manifest import digest_of, read_manifest
-from cofi_dist.checkpoint.reader import checked, found_in, load
+from cofi_dist.checkpoint.reader import list_checkpoints, read_verified, restore_state
 from cofi_dist.distributed import SoloComm
 from cofi_dist.errors import CheckpointError, CofiError
 from tests.support.runs import run
@@ -146,7 +146,7 @@ def test_each_is_refused_in_one_line_and_nothing_is_executed(
     harm: Callable[[Path], object], good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    directory = shutil.copytree(found_in(good / "checkpoints")[0], tmp_path / "harmed")
+    directory = shutil.copytree(list_checkpoints(good / "checkpoints")[0], tmp_path / "harmed")
     harm(directory)
     before = {p: p.lstat().st_mtime_ns for p in directory.rglob("*")}
     with pytest.raises(CofiError) as error:
@@ -159,7 +159,7 @@ def test_each_is_refused_in_one_line_and_nothing_is_executed(
 
 
 def test_no_bit_of_a_manifest_can_change_unnoticed(good: Path, tmp_path: Path) -> None:
-    directory = shutil.copytree(found_in(good / "checkpoints")[0], tmp_path / "harmed")
+    directory = shutil.copytree(list_checkpoints(good / "checkpoints")[0], tmp_path / "harmed")
     said, file = read_manifest(directory), directory / "manifest.json"
     whole = file.read_bytes()
     for at in range(len(whole)):
@@ -173,8 +173,8 @@ def test_no_bit_of_a_manifest_can_change_unnoticed(good: Path, tmp_path: Path) -
 
 
 def test_an_unharmed_one_is_taken(good: Path, tmp_path: Path) -> None:
-    directory = shutil.copytree(found_in(good / "checkpoints")[0], tmp_path / "fine")
-    assert checked(directory, SoloComm()) == read_manifest(directory)
+    directory = shutil.copytree(list_checkpoints(good / "checkpoints")[0], tmp_path / "fine")
+    assert read_verified(directory, SoloComm()) == read_manifest(directory)
     run_dir = run(tmp_path, 1, 30, "run", f"checkpoint.resume={directory}")
     assert (run_dir / "model").is_dir()
-    assert load.__doc__
+    assert restore_state.__doc__

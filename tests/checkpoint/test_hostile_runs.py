@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cofi_dist.checkpoint.reader import found_in
+from cofi_dist.checkpoint.reader import list_checkpoints
 from cofi_dist.distributed import SoloComm
 from cofi_dist.errors import CofiError, RunError
 from cofi_dist.run.train import train
@@ -196,7 +196,7 @@ def test_each_is_passed_over(
     harm(harmed)
     run(tmp_path, 1, 30, "run")
     assert "gone on with from" in (harmed / "train.log").read_text()
-    whole = [path.name for path in found_in(harmed / "checkpoints") if "999" not in path.name]
+    whole = [path.name for path in list_checkpoints(harmed / "checkpoints") if "999" not in path.name]
     assert whole == [
         "epoch-00000030",
         "epoch-00000020",

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from cofi_dist.checkpoint.manifest import digest_of
-from cofi_dist.checkpoint.reader import found_in
+from cofi_dist.checkpoint.reader import list_checkpoints
 from cofi_dist.config import Data
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.preparation.store import StoredRatings
@@ -64,7 +64,7 @@ def test_rows_are_not_given_to_other_users_or_items(
     ours, others = prepared(tmp_path, "ours"), prepared(tmp_path, "others", user, item)
     go(tmp_path, ours, "run")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    checkpoint = found_in(tmp_path / "run/checkpoints")[0]
+    checkpoint = list_checkpoints(tmp_path / "run/checkpoints")[0]
     for name, resume in (("run", "auto"), ("new", tmp_path / "run"), ("new", checkpoint)):
         given = (tmp_path, others, name, "train.epochs=20", f"checkpoint.resume={resume}")
         said = (
@@ -98,7 +98,7 @@ def test_the_same_ids_with_other_ratings_are_allowed_where_told(tmp_path: Path) 
 
 def as_earlier_build(run_dir: Path) -> None:
     """Its checkpoints, as they were before digests of ids were in them."""
-    for directory in found_in(run_dir / "checkpoints"):
+    for directory in list_checkpoints(run_dir / "checkpoints"):
         said = json.loads((directory / "manifest.json").read_text())
         said = {key: value for key, value in said.items() if key not in ("ids", "sha256")} | {"format": 2}
         (directory / "manifest.json").write_text(json.dumps({**said, "sha256": digest_of(said)}))

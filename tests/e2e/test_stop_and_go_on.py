@@ -17,7 +17,7 @@ import psutil
 import pytest
 import torch
 
-from cofi_dist.checkpoint.reader import found_in
+from cofi_dist.checkpoint.reader import list_checkpoints
 from cofi_dist.run.stop import SIGNALS
 from tests.e2e.test_cli import cofi
 from tests.support.runs import metrics, tensors
@@ -134,7 +134,7 @@ def test_a_closed_terminal_saves_and_leaves_with_75(home: Path) -> None:
         seen += os.read(terminal, 4096)
     os.close(terminal)
     assert process.wait(timeout=60) == 75
-    assert found_in(home / "runs/c/checkpoints")
+    assert list_checkpoints(home / "runs/c/checkpoints")
     log = (home / "runs/c/train.log").read_text()
     assert log.count("stderr: cannot be written: Input/output error") == 1
 
@@ -223,7 +223,7 @@ def test_a_second_interrupt_leaves_at_once(home: Path) -> None:
         time.sleep(0.1)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert not found_in(home / "runs/c/checkpoints")
+    assert not list_checkpoints(home / "runs/c/checkpoints")
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can take a file system away")
@@ -233,7 +233,7 @@ def test_a_run_whose_file_system_is_gone_says_so_and_makes_nothing_in_its_place(
     (home / "disk").mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "none", "disk"], cwd=home, check=True)
     process = begin(home, "run_dir=disk/run", "checkpoint.every=100", "train.epochs=1000000")
-    wait_until(lambda: found_in(home / "disk/run/checkpoints"))
+    wait_until(lambda: list_checkpoints(home / "disk/run/checkpoints"))
     (home / "kept").mkdir()
     subprocess.run(["mount", "--bind", "disk", "kept"], cwd=home, check=True)
     try:
@@ -248,7 +248,7 @@ def test_a_run_whose_file_system_is_gone_says_so_and_makes_nothing_in_its_place(
         assert not list((home / "disk").iterdir())
         # it is back
         subprocess.run(["mount", "--bind", "kept", "disk"], cwd=home, check=True)
-        reached = int(found_in(home / "disk/run/checkpoints")[0].name.removeprefix("epoch-"))
+        reached = int(list_checkpoints(home / "disk/run/checkpoints")[0].name.removeprefix("epoch-"))
         more = cofi(*GO_ON, "run_dir=disk/run", f"train.epochs={reached + 100}", cwd=home)
         assert more.returncode == 0, more.stderr
         assert "gone on with from disk/run/checkpoints/epoch-" in more.stderr

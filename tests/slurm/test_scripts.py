@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cofi_dist.checkpoint.reader import found_in
+from cofi_dist.checkpoint.reader import list_checkpoints
 from tests.e2e.test_cli import cofi
 from tests.support.runs import metrics, tensors
 from tests.support.slurm_cluster import ENDED, Cluster
@@ -85,7 +85,7 @@ def test_a_job_queues_anew_before_its_time_is_up(cluster: Cluster, home: Path) -
         cluster.wait(job, "RUNNING", seconds=60)
         cluster.wait(job, "PENDING", *ENDED, seconds=100)
     # however fast the machine is: two slices and a little more
-    enough = int(found_in(home / "run/checkpoints")[0].name.removeprefix("epoch-")) + 300
+    enough = int(list_checkpoints(home / "run/checkpoints")[0].name.removeprefix("epoch-")) + 300
     (home / "c.yaml").write_text(config(enough))
     ended = cluster.wait(job, seconds=200)
     said = output(home, job)
@@ -147,7 +147,9 @@ def test_a_cancelled_job_leaves_a_checkpoint(cluster: Cluster, home: Path, whole
         said = output(home, job)
         saved = re.findall(r"stopped after epoch (\d+) by SIGTERM; the state is saved", said)
         assert len(saved) == 1, said
-        assert found_in(home / "run/checkpoints")[0].name.startswith(f"epoch-{int(saved[0]):08}"), said
+        assert list_checkpoints(home / "run/checkpoints")[0].name.startswith(f"epoch-{int(saved[0]):08}"), (
+            said
+        )
     job = submit(cluster, home, "train.sbatch", "checkpoint.resume=auto")
     assert cluster.wait(job, seconds=200)["JobState"] == "COMPLETED", output(home, job)
     require_the_same(home, whole)

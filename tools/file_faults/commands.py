@@ -12,7 +12,7 @@ from threading import Thread
 from typing import Any
 
 from cofi_dist.checkpoint.manifest import read_manifest, verify
-from cofi_dist.checkpoint.reader import found_in
+from cofi_dist.checkpoint.reader import list_checkpoints
 from cofi_dist.data.datasets.catalog import DataSet
 from cofi_dist.errors import CheckpointError
 from tests.support.dataset_server import ARCHIVE, Handler, Site
@@ -130,7 +130,7 @@ def left_by(command: Command, folder: Path) -> Left:
 def checkpoints_of(command: Command, folder: Path) -> list[str]:
     """The run's checkpoints; the names of broken ones begin with BROKEN."""
     found = []
-    for directory in found_in(folder / command.run / "checkpoints") if command.run else []:
+    for directory in list_checkpoints(folder / command.run / "checkpoints") if command.run else []:
         try:
             for part in read_manifest(directory).parts:
                 verify(directory, part)

@@ -13,14 +13,14 @@ import pytest
 
 from cofi_dist.errors import StoppedError
 from cofi_dist.run import stop as stop_module
-from cofi_dist.run.stop import SIGNALS, STOP_FILE, Interrupted, Stop, clear_stop_file
+from cofi_dist.run.stop import SIGNALS, STOP_FILE, Interrupted, StopRequest, clear_stop_file
 from cofi_dist.system.launcher import Launcher
 
 
 @pytest.fixture
-def stop() -> Iterator[Stop]:
+def stop() -> Iterator[StopRequest]:
     before, hook = {number: signal.getsignal(number) for number in SIGNALS}, sys.unraisablehook
-    stop = Stop()
+    stop = StopRequest()
     stop.listen()
     yield stop
     for number, handler in before.items():
@@ -29,15 +29,15 @@ def stop() -> Iterator[Stop]:
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_while_stepping_a_signal_only_sets_the_flag(number: signal.Signals, stop: Stop) -> None:
+def test_while_stepping_a_signal_only_sets_the_flag(number: signal.Signals, stop: StopRequest) -> None:
     stop.stepping = True
-    assert not stop.asked()
+    assert not stop.is_requested()
     os.kill(os.getpid(), number)
-    assert stop.asked()
+    assert stop.is_requested()
     assert stop.reason == number.name
 
 
-def test_before_the_first_step_a_signal_breaks_off_once(stop: Stop) -> None:
+def test_before_the_first_step_a_signal_breaks_off_once(stop: StopRequest) -> None:
     stop.resumable = True
     with pytest.raises(StoppedError, match="stopped by SIGTERM before the first step"):
         os.kill(os.getpid(), signal.SIGTERM)
@@ -46,7 +46,7 @@ def test_before_the_first_step_a_signal_breaks_off_once(stop: Stop) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_that_comes_where_no_exception_is_passed_on_comes_again(
-    number: signal.Signals, stop: Stop, capsys: pytest.CaptureFixture[str]
+    number: signal.Signals, stop: StopRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Destroyed:
         def __del__(self) -> None:
@@ -58,7 +58,7 @@ def test_a_signal_that_comes_where_no_exception_is_passed_on_comes_again(
     assert capsys.readouterr().err == ""
 
 
-def test_other_errors_there_are_said_as_ever(stop: Stop, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_errors_there_are_said_as_ever(stop: StopRequest, capsys: pytest.CaptureFixture[str]) -> None:
     class Destroyed:
         def __del__(self) -> None:
             raise KeyError("mine")
@@ -67,13 +67,13 @@ def test_other_errors_there_are_said_as_ever(stop: Stop, capsys: pytest.CaptureF
     assert "KeyError: 'mine'" in capsys.readouterr().err
 
 
-def test_elsewhere_it_is_no_error_of_ours(stop: Stop) -> None:
+def test_elsewhere_it_is_no_error_of_ours(stop: StopRequest) -> None:
     with pytest.raises(Interrupted) as error:
         os.kill(os.getpid(), signal.SIGUSR1)
     assert error.value.number == signal.SIGUSR1
 
 
-def test_a_second_interrupt_leaves_at_once(stop: Stop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_interrupt_leaves_at_once(stop: StopRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     left: list[int] = []
     monkeypatch.setattr(os, "_exit", left.append)
     stop.stepping = True
@@ -83,7 +83,9 @@ def test_a_second_interrupt_leaves_at_once(stop: Stop, monkeypatch: pytest.Monke
     assert left == [130]
 
 
-def test_the_first_interrupt_saves_whatever_asked_before(stop: Stop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_interrupt_saves_whatever_asked_before(
+    stop: StopRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     left: list[int] = []
     monkeypatch.setattr(os, "_exit", left.append)
     stop.stepping = True
@@ -97,11 +99,11 @@ def test_the_first_interrupt_saves_whatever_asked_before(stop: Stop, monkeypatch
 
 def test_the_stop_file_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stop_module, "SECONDS_BETWEEN_LOOKS", 0.0)
-    stop = Stop()
+    stop = StopRequest()
     stop.watch(tmp_path, math.inf)
-    assert not stop.asked()
+    assert not stop.is_requested()
     (tmp_path / STOP_FILE).touch()
-    assert stop.asked()
+    assert stop.is_requested()
     assert stop.reason == f"the file {tmp_path / STOP_FILE}"
 
 
@@ -123,7 +125,7 @@ def test_a_stop_file_is_cleared_by_a_new_start_but_not_by_a_restart(
 
 
 def test_the_deadline_is_kept(tmp_path: Path) -> None:
-    stop = Stop()
+    stop = StopRequest()
     stop.watch(tmp_path, 1e-9)
-    assert stop.asked()
+    assert stop.is_requested()
     assert stop.reason == "train.deadline"

@@ -17,7 +17,7 @@ from tests.e2e.test_cli import cofi
 
 __all__ = ["here"]
 
-ROOT = Path(__file__).parents[1] / "cofi_dist"
+ROOT = Path(__file__).parents[2] / "cofi_dist"
 TWO = {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "9"}
 STEP = {"SLURM_NTASKS": "2", "SLURM_PROCID": "1", "SLURM_STEP_ID": "0"}
 

@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from cofi_dist.checkpoint.manifest import read_manifest
-from cofi_dist.checkpoint.reader import found_in
+from cofi_dist.checkpoint.reader import list_checkpoints
 from cofi_dist.data.sources.open import prepare_source
 from cofi_dist.distributed import Comm, SoloComm
 from cofi_dist.errors import CheckpointError, CheckpointReadError, CheckpointVersionError, CofiError, RunError
 from cofi_dist.model import Model
 from cofi_dist.run import start
 from cofi_dist.run.lock import Lock
-from cofi_dist.run.stop import SIGNALS, Stop
+from cofi_dist.run.stop import SIGNALS, StopRequest
 from cofi_dist.run.train import train
 from cofi_dist.testing import run_ranks
 from cofi_dist.training.trainer import DivergedError
@@ -59,7 +59,7 @@ def test_on_other_numbers_of_ranks_it_is_the_same_to_rounding(
     got_tensors, want_tensors = tensors(run_dir), tensors(whole[1])
     for name in want_tensors:
         torch.testing.assert_close(got_tensors[name], want_tensors[name], rtol=1e-7, atol=1e-9)
-    assert read_manifest(found_in(run_dir / "checkpoints")[0]).world_size == after
+    assert read_manifest(list_checkpoints(run_dir / "checkpoints")[0]).world_size == after
 
 
 def test_more_ranks_than_users_or_items_save_and_go_on(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_what_changed_is_said_and_allowed_where_told(whole: dict[int, Path], tmp
 
 
 def test_a_named_checkpoint_begins_a_run_elsewhere(whole: dict[int, Path], tmp_path: Path) -> None:
-    for source in (whole[2], found_in(whole[2] / "checkpoints")[0]):
+    for source in (whole[2], list_checkpoints(whole[2] / "checkpoints")[0]):
         name = f"from-{source.name}"
         run_dir = run(tmp_path, 1, 50, name, f"checkpoint.resume={source}")
         assert [line["epoch"] for line in metrics(run_dir)] == [42, 49, 50]
@@ -155,7 +155,7 @@ def test_a_run_is_not_lost_to_one_that_would_begin_from_it(whole: dict[int, Path
     (tmp_path / "alike").mkdir()
     (tmp_path / "alike/checkpoints").symlink_to(run_dir / "checkpoints")
     before = untouched(run_dir)
-    for named in (run_dir, found_in(run_dir / "checkpoints")[0], tmp_path / "alike"):
+    for named in (run_dir, list_checkpoints(run_dir / "checkpoints")[0], tmp_path / "alike"):
         with pytest.raises(RunError, match="this run would overwrite its own input"):
             replace(tmp_path, named)
     assert untouched(run_dir) == before
@@ -163,7 +163,7 @@ def test_a_run_is_not_lost_to_one_that_would_begin_from_it(whole: dict[int, Path
 
 def test_a_run_is_not_lost_to_one_that_cannot_begin(whole: dict[int, Path], tmp_path: Path) -> None:
     run_dir = shutil.copytree(whole[1], tmp_path / "run")
-    broken = shutil.copytree(found_in(run_dir / "checkpoints")[0], tmp_path / "broken")
+    broken = shutil.copytree(list_checkpoints(run_dir / "checkpoints")[0], tmp_path / "broken")
     part = next(broken.glob("items-*"))
     part.write_bytes(part.read_bytes()[:-1] + b"\x7f")
     before = untouched(run_dir)
@@ -204,7 +204,7 @@ def test_a_run_that_came_before_the_lock_was_taken_is_not_lost(
             run(tmp_path, 1, 20, "run", "checkpoint.resume=none")
     else:
         assert "gone on with from" in (run(tmp_path, 1, 20, "run") / "train.log").read_text()
-    assert found_in(tmp_path / "run/checkpoints")[-1].name == "epoch-00000010"
+    assert list_checkpoints(tmp_path / "run/checkpoints")[-1].name == "epoch-00000010"
 
 
 @pytest.mark.parametrize("harm", ["cut", "flip", "no part", "no manifest", "half a manifest"])
@@ -213,7 +213,7 @@ def test_a_broken_checkpoint_is_skipped_for_the_one_before(
     harm: str, ranks: int, whole: dict[int, Path], tmp_path: Path
 ) -> None:
     run_dir = shutil.copytree(whole[ranks], tmp_path / "run")
-    newest = found_in(run_dir / "checkpoints")[0]
+    newest = list_checkpoints(run_dir / "checkpoints")[0]
     part, manifest = next(newest.glob("items-*")), newest / "manifest.json"
     content = part.read_bytes()
     if harm == "cut":
@@ -238,7 +238,7 @@ def test_a_broken_checkpoint_is_skipped_for_the_one_before(
 
 def test_where_no_checkpoint_is_whole_the_run_begins_anew(whole: dict[int, Path], tmp_path: Path) -> None:
     run_dir = shutil.copytree(whole[1], tmp_path / "run")
-    for directory in found_in(run_dir / "checkpoints"):
+    for directory in list_checkpoints(run_dir / "checkpoints"):
         (directory / "manifest.json").unlink()
     run(tmp_path, 1, 41, "run")
     assert "is whole: begun anew" in (run_dir / "train.log").read_text()
@@ -265,7 +265,7 @@ def test_a_finished_run_of_another_problem_is_not_taken_for_this_one(tmp_path: P
 def test_a_signal_while_the_model_is_saved_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save, stop = Model.save, Stop()
+    save, stop = Model.save, StopRequest()
 
     def interrupted(self: Model, directory: Path, *, replace: bool) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -329,7 +329,7 @@ def test_a_run_that_diverged_is_not_finished(tmp_path: Path) -> None:
 
 def test_a_newer_checkpoint_is_not_begun_anew(whole: dict[int, Path], tmp_path: Path) -> None:
     run_dir = shutil.copytree(whole[1], tmp_path / "run")
-    for directory in found_in(run_dir / "checkpoints"):
+    for directory in list_checkpoints(run_dir / "checkpoints"):
         file = directory / "manifest.json"
         file.write_text(file.read_text().replace('"format": 3', '"format": 4'))
     before = untouched(run_dir)

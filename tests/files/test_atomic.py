@@ -22,7 +22,7 @@ from cofi_dist.files import directory_swap
 from cofi_dist.files.atomic import atomic_directory, atomic_file, refuse_existing, write_atomically
 from cofi_dist.files.temporaries import clear_temporaries
 from cofi_dist.files.written_file import checked_file, write_file
-from cofi_dist.run.directory import MARKER, begin_run, discard_run, refuse_run, save_config
+from cofi_dist.run.directory import MARKER, begin_run, discard_run, require_free, save_config
 
 
 def test_a_directory_appears_whole(tmp_path: Path) -> None:
@@ -95,17 +95,17 @@ def test_what_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 
 def test_a_run_is_refused_unless_told_to_replace_it(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    refuse_run(run, replace=False, inputs=[])
+    require_free(run, replace=False, inputs=[])
     begin_run(run)
     with pytest.raises(RunError, match=r"already holds a run; .* --replace"):
-        refuse_run(run, replace=False, inputs=[])
-    refuse_run(run, replace=True, inputs=[])
+        require_free(run, replace=False, inputs=[])
+    require_free(run, replace=True, inputs=[])
 
 
 def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("")
     with pytest.raises(RunError, match="is a file"):
-        refuse_run(tmp_path / "run", replace=True, inputs=[])
+        require_free(tmp_path / "run", replace=True, inputs=[])
 
 
 def test_replacing_a_run_keeps_what_is_not_its_own(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_files_that_no_run_wrote_are_never_deleted(name: str, replace: bool, tmp
     (tmp_path / name).mkdir()
     (tmp_path / name / "mine").write_text("precious")
     with pytest.raises(RunError, match="no run wrote it"):
-        refuse_run(tmp_path, replace=replace, inputs=[])
+        require_free(tmp_path, replace=replace, inputs=[])
     assert (tmp_path / name / "mine").read_text() == "precious"
 
 
@@ -135,7 +135,7 @@ def test_a_run_may_not_overwrite_its_own_input(tmp_path: Path) -> None:
     begin_run(tmp_path)
     for name in ("data/r.csv", "config.yaml"):
         with pytest.raises(RunError, match="would overwrite its own input"):
-            refuse_run(tmp_path, replace=True, inputs=[tmp_path / name])
+            require_free(tmp_path, replace=True, inputs=[tmp_path / name])
 
 
 def test_one_of_two_jobs_gets_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cofi_dist.checkpoint import writer
-from cofi_dist.checkpoint.reader import found_in
+from cofi_dist.checkpoint.reader import list_checkpoints
 from cofi_dist.distributed import Comm, SoloComm
 from cofi_dist.errors import RunError, SaveError
 from cofi_dist.files.tensor_file import write_tensors
@@ -40,7 +40,7 @@ class FullDisk:
 
 
 def epochs_of(run_dir: Path) -> list[int]:
-    return [int(path.name.removeprefix("epoch-")) for path in found_in(run_dir / "checkpoints")]
+    return [int(path.name.removeprefix("epoch-")) for path in list_checkpoints(run_dir / "checkpoints")]
 
 
 def test_a_save_that_fails_warns_keeps_the_last_good_one_and_goes_on(
@@ -149,7 +149,7 @@ def slowly_pruned(comm: Comm, file: Path, given: list[str]) -> int:
 
     def counting(path: Path, tensors: dict[str, Tensor]) -> tuple[int, str]:
         nonlocal most
-        most = max(most, len(found_in(path.parents[1])))
+        most = max(most, len(list_checkpoints(path.parents[1])))
         return write_tensors(path, tensors)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -210,7 +210,7 @@ def test_as_many_stay_as_asked_and_every_save_is_measured(tmp_path: Path) -> Non
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     saves = [line for line in lines if "checkpoint" in line]
     assert [line["epoch"] for line in saves] == [10, 20, 30, 40, 50]
-    size = sum(f.stat().st_size for f in found_in(run_dir / "checkpoints")[0].glob("*.safetensors"))
+    size = sum(f.stat().st_size for f in list_checkpoints(run_dir / "checkpoints")[0].glob("*.safetensors"))
     assert saves[-1]["checkpoint"]["bytes"] == size
     assert 0 < saves[-1]["checkpoint"]["copy_seconds"] <= saves[-1]["checkpoint"]["seconds"]
 
@@ -230,7 +230,7 @@ def test_files_of_old_checkpoints_are_written_over(ranks: int, tmp_path: Path) -
     run_dir = run(tmp_path, ranks, 20, "run")
     old = {path.stat().st_ino for path in (run_dir / "checkpoints").rglob("*.safetensors")}
     run(tmp_path, ranks, 50, "run")
-    kept = found_in(run_dir / "checkpoints")
+    kept = list_checkpoints(run_dir / "checkpoints")
     assert {path.stat().st_ino for path in kept[0].glob("*.safetensors")} <= old, "not in new files"
     assert sorted(path.name for path in (run_dir / "checkpoints").iterdir()) == sorted(p.name for p in kept)
     with pytest.MonkeyPatch.context() as patch:
@@ -247,7 +247,7 @@ def test_files_that_have_another_name_are_not_written_over(tmp_path: Path) -> No
     run_dir = run(tmp_path, 1, 20, "run")
     snapshot = tmp_path / "snapshot"
     snapshot.mkdir()
-    for file in (found := found_in(run_dir / "checkpoints")[0]).iterdir():
+    for file in (found := list_checkpoints(run_dir / "checkpoints")[0]).iterdir():
         os.link(file, snapshot / file.name)
     before = {file.name: file.read_bytes() for file in snapshot.iterdir()}
     run(tmp_path, 1, 60, "run")

@@ -13,7 +13,7 @@ import pytest
 
 from cofi_dist.system.launcher import Launcher, is_torchrun
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # hands out the variables as torchrun does, and waits
 STARTS = """
 import os, subprocess, sys
@@ -23,14 +23,14 @@ sys.exit(subprocess.call(sys.argv[1:], env={**os.environ, **given}))
 RANK = """
 import json, os, sys
 from cofi_dist.system.launcher import Launcher
-from cofi_dist.run.stop import Stop
-found, stop = Launcher.find(), Stop()
+from cofi_dist.run.stop import StopRequest
+found, stop = Launcher.find(), StopRequest()
 print(json.dumps(found and [found.process.pid, found.is_torchrun]), flush=True)
 if sys.stdin.readline() == "end\\n":
     stop.reason = "the file STOP"
     stop.end_launcher()
 sys.stdin.readline()
-print(stop.asked() and stop.reason, flush=True)
+print(stop.is_requested() and stop.reason, flush=True)
 """
 WRAPPERS: dict[str, list[str]] = {
     "none": [],

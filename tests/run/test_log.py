@@ -22,7 +22,7 @@ from cofi_dist.training.metrics import EpochMetrics
 def say(directory: Path, *, tensorboard: bool = False) -> None:
     with RunLog(directory, 200, tensorboard=tensorboard) as log:
         log.info("world size 1")
-        log.line("Using cpu device")
+        log.stdout_line("Using cpu device")
         log.on_start(40620.94267767584, 0)
         log.on_metrics(EpochMetrics(1, 40620.94267767584, 0.5, 201672.0))
         for epoch in range(1, 101):

@@ -13,7 +13,7 @@ from cofi_dist.errors import ConfigError
 from cofi_dist.system.memory import free_memory, is_out_of_memory, require_memory
 
 MACHINE = 10**12
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
