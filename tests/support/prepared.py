@@ -11,6 +11,7 @@ from cofi_dist.data.ids import IdMap
 from cofi_dist.data.preparation.store import StoredRatings
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.sources.open import prepare_source
+from cofi_dist.data.splits import Part
 from cofi_dist.sharding.ranges import UserRange
 
 
@@ -28,3 +29,13 @@ def read_ratings(file: Path, **keys: Any) -> tuple[Ratings, IdMap, IdMap]:
     """All training ratings of a file, and the users' and the items' ids."""
     with prepared(file, **keys) as stored:
         return stored.load(UserRange(0, stored.num_users)), *stored.ids
+
+
+def parts_of(stored: StoredRatings) -> dict[Part, set[tuple[int, int]]]:
+    """Raw (user, item) pairs by part."""
+    users, items = (ids.raw.to_numpy() for ids in stored.ids)
+    loaded = {part: stored.load(UserRange(0, stored.num_users), part) for part in stored.parts}
+    return {
+        part: set(zip(users[r.user].tolist(), items[r.item].tolist(), strict=True))
+        for part, r in loaded.items()
+    }

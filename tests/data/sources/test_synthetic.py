@@ -100,3 +100,10 @@ def test_a_block_is_drawn_once_for_all_the_parts_asked_for_in_turn(monkeypatch: 
     whole = SyntheticRatings(2500, 50, 9000, seed=0).load(UserRange(0, 2500))
     assert np.array_equal(np.concatenate([part.value for part in parts]), whole.value)
     assert np.array_equal(np.concatenate([part.user + 256 * k for k, part in enumerate(parts)]), whole.user)
+
+
+@pytest.mark.parametrize("key", ["num_users", "num_items"])
+def test_more_rows_than_can_be_numbered_are_refused(key: str) -> None:
+    sizes = {"num_users": 2, "num_items": 2, "num_ratings": 1, key: 2**31}
+    with pytest.raises(ConfigError, match=rf"data\.synthetic\.{key}: 2147483648 is too many"):
+        SyntheticRatings(**sizes, seed=0)

@@ -1,7 +1,5 @@
 """Ratings files: what is read, and the line that every mistake is named by."""
 
-import csv
-import io
 import math
 from pathlib import Path
 from typing import Any
@@ -13,14 +11,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cofi_dist.config import Columns, Split
-from cofi_dist.data.readers.diagnose import NUMBER, Layout, diagnose
 from cofi_dist.data.readers.layout import NO_TEXT
 from cofi_dist.errors import DataError
 from tests.support.prepared import read_ratings
 
 COLUMNS = ("userId", "movieId", "rating")
-LAYOUT = Layout(",", 3, {"user": 0, "item": 1, "rating": 2})
+
+
 HEADER = "userId,movieId,rating,timestamp\n"
+
+
 ROWS = [(10, 7, 4.0), (2, 30, 3.5), (10, 5, 0.5), (2, 7, 5.0)]
 
 
@@ -180,11 +180,15 @@ NAMES = {"any.csv", "any.tsv", "any.dat", "any.data", "any.csv.gz", "any.parquet
 
 
 BY_TIME = {"test": Split(by="time", fraction=0.3), "validation": Split(by="last", n=1)}
+
+
 SETTINGS: list[dict[str, Any]] = [
     {},
     {"duplicates": "last", **BY_TIME},
     {"duplicates": "mean", "min_user_ratings": 2, "test": Split(fraction=0.5, seed=0)},
 ]
+
+
 LINES = st.lists(  # that come near to being ratings
     st.tuples(
         st.sampled_from(["1", "2", '"1"', '"a""b"', 'a"b', "a\rb", '"a\nb"', "-9", ""]),
@@ -234,38 +238,3 @@ def test_any_bytes_are_ratings_or_one_line(
     if not settings:  # else some may be held out
         assert set(ratings.user.tolist()) == set(range(len(users)))
         assert set(ratings.item.tolist()) == set(range(len(items)))
-
-
-FIELD = st.text("ab \"',;é0", min_size=1, max_size=4).filter(lambda text: text == text.strip())
-TRIPLES = st.lists(
-    st.tuples(FIELD, FIELD, st.floats(-5, 5)), min_size=1, max_size=8, unique_by=lambda t: t[:2]
-)
-
-
-@given(TRIPLES)
-def test_what_csv_writes_is_read_back(
-    tmp_path_factory: pytest.TempPathFactory, triples: list[tuple[str, str, float]]
-) -> None:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([COLUMNS, *triples])
-    file = tmp_path_factory.getbasetemp() / "back.csv"
-    file.write_text(out.getvalue(), encoding="utf-8")
-    assert diagnose(file.read_bytes().split(b"\n", 1)[1], LAYOUT, 2) is None
-    ratings, users, items = read_ratings(file)
-    got = {
-        (str(users.raw[int(u)]), str(items.raw[int(i)])): v
-        for u, i, v in zip(ratings.user, ratings.item, ratings.value, strict=True)
-    }
-    assert got == {(user, item): value for user, item, value in triples}
-
-
-@given(st.from_regex(NUMBER, fullmatch=True) | st.text("0123456789+-.eE_ infa", min_size=1, max_size=8))
-def test_both_passes_agree_on_what_a_number_is(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
-    file = tmp_path_factory.getbasetemp() / "number.csv"
-    file.write_text(f"userId,movieId,rating\n1,1,{text}\n", encoding="utf-8")
-    fault = diagnose(f"1,1,{text}\n".encode(), LAYOUT, 2)
-    if fault:
-        with pytest.raises(DataError, match="line 2: the rating"):
-            read_ratings(file)
-    else:
-        assert read_ratings(file)[0].value.tolist() == [float(text)]

@@ -1,0 +1,43 @@
+"""Random tables of ratings, written as files of every kind."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+SCHEMA = ["userId", "movieId", "rating", "timestamp"]
+
+
+def random_table(
+    num_users: int = 20, num_items: int = 15, num_ratings: int = 120, seed: int = 0
+) -> pl.DataFrame:
+    """Different pairs in random order, half stars, times with ties; ids far apart."""
+    rng = np.random.default_rng(seed)
+    cells = rng.choice(num_users * num_items, num_ratings, replace=False)
+    columns = (
+        7 * (cells // num_items) + 3,
+        10**10 - 11 * (cells % num_items),
+        rng.integers(1, 11, num_ratings) / 2,
+        rng.integers(0, 40, num_ratings),
+    )
+    return pl.DataFrame(dict(zip(SCHEMA, columns, strict=True)))
+
+
+def save(table: pl.DataFrame, file: Path) -> Path:
+    plain = file.with_suffix("") if file.suffix == ".gz" else file
+    if plain.suffix == ".parquet":
+        table.write_parquet(plain)
+    elif plain.suffix == ".dat":
+        plain.write_text("".join("::".join(map(str, row)) + "\n" for row in table.rows()))
+    else:
+        separator, header = ("," if plain.suffix == ".csv" else "\t"), plain.suffix != ".data"
+        table.write_csv(plain, separator=separator, include_header=header)
+    if file.suffix == ".gz":
+        file.write_bytes(gzip.compress(plain.read_bytes()))
+    return file
+
+
+def pairs_of(table: pl.DataFrame) -> set[tuple[int, int]]:
+    """Raw (user, item) pairs of a table."""
+    return set(table.select("userId", "movieId").rows())
