@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "optim": {"cost", "factors", "kernels", "kernels/cpu"},
     "distributed": {"__init__"},
     "testing": {"distributed"},
-    "model": {"config", "data", "data/readers", "data/sources", "factors", "sharding"},
+    "model": {"config", "data", "data/readers", "data/sources", "distributed", "factors", "sharding"},
     "training": {
         *("config", "cost", "data", "data/sources", "distributed", "factors", "kernels"),
         *("kernels/cuda", "kernels/torch_ops", "optim"),

@@ -30,7 +30,7 @@ def test_a_number_has_its_noun(number: int, noun: str, says: str) -> None:
 def test_what_python_shows_fits_in_a_few_lines(tmp_path: Path) -> None:
     model = made_up(tmp_path)
     rated = rated_halves(model, 100)
-    held_out = HeldOut.of_run(rated, "test")
+    held_out = HeldOut.from_run(rated, "test")
     shown = {
         "Model(12 users, 30 items, 4 features; adam, lambda 1; ratings from 0.5 to 5)": model,
         "Factors(X (30, 4), W (12, 4), b (1, 12), c (1, 30), float64)": model.factors,
@@ -42,7 +42,7 @@ def test_what_python_shows_fits_in_a_few_lines(tmp_path: Path) -> None:
     assert [repr(one) for one in shown.values()] == list(shown)
     folded = model.fold_in([100, 7], [4.0, 5.0])
     assert repr(folded) == f"FoldedUser(4 features, b {folded.b:.4g}; 1 rated item, 1 unknown)"
-    said = repr(evaluate(model, held_out, rated, k=5, relevant=6.0))
+    said = repr(evaluate(model.scorer, held_out, rated, k=5, relevant=6.0))
     assert said.startswith("Evaluation(50 ratings by 12 users; rmse ")
     assert said.endswith("; k 5: precision -, recall -, ndcg -, map -, hit_rate -)")
     assert len(said) < 160

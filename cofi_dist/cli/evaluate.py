@@ -83,7 +83,9 @@ def evaluate(
     )
     held_out, name = judges
     with Progress("evaluating", "users", hidden=comm.rank != 0) as progress:
-        found = evaluate_model(model, held_out, rated, k=k, relevant=relevant, comm=comm, tell=progress.add)
+        found = evaluate_model(
+            model.scorer, held_out, rated, k=k, relevant=relevant, comm=comm, on_progress=progress.add
+        )
     if comm.rank == 0:
         _say_of_lists(model, k, rated, why_not)
         _show(found, name, model.fallbacks)
@@ -173,14 +175,14 @@ def _held_out(
     if ratings is not None:
         table = read_ratings(ratings, model.facts.columns, aloud=comm.rank == 0)
         try:
-            return HeldOut.of_table(model, table), str(ratings)
+            return HeldOut.from_table(model.users, model.items, table), str(ratings)
         except DataError as error:
             raise DataError(f"{ratings}: {error}") from None
     assert rated is not None
     wanted = [part] if part else list(Held)
     for each in wanted:
         if each in rated.parts:
-            return HeldOut.of_run(rated, each.value), f"the {each} part of {run}"
+            return HeldOut.from_run(rated, each.value), f"the {each} part of {run}"
     which = " or ".join(wanted)
     raise RunError(
         f"{run}: has no {which} ratings; train with data.{wanted[0]} set, such as data.{wanted[0]}={{}},"

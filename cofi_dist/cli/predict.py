@@ -28,8 +28,8 @@ def predict(
     import polars as pl
 
     from cofi_dist.model import Model
-    from cofi_dist.model.evaluate import seen
-    from cofi_dist.model.predict import predict_rows
+    from cofi_dist.model.predict import predict_pairs
+    from cofi_dist.model.scoring import has_training_ratings
 
     refuse_output(output, replace=replace)
     model = Model.load(run)
@@ -40,13 +40,13 @@ def predict(
     rows = []
     for (name, ids, counts), instead in zip(sides, model.fallbacks, strict=True):
         rows.append(ids.find(table[name]))
-        unseen = table[name].filter(pl.Series(~seen(counts, rows[-1])))
+        unseen = table[name].filter(pl.Series(~has_training_ratings(counts, rows[-1])))
         if len(unseen):
             count = f"{len(unseen):,} of {counted(len(table), 'pair')}"
             who = counted(unseen.n_unique(), name)
             log_stderr(f"{count} are of {who} without training ratings: predicted {instead}")
     with Progress("predicting", "pairs") as progress:
-        prediction = predict_rows(model, rows[0], rows[1], progress.add)
+        prediction = predict_pairs(model.scorer, rows[0], rows[1], progress.add)
     user, item = id_column_names(columns, ("prediction",))
     pairs_of = table.select(pl.col("user").alias(user), pl.col("item").alias(item))
     write_table(pairs_of.with_columns(prediction=prediction).lazy(), output)

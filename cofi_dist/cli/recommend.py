@@ -91,15 +91,15 @@ def _recommend_all(
 ) -> None:
     from polars.io.plugins import register_io_source
 
-    from cofi_dist.model.scoring import blocks
+    from cofi_dist.model.scoring import user_batches
 
     results = ("rank", "prediction", "score")
     user, item = id_column_names(model.facts.columns, results)
     progress = Progress("recommending", "users")
 
     def by_name() -> Iterator["pl.DataFrame"]:
-        of_blocks = model.recommend_all(k, rated, min_ratings=min_ratings)
-        for users, table in zip(blocks(len(model.users), len(model.items)), of_blocks, strict=True):
+        of_batches = model.recommend_all(k, rated, min_ratings=min_ratings)
+        for users, table in zip(user_batches(len(model.users), len(model.items)), of_batches, strict=True):
             notes.add(table)
             progress.add(len(users), len(model.users))
             in_order = table.select("user", "rank", "item", "prediction", "score")
@@ -119,10 +119,10 @@ def _recommend_known(
     model: "Model", rated: "RunRatings | None", user: str, k: int, min_ratings: int
 ) -> tuple["pl.DataFrame", str | None]:
     """A user's list; and who that is, where items are known that they have rated."""
-    from cofi_dist.model.recommend import require_row
+    from cofi_dist.model.arguments import find_row
 
     table = model.recommend(user, k, rated.items_of(user) if rated else (), min_ratings)
-    if not model.user_counts[require_row(model.users, user, "user")]:
+    if not model.user_counts[find_row(model.users, user, "user")]:
         log_stderr(f"user {user} has no training ratings: this is the average user's list")
     return table, f"user {user}" if rated else None
 

@@ -20,14 +20,14 @@ def similar(
 ) -> None:
     """List the items whose features are most like one item's."""
     from cofi_dist.model import Model
-    from cofi_dist.model.recommend import require_row
+    from cofi_dist.model.arguments import find_row
 
     model = Model.load(run)
     warn_if_diverged(model)
     column = model.facts.columns.item
     title_of = read_titles(titles, column)
     table = model.similar_items(item, k, min_ratings)
-    notes = ListNotes(model, k, max(min_ratings, 1), require_row(model.items, item, "item"))
+    notes = ListNotes(model, k, max(min_ratings, 1), find_row(model.items, item, "item"))
     notes.add(table)
     rows = [
         (str(place), f"{cosine:.3f}", str(other), title_of.get(str(other), ""))

@@ -1,4 +1,4 @@
-"""The trained artefact: needs no training data and no trainer."""
+"""Use a trained model: it needs neither the training data nor the trainer."""
 
 from cofi_dist.model.evaluate import Evaluation, Ranking
 from cofi_dist.model.facts import TrainingDataFacts

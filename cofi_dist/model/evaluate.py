@@ -1,71 +1,57 @@
-"""How well a model predicts held-out ratings and ranks held-out items, in blocks of users.
+"""Measure how well a model predicts held-out ratings and ranks held-out items, in batches of users.
 
-The blocks are the same on any number of ranks, each of which takes a run of them; their sums are
-added up in order, so that the figures are the same to the last bit.
+The batches are the same on any number of ranks, and each rank takes a run of them. Their sums are added
+in order, so the figures are the same to the last bit.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from cofi_dist.data.ratings import Ratings
+from cofi_dist.distributed.comm import Comm, SoloComm
 from cofi_dist.errors import DataError
+from cofi_dist.model.arguments import require_whole_number
 from cofi_dist.model.held_out import HeldOut
-from cofi_dist.model.predict import predict_rows
-from cofi_dist.model.ranking import METRICS, Cells, ranking_metrics
+from cofi_dist.model.predict import predict_pairs
+from cofi_dist.model.ranking import METRICS, UserItemPairs, ranking_metrics
 from cofi_dist.model.run_ratings import RunRatings
-from cofi_dist.model.scoring import Rows, blocks, require_whole
+from cofi_dist.model.scoring import Scorer, has_training_ratings, user_batches
 from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.words import counted
 
-if TYPE_CHECKING:
-    from cofi_dist.model.model import Model
+# U users of a batch, M items, N held-out ratings of a batch.
 
-SUMS = (
-    *("ratings", "squared", "absolute", "users", "rmse_by_user", "mae_by_user"),
-    *("unseen_users", "unseen_ratings", "ranked_users", "unranked_users", "ratings_seen_in_training"),
-    *METRICS,
+# What is summed over all batches: counts, errors, and each ranked user's metrics.
+COUNTS = (
+    *("ratings", "users", "unseen_users", "unseen_ratings"),
+    *("ranked_users", "users_without_relevant", "ratings_seen_in_training"),
 )
+ERRORS = ("squared_error", "absolute_error", "rmse_by_user", "mae_by_user")
+SUMS = (*COUNTS, *ERRORS, *METRICS)
 
 # Attributes that have another name in the files of `evaluate --output`, which other programs read.
 KEYS_IN_FILES = {"ratings_seen_in_training": "trained_ratings", "users_without_relevant": "users_without"}
 
 
-class Ranks(Protocol):
-    """The part of a communicator that an evaluation needs."""
-
-    rank: int
-    world_size: int
-
-    def sum_(self, *tensors: Tensor) -> None: ...
-
-
-class OneRank:
-    """The only rank."""
-
-    rank = 0
-    world_size = 1
-
-    def sum_(self, *tensors: Tensor) -> None:
-        """Nothing to add."""
-
-
 @dataclass(frozen=True)
 class Ranking:
-    """Averages over the users with relevant items; `cofi_dist.model.ranking` defines each.
+    """Hold ranking metrics, averaged over the users with relevant items.
+
+    `cofi_dist.model.ranking` defines each of them.
 
     Attributes:
         k: length of a list.
-        relevant: the rating from which a held-out item is relevant; None: all of them are.
-        users: with relevant items.
-        users_without_relevant: of held-out ratings, but none relevant; in no average.
-        precision, recall, ndcg, map, hit_rate: None where no user has relevant items.
+        relevant: the rating from which a held-out item is relevant; None if all of them are.
+        users: number of users with relevant items.
+        users_without_relevant: number of users with held-out ratings, but no relevant item; they are in
+            no average.
+        precision, recall, ndcg, map, hit_rate: None if no user has relevant items.
     """
 
     k: int
@@ -81,16 +67,17 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` found.
+    """Hold the figures of `evaluate`.
 
     Attributes:
-        ratings, users: how many were held out, and of how many users.
+        ratings: number of held-out ratings.
+        users: number of users who have any.
         rmse, mae: over all ratings, on their scale.
-        rmse_by_user, mae_by_user: each user's own, averaged over users.
-        unseen_users, unseen_items: those without training ratings.
-        unseen_ratings: of such a user or item.
-        ratings_seen_in_training: held-out ratings of pairs that are in the training ratings too.
-        ranking: None where the training ratings, which lists leave out, are not at hand.
+        rmse_by_user, mae_by_user: computed for each user, then averaged over users.
+        unseen_users, unseen_items: numbers of users and items without training ratings.
+        unseen_ratings: number of ratings by such a user or of such an item.
+        ratings_seen_in_training: number of held-out ratings whose pair is in the training ratings too.
+        ranking: None if the training ratings, which lists leave out, are not available.
     """
 
     ratings: int
@@ -124,140 +111,156 @@ class Evaluation:
 
 
 def evaluate(
-    model: "Model",
+    scorer: Scorer,
     held_out: HeldOut,
     rated: RunRatings | None,
     *,
     k: int = 10,
     relevant: float | None = None,
-    comm: Ranks | None = None,
+    comm: Comm | None = None,
     users_at_once: int | None = None,
-    tell: Callable[[int, int], object] | None = None,
+    on_progress: Callable[[int, int], object] | None = None,
 ) -> Evaluation:
-    """RMSE, MAE and ranking metrics; collective: all ranks call it, and all get the result.
+    """Compute RMSE, MAE and ranking metrics. Collective: all ranks call it and get the result.
 
     A rating of a user or an item that the model does not know counts for RMSE and MAE, with the
-    fallback of `predict_rows`, and takes no part in ranking.
+    fallback of `cofi_dist.model.scoring`, and is not ranked.
 
     Args:
-        model: to be judged.
+        scorer: of the model.
         held_out: the same on all ranks.
-        rated: training ratings, left out of the lists; None: no ranking.
+        rated: its training ratings are left out of the lists; None: no ranking.
         k: length of a list.
         relevant: the rating from which an item is relevant; None: every held-out item is.
-        comm: the ranks, of which each takes part of the blocks.
-        users_at_once: users in a block, if not as many as memory allows.
-        tell: is told after each block how many users all ranks have done meanwhile, of how many.
+        comm: the ranks, each of which takes some of the batches.
+        users_at_once: users per batch; by default as many as memory allows.
+        on_progress: called after each batch with the number of users done by all ranks, and of all users.
 
     Raises:
         DataError: k is not positive, or nothing is held out.
     """
-    _require(k, relevant)
-    comm = comm or OneRank()
-    todo = blocks(held_out.num_users, held_out.num_items, users_at_once)
-    first, stop = (len(todo) * r // comm.world_size for r in (comm.rank, comm.rank + 1))
-    # a row for each block, of which one rank has more than zeros: adding up rows rounds nothing
-    sums, judged_M = np.zeros((len(todo), len(SUMS))), np.zeros(held_out.num_items)
-    for row, users in enumerate(todo[first:stop], first):
-        block = _Block(model, users, held_out.load(users), _training(model, rated, users))
-        found = block.errors()
-        if rated is not None:
-            found |= block.ranking(held_out.num_items, k, relevant)
-        sums[row] = [found.get(name, 0.0) for name in SUMS]
-        judged_M += np.bincount(block.ratings.item, minlength=held_out.num_items)
-        if tell is not None:
-            tell(len(users) * comm.world_size, held_out.num_users)  # the other ranks come as far
-    comm.sum_(torch.from_numpy(sums), torch.from_numpy(judged_M))
-    total = dict(zip(SUMS, sums.sum(0).tolist(), strict=True))
+    _check_arguments(k, relevant)
+    comm = comm or SoloComm()
+    num_items = held_out.num_items
+    batches = user_batches(held_out.num_users, num_items, users_at_once)
+    start, stop = (len(batches) * rank // comm.world_size for rank in (comm.rank, comm.rank + 1))
+    # One row per batch, which is zero on all ranks but one, so adding the ranks' rows rounds nothing.
+    sums, num_held_out_M = np.zeros((len(batches), len(SUMS))), np.zeros(num_items)
+    for number in range(start, stop):
+        users = batches[number]
+        batch = _Batch(scorer, users, held_out.load(users), _load_training(scorer, rated, users))
+        found = batch.sums(num_items, k, relevant)
+        sums[number] = [found[name] for name in SUMS]
+        num_held_out_M += np.bincount(batch.held_out.item, minlength=num_items)
+        if on_progress is not None:
+            on_progress(len(users) * comm.world_size, held_out.num_users)
+    comm.sum_(torch.from_numpy(sums), torch.from_numpy(num_held_out_M))
+    total = dict(zip(SUMS, sums.sum(axis=0).tolist(), strict=True))
     if not total["ratings"]:
         raise DataError("there are no ratings to evaluate on")
-    unseen_items = int(((judged_M > 0) & ~seen(model.item_counts, np.arange(held_out.num_items))).sum())
-    return _evaluation(total, unseen_items, None if rated is None else (k, relevant))
+    unseen_items = _count_unseen(num_held_out_M, scorer)
+    return _averages(total, unseen_items, None if rated is None else _ranking_averages(total, k, relevant))
 
 
-def _require(k: int, relevant: float | None) -> None:
-    require_whole("k", k)
+def _check_arguments(k: int, relevant: float | None) -> None:
+    require_whole_number("k", k)
     if relevant is not None and not math.isfinite(relevant):
         raise DataError(f"relevant is {relevant}; give a rating")
 
 
-def _training(model: "Model", rated: RunRatings | None, users: UserRange) -> Ratings | None:
-    """The training ratings of those of the users that the model knows; None without any data."""
+def _load_training(scorer: Scorer, rated: RunRatings | None, users: UserRange) -> Ratings | None:
+    """Return the training ratings of those of the users that the model knows; None if there are no data."""
     if rated is None:
         return None
-    known = [min(row, len(model.users)) for row in (users.start, users.stop)]
-    return rated.load(UserRange(*known))
+    num_users = len(scorer.users)
+    return rated.load(UserRange(min(users.start, num_users), min(users.stop, num_users)))
 
 
 @dataclass(frozen=True)
-class _Block:
-    """Held-out and training ratings of a range of users; `user` counts from its start."""
+class _Batch:
+    """Hold the held-out and the training ratings of a range of users; their `user` counts from its start."""
 
-    model: "Model"
+    scorer: Scorer
     users: UserRange
-    ratings: Ratings
-    train: Ratings | None
+    held_out: Ratings
+    training: Ratings | None
+
+    @property
+    def held_out_pairs(self) -> UserItemPairs:
+        return UserItemPairs(self.held_out.user.astype(np.int64), self.held_out.item.astype(np.int64))
+
+    def sums(self, num_items: int, k: int, relevant: float | None) -> dict[str, float]:
+        """Return all of SUMS; those of the ranking are 0 without training ratings."""
+        ranking = {} if self.training is None else self.ranking(self.training, num_items, k, relevant)
+        return {**dict.fromkeys(SUMS, 0.0), **self.errors(), **ranking}
 
     def errors(self) -> dict[str, float]:
-        """Sums over ratings and users, and what the model has not seen."""
-        user, item = self.ratings.user.astype(np.int64), self.ratings.item.astype(np.int64)
-        err_N = predict_rows(self.model, user + self.users.start, item) - self.ratings.value
-        count_U = np.bincount(user, minlength=len(self.users))
-        judged_U = count_U > 0
-        squared_U = np.bincount(user, err_N**2, minlength=len(self.users))
-        absolute_U = np.bincount(user, np.abs(err_N), minlength=len(self.users))
-        seen_U = seen(self.model.user_counts, np.arange(self.users.start, self.users.stop))
+        """Return sums over ratings and users, by their names in SUMS."""
+        pairs, num_users = self.held_out_pairs, len(self.users)
+        user, item = pairs.user, pairs.item
+        err_N = predict_pairs(self.scorer, user + self.users.start, item) - self.held_out.value
+        count_U = np.bincount(user, minlength=num_users)
+        has_ratings_U = count_U > 0
+        squared_U = np.bincount(user, err_N**2, minlength=num_users)
+        absolute_U = np.bincount(user, np.abs(err_N), minlength=num_users)
+        rows = np.arange(self.users.start, self.users.stop)
+        is_seen_U = has_training_ratings(self.scorer.user_counts, rows)
+        is_seen_N = is_seen_U[user] & has_training_ratings(self.scorer.item_counts, item)
         return {
             "ratings": len(err_N),
-            "squared": squared_U.sum(),
-            "absolute": absolute_U.sum(),
-            "users": judged_U.sum(),
-            "rmse_by_user": np.sqrt(squared_U[judged_U] / count_U[judged_U]).sum(),
-            "mae_by_user": (absolute_U[judged_U] / count_U[judged_U]).sum(),
-            "unseen_users": (judged_U & ~seen_U).sum(),
-            "unseen_ratings": (~seen_U[user] | ~seen(self.model.item_counts, item)).sum(),
+            "users": has_ratings_U.sum(),
+            "unseen_users": (has_ratings_U & ~is_seen_U).sum(),
+            "unseen_ratings": (~is_seen_N).sum(),
+            "squared_error": squared_U.sum(),
+            "absolute_error": absolute_U.sum(),
+            "rmse_by_user": np.sqrt(squared_U[has_ratings_U] / count_U[has_ratings_U]).sum(),
+            "mae_by_user": (absolute_U[has_ratings_U] / count_U[has_ratings_U]).sum(),
         }
 
-    def ranking(self, num_items: int, k: int, relevant: float | None) -> dict[str, float]:
-        """Sums of METRICS over the users with relevant items, and how many they are."""
-        assert self.train is not None
-        user, item = self.ratings.user.astype(np.int64), self.ratings.item.astype(np.int64)
-        held, train = (
-            Cells(user, item),
-            Cells(self.train.user.astype(np.int64), self.train.item.astype(np.int64)),
+    def ranking(
+        self, trained_on: Ratings, num_items: int, k: int, relevant: float | None
+    ) -> dict[str, float]:
+        """Return sums of METRICS over the users with relevant items, and counts, by their names in SUMS."""
+        pairs = self.held_out_pairs
+        training = UserItemPairs(trained_on.user.astype(np.int64), trained_on.item.astype(np.int64))
+        is_in_training_N = pairs.isin(training, num_items)
+        is_known_N = (pairs.user + self.users.start < len(self.scorer.users)) & (
+            pairs.item < len(self.scorer.items)
         )
-        trained = held.among(train, num_items)
-        wanted = ~trained & (user + self.users.start < len(self.model.users)) & (item < len(self.model.items))
+        is_relevant_N = ~is_in_training_N & is_known_N
         if relevant is not None:
-            wanted &= self.ratings.value >= relevant
-        ranked = np.unique(user[wanted])
-        place = np.full(len(self.users), -1)
-        place[ranked] = np.arange(len(ranked))
-        scores = self.model.item_side.scores(*self.model.user_side(ranked + self.users.start))
-        masked = Cells(place[train.user], train.item).where(place[train.user] >= 0)
-        found = ranking_metrics(scores, Cells(place[user[wanted]], item[wanted]), masked, k)
+            is_relevant_N &= self.held_out.value >= relevant
+        # Only users with relevant items are scored: user j of the batch has row row_of_user[j], or -1.
+        ranked_users = np.unique(pairs.user[is_relevant_N])
+        row_of_user = np.full(len(self.users), -1)
+        row_of_user[ranked_users] = np.arange(len(ranked_users))
+        scores = self.scorer.score_items(*self.scorer.user_factors(ranked_users + self.users.start))
+        training_row = row_of_user[training.user]
+        excluded = UserItemPairs(training_row, training.item).masked(training_row >= 0)
+        wanted = UserItemPairs(row_of_user[pairs.user], pairs.item).masked(is_relevant_N)
+        metrics = ranking_metrics(scores, wanted, excluded, k)
         return {
-            **dict(zip(METRICS, found.sum(axis=0), strict=True)),
-            "ranked_users": len(ranked),
-            "unranked_users": len(np.unique(user)) - len(ranked),
-            "ratings_seen_in_training": trained.sum(),
+            **dict(zip(METRICS, metrics.sum(axis=0), strict=True)),
+            "ranked_users": len(ranked_users),
+            "users_without_relevant": len(np.unique(pairs.user)) - len(ranked_users),
+            "ratings_seen_in_training": is_in_training_N.sum(),
         }
 
 
-def _evaluation(
-    total: dict[str, float], unseen_items: int, asked: tuple[int, float | None] | None
-) -> Evaluation:
-    count = {name: round(total[name]) for name in SUMS[:11]}
-    ranking = None
-    if asked is not None:
-        of = count["ranked_users"]
-        averages = (total[name] / of if of else None for name in METRICS)
-        ranking = Ranking(*asked, of, count["unranked_users"], *averages)
+def _count_unseen(num_held_out_M: NDArray[np.float64], scorer: Scorer) -> int:
+    """Count the items with held-out ratings, but without training ratings."""
+    is_seen_M = has_training_ratings(scorer.item_counts, np.arange(len(num_held_out_M)))
+    return int(((num_held_out_M > 0) & ~is_seen_M).sum())
+
+
+def _averages(total: dict[str, float], unseen_items: int, ranking: Ranking | None) -> Evaluation:
+    """Turn the sums over all batches into averages."""
+    count = {name: round(total[name]) for name in COUNTS}
     return Evaluation(
         ratings=count["ratings"],
         users=count["users"],
-        rmse=float(np.sqrt(total["squared"] / total["ratings"])),
-        mae=total["absolute"] / total["ratings"],
+        rmse=float(np.sqrt(total["squared_error"] / total["ratings"])),
+        mae=total["absolute_error"] / total["ratings"],
         rmse_by_user=total["rmse_by_user"] / total["users"],
         mae_by_user=total["mae_by_user"] / total["users"],
         unseen_users=count["unseen_users"],
@@ -268,7 +271,13 @@ def _evaluation(
     )
 
 
-def seen(counts: Tensor, row: Rows) -> NDArray[np.bool_]:
-    """Tell which users, or items, have training ratings, by their numbers of them."""
-    known = (row >= 0) & (row < len(counts))
-    return known & (counts.numpy()[np.where(known, row, 0)] > 0)
+def _ranking_averages(total: dict[str, float], k: int, relevant: float | None) -> Ranking:
+    users = round(total["ranked_users"])
+    averages = {name: total[name] / users if users else None for name in METRICS}
+    return Ranking(
+        k=k,
+        relevant=relevant,
+        users=users,
+        users_without_relevant=round(total["users_without_relevant"]),
+        **averages,
+    )

@@ -1,4 +1,4 @@
-"""The model in the files that other programs read."""
+"""Write a model in the formats that other programs read."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -16,7 +16,7 @@ from cofi_dist.files.written_file import WrittenFile, checked_file
 from cofi_dist.model.index import build_index
 from cofi_dist.model.model import Model
 
-# M items, U users, n features.
+# M items, U users, K features.
 
 Writers = dict[str, Callable[[WrittenFile], object]]
 
@@ -26,20 +26,20 @@ def export(model: Model, form: str, output: Path, *, replace: bool) -> list[Path
 
     Args:
         model: what to write.
-        form: `pt` writes X.pt (M, n), W.pt (U, n) and b.pt (1, U), plain tensors as the notebook
-            saves them, and c.pt (1, M) if there are item biases; `npz` and `safetensors` one file,
-            which holds item_means, item_counts and user_counts too. `parquet` writes the same by raw
-            id: items.parquet with id, mean, count, x (and c), users.parquet with id, count, b, w. A
-            row whose count of training ratings is 0 holds what is left of its random start. `index`
+        form: `pt` writes X.pt (M, K), W.pt (U, K) and b.pt (1, U), plain tensors as the notebook
+            saves them, and c.pt (1, M) if there are item biases. `npz` and `safetensors` write one
+            file, which holds item_means, item_counts and user_counts too. `parquet` writes the same by
+            raw id: items.parquet with id, mean, count, x (and c), users.parquet with id, count, b, w. A
+            row without training ratings (count 0) holds the remains of its random start. `index`
             writes items.usearch, a vector index that ranks as the model does, and item_ids.parquet,
             the id of each key.
-        output: directory, made if it isn't there.
+        output: directory, created if it does not exist.
         replace: overwrite files of these names.
 
     Returns:
-        The files written. In a new directory they appear all at once. In one that is there, each takes its
-        place whole, when all are written; a kill or an error of the disk just then may leave new ones beside
-        old ones, which the same call with `replace` puts right.
+        The files written. In a new directory they appear all at once. In an existing one, each replaces the
+        old file atomically once all of them are written. If the process is killed or the disk fails just
+        then, new files may lie beside old ones; the same call with `replace` repairs that.
 
     Raises:
         RunError: a file exists and `replace` is false, or can't be written.
@@ -94,22 +94,22 @@ def _parquet(model: Model) -> Writers:
     if factors.c is not None:
         items["c"] = factors.c[0].numpy()
     tables = {
-        "items.parquet": pl.DataFrame({**items, "x": _rows(factors.X)}),
-        "users.parquet": pl.DataFrame({**users, "w": _rows(factors.W)}),
+        "items.parquet": pl.DataFrame({**items, "x": _row_column(factors.X)}),
+        "users.parquet": pl.DataFrame({**users, "w": _row_column(factors.W)}),
     }
     return {name: table.write_parquet for name, table in tables.items()}
 
 
-def _rows(matrix: torch.Tensor) -> pl.Series:
-    """A column whose entries are the rows, arrays of fixed length."""
+def _row_column(matrix: torch.Tensor) -> pl.Series:
+    """Return a column whose entries are the rows of a matrix, as arrays of fixed length."""
     array = matrix.numpy()
     kind = pl.Float64 if array.dtype == np.float64 else pl.Float32
     return pl.Series(array, dtype=pl.Array(kind, array.shape[1]))
 
 
 def _index(model: Model) -> Writers:
-    index = build_index(model)
-    # usearch's own writing to a file does not tell of a full disk
+    index = build_index(model.scorer)
+    # we write the bytes ourselves, as usearch does not report a full disk
     return {
         "items.usearch": lambda file: file.write(index.save()),
         "item_ids.parquet": model.items.raw.to_frame("id").write_parquet,

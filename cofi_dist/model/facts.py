@@ -1,9 +1,9 @@
-"""What a model knows of the ratings it was trained on."""
+"""Keep what a model knows of the ratings it was trained on."""
 
 import json
 import math
 from dataclasses import asdict, dataclass, fields
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import Field
 
@@ -15,16 +15,16 @@ Text = Annotated[str, Field(max_length=4096)]
 
 @dataclass(frozen=True)
 class TrainingDataFacts:
-    """What a model knows of the ratings it was trained on.
+    """Hold what a model knows of the ratings it was trained on.
 
     Attributes:
-        global_mean: of the training ratings; the centre of an item that the model does not know.
-        lowest, highest: of the training ratings; predictions are clipped to them. Infinite for
+        global_mean: mean of the training ratings, which stands in for the mean of an unknown item.
+        lowest, highest: of the training ratings; predictions are clipped to this scale. Infinite for
             arrays, whose ratings were centred before we saw them.
-        fingerprint: of the ratings, held-out ones among them.
-        columns: names of the columns that they were read from.
-        diverged: what turned NaN or infinite in the run, of which this is the last good model; empty
-            if nothing did.
+        fingerprint: of the ratings, including the held-out ones.
+        columns: names of the columns that the ratings were read from.
+        diverged: what became NaN or infinite in the run, if this is the last good model before that;
+            else empty.
     """
 
     global_mean: float
@@ -35,19 +35,19 @@ class TrainingDataFacts:
     diverged: str = ""
 
     def to_metadata(self) -> dict[str, str]:
-        """Each of them as JSON."""
-        said = {**asdict(self), "columns": self.columns.model_dump()}
-        return {name: json.dumps(value) for name, value in said.items()}
+        """Return each attribute as JSON, by name."""
+        values = {**asdict(self), "columns": self.columns.model_dump()}
+        return {name: json.dumps(value) for name, value in values.items()}
 
     @classmethod
-    def of_metadata(cls, said: dict[str, str]) -> "TrainingDataFacts":
-        """What `to_metadata` gave.
+    def from_metadata(cls, metadata: dict[str, str]) -> Self:
+        """Read what `to_metadata` returned.
 
         Raises:
-            ValueError: it is not all there, or not what it should be; in plain words.
+            ValueError: an attribute is missing or has a wrong value; the message says which.
         """
-        names = [field.name for field in fields(cls) if field.name in said]
-        checked = check_record({name: parse_json(said[name]) for name in names}, _Said)
+        names = [field.name for field in fields(cls) if field.name in metadata]
+        checked = check_record({name: parse_json(metadata[name]) for name in names}, _FactsRecord)
         if not checked.lowest <= checked.highest:
             raise ValueError(f"lowest, {checked.lowest}, is not below highest, {checked.highest}")
         nearest = min(max(checked.global_mean, checked.lowest), checked.highest)
@@ -56,8 +56,8 @@ class TrainingDataFacts:
         return cls(**{name: getattr(checked, name) for name in names})
 
 
-class _Said(Record):
-    """The facts as JSON has them."""
+class _FactsRecord(Record):
+    """Declare the types of the facts in JSON."""
 
     global_mean: Annotated[float, Field(allow_inf_nan=False)]
     lowest: float

@@ -1,32 +1,31 @@
-"""Held-out ratings in a model's rows, from its run or from a table."""
+"""Give the ratings to judge a model by, in its rows: a part of its run, or a table."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Self
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.splits import Part
 from cofi_dist.errors import DataError
+from cofi_dist.model.arguments import as_ids
 from cofi_dist.model.run_ratings import RunRatings
-from cofi_dist.model.scoring import Rows, as_ids
+from cofi_dist.model.scoring import RowIndices
 from cofi_dist.sharding.ranges import UserRange, offsets_from_counts
 from cofi_dist.words import counted
-
-if TYPE_CHECKING:
-    from cofi_dist.model.model import Model
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Ratings to judge a model by, in its rows.
+    """Hold ratings to judge a model by, in its rows.
 
     Attributes:
         num_users, num_items: rows from the model's own numbers on are unknown to it.
-        load: the ratings of a range of users, whose `user` counts from its start.
+        load: returns the ratings of a range of users, whose `user` counts from the start of the range.
     """
 
     num_users: int
@@ -37,60 +36,69 @@ class HeldOut:
         return f"HeldOut({counted(self.num_users, 'user')}, {counted(self.num_items, 'item')})"
 
     @classmethod
-    def of_run(cls, rated: RunRatings, part: Part) -> "HeldOut":
-        """A part of a run's own ratings."""
+    def from_run(cls, rated: RunRatings, part: Part) -> Self:
+        """Take one part of a run's own ratings."""
         source = rated.source
         return cls(source.num_users, source.num_items, lambda users: rated.load(users, part))
 
     @classmethod
-    def of_table(cls, model: "Model", table: pl.DataFrame) -> "HeldOut":
-        """Ratings of any users and items.
+    def from_table(cls, user_ids: IdMap, item_ids: IdMap, table: pl.DataFrame) -> Self:
+        """Take ratings of any users and items.
 
         Args:
-            model: whose rows are wanted.
+            user_ids: the model's users.
+            item_ids: the model's items.
             table: columns `user` and `item`, raw ids, and `value`.
 
         Raises:
-            DataError: there are none, one is no finite number, or a user rates an item twice.
+            DataError: there are no ratings, one is not a finite number, or a user rates an item twice.
         """
-        if not isinstance(table, pl.DataFrame):
-            raise DataError(f"ratings come as a polars DataFrame, not {type(table).__name__}")
-        for name in ("user", "item", "value"):
-            if name not in table.columns:
-                raise DataError(
-                    f"ratings need the columns user, item and value, not {', '.join(table.columns)}"
-                )
-        if not len(table):
-            raise DataError("there are no ratings to evaluate on")
-        if not table["value"].dtype.is_numeric():
-            raise DataError(f"the column value holds numbers, not {table['value'].dtype}")
-        value = table["value"].cast(pl.Float64).fill_null(np.nan).to_numpy()
-        if not np.isfinite(value).all():
-            raise DataError(f"the rating {value[~np.isfinite(value)][0]} is not a finite number")
-        user, num_users = _rows(model.users, as_ids(table["user"]))
-        item, num_items = _rows(model.items, as_ids(table["item"]))
+        value = _checked_values(table)
+        user, num_users = _rows_of(user_ids, as_ids(table["user"]))
+        item, num_items = _rows_of(item_ids, as_ids(table["item"]))
         order = np.lexsort((item, user))
         user, item, value = user[order], item[order], value[order]
         again = np.flatnonzero((np.diff(user) == 0) & (np.diff(item) == 0))
         if len(again):
             pair = table[int(order[again[0] + 1])]
             raise DataError(f"user {pair['user'][0]} rates item {pair['item'][0]} twice; leave one rating")
-        start = offsets_from_counts(np.bincount(user, minlength=num_users))
+        first_rating = offsets_from_counts(np.bincount(user, minlength=num_users))
 
         def load(users: UserRange) -> Ratings:
-            rows = slice(start[users.start], start[users.stop])
-            theirs = (user[rows] - users.start).astype(np.int32)
-            return Ratings(theirs, item[rows].astype(np.int32), value[rows])
+            rows = slice(first_rating[users.start], first_rating[users.stop])
+            user_in_range = (user[rows] - users.start).astype(np.int32)
+            return Ratings(user_in_range, item[rows].astype(np.int32), value[rows])
 
         return cls(num_users, num_items, load)
 
 
-def _rows(ids: IdMap, raw: pl.Series) -> tuple[Rows, int]:
-    """The row of each id, ids not in the map numbered after those that are; and how many rows that is."""
-    row = ids.find(raw)
-    unknown = row < 0
-    strangers = raw.filter(pl.Series(unknown))
-    others = IdMap(strangers.unique().sort())
-    row = np.where(unknown, 0, row)  # a copy: polars' own arrays are read-only
-    row[unknown] = len(ids) + others.find(strangers)
-    return row, len(ids) + len(others)
+def _checked_values(table: pl.DataFrame) -> NDArray[np.float64]:
+    """Return the column `value`, once the table is found to be one of ratings.
+
+    Raises:
+        DataError: it is not.
+    """
+    if not isinstance(table, pl.DataFrame):
+        raise DataError(f"ratings come as a polars DataFrame, not {type(table).__name__}")
+    for name in ("user", "item", "value"):
+        if name not in table.columns:
+            raise DataError(f"ratings need the columns user, item and value, not {', '.join(table.columns)}")
+    if not len(table):
+        raise DataError("there are no ratings to evaluate on")
+    if not table["value"].dtype.is_numeric():
+        raise DataError(f"the column value holds numbers, not {table['value'].dtype}")
+    value = table["value"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    if not np.isfinite(value).all():
+        raise DataError(f"the rating {value[~np.isfinite(value)][0]} is not a finite number")
+    return value
+
+
+def _rows_of(ids: IdMap, raw: pl.Series) -> tuple[RowIndices, int]:
+    """Return the row of each id, and the number of rows; unknown ids are numbered after the known ones."""
+    rows = ids.find(raw)
+    is_unknown = rows < 0
+    unknown = raw.filter(pl.Series(is_unknown))
+    unknown_ids = IdMap(unknown.unique().sort())
+    rows = np.where(is_unknown, 0, rows)  # a copy: polars' own arrays are read-only
+    rows[is_unknown] = len(ids) + unknown_ids.find(unknown)
+    return rows, len(ids) + len(unknown_ids)

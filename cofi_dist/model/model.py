@@ -1,9 +1,10 @@
-"""Model: factors, id maps, item means and the config they were trained with."""
+"""The trained model: factors, id maps, item means and the config, and what can be done with them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import polars as pl
@@ -16,30 +17,34 @@ from cofi_dist.errors import DataError, RunError
 from cofi_dist.factors import Factors
 from cofi_dist.files.atomic import atomic_directory
 from cofi_dist.model import evaluate, fold_in, predict, recommend, store
+from cofi_dist.model.arguments import Ids, as_ids
 from cofi_dist.model.evaluate import Evaluation
 from cofi_dist.model.facts import TrainingDataFacts
 from cofi_dist.model.fold_in import FoldedUser
 from cofi_dist.model.held_out import HeldOut
 from cofi_dist.model.run_ratings import RunRatings, open_run_ratings
-from cofi_dist.model.scoring import Ids, ItemSide, Rows, as_ids, user_side
+from cofi_dist.model.scoring import Scorer, describe_fallbacks, has_means
 from cofi_dist.words import counted
 
+# K features.
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Model:
-    """A prediction is `X[i] . W[j] + b[0, j] + c[0, i] + item_means[i]`, clipped to the scale.
+    """Hold a trained model, and answer questions with it.
 
-    The factors are as training left them, bit for bit. A row without training ratings holds what is
-    left of its random start; wherever the model is used, it counts as that of an unknown user or item.
+    It predicts `X[i] . W[j] + b[0, j] + c[0, i] + item_means[i]`, clipped to the scale. The factors are
+    as training left them, bit for bit. A row without training ratings holds the remains of its random
+    start; wherever the model is used, it counts as an unknown user or item.
 
     Attributes:
-        factors: X (num_items, n), W (num_users, n), b (1, num_users), c (1, num_items) or None,
+        factors: X (num_items, K), W (num_users, K), b (1, num_users), c (1, num_items) or None,
             on the CPU.
         item_means: what was subtracted from each item's ratings, (num_items,) float64.
         item_counts, user_counts: training ratings of each item and of each user, float64.
         facts: of the training ratings.
         users, items: raw id of each row of W and of X.
-        config: what it was trained with.
+        config: what the model was trained with.
     """
 
     factors: Factors
@@ -60,36 +65,43 @@ class Model:
         )
 
     @cached_property
-    def item_side(self) -> ItemSide:
-        """What all users' scores share, in float64."""
-        return ItemSide.of(self)
-
-    @property
-    def has_means(self) -> bool:
-        """Whether means were taken off the ratings."""
-        return bool(self.item_means.any())
+    def scorer(self) -> Scorer:
+        """What scoring needs, with X widened to float64; computed at the first use."""
+        return Scorer.build(
+            self.factors,
+            item_means=self.item_means,
+            item_counts=self.item_counts,
+            user_counts=self.user_counts,
+            facts=self.facts,
+            users=self.users,
+            items=self.items,
+        )
 
     @property
     def fallbacks(self) -> tuple[str, str]:
-        """What an unknown user's, and an unknown item's, predictions are made of, in words."""
-        biased = self.factors.c is not None
-        of_user = ["the item's mean"] * self.has_means + ["the item's bias"] * biased
-        of_item = ["the global mean"] * self.has_means + ["the average item's bias"] * biased
-        return " + ".join([*of_user, "the average user's bias"]), " + ".join([*of_item, "the user's bias"])
-
-    def user_side(self, user: Rows) -> tuple[Tensor, Tensor]:
-        """w, (U, n), and b, (U,), of rows of W, in float64; of rows outside it, an unknown user's."""
-        return user_side(self, user)
+        """What predictions for an unknown user, and for an unknown item, consist of, in words."""
+        return describe_fallbacks(means=has_means(self.item_means), item_biases=self.factors.c is not None)
 
     @property
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor by its name in the files."""
-        named = {"X": self.factors.X, "W": self.factors.W, "b": self.factors.b, "c": self.factors.c}
-        others = {name: getattr(self, name) for name in ("item_means", "item_counts", "user_counts")}
-        return {name: t for name, t in {**named, **others}.items() if t is not None}
+        named = {
+            "X": self.factors.X,
+            "W": self.factors.W,
+            "b": self.factors.b,
+            "c": self.factors.c,
+            "item_means": self.item_means,
+            "item_counts": self.item_counts,
+            "user_counts": self.user_counts,
+        }
+        return {name: tensor for name, tensor in named.items() if tensor is not None}
 
     def save(self, directory: Path, *, replace: bool = False) -> None:
-        """Write the model; the directory appears whole, in the place of one to `replace`, or not at all.
+        """Write the model into a directory that appears whole or not at all.
+
+        Args:
+            directory: the model's own.
+            replace: an existing directory is replaced.
 
         Raises:
             RunError: the directory exists or can't be written, or a number of the model is not finite.
@@ -97,63 +109,82 @@ class Model:
         for name, tensor in self.tensors.items():
             if not bool(tensor.isfinite().all()):
                 raise RunError(f"{directory}: {name} holds a number that is not finite; nothing was written")
+        stored = store.StoredModel(self.tensors, self.facts, self.users, self.items, self.config)
         with atomic_directory(directory, replace=replace) as temporary:
-            store.write(temporary, self.tensors, self.facts, self.users, self.items, self.config)
+            store.write(temporary, stored)
 
     @classmethod
-    def load(cls, directory: str | Path) -> "Model":
+    def load(cls, directory: str | Path) -> Self:
         """Read what `save` wrote.
 
         Args:
-            directory: the model's own, or that of a run, which holds it.
+            directory: the model's own, or that of the run which holds it.
 
         Raises:
-            CofiError: no model there, or one of its files isn't what it should be.
+            CofiError: there is no model, or one of its files isn't what it should be.
         """
-        return cls(*store.read(store.find(Path(directory))))
+        stored = store.read(store.find(Path(directory)))
+        tensors = stored.tensors
+        return cls(
+            factors=Factors(tensors["X"], tensors["W"], tensors["b"], tensors.get("c")),
+            item_means=tensors["item_means"],
+            item_counts=tensors["item_counts"],
+            user_counts=tensors["user_counts"],
+            facts=stored.facts,
+            users=stored.users,
+            items=stored.items,
+            config=stored.config,
+        )
 
     def rated(self, run: str | Path, prepared: str | Path | None = None) -> RunRatings:
-        """The ratings of the model's run, for `exclude`, `recommend_all` and `evaluate`.
+        """Open the ratings of the model's run, for `exclude`, `recommend_all` and `evaluate`.
 
         Args:
             run: its directory.
             prepared: where its prepared ratings are now, if they were moved.
 
         Raises:
-            CofiError: they are not there, or are not the model's.
+            CofiError: the ratings are not there, or are not the model's.
         """
-        return open_run_ratings(self, Path(run), None if prepared is None else Path(prepared))
+        return open_run_ratings(
+            Path(run),
+            None if prepared is None else Path(prepared),
+            config=self.config,
+            fingerprint=self.facts.fingerprint,
+            ids=(self.users, self.items),
+        )
 
     def predict(self, users: Ids | FoldedUser, items: Ids) -> NDArray[np.float64]:
-        """Predicted ratings, (N,) float64, clipped to the scale of the training ratings.
+        """Predict ratings, clipped to the scale of the training ratings: (N,) float64.
 
-        An unknown user or item is taken for the average one; see `cofi_dist.model.scoring`.
+        An unknown user or item is treated as the average one; see `cofi_dist.model.scoring`.
 
         Args:
             users: N raw ids; or one folded-in user, for all items.
             items: N raw ids.
 
         Raises:
-            DataError: not as many users as items, or ids that are neither integers nor text.
+            DataError: the numbers of users and items differ, or ids are neither integers nor text.
         """
-        item = self.items.find(as_ids(items))
+        item_rows = self.items.find(as_ids(items))
         if isinstance(users, FoldedUser):
-            return predict.predict_for(self, users.w, users.b, item)
-        user = self.users.find(as_ids(users))
-        if len(user) != len(item):
+            return predict.predict_items(self.scorer, users.w, users.b, item_rows)
+        user_rows = self.users.find(as_ids(users))
+        if len(user_rows) != len(item_rows):
             raise DataError(
-                f"{counted(len(user), 'user')}, but {counted(len(item), 'item')}; a pair has one of each"
+                f"{counted(len(user_rows), 'user')}, but {counted(len(item_rows), 'item')};"
+                " a pair has one of each"
             )
-        return predict.predict_rows(self, user, item)
+        return predict.predict_pairs(self.scorer, user_rows, item_rows)
 
     def recommend(
         self, user: int | str | FoldedUser, k: int = 10, exclude: Ids = (), min_ratings: int = 0
     ) -> pl.DataFrame:
-        """The items with the highest scores, best first; equal scores in the order of the item map.
+        """Return the items with the highest scores, best first; ties are in the order of the item map.
 
         Args:
             user: raw id; or a folded-in user, whose own items are left out.
-            k: how many; fewer where there are no more items.
+            k: number of items; fewer are returned if no more are left.
             exclude: raw ids of items to leave out, such as `model.rated(run).items_of(...)`.
             min_ratings: items with fewer training ratings are left out.
 
@@ -164,7 +195,7 @@ class Model:
         Raises:
             DataError: the model has no such user, or k is not positive.
         """
-        return recommend.recommend(self, user, k, exclude, min_ratings)
+        return recommend.recommend(self.scorer, user, k, exclude, min_ratings)
 
     def recommend_all(
         self,
@@ -173,25 +204,29 @@ class Model:
         users_at_once: int | None = None,
         min_ratings: int = 0,
     ) -> Iterator[pl.DataFrame]:
-        """What `recommend` gives for each user, in blocks of users that fit in memory.
+        """Yield for each user what `recommend` returns, in batches of users that fit in memory.
 
         Args:
-            k: how many for each.
-            rated: items to leave out: all that the user has rated.
-            users_at_once: users in a block, if not as many as memory allows.
+            k: number of items for each user.
+            rated: all that a user has rated is left out.
+            users_at_once: users per batch; by default as many as memory allows.
             min_ratings: items with fewer training ratings are left out.
 
         Yields:
-            As `recommend`, with the column `user`, in the order of the user map.
+            The columns of `recommend` and the column `user`, in the order of the user map.
         """
-        return recommend.recommend_all(self, k, rated, users_at_once, min_ratings)
+        return recommend.recommend_all(self.scorer, k, rated, users_at_once, min_ratings)
 
     def similar_items(self, item: int | str, k: int = 10, min_ratings: int = 1) -> pl.DataFrame:
-        """The items with the largest cosine of their features to this one's.
+        """Return the items whose features have the largest cosine to those of this item.
 
         Items without training ratings have no features to compare, and are left out. The features of
-        an item with few are short, and their direction is mostly chance: `min_ratings` leaves out
-        those with fewer.
+        an item with few ratings are short, and their direction is mostly chance.
+
+        Args:
+            item: raw id.
+            k: number of items.
+            min_ratings: items with fewer training ratings are left out.
 
         Returns:
             Columns `rank` from 1, `item` and `cosine`.
@@ -200,13 +235,13 @@ class Model:
             DataError: the model has no such item, or k is not positive.
             RunError: the item has no training ratings.
         """
-        return recommend.similar_items(self, item, k, min_ratings)
+        return recommend.similar_items(self.scorer, item, k, min_ratings)
 
     def fold_in(self, items: Ids, ratings: Sequence[float] | NDArray[np.floating]) -> FoldedUser:
-        """A new user by their ratings, for `predict` and `recommend`; nothing is trained.
+        """Compute a new user from their ratings, for `predict` and `recommend`; nothing is trained.
 
-        The exact minimiser of the training objective over this user's weights and bias, X fixed.
-        Items that the model does not know are dropped, and counted in the result.
+        The result is the exact minimiser of the training objective over this user's weights and bias,
+        with X fixed. Items that the model does not know are dropped, and counted in the result.
 
         Raises:
             DataError: no item is known, one is rated twice, or a rating is not on the scale.
@@ -217,7 +252,15 @@ class Model:
             raise DataError(f"ratings are numbers: {error}") from None
         if values.ndim != 1:
             raise DataError(f"ratings are a list of numbers, not an array of {values.ndim} dimensions")
-        return fold_in.fold_in(self, items, values)
+        train = self.config.train
+        return fold_in.fold_in(
+            self.scorer,
+            items,
+            values,
+            lambda_=train.lambda_,
+            lambda_b=train.lambda_b,
+            lambda_power=train.lambda_power,
+        )
 
     def evaluate(
         self,
@@ -227,15 +270,16 @@ class Model:
         k: int = 10,
         relevant: float | None = None,
     ) -> Evaluation:
-        """RMSE, MAE and, given the training ratings, ranking metrics at k.
+        """Compute RMSE, MAE and, given the training ratings, ranking metrics at k.
 
         Args:
             ratings: columns `user` and `item`, raw ids, and `value`.
-            rated: training ratings, left out of the lists.
+            rated: its training ratings are left out of the lists.
             k: length of a list.
             relevant: the rating from which a held-out item is relevant; None: every one is.
 
         Raises:
-            DataError: no ratings, one that is not finite or stands twice, or k is not positive.
+            DataError: there are no ratings, one is not finite or appears twice, or k is not positive.
         """
-        return evaluate.evaluate(self, HeldOut.of_table(self, ratings), rated, k=k, relevant=relevant)
+        held_out = HeldOut.from_table(self.users, self.items, ratings)
+        return evaluate.evaluate(self.scorer, held_out, rated, k=k, relevant=relevant)

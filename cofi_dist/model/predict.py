@@ -1,56 +1,56 @@
-"""Predicted ratings of single (user, item) pairs."""
+"""Predict the ratings of single (user, item) pairs."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cofi_dist.model.scoring import Rows
+from cofi_dist.model.scoring import RowIndices, Scorer
 
-if TYPE_CHECKING:
-    from cofi_dist.model.model import Model
+# N pairs, K features.
 
-# N pairs, n features.
-
-# Entries of X gathered at once: 32 MB.
-GATHER = 2**22
+MAX_GATHERED = 2**22  # entries of X that are copied at once, 32 MB
 
 
-def predict_rows(
-    model: "Model", user: Rows, item: Rows, tell: Callable[[int, int], object] | None = None
+def predict_pairs(
+    scorer: Scorer,
+    users: RowIndices,
+    items: RowIndices,
+    on_progress: Callable[[int, int], object] | None = None,
 ) -> NDArray[np.float64]:
-    """Predicted ratings of N pairs, (N,) float64, clipped to the scale.
+    """Predict the ratings of N pairs, clipped to the scale: (N,) float64.
 
-    A row outside the model's is unknown; see `cofi_dist.model.scoring` for what stands in for it.
-    `tell` is told after each piece of the work how many pairs it had, and N.
+    Args:
+        scorer: of the model.
+        users: rows of W, (N,); an unknown row gets the fallback of `cofi_dist.model.scoring`.
+        items: rows of X, (N,); the same.
+        on_progress: called after each chunk of pairs with its length and N.
     """
-    predicted = np.empty(len(user))
-    step = max(1, GATHER // model.factors.X.shape[1])
-    for at in range(0, len(user), step):
-        piece = slice(at, at + step)
-        predicted[piece] = predict_for(model, *model.user_side(user[piece]), item[piece])
-        if tell is not None:
-            tell(len(predicted[piece]), len(predicted))
+    predicted = np.empty(len(users))
+    step = max(1, MAX_GATHERED // scorer.X.shape[1])
+    for start in range(0, len(users), step):
+        chunk = slice(start, start + step)
+        predicted[chunk] = predict_items(scorer, *scorer.user_factors(users[chunk]), items[chunk])
+        if on_progress is not None:
+            on_progress(len(predicted[chunk]), len(predicted))
     return predicted
 
 
-def predict_for(model: "Model", w: Tensor, b: Tensor | float, item: Rows) -> NDArray[np.float64]:
-    """Predicted ratings of N items, (N,) float64, clipped to the scale.
+def predict_items(scorer: Scorer, w: Tensor, b: Tensor | float, items: RowIndices) -> NDArray[np.float64]:
+    """Predict the ratings of N items, clipped to the scale: (N,) float64.
 
     Args:
-        model: knows the items.
-        w: the user's weights, (n,), or those of each item's user, (N, n); float64.
-        b: the same of the bias, (N,) float64 or a number.
-        item: (N,); a row outside the model's is unknown.
+        scorer: of the model.
+        w: weights of one user, (K,), or of each item's own user, (N, K); float64.
+        b: bias of the one user, or of each item's own user, (N,) float64.
+        items: (N,); a row outside X is unknown.
     """
-    row = torch.from_numpy(np.array(item))
-    known = (row >= 0) & (row < len(model.items))
-    row = torch.where(known, row, 0)
-    side = model.item_side
-    dot = (side.X[row] * w).sum(dim=1) * known
-    offset = torch.where(known, side.offset[row], side.unknown)
+    rows = torch.from_numpy(np.array(items))
+    is_known = (rows >= 0) & (rows < len(scorer.items))
+    rows = torch.where(is_known, rows, 0)
+    dot = (scorer.X[rows] * w).sum(dim=1) * is_known
+    offset = torch.where(is_known, scorer.offset[rows], scorer.unknown_offset)
     predicted: NDArray[np.float64] = (dot + b + offset).numpy()
-    return np.clip(predicted, model.facts.lowest, model.facts.highest)
+    return scorer.clip(predicted)

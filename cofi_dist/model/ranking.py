@@ -1,17 +1,17 @@
-"""Ranking metrics of a block of users.
+"""Compute the ranking metrics of a batch of users.
 
-A user's list is of the k items with the highest scores, training items left out; an item is
-relevant where the user's held-out ratings say so. R is the number of a user's relevant items:
+A user's list holds the k items with the highest scores, without the user's training items. An item is
+relevant if the user's held-out ratings make it so. R is the number of a user's relevant items:
 
     precision  relevant items in the list / k
     recall     relevant items in the list / R
-    ndcg       sum of 1 / log2(place + 1) over the relevant items in the list, / the largest such sum
-               that min(k, R) items can have (Jarvelin and Kekalainen 2002, binary gains)
-    map        sum of the precision at each relevant item's place in the list, / R, as trec_eval's
-               map_cut does
-    hit_rate   1 if the list has a relevant item
+    ndcg       sum of 1 / log2(rank + 1) over the relevant items in the list, divided by the largest
+               such sum that min(k, R) items can have (Jarvelin and Kekalainen 2002, binary gains)
+    map        sum of the precision at the rank of each relevant item in the list, divided by R,
+               as in trec_eval's map_cut
+    hit_rate   1 if the list has a relevant item, else 0
 
-Places count from 1. Averages are over the users who have relevant items.
+Ranks count from 1. Averages are over the users who have relevant items.
 """
 
 from dataclasses import dataclass
@@ -19,61 +19,63 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cofi_dist.model.scoring import Rows, top
+from cofi_dist.model.scoring import RowIndices
+from cofi_dist.model.top_k import top_k
 
-# U users of the block, M items.
+# U users of a batch, M items.
 
 METRICS = ("precision", "recall", "ndcg", "map", "hit_rate")
 
 
 @dataclass(frozen=True)
-class Cells:
-    """User and item rows of cells of a (U, M) block."""
+class UserItemPairs:
+    """Hold the user and the item row of each of some pairs, in a batch of U users and M items."""
 
-    user: Rows
-    item: Rows
+    user: RowIndices
+    item: RowIndices
 
-    def among(self, others: "Cells", num_items: int) -> NDArray[np.bool_]:
-        """Which of these cells are among the others."""
+    def isin(self, others: "UserItemPairs", num_items: int) -> NDArray[np.bool_]:
+        """Tell for each pair whether it is one of the others."""
         return np.isin(self.user * num_items + self.item, others.user * num_items + others.item)
 
-    def where(self, mask: NDArray[np.bool_]) -> "Cells":
-        """Those of them."""
-        return Cells(self.user[mask], self.item[mask])
+    def masked(self, mask: NDArray[np.bool_]) -> "UserItemPairs":
+        """Return the pairs whose mask is set."""
+        return UserItemPairs(self.user[mask], self.item[mask])
 
 
 def ranking_metrics(
-    scores: NDArray[np.float64], relevant: Cells, masked: Cells, k: int
+    scores: NDArray[np.float64], relevant: UserItemPairs, excluded: UserItemPairs, k: int
 ) -> NDArray[np.float64]:
-    """Each user's METRICS, (U, 5).
+    """Return each user's METRICS, (U, 5).
 
     Args:
-        scores: (U, M); overwritten where masked.
-        relevant: at least one a user, none masked.
-        masked: left out of the lists.
+        scores: (U, M); overwritten at the excluded pairs.
+        relevant: at least one per user, none of them excluded.
+        excluded: left out of the lists.
         k: length of a list.
     """
     num_users, num_items = scores.shape
-    scores[masked.user, masked.item] = -np.inf
-    best = top(scores, k)
-    hit = Cells(best.user, best.item).among(relevant, num_items).astype(np.float64)
-    sizes = np.bincount(relevant.user, minlength=num_users)
+    scores[excluded.user, excluded.item] = -np.inf
+    best = top_k(scores, k)
+    is_hit = UserItemPairs(best.user, best.item).isin(relevant, num_items).astype(np.float64)
+    num_relevant_U = np.bincount(relevant.user, minlength=num_users)
 
-    def by_user(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def sum_by_user(values: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.bincount(best.user, values, minlength=num_users).astype(np.float64)
 
-    hits_U = by_user(hit)
+    hits_U = sum_by_user(is_hit)
     discount = 1 / np.log2(np.arange(2, k + 2))
-    ideal = np.cumsum(discount)[np.minimum(sizes, k) - 1]
-    before_U = np.cumsum(hits_U) - hits_U
-    hits_so_far = np.cumsum(hit) - before_U[best.user]
-    precisions = by_user(hit * hits_so_far / (best.place + 1))
+    ideal_dcg_U = np.cumsum(discount)[np.minimum(num_relevant_U, k) - 1]
+    # The running count of hits, less those of the users before, is the count within the user's own list.
+    hits_of_users_before = np.cumsum(hits_U) - hits_U
+    hits_so_far = np.cumsum(is_hit) - hits_of_users_before[best.user]
+    summed_precision_U = sum_by_user(is_hit * hits_so_far / best.rank)
     return np.column_stack(
         [
             hits_U / k,
-            hits_U / sizes,
-            by_user(hit * discount[best.place]) / ideal,
-            precisions / sizes,
+            hits_U / num_relevant_U,
+            sum_by_user(is_hit * discount[best.rank - 1]) / ideal_dcg_U,
+            summed_precision_U / num_relevant_U,
             hits_U > 0,
         ]
     )

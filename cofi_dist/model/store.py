@@ -1,8 +1,8 @@
-"""The files of a model, written and read back; nothing is believed that was not looked at.
+"""Write the files of a model, and read them back; everything that is read is checked.
 
 factors.safetensors             X, W, b, c; means and counts; the facts as metadata
 users.parquet, items.parquet    the raw id of every row
-config.yaml                     what it was trained with
+config.yaml                     what the model was trained with
 """
 
 import json
@@ -17,7 +17,6 @@ from torch import Tensor
 from cofi_dist.config import Config, load_config
 from cofi_dist.data.ids import IdMap, digests
 from cofi_dist.errors import RunError
-from cofi_dist.factors import Factors
 from cofi_dist.files.reading import parse_json, read_failure, shortened
 from cofi_dist.files.tensor_file import write_tensors
 from cofi_dist.files.tensor_header import TensorInfo, read_header
@@ -25,47 +24,45 @@ from cofi_dist.files.written_file import write_file
 from cofi_dist.model.facts import TrainingDataFacts
 
 FACTORS, CONFIG, USERS, ITEMS = "factors.safetensors", "config.yaml", "users.parquet", "items.parquet"
-IDS = "ids"  # their digests, among the metadata of the factors
+ID_DIGESTS = "ids"  # key in the metadata of the factors
 COUNTS = ("item_counts", "user_counts")
-NEEDED = ("X", "W", "b", "item_means", *COUNTS)
+REQUIRED = ("X", "W", "b", "item_means", *COUNTS)
 ADVICE = "the model is damaged, or of another version: copy it anew, or train again"
 
 
-class Stored(NamedTuple):
-    """What the files hold, in the order of `Model`."""
+class StoredModel(NamedTuple):
+    """Hold the contents of a model's files.
 
-    factors: Factors
-    item_means: Tensor
-    item_counts: Tensor
-    user_counts: Tensor
+    Attributes:
+        tensors: X, W, b, c if there are item biases, item_means, item_counts and user_counts.
+        facts: of the training ratings.
+        users, items: raw id of each row of W and of X.
+        config: what the model was trained with.
+    """
+
+    tensors: dict[str, Tensor]
     facts: TrainingDataFacts
     users: IdMap
     items: IdMap
     config: Config
 
 
-def write(
-    directory: Path,
-    tensors: dict[str, Tensor],
-    facts: TrainingDataFacts,
-    users: IdMap,
-    items: IdMap,
-    config: Config,
-) -> None:
-    """Put the files into a directory, which is there and empty."""
-    metadata = {**facts.to_metadata(), IDS: json.dumps(digests((users, items)))}
-    write_tensors(directory / FACTORS, tensors, metadata)
-    users.save(directory / USERS)
-    items.save(directory / ITEMS)
-    write_file(directory / CONFIG, config.to_yaml())
+def write(directory: Path, stored: StoredModel) -> None:
+    """Write the files into a directory, which exists and is empty."""
+    ids = digests((stored.users, stored.items))
+    metadata = {**stored.facts.to_metadata(), ID_DIGESTS: json.dumps(ids)}
+    write_tensors(directory / FACTORS, stored.tensors, metadata)
+    stored.users.save(directory / USERS)
+    stored.items.save(directory / ITEMS)
+    write_file(directory / CONFIG, stored.config.to_yaml())
 
 
 def find(directory: Path) -> Path:
-    """The directory of the model: this one, or that of the run which it is."""
+    """Return the model's own directory, given that or the directory of its run."""
     return directory if os.path.lexists(directory / FACTORS) else directory / "model"
 
 
-def read(directory: Path) -> Stored:
+def read(directory: Path) -> StoredModel:
     """Read what `write` wrote.
 
     Raises:
@@ -74,44 +71,41 @@ def read(directory: Path) -> Stored:
     file = directory / FACTORS
     try:
         table, metadata = read_header(file)
-        num_items, num_users = _sizes(table)
-        facts, said = TrainingDataFacts.of_metadata(metadata), parse_json(metadata.get(IDS, "null"))
+        num_items, num_users = _check_table(table)
+        facts = TrainingDataFacts.from_metadata(metadata)
+        id_digests = parse_json(metadata.get(ID_DIGESTS, "null"))
     except FileNotFoundError:
         raise RunError(f"{file}: no such file; is this the directory of a finished run?") from None
     except (OSError, ValueError) as error:
         raise RunError(f"{file}: {read_failure(error)}; {ADVICE}") from None
     config = load_config(directory / CONFIG)
-    users, items = (
-        IdMap.load(directory / name, rows) for name, rows in ((USERS, num_users), (ITEMS, num_items))
-    )
-    if said not in (None, digests((users, items))):  # None: of an earlier build
+    users = IdMap.load(directory / USERS, num_users)
+    items = IdMap.load(directory / ITEMS, num_items)
+    if id_digests not in (None, digests((users, items))):  # None: written by an earlier version
         raise RunError(
             f"{directory}: {USERS} or {ITEMS} holds other ids than the model was saved with; put the"
             " model's own back, or train again"
         )
-    tensors = _read_tensors(file)
-    factors = Factors(tensors["X"], tensors["W"], tensors["b"], tensors.get("c"))
-    means, of_items, of_users = (tensors[name] for name in ("item_means", *COUNTS))
-    return Stored(factors, means, of_items, of_users, facts, users, items, config)
+    return StoredModel(_read_tensors(file), facts, users, items, config)
 
 
-def _sizes(table: dict[str, TensorInfo]) -> tuple[int, int]:
-    """How many items and users there are.
+def _check_table(table: dict[str, TensorInfo]) -> tuple[int, int]:
+    """Check the shapes and types of the tensors, and return the numbers of items and users.
 
     Raises:
-        ValueError: a tensor is missing or too many, or they are not of one model's shapes and types.
+        ValueError: a tensor is missing, unknown, or has a shape or type that does not fit the others.
     """
-    for name in NEEDED:
+    for name in REQUIRED:
         if name not in table:
             raise ValueError(f"has no tensor {name}")
     for name in table:
-        if name not in (*NEEDED, "c"):
+        if name not in (*REQUIRED, "c"):
             raise ValueError(f"holds a tensor {shortened(name)} that no model has")
     X, W = table["X"], table["W"]
     if len(X.shape) != 2 or len(W.shape) != 2 or X.shape[1] != W.shape[1] or 0 in (*X.shape, *W.shape):
         raise ValueError(f"X is {X} and W is {W}: they are matrices with equally many columns")
     (num_items, _), (num_users, _) = X.shape, W.shape
-    wanted = {
+    expected = {
         "W": TensorInfo(X.dtype, W.shape),
         "b": TensorInfo(X.dtype, (1, num_users)),
         "c": TensorInfo(X.dtype, (1, num_items)),
@@ -119,17 +113,17 @@ def _sizes(table: dict[str, TensorInfo]) -> tuple[int, int]:
         "item_counts": TensorInfo("F64", (num_items,)),
         "user_counts": TensorInfo("F64", (num_users,)),
     }
-    for name, declared in wanted.items():
+    for name, declared in expected.items():
         if name in table and table[name] != declared:
             raise ValueError(f"{name} is {table[name]}, not {declared}, which X and W ask for")
     return num_items, num_users
 
 
 def _read_tensors(file: Path) -> dict[str, Tensor]:
-    """All of them, once the table was found right.
+    """Read all tensors of a file whose table was checked, and check their values.
 
     Raises:
-        RunError: they can't be read, or hold numbers that no model has.
+        RunError: they can't be read, or hold values that no model has.
     """
     try:
         with safe_open(file, framework="pt") as opened:

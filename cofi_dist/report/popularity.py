@@ -11,7 +11,7 @@ from cofi_dist.data.shard import TILE_RATINGS
 from cofi_dist.data.splits import Part
 from cofi_dist.errors import RunError
 from cofi_dist.model import Model
-from cofi_dist.model.predict import predict_rows
+from cofi_dist.model.predict import predict_pairs
 from cofi_dist.sharding.ranges import balanced_ranges
 from cofi_dist.streams import log_stderr
 
@@ -88,7 +88,7 @@ def error_by_popularity(directory: Path, tell: Callable[[int, int], object] | No
     for users in balanced_ranges(per_user, max(1, round(per_user.sum() / TILE_RATINGS))):
         ratings = rated.load(users, part)
         user, item = ratings.user.astype(np.int64) + users.start, ratings.item.astype(np.int64)
-        err_N, bin_N = predict_rows(model, user, item) - ratings.value, bin_M[item]
+        err_N, bin_N = predict_pairs(model.scorer, user, item) - ratings.value, bin_M[item]
         count += np.bincount(bin_N, minlength=MOST_BINS)
         squared += np.bincount(bin_N, err_N**2, MOST_BINS)
         absolute += np.bincount(bin_N, np.abs(err_N), MOST_BINS)

@@ -16,15 +16,22 @@ def gather_model(problem: Problem, factors: Factors, comm: Comm, diverged: str) 
     b = comm.gather_rows(factors.b[0], counts)[None]
     user_counts = comm.gather_rows(torch.from_numpy(problem.user_counts.astype(np.float64)), counts)
     source, item_sums = problem.source, problem.item_sums
+    (lowest, highest), (users, items) = source.scale, source.ids
     c = None if factors.c is None else factors.c.cpu()
     return Model(
-        Factors(factors.X.cpu(), W, b, c),
-        torch.from_numpy(problem.item_offsets),
-        torch.from_numpy(item_sums.count),
-        user_counts,
-        TrainingDataFacts(
-            item_sums.global_mean, *source.scale, problem.fingerprint, source.columns, diverged
+        factors=Factors(factors.X.cpu(), W, b, c),
+        item_means=torch.from_numpy(problem.item_offsets),
+        item_counts=torch.from_numpy(item_sums.count),
+        user_counts=user_counts,
+        facts=TrainingDataFacts(
+            global_mean=item_sums.global_mean,
+            lowest=lowest,
+            highest=highest,
+            fingerprint=problem.fingerprint,
+            columns=source.columns,
+            diverged=diverged,
         ),
-        *source.ids,
-        problem.config.with_absolute_paths(),
+        users=users,
+        items=items,
+        config=problem.config.with_absolute_paths(),
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from cofi_dist.model.scoring import BLOCK_USERS
+from cofi_dist.model.scoring import MAX_BATCH_USERS
 from tests.support.commands import CONFIG, TORCHRUN, cofi, fine
 
 
@@ -25,7 +25,7 @@ def test_evaluate_prints_a_table_and_writes_it(home: Path, tmp_path: Path) -> No
 
 def test_evaluate_on_three_ranks_is_evaluate_on_one(tmp_path: Path) -> None:
     many = "synthetic: {num_users: 900, num_items: 50, num_ratings: 9000}"
-    assert 3 * BLOCK_USERS < 900, "so that every rank has a block"
+    assert 3 * MAX_BATCH_USERS < 900, "so that every rank has a block"
     (tmp_path / "c.yaml").write_text(CONFIG.replace("ratings: r.csv", many))
     assert cofi("train", "--config", "c.yaml", cwd=tmp_path).returncode == 0
     files = [tmp_path / "1.json", tmp_path / "3.json"]

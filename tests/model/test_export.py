@@ -2,7 +2,6 @@
 
 import resource
 import signal
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cofi_dist.errors import ConfigError, RunError
+from cofi_dist.errors import RunError
 from cofi_dist.model import Model
 from cofi_dist.model.export import export
-from cofi_dist.model.index import build_index, index_query
 from tests.support.models import made_up
 
 
@@ -56,29 +54,6 @@ def test_parquet_has_the_factors_by_raw_id(model: Model, tmp_path: Path) -> None
     assert users["id"].to_list() == ["u0000", "u0001", "u0002"]
     assert np.array_equal(users["w"].to_numpy(), model.factors.W.numpy())
     assert np.array_equal(users["b"].to_numpy(), model.factors.b[0].numpy())
-
-
-@pytest.mark.parametrize("item_bias", [False, True])
-def test_the_index_ranks_as_the_model_does(item_bias: bool, tmp_path: Path) -> None:
-    usearch = pytest.importorskip("usearch.index")
-    model = made_up(tmp_path, 40, 500, dtype=torch.float32, item_bias=item_bias)
-    export(model, "index", tmp_path / "out", replace=False)
-    index = usearch.Index.restore(tmp_path / "out" / "items.usearch")
-    ids = pl.read_parquet(tmp_path / "out" / "item_ids.parquet")["id"]
-    queries = index_query(model.factors.W)
-    exact, quick = index.search(queries, 10, exact=True).keys, index.search(queries, 10).keys
-    want = [model.recommend(user, k=10)["item"].to_list() for user in model.users.raw]
-    assert [ids[keys].to_list() for keys in exact.astype(np.int64)] == want
-    recall = np.mean([len({*a} & {*b}) / 10 for a, b in zip(quick.tolist(), exact.tolist(), strict=True)])
-    assert recall > 0.9, "of the approximate search"
-
-
-def test_without_usearch_the_extra_is_named(
-    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "usearch.index", None)
-    with pytest.raises(ConfigError, match=r"an index needs usearch: pip install usearch"):
-        build_index(model)
 
 
 def test_an_export_overwrites_only_when_told(model: Model, tmp_path: Path) -> None:

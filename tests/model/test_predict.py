@@ -26,7 +26,7 @@ def test_pieces_of_any_size_predict_the_same(tmp_path: Path, monkeypatch: pytest
     model = made_up(tmp_path)
     users, items = ["u0003", "nobody", "u0001"] * 5, [104, 110, 9] * 5
     whole = model.predict(users, items)
-    monkeypatch.setattr(predict, "GATHER", 1)
+    monkeypatch.setattr(predict, "MAX_GATHERED", 1)
     assert np.array_equal(model.predict(users, items), whole)
 
 

@@ -1,6 +1,8 @@
 """Small models for the tests, trained or made up."""
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,7 +14,7 @@ from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.splits import Part
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import Factors
-from cofi_dist.model import Model, RunRatings, TrainingDataFacts
+from cofi_dist.model import Evaluation, Model, RunRatings, TrainingDataFacts
 from cofi_dist.run.train import train
 from cofi_dist.sharding.ranges import UserRange
 from tests.support.problems import random_factors, random_ratings
@@ -37,14 +39,28 @@ def made_up(
     drawn = random_factors(num_items, num_users, 4, dtype, seed)
     c = torch.from_numpy(rng.normal(size=(1, num_items))).to(dtype) if item_bias else None
     return Model(
-        Factors(drawn.X, drawn.W, drawn.b, c),
-        torch.from_numpy(3 + rng.normal(size=num_items) / 3),
-        torch.from_numpy(rng.integers(1, 50, num_items).astype(np.float64)),
-        torch.from_numpy(rng.integers(1, 50, num_users).astype(np.float64)),
-        TrainingDataFacts(3.25, 0.5, 5.0, "made up", Columns()),
-        IdMap(pl.Series("id", [f"u{j:04}" for j in range(num_users)])),
-        IdMap(pl.Series("id", range(100, 100 + num_items))),
-        a_config(tmp, *overrides),
+        factors=Factors(drawn.X, drawn.W, drawn.b, c),
+        item_means=torch.from_numpy(3 + rng.normal(size=num_items) / 3),
+        item_counts=torch.from_numpy(rng.integers(1, 50, num_items).astype(np.float64)),
+        user_counts=torch.from_numpy(rng.integers(1, 50, num_users).astype(np.float64)),
+        facts=TrainingDataFacts(3.25, 0.5, 5.0, "made up", Columns()),
+        users=IdMap(pl.Series("id", [f"u{j:04}" for j in range(num_users)])),
+        items=IdMap(pl.Series("id", range(100, 100 + num_items))),
+        config=a_config(tmp, *overrides),
+    )
+
+
+def small(tmp: Path) -> Model:
+    """3 users named ann, bob and zoe, 5 items, 2 features; a user and an item without training ratings."""
+    return Model(
+        factors=random_factors(5, 3, 2, torch.float32),
+        item_means=torch.arange(5, dtype=torch.float64),
+        item_counts=torch.tensor([2.0, 0.0, 1.0, 1.0, 3.0], dtype=torch.float64),
+        user_counts=torch.tensor([4.0, 0.0, 3.0], dtype=torch.float64),
+        facts=TrainingDataFacts(3.5, 0.5, 5.0, "sha256:00", Columns(user="who")),
+        users=IdMap(pl.Series("id", ["ann", "bob", "zoe"])),
+        items=IdMap.rows(5),
+        config=a_config(tmp),
     )
 
 
@@ -100,3 +116,24 @@ def trained(tmp: Path, config: str, *overrides: str) -> Model:
     return Model.load(
         train(tmp / "run.yaml", [f"run_dir={tmp / 'run'}", *overrides], SoloComm(), replace=True)
     )
+
+
+# A made-up model to be judged, by half of its users' ratings.
+NUM_USERS, NUM_ITEMS = 40, 60
+EVERYONE = UserRange(0, NUM_USERS)
+
+
+def judged(tmp: Path) -> tuple[Model, RunRatings]:
+    model = made_up(tmp, NUM_USERS, NUM_ITEMS)
+    return model, rated_halves(model, 900)
+
+
+def as_table(model: Model, user: np.ndarray, item: np.ndarray, value: np.ndarray) -> pl.DataFrame:
+    return pl.DataFrame({"user": model.users.raw[user], "item": model.items.raw[item], "value": value})
+
+
+def figures(found: Evaluation) -> dict[str, float]:
+    """Return all that was measured by name, the ranking among it."""
+    flat: dict[str, Any] = asdict(found)
+    ranking = flat.pop("ranking") or {}
+    return {name: value for name, value in {**flat, **ranking}.items() if value is not None}

@@ -14,7 +14,7 @@ from cofi_dist.config import Columns, Split
 from cofi_dist.data.readers.column_kinds import NEEDS, Kind, reader, refusal
 from cofi_dist.data.readers.tables import read_table, tables
 from cofi_dist.errors import DataError
-from cofi_dist.model.scoring import as_ids
+from cofi_dist.model.arguments import as_ids
 from tests.support.prepared import prepared, read_ratings
 
 MOMENT = datetime(2005, 9, 6, 1, 30, tzinfo=UTC)
@@ -188,7 +188,7 @@ def test_ids_from_python_are_read_as_those_of_a_file() -> None:
     assert as_ids(pl.Series([2**63], dtype=pl.UInt64)).to_list() == [str(2**63)]
     assert as_ids(pl.Series([3], dtype=pl.UInt8)).dtype == pl.Int64
     assert len(as_ids(())) == 0
-    with pytest.raises(DataError, match="ids are integers or text, not Float64"):
+    with pytest.raises(DataError, match="ids must be integers or text, not Float64"):
         as_ids(pl.Series([1.0]))
 
 

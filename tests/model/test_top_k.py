@@ -1,0 +1,24 @@
+"""The best items of each user are those of a plain sort."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from cofi_dist.model.top_k import top_k
+
+few_values = st.sampled_from([-np.inf, -1.0, 0.0, 1e-13, 2.0, 2.0 + 1e-12, 3.0])
+
+
+score_blocks = arrays(np.float64, st.tuples(st.integers(0, 4), st.integers(1, 9)), elements=few_values)
+
+
+@given(score_blocks, st.integers(1, 12))
+def test_the_top_is_that_of_a_plain_sort_with_ties_by_row(scores: np.ndarray, k: int) -> None:
+    best = top_k(scores, k)
+    for j, row in enumerate(scores):
+        want = sorted((-round(s, 10), i) for i, s in enumerate(row) if s > -np.inf)[:k]
+        mine = best.user == j
+        assert best.item[mine].tolist() == [i for _, i in want]
+        assert best.rank[mine].tolist() == list(range(1, len(want) + 1))
+        assert best.score[mine].tolist() == [row[i] for _, i in want]
