@@ -56,12 +56,12 @@ def _trains(comm: Comm, folder: Path) -> list[str]:
     run_dir = train(folder / "tiny.yaml", [f"run_dir={folder / 'run'}"], comm, quiet=True)
     more = [f"run_dir={folder / 'run'}", "train.epochs=30"]
     train(folder / "tiny.yaml", more, comm, quiet=True)
-    directory, manifest, refused = find_newest(run_dir / "checkpoints", comm)
-    assert directory is not None
-    assert manifest is not None
-    assert directory == list_checkpoints(run_dir / "checkpoints")[0]
+    checkpoint, rejected = find_newest(run_dir / "checkpoints", comm)
+    assert checkpoint is not None
+    assert checkpoint.directory == list_checkpoints(run_dir / "checkpoints")[0]
+    manifest = checkpoint.manifest
     manifest.parts[0].model_validate(manifest.parts[0].model_dump())
-    return [directory.name, str(manifest.numbers.epoch), *refused]
+    return [checkpoint.directory.name, str(checkpoint.epoch), *rejected]
 
 
 def test_two_ranks_train_and_go_on_without_a_pickle(tmp_path: Path) -> None:

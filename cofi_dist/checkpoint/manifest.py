@@ -1,9 +1,9 @@
-"""What a checkpoint says of itself. A directory without a complete manifest is no checkpoint.
+"""The manifest, which describes a checkpoint; a directory without a complete manifest is not a checkpoint.
 
 epoch-00000100/
   manifest.json
   users-000000000000-000000000305.safetensors    W, b, their moments, the best of them; rows 0 to 304
-  items-000000000000-000000009724.safetensors    X, c and the same of them
+  items-000000000000-000000009724.safetensors    X, c, and the same for them
 """
 
 import hashlib
@@ -27,9 +27,9 @@ from cofi_dist.files.reading import (
 )
 from cofi_dist.files.written_file import write_file
 
-FORMAT: Final = 3  # 2 had no digests of the ids
+FORMAT: Final = 3  # format 2 had no digests of the ids
 FILE = "manifest.json"
-MOST_BYTES = 2**22  # of a manifest, which has two parts of 150 bytes a rank
+MOST_BYTES = 2**22  # a manifest has two parts of 150 bytes per rank
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Side = Literal["users", "items"]
@@ -40,7 +40,7 @@ class _Strict(BaseModel):
 
 
 class Part(_Strict):
-    """One file: the rows start <= k < stop of the users, or of the items."""
+    """One file of a checkpoint: the rows `start <= row < stop` of the users or of the items."""
 
     side: Side
     start: Count
@@ -50,7 +50,7 @@ class Part(_Strict):
 
     @property
     def rows(self) -> int:
-        """How many it holds."""
+        """Number of rows."""
         return self.stop - self.start
 
     @property
@@ -59,7 +59,7 @@ class Part(_Strict):
 
 
 class Best(_Strict):
-    """The best factors so far, by validation."""
+    """The best factors so far, by validation, without their tensors."""
 
     epoch: Count
     stale: Count
@@ -68,7 +68,7 @@ class Best(_Strict):
 
 
 class Momentum(_Strict):
-    """ALS's state but for its tensors."""
+    """The state of ALS without its tensors."""
 
     J: Number | None
     momentum: Count
@@ -76,7 +76,7 @@ class Momentum(_Strict):
 
 
 class Numbers(_Strict):
-    """The run's state but for its tensors."""
+    """The state of a run without its tensors."""
 
     epoch: Count
     seconds: Number
@@ -85,25 +85,25 @@ class Numbers(_Strict):
 
 
 class Ids(_Strict):
-    """Digests of the id maps: whose rows they are."""
+    """Digests of the id maps, which say whose rows the checkpoint holds."""
 
     users: str
     items: str
 
 
 class Manifest(_Strict):
-    """All that a resume needs to know before it reads a tensor.
+    """Everything that a resuming run needs to know before it reads a tensor.
 
     Attributes:
-        numbers: epoch, which is also Adam's step; seconds; the best validation.
+        numbers: the epoch, which is also Adam's step; the seconds; the best validation.
         num_users, num_items, num_features: shape of the factors.
-        dtype: of the factors.
-        world_size: ranks that wrote it.
-        fingerprint: of the training data.
-        ids: of its users and items; None in a checkpoint of format 2.
-        config: of the run, resolved.
-        versions: of what wrote it.
-        parts: the files; those of a side follow one another.
+        dtype: type of the factors.
+        world_size: number of ranks that wrote the checkpoint.
+        fingerprint: fingerprint of the training data.
+        ids: digests of its ids; None in a checkpoint of format 2.
+        config: the resolved config of the run.
+        versions: versions of the software that wrote it.
+        parts: the files; within a side, their rows follow one another.
     """
 
     format: Literal[2, 3]
@@ -121,28 +121,28 @@ class Manifest(_Strict):
 
     @property
     def bytes(self) -> int:
-        """Of all parts."""
+        """Size of all parts."""
         return sum(part.bytes for part in self.parts)
 
 
 def part_name(side: str, start: int, stop: int) -> str:
-    """The file of these rows."""
+    """Return the name of the file that holds these rows."""
     return f"{side}-{start:012}-{stop:012}.safetensors"
 
 
 def directory_name(epoch: int) -> str:
-    """Of the checkpoint after so many steps."""
+    """Return the name of the checkpoint after so many steps."""
     return f"epoch-{epoch:08}"
 
 
 def epoch_of(directory: Path) -> int | None:
-    """The epoch that a directory is named after; None where it isn't a checkpoint's name."""
+    """Return the epoch that a directory is named after, or None if it is not named like a checkpoint."""
     match = re.fullmatch(r"epoch-(\d{8,})", directory.name)
     return int(match[1]) if match else None
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:
-    """Write it, with its own checksum, and sync it.
+    """Write a manifest with its own checksum, and flush it to the disk.
 
     Raises:
         OSError: it can't be written.
@@ -152,18 +152,18 @@ def write_manifest(directory: Path, manifest: Manifest) -> None:
 
 
 def digest_of(said: dict[str, Any]) -> str:
-    """Checksum of what a manifest says, however it is laid out; its own checksum aside."""
+    """Return the checksum of a manifest's content, without the checksum itself; the layout does not matter."""
     rest = {key: value for key, value in said.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def read_manifest(directory: Path) -> Manifest:
-    """The manifest of a checkpoint whose files are all there, of the sizes that it says.
+    """Read the manifest of a checkpoint, and check that all its files exist and have the declared sizes.
 
     Raises:
-        CheckpointVersionError: it is one of a newer version.
+        CheckpointVersionError: a newer version wrote it.
         CheckpointReadError: it can't be read.
-        CheckpointError: it is not a whole checkpoint.
+        CheckpointError: the checkpoint is not complete.
     """
     file = directory / FILE
     try:
@@ -198,6 +198,7 @@ def read_manifest(directory: Path) -> Manifest:
 
 
 def _check(directory: Path, manifest: Manifest) -> None:
+    """Raise CheckpointError unless the files hold each row once, and have the declared sizes."""
     for side, rows in (("users", manifest.num_users), ("items", manifest.num_items)):
         cuts = [(part.start, part.stop) for part in manifest.parts if part.side == side]
         follows = all(a[1] == b[0] for a, b in pairwise([(0, 0), *cuts, (rows, rows)]))
@@ -222,7 +223,7 @@ def _check(directory: Path, manifest: Manifest) -> None:
 
 
 def verify(directory: Path, part: Part) -> None:
-    """Read one file whole.
+    """Compare the content of a part with its checksum.
 
     Raises:
         CheckpointReadError: it can't be read.

@@ -1,7 +1,8 @@
-"""From a checkpoint back to a state, on any number of ranks."""
+"""Reads checkpoints, on any number of ranks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -24,11 +25,29 @@ from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.training.state import ITEM_FACTORS, USER_FACTORS, State
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint.
+
+    Attributes:
+        directory: where its files lie.
+        manifest: its description, read from the directory.
+    """
+
+    directory: Path
+    manifest: Manifest
+
+    @property
+    def epoch(self) -> int:
+        """Number of steps that the saved state had taken."""
+        return self.manifest.numbers.epoch
+
+
 def list_checkpoints(directory: Path) -> list[Path]:
-    """The checkpoints in a run's directory of them, the newest first, whole or not; no links.
+    """Return the checkpoints in a directory, the newest first, complete or not; links are left out.
 
     Raises:
-        CheckpointReadError: what is in the directory can't be read.
+        CheckpointReadError: the directory cannot be read.
     """
     try:
         if not directory.is_dir():
@@ -39,134 +58,139 @@ def list_checkpoints(directory: Path) -> list[Path]:
         raise CheckpointReadError(f"{directory}: cannot be read: {error.strerror or error}") from None
 
 
-def find_newest(directory: Path, comm: Comm) -> tuple[Path | None, Manifest | None, list[str]]:
-    """The newest of a run's checkpoints that is whole, to the last byte of it.
+def find_newest(directory: Path, comm: Comm) -> tuple[Checkpoint | None, list[str]]:
+    """Find the newest complete checkpoint in a directory; every byte of it is verified.
 
-    Every file is read once, by one rank. Collective: all ranks call it.
+    Each file is read once, by one rank. Collective: all ranks call it.
 
     Args:
-        directory: of the run's checkpoints; rank 0 looks into it.
+        directory: directory of a run's checkpoints; rank 0 lists it.
         comm: the ranks.
 
     Returns:
-        It and its manifest, or None; and why those before it are not taken.
+        The checkpoint, or None if none is complete; and why each newer one was rejected.
 
     Raises:
-        CheckpointVersionError: before it there is one of a newer version.
-        CheckpointReadError: none is whole, but one could not be read: it may be; or nothing could.
+        CheckpointVersionError: a newer version wrote a checkpoint that is newer than all complete ones.
+        CheckpointReadError: the directory cannot be read; or no checkpoint is complete, but one that could
+            not be read may be.
     """
-    refused: list[str] = []
+    rejected: list[str] = []
     unreadable: CheckpointReadError | None = None
-    for found in map(Path, comm.on_first(lambda: [str(path) for path in list_checkpoints(directory)])):
+    for path in map(Path, comm.on_first(lambda: [str(found) for found in list_checkpoints(directory)])):
         try:
-            return found, read_verified(found, comm), refused
+            return read_verified(path, comm), rejected
         except CheckpointVersionError:
             raise
         except CheckpointError as error:
-            refused.append(str(error))
+            rejected.append(str(error))
             if isinstance(error, CheckpointReadError):
                 unreadable = unreadable or error
     if unreadable is not None:
         raise unreadable
-    return None, None, refused
+    return None, rejected
 
 
-def read_verified(directory: Path, comm: Comm) -> Manifest:
-    """The manifest of a checkpoint, every file of which is what was written.
+def read_verified(directory: Path, comm: Comm) -> Checkpoint:
+    """Read the manifest of a checkpoint, and verify the checksum of each file.
 
     Collective: all ranks call it.
 
     Raises:
-        CheckpointError: it is not so; the same on all ranks.
+        CheckpointError: a file is not what was written; the same error on all ranks.
     """
     manifest = Manifest.model_validate(
         comm.on_first(lambda: read_manifest(directory).model_dump(mode="json"))
     )
-    wrong: dict[str, str] | None = None
+    failure: dict[str, str] | None = None
     for part in manifest.parts[comm.rank :: comm.world_size]:
         try:
             verify(directory, part)
         except CheckpointError as error:
-            wrong = to_words(error)
+            failure = to_words(error)
             break
-    faults = [from_words(fault) for fault in comm.gather(wrong) if fault is not None]
-    if faults:
-        faults[0].shared = True
-        raise faults[0]
-    return manifest
+    failures = [from_words(words) for words in comm.gather(failure) if words is not None]
+    if failures:
+        failures[0].shared = True
+        raise failures[0]
+    return Checkpoint(directory, manifest)
 
 
-def restore_state(directory: Path, manifest: Manifest, state: State, users: UserRange) -> None:
-    """Set this rank's state to the checkpoint's; only the rows of its users are read.
+def restore_state(checkpoint: Checkpoint, state: State, users: UserRange) -> None:
+    """Overwrite this rank's state with that of a checkpoint; only the rows of its own users are read.
 
     Args:
-        directory: of the checkpoint.
-        manifest: its own, checked.
-        state: to be overwritten; of the shapes that the manifest says.
-        users: this rank's.
+        checkpoint: a verified checkpoint.
+        state: the state to overwrite; its tensors have the shapes that the manifest declares.
+        users: this rank's users.
 
     Raises:
-        CheckpointError: a file does not hold what it should, or the checkpoint is gone.
+        CheckpointError: a file does not hold what the manifest says, or the checkpoint has been removed.
     """
+    manifest = checkpoint.manifest
     state.restore_scalars(manifest.numbers.model_dump())
-    everything = UserRange(0, manifest.num_items)
-    for side, letters, wanted in (("users", USER_FACTORS, users), ("items", ITEM_FACTORS, everything)):
+    all_items = UserRange(0, manifest.num_items)
+    for side, letters, wanted in (("users", USER_FACTORS, users), ("items", ITEM_FACTORS, all_items)):
         rows = state.row_tensors(letters)
-        for part, mine, theirs in _overlaps(manifest, side, wanted):  # type: ignore[arg-type]
-            _copy(directory / part.name, {name: tensor[mine] for name, tensor in rows.items()}, part, theirs)
-    # that of a run that is going on may have been given up meanwhile, and its files written over
-    read_manifest(directory)
+        for part, in_state, in_part in _overlaps(manifest, side, wanted):  # type: ignore[arg-type]
+            targets = {name: tensor[in_state] for name, tensor in rows.items()}
+            _copy(checkpoint.directory / part.name, targets, part, in_part)
+    # A run that is still going on may have expired the checkpoint meanwhile, and overwritten its files.
+    read_manifest(checkpoint.directory)
 
 
-def load_tensors(directory: Path, manifest: Manifest) -> dict[str, Tensor]:
-    """Every tensor of a checkpoint, of all users and items; named as in `State.rows`.
+def load_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """Load all tensors of a checkpoint, with the rows of all users and items.
+
+    They are named as in `State.row_tensors`.
 
     Raises:
-        CheckpointError: a file does not hold what it should, or the checkpoint is gone.
+        CheckpointError: a file does not hold what the manifest says, or the checkpoint has been removed.
     """
     rows: dict[str, list[Tensor]] = {}
-    for part in manifest.parts:
-        file = directory / part.name
-        with _as_it_should_be(file):
-            shapes = {name: declared.shape for name, declared in read_header(file)[0].items()}
+    for part in checkpoint.manifest.parts:
+        file = checkpoint.directory / part.name
+        with _damage_as_checkpoint_error(file):
+            shapes = {name: info.shape for name, info in read_header(file)[0].items()}
             for name, shape in shapes.items():
-                _require_shape(name, shape, part, manifest)
+                _require_shape(name, shape, part, checkpoint.manifest)
             for name, tensor in load_file(file).items():
                 rows.setdefault(name, []).append(tensor)
-    with _as_it_should_be(directory):
+    with _damage_as_checkpoint_error(checkpoint.directory):
         whole = {name: torch.cat(parts) for name, parts in rows.items()}
-    read_manifest(directory)  # as above
+    read_manifest(checkpoint.directory)  # as in `restore_state`
     return whole
 
 
 def _overlaps(manifest: Manifest, side: Side, wanted: UserRange) -> Iterator[tuple[Part, slice, slice]]:
-    """The parts that hold wanted rows; where they go, and where they are in the part."""
+    """Yield each part that holds wanted rows, with their slice of the wanted range and of the part."""
     for part in manifest.parts:
         start, stop = max(part.start, wanted.start), min(part.stop, wanted.stop)
         if part.side == side and start < stop:
-            mine, theirs = (slice(start - first, stop - first) for first in (wanted.start, part.start))
-            yield part, mine, theirs
+            in_wanted, in_part = (slice(start - base, stop - base) for base in (wanted.start, part.start))
+            yield part, in_wanted, in_part
 
 
-def _copy(file: Path, into: dict[str, Tensor], part: Part, rows: slice) -> None:
-    with _as_it_should_be(file):
-        table, _ = read_header(file)
+def _copy(file: Path, targets: dict[str, Tensor], part: Part, rows: slice) -> None:
+    """Copy rows of a part's tensors into the target tensors of the same names."""
+    with _damage_as_checkpoint_error(file):
+        declared, _ = read_header(file)
         with safe_open(file, framework="pt") as opened:
-            for name, target in into.items():
-                if name not in table:
+            for name, target in targets.items():
+                if name not in declared:
                     raise ValueError(f"has no tensor {name}")
                 wanted = (part.rows, *target.shape[1:])
-                if table[name].shape != wanted:
-                    raise ValueError(f"{name} is {table[name]}, not of shape {wanted}")
+                if declared[name].shape != wanted:
+                    raise ValueError(f"{name} is {declared[name]}, not of shape {wanted}")
                 read = opened.get_slice(name)[rows]
-                # a sum is faster; only where it is not finite need each number be looked at
+                # A sum is faster; only if it is not finite is each number looked at.
                 if not bool(read.sum().isfinite()) and not bool(read.isfinite().all()):
                     raise ValueError(f"{name} holds a number that is not finite")
                 target.copy_(read)
 
 
 def _require_shape(name: str, shape: tuple[int, ...], part: Part, manifest: Manifest) -> None:
-    """Raise ValueError unless a tensor can be one of a part: `W`, `b` or what belongs to them; `X` or `c`."""
+    """Raise ValueError unless a part may hold a tensor of this name and shape."""
     letter = name.partition(".")[0]
     wanted = {
         **dict.fromkeys((USER_FACTORS[0], ITEM_FACTORS[0]), (part.rows, manifest.num_features)),
@@ -179,13 +203,13 @@ def _require_shape(name: str, shape: tuple[int, ...], part: Part, manifest: Mani
 
 
 @contextmanager
-def _as_it_should_be(file: Path) -> Iterator[None]:
-    """Say of what is read of a file that it is not what was written."""
+def _damage_as_checkpoint_error(file: Path) -> Iterator[None]:
+    """Raise any failure to read a file as an error which says that the file is damaged."""
     try:
         yield
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{file}: does not hold what the manifest says: {read_failure(error)}"
         ) from None
-    except (SafetensorError, RuntimeError) as error:  # the last: parts of other shapes
+    except (SafetensorError, RuntimeError) as error:  # the latter: parts whose shapes do not fit together
         raise CheckpointError(f"{file}: does not hold what the manifest says: {error}") from None

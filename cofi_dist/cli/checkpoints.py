@@ -17,7 +17,7 @@ def checkpoints(
     from cofi_dist.checkpoint.manifest import FILE, read_manifest, verify
     from cofi_dist.checkpoint.reader import list_checkpoints
     from cofi_dist.cli.tables import print_table
-    from cofi_dist.run.directory import CHECKPOINTS, is_run
+    from cofi_dist.run_layout import CHECKPOINTS, is_run
 
     if not is_run(run):
         raise RunError(f"{run}: is not the directory of a run")

@@ -14,7 +14,7 @@ from cofi_dist.distributed import SoloComm
 from cofi_dist.errors import RunError
 from cofi_dist.model import Model
 from cofi_dist.report.run_files import Metrics, Run, read_runs
-from cofi_dist.run.directory import CHECKPOINTS
+from cofi_dist.run_layout import CHECKPOINTS, MODEL
 from cofi_dist.words import counted
 
 MEASURED = ("cost", "validation_rmse", "validation_mae")
@@ -76,7 +76,7 @@ def _of_column(name: str, a: Metrics, b: Metrics) -> Difference | None:
 
 
 def _of_tensors(a: Run, b: Run) -> list[Difference]:
-    have = [(run.directory / "model").is_dir() for run in (a, b)]
+    have = [(run.directory / MODEL).is_dir() for run in (a, b)]
     if any(have) and not all(have):
         lacking = (b if have[0] else a).directory
         raise RunError(f"{lacking}: has no model to compare; is the run finished?")
@@ -97,11 +97,11 @@ def _of_tensors(a: Run, b: Run) -> list[Difference]:
 
 
 def _checkpoint(run: Path) -> tuple[int, dict[str, Tensor]]:
-    """The epoch of a run's newest whole checkpoint, and its tensors."""
-    directory, manifest, _ = find_newest(run / CHECKPOINTS, SoloComm())
-    if directory is None or manifest is None:
+    """Return the epoch and the tensors of a run's newest complete checkpoint."""
+    checkpoint, _ = find_newest(run / CHECKPOINTS, SoloComm())
+    if checkpoint is None:
         raise RunError(f"{run}: has neither a model nor a whole checkpoint to compare; is the run finished?")
-    return manifest.numbers.epoch, load_tensors(directory, manifest)
+    return checkpoint.epoch, load_tensors(checkpoint)
 
 
 def _of_tensor(name: str, a: Tensor, b: Tensor) -> Difference:

@@ -12,7 +12,7 @@ from cofi_dist.report.plot import WRITER, draw_one
 from cofi_dist.report.popularity import ByPopularity, bin_name
 from cofi_dist.report.run_files import Run
 from cofi_dist.report.saved_evaluations import Evaluated
-from cofi_dist.run.directory import CONFIG, LOG, MODEL
+from cofi_dist.run_layout import CONFIG, LOG, MODEL
 
 # What a browser may load for the page: what is in it.
 ALONE = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"

@@ -24,7 +24,8 @@ from cofi_dist.files.reading import (
     read_text,
     shortened,
 )
-from cofi_dist.run.directory import CONFIG, LOG, METRICS, SHARDS, read_result
+from cofi_dist.run.result import read_result
+from cofi_dist.run_layout import CONFIG, LOG, METRICS, SHARDS
 
 NEEDED = ("epoch", "cost", "seconds", "ratings_per_second")
 MAY_BE = ("validation_rmse", "validation_mae")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cofi_dist.errors import RunError
 from cofi_dist.files.reading import LONGEST, read_json, shortened
-from cofi_dist.run.directory import MODEL
+from cofi_dist.run_layout import MODEL
 
 OURS = {"ratings", "users", "rmse", "mae", "ranking"}  # what every evaluation says
 TITLES = {"rmse": "RMSE", "mae": "MAE", "rmse_by_user": "RMSE by user", "mae_by_user": "MAE by user"}

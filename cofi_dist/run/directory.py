@@ -5,37 +5,17 @@ was left half-written under a temporary name. It is made by the one job that has
 """
 
 import json
-import math
 import os
 import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from cofi_dist.errors import RunError, SaveError
 from cofi_dist.files.atomic import remove_file, write_atomically
-from cofi_dist.files.reading import LONGEST_LINE, Record, open_regular, read_failure, read_record
 from cofi_dist.files.temporaries import clear_temporaries, discard_directory
-from cofi_dist.run import lock
-from cofi_dist.run.stop import STOP_FILE
-
-CONFIG, METRICS, LOG, SHARDS, RESULT, MODEL, DATA, TENSORBOARD, CHECKPOINTS = (
-    "config.yaml",
-    "metrics.jsonl",
-    "train.log",
-    "shards.json",
-    "result.json",
-    "model",
-    "data",
-    "tensorboard",
-    "checkpoints",
-)
-FILES = (CONFIG, METRICS, LOG, SHARDS, RESULT)
-FOLDERS = (MODEL, DATA, TENSORBOARD, CHECKPOINTS)
-MARKER = ".cofi_dist"
+from cofi_dist.run_layout import CONFIG, FILES, FOLDERS, LOCK, MARKER, RESULT, SHARDS, STOP, is_run
 
 
 def require_free(directory: Path, *, replace: bool, inputs: Sequence[Path]) -> None:
@@ -88,7 +68,7 @@ def require_own_files(directory: Path) -> None:
         RunError: names the first that is something else, or that can't be looked at.
     """
     for names, wanted, is_wanted in (
-        ((*FILES, MARKER, lock.FILE, STOP_FILE), "file", stat.S_ISREG),
+        ((*FILES, MARKER, LOCK, STOP), "file", stat.S_ISREG),
         (FOLDERS, "folder", stat.S_ISDIR),
     ):
         for path in (directory / name for name in names):
@@ -99,59 +79,6 @@ def require_own_files(directory: Path) -> None:
                 continue
             except OSError as error:
                 raise RunError(f"{path}: cannot be used by a run: {error.strerror or error}") from None
-
-
-def is_run(directory: Path) -> bool:
-    """Whether a run of ours has begun in the directory."""
-    with suppress(OSError):  # a name that is too long, a file system that is away
-        return (directory / MARKER).exists()
-    return False
-
-
-class Result(Record):
-    """What result.json says of how a run ended.
-
-    Attributes:
-        epoch: before whose step, or after the last, the model's factors were so; None where none was good.
-        steps: that they had taken; None in older ones, and after a divergence.
-        seconds: that it took.
-        fingerprint: of the data.
-        validation_rmse, validation_mae: of the model, where there is validation.
-        diverged: what was no longer finite, and when that was seen; empty if nothing was.
-    """
-
-    epoch: Annotated[int, Field(ge=0, le=2**53)] | None
-    steps: Annotated[int, Field(ge=0, le=2**53)] | None = None
-    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    fingerprint: Annotated[str, Field(max_length=200)]
-    validation_rmse: float | None = None
-    validation_mae: float | None = None
-    diverged: Annotated[str, Field(max_length=4096)] = ""
-
-
-def read_result(directory: Path) -> Result | None:
-    """How the run of a directory ended; None if it has not.
-
-    Raises:
-        RunError: what it says of its end can't be read, or is not what a run writes.
-    """
-    file = directory / RESULT
-    try:
-        return read_record(file, Result)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise RunError(f"{file}: {read_failure(error)}; if the run is to go on, remove it") from None
-
-
-def is_finished(directory: Path) -> bool:
-    """Whether a run has ended here as it was meant to: its model is there, and it did not diverge.
-
-    Raises:
-        RunError: what it says of its end can't be read.
-    """
-    result = read_result(directory)
-    return result is not None and not result.diverged and (directory / MODEL).exists()
 
 
 def require_run(directory: Path) -> None:
@@ -198,7 +125,7 @@ def discard_run(directory: Path) -> None:
     """
     try:
         _clear(directory)
-        (directory / lock.FILE).unlink(missing_ok=True)
+        (directory / LOCK).unlink(missing_ok=True)
     except OSError as error:
         raise RunError(f"{directory}: cannot be cleared: {error.strerror or error}") from None
     with suppress(OSError):  # somebody else's files are in it
@@ -212,37 +139,6 @@ def _clear(directory: Path) -> None:
     for name in FOLDERS:
         discard_directory(directory / name)
     (directory / MARKER).unlink()  # last: a clearing that breaks off can be done again
-
-
-def truncate_metrics(directory: Path, epoch: int) -> None:
-    """Drop from metrics.jsonl what was printed of later epochs, which will be trained again.
-
-    Raises:
-        RunError: it can't be read or written.
-    """
-    file = directory / METRICS
-    if not file.exists():
-        return
-    try:
-        kept: list[bytes] = []
-        with open_regular(file) as opened:
-            # a line without end comes in pieces, none of which is one of ours
-            while line := opened.readline(LONGEST_LINE):
-                if not line.isascii():
-                    raise RunError(f"{file}: is not what a run writes; to go on without it, remove it")
-                if _epoch_of(line) <= epoch:
-                    kept.append(line)
-    except OSError as error:
-        raise RunError(f"{file}: {read_failure(error)}") from None
-    write_atomically(file, b"".join(kept))
-
-
-def _epoch_of(line: bytes) -> float:
-    """Of a line of metrics; infinite for one that was cut off."""
-    try:
-        return float(json.loads(line)["epoch"]) if line.endswith(b"\n") else math.inf
-    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
-        return math.inf
 
 
 def save_config(directory: Path, text: str) -> None:

@@ -25,10 +25,10 @@ from typing import Any, NamedTuple, Self
 
 from cofi_dist.errors import RunError, SaveError
 from cofi_dist.files.reading import open_regular
+from cofi_dist.run_layout import LOCK
 from cofi_dist.streams import exit_now
 from cofi_dist.system.variables import read
 
-FILE = ".lock"
 RENEW_SECONDS, STALE_SECONDS = 3.0, 60.0
 RENEWALS = 4  # that a live owner does not miss in a row
 LAST_SECOND = 1e11  # of a time that can be said in words
@@ -60,7 +60,7 @@ class Lock:
     """
 
     def __init__(self, run_dir: Path) -> None:
-        self._file = run_dir / FILE
+        self._file = run_dir / LOCK
         self._me = {
             "host": socket.gethostname(),
             "space": _space(),
@@ -97,7 +97,7 @@ class Lock:
                 pass
         except OSError as error:
             raise RunError(f"{self._file}: cannot be written: {error.strerror or error}") from None
-        for left in self._file.parent.glob(f"{FILE}.{'[0-9a-f]' * 32}"):  # by starts that were killed
+        for left in self._file.parent.glob(f"{LOCK}.{'[0-9a-f]' * 32}"):  # by starts that were killed
             with suppress(OSError):
                 if _age(left) > STALE_SECONDS:
                     left.unlink()
@@ -109,7 +109,7 @@ class Lock:
             RunError: another process holds it.
         """
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        candidate = self._file.with_name(f"{FILE}.{uuid.uuid4().hex}")
+        candidate = self._file.with_name(f"{LOCK}.{uuid.uuid4().hex}")
         try:
             with candidate.open("x", encoding="utf-8") as opened:
                 self._me["inode"] = os.fstat(opened.fileno()).st_ino
@@ -155,7 +155,7 @@ class Lock:
             if owner is not None and not _is_stale(file, seen.inode, owner):
                 raise self._refusal(owner, seen.inode)
             content = hashlib.md5(seen.content, usedforsecurity=False)
-            right = self._file.with_name(f"{FILE}.{content.hexdigest()}")
+            right = self._file.with_name(f"{LOCK}.{content.hexdigest()}")
             if self._make(right, candidate):
                 _remove(file, seen, right)
             else:
@@ -216,7 +216,7 @@ def _look(file: Path) -> Seen:
 
 def _remove(file: Path, seen: Seen, right: Path) -> None:
     """Remove a lock if it still is as it was seen; this process alone has the right to."""
-    aside = file.with_name(f"{FILE}.{uuid.uuid4().hex}")
+    aside = file.with_name(f"{LOCK}.{uuid.uuid4().hex}")
     try:
         if _look(file) == seen:
             file.rename(aside)

@@ -1,76 +1,91 @@
-"""What a run says: the notebook's lines, metrics.jsonl, the log, a live bar, TensorBoard.
+"""Reports the progress of a run: the notebook's lines, metrics.jsonl, train.log, a live bar, TensorBoard.
 
-stdout gets the notebook's lines and nothing else, so it can be compared with the notebook's
-output; everything else goes to stderr. train.log gets both. A stream that fails ends no run: it gets
-nothing more. Rank 0 holds a RunLog, the other ranks a NullLog.
+Only the notebook's lines go to stdout, so that it can be compared with the notebook's output; everything else
+goes to stderr. train.log gets both. A stream that fails does not end the run: nothing more is written to it.
 """
 
 import dataclasses
 import importlib.util
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Self, TextIO
+from typing import Protocol, Self, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cofi_dist.checkpoint.writer import SaveReport
 from cofi_dist.errors import ConfigError, RunError, SaveError
-from cofi_dist.files.written_file import write_failure
-from cofi_dist.run.directory import LOG, METRICS, TENSORBOARD, truncate_metrics
+from cofi_dist.run.log_files import LineFile, truncate_metrics
+from cofi_dist.run_layout import LOG, METRICS, TENSORBOARD
 from cofi_dist.streams import harmless, log_stderr, tolerate_write_errors
+from cofi_dist.training.callbacks import ProgressListener
 from cofi_dist.training.metrics import EpochMetrics
 
 SECONDS_BETWEEN_REDRAWS = 0.2
-SCALARS = {"cost", "validation_rmse", "validation_mae"}  # what TensorBoard gets
+SCALARS = {"cost", "validation_rmse", "validation_mae"}  # written for TensorBoard
+
+
+class Log(ProgressListener, Protocol):
+    """Receives what a run has to say; entered before the first line, and left after the last."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *raised: object) -> None: ...
+
+    def stdout_line(self, text: str) -> None:
+        """Write one of the notebook's lines."""
+        ...
+
+    def on_save(self, report: SaveReport) -> None:
+        """Record that a checkpoint is complete, or could not be saved."""
+        ...
 
 
 class NullLog:
-    """What a rank other than 0 says: nothing."""
+    """The log of all ranks but rank 0: drops everything."""
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *raised: object) -> None:
         pass
 
     def stdout_line(self, text: str) -> None:
-        """One of the notebook's lines."""
+        pass
 
     def info(self, text: str) -> None:
-        """Anything else worth reading."""
+        pass
 
     def on_start(self, cost: float, epoch: int) -> None:
-        """The cost before training, or after the epoch from which it goes on."""
+        pass
 
     def on_step(self, epoch: int) -> None:
-        """An epoch is done."""
+        pass
 
     def on_metrics(self, metrics: EpochMetrics) -> None:
-        """An epoch whose cost is known."""
+        pass
 
-    def on_save(self, saved: SaveReport) -> None:
-        """A checkpoint is complete, or could not be."""
+    def on_save(self, report: SaveReport) -> None:
+        pass
 
 
-class RunLog(NullLog):
-    """Rank 0's.
+class RunLog:
+    """The log of rank 0: writes to stdout, stderr, the log files and TensorBoard.
 
     Args:
-        directory: the run directory, which exists.
-        epochs: how many there will be.
-        tensorboard: also write scalars for TensorBoard.
-        quiet: write train.log and metrics.jsonl, but print no lines; a terminal gets the bar alone.
-        validates: lines have two more columns, for the epochs that are validated.
-        begun_at: the epoch from which a run goes on; what was printed of later ones is dropped.
+        directory: the run directory, which must exist.
+        epochs: number of epochs of the run.
+        tensorboard: whether to also write scalars for TensorBoard.
+        quiet: whether to print no lines, and only write the files; a terminal still gets the progress bar.
+        validates: whether lines have two more columns, for the epochs that are validated.
+        begun_at: the epoch from which the run resumes; the metrics of later epochs are dropped.
 
     Raises:
-        RunError: the log can't be written.
+        RunError: a file cannot be written.
     """
 
     def __init__(
@@ -86,12 +101,12 @@ class RunLog(NullLog):
         self._begun_at = begun_at
         truncate_metrics(directory, begun_at)
         try:
-            self._log, self._metrics = _Lines(directory / LOG), _Lines(directory / METRICS)
+            self._log, self._metrics = LineFile(directory / LOG), LineFile(directory / METRICS)
         except OSError as error:
             raise RunError(f"{directory}: cannot be written: {error.strerror}") from None
         self._scalar = _scalar_writer(directory / TENSORBOARD) if tensorboard else None
         self._validates, self._quiet = validates, quiet
-        # a shorter bar where the RMSE stands beside it: all in 80 columns
+        # The bar is shorter if the RMSE stands beside it, so that all fits into 80 columns.
         self._bar = _bar(epochs, 8 if validates else 20)
         self._task = self._bar.add_task("", total=epochs, visible=False, cost="", speed="")
         self._drawn = self._started = time.perf_counter()
@@ -105,10 +120,10 @@ class RunLog(NullLog):
     def __exit__(self, *raised: object) -> None:
         with self._drawing():
             self._bar.stop()
-        lost = [text for lines in (self._log, self._metrics) if (text := lines.close())]
-        if lost and raised[0] is None:
-            raise SaveError(f"{'; '.join(lost)}; all else of the run is saved")
-        for text in lost:
+        failures = [text for file in (self._log, self._metrics) if (text := file.close())]
+        if failures and raised[0] is None:
+            raise SaveError(f"{'; '.join(failures)}; all else of the run is saved")
+        for text in failures:
             log_stderr(text)
 
     def stdout_line(self, text: str) -> None:
@@ -139,11 +154,11 @@ class RunLog(NullLog):
             for name in SCALARS & measured.keys():
                 self._scalar(name, measured[name], metrics.epoch)
 
-    def on_save(self, saved: SaveReport) -> None:
-        if saved.error:
-            self.info(f"the checkpoint of epoch {saved.epoch} could not be saved: {saved.error}")
+    def on_save(self, report: SaveReport) -> None:
+        if report.error:
+            self.info(f"the checkpoint of epoch {report.epoch} could not be saved: {report.error}")
             return
-        measured = {name: value for name, value in dataclasses.asdict(saved).items() if name != "error"}
+        measured = {name: value for name, value in dataclasses.asdict(report).items() if name != "error"}
         self._metrics.add(json.dumps({"epoch": measured.pop("epoch"), "checkpoint": measured}))
 
     def on_step(self, epoch: int) -> None:
@@ -159,45 +174,22 @@ class RunLog(NullLog):
     def _drawing(self) -> AbstractContextManager[None]:
         return tolerate_write_errors(sys.stderr, self._log.add)
 
-    def _write(self, text: str, stream: TextIO, tell: Callable[[str], None]) -> None:
+    def _write(self, text: str, stream: TextIO, on_failure: Callable[[str], None]) -> None:
         text = harmless(text)
         self._log.add(text)
         if self._quiet:
             return
         if not self._bar.disable and stream.isatty():
-            # above the live bar, which would overwrite it
+            # Print above the live bar, which would otherwise overwrite the line.
             with self._drawing():
                 self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
-            with tolerate_write_errors(stream, tell):
+            with tolerate_write_errors(stream, on_failure):
                 stream.write(text + "\n")  # in one piece: other ranks write there too
 
 
-class _Lines:
-    """A file to which lines are added. What a full disk refuses is kept, and written when it can be."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._file, self._kept = path, path.open("ab", buffering=0), b""
-
-    def add(self, text: str) -> None:
-        self._kept += f"{text}\n".encode()
-        with suppress(OSError):
-            while self._kept:
-                self._kept = self._kept[self._file.write(self._kept) :]
-
-    def close(self) -> str:
-        """Write what is kept; returns what went wrong, empty if nothing did."""
-        try:
-            while self._kept:
-                self._kept = self._kept[self._file.write(self._kept) :]
-            os.fsync(self._file.fileno())
-            self._file.close()
-        except OSError as error:
-            return f"{self._path}: cannot be written to the end: {write_failure(error)}"
-        return ""
-
-
 def _bar(epochs: int, width: int) -> Progress:
+    """Return the live progress bar on stderr; it draws nothing if stderr is not a terminal."""
     console = Console(stderr=True)
     return Progress(
         TextColumn(f"epoch {{task.completed:>{len(str(epochs))}.0f}}/{epochs}"),
@@ -211,18 +203,19 @@ def _bar(epochs: int, width: int) -> Progress:
         transient=True,
         redirect_stdout=False,
         redirect_stderr=False,
-        disable=not sys.stderr.isatty(),  # rich would draw in a job log too, if FORCE_COLOR is set
+        disable=not sys.stderr.isatty(),  # if FORCE_COLOR is set, rich would also draw into a job's log
     )
 
 
 def require_tensorboard() -> None:
-    """Raise ConfigError unless TensorBoard is installed."""
+    """Raise ConfigError if TensorBoard is not installed."""
     if importlib.util.find_spec("tensorboard") is None:
         raise ConfigError("train.tensorboard: needs TensorBoard: pip install tensorboard, or set it to false")
 
 
 def _scalar_writer(directory: Path) -> Callable[[str, float, int], None]:
-    from torch.utils.tensorboard import SummaryWriter  # an extra, slow to import
+    """Return a function that writes a named scalar of an epoch for TensorBoard."""
+    from torch.utils.tensorboard import SummaryWriter  # optional, and slow to import
 
     writer = SummaryWriter(str(directory))
 

@@ -1,4 +1,4 @@
-"""Going on with a run: from which checkpoint, and whether it is one of this problem."""
+"""Chooses the checkpoint that a run starts from, and checks that it belongs to the same problem."""
 
 import platform
 from collections.abc import Callable
@@ -8,20 +8,20 @@ from typing import Any
 import torch
 
 from cofi_dist import __version__
-from cofi_dist.checkpoint.manifest import FILE, Manifest
-from cofi_dist.checkpoint.reader import find_newest, read_verified
+from cofi_dist.checkpoint.manifest import FILE
+from cofi_dist.checkpoint.reader import Checkpoint, find_newest, read_verified
 from cofi_dist.config import Config
 from cofi_dist.config.diff import FIXED, FREE, changes, is_within
 from cofi_dist.data.sources.base import Source
 from cofi_dist.distributed import Comm
 from cofi_dist.errors import CheckpointError
-from cofi_dist.run.directory import CHECKPOINTS
+from cofi_dist.run_layout import CHECKPOINTS
 from cofi_dist.system.hardware import hardware_and_versions
 from cofi_dist.training.problem import Problem
 
 
 def manifest_fields(problem: Problem, comm: Comm) -> dict[str, Any]:
-    """What a checkpoint's manifest says of the run."""
+    """Return the fields of a checkpoint's manifest that describe the run."""
     return {
         "num_users": problem.source.num_users,
         "num_items": problem.source.num_items,
@@ -40,59 +40,55 @@ def manifest_fields(problem: Problem, comm: Comm) -> dict[str, Any]:
     }
 
 
-def checkpoint_for(
-    problem: Problem, again: bool, comm: Comm
-) -> tuple[Path | None, Manifest | None, list[str]]:
-    """The checkpoint to go on from, if any; and what is to be said about it.
+def choose_checkpoint(problem: Problem, comm: Comm, *, resume: bool) -> tuple[Checkpoint | None, list[str]]:
+    """Return the checkpoint that the run starts from, if any, and lines to log about the choice.
 
     Collective: all ranks call it.
 
     Args:
-        problem: of the run.
-        again: whether the run directory holds a run to go on with.
+        problem: the problem to train on.
         comm: the ranks.
+        resume: whether to resume the run in the run directory, from its newest complete checkpoint.
 
     Raises:
-        CheckpointError: the one that the config names can't be used, or is of another problem.
+        CheckpointError: the checkpoint cannot be used, or belongs to another problem.
     """
     config = problem.config
     named = config.checkpoint.start_from
     notes: list[str] = []
-    directory: Path | None
-    manifest: Manifest | None
-    if again:
-        mine = Path(config.run_dir) / CHECKPOINTS
-        directory, manifest, refused = find_newest(mine, comm)
-        notes = [f"not taken: {text}" for text in refused]
-        if manifest is None:
-            notes.append(f"no checkpoint in {mine} is whole: begun anew")
+    checkpoint: Checkpoint | None = None
+    if resume:
+        own = Path(config.run_dir) / CHECKPOINTS
+        checkpoint, rejected = find_newest(own, comm)
+        notes = [f"not taken: {text}" for text in rejected]
+        if checkpoint is None:
+            notes.append(f"no checkpoint in {own} is whole: begun anew")
     elif named is not None:
-        directory, manifest = find_checkpoint(named, comm)
-    else:
-        return None, None, []
-    if manifest is not None and directory is not None:
-        require_same_problem(manifest, directory, config, problem.source, problem.fingerprint, problem.ids)
-    return directory, manifest, notes
+        checkpoint = find_checkpoint(named, comm)
+    if checkpoint is not None:
+        require_same_problem(checkpoint, config, problem.source, problem.fingerprint, problem.ids)
+    return checkpoint, notes
 
 
-def find_checkpoint(path: Path, comm: Comm) -> tuple[Path, Manifest]:
-    """The checkpoint at a path, or the newest whole one of the run there; and its manifest.
+def find_checkpoint(path: Path, comm: Comm) -> Checkpoint:
+    """Return the checkpoint at a path, or the newest complete one of the run at that path.
 
     Collective: all ranks call it.
 
     Raises:
-        CheckpointError: there is none, or it is not whole.
+        CheckpointError: there is none, or it is not complete.
     """
-    if comm.on_first(lambda: _is_no_run(path)):
-        return path, read_verified(path, comm)
-    directory, manifest, refused = find_newest(path / CHECKPOINTS, comm)
-    if directory is None or manifest is None:
-        why = refused[0] if refused else "there is none"
+    if comm.on_first(lambda: _is_checkpoint(path)):
+        return read_verified(path, comm)
+    checkpoint, rejected = find_newest(path / CHECKPOINTS, comm)
+    if checkpoint is None:
+        why = rejected[0] if rejected else "there is none"
         raise CheckpointError(f"{path}: holds no whole checkpoint: {why}", shared=True)
-    return directory, manifest
+    return checkpoint
 
 
-def _is_no_run(path: Path) -> bool:
+def _is_checkpoint(path: Path) -> bool:
+    """Return whether a path is to be read as a checkpoint, rather than as a run with checkpoints."""
     try:
         return (path / FILE).exists() or not (path / CHECKPOINTS).is_dir()
     except OSError as error:
@@ -100,23 +96,21 @@ def _is_no_run(path: Path) -> bool:
 
 
 def require_same_problem(
-    manifest: Manifest,
-    directory: Path,
-    config: Config,
-    source: Source,
-    fingerprint: str,
-    ids: dict[str, str],
+    checkpoint: Checkpoint, config: Config, source: Source, fingerprint: str, ids: dict[str, str]
 ) -> None:
-    """Raise CheckpointError where the checkpoint is not of the config's problem on the source's ratings.
+    """Raise unless a checkpoint belongs to the problem that the config and the ratings define.
 
     Args:
-        manifest: of the checkpoint.
-        directory: of it.
-        config: of the run.
-        source: of the ratings.
-        fingerprint: of the source.
-        ids: digests of its id maps.
+        checkpoint: the checkpoint to start from.
+        config: the config of the new run.
+        source: the ratings of the new run.
+        fingerprint: the fingerprint of the source.
+        ids: digests of the source's id maps.
+
+    Raises:
+        CheckpointError: names what differs.
     """
+    manifest, directory = checkpoint.manifest, checkpoint.directory
     has = (manifest.num_users, manifest.num_items, manifest.num_features)
     needs = (source.num_users, source.num_items, config.model.num_features)
     if has != needs:
@@ -125,7 +119,7 @@ def require_same_problem(
             f" {needs[1]} and {needs[2]}",
             shared=True,
         )
-    _require_same_ids(manifest, directory, config, fingerprint, ids)
+    _require_same_ids(checkpoint, config, fingerprint, ids)
     if (manifest.numbers.optimizer is None) != (config.train.optimizer == "adam"):
         raise CheckpointError(
             f"{directory}: is not of {config.train.optimizer}; train.optimizer cannot change on the way:"
@@ -141,19 +135,17 @@ def require_same_problem(
             " run_dir, or set checkpoint.allow_changes: true",
             shared=True,
         )
-    done = manifest.numbers.epoch
-    if done > config.train.epochs:
+    if checkpoint.epoch > config.train.epochs:
         raise CheckpointError(
-            f"{directory}: is of epoch {done}, beyond train.epochs: {config.train.epochs}; set train.epochs"
-            f" to {done} or more, or begin anew in another run_dir",
+            f"{directory}: is of epoch {checkpoint.epoch}, beyond train.epochs: {config.train.epochs}; set"
+            f" train.epochs to {checkpoint.epoch} or more, or begin anew in another run_dir",
             shared=True,
         )
 
 
-def _require_same_ids(
-    manifest: Manifest, directory: Path, config: Config, fingerprint: str, ids: dict[str, str]
-) -> None:
-    """Raise CheckpointError where rows belong to other users or items; no setting allows that."""
+def _require_same_ids(checkpoint: Checkpoint, config: Config, fingerprint: str, ids: dict[str, str]) -> None:
+    """Raise CheckpointError if the rows belong to other users or items; no setting allows that."""
+    manifest, directory = checkpoint.manifest, checkpoint.directory
     if manifest.ids is not None:
         others = [side for side, digest in manifest.ids.model_dump().items() if digest != ids[side]]
         if others:
@@ -173,20 +165,21 @@ def _require_same_ids(
 
 
 def _is_numbered(config: dict[str, Any]) -> bool:
-    """Whether the ids of a config's ratings are row numbers."""
+    """Return whether the ids of a config's ratings are row numbers."""
     data = config.get("data")
     return isinstance(data, dict) and not data.keys().isdisjoint({"y", "synthetic"})
 
 
 def log_changes(
-    manifest: Manifest, config: Config, device: torch.device, note: Callable[[str], None]
+    checkpoint: Checkpoint, config: Config, device: torch.device, log: Callable[[str], None]
 ) -> None:
-    """A line for every key that differs from the checkpoint's and matters; and for other hardware."""
+    """Log each config key that has changed since the checkpoint and matters, and each change of hardware."""
+    manifest = checkpoint.manifest
     if config.train.reduction == "invariant":
         for name, now in hardware_and_versions(device).items():
-            was = manifest.versions.get(name, "not recorded")
-            if was != now:
-                note(f"bits may differ from an undisturbed run's: {name} is {now}, was {was}")
-    for key, was, now in changes(manifest.config, config):
+            before = manifest.versions.get(name, "not recorded")
+            if before != now:
+                log(f"bits may differ from an undisturbed run's: {name} is {now}, was {before}")
+    for key, before, now in changes(manifest.config, config):
         if not is_within(key, FREE):
-            note(f"changed: {key} is {now}, was {was}")
+            log(f"changed: {key} is {now}, was {before}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from cofi_dist.checkpoint.reader import list_checkpoints
-from cofi_dist.checkpoint.writer import clear_unfinished
+from cofi_dist.checkpoint.retention import clear_unfinished
 from cofi_dist.config import Config, Data, Train, load_config
 from cofi_dist.config.diff import FIXED, PREPARED, changes, is_within
 from cofi_dist.cost.dense import BYTES_PER_CELL
@@ -19,22 +19,18 @@ from cofi_dist.data.sources.open import open_source, prepare_source, ratings_fil
 from cofi_dist.distributed import Comm, SoloComm
 from cofi_dist.errors import CheckpointError, ConfigError, RunError
 from cofi_dist.run.directory import (
-    CHECKPOINTS,
-    CONFIG,
-    DATA,
-    MODEL,
     begin_run,
     discard_run,
-    is_finished,
-    is_run,
     remove_temporaries,
     require_free,
     require_own_files,
 )
 from cofi_dist.run.lock import Lock
 from cofi_dist.run.log import require_tensorboard
+from cofi_dist.run.result import is_finished
 from cofi_dist.run.resume import find_checkpoint, require_same_problem
 from cofi_dist.run.stop import clear_stop_file
+from cofi_dist.run_layout import CHECKPOINTS, CONFIG, DATA, MODEL, is_run
 from cofi_dist.sharding.ranges import balanced_ranges, ratings_per_range
 from cofi_dist.system.memory import require_memory
 
@@ -232,9 +228,8 @@ def _begin(config: Config, comm: Comm, free: int, undo: ExitStack) -> None:
         if config.validation.every is not None:
             _require_held_out(config.data, source, run_dir)
         if checkpoint is not None:
-            directory, manifest = checkpoint
             ids = digests(source.ids)
-            require_same_problem(manifest, directory, config, source, source.fingerprint(), ids)
+            require_same_problem(checkpoint, config, source, source.fingerprint(), ids)
         undo.callback(_discard_if_begun, run_dir)
         begin_run(run_dir)
         prepared.keep(run_dir / DATA)

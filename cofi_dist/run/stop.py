@@ -16,11 +16,11 @@ from types import FrameType
 
 from cofi_dist.errors import StoppedError
 from cofi_dist.files.atomic import remove_file
+from cofi_dist.run_layout import STOP
 from cofi_dist.system.launcher import Launcher
 from cofi_dist.system.variables import read
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-STOP_FILE = "STOP"
 LAUNCHER_GONE = "the end of its launcher"
 SECONDS_UNTIL_AGAIN = 0.05
 SECONDS_BETWEEN_LOOKS = 1.0  # at the file and the launcher
@@ -67,7 +67,7 @@ class StopRequest:
             run_dir: where the file would be.
             end: when to leave at the latest, in seconds of the clock.
         """
-        self._file, self._end = run_dir / STOP_FILE, end
+        self._file, self._end = run_dir / STOP, end
 
     def is_requested(self) -> bool:
         """Whether to stop before the next step; looks at the file and the launcher once a second."""
@@ -130,4 +130,4 @@ def clear_stop_file(run_dir: Path) -> None:
         RunError: it can't be removed.
     """
     if read("TORCHELASTIC_RESTART_COUNT") in ("", "0") or Launcher.find() is None:
-        remove_file(run_dir / STOP_FILE)
+        remove_file(run_dir / STOP)

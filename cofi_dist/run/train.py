@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 
-from cofi_dist.checkpoint.manifest import Manifest
-from cofi_dist.checkpoint.reader import list_checkpoints, restore_state
+from cofi_dist.checkpoint.reader import Checkpoint, list_checkpoints, restore_state
 from cofi_dist.checkpoint.writer import CheckpointWriter
 from cofi_dist.config import Config, load_config
 from cofi_dist.data.shard import UserShard
@@ -18,22 +17,14 @@ from cofi_dist.distributed import Comm, choose_device, free_on
 from cofi_dist.errors import RunError, SaveError
 from cofi_dist.run.checkpointing import CheckpointCallback
 from cofi_dist.run.deadline import stop_time
-from cofi_dist.run.directory import (
-    CHECKPOINTS,
-    DATA,
-    MODEL,
-    remove_result,
-    require_run,
-    save_config,
-    save_result,
-    save_shards,
-)
-from cofi_dist.run.log import NullLog, RunLog
+from cofi_dist.run.directory import remove_result, require_run, save_config, save_result, save_shards
+from cofi_dist.run.log import Log, NullLog, RunLog
 from cofi_dist.run.outcome import gather_model
-from cofi_dist.run.resume import checkpoint_for, log_changes, manifest_fields
+from cofi_dist.run.resume import choose_checkpoint, log_changes, manifest_fields
 from cofi_dist.run.shard_table import describe_shards, shard_table
 from cofi_dist.run.start import RunAction, prepare_run
 from cofi_dist.run.stop import StopRequest
+from cofi_dist.run_layout import CHECKPOINTS, DATA, METRICS, MODEL
 from cofi_dist.streams import log_stderr
 from cofi_dist.training.build import (
     build_cost,
@@ -116,12 +107,13 @@ def _run(
     run_dir = Path(config.run_dir)
     problem, shard = load_problem(config, run_dir / DATA, device, comm)
     validation = build_validation(problem)
-    directory, manifest, notes = checkpoint_for(problem, how is RunAction.RESUME, comm)
+    checkpoint, notes = choose_checkpoint(problem, comm, resume=how is RunAction.RESUME)
     trainer, how_computed = _trainer(problem, shard, validation, comm)
     del shard  # the cost has the ratings in its own order
-    if manifest is not None and directory is not None:
-        restore_state(directory, manifest, trainer.state, problem.users)
-        notes.append(f"gone on with from {directory}, saved by {counted(manifest.world_size, 'rank')}")
+    if checkpoint is not None:
+        restore_state(checkpoint, trainer.state, problem.users)
+        ranks = counted(checkpoint.manifest.world_size, "rank")
+        notes.append(f"gone on with from {checkpoint.directory}, saved by {ranks}")
         if trainer.state.epoch == config.train.epochs:
             notes.append(
                 f"nothing is left to train: that is of epoch {trainer.state.epoch}, the last by"
@@ -131,12 +123,12 @@ def _run(
     comm.agree()
     stop.watch(run_dir, end)
     stop.stepping = True  # to the end of the process: whoever is asked to stop ends first what is begun
-    with _log(config, manifest, comm, quiet=quiet) as log:
+    with _log(config, checkpoint, comm, quiet=quiet) as log:
         _say_start(problem, comm, log)
         for text in (how_computed, *notes):
             log.info(text)
-        if manifest is not None:
-            log_changes(manifest, config, device, log.info)
+        if checkpoint is not None:
+            log_changes(checkpoint, config, device, log.info)
         comm.on_first(lambda: remove_result(run_dir))
         comm.on_first(lambda: save_config(run_dir, config.to_yaml()))
         comm.on_first(lambda: save_shards(run_dir, describe_shards(problem, comm)))
@@ -144,7 +136,7 @@ def _run(
         _fit(problem, trainer, comm, log, stop, undo, saved_at, in_grid=quiet)
 
 
-def _log(config: Config, manifest: Manifest | None, comm: Comm, *, quiet: bool) -> NullLog:
+def _log(config: Config, checkpoint: Checkpoint | None, comm: Comm, *, quiet: bool) -> Log:
     if comm.rank != 0:
         return NullLog()
     return RunLog(
@@ -153,11 +145,11 @@ def _log(config: Config, manifest: Manifest | None, comm: Comm, *, quiet: bool) 
         tensorboard=config.train.tensorboard,
         validates=config.validation.every is not None,
         quiet=quiet,
-        begun_at=0 if manifest is None else manifest.numbers.epoch,
+        begun_at=0 if checkpoint is None else checkpoint.epoch,
     )
 
 
-def _say_start(problem: Problem, comm: Comm, log: NullLog) -> None:
+def _say_start(problem: Problem, comm: Comm, log: Log) -> None:
     """The shards, and the notebook's first lines."""
     config, source, device = problem.config, problem.source, problem.device
     for text in source.notes:
@@ -204,7 +196,7 @@ def _fit(
     problem: Problem,
     trainer: Trainer,
     comm: Comm,
-    log: NullLog,
+    log: Log,
     stop: StopRequest,
     undo: ExitStack,
     saved_at: int,
@@ -214,7 +206,13 @@ def _fit(
     """Train and save the model; that of the last good factors, if training went astray."""
     run_dir, settings, state = Path(problem.config.run_dir), problem.config.checkpoint, trainer.state
     saver = CheckpointWriter(
-        run_dir / CHECKPOINTS, manifest_fields(problem, comm), problem.users, comm, settings.keep
+        run_dir / CHECKPOINTS,
+        manifest_fields(problem, comm),
+        problem.users,
+        comm,
+        settings.keep,
+        # After a power cut, the metrics must reach as far as the checkpoint.
+        synced_files=[run_dir / METRICS],
     )
     keeper = CheckpointCallback(
         saver,

@@ -22,7 +22,8 @@ from cofi_dist.files import directory_swap
 from cofi_dist.files.atomic import atomic_directory, atomic_file, refuse_existing, write_atomically
 from cofi_dist.files.temporaries import clear_temporaries
 from cofi_dist.files.written_file import checked_file, write_file
-from cofi_dist.run.directory import MARKER, begin_run, discard_run, require_free, save_config
+from cofi_dist.run.directory import begin_run, discard_run, require_free, save_config
+from cofi_dist.run_layout import MARKER
 
 
 def test_a_directory_appears_whole(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cofi_dist.checkpoint import writer
+from cofi_dist.checkpoint import retention, writer
 from cofi_dist.checkpoint.reader import list_checkpoints
 from cofi_dist.distributed import Comm, SoloComm
 from cofi_dist.errors import RunError, SaveError
@@ -141,7 +141,7 @@ def test_a_disk_that_is_full_at_the_end_is_a_failure_and_keeps_a_model(
 
 def slowly_pruned(comm: Comm, file: Path, given: list[str]) -> int:
     """Most checkpoints that there were when this rank began to write one."""
-    most, prune = 0, writer._prune
+    most, prune = 0, retention.prune
 
     def slow(newest: Path, keep: int, names: set[str]) -> None:
         time.sleep(0.2)
@@ -153,7 +153,7 @@ def slowly_pruned(comm: Comm, file: Path, given: list[str]) -> int:
         return write_tensors(path, tensors)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writer, "_prune", slow)
+        patch.setattr(writer, "prune", slow)
         patch.setattr(writer, "write_tensors", counting)
         train(file, given, comm, quiet=True)
     return most
@@ -235,7 +235,7 @@ def test_files_of_old_checkpoints_are_written_over(ranks: int, tmp_path: Path) -
     assert sorted(path.name for path in (run_dir / "checkpoints").iterdir()) == sorted(p.name for p in kept)
     with pytest.MonkeyPatch.context() as patch:
         if ranks == 1:
-            patch.setattr(writer, "_spare", lambda *_: False)
+            patch.setattr(retention, "_keep_as_spare", lambda *_: False)
         fresh = run(tmp_path, 1, 50, "fresh")
     got, want = tensors(run_dir), tensors(fresh)
     for name in want:

@@ -17,13 +17,14 @@ import pytest
 
 from cofi_dist.errors import RunError
 from cofi_dist.run import lock
-from cofi_dist.run.lock import FILE, STALE_SECONDS, Lock
+from cofi_dist.run.lock import STALE_SECONDS, Lock
+from cofi_dist.run_layout import LOCK
 
 
 def leave(tmp: Path, **said: object) -> None:
     owner = {"host": socket.gethostname(), "space": lock._space(), "pid": os.getpid(), "job": "", **said}
     owner = {"start": lock._start(int(str(owner["pid"]))), "since": 1.7e9, **owner}
-    (tmp / FILE).write_text(json.dumps(owner))
+    (tmp / LOCK).write_text(json.dumps(owner))
 
 
 @contextmanager
@@ -33,7 +34,7 @@ def renewed(tmp: Path) -> Iterator[None]:
 
     def renew() -> None:
         while not done.wait(0.1):
-            os.utime(tmp / FILE)
+            os.utime(tmp / LOCK)
 
     owner = threading.Thread(target=renew)
     owner.start()
@@ -49,7 +50,7 @@ def test_who_comes_second_is_told_who_is_there(tmp_path: Path) -> None:
         with pytest.raises(RunError) as error:
             Lock(tmp_path)
         assert f"process {os.getpid()} on {socket.gethostname()} is running here since 20" in str(error.value)
-    assert not (tmp_path / FILE).exists()
+    assert not (tmp_path / LOCK).exists()
     with Lock(tmp_path):
         pass
 
@@ -59,7 +60,7 @@ def test_the_lock_of_a_process_that_is_gone_is_stale(tmp_path: Path) -> None:
     gone.wait()
     leave(tmp_path, pid=gone.pid)
     with Lock(tmp_path):
-        assert json.loads((tmp_path / FILE).read_text())["pid"] == os.getpid()
+        assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
 
 
 def test_a_later_process_of_the_same_number_holds_nothing(tmp_path: Path) -> None:
@@ -70,7 +71,7 @@ def test_a_later_process_of_the_same_number_holds_nothing(tmp_path: Path) -> Non
 
 def test_the_lock_of_a_process_that_lives_here_is_not_stale_however_old(tmp_path: Path) -> None:
     leave(tmp_path)
-    os.utime(tmp_path / FILE, (1.0, 1.0))
+    os.utime(tmp_path / LOCK, (1.0, 1.0))
     with pytest.raises(RunError, match="is running here"):
         Lock(tmp_path)
 
@@ -83,7 +84,7 @@ def test_the_lock_of_another_host_is_stale_where_nobody_renews_it(
     with pytest.raises(RunError, match="on elsewhere is running here"):
         Lock(tmp_path)
     long_ago = time.time() - STALE_SECONDS - 1
-    os.utime(tmp_path / FILE, (long_ago, long_ago))
+    os.utime(tmp_path / LOCK, (long_ago, long_ago))
     with Lock(tmp_path):
         pass
 
@@ -162,7 +163,7 @@ def test_of_many_that_start_at_once_one_gets_it(stale: bool, tmp_path: Path) -> 
     all_ = [subprocess.Popen(given, stdout=subprocess.PIPE, text=True) for _ in range(6)]
     got = [number for process in all_ for number in process.communicate(timeout=60)[0].split()]
     assert sorted(got, key=int) == [str(number) for number in range(60)]
-    assert {path.name for path in tmp_path.glob("*/*")} == {FILE}, "nothing else is left"
+    assert {path.name for path in tmp_path.glob("*/*")} == {LOCK}, "nothing else is left"
 
 
 REMOVE = """
@@ -192,7 +193,7 @@ def test_who_is_held_up_or_killed_while_it_removes_a_stale_lock_is_in_nobodys_wa
             Lock(tmp_path)  # it would be removed when the other one wakes
         first.kill()
     with Lock(tmp_path):
-        assert json.loads((tmp_path / FILE).read_text())["pid"] == os.getpid()
+        assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
 
 
 def test_a_lock_that_was_taken_over_after_it_was_judged_stays(
@@ -210,8 +211,8 @@ def test_a_lock_that_was_taken_over_after_it_was_judged_stays(
     monkeypatch.setattr(lock, "_is_stale", held_up)
     with pytest.raises(RunError, match="is running here since 2027"):
         Lock(tmp_path)
-    assert json.loads((tmp_path / FILE).read_text())["since"] == 1.8e9
-    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+    assert json.loads((tmp_path / LOCK).read_text())["since"] == 1.8e9
+    assert [path.name for path in tmp_path.iterdir()] == [LOCK]
 
 
 def test_a_lock_that_its_owner_renews_after_it_was_judged_stays(
@@ -222,7 +223,7 @@ def test_a_lock_that_its_owner_renews_after_it_was_judged_stays(
 
     def held_up(*_: Any) -> bool:
         monkeypatch.undo()
-        os.utime(tmp_path / FILE)
+        os.utime(tmp_path / LOCK)
         return True
 
     monkeypatch.setattr(lock, "_is_stale", held_up)
@@ -239,7 +240,7 @@ def test_a_lock_that_was_copied_with_its_directory_is_stale(
     with Lock(run):
         shutil.copytree(run, copy)
         if lives:  # a file system whose inodes change, say
-            with renewed(copy), pytest.raises(RunError, match=f"is running here .*, remove {copy / FILE}$"):
+            with renewed(copy), pytest.raises(RunError, match=f"is running here .*, remove {copy / LOCK}$"):
                 Lock(copy)
         else:
             with Lock(copy), pytest.raises(RunError, match="is running here"):
@@ -259,7 +260,7 @@ def test_a_file_system_without_links_has_locks_too(tmp_path: Path, monkeypatch: 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"host": 1}', '{"host": "a", "pid": "b"}', "\x00"])
 def test_a_lock_that_says_nothing_is_nobodys(text: str, tmp_path: Path) -> None:
-    (tmp_path / FILE).write_text(text)
+    (tmp_path / LOCK).write_text(text)
     with Lock(tmp_path):
         pass
 
@@ -267,11 +268,11 @@ def test_a_lock_that_says_nothing_is_nobodys(text: str, tmp_path: Path) -> None:
 def test_a_lock_is_renewed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "RENEW_SECONDS", 0.02)
     with Lock(tmp_path):
-        os.utime(tmp_path / FILE, (1.0, 1.0))
+        os.utime(tmp_path / LOCK, (1.0, 1.0))
         deadline = time.monotonic() + 10
-        while (tmp_path / FILE).stat().st_mtime < 2 and time.monotonic() < deadline:
+        while (tmp_path / LOCK).stat().st_mtime < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert (tmp_path / FILE).stat().st_mtime > 2
+        assert (tmp_path / LOCK).stat().st_mtime > 2
 
 
 HOLD = """
@@ -291,20 +292,20 @@ def test_who_has_lost_its_lock_leaves_at_once_with_one_line(other: str, tmp_path
     with subprocess.Popen(given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
         assert owner.stdout.readline() == "held\n"
-        (tmp_path / FILE).rename(tmp_path / "aside")
+        (tmp_path / LOCK).rename(tmp_path / "aside")
         if other == "runs":
             leave(tmp_path)
         _, said = owner.communicate(timeout=30)
     assert owner.returncode == 1
-    assert said.startswith(f"cofi-dist: {tmp_path / FILE}: is not this run's any more: another run has taken")
+    assert said.startswith(f"cofi-dist: {tmp_path / LOCK}: is not this run's any more: another run has taken")
     assert len(said.splitlines()) == 1
-    assert (tmp_path / FILE).exists() == (other == "runs")
+    assert (tmp_path / LOCK).exists() == (other == "runs")
 
 
 def test_only_its_owner_removes_a_lock(tmp_path: Path) -> None:
     with Lock(tmp_path):
         leave(tmp_path, pid=1)
-    assert (tmp_path / FILE).exists()
+    assert (tmp_path / LOCK).exists()
 
 
 def test_a_directory_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
@@ -314,8 +315,8 @@ def test_a_directory_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_lock_that_says_nothing_and_is_of_the_future_is_not_waited_for(tmp_path: Path) -> None:
-    (tmp_path / FILE).touch()
-    os.utime(tmp_path / FILE, (2**32, 2**32))
+    (tmp_path / LOCK).touch()
+    os.utime(tmp_path / LOCK, (2**32, 2**32))
     with Lock(tmp_path):
         pass
 
@@ -323,7 +324,7 @@ def test_a_lock_that_says_nothing_and_is_of_the_future_is_not_waited_for(tmp_pat
 def test_who_slept_before_it_removed_a_lock_puts_back_that_of_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file, right = tmp_path / FILE, tmp_path / "right"
+    file, right = tmp_path / LOCK, tmp_path / "right"
     file.write_text("stale")
     stale = lock._look(file)
     looks = lock._look

@@ -13,7 +13,8 @@ import pytest
 
 from cofi_dist.errors import StoppedError
 from cofi_dist.run import stop as stop_module
-from cofi_dist.run.stop import SIGNALS, STOP_FILE, Interrupted, StopRequest, clear_stop_file
+from cofi_dist.run.stop import SIGNALS, Interrupted, StopRequest, clear_stop_file
+from cofi_dist.run_layout import STOP
 from cofi_dist.system.launcher import Launcher
 
 
@@ -102,26 +103,26 @@ def test_the_stop_file_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     stop = StopRequest()
     stop.watch(tmp_path, math.inf)
     assert not stop.is_requested()
-    (tmp_path / STOP_FILE).touch()
+    (tmp_path / STOP).touch()
     assert stop.is_requested()
-    assert stop.reason == f"the file {tmp_path / STOP_FILE}"
+    assert stop.reason == f"the file {tmp_path / STOP}"
 
 
 def test_a_stop_file_is_cleared_by_a_new_start_but_not_by_a_restart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / STOP_FILE).touch()
+    (tmp_path / STOP).touch()
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
     with monkeypatch.context() as patch:
         patch.setattr(Launcher, "find", lambda: Launcher(psutil.Process(), is_torchrun=True))
         clear_stop_file(tmp_path)
-    assert (tmp_path / STOP_FILE).exists()
+    assert (tmp_path / STOP).exists()
     clear_stop_file(tmp_path)
-    assert not (tmp_path / STOP_FILE).exists(), "the count is left over: nobody starts this run again"
-    (tmp_path / STOP_FILE).touch()
+    assert not (tmp_path / STOP).exists(), "the count is left over: nobody starts this run again"
+    (tmp_path / STOP).touch()
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
     clear_stop_file(tmp_path)
-    assert not (tmp_path / STOP_FILE).exists()
+    assert not (tmp_path / STOP).exists()
 
 
 def test_the_deadline_is_kept(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from cofi_dist.checkpoint.manifest import read_manifest
-from cofi_dist.checkpoint.reader import list_checkpoints, load_tensors
+from cofi_dist.checkpoint.reader import Checkpoint, list_checkpoints, load_tensors
 from cofi_dist.distributed import Comm, SoloComm
 from cofi_dist.model import Model
 from cofi_dist.run.train import train
@@ -48,6 +48,6 @@ def metrics(run_dir: Path) -> list[dict[str, Any]]:
 def tensors(run_dir: Path) -> dict[str, Tensor]:
     """Every tensor of the newest checkpoint, put together, and of the model."""
     directory = list_checkpoints(run_dir / "checkpoints")[0]
-    whole = load_tensors(directory, read_manifest(directory))
+    whole = load_tensors(Checkpoint(directory, read_manifest(directory)))
     model = {f"model.{name}": t for name, t in Model.load(run_dir).tensors.items()}
     return {**whole, **model}

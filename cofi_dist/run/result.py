@@ -1,0 +1,57 @@
+"""The outcome of a run as `result.json` records it."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from cofi_dist.errors import RunError
+from cofi_dist.files.reading import Record, read_failure, read_record
+from cofi_dist.run_layout import MODEL, RESULT
+
+
+class Result(Record):
+    """The content of `result.json`.
+
+    Attributes:
+        epoch: the epoch whose factors (before its step, or after the last step) are in the model; None if no
+            epoch had a finite cost.
+        steps: number of steps that led to these factors; None in older files and after a divergence.
+        seconds: duration of the training.
+        fingerprint: fingerprint of the ratings.
+        validation_rmse, validation_mae: errors of the model, if there was validation.
+        diverged: what was no longer finite, and when this was noticed; empty if the run did not diverge.
+    """
+
+    epoch: Annotated[int, Field(ge=0, le=2**53)] | None
+    steps: Annotated[int, Field(ge=0, le=2**53)] | None = None
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    fingerprint: Annotated[str, Field(max_length=200)]
+    validation_rmse: float | None = None
+    validation_mae: float | None = None
+    diverged: Annotated[str, Field(max_length=4096)] = ""
+
+
+def read_result(run_dir: Path) -> Result | None:
+    """Return the outcome of the run in a directory, or None if it has not ended.
+
+    Raises:
+        RunError: the file cannot be read, or is not what a run writes.
+    """
+    file = run_dir / RESULT
+    try:
+        return read_record(file, Result)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file}: {read_failure(error)}; if the run is to go on, remove it") from None
+
+
+def is_finished(run_dir: Path) -> bool:
+    """Return whether the run in a directory has completed: its model is saved, and it did not diverge.
+
+    Raises:
+        RunError: `result.json` cannot be read.
+    """
+    result = read_result(run_dir)
+    return result is not None and not result.diverged and (run_dir / MODEL).exists()
