@@ -152,7 +152,7 @@ def write_manifest(directory: Path, manifest: Manifest) -> None:
 
 
 def digest_of(said: dict[str, Any]) -> str:
-    """Return the checksum of a manifest's content, without the checksum itself; the layout does not matter."""
+    """Return the checksum of a manifest's content, without the checksum itself."""
     rest = {key: value for key, value in said.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
