@@ -96,7 +96,7 @@ def load_problem(config: Config, store: Path, device: torch.device, comm: Comm) 
     partition, reducer = _partition_users(config, ratings_per_user, comm)
     users, blocks = partition.ranges[comm.rank], partition.local_blocks(comm.rank)
     ratings = source.load(users)
-    sums = source.sums or item_sums(ratings, num_items, reducer, blocks)
+    sums = source.item_sums or item_sums(ratings, num_items, reducer, blocks)
     centre, damping = (config.data.centre, config.data.damping) if config.data.centre else source.centre
     offsets = item_offsets(sums, centre, damping)
     shard = UserShard(users, num_items, ratings, offsets, blocks)

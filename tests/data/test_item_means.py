@@ -21,7 +21,7 @@ def test_means_come_from_training_ratings_only(tmp_path: Path) -> None:
     with prepared(save(table, tmp_path / "r.csv"), test=Split(by="last", n=3)) as stored:
         train = stored.load(UserRange(0, 20))
         seen = np.bincount(train.item, minlength=15) > 0
-        for item, mean in enumerate(item_offsets(stored.sums, "item_mean", None)):
+        for item, mean in enumerate(item_offsets(stored.item_sums, "item_mean", None)):
             mine = train.value[train.item == item] if seen[item] else train.value
             assert mean == pytest.approx(mine.mean())
 

@@ -80,7 +80,7 @@ class Halves:
     parts: tuple[Part, ...] = ("train", "test")
     scale = (0.5, 5.0)
     notes: list[str] = []  # noqa: RUF012
-    columns, sums, centre = Columns(), None, ("none", None)
+    columns, item_sums, centre = Columns(), None, ("none", None)
 
     def __init__(self, num_users: int, num_items: int, num_ratings: int, seed: int = 0) -> None:
         self.num_users, self.num_items = num_users, num_items

@@ -1,4 +1,4 @@
-"""Users and items with too few ratings."""
+"""The k-core filter: drop users and items that have too few ratings."""
 
 from collections.abc import Sequence
 
@@ -7,37 +7,39 @@ from numpy.typing import NDArray
 
 from cofi_dist.data.preparation.spool import Spool
 
-Kept = NDArray[np.bool_]
+Mask = NDArray[np.bool_]
 
 
 def k_core_filter(
-    spools: Sequence[Spool], sizes: tuple[int, int], least: tuple[int, int]
-) -> tuple[Kept, Kept, int]:
-    """The users and items that stay when every one with too few ratings goes.
+    spools: Sequence[Spool], sizes: tuple[int, int], at_least: tuple[int, int]
+) -> tuple[Mask, Mask, int]:
+    """Find the largest set of users and items that all have enough ratings among each other.
 
-    What goes takes its ratings along, so that others may get too few: it is repeated until every
-    user and item that stays has its least number of ratings among those that stay.
+    This is the (k, l)-core of the bipartite graph of ratings. A user or item that is dropped takes its
+    ratings along, so that others may now have too few. The filter is therefore repeated until nothing
+    more is dropped.
 
     Args:
-        spools: of all ratings.
-        sizes: number of users and of items.
-        least: ratings that a user, and an item, must have.
+        spools: all ratings.
+        sizes: number of users and number of items.
+        at_least: ratings that a user, and that an item, must have.
 
     Returns:
-        Whether each user and each item stays, and the rounds that it took.
+        Whether each user stays, whether each item stays, and the number of rounds.
     """
-    user_ok, item_ok = (np.ones(size, np.bool_) for size in sizes)
+    user_stays, item_stays = (np.ones(size, np.bool_) for size in sizes)
     rounds = 0
     while True:
         rounds += 1
         per_user, per_item = (np.zeros(size, np.int64) for size in sizes)
         for spool in spools:
             for rows in spool.pieces():
-                stay = user_ok[rows["user"]] & item_ok[rows["item"]]
-                per_user += np.bincount(rows["user"][stay], minlength=sizes[0])
-                per_item += np.bincount(rows["item"][stay], minlength=sizes[1])
-        user_goes, item_goes = user_ok & (per_user < least[0]), item_ok & (per_item < least[1])
-        if not (user_goes.any() or item_goes.any()):
-            return user_ok, item_ok, rounds
-        user_ok &= ~user_goes
-        item_ok &= ~item_goes
+                stays = user_stays[rows["user"]] & item_stays[rows["item"]]
+                per_user += np.bincount(rows["user"][stays], minlength=sizes[0])
+                per_item += np.bincount(rows["item"][stays], minlength=sizes[1])
+        user_drops = user_stays & (per_user < at_least[0])
+        item_drops = item_stays & (per_item < at_least[1])
+        if not (user_drops.any() or item_drops.any()):
+            return user_stays, item_stays, rounds
+        user_stays &= ~user_drops
+        item_stays &= ~item_drops

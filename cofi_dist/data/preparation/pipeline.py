@@ -1,13 +1,13 @@
-"""From a ratings file to prepared ratings, streamed: memory does not grow with the file.
+"""Prepare a ratings file for training, as a stream: memory does not grow with the file.
 
-1. The file is read once; ids are numbered as they appear, triples go to disk.
-2. They are scattered over spools of consecutive users, each small enough to be sorted in memory.
-3. Spool by spool: duplicates, filters, splits, and the arrays in user order.
-4. The training ratings are scattered and sorted once more, by item: the transposed order.
+1. Read the file once. Ids are numbered as they appear, and the ratings go to one spool on disk.
+2. Distribute the ratings over spools of consecutive users, each small enough to be sorted in memory.
+3. Spool by spool: sort, resolve duplicates, filter, split, and write the arrays in user order.
+4. Distribute the training ratings once more, over spools of consecutive items, and write them in item order.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +15,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cofi_dist.config import Data, Split
+from cofi_dist.config import Data
 from cofi_dist.data.ids import IdMap, digests
+from cofi_dist.data.preparation.duplicates import keep_one_of_each, sort_by_pair
 from cofi_dist.data.preparation.filters import k_core_filter
 from cofi_dist.data.preparation.id_encoder import Encoder
-from cofi_dist.data.preparation.spool import RowBatch, Spool, by_range, stable_order
+from cofi_dist.data.preparation.split_checks import refuse_equal_times, why_empty
+from cofi_dist.data.preparation.spool import RowBatch, Spool, spools_by_range
 from cofi_dist.data.preparation.store import FORMAT, ITEMS, MANIFEST, USERS
 from cofi_dist.data.preparation.time_cutoffs import time_cutoffs
 from cofi_dist.data.preparation.writers import PartWriter, fingerprint, write_transposed
@@ -29,26 +31,51 @@ from cofi_dist.errors import DataError
 from cofi_dist.files.written_file import write_file
 from cofi_dist.words import counted
 
-KINDS = {"user": np.int32, "item": np.int32, "value": np.float64}
+DTYPES = {"user": np.int32, "item": np.int32, "value": np.float64}
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What every step of a preparation needs.
+
+    Attributes:
+        path: the ratings file.
+        data: the config's section.
+        work: folder for the spools.
+        notes: lines about what was read, dropped and held out; every step adds its own.
+    """
+
+    path: Path
+    data: Data
+    work: Path
+    notes: list[str]
 
 
 @dataclass
-class Triples:
+class _SpooledRatings:
     """Ratings on disk, in spools of consecutive users.
 
     Attributes:
-        users, items: raw ids, ascending; their places are the ratings' user and item.
-        spools: of consecutive users, in order.
-        exact_in_32: whether float32 holds every value.
+        users: raw ids of the users, ascending; a rating's `user` is a position in it.
+        items: the same of the items.
+        spools: in the order of their users.
+        fit_float32: whether float32 holds every value exactly.
     """
 
     users: pl.Series
     items: pl.Series
     spools: list[Spool]
-    exact_in_32: bool = True
+    fit_float32: bool = True
 
     def __len__(self) -> int:
         return sum(map(len, self.spools))
+
+    def replace_spool(self, k: int, rows: RowBatch, work: Path, step: str) -> None:
+        """Put `rows` in the place of spool k, in a new folder that is named after the step."""
+        replacement = self.spools[k].like(work / f"{step}{k}")
+        replacement.append(rows)
+        self.spools[k].remove()
+        self.spools[k] = replacement
 
 
 def prepare_file(path: Path, data: Data, directory: Path) -> None:
@@ -57,213 +84,168 @@ def prepare_file(path: Path, data: Data, directory: Path) -> None:
     Args:
         path: the ratings file.
         data: columns, duplicates, filters, splits, centring.
-        directory: temporary; whoever calls puts it in place when this returns.
+        directory: a temporary one, which the caller puts in place when this returns.
 
     Raises:
-        DataError: the file, its line and what is wrong with it; or nothing is left of it.
+        DataError: the file, its line and what is wrong with it; or no ratings are left.
     """
-    work = directory / "work"
-    work.mkdir()
-    notes: list[str] = []
-    triples = _read(path, data, work, notes)
-    _resolve_duplicates(path, data, triples, work, notes)
+    job = _Job(path, data, directory / "work", notes=[])
+    job.work.mkdir()
+    ratings = _read(job)
+    _resolve_duplicates(job, ratings)
     if data.min_user_ratings > 1 or data.min_item_ratings > 1:
-        _filter(path, data, triples, work, notes)
-    manifest = _write_parts(path, data, triples, directory, work, notes)
-    work.rmdir()
+        _filter(job, ratings)
+    num_ratings = _write_parts(job, ratings, directory)
+    scale = write_transposed(directory, len(ratings.items), job.work)
+    manifest = _manifest(job, ratings, directory, num_ratings, scale)
+    job.work.rmdir()
     write_file(directory / MANIFEST, json.dumps(manifest, indent=2) + "\n")
-    IdMap(triples.users).save(directory / USERS)
-    IdMap(triples.items).save(directory / ITEMS)
+    IdMap(ratings.users).save(directory / USERS)
+    IdMap(ratings.items).save(directory / ITEMS)
 
 
-def _read(path: Path, data: Data, work: Path, notes: list[str]) -> Triples:
-    """Steps 1 and 2."""
-    with_time = any(split.needs_times for split in held_out(data).values())
-    kinds = {**KINDS, "time": np.float64} if with_time else KINDS
-    users, items, spool = Encoder(), Encoder(), Spool(work / "read", kinds)
-    for table in tables(path, data.columns, time=with_time):
+def _read(job: _Job) -> _SpooledRatings:
+    """Read the file into spools of consecutive users (steps 1 and 2)."""
+    columns = job.data.columns
+    with_time = any(split.needs_times for split in held_out(job.data).values())
+    dtypes = {**DTYPES, "time": np.float64} if with_time else DTYPES
+    users, items, spool = Encoder(), Encoder(), Spool(job.work / "read", dtypes)
+    for table in tables(job.path, columns, time=with_time):
         codes = {"user": users.codes(table["user"]), "item": items.codes(table["item"])}
-        spool.append({**codes, **{name: table[name].to_numpy() for name in kinds if name not in codes}})
+        spool.append({**codes, **{name: table[name].to_numpy() for name in dtypes if name not in codes}})
     if not len(spool):
-        raise DataError(f"{path}: holds no ratings")
+        raise DataError(f"{job.path}: holds no ratings")
+    # until now, ids were numbered as they came; from here on, in ascending order
     (user_ids, user_rank), (item_ids, item_rank) = users.ranked(), items.ranked()
     read, of, on = (
         counted(len(spool), "rating"),
         counted(len(user_ids), "user"),
         counted(len(item_ids), "item"),
     )
-    notes.append(f"read {read} of {of} on {on}")
-    notes += notes_on_layout(path, data.columns) + notes_on_ids(
-        path, data.columns, users.distinct, items.distinct
-    )
-    per_user = np.empty_like(users.counts)
-    per_user[user_rank] = users.counts
-    rank = {"user": user_rank, "item": item_rank}
-    pieces = ({**piece, **{name: new[piece[name]] for name, new in rank.items()}} for piece in spool.pieces())
-    triples = Triples(user_ids, item_ids, by_range(pieces, kinds, "user", per_user, work))
+    job.notes.append(f"read {read} of {of} on {on}")
+    job.notes.extend(notes_on_layout(job.path, columns))
+    job.notes.extend(notes_on_ids(job.path, columns, users.distinct, items.distinct))
+    ratings_per_user = np.empty_like(users.counts)
+    ratings_per_user[user_rank] = users.counts
+    rows = _renumbered(spool, user_rank, item_rank)
+    spools = spools_by_range(rows, dtypes, "user", ratings_per_user, job.work)
     spool.remove()
-    return triples
+    return _SpooledRatings(user_ids, item_ids, spools)
 
 
-def _rewrite(triples: Triples, work: Path, change: Callable[[RowBatch], RowBatch]) -> None:
-    """Replace every spool by what `change` makes of it, in spools named after it."""
-    for k, spool in enumerate(triples.spools):
-        changed = spool.like(work / f"{change.__name__}{k}")
-        changed.append(change(spool.whole()))
-        spool.remove()
-        triples.spools[k] = changed
+def _renumbered(
+    spool: Spool, user_rank: NDArray[np.int32], item_rank: NDArray[np.int32]
+) -> Iterator[RowBatch]:
+    for piece in spool.pieces():
+        yield {**piece, "user": user_rank[piece["user"]], "item": item_rank[piece["item"]]}
 
 
-def _resolve_duplicates(path: Path, data: Data, triples: Triples, work: Path, notes: list[str]) -> None:
-    """Sort every spool by user, then item; of a pair that is there several times, leave one."""
-    dropped = 0
-
-    def sort(rows: RowBatch) -> RowBatch:
-        rows = resolved(rows)
+def _resolve_duplicates(job: _Job, ratings: _SpooledRatings) -> None:
+    """Sort every spool by user, then item, and keep one rating of each pair."""
+    policy, dropped = job.data.duplicates, 0
+    for k, spool in enumerate(ratings.spools):
+        rows, repeats = sort_by_pair(spool.whole())
+        if repeats.any():
+            if policy == "error":
+                first = int(np.flatnonzero(repeats)[0])
+                raise _duplicate_error(job, ratings, rows["user"][first], rows["item"][first])
+            dropped += int(repeats.sum())
+            rows = keep_one_of_each(rows, repeats, mean=policy == "mean")
         with np.errstate(over="ignore"):
-            triples.exact_in_32 &= np.array_equal(rows["value"].astype(np.float32), rows["value"])
-        return rows
-
-    def resolved(rows: RowBatch) -> RowBatch:
-        nonlocal dropped
-        pair = rows["user"].astype(np.int64) << 32 | rows["item"]
-        if (pair[1:] < pair[:-1]).any():
-            order = stable_order(rows["item"])
-            order = order[stable_order(rows["user"][order])]
-            rows = {name: values[order] for name, values in rows.items()}
-        again = (np.diff(rows["user"]) == 0) & (np.diff(rows["item"]) == 0)
-        if not again.any():
-            return rows
-        if data.duplicates == "error":
-            first = int(np.flatnonzero(again)[0])
-            raise _duplicate(path, data, triples, rows["user"][first], rows["item"][first])
-        dropped += int(again.sum())
-        return _one_of_each(rows, again, mean=data.duplicates == "mean")
-
-    _rewrite(triples, work, sort)
-    if data.duplicates != "error":
-        kept = {"last": "the last of each pair kept", "mean": "each pair's mean kept"}[data.duplicates]
-        notes.append(f"duplicates: {kept}, {counted(dropped, 'rating')} dropped")
+            ratings.fit_float32 &= np.array_equal(rows["value"].astype(np.float32), rows["value"])
+        ratings.replace_spool(k, rows, job.work, "sorted")
+    if policy != "error":
+        kept = {"last": "the last of each pair kept", "mean": "each pair's mean kept"}[policy]
+        job.notes.append(f"duplicates: {kept}, {counted(dropped, 'rating')} dropped")
 
 
-def _one_of_each(rows: RowBatch, again: NDArray[np.bool_], *, mean: bool) -> RowBatch:
-    """The last row of every run of a pair, which has the value of the last, or the mean, of the run."""
-    last = np.flatnonzero(np.append(~again, True))
-    kept = {name: values[last] for name, values in rows.items()}
-    if mean:
-        first = np.concatenate([[0], last[:-1] + 1])
-        count = last - first + 1
-        with np.errstate(over="ignore"):
-            mean = np.add.reduceat(rows["value"], first) / count
-        # where the sum is no float64, the mean still is, though not to the last bit
-        of_shares = np.add.reduceat(rows["value"] / np.repeat(count, count), first)
-        kept["value"] = np.where(np.isfinite(mean), mean, of_shares)
-    return kept
-
-
-def _duplicate(path: Path, data: Data, triples: Triples, user: int, item: int) -> DataError:
-    user_id, item_id = str(triples.users[int(user)]), str(triples.items[int(item)])
-    first, second = lines_of_pair(path, data.columns, user_id, item_id)
-    where = "row" if is_parquet(path) else "line"
+def _duplicate_error(job: _Job, ratings: _SpooledRatings, user: int, item: int) -> DataError:
+    user_id, item_id = str(ratings.users[int(user)]), str(ratings.items[int(item)])
+    first, second = lines_of_pair(job.path, job.data.columns, user_id, item_id)
+    where = "row" if is_parquet(job.path) else "line"
     return DataError(
-        f"{path}: {where} {second}: user {user_id} rated item {item_id} on {where} {first} already;"
+        f"{job.path}: {where} {second}: user {user_id} rated item {item_id} on {where} {first} already;"
         " keep one of them, or set data.duplicates to last or mean"
     )
 
 
-def _filter(path: Path, data: Data, triples: Triples, work: Path, notes: list[str]) -> None:
-    """Drop users and items with too few ratings until none are left, and number the rest anew."""
-    user_ok, item_ok, rounds = k_core_filter(
-        triples.spools,
-        (len(triples.users), len(triples.items)),
-        (data.min_user_ratings, data.min_item_ratings),
+def _filter(job: _Job, ratings: _SpooledRatings) -> None:
+    """Drop users and items that have too few ratings, and number the remaining ones without gaps."""
+    sizes = len(ratings.users), len(ratings.items)
+    at_least = job.data.min_user_ratings, job.data.min_item_ratings
+    user_stays, item_stays, rounds = k_core_filter(ratings.spools, sizes, at_least)
+    num_before = len(ratings)
+    user_rank, item_rank = (
+        np.cumsum(stays, dtype=np.int32) - np.int32(1) for stays in (user_stays, item_stays)
     )
-    before = len(triples)
-    user_rank, item_rank = (np.cumsum(ok, dtype=np.int32) - np.int32(1) for ok in (user_ok, item_ok))
-
-    def drop(rows: RowBatch) -> RowBatch:
-        stay = user_ok[rows["user"]] & item_ok[rows["item"]]
-        rows = {name: values[stay] for name, values in rows.items()}
-        return {**rows, "user": user_rank[rows["user"]], "item": item_rank[rows["item"]]}
-
-    _rewrite(triples, work, drop)
-    triples.users, triples.items = triples.users.filter(user_ok), triples.items.filter(item_ok)
-    limits = f"min_user_ratings {data.min_user_ratings}, min_item_ratings {data.min_item_ratings}"
-    if not len(triples):
-        raise DataError(f"{path}: {limits}: nothing is left; lower them")
-    notes.append(
-        f"{limits}: dropped {counted(int((~user_ok).sum()), 'user')},"
-        f" {counted(int((~item_ok).sum()), 'item')} and {counted(before - len(triples), 'rating')}"
+    for k, spool in enumerate(ratings.spools):
+        rows = spool.whole()
+        stays = user_stays[rows["user"]] & item_stays[rows["item"]]
+        rows = {name: values[stays] for name, values in rows.items()}
+        rows = {**rows, "user": user_rank[rows["user"]], "item": item_rank[rows["item"]]}
+        ratings.replace_spool(k, rows, job.work, "filtered")
+    ratings.users, ratings.items = ratings.users.filter(user_stays), ratings.items.filter(item_stays)
+    limits = f"min_user_ratings {at_least[0]}, min_item_ratings {at_least[1]}"
+    if not len(ratings):
+        raise DataError(f"{job.path}: {limits}: nothing is left; lower them")
+    job.notes.append(
+        f"{limits}: dropped {counted(int((~user_stays).sum()), 'user')},"
+        f" {counted(int((~item_stays).sum()), 'item')} and {counted(num_before - len(ratings), 'rating')}"
         f" in {counted(rounds, 'round')}"
     )
 
 
-def _refuse_equal_times(path: Path, triples: Triples, splits: dict[Part, Split]) -> None:
-    """Raise where a split goes by times that are all the same, as those of a filler are."""
-    for part, split in splits.items():
-        if not split.needs_times or len(triples) == 1:
-            continue
-        times = [spool.whole()["time"] for spool in triples.spools if len(spool)]
-        lowest, highest = min(map(np.min, times)), max(map(np.max, times))
-        if lowest == highest:
-            raise DataError(
-                f"{path}: data.{part}: all {len(triples):,} ratings have the same timestamp, {lowest:.15g}:"
-                " none is newer than another; use by: random or leave_one_out"
-            )
-        return
-
-
-def _why_nothing(split: Split, triples: Triples) -> str:
-    """Why a split leaves its part empty, and what to do."""
-    if split.by == "leave_one_out":
-        return "no user has two ratings to choose from; use by: random"
-    if split.by == "last":
-        return f"no user has more than {split.n} ratings to choose from; lower n, or use by: random"
-    if split.by == "time" and split.fraction is not None and round(split.fraction * len(triples)):
-        return "too many ratings share the newest timestamp; hold out more, or use by: random"
-    return "there are few ratings; hold out more"
-
-
-def _write_parts(
-    path: Path, data: Data, triples: Triples, directory: Path, work: Path, notes: list[str]
-) -> dict[str, object]:
-    """Steps 3, from the splits on, and 4; returns the manifest."""
-    splits = held_out(data)
-    _refuse_equal_times(path, triples, splits)
-    cutoffs = time_cutoffs(triples.spools, splits)
-    value_kind = np.float32 if triples.exact_in_32 else np.float64
+def _write_parts(job: _Job, ratings: _SpooledRatings, directory: Path) -> dict[Part, int]:
+    """Split the ratings and write each part in user order; return the number of ratings per part."""
+    splits = held_out(job.data)
+    refuse_equal_times(job.path, ratings.spools, splits)
+    cutoffs = time_cutoffs(ratings.spools, splits)
+    dtype = np.float32 if ratings.fit_float32 else np.float64
     parts: tuple[Part, ...] = ("train", *splits)
-    out = {part: PartWriter(directory, part, len(triples.users), value_kind) for part in parts}
-    for spool in triples.spools:
+    writers = {part: PartWriter(directory, part, len(ratings.users), dtype) for part in parts}
+    total = len(ratings)
+    for spool in ratings.spools:
         rows = spool.whole()
         part_N = assign_parts(rows["user"], rows["item"], splits, rows.get("time"), cutoffs)
         for part in parts:
-            mine = part_N == PARTS.index(part)
-            out[part].append({name: rows[name][mine] for name in KINDS})
+            in_part = part_N == PARTS.index(part)
+            writers[part].append({name: rows[name][in_part] for name in DTYPES})
         spool.remove()
-    num_ratings = {part: writer.close() for part, writer in out.items()}
-    notes += [f"{part}: {counted(count, 'rating')}" for part, count in num_ratings.items() if splits]
+    num_ratings = {part: writer.close() for part, writer in writers.items()}
+    if splits:
+        job.notes.extend(f"{part}: {counted(count, 'rating')}" for part, count in num_ratings.items())
     if not num_ratings["train"]:
-        raise DataError(f"{path}: nothing is left for training; hold out less")
+        raise DataError(f"{job.path}: nothing is left for training; hold out less")
     for part, split in splits.items():
         if not num_ratings[part]:
-            raise DataError(f"{path}: data.{part}: holds out nothing: {_why_nothing(split, triples)}")
-    lowest, highest = write_transposed(directory, len(triples.items), work)
+            raise DataError(f"{job.path}: data.{part}: holds out nothing: {why_empty(split, total)}")
+    return num_ratings
+
+
+def _manifest(
+    job: _Job,
+    ratings: _SpooledRatings,
+    directory: Path,
+    num_ratings: dict[Part, int],
+    scale: tuple[float, float],
+) -> dict[str, object]:
+    """Describe the prepared ratings, for `StoredRatings` and for people."""
+    lowest, highest = scale
     if lowest == highest:
-        notes.append(f"every training rating is {lowest:g}: nothing can be learnt from equal ratings")
+        job.notes.append(f"every training rating is {lowest:g}: nothing can be learnt from equal ratings")
     return {
         "format": FORMAT,
-        "source": str(path),
-        "num_users": len(triples.users),
-        "num_items": len(triples.items),
+        "source": str(job.path),
+        "num_users": len(ratings.users),
+        "num_items": len(ratings.items),
         "num_ratings": num_ratings,
-        "columns": data.columns.model_dump(),
-        "splits": {part: split.model_dump(exclude_none=True) for part, split in splits.items()},
-        "centre": data.centre,
-        "damping": data.damping,
+        "columns": job.data.columns.model_dump(),
+        "splits": {part: split.model_dump(exclude_none=True) for part, split in held_out(job.data).items()},
+        "centre": job.data.centre,
+        "damping": job.data.damping,
         "lowest": lowest,
         "highest": highest,
-        "ids": digests((IdMap(triples.users), IdMap(triples.items))),
-        "fingerprint": fingerprint((triples.users, triples.items), directory, parts),
-        "notes": notes,
+        "ids": digests((IdMap(ratings.users), IdMap(ratings.items))),
+        "fingerprint": fingerprint((ratings.users, ratings.items), directory, tuple(num_ratings)),
+        "notes": job.notes,
     }

@@ -1,4 +1,4 @@
-"""RowBatch on disk, appended to and read back in pieces, so that sorting needs bounded memory."""
+"""Spools: rows on disk, appended to and read back in pieces, so that sorting needs bounded memory."""
 
 import errno
 from collections.abc import Iterable, Iterator
@@ -9,123 +9,94 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from cofi_dist.files.written_file import WrittenFile, checked_file
+from cofi_dist.data.preparation.npy_file import raw_bytes
+from cofi_dist.files.written_file import checked_file
 from cofi_dist.sharding.ranges import balanced_ranges
 
-RowBatch = dict[str, NDArray[Any]]
+RowBatch = dict[str, NDArray[Any]]  # some rows, as one array per column
 
-PIECE_ROWS = 2**19  # arrays of more than 32 MB are given back to the system, and cost page faults
-SPOOL_ROWS = 2**20  # sorted at once
+PIECE_ROWS = 2**19  # larger arrays, of more than 32 MB, are returned to the system and cost page faults
+SPOOL_ROWS = 2**20  # few enough to be sorted in memory
 
 
 class Spool:
-    """RowBatch of equal length, a raw file each.
+    """Rows on disk: one raw file per column.
 
     Args:
-        directory: made here.
-        kinds: dtype of each column.
+        directory: the folder of the files, which is created here.
+        dtypes: dtype of each column.
     """
 
-    def __init__(self, directory: Path, kinds: dict[str, Any]) -> None:
+    def __init__(self, directory: Path, dtypes: dict[str, Any]) -> None:
         directory.mkdir()
-        self._directory, self._kinds = directory, {name: np.dtype(kind) for name, kind in kinds.items()}
+        self._directory, self._dtypes = directory, {name: np.dtype(kind) for name, kind in dtypes.items()}
         self._length = 0
 
     def __len__(self) -> int:
         return self._length
 
     def like(self, directory: Path) -> "Spool":
-        """An empty one with the same columns."""
-        return Spool(directory, self._kinds)
+        """Create an empty spool with the same columns."""
+        return Spool(directory, self._dtypes)
 
-    def append(self, columns: RowBatch) -> None:
-        """Add rows; every column of the spool is in `columns`."""
-        for name, kind in self._kinds.items():
-            # opened anew each time: of many spools, few files may be open at once
+    def append(self, rows: RowBatch) -> None:
+        """Add rows; `rows` has every column of the spool, and may have others."""
+        for name, dtype in self._dtypes.items():
+            # opened anew each time: there may be more spools than files that may be open at once
             with checked_file(self._directory / name, append=True, to_disk=False) as file:
-                file.write(_bytes_of(columns[name], kind))
-        self._length += len(columns[next(iter(self._kinds))])
+                file.write(raw_bytes(rows[name], dtype))
+        self._length += len(rows[next(iter(self._dtypes))])
 
-    def pieces(self, rows: int | None = None) -> Iterator[RowBatch]:
-        """All rows in order, at most `rows` (PIECE_ROWS) at a time."""
-        rows = rows or PIECE_ROWS
+    def pieces(self, piece_rows: int | None = None) -> Iterator[RowBatch]:
+        """Yield all rows in order, at most `piece_rows` (by default PIECE_ROWS) at a time."""
+        piece_rows = piece_rows or PIECE_ROWS
         if not self._length:
             return
         with ExitStack() as stack:
-            files = {n: stack.enter_context((self._directory / n).open("rb")) for n in self._kinds}
-            for at in range(0, self._length, rows):
-                count = min(rows, self._length - at)
-                yield {name: _read(files[name], kind, count) for name, kind in self._kinds.items()}
+            files = {n: stack.enter_context((self._directory / n).open("rb")) for n in self._dtypes}
+            for start in range(0, self._length, piece_rows):
+                count = min(piece_rows, self._length - start)
+                yield {name: _read_values(files[name], dtype, count) for name, dtype in self._dtypes.items()}
 
     def whole(self) -> RowBatch:
-        """All rows at once."""
-        empty: RowBatch = {name: np.empty(0, kind) for name, kind in self._kinds.items()}
+        """Return all rows at once."""
+        empty: RowBatch = {name: np.empty(0, dtype) for name, dtype in self._dtypes.items()}
         return next(self.pieces(max(1, self._length)), empty)
 
     def remove(self) -> None:
-        """Delete the files."""
-        for name in self._kinds:
+        """Delete the files and their folder."""
+        for name in self._dtypes:
             (self._directory / name).unlink(missing_ok=True)
         self._directory.rmdir()
 
 
-class NpyWriter:
-    """A .npy file of one dimension that grows.
-
-    Args:
-        path: the file.
-        kind: its dtype.
-    """
-
-    def __init__(self, path: Path, kind: Any) -> None:
-        self._kind, self._length = np.dtype(kind), 0
-        self._file = WrittenFile(path.open("wb"))
-        self._header()
-
-    def append(self, values: NDArray[Any]) -> None:
-        """Add values at the end."""
-        self._file.write(_bytes_of(values, self._kind))
-        self._length += len(values)
-
-    def close(self) -> None:
-        """Write the final length into the header, for which numpy leaves room."""
-        self._file.seek(0)
-        self._header()
-        self._file.finish()
-
-    def _header(self) -> None:
-        shape = {"shape": (self._length,), "fortran_order": False, "descr": self._kind.str}
-        np.lib.format.write_array_header_1_0(self._file, shape)
-
-
-def _bytes_of(values: NDArray[Any], kind: np.dtype[Any]) -> memoryview:
-    """The bytes of an array in a file; `tofile` would drop the error of its last write."""
-    return np.ascontiguousarray(values, kind).data.cast("B") if len(values) else memoryview(b"")
-
-
-def _read(file: BinaryIO, kind: np.dtype[Any], count: int) -> NDArray[Any]:
-    """The next values of a raw file; `fromfile` would take an error for the end of it."""
-    values = np.empty(count, kind)
+def _read_values(file: BinaryIO, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
+    """Read the next values of a raw file; `np.fromfile` would take an error for the end of the file."""
+    values = np.empty(count, dtype)
     if file.readinto(values.data.cast("B")) != values.nbytes:  # type: ignore[attr-defined]
         raise OSError(errno.EIO, f"{file.name}: is shorter than what was written into it")
     return values
 
 
-def by_range(
-    pieces: Iterable[RowBatch], kinds: dict[str, Any], column: str, counts: NDArray[np.int64], directory: Path
+def spools_by_range(
+    pieces: Iterable[RowBatch],
+    dtypes: dict[str, Any],
+    column: str,
+    counts: NDArray[np.int64],
+    directory: Path,
 ) -> list[Spool]:
-    """Spread rows over spools of consecutive values of a column; the order within each is kept.
+    """Distribute rows over spools of consecutive values of a column; rows of a spool keep their order.
 
     Args:
         pieces: the rows.
-        kinds: dtype of each column.
-        column: which one.
-        counts: rows of each of its values, from 0; a spool gets about SPOOL_ROWS.
-        directory: where to make the spools.
+        dtypes: dtype of each column.
+        column: name of the column by which the rows are distributed.
+        counts: number of rows of each value of that column, from 0; a spool gets about SPOOL_ROWS.
+        directory: where the spools are created.
     """
     ranges = balanced_ranges(counts, max(1, round(int(counts.sum()) / SPOOL_ROWS)))
-    spools = [Spool(directory / f"{column}{k}", kinds) for k in range(len(ranges))]
-    stops = np.array([r.stop for r in ranges])
+    spools = [Spool(directory / f"{column}{k}", dtypes) for k in range(len(ranges))]
+    stops = np.array([each.stop for each in ranges])
     for piece in pieces:
         spool_N = np.searchsorted(stops, piece[column], side="right")
         order = stable_order(spool_N)
@@ -137,7 +108,7 @@ def by_range(
 
 
 def stable_order(keys: NDArray[np.integer]) -> NDArray[np.intp]:
-    """Argsort that keeps the order of equal keys; by radix where the keys' span is small."""
+    """Return a stable argsort; a radix sort, which is faster, if the keys span less than 2^16."""
     if (keys[1:] >= keys[:-1]).all():
         return np.arange(len(keys))
     if len(keys) and int(keys.max()) - int(keys.min()) < 2**16:

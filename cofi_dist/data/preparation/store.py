@@ -1,13 +1,13 @@
-"""Prepared ratings: arrays that every rank maps and cuts for itself, and a manifest.
+"""Prepared ratings on disk: arrays, of which every rank maps its own users' part, and a manifest.
 
     manifest.json                      counts, columns, splits, centring, scale, fingerprint, notes
     users.parquet, items.parquet       the raw id of every row
-    PART_user_start.npy                where each user's ratings begin, (num_users + 1,) int64
+    PART_user_start.npy                where each user's ratings start, (num_users + 1,) int64
     PART_item.npy, PART_value.npy      in user order, then item order; PART: train, validation, test
-    train_item_start.npy, train_user_by_item.npy, train_value_by_item.npy     the transposed order
+    train_item_start.npy, train_user_by_item.npy, train_value_by_item.npy     in item order, then user order
     item_total.npy, item_count.npy     sum and number of every item's training ratings
 
-Values are float32 where that holds every one of them exactly, else float64.
+Values are float32 if float32 holds all of them exactly, else float64.
 """
 
 from collections.abc import Iterator
@@ -30,125 +30,126 @@ from cofi_dist.files.reading import Record, check_record, read_failure, read_jso
 from cofi_dist.sharding.ranges import UserRange
 
 FORMAT = 2
-Rows = Annotated[int, Field(ge=1, lt=2**31)]  # they are numbered in 32 bits
+RowCount = Annotated[int, Field(ge=1, lt=2**31)]  # rows are numbered in 32 bits
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 MANIFEST, USERS, ITEMS = "manifest.json", "users.parquet", "items.parquet"
 
 
 class StoredRatings:
-    """A prepared directory, mapped.
+    """A directory of prepared ratings, mapped into memory: a `Source`.
 
     Attributes:
-        directory: where it lies.
-        manifest: as `prepare_file` wrote it.
-        parts: `train`, and what is held out.
+        directory: the directory.
+        manifest: its manifest, as `prepare_file` wrote it.
+        parts: `train`, and the parts that are held out.
         scale: lowest and highest training rating.
-        sums: of the training ratings, by item.
-        centre: the centring and damping that it was prepared with.
-        columns: of the file that it was prepared from.
-        notes: what preparing it read, dropped and held out, in lines.
+        item_sums: sum and number of every item's training ratings.
+        centre: the centring and damping that the ratings were prepared with.
+        columns: of the file that they were prepared from.
+        notes: lines about what was read, dropped and held out.
         ids: the users' and the items' raw ids.
 
     Raises:
-        RunError: there is no such directory, as on a node that doesn't share the run directory; or one of its
-            files is not what `prepare_file` wrote.
+        RunError: there is no such directory, as on a node that does not share the run directory; or one of
+            its files is not what `prepare_file` wrote.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        said = self._manifest()
-        self.parts: tuple[Part, ...] = tuple(part for part in PARTS if part in said.num_ratings)
-        self.num_items, self.num_users = said.num_items, said.num_users
-        self.scale = said.lowest, said.highest
-        self.centre: tuple[str, float | None] = said.centre, said.damping
-        self.columns, self.notes, self._fingerprint = said.columns, said.notes, said.fingerprint
+        manifest = self._read_manifest()
+        counts = manifest.num_ratings
+        self.parts: tuple[Part, ...] = tuple(part for part in PARTS if part in counts)
+        self.num_items, self.num_users = manifest.num_items, manifest.num_users
+        self.scale = manifest.lowest, manifest.highest
+        self.centre: tuple[str, float | None] = manifest.centre, manifest.damping
+        self.columns, self.notes, self._fingerprint = manifest.columns, manifest.notes, manifest.fingerprint
+        # the ids first: that there are so many bounds the sizes of the arrays, which are mapped next
         self.ids = (
             IdMap.load(directory / USERS, self.num_users),
             IdMap.load(directory / ITEMS, self.num_items),
         )
-        if said.ids not in (None, digests(self.ids)):  # None: of an earlier build
+        if manifest.ids not in (None, digests(self.ids)):  # earlier versions wrote none
             raise RunError(
                 f"{directory}: {USERS} or {ITEMS} holds other ids than were prepared; prepare it again"
             )
-        counts = said.num_ratings  # of arrays, which may be large: the ids bound them
-        self._start = {part: self._starts(part, counts[part]) for part in self.parts}
+        self._offsets = {part: self._user_offsets(part, counts[part]) for part in self.parts}
         self._item = {part: self._map(f"{part}_item.npy", counts[part], np.int32) for part in self.parts}
         self._value = {
             part: self._map(f"{part}_value.npy", counts[part], np.float32, np.float64) for part in self.parts
         }
-        self.sums = self._sums(counts["train"])
+        self.item_sums = self._item_sums(counts["train"])
 
-    def _manifest(self) -> "_Manifest":
+    def _read_manifest(self) -> "_Manifest":
         file = self.directory / MANIFEST
-        with _refused(file):
+        with _faults_named(file):
             self.manifest: dict[str, Any] = read_json(file)
             if isinstance(self.manifest, dict) and self.manifest.get("format") != FORMAT:
                 raise RunError(f"{self.directory}: was prepared by another version; prepare it again")
-            said = check_record(self.manifest, _Manifest)
-            if said.lowest > said.highest:
-                raise ValueError(f"lowest, {said.lowest}, is above highest, {said.highest}")
-            if not said.num_ratings.get("train"):
+            checked = check_record(self.manifest, _Manifest)
+            if checked.lowest > checked.highest:
+                raise ValueError(f"lowest, {checked.lowest}, is above highest, {checked.highest}")
+            if not checked.num_ratings.get("train"):
                 raise ValueError("num_ratings says of no ratings to train on")
-            return said
+            return checked
 
-    def _map(self, name: str, length: int, *kinds: type[np.number[Any]]) -> NDArray[Any]:
-        with _refused(self.directory / name):
-            return map_array(self.directory / name, length, *kinds)
+    def _map(self, name: str, length: int, *dtypes: type[np.number[Any]]) -> NDArray[Any]:
+        with _faults_named(self.directory / name):
+            return map_array(self.directory / name, length, *dtypes)
 
-    def _starts(self, part: Part, count: int) -> NDArray[np.int64]:
-        """Where each user's ratings of a part begin, and where the last one's end."""
+    def _user_offsets(self, part: Part, count: int) -> NDArray[np.int64]:
+        """Read where each user's ratings of a part start, and where the last user's stop."""
         name = f"{part}_user_start.npy"
-        starts = np.array(self._map(name, self.num_users + 1, np.int64))
-        with _refused(self.directory / name):
-            if starts[0] != 0 or starts[-1] != count or (starts[1:] < starts[:-1]).any():
+        offsets = np.array(self._map(name, self.num_users + 1, np.int64))
+        with _faults_named(self.directory / name):
+            if offsets[0] != 0 or offsets[-1] != count or (offsets[1:] < offsets[:-1]).any():
                 raise ValueError(f"does not cut {count:,} ratings into those of {self.num_users:,} users")
-        return starts
+        return offsets
 
-    def _sums(self, count: int) -> ItemSums:
+    def _item_sums(self, num_ratings: int) -> ItemSums:
         total, counts = (
             np.array(self._map(f"item_{what}.npy", self.num_items, np.float64)) for what in ("total", "count")
         )
-        with _refused(self.directory / "item_total.npy"):
+        with _faults_named(self.directory / "item_total.npy"):
             if not np.isfinite(total).all():
                 raise ValueError("holds a sum of ratings that is not finite")
-        with _refused(self.directory / "item_count.npy"):
-            if not (counts >= 0).all() or counts.sum() != count:
+        with _faults_named(self.directory / "item_count.npy"):
+            if not (counts >= 0).all() or counts.sum() != num_ratings:
                 raise ValueError(
-                    f"does not hold how the {count:,} training ratings are spread over the items"
+                    f"does not hold how the {num_ratings:,} training ratings are spread over the items"
                 )
         return ItemSums(total, counts)
 
     def fingerprint(self) -> str:
-        """Of ids, ratings and parts, as the manifest has it."""
+        """Return the hash of ids, ratings and parts that the manifest holds."""
         return self._fingerprint
 
     def ratings_per_user(self) -> NDArray[np.int64]:
-        """(num_users,), held-out ones among them."""
-        counts: NDArray[np.int64] = np.sum([np.diff(self._start[part]) for part in self.parts], axis=0)
+        """Count each user's ratings, held-out ones included: (num_users,)."""
+        counts: NDArray[np.int64] = np.sum([np.diff(self._offsets[part]) for part in self.parts], axis=0)
         return counts
 
     def load(self, users: UserRange, part: Part = "train") -> Ratings:
-        """This part of the ratings of these users; `user` counts from `users.start`.
+        """Load this part of the ratings of these users; `user` counts from `users.start`.
 
         Raises:
-            RunError: one of them is of no item, or no rating.
+            RunError: the files hold an item or a value that cannot be.
         """
-        start = self._start[part][users.start : users.stop + 1]
-        rows = slice(start[0], start[-1])
-        user = np.repeat(np.arange(len(users), dtype=np.int32), np.diff(start))
+        offsets = self._offsets[part][users.start : users.stop + 1]
+        rows = slice(offsets[0], offsets[-1])
+        user = np.repeat(np.arange(len(users), dtype=np.int32), np.diff(offsets))
         item, value = np.array(self._item[part][rows]), np.array(self._value[part][rows])
         if len(item):
             self._check(part, item, value)
         return Ratings(user, item, value)
 
     def _check(self, part: Part, item: NDArray[np.int32], value: NDArray[np.floating]) -> None:
-        with _refused(self.directory / f"{part}_item.npy"):
+        with _faults_named(self.directory / f"{part}_item.npy"):
             lowest, highest = int(item.min()), int(item.max())
             if lowest < 0 or highest >= self.num_items:
                 wrong = lowest if lowest < 0 else highest
                 raise ValueError(f"holds the item {wrong}; there are {self.num_items:,}, from 0")
-        with _refused(self.directory / f"{part}_value.npy"):
-            ends = float(value.min()), float(value.max())  # both NaN if one of them is
+        with _faults_named(self.directory / f"{part}_value.npy"):
+            ends = float(value.min()), float(value.max())  # both NaN if one of the values is
             if not np.isfinite(ends).all():
                 raise ValueError("holds a rating that is not finite")
             if part == "train" and not (self.scale[0] <= ends[0] and ends[1] <= self.scale[1]):
@@ -159,10 +160,10 @@ class StoredRatings:
 
 
 class _Manifest(Record):
-    """What is read of manifest.json."""
+    """The fields of manifest.json that are read."""
 
-    num_users: Rows
-    num_items: Rows
+    num_users: RowCount
+    num_items: RowCount
     num_ratings: dict[Part, Annotated[int, Field(ge=0, le=2**53)]]
     columns: Columns
     centre: Literal["item_mean", "damped_item_mean", "global_mean", "none"]
@@ -175,8 +176,8 @@ class _Manifest(Record):
 
 
 @contextmanager
-def _refused(file: Path) -> Iterator[None]:
-    """Say what is wrong with a file, and what to do."""
+def _faults_named(file: Path) -> Iterator[None]:
+    """Turn an OSError or ValueError into a RunError that names the file and says what to do."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The notebook's arrays, Y and R, as ratings."""
+"""Ratings in the notebook's arrays Y and R."""
 
 import hashlib
 import math
@@ -13,16 +13,20 @@ from cofi_dist.errors import DataError
 from cofi_dist.files.reading import open_regular, read_failure
 from cofi_dist.sharding.ranges import UserRange
 
-CELLS_AT_ONCE = 2**22  # bounds the memory of a pass over the arrays
+CELLS_AT_ONCE = 2**22  # cells in memory during a pass over the arrays
 
 
 class ArrayRatings:
-    """Y and R of .npy files, (num_items, num_users), mapped, never read whole.
+    """An `UnsplitSource` over the .npy files of Y and R, which are mapped and never read whole.
 
-    Y is taken as it is (the notebook's has the item mean removed); R is 1 where known, else 0.
+    Y is taken as it is; the notebook has removed the item means. R is 1 if the rating is known, else 0.
+
+    Args:
+        y: file of Y, (num_items, num_users).
+        r: file of R, of the same shape.
 
     Raises:
-        DataError: the file that isn't such an array, or the first cell that is wrong.
+        DataError: a file does not hold such an array, or the first wrong cell.
     """
 
     def __init__(self, y: Path, r: Path) -> None:
@@ -35,11 +39,11 @@ class ArrayRatings:
             raise DataError(
                 f"{y}: has shape {self._y.shape}; at most {MOST_ROWS:,} items or users are possible"
             )
-        self.scale = (-math.inf, math.inf)  # somebody centred them: a rating's bounds are not known
+        self.scale = (-math.inf, math.inf)  # the ratings were centred, so their bounds are unknown
 
     @property
     def notes(self) -> list[str]:
-        """Whether all ratings are equal; reads on until two differ."""
+        """Says so if all ratings are equal; reads until two differ."""
         first: Any = None
         for rows in self._rows():
             value = self._y[rows][np.asarray(self._r[rows]) != 0]
@@ -50,7 +54,11 @@ class ArrayRatings:
         return [f"every rating is {float(first):g}: nothing can be learnt from equal ratings"]
 
     def ratings_per_user(self) -> NDArray[np.int64]:
-        """(num_users,), the column sums of R."""
+        """Count each user's ratings, the column sums of R: (num_users,).
+
+        Raises:
+            DataError: R holds another value than 0 and 1, or no rating is known.
+        """
         counts = np.zeros(self.num_users, np.int64)
         for rows in self._rows():
             known = np.asarray(self._r[rows])
@@ -67,7 +75,7 @@ class ArrayRatings:
         return counts
 
     def fingerprint(self) -> str:
-        """sha256 of the two files."""
+        """Return the sha256 of the two files."""
         digest = hashlib.sha256()
         for path in (self._y_file, self._r_file):
             with open_regular(path) as file:
@@ -75,7 +83,7 @@ class ArrayRatings:
         return f"sha256:{digest.hexdigest()}"
 
     def check_values(self) -> None:
-        """Read Y where it is known; its first cell that is no finite number is an error."""
+        """Raise DataError at the first known cell of Y that is not a finite number."""
         for rows in self._rows():
             value = np.where(self._r[rows] != 0, self._y[rows], 0)
             wrong = np.argwhere(~np.isfinite(value))
@@ -85,28 +93,29 @@ class ArrayRatings:
                 raise DataError(f"{self._y_file}: {cell} is {value[row, column]}, but R says it is known")
 
     def load(self, users: UserRange) -> Ratings:
-        """The ratings of these users; `user` counts from `users.start`."""
-        parts = []
+        """Load the ratings of these users; `user` counts from `users.start`."""
+        columns = []
         for rows in self._rows():
             item, user = np.nonzero(self._r[rows, users.start : users.stop])
             value = self._y[rows, users.start : users.stop][item, user].astype(np.float64)
-            parts.append((user, item + rows.start, value))
-        user, item, value = (np.concatenate(column) for column in zip(*parts, strict=True))
+            columns.append((user, item + rows.start, value))
+        user, item, value = (np.concatenate(column) for column in zip(*columns, strict=True))
         order = np.argsort(user, kind="stable")
         return Ratings(user[order].astype(np.int32), item[order].astype(np.int32), value[order])
 
     def _rows(self) -> list[slice]:
+        """Cut the items into slices of about CELLS_AT_ONCE cells."""
         step = max(1, CELLS_AT_ONCE // self.num_users)
-        return [slice(at, min(at + step, self.num_items)) for at in range(0, self.num_items, step)]
+        return [slice(start, min(start + step, self.num_items)) for start in range(0, self.num_items, step)]
 
 
 def _map(path: Path) -> NDArray[np.generic]:
     try:
-        with open_regular(path):  # numpy would wait for a pipe
+        with open_regular(path):  # numpy would wait forever for a pipe
             array: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
         raise DataError(f"{path}: {read_failure(error)}") from None
-    # numpy takes whatever Python takes for a literal, and has no error of its own for a header that is none
+    # numpy evaluates the header as a Python literal, and has no error of its own for a malformed one
     except Exception:
         raise DataError(f"{path}: is not a .npy array of numbers, or was cut off") from None
     if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "fiub":

@@ -1,4 +1,4 @@
-"""What every source of ratings offers."""
+"""The contract of a source of ratings, before and after its held-out parts are chosen."""
 
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from cofi_dist.sharding.ranges import UserRange
 
 
 class UnsplitSource(Protocol):
-    """All ratings of num_users users on num_items items, of which any user range can be loaded."""
+    """All ratings of num_users users on num_items items, of which any range of users can be loaded."""
 
     @property
     def num_users(self) -> int: ...
@@ -24,38 +24,38 @@ class UnsplitSource(Protocol):
 
     @property
     def scale(self) -> tuple[float, float]:
-        """Lowest and highest rating there may be; infinite where unknown."""
+        """The lowest and the highest rating that are possible; infinite if unknown."""
         ...
 
     @property
     def notes(self) -> list[str]:
-        """What is known of the ratings, and was done to them, in lines."""
+        """Lines about what is known of the ratings, and what was done to them."""
         ...
 
     def ratings_per_user(self) -> NDArray[np.int64]:
-        """(num_users,), over all ranks' users and all parts."""
+        """Count each user's ratings, over all ranks' users and all parts: (num_users,)."""
         ...
 
     def load(self, users: UserRange) -> Ratings:
-        """The ratings of these users; `user` counts from `users.start`."""
+        """Load the ratings of these users; `user` counts from `users.start`."""
         ...
 
     def fingerprint(self) -> str:
-        """Of all that is here; may read all of it. Equal content gives the same."""
+        """Return a text that is equal for equal ratings, and for no others; may read all of them."""
         ...
 
 
 class Source(UnsplitSource, Protocol):
-    """Ratings of which any user range can be loaded, part by part."""
+    """Ratings in parts, of which any range of users can be loaded."""
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """`train`, and what is held out."""
+        """`train`, and the parts that are held out."""
         ...
 
     @property
     def ids(self) -> tuple[IdMap, IdMap]:
-        """The users' and the items' raw ids; row numbers where the source has none."""
+        """The users' and the items' raw ids; row numbers if the source has no ids."""
         ...
 
     @property
@@ -64,15 +64,15 @@ class Source(UnsplitSource, Protocol):
         ...
 
     @property
-    def sums(self) -> ItemSums | None:
-        """Of the training ratings, by item; None where they are yet to be added up."""
+    def item_sums(self) -> ItemSums | None:
+        """Sum and number of every item's training ratings; None if they are not known yet."""
         ...
 
     @property
     def centre(self) -> tuple[str, float | None]:
-        """The centring and damping that hold where the config says nothing."""
+        """The centring and damping that apply if the config sets none."""
         ...
 
     def load(self, users: UserRange, part: Part = "train") -> Ratings:
-        """This part of the ratings of these users; `user` counts from `users.start`."""
+        """Load this part of the ratings of these users; `user` counts from `users.start`."""
         ...

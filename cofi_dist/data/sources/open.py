@@ -1,6 +1,6 @@
-"""Where the ratings come from: one interface over the file, the notebook's arrays and the seed."""
+"""Open or prepare the source of ratings that a config names: a file, arrays or made-up ratings."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,51 +19,55 @@ from cofi_dist.files.atomic import commit_directory, scratch_directory
 
 @dataclass(frozen=True)
 class PreparedSource:
-    """A source that was checked.
+    """A source that was checked, and the prepared ratings in a temporary directory, if it needs them.
 
     Attributes:
-        source: of the ratings.
-        keep: given the store's directory, puts prepared ratings there; does nothing for a source
-            that needs none.
+        source: the ratings.
+        temporary: directory of the prepared ratings; None if the source is read from where it is.
     """
 
     source: Source
-    keep: Callable[[Path], None]
+    temporary: Path | None = None
+
+    def keep(self, directory: Path) -> None:
+        """Move prepared ratings to `directory`, before the `with` ends; do nothing if there are none."""
+        if self.temporary is not None:
+            commit_directory(self.temporary, directory)
 
 
 @contextmanager
 def prepare_source(data: Data, target: Path) -> Iterator[PreparedSource]:
-    """Check the source to its last rating; a ratings file is prepared in a temporary directory.
+    """Check the source to its last rating, and prepare a ratings file in a temporary directory.
 
-    Called on one rank, which keeps the result where all ranks open it.
+    One rank calls it, and keeps the result where all ranks can open it.
 
     Args:
         data: the config's section.
-        target: where prepared ratings would be kept; nothing is written to it here.
+        target: where prepared ratings are to be kept; the temporary directory lies beside it.
 
     Raises:
         DataError: the file, the line or the cell, and what is wrong.
         RunError: there is no room for the prepared ratings.
     """
     if data.is_file:
-        with scratch_directory(target) as temporary:
-            ready = temporary / "data"
-            ready.mkdir()
-            prepare_file(ratings_file(data), data, ready)
-            yield PreparedSource(StoredRatings(ready), lambda directory: commit_directory(ready, directory))
+        with scratch_directory(target) as scratch:
+            temporary = scratch / "data"
+            temporary.mkdir()
+            prepare_file(ratings_file(data), data, temporary)
+            yield PreparedSource(StoredRatings(temporary), temporary)
         return
     if data.y is not None and data.r is not None:
         ArrayRatings(Path(data.y), Path(data.r)).check_values()
     source = open_source(data, target)
-    source.ratings_per_user()  # reads all of R
-    yield PreparedSource(source, lambda directory: None)
+    source.ratings_per_user()  # reads, and so checks, all of R
+    yield PreparedSource(source)
 
 
 def ratings_file(data: Data) -> Path:
-    """The file of `data.ratings`, or that of the known data set `data.name` in `data.root`.
+    """Return the path `data.ratings`, or that of the data set `data.name` in `data.root`.
 
     Raises:
-        CofiError: there is no such data set, or it isn't there.
+        CofiError: there is no such data set, or it was not downloaded.
     """
     if data.name is not None:
         return downloaded_ratings_file(data.name, Path(data.root))
@@ -72,13 +76,18 @@ def ratings_file(data: Data) -> Path:
 
 
 def open_source(data: Data, store: Path) -> Source:
-    """The source that the config names; a ratings file as `prepare` left it in `store`."""
+    """Open the source that the config names.
+
+    Args:
+        data: the config's section.
+        store: directory in which `PreparedSource.keep` put the prepared ratings of a file.
+    """
     if data.prepared is not None:
         return StoredRatings(Path(data.prepared))
     if data.synthetic is not None:
-        made_up = data.synthetic
-        whole = SyntheticRatings(made_up.num_users, made_up.num_items, made_up.num_ratings, made_up.seed)
-        return SplitOnLoad(whole, held_out(data))
+        shape = data.synthetic
+        made_up = SyntheticRatings(shape.num_users, shape.num_items, shape.num_ratings, shape.seed)
+        return SplitOnLoad(made_up, held_out(data))
     if data.y is not None and data.r is not None:
         return SplitOnLoad(ArrayRatings(Path(data.y), Path(data.r)), held_out(data))
     return StoredRatings(store)

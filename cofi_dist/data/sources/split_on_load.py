@@ -1,4 +1,4 @@
-"""Ratings whose held-out parts are chosen as they are loaded, by chance alone."""
+"""Ratings whose held-out parts are chosen as they are loaded, by hashes alone."""
 
 from collections.abc import Iterator
 
@@ -12,18 +12,18 @@ from cofi_dist.data.sources.base import UnsplitSource
 from cofi_dist.data.splits import PARTS, Part, assign_parts
 from cofi_dist.sharding.ranges import UserRange
 
-SPLIT_BATCH = 2**20  # ratings: what chooses among them takes 80 bytes for each
+SPLIT_BATCH = 2**20  # ratings that are split at a time, which takes 80 bytes per rating
 
 
 class SplitOnLoad:
-    """A source without ids or files of its own, of which parts are held out.
+    """A `Source` made of one that has neither parts nor ids nor files of its own.
 
     Args:
-        source: of all the ratings; loads any user range.
-        splits: as `held_out` gives them; none of them needs times.
+        source: all the ratings.
+        splits: as `held_out` returns them; none of them needs times.
     """
 
-    sums = None
+    item_sums = None
     centre = ("none", None)
     columns = Columns()
 
@@ -35,36 +35,37 @@ class SplitOnLoad:
 
     @property
     def notes(self) -> list[str]:
-        """What is known of the ratings, in lines."""
+        """Lines about what is known of the ratings."""
         return self._source.notes
 
     @property
     def ids(self) -> tuple[IdMap, IdMap]:
-        """Row numbers."""
+        """Row numbers, as the source has no ids."""
         return IdMap.rows(self.num_users), IdMap.rows(self.num_items)
 
     def fingerprint(self) -> str:
-        """Of all the ratings; the splits are in the config."""
+        """Return the fingerprint of all the ratings; the splits are in the config."""
         return self._source.fingerprint()
 
     def ratings_per_user(self) -> NDArray[np.int64]:
-        """(num_users,), held-out ones among them."""
+        """Count each user's ratings, held-out ones included: (num_users,)."""
         return self._source.ratings_per_user()
 
     def load(self, users: UserRange, part: Part = "train") -> Ratings:
-        """This part of the ratings of these users; `user` counts from `users.start`."""
+        """Load this part of the ratings of these users; `user` counts from `users.start`."""
         ratings = self._source.load(users)
         if not self._splits:
             return ratings
-        mine = np.empty(len(ratings), np.bool_)
+        in_part = np.empty(len(ratings), np.bool_)
         for rows in _whole_users(ratings.user):
-            user = ratings.user[rows].astype(np.int64) + users.start
-            mine[rows] = assign_parts(user, ratings.item[rows], self._splits) == PARTS.index(part)
-        return Ratings(ratings.user[mine], ratings.item[mine], ratings.value[mine])
+            global_user = ratings.user[rows].astype(np.int64) + users.start
+            part_N = assign_parts(global_user, ratings.item[rows], self._splits)
+            in_part[rows] = part_N == PARTS.index(part)
+        return Ratings(ratings.user[in_part], ratings.item[in_part], ratings.value[in_part])
 
 
 def _whole_users(user: NDArray[np.int32]) -> Iterator[slice]:
-    """Ascending users in pieces of about SPLIT_BATCH, none of them cut."""
+    """Cut ascending users into slices of about SPLIT_BATCH that divide no user's ratings."""
     start = 0
     while start < len(user):
         last = user[min(start + SPLIT_BATCH, len(user)) - 1]

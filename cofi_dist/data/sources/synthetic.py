@@ -1,12 +1,13 @@
 """Made-up ratings with a planted taste, from a seed.
 
-Drawn by block of users from (seed, block), so any rank can make its own users' ratings, and any
-number of ranks makes the same data.
+Users are drawn in blocks, each from a generator of its own that is seeded by (seed, block). So any rank can
+make its own users' ratings, and every number of ranks makes the same data.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ BLOCK_USERS = 1024
 LOWEST, HIGHEST = 0.5, 5.0
 TASTES = 8  # rank of the planted taste
 MEAN, ITEM_STD, USER_STD, TASTE_STD, NOISE_STD = 3.5, 0.45, 0.40, 0.45, 0.75
-ACTIVITY_SIGMA = 1.25  # log-normal: the busiest of 610 users rates about 25 times the median
+ACTIVITY_SIGMA = 1.25  # log-normal: the busiest of 610 users rates about 25 times as much as the median
 BYTES_PER_USER, BYTES_PER_ITEM = 40, 56  # that every rank needs to draw them
 POPULARITY = 40, 1.1  # weight 1 / (rank + 40)^1.1: few items have most ratings, half have 3 or fewer
 
@@ -30,7 +31,7 @@ class Items:
     """What is planted in the items.
 
     Attributes:
-        cumulative: popularity, summed up, (M,).
+        cumulative: cumulative popularity, (M,); the last is 1.
         flavour: (M, TASTES).
         quality: (M,).
     """
@@ -40,82 +41,94 @@ class Items:
     quality: NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+class Planted(NamedTuple):
+    """The ratings of a block of users before the noise.
+
+    Attributes:
+        rng: the block's generator, which draws the noise next.
+        user: counted from the block's first user, (N,).
+        item: (N,).
+        stars: the ratings without noise and rounding, (N,).
+    """
+
+    rng: np.random.Generator
+    user: NDArray[np.int64]
+    item: NDArray[np.int64]
+    stars: NDArray[np.float32]
+
+
 class SyntheticRatings:
-    """num_ratings ratings, 0.5 to 5 in half stars; long-tailed users and items.
+    """An `UnsplitSource` of made-up ratings, 0.5 to 5 in half stars, with long-tailed users and items.
 
     rating = 3.5 + item quality + user mood + taste . flavour + noise, all normal, rounded to
     half stars; taste and flavour have 8 dimensions.
+
+    Args:
+        num_users: number of users.
+        num_items: M.
+        num_ratings: number of ratings, at most half of the cells.
+        seed: of everything that is drawn.
 
     Raises:
         ConfigError: more ratings than half of the matrix holds, or more rows than can be numbered.
     """
 
-    num_users: int
-    num_items: int
-    num_ratings: int
-    seed: int
-    counts: NDArray[np.int64] = field(init=False, repr=False, compare=False)
+    scale = (LOWEST, HIGHEST)
 
-    def __post_init__(self) -> None:
-        for key in ("num_users", "num_items"):
-            if getattr(self, key) > MOST_ROWS:
-                raise ConfigError(
-                    f"data.synthetic.{key}: {getattr(self, key)} is too many; at most {MOST_ROWS}"
-                )
-        most = self.num_users * ((self.num_items + 1) // 2)
-        if self.num_ratings > most:
+    def __init__(self, num_users: int, num_items: int, num_ratings: int, seed: int) -> None:
+        for key, rows in (("num_users", num_users), ("num_items", num_items)):
+            if rows > MOST_ROWS:
+                raise ConfigError(f"data.synthetic.{key}: {rows} is too many; at most {MOST_ROWS}")
+        most = num_users * ((num_items + 1) // 2)
+        if num_ratings > most:
             raise ConfigError(
-                f"data.synthetic.num_ratings: {self.num_ratings} is more than half of"
-                f" {self.num_users} users x {self.num_items} items; at most {most}"
+                f"data.synthetic.num_ratings: {num_ratings} is more than half of"
+                f" {num_users} users x {num_items} items; at most {most}"
             )
-        need = BYTES_PER_USER * self.num_users + BYTES_PER_ITEM * self.num_items
-        shape = f"data.synthetic: drawing {self.num_users} users and {self.num_items} items"
+        need = BYTES_PER_USER * num_users + BYTES_PER_ITEM * num_items
+        shape = f"data.synthetic: drawing {num_users} users and {num_items} items"
         require_memory(need, free_memory(), shape, "set lower numbers")
-        object.__setattr__(self, "counts", self._draw_counts())
-
-    @property
-    def scale(self) -> tuple[float, float]:
-        """Lowest and highest rating."""
-        return LOWEST, HIGHEST
+        self.num_users, self.num_items, self.num_ratings, self.seed = num_users, num_items, num_ratings, seed
+        self.counts = self._draw_counts()
+        self._last_block: tuple[int, Ratings] | None = None
 
     def ratings_per_user(self) -> NDArray[np.int64]:
-        """(num_users,), summing to num_ratings."""
+        """Count each user's ratings, which sum to num_ratings: (num_users,)."""
         return self.counts
 
     def load(self, users: UserRange) -> Ratings:
-        """The ratings of these users; `user` counts from `users.start`."""
+        """Draw the ratings of these users; `user` counts from `users.start`."""
         count = int(self.counts[users.start : users.stop].sum())
-        whole = Ratings(np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.float32))
-        at = 0
-        for block in range(users.start // BLOCK_USERS, -(-users.stop // BLOCK_USERS)):
-            drawn, before = self._block(block), block * BLOCK_USERS - users.start
-            mine = slice(*np.searchsorted(drawn.user, [-before, len(users) - before]))
-            rows = slice(at, at := at + mine.stop - mine.start)
-            whole.user[rows] = drawn.user[mine] + before
-            whole.item[rows], whole.value[rows] = drawn.item[mine], drawn.value[mine]
-        return whole
+        drawn = Ratings(np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.float32))
+        start = 0
+        for number in range(users.start // BLOCK_USERS, -(-users.stop // BLOCK_USERS)):
+            block, offset = self._block(number), number * BLOCK_USERS - users.start
+            wanted = slice(*np.searchsorted(block.user, [-offset, len(users) - offset]))
+            rows = slice(start, start := start + wanted.stop - wanted.start)
+            drawn.user[rows] = block.user[wanted] + offset
+            drawn.item[rows], drawn.value[rows] = block.item[wanted], block.value[wanted]
+        return drawn
 
     def fingerprint(self) -> str:
-        """What they are made from."""
+        """Return what the ratings are made from."""
         return f"made up: {self.num_users} {self.num_items} {self.num_ratings} {self.seed}"
 
     @property
     def notes(self) -> list[str]:
-        """What is known of these ratings."""
+        """Says which RMSE cannot be beaten."""
         return [
             f"made-up ratings: on unseen ones no RMSE below {self.best_rmse():.4f} can be expected,"
             " which is that of the planted truth itself"
         ]
 
     def best_rmse(self) -> float:
-        """Expected RMSE, on unseen ratings, of who knows everything but the noise.
+        """Return the RMSE on unseen ratings that the planted truth itself is expected to have.
 
-        That is the standard deviation of a rating about its planted value, with the rounding and
-        the ends of the scale; measured on the first block of users that has ratings.
+        It is the standard deviation of a rating about its planted value, including the rounding and
+        the ends of the scale, measured on the first block of users that has ratings.
         """
-        first = int(np.flatnonzero(self.counts)[0]) // BLOCK_USERS
-        truth = self._planted(first, self._items)[3]
+        first_rated = int(np.flatnonzero(self.counts)[0]) // BLOCK_USERS
+        truth = self._planted(first_rated).stars
         grid = np.linspace(truth.min(), truth.max(), 2001)
         variance = np.interp(truth, grid, _variance(grid))
         return float(np.sqrt(variance.mean()))
@@ -130,17 +143,18 @@ class SyntheticRatings:
         return Items(np.cumsum(weight) / weight.sum(), flavour, quality)
 
     def _rng(self, *key: int | str) -> np.random.Generator:
-        # text is spelt out in numbers: Python's own hash changes from process to process
+        # text is encoded as numbers, because Python's own hash differs between processes
         numbers = [n for k in key for n in (k.encode() if isinstance(k, str) else [k])]
         return np.random.default_rng([self.seed, *numbers])
 
     def _draw_counts(self) -> NDArray[np.int64]:
-        """Log-normal activity, scaled to the exact total, nobody above half of the items."""
+        """Draw log-normal activity, scaled to the exact total, with no user above half of the items."""
         cap = (self.num_items + 1) // 2
         activity = self._rng("users").lognormal(0.0, ACTIVITY_SIGMA, self.num_users)
         share = activity * (self.num_ratings / activity.sum())
         counts: NDArray[np.int64] = np.minimum(np.floor(share), cap).astype(np.int64)
         busiest_first = np.argsort(-activity, kind="stable")
+        # rounding down and the cap have left some ratings, which go to the busiest users below the cap
         while missing := self.num_ratings - int(counts.sum()):
             free = busiest_first[counts[busiest_first] < cap]
             each = max(1, missing // len(free))
@@ -148,10 +162,9 @@ class SyntheticRatings:
             counts[more] = np.minimum(counts[more] + each, cap)
         return counts
 
-    def _planted(
-        self, block: int, items: Items
-    ) -> tuple[np.random.Generator, NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-        """Who rates what, and with how many stars but for the noise; and the generator to go on with."""
+    def _planted(self, block: int) -> Planted:
+        """Draw who rates what in a block of users, and with how many stars before the noise."""
+        items = self._items
         counts = self.counts[block * BLOCK_USERS : (block + 1) * BLOCK_USERS]
         rng = self._rng("block", block)
         taste = rng.standard_normal((len(counts), TASTES), dtype=np.float32)
@@ -160,26 +173,24 @@ class SyntheticRatings:
         stars = MEAN + items.quality[item] + mood[user]
         for taste_k, flavour_k in zip(taste.T, items.flavour.T, strict=True):
             stars += (TASTE_STD / TASTES**0.5) * taste_k[user] * flavour_k[item]
-        return rng, user, item, stars
-
-    @cached_property
-    def _drawn(self) -> dict[int, Ratings]:
-        """The last block, by its number: whoever asks for a part of it soon asks for the rest."""
-        return {}
+        return Planted(rng, user, item, stars)
 
     def _block(self, block: int) -> Ratings:
-        """All ratings of a block of users; `user` counts from its first."""
-        if block not in self._drawn:
-            self._drawn.clear()
-            rng, user, item, stars = self._planted(block, self._items)
+        """Return all ratings of a block of users; `user` counts from its first user.
+
+        The last block is kept, because whoever loads a part of it usually loads the rest next.
+        """
+        if self._last_block is None or self._last_block[0] != block:
+            self._last_block = None  # frees its memory before more is needed
+            rng, user, item, stars = self._planted(block)
             stars += NOISE_STD * rng.standard_normal(len(stars), dtype=np.float32)
             value = np.clip(np.round(2.0 * stars) / 2.0, LOWEST, HIGHEST)
-            self._drawn[block] = Ratings(user.astype(np.int32), item.astype(np.int32), value)
-        return self._drawn[block]
+            self._last_block = block, Ratings(user.astype(np.int32), item.astype(np.int32), value)
+        return self._last_block[1]
 
 
 def _variance(truth: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Variance of a rating, given its value before noise, rounding and clipping."""
+    """Return the variance of a rating, given its value before noise, rounding and clipping."""
     levels = np.arange(LOWEST, HIGHEST + 0.25, 0.5)
     edges = (levels[:-1] + levels[1:]) / 2
     below = [[0.5 * (1 + math.erf((edge - t) / (NOISE_STD * 2**0.5))) for edge in edges] for t in truth]
@@ -191,12 +202,17 @@ def _variance(truth: NDArray[np.float64]) -> NDArray[np.float64]:
 def _distinct_items(
     rng: np.random.Generator, counts: NDArray[np.int64], cumulative: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """For every user `counts` different items, by popularity; in user order, then item order.
+    """Draw `counts` distinct items per user, by popularity; return users and items in order of both.
 
-    Draws, drops what a user has already, and draws again for those who lack some.
+    Repeatedly draws what is missing, and drops items that a user has already.
+
+    Args:
+        rng: the generator.
+        counts: number of items of each user.
+        cumulative: cumulative popularity, (M,).
     """
     num_items = len(cumulative)
-    done, pairs = [], np.empty(0, np.int64)
+    complete, pairs = [], np.empty(0, np.int64)  # pair = user * M + item
     lacking = np.repeat(np.arange(len(counts)), counts)
     while len(lacking):
         drawn = np.minimum(np.searchsorted(cumulative, rng.random(len(lacking))), num_items - 1)
@@ -204,9 +220,9 @@ def _distinct_items(
         pairs = pairs[np.diff(pairs, prepend=-1) > 0]
         users = pairs // num_items
         lacks = counts - np.bincount(users, minlength=len(counts))
-        # whoever has all leaves, so that a busy user's many rounds cost little
-        done.append(pairs[lacks[users] == 0])
+        # users who have all their items leave, so that a busy user's many rounds cost little
+        complete.append(pairs[lacks[users] == 0])
         counts = np.where(lacks == 0, 0, counts)
         pairs, lacking = pairs[lacks[users] > 0], np.repeat(np.arange(len(counts)), lacks)
-    pairs = np.sort(np.concatenate([*done, pairs]))
+    pairs = np.sort(np.concatenate([*complete, pairs]))
     return pairs // num_items, pairs % num_items

@@ -62,9 +62,9 @@ def check_transposed(stored: StoredRatings) -> None:
     assert np.array_equal(np.diff(start), np.bincount(train.item, minlength=stored.num_items))
     assert np.array_equal(np.load(folder / "train_user_by_item.npy"), train.user[order])
     assert np.array_equal(np.load(folder / "train_value_by_item.npy"), train.value[order])
-    assert np.array_equal(stored.sums.count, np.diff(start))
+    assert np.array_equal(stored.item_sums.count, np.diff(start))
     want = np.bincount(train.item, train.value, minlength=stored.num_items)
-    np.testing.assert_allclose(stored.sums.total, want, rtol=1e-15)
+    np.testing.assert_allclose(stored.item_sums.total, want, rtol=1e-15)
 
 
 def test_values_are_kept_exactly(tmp_path: Path) -> None:

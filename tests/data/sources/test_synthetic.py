@@ -1,7 +1,5 @@
 """Made-up ratings: the same for any cut of the users, of the shape asked for."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -57,7 +55,7 @@ def test_too_many_ratings_are_refused() -> None:
 def test_the_planted_truth_has_the_rmse_that_is_said_to_be_best() -> None:
     made_up = SyntheticRatings(1000, 300, 50_000, seed=2)
     ratings = made_up.load(UserRange(0, 1000))
-    _, user, item, truth = made_up._planted(0, made_up._items)
+    _, user, item, truth = made_up._planted(0)
     assert np.array_equal(user, ratings.user)
     assert np.array_equal(item, ratings.item)
     # what is expected of a rating differs from the truth only near the ends of the scale
@@ -90,9 +88,9 @@ def test_a_block_is_drawn_once_for_all_the_parts_asked_for_in_turn(monkeypatch: 
     made_up, drawn = SyntheticRatings(2500, 50, 9000, seed=0), list[int]()
     planted = SyntheticRatings._planted
 
-    def counted(self: SyntheticRatings, block: int, items: synthetic.Items) -> Any:
+    def counted(self: SyntheticRatings, block: int) -> synthetic.Planted:
         drawn.append(block)
-        return planted(self, block, items)
+        return planted(self, block)
 
     monkeypatch.setattr(SyntheticRatings, "_planted", counted)
     parts = [made_up.load(UserRange(at, min(at + 256, 2500))) for at in range(0, 2500, 256)]
