@@ -34,11 +34,10 @@ from benchmarks.machine import machine, spread
 from cofi_dist.config import Train
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.sparse import SparseCost
+from cofi_dist.cost.sparse import SparseCost, build_rating_matrix, half_squared_error
 from cofi_dist.data.shard import UserShard
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import Factors, draw_factors
-from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import run_step
 from cofi_dist.run.log import NullLog
@@ -54,10 +53,10 @@ Reached = dict[float, tuple[int, float]]
 
 def cost_of(shard: UserShard, factors: Factors) -> float:
     """J, in float64."""
-    regulariser, cost = Regulariser(1.0), RatingMatrix(shard, CPU, torch.float64)
+    regulariser, cost = Regulariser(1.0), build_rating_matrix(shard, CPU, torch.float64)
     wide = Factors(*(factor.double() for factor in factors.by_name.values()))
     norms = regulariser.user_squares(wide, cost.sums)
-    return float(cost.value(wide) + regulariser.value(norms, wide, cost.sums))
+    return float(half_squared_error(cost, wide) + regulariser.value(norms, wide, cost.sums))
 
 
 def start(shard: UserShard, seed: int) -> Factors:
@@ -77,7 +76,7 @@ def ours(shard: UserShard, seed: int, *, momentum: bool = True, steps: int = 3) 
     """Sweeps and seconds to each target."""
     factors = start(shard, seed)
     counts = torch.from_numpy(np.bincount(shard.ratings.item, minlength=shard.num_items))
-    cost = RatingMatrix(shard, CPU, torch.float32, tiled=steps > 0)
+    cost = build_rating_matrix(shard, CPU, torch.float32, tiled=steps > 0)
     als = Als(cost, factors, Regulariser(1.0), item_counts=counts, steps=steps, tolerance=0.0, alone=True)
     found: Reached = {}
     begun, sweeps = time.perf_counter(), 0
@@ -112,7 +111,7 @@ def adam(shard: UserShard, seed: int) -> Reached:
     """Epochs and seconds of sparse Adam, by the trainer, as the notebook has it."""
     factors, heard = start(shard, seed), Heard()
     settings = Train(epochs=NOTEBOOK_EPOCHS, log_every=10)
-    cost = SparseCost(RatingMatrix(shard, CPU, torch.float32))
+    cost = SparseCost(build_rating_matrix(shard, CPU, torch.float32))
     Trainer(cost, factors, settings, len(shard.ratings), SoloComm()).run(heard)
     return heard.reached
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from cofi_dist.cost.regulariser import Regulariser
+from cofi_dist.cost.sparse import build_rating_matrix, half_squared_error
 from cofi_dist.data.item_means import ItemSums, item_offsets, item_sums, mean_centred
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import UserShard
@@ -104,14 +105,14 @@ class Problem:
 
     @cached_property
     def _exact(self) -> RatingMatrix:
-        return RatingMatrix(self.shard, CPU, torch.float64)
+        return build_rating_matrix(self.shard, CPU, torch.float64)
 
     def cost(self, factors: Factors) -> float:
         """J, in float64."""
         wide = Factors(*(factor.double() for factor in (factors.X, factors.W, factors.b)))
         regulariser, norm = Regulariser(self.settings.lambda_), self._exact.sums
         penalty = regulariser.value(regulariser.user_squares(wide, norm), wide, norm)
-        return float(self._exact.value(wide) + penalty)
+        return float(half_squared_error(self._exact, wide) + penalty)
 
     def anew(self, solve: Callable[[int], tuple[float, Factors]], name: str, *, is_ours: bool) -> Result:
         """A solver that can't be watched: `solve` gives the seconds of a call, and what came of it."""

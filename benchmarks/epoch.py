@@ -20,14 +20,13 @@ from benchmarks.machine import machine, spread
 from cofi_dist.config import Data, Train
 from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost
-from cofi_dist.cost.sparse import SparseCost
+from cofi_dist.cost.sparse import SparseCost, build_rating_matrix
 from cofi_dist.data.item_means import item_offsets, item_sums, mean_centred
 from cofi_dist.data.shard import UserShard
 from cofi_dist.data.sources.open import prepare_source
 from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import draw_factors
-from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.run.log import NullLog
 from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.training.trainer import Trainer
@@ -75,7 +74,7 @@ def main() -> None:
     repeats = parser.parse_args().repeats
     name, shard = load()
     dense = DenseCost(shard, CPU)
-    loops = SparseCost(RatingMatrix(shard, CPU, torch.float32))
+    loops = SparseCost(build_rating_matrix(shard, CPU, torch.float32))
     start = time.perf_counter()
     ours(shard, loops, "loops", 1)
     loading = time.perf_counter() - start

@@ -33,14 +33,14 @@ from benchmarks.machine import machine, spread
 from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.sparse import SparseCost
+from cofi_dist.cost.sparse import SparseCost, build_rating_matrix
 from cofi_dist.data.item_means import item_offsets, item_sums, mean_centred
 from cofi_dist.data.shard import UserShard
 from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import Factors, draw_factors
 from cofi_dist.kernels.cuda.graph import Recorded
-from cofi_dist.kernels.rating_matrix import RatingMatrix, device_rows
+from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.kernels.torch_ops.backend import TorchKernels
 from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.als import Als
@@ -142,14 +142,12 @@ def forms(bench: Bench) -> Iterator[tuple[str, Callable[[], Step]]]:
     """What is timed, made when its turn comes; recorded ones last, as a failure may cost the device."""
     shard, device = bench.shard, bench.device
 
-    own = RatingMatrix(shard, device, torch.float32)
+    own = build_rating_matrix(shard, device, torch.float32)
     name = type(own.by_user).__name__
 
     @cache
     def by_torch() -> RatingMatrix:
-        cost = RatingMatrix(shard, device, torch.float32)
-        cost.by_user, cost.by_item = device_rows(shard, TorchKernels, device, torch.float32)
-        return cost
+        return build_rating_matrix(shard, device, torch.float32, backend=TorchKernels)
 
     if len(shard.ratings) < 10**6:
         yield "dense", lambda: adam_step(bench, DenseCost(shard, device), fused=False)

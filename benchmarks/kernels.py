@@ -22,13 +22,13 @@ from torch import Tensor
 from benchmarks.epoch import CPU, NUM_FEATURES, load
 from benchmarks.gpu import load as made_up
 from benchmarks.machine import machine, spread
-from cofi_dist.cost.sparse import SparseCost
-from cofi_dist.data import shard as shard_module
+from cofi_dist.cost.sparse import SparseCost, build_rating_matrix
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import UserShard
 from cofi_dist.factors import Factors, draw_factors
+from cofi_dist.kernels.cpu import schedule
 from cofi_dist.kernels.cpu.jit import match_torch_threads
-from cofi_dist.kernels.rating_matrix import RatingMatrix, device_rows
+from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.kernels.torch_ops.backend import TorchKernels
 from cofi_dist.kernels.torch_ops.primitives import pair_dot, weighted_row_sum
 from cofi_dist.sharding.ranges import offsets_from_counts
@@ -140,25 +140,25 @@ def reordered(shard: UserShard, f: Factors) -> tuple[UserShard, Factors]:
 def ways(shard: UserShard, f: Factors) -> Iterator[tuple[str, Callable[[], Gradient]]]:
     """What is measured; the kept one first."""
     sides = Sides(shard)
-    kept = RatingMatrix(shard, CPU, torch.float32)
+    kept = build_rating_matrix(shard, CPU, torch.float32)
     yield "kept: rows in registers, prefetched, users in blocks", lambda: by_rows(kept, f)
 
     def untiled() -> Gradient:
-        with mock.patch.object(shard_module, "TILE_RATINGS", 2**40):
-            return by_rows(RatingMatrix(shard, CPU, torch.float32), f)
+        with mock.patch.object(schedule, "TILE_RATINGS", 2**40):
+            return by_rows(build_rating_matrix(shard, CPU, torch.float32), f)
 
-    if len(shard.ratings) > shard_module.TILE_RATINGS:
+    if len(shard.ratings) > schedule.TILE_RATINGS:
         yield "the same, users in one block", untiled
     yield (
         "the same, items by popularity",
-        lambda: by_rows(RatingMatrix(reordered(shard, f)[0], CPU, torch.float32), reordered(shard, f)[1]),
+        lambda: by_rows(
+            build_rating_matrix(reordered(shard, f)[0], CPU, torch.float32), reordered(shard, f)[1]
+        ),
     )
     yield "numba, as one would write it", lambda: by_plain_loops(shard, f)
 
     def tensors() -> Gradient:
-        cost = RatingMatrix(shard, CPU, torch.float32)
-        cost.by_user, cost.by_item = device_rows(shard, TorchKernels, CPU, torch.float32)
-        return by_rows(cost, f)
+        return by_rows(build_rating_matrix(shard, CPU, torch.float32, backend=TorchKernels), f)
 
     yield "torch: chunks and embedding_bag, errors twice", tensors
     yield "torch: chunks and embedding_bag, errors kept", lambda: lambda: sides.gradient(f, pair_dot)

@@ -20,11 +20,10 @@ import cofi_dist
 from benchmarks.contest import CPU, Point, Problem, Result, Settings, Watch
 from cofi_dist.config import Train
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.sparse import SparseCost
-from cofi_dist.data import shard as shard_module
+from cofi_dist.cost.sparse import SparseCost, build_rating_matrix
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import Factors
-from cofi_dist.kernels.rating_matrix import RatingMatrix
+from cofi_dist.kernels.cpu import schedule
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import run_step
 from cofi_dist.run.log import NullLog
@@ -43,11 +42,11 @@ def als(problem: Problem) -> Result:
     """Ours, the class itself; its loops are loaded or compiled on a small problem before."""
     s = problem.settings
     if s.users > 50:
-        for tile in (shard_module.TILE_RATINGS, 100):  # items in one tile and in several
-            with mock.patch.object(shard_module, "TILE_RATINGS", tile):
+        for tile in (schedule.TILE_RATINGS, 100):  # items in one tile and in several
+            with mock.patch.object(schedule, "TILE_RATINGS", tile):
                 als(tiny(s))
     start = time.perf_counter()
-    factors, cost = problem.start(), RatingMatrix(problem.shard, CPU, torch.float32)
+    factors, cost = problem.start(), build_rating_matrix(problem.shard, CPU, torch.float32)
     counts = torch.from_numpy(problem.sums.count)
     solver = Als(
         cost, factors, Regulariser(s.lambda_), item_counts=counts, steps=3, tolerance=0.0, alone=True
@@ -69,7 +68,7 @@ def adam(problem: Problem) -> Result:
     if s.users > 50:
         adam(tiny(s))
     start = time.perf_counter()
-    cost = SparseCost(RatingMatrix(problem.shard, CPU, torch.float32))
+    cost = SparseCost(build_rating_matrix(problem.shard, CPU, torch.float32))
     set_up, watch = time.perf_counter() - start, Watch(problem)
     train = Train(epochs=epochs, lr=s.lr, lambda_=s.lambda_, log_every=10**9)
     Trainer(cost, problem.start(), train, ratings, SoloComm()).run(NullLog(), watch)

@@ -1,15 +1,48 @@
 """The error term as sums over the known ratings only."""
 
+import torch
 from torch import Tensor
 
 from cofi_dist.cost.term import ErrorTerm
+from cofi_dist.data.shard import UserShard
 from cofi_dist.factors import Factors
+from cofi_dist.kernels.base import NUMPY_TYPE, Csr
 from cofi_dist.kernels.block_sums import sums_of
-from cofi_dist.kernels.rating_matrix import RatingMatrix
+from cofi_dist.kernels.rating_matrix import Backend, RatingMatrix
+
+
+def build_rating_matrix(
+    shard: UserShard,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    tiled: bool = True,
+    backend: Backend | None = None,
+) -> RatingMatrix:
+    """Return a rank's ratings in both orders, less their items' means; the shard is no longer needed then.
+
+    Args:
+        shard: the rank's ratings.
+        device: where they are summed.
+        dtype: of the factors.
+        tiled: as for `RatingMatrix`.
+        backend: as for `RatingMatrix`.
+    """
+    csr = Csr(*shard.csr(NUMPY_TYPE[dtype]))
+    return RatingMatrix(csr, shard.num_items, shard.blocks, device, tiled=tiled, backend=backend)
+
+
+def half_squared_error(ratings: RatingMatrix, factors: Factors) -> Tensor:
+    """Return half the squared error over this rank's ratings, per branch, (T,) float64."""
+    half_U = ratings.by_user.halves(factors.W, factors.b[0], factors.X, factors.item_bias_or_zeros())
+    return ratings.sums.sum_over_users(half_U)
 
 
 class SparseCost:
-    """Error term by sums over rows' ratings; errors are made anew for each side, neither kept nor gathered.
+    """Compute the error term from each row's known ratings.
+
+    Each side computes the errors anew: keeping them for the other side, and gathering them in its order,
+    takes longer.
 
     Args:
         ratings: this rank's ratings.

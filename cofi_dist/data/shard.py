@@ -6,12 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cofi_dist.data.ratings import Ratings
-from cofi_dist.sharding.ranges import UserRange, balanced_ranges
+from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.sharding.reduction_tree import ReductionBlocks
-
-# Ratings in a tile: few enough that a tile's rows of W and its errors stay in cache while the
-# items are summed, many enough that the partial sums of X cost little. See docs/benchmarks.md.
-TILE_RATINGS = 2**20
 
 # Ratings whose temporaries, 8 bytes each, are not worth counting.
 AT_ONCE = 2**20
@@ -43,23 +39,24 @@ class UserShard:
         """Of the shard's users, (U,)."""
         return np.diff(np.searchsorted(self.ratings.user, np.arange(len(self.users) + 1)))
 
-    def centred(
-        self, kind: type[np.float32 | np.float64] = np.float64, place: NDArray[np.integer] | None = None
-    ) -> NDArray[np.floating]:
-        """Ratings less their item's mean, (N,), rounded once to `kind`; each at its place, if given."""
+    def csr(
+        self, dtype: type[np.float32 | np.float64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.floating]]:
+        """Return the ratings as the arrays of a compressed sparse row matrix, user by user.
+
+        Returns:
+            indptr, (U + 1,): where each user's ratings start, and where the last user's end; the items, (N,);
+            the ratings less their items' means, (N,), in `dtype`.
+        """
+        indptr = np.searchsorted(self.ratings.user, np.arange(len(self.users) + 1))
+        return indptr, self.ratings.item.astype(np.int32, copy=False), self.centred(dtype)
+
+    def centred(self, dtype: type[np.float32 | np.float64] = np.float64) -> NDArray[np.floating]:
+        """Return the ratings less their items' means, (N,), rounded once to `dtype`."""
         item, value = self.ratings.item, self.ratings.value
-        centred = np.empty(len(value), kind)
+        centred = np.empty(len(value), dtype)
         for at in range(0, len(value), AT_ONCE):
             rows = slice(at, at + AT_ONCE)
             mean = 0.0 if self.means is None else self.means[item[rows]]
-            centred[rows if place is None else place[rows]] = value[rows] - mean
+            centred[rows] = value[rows] - mean
         return centred
-
-    def tiles(self) -> list[list[UserRange]]:
-        """Each block in runs of whole users of about TILE_RATINGS ratings, counted as the block's are."""
-        per_user, found = self.ratings_per_user(), []
-        for block in self.blocks.users:
-            mine = per_user[block.start : block.stop]
-            cut = balanced_ranges(mine, max(1, round(mine.sum() / TILE_RATINGS)))
-            found.append([UserRange(u.start + block.start, u.stop + block.start) for u in cut])
-        return found

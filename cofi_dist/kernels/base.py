@@ -9,7 +9,7 @@ other side features P_q and an offset.
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -21,6 +21,20 @@ NUMPY_TYPE: dict[torch.dtype, type[np.float32 | np.float64]] = {
     torch.float32: np.float32,
     torch.float64: np.float64,
 }
+
+
+class Csr(NamedTuple):
+    """Hold the ratings of one side's rows as a compressed sparse row matrix.
+
+    Attributes:
+        indptr: where each row's ratings start, and where the last row's end, (R + 1,).
+        indices: row of the other side of each rating, row by row, (N,).
+        values: value of each rating, (N,).
+    """
+
+    indptr: Index
+    indices: NDArray[np.int32]
+    values: NDArray[np.floating]
 
 
 class RatingKernels(Protocol):
@@ -51,6 +65,44 @@ class RatingKernels(Protocol):
     def products(self, V: Tensor, v: Tensor, P: Tensor) -> tuple[Tensor, Tensor]:
         """Of each row, sum d_n P_q, (T, R, K), and sum d_n, (T, R), where d_n = P_q . V_r + v_r."""
         ...
+
+    def solve_rows(
+        self,
+        Z: Tensor,
+        z: Tensor,
+        P: Tensor,
+        offset: Tensor,
+        ridge: "RidgeTerm",
+        mean_square: Tensor,
+        steps: int,
+    ) -> "RowSolutions | None":
+        """Take some steps of conjugate gradients on each row by itself, if this back end can.
+
+        Args:
+            Z: (R, K), is moved.
+            z: (R,), is moved if `ridge` has biases.
+            P: (Q, K).
+            offset: (Q,).
+            ridge: the regulariser of each row.
+            mean_square: mean squares of P's columns, (K,), for the preconditioner.
+            steps: how many.
+
+        Returns:
+            None if it can't: take conjugate gradients on whole matrices then.
+        """
+        ...
+
+
+class RowSolutions(NamedTuple):
+    """Say what solving each row by itself did.
+
+    Attributes:
+        half_squared_errors: 1/2 sum err_n^2 before, (R,) float64.
+        decreases: by how much each row's part of J fell, (R,) float64.
+    """
+
+    half_squared_errors: Tensor
+    decreases: Tensor
 
 
 @dataclass(frozen=True)

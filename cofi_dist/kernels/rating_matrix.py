@@ -1,7 +1,7 @@
-"""The ratings in both orders, users' and items', and the error term by sums over rows' ratings.
+"""One rank's ratings in both orders, by user and by item, in the back end of their device.
 
-Letters as in `cofi_dist.kernels.base`. The compiled loops are imported where they are needed: other costs,
-and commands that look at what was saved, do without them.
+The compiled loops and Triton are imported only if they are used: other costs, and commands that only read
+saved models, do without them.
 """
 
 from collections.abc import Callable
@@ -11,102 +11,118 @@ from importlib.util import find_spec
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from cofi_dist.data import shard as shard_module
-from cofi_dist.data.shard import UserShard
-from cofi_dist.factors import Factors
-from cofi_dist.kernels.base import NUMPY_TYPE, RatingKernels
+from cofi_dist.kernels.base import Csr, RatingKernels
 from cofi_dist.kernels.block_sums import BlockSums
 from cofi_dist.kernels.torch_ops.backend import TorchKernels
-from cofi_dist.sharding.ranges import offsets_from_counts
+from cofi_dist.sharding.reduction_tree import ReductionBlocks
+
+# Makes the kernels of one side from its ratings, on a device.
+Backend = Callable[[Csr, torch.device], RatingKernels]
+
+# Users whose ratings are moved at once while the ratings are transposed; it bounds temporary memory.
+USERS_AT_ONCE = 2**14
 
 
 class RatingMatrix:
-    """The ratings in both orders, for least squares.
+    """Hold one rank's ratings in both orders, for least squares.
 
     Args:
-        shard: this rank's ratings.
-        device: of everything.
-        dtype: of the factors.
-        tiled: on a CPU, sum the items' ratings tile by tile of users: faster, but for solving whole rows.
+        csr: the ratings, user by user; `values` have the dtype of the factors.
+        num_items: number of items.
+        blocks: blocks of this rank's users, in which sums over users are formed.
+        device: where the kernels run.
+        tiled: on a CPU, sum the items' ratings tile by tile of users. This is faster, but whole rows can only
+            be solved without tiles.
+        backend: kernels to use; None for those of the device.
 
     Attributes:
-        by_user, by_item: the ratings, row by row of W and of X.
-        sums: over the rows of the factors.
+        by_user, by_item: kernels over the ratings of each row of W, and of each row of X.
+        sums: sums over the rows of the factors.
     """
 
+    by_user: RatingKernels
+    by_item: RatingKernels
+
     def __init__(
-        self, shard: UserShard, device: torch.device, dtype: torch.dtype, *, tiled: bool = True
+        self,
+        csr: Csr,
+        num_items: int,
+        blocks: ReductionBlocks,
+        device: torch.device,
+        *,
+        tiled: bool = True,
+        backend: Backend | None = None,
     ) -> None:
-        self.sums = BlockSums(shard.blocks)
-        if device.type == "cpu":
-            self.by_user, self.by_item = _loop_rows(shard, dtype, tiled=tiled)
+        self.sums = BlockSums(blocks)
+        if device.type == "cpu" and backend is None:
+            self.by_user, self.by_item = _numba_kernels(csr, num_items, blocks if tiled else None)
         else:
-            self.by_user, self.by_item = device_rows(shard, kind_for(device), device, dtype)
-
-    def value(self, factors: Factors) -> Tensor:
-        """Half the squared error over this rank's ratings, of each branch, (T,) float64."""
-        half_U = self.by_user.halves(factors.W, factors.b[0], factors.X, factors.item_bias_or_zeros())
-        return self.sums.sum_over_users(half_U)
+            backend = backend or device_backend(device)
+            self.by_user = backend(csr, device)
+            self.by_item = backend(transposed(csr, num_items), device)
 
 
-def _loop_rows(shard: UserShard, dtype: torch.dtype, *, tiled: bool) -> tuple[RatingKernels, RatingKernels]:
-    from cofi_dist.kernels.cpu.backend import NumbaKernels, int32, ratings_of_tiles
-    from cofi_dist.kernels.cpu.schedule import by_rows, by_tiles
+def _numba_kernels(
+    csr: Csr, num_items: int, blocks: ReductionBlocks | None
+) -> tuple[RatingKernels, RatingKernels]:
+    """Return the kernels by user and by item on a CPU; without blocks, each item's ratings are together."""
+    from cofi_dist.kernels.cpu.backend import NumbaKernels
+    from cofi_dist.kernels.cpu.schedule import by_rows, by_tiles, tiles_of_blocks
 
-    user, item, kind = shard.ratings.user, shard.ratings.item, NUMPY_TYPE[dtype]
-    users, items = len(shard.users), shard.num_items
-    of_users = NumbaKernels(by_rows(shard.ratings_per_user()), int32(item), shard.centred(kind), users, dtype)
-    blocks = ratings_of_tiles(shard) if tiled else [[slice(0, len(user))]]
-    segments, place = by_tiles(item, items, blocks, shard.blocks.subtrees, shard_module.TILE_RATINGS)
-    return of_users, NumbaKernels(segments, _put(user, place), shard.centred(kind, place), items, dtype)
-
-
-@cache
-def triton_fault() -> str:
-    """Why Triton, which comes with torch for CUDA on Linux, can't be used here; empty if it can."""
-    if find_spec("triton") is None:
-        return "Triton is not installed"
-    try:
-        from triton.runtime import driver  # it is built when it is first asked, by a C compiler
-
-        driver.active.get_current_target()
-    except Exception as error:  # of no common base
-        return (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return ""
+    counts, dtype = np.diff(csr.indptr), torch.from_numpy(csr.values).dtype
+    by_user = NumbaKernels(by_rows(counts), csr.indices, csr.values, len(counts), dtype)
+    tiles = [[slice(0, len(csr.indices))]] if blocks is None else tiles_of_blocks(csr.indptr, blocks.users)
+    subtrees = (range(1),) if blocks is None else blocks.subtrees
+    segments, place = by_tiles(csr.indices, num_items, tiles, subtrees)
+    users, values = _reorder(csr, place)
+    return by_user, NumbaKernels(segments, users, values, num_items, dtype)
 
 
-def kind_for(device: torch.device) -> type[RatingKernels]:
-    """Of rows, for a device that is no CPU."""
+def device_backend(device: torch.device) -> Backend:
+    """Return the fastest back end for a device other than a CPU."""
     if device.type == "cuda" and not triton_fault():
-        from cofi_dist.kernels.cuda.backend import TritonKernels  # which is not everywhere
+        from cofi_dist.kernels.cuda.backend import TritonKernels  # Triton is not installed everywhere
 
         return TritonKernels
     return TorchKernels
 
 
-def device_rows(
-    shard: UserShard, kind: Callable[..., RatingKernels], device: torch.device, dtype: torch.dtype
-) -> tuple[RatingKernels, RatingKernels]:
-    """Of users and of items, on any device."""
+@cache
+def triton_fault() -> str:
+    """Return why Triton, which comes with torch for CUDA on Linux, can't be used here; "" if it can."""
+    if find_spec("triton") is None:
+        return "Triton is not installed"
+    try:
+        from triton.runtime import driver  # its driver is built on first use, by a C compiler
+
+        driver.active.get_current_target()
+    except Exception as error:  # its errors have no common base class
+        return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return ""
+
+
+def transposed(csr: Csr, num_items: int) -> Csr:
+    """Return the ratings item by item; an item's ratings stay in the order of users."""
     from cofi_dist.kernels.cpu.counting_sort import sort_by_row
 
-    user, item, number = shard.ratings.user, shard.ratings.item, NUMPY_TYPE[dtype]
-    of_users = kind(
-        offsets_from_counts(shard.ratings_per_user()),
-        item.astype(np.int32, copy=False),
-        shard.centred(number),
-        dtype,
-        device,
-    )
-    place = np.empty(len(user), np.int64)
-    begin = sort_by_row(item, 0, len(item), shard.num_items, place)
-    return of_users, kind(begin, _put(user, place), shard.centred(number, place), dtype, device)
+    place = np.empty(len(csr.indices), np.int64)
+    indptr = sort_by_row(csr.indices, 0, len(csr.indices), num_items, place)
+    return Csr(indptr, *_reorder(csr, place))
 
 
-def _put(numbers: NDArray[np.integer], place: NDArray[np.integer]) -> NDArray[np.int32]:
-    """Each at its place."""
-    put = np.empty(len(numbers), np.int32)
-    put[place] = numbers
-    return put
+def _reorder(csr: Csr, place: NDArray[np.integer]) -> tuple[NDArray[np.int32], NDArray[np.floating]]:
+    """Move each rating to its place in another order.
+
+    Returns:
+        The user of each rating, (N,), and its value, (N,), in the new order.
+    """
+    users, values = np.empty(len(place), np.int32), np.empty_like(csr.values)
+    values[place] = csr.values
+    num_users = len(csr.indptr) - 1
+    for start in range(0, num_users, USERS_AT_ONCE):
+        stop = min(start + USERS_AT_ONCE, num_users)
+        counts = np.diff(csr.indptr[start : stop + 1])
+        ratings = slice(csr.indptr[start], csr.indptr[stop])
+        users[place[ratings]] = np.repeat(np.arange(start, stop, dtype=np.int32), counts)
+    return users, values

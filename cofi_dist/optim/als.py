@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from cofi_dist.cost.regulariser import Regulariser
+from cofi_dist.cost.sparse import half_squared_error
 from cofi_dist.errors import RunError
 from cofi_dist.factors import Factors
 from cofi_dist.kernels.base import RatingKernels, RidgeTerm, accumulation_dtype
@@ -77,7 +78,7 @@ class Als:
 
     def error(self, *, with_cost: bool) -> Tensor | None:
         """Half the squared error over this rank's ratings, where it is asked for."""
-        return self._cost.value(self._factors) if with_cost else None
+        return half_squared_error(self._cost, self._factors) if with_cost else None
 
     def step(self) -> Iterator[PendingSum]:
         """One sweep; yields what is to be summed over the ranks."""
@@ -180,11 +181,10 @@ def _solve(
     """
     if not steps:
         return (yield from exact(rows, Z, z, P, offset, least, whole=whole))
-    from cofi_dist.kernels.cpu.backend import NumbaKernels  # here: Adam needs no loops of these
-
-    if whole and isinstance(rows, NumbaKernels) and rows.is_whole:
-        half_R, gain_R = rows.solve(Z, z, P, offset, least, squares[0] / least.ratings, steps)
-        return Solution(ordered_sum(half_R)[None], ordered_sum(gain_R), half_R.new_zeros(()))
+    solved = rows.solve_rows(Z, z, P, offset, least, squares[0] / least.ratings, steps) if whole else None
+    if solved is not None:
+        half, decrease = ordered_sum(solved.half_squared_errors), ordered_sum(solved.decreases)
+        return Solution(half[None], decrease, half.new_zeros(()))
     return (yield from conjugate_gradients(rows, Z, z, P, offset, least, squares, steps, whole))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cofi_dist.data.shard import TILE_RATINGS
+from cofi_dist.data.shard import AT_ONCE
 from cofi_dist.data.splits import Part
 from cofi_dist.errors import RunError
 from cofi_dist.model import Model
@@ -85,7 +85,7 @@ def error_by_popularity(directory: Path, tell: Callable[[int, int], object] | No
     bin_M = bin_of(model.item_counts.numpy())
     count, squared, absolute = np.zeros(MOST_BINS, np.int64), np.zeros(MOST_BINS), np.zeros(MOST_BINS)
     per_user = rated.source.ratings_per_user()
-    for users in balanced_ranges(per_user, max(1, round(per_user.sum() / TILE_RATINGS))):
+    for users in balanced_ranges(per_user, max(1, round(per_user.sum() / AT_ONCE))):
         ratings = rated.load(users, part)
         user, item = ratings.user.astype(np.int64) + users.start, ratings.item.astype(np.int64)
         err_N, bin_N = predict_pairs(model.scorer, user, item) - ratings.value, bin_M[item]

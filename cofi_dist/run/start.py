@@ -13,7 +13,7 @@ from cofi_dist.config import Config, Data, Train, load_config
 from cofi_dist.config.diff import FIXED, PREPARED, changes, is_within
 from cofi_dist.cost.dense import BYTES_PER_CELL
 from cofi_dist.data.ids import digests
-from cofi_dist.data.shard import TILE_RATINGS
+from cofi_dist.data.shard import AT_ONCE
 from cofi_dist.data.sources.base import Source
 from cofi_dist.data.sources.open import open_source, prepare_source, ratings_file
 from cofi_dist.distributed import Comm, SoloComm
@@ -271,7 +271,7 @@ def _require_held_out(data: Data, source: Source, run_dir: Path) -> None:
             " validation.every out"
         )
     per_user = source.ratings_per_user()
-    pieces = balanced_ranges(per_user, 1 + int(per_user.sum()) // TILE_RATINGS)
+    pieces = balanced_ranges(per_user, 1 + int(per_user.sum()) // AT_ONCE)
     if not any(len(source.load(users, "validation")) for users in pieces):
         raise ConfigError(
             "data.validation: holds out none of these ratings; hold out more, or leave validation.every out"

@@ -5,7 +5,7 @@ import torch
 from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.regulariser import Regulariser, count_scales
-from cofi_dist.cost.sparse import SparseCost
+from cofi_dist.cost.sparse import SparseCost, build_rating_matrix
 from cofi_dist.data.shard import UserShard
 from cofi_dist.factors import Factors, draw_factors
 from cofi_dist.kernels.rating_matrix import RatingMatrix, triton_fault
@@ -57,13 +57,13 @@ def build_cost(problem: Problem, shard: UserShard) -> tuple[Cost | RatingMatrix,
     if config.train.optimizer == "als":
         exact = config.train.solver == "exact"
         how = "exact" if exact else f"{config.train.cg_steps} steps a half-sweep"
-        return RatingMatrix(shard, device, problem.dtype, tiled=not exact), f"als: {how}"
+        return build_rating_matrix(shard, device, problem.dtype, tiled=not exact), f"als: {how}"
     if config.train.cost == "dense":
         return DenseCost(shard, device), "dense cost"
     how = {"cpu": "compiled loops", "cuda": "Triton's kernels"}.get(device.type, "torch's operations")
     if device.type == "cuda" and (fault := triton_fault()):
         how = f"torch's operations, which are slower ({fault})"
-    return SparseCost(RatingMatrix(shard, device, problem.dtype)), f"sparse cost: {how}"
+    return SparseCost(build_rating_matrix(shard, device, problem.dtype)), f"sparse cost: {how}"
 
 
 def build_optimizer(

@@ -16,9 +16,8 @@ import hashlib
 import numpy as np
 import torch
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.sparse import SparseCost
-from cofi_dist.kernels.rating_matrix import RatingMatrix
-from cofi_dist.data import shard as shard_module
+from cofi_dist.cost.sparse import SparseCost, build_rating_matrix
+from cofi_dist.kernels.cpu import schedule
 from cofi_dist.data.shard import UserShard
 from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.distributed import SoloComm
@@ -33,8 +32,8 @@ for K, dtype in ((13, torch.float32), (20, torch.float64)):
     ratings = random_ratings(60, 50, 1500)
     counts = torch.from_numpy(np.bincount(ratings.item, minlength=50))
     for tile in (2**20, 200):
-        shard_module.TILE_RATINGS = tile
-        cost = RatingMatrix(UserShard(UserRange(0, 60), 50, ratings), torch.device("cpu"), dtype)
+        schedule.TILE_RATINGS = tile
+        cost = build_rating_matrix(UserShard(UserRange(0, 60), 50, ratings), torch.device("cpu"), dtype)
         factors = random_factors(50, 60, K, dtype, item_bias=True)
         given = {"item_counts": counts, "steps": 3, "tolerance": 0.0, "alone": True}
         als = Als(cost, factors, Regulariser(1.3), **given)
@@ -75,15 +74,14 @@ def test_compiled_or_loaded_and_of_any_width_the_bits_are_the_same(tmp_path: Pat
 RIGHT = """
 import sys
 import torch
-from cofi_dist.cost.sparse import SparseCost
-from cofi_dist.kernels.rating_matrix import RatingMatrix
+from cofi_dist.cost.sparse import SparseCost, build_rating_matrix
 from cofi_dist.data.shard import UserShard
 from cofi_dist.sharding.ranges import UserRange
 from tests.support.problems import error_term_reference, random_factors, random_ratings
 
 ratings = random_ratings(9, 7, 30)
 for K in map(int, sys.argv[1:]):
-    rows = RatingMatrix(UserShard(UserRange(0, 9), 7, ratings), torch.device("cpu"), torch.float64)
+    rows = build_rating_matrix(UserShard(UserRange(0, 9), 7, ratings), torch.device("cpu"), torch.float64)
     factors = random_factors(7, 9, K, torch.float64)
     got, (_, dX, dW, _) = SparseCost(rows)(factors, with_cost=True), error_term_reference(factors, ratings)
     print(*(torch.allclose(a, b, rtol=1e-3, atol=1e-3) for a, b in ((got.dX[0], dX), (got.dW, dW))))

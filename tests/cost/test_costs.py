@@ -14,10 +14,10 @@ from torch import Tensor
 from cofi_dist.cost import Cost, ErrorTerm
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.sparse import SparseCost
-from cofi_dist.data import shard as shard_module
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import UserShard
 from cofi_dist.factors import Factors
+from cofi_dist.kernels.cpu import schedule
 from cofi_dist.sharding.ranges import UserRange
 from tests.support.problems import (
     close,
@@ -71,7 +71,7 @@ def test_any_problem_matches_the_formula(kind: str, data: st.DataObject) -> None
     item_bias = data.draw(st.booleans())
     factors = random_factors(num_items, num_users, num_features, dtype, item_bias=item_bias)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shard_module, "TILE_RATINGS", data.draw(st.sampled_from([1, 3, 1000])))
+        patch.setattr(schedule, "TILE_RATINGS", data.draw(st.sampled_from([1, 3, 1000])))
         cost = make_cost(kind, UserShard(UserRange(0, num_users), num_items, ratings), dtype)
     rtol = 1e-12 if dtype == torch.float64 else 1e-4
     term = cost(factors, with_cost=True)

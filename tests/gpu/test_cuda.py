@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.sparse import SparseCost
+from cofi_dist.cost.sparse import SparseCost, build_rating_matrix
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import UserShard
 from cofi_dist.distributed import SoloComm
 from cofi_dist.factors import Factors
 from cofi_dist.kernels.cuda import backend, graph
-from cofi_dist.kernels.rating_matrix import RatingMatrix, device_rows, kind_for
+from cofi_dist.kernels.rating_matrix import device_backend
 from cofi_dist.kernels.torch_ops.backend import TorchKernels
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import run_step
@@ -77,14 +77,19 @@ def long_rows() -> Ratings:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("num_features", [1, 20, 100, 300])
 def test_triton_and_torch_sum_alike(num_features: int, dtype: torch.dtype) -> None:
-    assert kind_for(CUDA).__name__ == "TritonKernels"
+    assert device_backend(CUDA) is backend.TritonKernels
     ratings, factors = long_rows(), on_cuda(random_factors(40, 3000, num_features, dtype, item_bias=True))
     assert np.bincount(ratings.item).max() > 2 * backend.PIECE
     X, W, b, c = factors.by_name.values()
     shard = UserShard(UserRange(0, 3000), 40, ratings)
-    ours, theirs = (device_rows(shard, kind, CUDA, dtype) for kind in (kind_for(CUDA), TorchKernels))
+    triton, torch_ops = (
+        build_rating_matrix(shard, CUDA, dtype, backend=kernels)
+        for kernels in (backend.TritonKernels, TorchKernels)
+    )
     rtol = 1e-12 if dtype == torch.float64 else 1e-5
-    for mine, other, given in zip(ours, theirs, ((W, b[0], X, c[0]), (X, c[0], W, b[0])), strict=True):
+    by_user = triton.by_user, torch_ops.by_user, (W, b[0], X, c[0])
+    by_item = triton.by_item, torch_ops.by_item, (X, c[0], W, b[0])
+    for mine, other, given in (by_user, by_item):
         sums = ((rows.gradients(*given), rows.products(*given[:3])) for rows in (mine, other))
         for got, want in zip(*map(flat, sums), strict=True):
             close(got, want, rtol)
@@ -99,7 +104,7 @@ def flat(parts: tuple[tuple[Tensor, ...], tuple[Tensor, ...]]) -> list[Tensor]:
 
 def test_sums_are_the_same_bits_every_time_and_the_formulas() -> None:
     ratings, factors = long_rows(), random_factors(40, 3000, 20)
-    cost = SparseCost(RatingMatrix(UserShard(UserRange(0, 3000), 40, ratings), CUDA, torch.float64))
+    cost = SparseCost(build_rating_matrix(UserShard(UserRange(0, 3000), 40, ratings), CUDA, torch.float64))
     terms = [cost(on_cuda(factors), with_cost=True) for _ in range(3)]
     value, *gradients = error_term_reference(factors, ratings)
     for term in terms:
@@ -122,7 +127,7 @@ def test_als_is_that_of_the_cpu_and_never_rises(steps: int, item_bias: bool) -> 
     for device in BOTH_DEVICES:
         start = random_factors(40, 60, 5, item_bias=item_bias)
         factors = on_cuda(start) if device == "cuda" else start
-        cost = RatingMatrix(
+        cost = build_rating_matrix(
             UserShard(UserRange(0, 60), 40, ratings), torch.device(device), torch.float64, tiled=steps > 0
         )
         counts = torch.from_numpy(np.bincount(ratings.item, minlength=40))

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from cofi_dist.config import load_config
 from cofi_dist.cost.regulariser import Regulariser
+from cofi_dist.cost.sparse import build_rating_matrix
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import UserShard
 from cofi_dist.distributed import SoloComm
 from cofi_dist.errors import CheckpointError, ConfigError, RunError
 from cofi_dist.factors import Factors
-from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.model import Model
 from cofi_dist.optim import cholesky
 from cofi_dist.optim.als import Als
@@ -51,7 +51,7 @@ def als_on(
     loops: bool = True,
 ) -> Als:
     shard = UserShard(UserRange(0, len(factors.W)), len(factors.X), ratings)
-    cost = RatingMatrix(shard, CPU, factors.X.dtype, tiled=steps > 0)
+    cost = build_rating_matrix(shard, CPU, factors.X.dtype, tiled=steps > 0)
     if not loops:
         cost = tensor_rows(shard, factors.X.dtype)
     counts = torch.from_numpy(np.bincount(ratings.item, minlength=len(factors.X)))

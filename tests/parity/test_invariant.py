@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from cofi_dist.config import load_config
 from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.term import ErrorTerm
-from cofi_dist.data import shard as shard_module
 from cofi_dist.data.shard import UserShard
 from cofi_dist.distributed import Comm, OrderedSums, SoloComm
 from cofi_dist.errors import ConfigError
 from cofi_dist.factors import Factors
 from cofi_dist.kernels.block_sums import BlockSums
+from cofi_dist.kernels.cpu import schedule
 from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.base import run_step
 from cofi_dist.report.compare import compare
@@ -145,7 +145,7 @@ def test_any_cut_of_the_users_has_the_same_sum(power: int, data: st.DataObject) 
         for rank, users in enumerate(spread.ranges):
             cut = shard_of(ratings, users, num_items)
             shard = UserShard(users, num_items, cut.ratings, None, spread.local_blocks(rank))
-            with mock.patch.object(shard_module, "TILE_RATINGS", tile):
+            with mock.patch.object(schedule, "TILE_RATINGS", tile):
                 cost = sparse_cost(shard, torch.float32)
             own = slice_factors(factors, users)
             cost(own, with_cost=True).dX.fill_(torch.nan)  # the next call takes the same memory

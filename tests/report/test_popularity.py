@@ -32,7 +32,7 @@ def test_bins_are_powers_of_two_and_their_names_say_so() -> None:
 @pytest.mark.parametrize("block", [50, 2**20], ids=["many blocks", "one block"])
 def test_errors_are_those_of_each_rating(block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = trained(tmp_path, CONFIG)
-    monkeypatch.setattr(popularity, "TILE_RATINGS", block)
+    monkeypatch.setattr(popularity, "AT_ONCE", block)
     got = error_by_popularity(tmp_path / "run")
     everyone = UserRange(0, 40)
     train, test = (model.rated(tmp_path / "run").load(everyone, part) for part in ("train", "test"))

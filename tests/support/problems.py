@@ -6,11 +6,10 @@ from torch import Tensor
 
 from cofi_dist.cost import ErrorTerm
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.sparse import SparseCost
+from cofi_dist.cost.sparse import SparseCost, build_rating_matrix
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import UserShard
 from cofi_dist.factors import Factors
-from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.sharding.ranges import UserRange
 
 
@@ -31,7 +30,7 @@ def shard_of(ratings: Ratings, users: UserRange, num_items: int) -> UserShard:
 
 def sparse_cost(shard: UserShard, dtype: torch.dtype = torch.float64) -> SparseCost:
     """As it is on a CPU."""
-    return SparseCost(RatingMatrix(shard, torch.device("cpu"), dtype))
+    return SparseCost(build_rating_matrix(shard, torch.device("cpu"), dtype))
 
 
 def random_factors(

@@ -12,8 +12,10 @@ from unittest import mock
 import pytest
 import torch
 
+from cofi_dist.cost.sparse import build_rating_matrix
 from cofi_dist.data.shard import UserShard
-from cofi_dist.kernels.rating_matrix import RatingMatrix, device_rows
+from cofi_dist.kernels.rating_matrix import RatingMatrix
+from cofi_dist.kernels.torch_ops.backend import TorchKernels
 
 CPU = torch.device("cpu")
 INTERPRETED = find_spec("triton") is not None and "TRITON_INTERPRET" in os.environ
@@ -35,15 +37,9 @@ def triton_rows(shard: UserShard, dtype: torch.dtype) -> RatingMatrix:
     """The ratings as a CUDA device has them."""
     from cofi_dist.kernels.cuda.backend import TritonKernels
 
-    cost = RatingMatrix(shard, CPU, dtype)
-    cost.by_user, cost.by_item = device_rows(shard, TritonKernels, CPU, dtype)
-    return cost
+    return build_rating_matrix(shard, CPU, dtype, backend=TritonKernels)
 
 
 def tensor_rows(shard: UserShard, dtype: torch.dtype) -> RatingMatrix:
     """The ratings as a device without Triton has them."""
-    from cofi_dist.kernels.torch_ops.backend import TorchKernels
-
-    cost = RatingMatrix(shard, CPU, dtype)
-    cost.by_user, cost.by_item = device_rows(shard, TorchKernels, CPU, dtype)
-    return cost
+    return build_rating_matrix(shard, CPU, dtype, backend=TorchKernels)

@@ -8,13 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cofi_dist.data.shard import UserShard
-from cofi_dist.kernels.base import NUMPY_TYPE, RidgeTerm, tiny_of
+from cofi_dist.kernels.base import NUMPY_TYPE, RidgeTerm, RowSolutions, tiny_of
 from cofi_dist.kernels.cpu import parallel_loops
 from cofi_dist.kernels.cpu.jit import match_torch_threads, require_loops
 from cofi_dist.kernels.cpu.schedule import Segments
 from cofi_dist.kernels.cpu.simd import Lanes, lanes_of
-from cofi_dist.sharding.ranges import offsets_from_counts
 
 
 class Room:
@@ -103,47 +101,31 @@ class NumbaKernels:
         return out, out_b
 
     @property
-    def is_whole(self) -> bool:
-        """Whether each row's ratings are together."""
-        return self._segments.is_whole
-
-    @property
     def csr(self) -> tuple[Tensor, Tensor, Tensor]:
-        assert self.is_whole
+        assert self._segments.is_whole
         arrays = self._segments.start, self._other, self._value
         start, other, value = (torch.from_numpy(array) for array in arrays)
         return start, other, value
 
-    def solve(
+    def solve_rows(
         self,
         Z: Tensor,
         z: Tensor,
         P: Tensor,
         offset: Tensor,
-        least: RidgeTerm,
+        ridge: RidgeTerm,
         mean_square: Tensor,
         steps: int,
-    ) -> tuple[Tensor, Tensor]:
-        """So many steps of conjugate gradients on every row by itself; moves Z, and z where it has biases.
-
-        `mean_square` is that of P's columns, (K,), for the preconditioner.
-
-        Returns:
-            1/2 sum err_n^2 before, and by how much the row's part of J fell, (R,) float64 each.
-        """
-        told, penalty_b = np.empty((2, len(Z))), self._value.dtype.type(least.weight_b)
-        settings = least.has_bias, penalty_b, mean_square[None].numpy(), steps, tiny_of(Z.dtype)
+    ) -> RowSolutions | None:
+        """Take the steps as `RatingKernels` says, unless the ratings of a row lie in several tiles."""
+        if not self._segments.is_whole:
+            return None
+        told, penalty_b = np.empty((2, len(Z))), self._value.dtype.type(ridge.weight_b)
+        settings = ridge.has_bias, penalty_b, mean_square[None].numpy(), steps, tiny_of(Z.dtype)
         ratings, factors = (self._other, self._value), tuple(arrays_of(P, offset, Z, z))
-        rest = least.weight.numpy(), settings, (told[0], told[1])
+        rest = ridge.weight.numpy(), settings, (told[0], told[1])
         parallel_loops.solve(match_torch_threads(), *self._segments.whole, _lanes(P), ratings, factors, rest)
-        half, gain = torch.from_numpy(told)
-        return half, gain
-
-
-def ratings_of_tiles(shard: UserShard) -> list[list[slice]]:
-    """Where the ratings of each tile of each block are among the shard's."""
-    ends = offsets_from_counts(shard.ratings_per_user())
-    return [[slice(int(ends[u.start]), int(ends[u.stop])) for u in tiles] for tiles in shard.tiles()]
+        return RowSolutions(*torch.from_numpy(told))
 
 
 def _lanes(P: Tensor) -> Lanes:
@@ -153,8 +135,3 @@ def _lanes(P: Tensor) -> Lanes:
 def arrays_of(*tensors: Tensor) -> list[NDArray[np.floating]]:
     """The same memory, for the loops."""
     return [tensor.numpy() for tensor in tensors]
-
-
-def int32(index: NDArray[np.integer]) -> NDArray[np.int32]:
-    """The same array where it is of that type."""
-    return index.astype(np.int32, copy=False)

@@ -18,6 +18,11 @@ from numpy.typing import NDArray
 from cofi_dist.kernels.base import Index, index_type
 from cofi_dist.kernels.cpu.counting_sort import sort_by_row
 from cofi_dist.kernels.cpu.partial_sums import plan_carries
+from cofi_dist.sharding.ranges import UserRange, balanced_ranges
+
+# Ratings in a tile: few enough that a tile's rows of W stay in cache while the items are summed, many enough
+# that the partial sums of X cost little. See docs/benchmarks.md.
+TILE_RATINGS = 2**20
 
 # Threads take a chunk when they have done their last one: so many a thread and tile, that they end
 # together though the machine does other things too, few enough that taking them costs nothing.
@@ -95,8 +100,26 @@ def by_rows(counts: Index) -> Segments:
     return _segments((range(1),), [[only]], len(counts), is_whole=True)
 
 
+def tiles_of_blocks(indptr: Index, blocks: Sequence[UserRange]) -> list[list[slice]]:
+    """Cut each block into runs of whole users with about TILE_RATINGS ratings.
+
+    Args:
+        indptr: where each user's ratings start, and where the last user's end, (U + 1,).
+        blocks: users of each block.
+
+    Returns:
+        The ratings of each tile of each block.
+    """
+    found = []
+    for block in blocks:
+        own = indptr[block.start : block.stop + 1]
+        cuts = balanced_ranges(np.diff(own), max(1, round((own[-1] - own[0]) / TILE_RATINGS)))
+        found.append([slice(int(own[users.start]), int(own[users.stop])) for users in cuts])
+    return found
+
+
 def by_tiles(
-    row: Index, num_rows: int, blocks: Sequence[Sequence[slice]], branches: Sequence[range], size: int
+    row: Index, num_rows: int, blocks: Sequence[Sequence[slice]], branches: Sequence[range]
 ) -> tuple[Segments, Index]:
     """The segments of each tile, and which rating is where.
 
@@ -105,7 +128,6 @@ def by_tiles(
         num_rows: R.
         blocks: ratings of each tile of each block, one after the other.
         branches: which of the blocks each has.
-        size: ratings of a tile, up to which those of a branch's blocks share one.
 
     Returns:
         The segments; and for each given rating, where it is in their order, (N,). Equal rows' ratings stay
@@ -116,7 +138,7 @@ def by_tiles(
     for branch in branches:
         empty = np.ones(num_rows, bool)
         parts.append([])
-        tiles = list(_shared([(tile, b) for b in branch for tile in blocks[b]], size))
+        tiles = list(_shared([(tile, b) for b in branch for tile in blocks[b]], TILE_RATINGS))
         for tile in tiles:
             first, last = tile[0][0].start, tile[-1][0].stop
             sort_by_row(row, first, last, num_rows, place)

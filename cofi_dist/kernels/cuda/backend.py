@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from cofi_dist.kernels.base import Index
+from cofi_dist.kernels.base import Csr, RidgeTerm
 from cofi_dist.kernels.cuda import triton_kernels
 from cofi_dist.sharding.ranges import offsets_from_counts
 
@@ -26,32 +25,20 @@ class TritonKernels:
     """By two kernels: sums over pieces of a row's ratings, in order, and over a row's pieces, in order.
 
     Args:
-        start: where each row's ratings begin, and where the last one's end, (R + 1,).
-        other: row of the other side, (N,) int32, row by row.
-        value: (N,).
-        dtype: of the factors.
-        device: of everything.
+        csr: the ratings; `values` have the dtype of the factors.
+        device: where they are summed.
     """
 
-    def __init__(
-        self,
-        start: Index,
-        other: NDArray[np.int32],
-        value: NDArray[np.floating],
-        dtype: torch.dtype,
-        device: torch.device,
-    ) -> None:
+    def __init__(self, csr: Csr, device: torch.device) -> None:
+        start, other, value = csr
         counts = np.diff(start)
-        self.counts = torch.from_numpy(counts).to(device, dtype)
+        self._other, self._value = torch.from_numpy(other).to(device), torch.from_numpy(value).to(device)
+        self.counts = torch.from_numpy(counts).to(device, self._value.dtype)
         pieces = np.maximum(1, -(-counts // PIECE))
         begin = offsets_from_counts(pieces)
         row = np.repeat(np.arange(len(counts), dtype=np.int32), pieces)
         cuts = np.append(start[row] + PIECE * (np.arange(len(row)) - begin[row]), start[-1])
         self._row, self._start, self._begin = (torch.from_numpy(a).to(device) for a in (row, cuts, begin))
-        self._other, self._value = (
-            torch.from_numpy(other).to(device),
-            torch.from_numpy(value).to(device, dtype),
-        )
 
     @property
     def csr(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -68,6 +55,19 @@ class TritonKernels:
     def products(self, V: Tensor, v: Tensor, P: Tensor) -> tuple[Tensor, Tensor]:
         out, out_b, _ = self._summed(V, v, P, v, OF_ERRORS=False, ADDS=True)
         return out[None], out_b[None]
+
+    def solve_rows(
+        self,
+        Z: Tensor,
+        z: Tensor,
+        P: Tensor,
+        offset: Tensor,
+        ridge: RidgeTerm,
+        mean_square: Tensor,
+        steps: int,
+    ) -> None:
+        """Return None: on a device, steps on whole matrices are faster."""
+        return
 
     def _summed(
         self, Z: Tensor, z: Tensor, P: Tensor, offset: Tensor, **what: bool

@@ -5,10 +5,9 @@ Letters as in `cofi_dist.kernels.base`.
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from cofi_dist.kernels.base import Index, accumulation_dtype, index_type
+from cofi_dist.kernels.base import Csr, RidgeTerm, accumulation_dtype, index_type
 from cofi_dist.kernels.torch_ops.primitives import pair_dot, weighted_row_sum
 
 
@@ -16,28 +15,20 @@ class TorchKernels:
     """By the two primitives of `cofi_dist.kernels.torch_ops.primitives`, on any device.
 
     Args:
-        start: where each row's ratings begin, and where the last one's end, (R + 1,).
-        other: row of the other side, (N,), row by row.
-        value: (N,).
-        dtype: of the factors.
-        device: of everything.
+        csr: the ratings; `values` have the dtype of the factors.
+        device: where they are summed.
     """
 
-    def __init__(
-        self,
-        start: Index,
-        other: Index,
-        value: NDArray[np.floating],
-        dtype: torch.dtype,
-        device: torch.device,
-    ) -> None:
+    def __init__(self, csr: Csr, device: torch.device) -> None:
+        start, other, value = csr
         counts, kind = np.diff(start), index_type(len(other))
+        self._value = torch.from_numpy(value).to(device)
+        dtype = self._value.dtype
         self.counts = torch.from_numpy(counts).to(device, dtype)
         row = np.repeat(np.arange(len(counts), dtype=kind), counts)
         self._start, self._row, self._other = (
             torch.from_numpy(k.astype(kind)).to(device) for k in (start, row, other)
         )
-        self._value = torch.from_numpy(value).to(device, dtype)
         self._one = torch.ones(1, 1, device=device, dtype=dtype)
         self._zeros = torch.zeros_like(self._row)
 
@@ -55,6 +46,19 @@ class TorchKernels:
     def products(self, V: Tensor, v: Tensor, P: Tensor) -> tuple[Tensor, Tensor]:
         d_N = pair_dot(V, P, self._row, self._other).add_(v.index_select(0, self._row))
         return self._sums(d_N, P)
+
+    def solve_rows(
+        self,
+        Z: Tensor,
+        z: Tensor,
+        P: Tensor,
+        offset: Tensor,
+        ridge: RidgeTerm,
+        mean_square: Tensor,
+        steps: int,
+    ) -> None:
+        """Return None: on a device, steps on whole matrices are faster."""
+        return
 
     def _errors(self, Z: Tensor, z: Tensor, P: Tensor, offset: Tensor) -> Tensor:
         err_N = pair_dot(Z, P, self._row, self._other).sub_(self._value)
