@@ -1,4 +1,4 @@
-"""The command about SLURM."""
+"""The command that writes and checks a batch script: slurm."""
 
 import os
 import shlex
@@ -15,6 +15,7 @@ from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.files.atomic import refuse_existing, write_atomically
 from cofi_dist.files.reading import MOST_JSON, read_failure, read_text
 from cofi_dist.streams import log_stderr
+from cofi_dist.words import counted
 
 if TYPE_CHECKING:
     from cofi_dist.slurm.sbatch import Script
@@ -34,14 +35,12 @@ def slurm(
     context: typer.Context,
     config: Annotated[Path, typer.Option(help="YAML file.", show_default=False)],
     overrides: Overrides = None,
-    nodes: Annotated[int, typer.Option(metavar="N", help="How many nodes.", min=1)] = 1,
+    nodes: Annotated[int, typer.Option(metavar="N", help="Number of nodes.", min=1)] = 1,
     gpus_per_node: Annotated[
-        int, typer.Option(metavar="N", help="Also the ranks a node; 0: one, on its CPU.", min=0)
+        int, typer.Option(metavar="N", help="And ranks per node; 0: one rank, on its CPU.", min=0)
     ] = 1,
     time: Time = "01:00:00",
-    requeue: Annotated[
-        bool, typer.Option("--requeue", help="Before the limit, save and queue anew.")
-    ] = False,
+    requeue: Annotated[bool, typer.Option("--requeue", help="Before the limit, save and requeue.")] = False,
     lead: Annotated[
         int, typer.Option(metavar="SECONDS", help="How long before the limit --requeue saves.", min=10)
     ] = 300,
@@ -54,10 +53,10 @@ def slurm(
 ) -> None:
     """Write and check the SLURM script of a run.
 
-    Shows what would be submitted; SLURM itself looks at it where it is installed.
+    Prints what would be submitted. If SLURM is installed, it checks the script too.
     """
-    from cofi_dist.slurm.render import Job, script_of
-    from cofi_dist.slurm.sbatch import UNLIMITED, parse, seconds_of
+    from cofi_dist.slurm.render import Job, render_script
+    from cofi_dist.slurm.sbatch import UNLIMITED, parse_script, parse_time
 
     resolved = load_config(config, overrides or [])
     _require_useful(context, resolved)
@@ -66,23 +65,36 @@ def slurm(
         text = _read(check)
     else:
         if time.upper() not in UNLIMITED:
-            seconds_of(time)
+            parse_time(time)
         refuse_existing(target, replace=replace)
-        job = Job(config.stem, nodes, gpus_per_node, time, lead if requeue else None, option or [])
-        run_dir = f"run_dir={quote_yaml(str(Path(resolved.run_dir).absolute()))}"
-        others = [each for each in overrides or [] if not each.startswith("run_dir=")]
-        text = script_of(job, ["--config", str(config.absolute()), *others, run_dir])
-    script = parse(text, os.environ)
-    _require_right(script, resolved, target)
-    says = _ask_slurm(target, text)
+        job = Job(
+            name=config.stem,
+            nodes=nodes,
+            gpus_per_node=gpus_per_node,
+            time=time,
+            lead=lead if requeue else None,
+            options=option or [],
+        )
+        text = render_script(job, _training_arguments(config, overrides or [], resolved))
+    script = parse_script(text, os.environ)
+    _require_no_errors(script, resolved, target, is_written=check is None)
+    answer = _ask_slurm(target, text)
     if check is None:
         write_atomically(target, text)
-    print("\n".join(f"#SBATCH --{key}{'=' * bool(value)}{value}" for key, value in script.options.items()))
-    print(f"{says}\nto submit it: sbatch {shlex.quote(str(target))}")
+    for key, value in script.options.items():
+        print(f"#SBATCH --{key}={value}" if value else f"#SBATCH --{key}")
+    print(f"{answer}\nto submit it: sbatch {shlex.quote(str(target))}")
+
+
+def _training_arguments(config: Path, overrides: list[str], resolved: Config) -> list[str]:
+    """Return the arguments of `cofi-dist train`, which mean the same in any working directory."""
+    run_dir = quote_yaml(str(Path(resolved.run_dir).absolute()))
+    others = [override for override in overrides if not override.startswith("run_dir=")]
+    return ["--config", str(config.absolute()), *others, f"run_dir={run_dir}"]
 
 
 def _require_useful(context: typer.Context, config: Config) -> None:
-    """Raise ConfigError where an option has no effect beside the others."""
+    """Raise ConfigError if an option has no effect beside the others."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
     given = {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
     useless = sorted(given - {"config", "overrides", "check"})
@@ -91,19 +103,20 @@ def _require_useful(context: typer.Context, config: Config) -> None:
     if "lead" in given and "requeue" not in given:
         raise ConfigError("--lead is for --requeue; give that too, or leave it out")
     if "requeue" in given and config.checkpoint.start_from is not None:
-        raise ConfigError("--requeue goes on with the run itself; leave checkpoint.resume out")
+        raise ConfigError("--requeue resumes the run itself; leave checkpoint.resume out")
 
 
-def _require_right(script: "Script", config: Config, target: Path) -> None:
-    """Say what is wrong; raise ConfigError if the job would fail for it."""
-    from cofi_dist.slurm.check import findings
+def _require_no_errors(script: "Script", config: Config, target: Path, *, is_written: bool) -> None:
+    """Print what is wrong with a script; raise ConfigError if the job would fail for it."""
+    from cofi_dist.slurm.check import check_script
 
-    found = findings(script, config)
+    found = check_script(script, config)
     for finding in found:
         log_stderr(f"{'wrong' if finding.certain else 'check'}: {finding.text}")
-    wrong = sum(finding.certain for finding in found)
-    if wrong:
-        raise ConfigError(f"{target}: is not to be submitted: {wrong} wrong, as said above")
+    errors = sum(finding.certain for finding in found)
+    if errors:
+        so = ", so it was not written" if is_written else ""
+        raise ConfigError(f"{target}: the sbatch script has {counted(errors, 'error')} (listed above){so}")
 
 
 def _read(file: Path) -> str:
@@ -114,14 +127,14 @@ def _read(file: Path) -> str:
 
 
 def _ask_slurm(target: Path, script: str) -> str:
-    """What SLURM itself says to the script, where there is one.
+    """Return what SLURM itself says of the script, or why it has not been asked.
 
     Raises:
-        RunError: it would refuse it.
+        RunError: SLURM would refuse the script.
     """
     sbatch = shutil.which("sbatch")
     if sbatch is None:
-        return "SLURM is not here, so it has not looked at this"
+        return "SLURM is not installed here, so it has not checked this script"
     try:
         done = subprocess.run(  # noqa: S603
             [sbatch, "--test-only"],
@@ -133,9 +146,9 @@ def _ask_slurm(target: Path, script: str) -> str:
         )
     except subprocess.TimeoutExpired:
         return f"SLURM did not answer within {ASK_SECONDS:.0f} s"
-    said = " ".join(done.stderr.replace("sbatch: ", "").split())
+    answer = " ".join(done.stderr.replace("sbatch: ", "").split())
     if done.returncode == 0:
-        return f"SLURM says: {said}"
-    if any(text in said for text in UNREACHABLE):
-        return "SLURM's controller cannot be reached from here, so it has not looked at this"
-    raise RunError(f"{target}: SLURM would refuse it: {said.removeprefix('error: ')}")
+        return f"SLURM says: {answer}"
+    if any(text in answer for text in UNREACHABLE):
+        return "SLURM's controller cannot be reached from here, so it has not checked this script"
+    raise RunError(f"{target}: SLURM would refuse it: {answer.removeprefix('error: ')}")

@@ -1,4 +1,4 @@
-"""What is commonly wrong with a batch script for this trainer, found before it waits in a queue."""
+"""Find what is commonly wrong with a batch script that trains, before it waits in a queue."""
 
 import math
 import re
@@ -11,43 +11,52 @@ import psutil
 from cofi_dist.config import Config
 from cofi_dist.slurm.sbatch import Script
 
-# SLURM looks at time limits every so many seconds, and warns at the look before.
+# SLURM checks time limits every so many seconds, and warns at the check before.
 LATE_SECONDS = 30
-# Linux gives ports from here on to whoever connects somewhere
-EPHEMERAL = 32768
-HANDLED = "SIGTERM,SIGINT,SIGHUP,SIGQUIT"  # by torchrun, if it isn't told
-# of one host alone, unless it exports them
-LOCAL = {"btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "ramfs", "tmpfs", "vfat", "xfs", "zfs"}
+# Linux assigns ports from here on to outgoing connections.
+FIRST_EPHEMERAL_PORT = 32768
+# The signals that torchrun handles if it is not told others.
+HANDLED_SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT"
+# File systems that one host has for itself, unless it exports them.
+LOCAL_FILE_SYSTEMS = {
+    *("btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "ramfs", "tmpfs", "vfat", "xfs", "zfs"),
+}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What is, or may be, wrong.
+    """Something that is, or may be, wrong.
 
     Attributes:
-        certain: the job would fail, or do what nobody wants.
-        text: names the option or key, and what to do.
+        certain: whether the job would certainly fail, or do what nobody wants.
+        text: the option or key, what is wrong with it, and what to do.
     """
 
     certain: bool
     text: str
 
 
-def findings(script: Script, config: Config) -> list[Finding]:
-    """What is wrong with a script that trains as the config says.
+def check_script(script: Script, config: Config) -> list[Finding]:
+    """Return what is wrong with a script.
 
     Args:
-        script: to be submitted.
-        config: of its run.
+        script: the script that would be submitted.
+        config: the config of the run that it trains.
 
     Raises:
-        ConfigError: an option's value can't be read.
+        ConfigError: the value of an option cannot be read.
     """
-    parts = (_tasks(script), _port(script), _shared(script, config), _again(script, config), _times(script))
-    return [finding for part in (*parts, _devices(script, config)) for finding in part]
+    return [
+        *_check_tasks(script),
+        *_check_port(script),
+        *_check_run_dir(script, config),
+        *_check_requeueing(script, config),
+        *_check_times(script),
+        *_check_devices(script, config),
+    ]
 
 
-def _tasks(script: Script) -> Iterator[Finding]:
+def _check_tasks(script: Script) -> Iterator[Finding]:
     asked = {key: script.options[key] for key in ("ntasks-per-node", "ntasks") if key in script.options}
     each = asked.get("ntasks-per-node")
     if each not in (None, "1"):
@@ -59,22 +68,23 @@ def _tasks(script: Script) -> Iterator[Finding]:
     if "ntasks" in asked and asked["ntasks"] != str(script.nodes):
         yield Finding(
             True,
-            f"--ntasks={asked['ntasks']}: torchrun is one task a node, and there are {script.nodes} nodes;"
+            f"--ntasks={asked['ntasks']}: torchrun is one task per node, and there are {script.nodes} nodes;"
             " leave it out, and set --ntasks-per-node=1",
         )
     elif each is None and "ntasks" not in asked and script.nodes > 1:
         yield Finding(True, "--ntasks-per-node: is missing; SLURM may put all tasks on one node; set it to 1")
 
 
-def _port(script: Script) -> Iterator[Finding]:
-    port = script.default("PORT") or _found(r"--rdzv[-_]endpoint[= ]\S*?:(\d+)", script.text)
+def _check_port(script: Script) -> Iterator[Finding]:
+    port = script.default_of("PORT") or _search(r"--rdzv[-_]endpoint[= ]\S*?:(\d+)", script.text)
     if port is None or not port.isdecimal():
-        return  # made from the job's number
+        return  # the script makes it from the number of its job
     if not 1024 <= int(port) < 65536:
-        yield Finding(True, f"port {port}: is not one that a user may listen at; take one from 1024 to 32767")
-    elif int(port) >= EPHEMERAL:
+        yield Finding(True, f"port {port}: users cannot listen on it; take one from 1024 to 32767")
+    elif int(port) >= FIRST_EPHEMERAL_PORT:
         yield Finding(
-            False, f"port {port}: Linux hands such ports to any connection; take one from 1024 to 32767"
+            False,
+            f"port {port}: Linux assigns such ports to outgoing connections; take one from 1024 to 32767",
         )
     yield Finding(
         False,
@@ -82,16 +92,16 @@ def _port(script: Script) -> Iterator[Finding]:
     )
 
 
-def _shared(script: Script, config: Config) -> Iterator[Finding]:
+def _check_run_dir(script: Script, config: Config) -> Iterator[Finding]:
     kind = _file_system(Path(config.run_dir))
-    if script.nodes > 1 and kind in LOCAL:
+    if script.nodes > 1 and kind in LOCAL_FILE_SYSTEMS:
         yield Finding(
             False, f"run_dir: {config.run_dir} is on {kind} of this host; see that all nodes have it too"
         )
 
 
 def _file_system(path: Path) -> str:
-    """Kind of the file system that holds the path, or would."""
+    """Return the kind of the file system that holds the path, or would hold it."""
     mounted = {part.mountpoint: part.fstype for part in psutil.disk_partitions(all=True)}
     for parent in (path.absolute(), *path.absolute().parents):
         if str(parent) in mounted:
@@ -99,54 +109,54 @@ def _file_system(path: Path) -> str:
     return ""
 
 
-def _again(script: Script, config: Config) -> Iterator[Finding]:
-    """Of what is queued anew, by itself or by SLURM."""
-    itself = re.search(r"^[^#\n]*scontrol requeue", script.text, re.MULTILINE) is not None
-    asked = "requeue" in script.options
-    if itself and not asked:
+def _check_requeueing(script: Script, config: Config) -> Iterator[Finding]:
+    """Find what is wrong with a job that is requeued, by its script or by SLURM."""
+    by_script = re.search(r"^[^#\n]*scontrol requeue", script.text, re.MULTILINE) is not None
+    by_slurm = "requeue" in script.options
+    if by_script and not by_slurm:
         why = "--no-requeue forbids it" if "no-requeue" in script.options else "a site may forbid it"
-        yield Finding(True, f"--requeue: is missing; the script queues the job anew, and {why}")
-    if not itself and "signal" in script.options:
+        yield Finding(True, f"--requeue: is missing; the script requeues the job, and {why}")
+    if not by_script and "signal" in script.options:
         yield Finding(
             False,
             "--signal: the script is warned, but does not call scontrol requeue; see train_requeue.sbatch",
         )
-    if itself and _leaves_unasked(script, config.train.deadline):
+    if by_script and _leaves_unasked(script, config.train.deadline):
         yield Finding(
             True,
-            f"train.deadline: {config.train.deadline:g} has the run leave before --signal warns the script,"
-            " which takes that for a failure and does not queue the job anew; leave it out",
+            f"train.deadline: {config.train.deadline:g} makes the run leave before --signal warns the script,"
+            " which takes that for a failure and does not requeue the job; leave it out",
         )
-    if not (itself or asked):
+    if not (by_script or by_slurm):
         return
     if script.options.get("open-mode") != "append":
-        yield Finding(False, "--open-mode: set it to append, or a job queued anew wipes its earlier output")
+        yield Finding(False, "--open-mode: set it to append, or a requeued job overwrites its earlier output")
     if config.checkpoint.resume not in ("auto", "none"):
         yield Finding(
             True,
-            f"checkpoint.resume: a job queued anew would not go on from its own checkpoints, but from"
-            f" {config.checkpoint.resume}; begin there once by hand, then set it to auto",
+            f"checkpoint.resume: a requeued job would not resume from its own checkpoints, but from"
+            f" {config.checkpoint.resume}; start from there once by hand, then set it to auto",
         )
     elif config.checkpoint.resume != "auto" and "checkpoint.resume=auto" not in script.text:
         yield Finding(
-            True, "checkpoint.resume: set it to auto, or a job queued anew finds its run_dir taken and fails"
+            True, "checkpoint.resume: set it to auto, or a requeued job finds its run_dir taken and fails"
         )
     if config.checkpoint.every is None:
         yield Finding(
             False,
-            "checkpoint.every: is not set; a node that fails loses all epochs since the job was warned last",
+            "checkpoint.every: is not set; if a node fails, all epochs since the last warning are lost",
         )
 
 
 def _leaves_unasked(script: Script, deadline: float | None) -> bool:
-    """Whether the run leaves by itself before the script is warned."""
+    """Return whether the run leaves by itself before the script is warned."""
     if deadline is None or script.lead is None:
         return False
     left = -deadline if deadline < 0 else (script.seconds or math.inf) - deadline
     return left > script.lead
 
 
-def _times(script: Script) -> Iterator[Finding]:
+def _check_times(script: Script) -> Iterator[Finding]:
     signal, seconds = script.signal, script.seconds
     if signal is None:
         return
@@ -157,24 +167,24 @@ def _times(script: Script) -> Iterator[Finding]:
             f"--time: {seconds} s in all, and --signal warns up to {lead + LATE_SECONDS} s before the end;"
             " no time is left to train; give more time",
         )
-    wait = script.default("SAVE_SECONDS")
+    wait = script.default_of("SAVE_SECONDS")
     if wait is not None and wait.isdecimal() and int(wait) >= lead:
         yield Finding(
             True, f"SAVE_SECONDS={wait}: torchrun would wait longer than the {lead} s of --signal; take less"
         )
     name = f"SIG{signal.name}"
-    handled = _found(r"--signals[-_]to[-_]handle[= ]?(\S*)", script.text) or HANDLED
+    handled = _search(r"--signals[-_]to[-_]handle[= ]?(\S*)", script.text) or HANDLED_SIGNALS
     named = handled.replace('"', "").replace("'", "")
     if re.search(r"torchrun|torch\.distributed\.run", script.text) and name not in named.split(","):
         yield Finding(
-            "$" not in named,  # else the shell knows what it says
+            "$" not in named,  # else only the shell knows the list
             f"--signals-to-handle: torchrun dies of {name} if it is not named; see train_requeue.sbatch",
         )
     if not signal.to_shell:
         yield Finding(True, "--signal: write B:USR1@SECONDS; without B: the script itself is not warned")
 
 
-def _devices(script: Script, config: Config) -> Iterator[Finding]:
+def _check_devices(script: Script, config: Config) -> Iterator[Finding]:
     asked = (script.options.get(key, "0") for key in ("gpus-per-node", "gpus", "gres", "gpus-per-task"))
     gpus = any(number != "0" for number in asked)
     if config.device == "cuda" and not gpus:
@@ -185,6 +195,6 @@ def _devices(script: Script, config: Config) -> Iterator[Finding]:
         )
 
 
-def _found(pattern: str, text: str) -> str | None:
+def _search(pattern: str, text: str) -> str | None:
     found = re.search(pattern, text)
     return found.group(1) if found else None

@@ -1,4 +1,4 @@
-"""Writes the batch script of a run: one of ours, filled in."""
+"""Write the batch script of a run, from one of the templates."""
 
 import re
 import shlex
@@ -10,20 +10,22 @@ from pathlib import Path
 
 from cofi_dist.errors import ConfigError
 
-CPUS_A_RANK = 4
+TEMPLATES = files("cofi_dist.slurm") / "templates"
+CPUS_PER_RANK = 4
+HEAD = ["#!/bin/bash", "# Written by `cofi-dist slurm`; submit it with sbatch, from anywhere.", ""]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """What is asked of SLURM.
 
     Attributes:
-        name: of the job.
-        nodes: how many.
-        gpus_per_node: also the ranks a node; 0 for one rank on its CPU.
-        time: the limit, as SLURM writes it.
-        lead: seconds before the limit at which to save and queue anew; None for never.
-        options: more for sbatch, such as --partition=NAME.
+        name: name of the job.
+        nodes: number of nodes.
+        gpus_per_node: GPUs, and ranks, per node; 0 for one rank per node, on its CPU.
+        time: the time limit, as SLURM writes it.
+        lead: seconds before the limit at which the run saves and the job is requeued; None for never.
+        options: more options of sbatch, such as --partition=NAME.
     """
 
     name: str
@@ -34,33 +36,29 @@ class Job:
     options: Sequence[str]
 
 
-def script_of(job: Job, arguments: Sequence[str]) -> str:
-    """The text of the script.
+def render_script(job: Job, arguments: Sequence[str]) -> str:
+    """Return the text of a script that trains.
 
     Args:
         job: what is asked of SLURM.
         arguments: of `cofi-dist train`.
+
+    Raises:
+        ConfigError: an option is not one of sbatch, or cannot be written.
     """
-    name = "train.sbatch" if job.lead is None else "train_requeue.sbatch"
-    template = (files("cofi_dist.slurm") / name).read_text(encoding="utf-8")
-    values = {
-        "job-name": re.sub(r"[^\w.-]", "_", job.name),
-        "nodes": str(job.nodes),
-        "gpus-per-node": str(job.gpus_per_node) if job.gpus_per_node else None,
-        "cpus-per-task": str(CPUS_A_RANK * max(job.gpus_per_node, 1)),
-        "time": job.time,
-        "signal": f"B:USR1@{job.lead}",
-    }
-    more = [*job.options, f"--chdir={Path.cwd()}"]
+    template = TEMPLATES / ("train.sbatch" if job.lead is None else "train_requeue.sbatch")
+    values = _option_values(job)
+    more = [f"#SBATCH {_quoted(option)}" for option in (*job.options, f"--chdir={Path.cwd()}")]
     lines = []
-    for line in template.splitlines():
-        found = re.match(r"#SBATCH --([a-z-]+)=", line)
-        if found and found[1] in values:
-            value = values[found[1]]
-            if value is not None:
-                lines.append(f"#SBATCH --{found[1]}={value}")
-        elif line.startswith("##SBATCH"):
-            lines += [f"#SBATCH {_quoted(option)}" for option in more]
+    for line in template.read_text(encoding="utf-8").splitlines():
+        option = re.match(r"#SBATCH --([a-z-]+)=", line)
+        if option and option[1] in values:
+            value = values[option[1]]
+            lines += [] if value is None else [f"#SBATCH --{option[1]}={value}"]
+        elif line.startswith(
+            "##SBATCH"
+        ):  # the first of these examples gives way to the options, the others go
+            lines += more
             more = []
         elif line.startswith("PYTHON="):
             lines.append(f"PYTHON=${{PYTHON:-{shlex.quote(sys.executable)}}}")
@@ -70,16 +68,28 @@ def script_of(job: Job, arguments: Sequence[str]) -> str:
             lines += [line, f'set -- {shlex.join(arguments)} "$@"']
         else:
             lines.append(line)
-    first = next(k for k, line in enumerate(lines) if line.startswith("# -"))
-    head = ["#!/bin/bash", "# Written by `cofi-dist slurm`; submit it with sbatch, from anywhere.", ""]
-    return "\n".join([*head, *lines[first:], ""])
+    # the comments before the first ruler say how to use the template
+    ruler = next(number for number, line in enumerate(lines) if line.startswith("# -"))
+    return "\n".join([*HEAD, *lines[ruler:], ""])
+
+
+def _option_values(job: Job) -> dict[str, str | None]:
+    """Return the values of the options that a job decides; None for an option to leave out."""
+    return {
+        "job-name": re.sub(r"[^\w.-]", "_", job.name),
+        "nodes": str(job.nodes),
+        "gpus-per-node": str(job.gpus_per_node) if job.gpus_per_node else None,
+        "cpus-per-task": str(CPUS_PER_RANK * max(job.gpus_per_node, 1)),
+        "time": job.time,
+        "signal": f"B:USR1@{job.lead}",  # in train_requeue.sbatch alone
+    }
 
 
 def _quoted(option: str) -> str:
-    """An option as a line of the script takes it."""
+    """Return an option as an #SBATCH line takes it."""
     if "\n" in option or not option.startswith("-"):
-        raise ConfigError(f"{option!r} is no option of sbatch; write --option=--partition=NAME, say")
+        raise ConfigError(f"{option!r} is not an option of sbatch; write it as in --option=--partition=NAME")
     if "\\" in option:
         raise ConfigError(f"{option}: sbatch drops backslashes, even quoted ones; use another name")
-    key, given, value = option.partition("=")
-    return f"{key}={shlex.quote(value)}" if given else option
+    key, equals, value = option.partition("=")
+    return f"{key}={shlex.quote(value)}" if equals else option

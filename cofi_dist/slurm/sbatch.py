@@ -1,4 +1,4 @@
-"""A batch script as SLURM reads it: its options, and those that the environment of sbatch overrides."""
+"""Read a batch script as sbatch does: its options, and those that sbatch takes from its environment."""
 
 import re
 import shlex
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from cofi_dist.errors import ConfigError
 
 MAGIC = "#SBATCH"
-SHORT = {
+SHORT_OPTIONS = {
     "A": "account",
     "D": "chdir",
     "G": "gpus",
@@ -21,10 +21,10 @@ SHORT = {
     "p": "partition",
     "t": "time",
 }
-UNLIMITED = ("UNLIMITED", "INFINITE", "-1", "0")
+UNLIMITED = ("UNLIMITED", "INFINITE", "-1", "0")  # time limits that are none
 SIGNAL = re.compile(r"(?:([RB]+):)?(?:SIG)?(\w+)(?:@(\d+))?", re.IGNORECASE | re.ASCII)
-# What sbatch takes from its environment, over what the script says; of the options that matter here.
-ENVIRONMENT = {
+# The variables whose values sbatch prefers to those in the script, for the options that matter here.
+OPTION_VARIABLES = {
     "SBATCH_TIMELIMIT": "time",
     "SBATCH_SIGNAL": "signal",
     "SBATCH_REQUEUE": "requeue",
@@ -35,15 +35,16 @@ ENVIRONMENT = {
     "SBATCH_GPUS_PER_TASK": "gpus-per-task",
     "SBATCH_GRES": "gres",
 }
+OPPOSITES = {"requeue": "no-requeue", "no-requeue": "requeue"}
 
 
 @dataclass(frozen=True)
 class Script:
-    """A script, and what sbatch makes of it.
+    """A batch script and the options with which sbatch would submit it.
 
     Attributes:
-        text: of the whole file.
-        options: by long name; empty for those without a value.
+        text: the whole file.
+        options: values by long name; an option without a value has an empty one.
     """
 
     text: str
@@ -51,51 +52,52 @@ class Script:
 
     @property
     def nodes(self) -> int:
-        """How many it asks for, at least."""
-        return _whole(self.options.get("nodes", "1").split("-")[0], "nodes")
+        """The least number of nodes that it asks for."""
+        return _whole_number(self.options.get("nodes", "1").split("-")[0], "nodes")
 
     @property
     def seconds(self) -> int | None:
-        """Its time limit; None for none of its own."""
+        """Its time limit; None if it sets none."""
         time = self.options.get("time", UNLIMITED[0])
-        return None if time.upper() in UNLIMITED else seconds_of(time)
+        return None if time.upper() in UNLIMITED else parse_time(time)
 
     @property
     def lead(self) -> int | None:
-        """Seconds before the limit at which it is warned; None for never."""
+        """How many seconds before its time limit it is warned; None if it is not."""
         return None if self.signal is None else self.signal.lead
 
     @property
     def signal(self) -> "Signal | None":
-        """The warning before the limit.
+        """The warning before its time limit.
 
         Raises:
-            ConfigError: --signal is none that SLURM takes.
+            ConfigError: SLURM does not take this --signal.
         """
         if "signal" not in self.options:
             return None
         found = SIGNAL.fullmatch(self.options["signal"])
         if found is None:
             raise ConfigError(f"--signal: {self.options['signal']!r} is not [B:]SIGNAL[@SECONDS]")
-        to, name, seconds = found.groups()
+        flags, name, seconds = found.groups()
         if name.isdecimal() and int(name) in set(signal.Signals):
             name = signal.Signals(int(name)).name.removeprefix("SIG")
-        return Signal(name.upper(), "B" in (to or "").upper(), 60 if seconds is None else int(seconds))
+        return Signal(name.upper(), "B" in (flags or "").upper(), 60 if seconds is None else int(seconds))
 
-    def default(self, name: str) -> str | None:
-        """What the script sets a variable to where the environment doesn't, as `NAME=${NAME:-...}`."""
-        found = re.search(rf"^{name}=(?:\$\{{{name}:-)?(.*?)\}}?(?:\s+#.*)?$", self.text, re.MULTILINE)
+    def default_of(self, variable: str) -> str | None:
+        """Return what the script sets a variable to by `NAME=VALUE` or `NAME=${NAME:-VALUE}`, if it does."""
+        pattern = rf"^{variable}=(?:\$\{{{variable}:-)?(.*?)\}}?(?:\s+#.*)?$"
+        found = re.search(pattern, self.text, re.MULTILINE)
         return found.group(1) if found else None
 
 
 @dataclass(frozen=True)
 class Signal:
-    """What warns a job before its end.
+    """The signal that warns a job before its time limit.
 
     Attributes:
-        name: USR1, say.
-        to_shell: whether the script itself gets it, and the tasks don't.
-        lead: seconds before the end; SLURM's own default is 60.
+        name: such as USR1.
+        to_shell: whether it is sent to the script itself, and not to the tasks.
+        lead: seconds before the limit; SLURM's own default is 60.
     """
 
     name: str
@@ -103,15 +105,15 @@ class Signal:
     lead: int
 
 
-def parse(text: str, environment: Mapping[str, str]) -> Script:
-    """Read a script's options, up to its first command, as sbatch does.
+def parse_script(text: str, environment: Mapping[str, str]) -> Script:
+    """Read the options of a script, up to its first command, as sbatch does.
 
     Args:
-        text: of the script.
-        environment: of sbatch.
+        text: the script.
+        environment: the variables that sbatch would have.
 
     Raises:
-        ConfigError: a line of options can't be read.
+        ConfigError: a line of options cannot be read.
     """
     options: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), start=1):
@@ -123,54 +125,56 @@ def parse(text: str, environment: Mapping[str, str]) -> Script:
             except ValueError as error:
                 raise ConfigError(f"line {number}: {line}: {error}") from None
             options.update(_options(words))
-    for name, key in ENVIRONMENT.items():
-        if name in environment:
-            options[key] = environment[name]
-            if key in ("requeue", "no-requeue"):
-                options.pop({"requeue": "no-requeue", "no-requeue": "requeue"}[key], None)
+    for variable, key in OPTION_VARIABLES.items():
+        if variable in environment:
+            options[key] = environment[variable]
+            if key in OPPOSITES:
+                options.pop(OPPOSITES[key], None)
     return Script(text, options)
 
 
 def _options(words: list[str]) -> Iterator[tuple[str, str]]:
-    """Long names and values of `--key=value`, `--key value`, `-kvalue` and `-k value`."""
-    rest = iter([*words, "-"])
+    """Yield long names and values of `--key=value`, `--key value`, `-kvalue` and `-k value`."""
+    rest = iter([*words, "-"])  # the dash marks the end
     word = next(rest)
     while word != "-":
         if not word.startswith("-"):
-            raise ConfigError(f"{MAGIC} {' '.join(words)}: {word!r} is no option")
+            raise ConfigError(f"{MAGIC} {' '.join(words)}: {word!r} is not an option")
         if word.startswith("--"):
-            key, given, value = word[2:].partition("=")
+            key, has_value, value = word[2:].partition("=")
         else:
-            key, value = SHORT.get(word[1:2], word[1:2]), word[2:].removeprefix("=")
-            given = value
+            key, value = SHORT_OPTIONS.get(word[1:2], word[1:2]), word[2:].removeprefix("=")
+            has_value = value
         word = next(rest)
-        if not given and re.match(r"[^-]|-\d", word):
+        # the next word is the value, unless it is an option; -1 is a number
+        if not has_value and re.match(r"[^-]|-\d", word):
             value, word = word, next(rest)
         yield key, value
 
 
-def seconds_of(text: str) -> int:
-    """Seconds of a time as SLURM writes it: M, M:S, H:M:S, D-H, D-H:M, D-H:M:S.
+def parse_time(text: str) -> int:
+    """Return the seconds of a time as SLURM writes it: M, M:S, H:M:S, D-H, D-H:M or D-H:M:S.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: it is not a time.
     """
     days, dash, rest = text.rpartition("-")
     parts = rest.split(":")
-    if not all(part.isdecimal() and part.isascii() for part in [*parts, *([days] if dash else [])]):
-        parts = []
-    if dash and 1 <= len(parts) <= 3:
+    numbers = [*parts, days] if dash else parts
+    if len(parts) > 3 or not all(number.isdecimal() and number.isascii() for number in numbers):
+        raise ConfigError(
+            f"time: {text!r} is not a time that SLURM takes; write MINUTES, H:M:S or DAYS-H:M:S"
+        )
+    if dash:
         hours, minutes, seconds = (int(part) for part in (*parts, "0", "0")[:3])
         return ((int(days) * 24 + hours) * 60 + minutes) * 60 + seconds
-    if not dash and 1 <= len(parts) <= 3:
-        hours, minutes, seconds = (
-            int(part) for part in {1: ("0", *parts, "0"), 2: ("0", *parts)}.get(len(parts), parts)
-        )
-        return (hours * 60 + minutes) * 60 + seconds
-    raise ConfigError(f"time: {text!r} is no time that SLURM takes; write MINUTES, H:M:S or DAYS-H:M:S")
+    if len(parts) == 1:
+        parts = [*parts, "0"]
+    hours, minutes, seconds = (int(part) for part in ("0", *parts)[-3:])
+    return (hours * 60 + minutes) * 60 + seconds
 
 
-def _whole(text: str, name: str) -> int:
+def _whole_number(text: str, option: str) -> int:
     if not (text.isdecimal() and text.isascii()):
-        raise ConfigError(f"--{name}: {text!r} is not a whole number")
+        raise ConfigError(f"--{option}: {text!r} is not a whole number")
     return int(text)

@@ -71,13 +71,13 @@ def whole(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ended = cluster.wait(job, seconds=200)
     said = output(home, job)
     assert ended["JobState"] == "COMPLETED", said
-    assert f"job {job} on node[1-2]: 1 ranks a node, meeting at node1:" in said
+    assert f"job {job} on node[1-2]: 1 ranks per node, meeting at node1:" in said
     assert "world size 2, backend gloo" in said
     assert metrics(home / "run")[-1]["epoch"] == EPOCHS
     return home / "run"
 
 
-def test_a_job_queues_anew_before_its_time_is_up(cluster: Cluster, home: Path) -> None:
+def test_a_job_is_requeued_before_its_time_is_up(cluster: Cluster, home: Path) -> None:
     (home / "c.yaml").write_text(config(epochs=100_000))
     options = ["--time=1", "--signal=B:USR1@40"]
     job = submit(cluster, home, "train_requeue.sbatch", options=options, SAVE_SECONDS="15")
@@ -92,13 +92,13 @@ def test_a_job_queues_anew_before_its_time_is_up(cluster: Cluster, home: Path) -
     assert ended["JobState"] == "COMPLETED", said
     assert int(ended["Restarts"]) >= 2, said
     assert said.count("by SIGUSR1; the state is saved") >= 1, said
-    assert said.count("queue anew") == int(ended["Restarts"]), said
+    assert said.count("requeueing the job") == int(ended["Restarts"]), said
     undisturbed = submit(cluster, home, "train.sbatch", f"run_dir={home / 'whole'}")
     assert cluster.wait(undisturbed, seconds=200)["JobState"] == "COMPLETED", output(home, undisturbed)
     require_the_same(home, home / "whole")
 
 
-def test_a_job_queues_anew_only_so_often(cluster: Cluster, home: Path) -> None:
+def test_a_job_is_requeued_only_so_often(cluster: Cluster, home: Path) -> None:
     (home / "c.yaml").write_text(config(epochs=100_000))
     job = submit(cluster, home, "train_requeue.sbatch", MAX_REQUEUES="0")
     wait_for_epoch(home, 100)
@@ -107,7 +107,7 @@ def test_a_job_queues_anew_only_so_often(cluster: Cluster, home: Path) -> None:
     assert (ended["JobState"], ended["Restarts"]) == ("FAILED", "0")
     said = output(home, job)
     assert "by SIGUSR1; the state is saved" in said
-    assert "queued anew 0 times already; submit it again, or raise MAX_REQUEUES" in said
+    assert "requeued 0 times already; submit it again, or raise MAX_REQUEUES" in said
 
 
 def test_a_job_that_is_preempted_comes_back(cluster: Cluster, home: Path, whole: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from cofi_dist.distributed import SoloComm, open_comm
 from cofi_dist.errors import ConfigError, TrainingError
-from cofi_dist.slurm.sbatch import ENVIRONMENT
+from cofi_dist.slurm.sbatch import OPTION_VARIABLES
 from cofi_dist.system.variables import VARIABLES, Place, place, settle
 from tests.e2e.conftest import here
 from tests.e2e.test_cli import cofi
@@ -75,7 +75,7 @@ def test_what_makes_no_sense_is_refused_by_name(
 
 
 def test_the_table_has_what_sbatch_takes() -> None:
-    assert set(ENVIRONMENT) <= set(VARIABLES)
+    assert set(OPTION_VARIABLES) <= set(VARIABLES)
 
 
 @pytest.mark.parametrize(
