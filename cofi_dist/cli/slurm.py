@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 ASK_SECONDS = 30.0
 UNREACHABLE = ("configuration source", "Unable to contact slurm controller")
 
+GpusPerNode = Annotated[
+    int, typer.Option(metavar="N", help="And ranks per node; 0: one rank, on its CPU.", min=0)
+]
+Lead = Annotated[
+    int, typer.Option(metavar="SECONDS", help="How long before the limit --requeue saves.", min=10)
+]
+Check = Annotated[Path | None, typer.Option(help="Write nothing; check this script.", show_default=False)]
 Time = Annotated[str, typer.Option(metavar="TIME", help="Limit, as SLURM writes it: 30, 12:00:00, 2-00.")]
 Option = Annotated[
     list[str] | None,
@@ -36,20 +43,14 @@ def slurm(
     config: Annotated[Path, typer.Option(help="YAML file.", show_default=False)],
     overrides: Overrides = None,
     nodes: Annotated[int, typer.Option(metavar="N", help="Number of nodes.", min=1)] = 1,
-    gpus_per_node: Annotated[
-        int, typer.Option(metavar="N", help="And ranks per node; 0: one rank, on its CPU.", min=0)
-    ] = 1,
+    gpus_per_node: GpusPerNode = 1,
     time: Time = "01:00:00",
     requeue: Annotated[bool, typer.Option("--requeue", help="Before the limit, save and requeue.")] = False,
-    lead: Annotated[
-        int, typer.Option(metavar="SECONDS", help="How long before the limit --requeue saves.", min=10)
-    ] = 300,
+    lead: Lead = 300,
     option: Option = None,
     output: Output = None,
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite the script.")] = False,
-    check: Annotated[
-        Path | None, typer.Option(help="Write nothing; check this script.", show_default=False)
-    ] = None,
+    check: Check = None,
 ) -> None:
     """Write and check the SLURM script of a run.
 
