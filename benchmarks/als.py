@@ -36,7 +36,7 @@ from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.sparse import SparseCost, build_rating_matrix, half_squared_error
 from cofi_dist.data.shard import UserShard
-from cofi_dist.distributed import SoloComm
+from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.factors import Factors, draw_factors
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import run_step
@@ -83,7 +83,7 @@ def ours(shard: UserShard, seed: int, *, momentum: bool = True, steps: int = 3) 
     while min(TARGETS) not in found:
         if not momentum:
             als.momentum = 0
-        run_step(als.step(), SoloComm().sum_)
+        run_step(als.step(), SoloComm().all_reduce_)
         sweeps += 1
         for target in TARGETS:
             if target >= als.J and target not in found:

@@ -20,7 +20,7 @@ from cofi_dist.data.item_means import ItemSums, item_offsets, item_sums, mean_ce
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import UserShard
 from cofi_dist.data.sources.synthetic import SyntheticRatings
-from cofi_dist.distributed import SoloComm
+from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.factors import Factors, draw_factors
 from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.kernels.torch_ops.primitives import pair_dot

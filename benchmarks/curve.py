@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.machine import machine
-from cofi_dist.distributed import SoloComm
+from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.run.train import train
 
 REFERENCE = Path(__file__).parents[1] / "tests" / "parity" / "notebook_loss.csv"

@@ -25,7 +25,7 @@ from cofi_dist.data.item_means import item_offsets, item_sums, mean_centred
 from cofi_dist.data.shard import UserShard
 from cofi_dist.data.sources.open import prepare_source
 from cofi_dist.data.sources.synthetic import SyntheticRatings
-from cofi_dist.distributed import SoloComm
+from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.factors import draw_factors
 from cofi_dist.run.log import NullLog
 from cofi_dist.sharding.ranges import UserRange

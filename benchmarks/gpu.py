@@ -37,7 +37,7 @@ from cofi_dist.cost.sparse import SparseCost, build_rating_matrix
 from cofi_dist.data.item_means import item_offsets, item_sums, mean_centred
 from cofi_dist.data.shard import UserShard
 from cofi_dist.data.sources.synthetic import SyntheticRatings
-from cofi_dist.distributed import SoloComm
+from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.factors import Factors, draw_factors
 from cofi_dist.kernels.cuda.graph import Recorded
 from cofi_dist.kernels.rating_matrix import RatingMatrix
@@ -120,7 +120,7 @@ def adam_step(bench: Bench, cost: Cost, *, fused: bool = True, graph: bool = Fal
 
     def step() -> None:
         adam.error(with_cost=False)
-        run_step(adam.step(), SoloComm().sum_)
+        run_step(adam.step(), SoloComm().all_reduce_)
 
     return Recorded(step) if graph else step
 
@@ -133,7 +133,7 @@ def als_step(bench: Bench, cost: RatingMatrix) -> Step:
     als = Als(cost, factors, Regulariser(1.0), **given)  # type: ignore[arg-type]
 
     def step() -> None:
-        run_step(als.step(), SoloComm().sum_)
+        run_step(als.step(), SoloComm().all_reduce_)
 
     return step
 

@@ -27,7 +27,7 @@ from benchmarks.rank import Settings
 from benchmarks.ranks import Case, run
 from cofi_dist.config import Data
 from cofi_dist.data.sources.open import prepare_source
-from cofi_dist.distributed import Comm
+from cofi_dist.distributed.comm import Comm
 from cofi_dist.model import Model
 from cofi_dist.run.train import train
 from cofi_dist.testing import run_ranks

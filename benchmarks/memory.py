@@ -21,7 +21,7 @@ CHILD = """
 import sys
 from pathlib import Path
 import torch._dynamo
-from cofi_dist.distributed import SoloComm
+from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.run.train import train
 def peak():
     # VmHWM: unlike getrusage's maximum, it does not begin with that of the parent process

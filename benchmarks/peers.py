@@ -21,7 +21,7 @@ from benchmarks.contest import CPU, Point, Problem, Result, Settings, Watch
 from cofi_dist.config import Train
 from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.sparse import SparseCost, build_rating_matrix
-from cofi_dist.distributed import SoloComm
+from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.factors import Factors
 from cofi_dist.kernels.cpu import schedule
 from cofi_dist.optim.als import Als
@@ -55,7 +55,7 @@ def als(problem: Problem) -> Result:
     points, seconds = [], 0.0
     for sweep in range(1, max(s.points) + 1):
         start = time.perf_counter()
-        run_step(solver.step(), SoloComm().sum_)
+        run_step(solver.step(), SoloComm().all_reduce_)
         seconds += time.perf_counter() - start
         if sweep in s.points:
             points.append(Point(sweep, seconds, problem.rmse(factors), solver.J))

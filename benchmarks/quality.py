@@ -22,7 +22,7 @@ import surprise.model_selection
 from benchmarks.machine import machine
 from cofi_dist.data.preparation.store import StoredRatings
 from cofi_dist.data.splits import Part
-from cofi_dist.distributed import SoloComm
+from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.model import Model
 from cofi_dist.run.train import train
 from cofi_dist.sharding.ranges import UserRange

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from cofi_dist.config import Config
-from cofi_dist.distributed import Comm, Sums, open_comm
+from cofi_dist.distributed.comm import Comm, Reducer
+from cofi_dist.distributed.rendezvous import init_comm
 from cofi_dist.run.log import NullLog
 from cofi_dist.training.build import build_cost, build_optimizer, build_regulariser, initial_factors
 from cofi_dist.training.metrics import EpochMetrics
@@ -59,26 +60,26 @@ class Times(NullLog):
     _summing: float = 0.0
     _last: float = 0.0
 
-    def watch(self, sums: Sums) -> None:
+    def watch(self, sums: Reducer) -> None:
         """Time these sums from now on."""
-        plain = sums.sum_
+        plain = sums.all_reduce_
 
-        def timed(*tensors: Tensor, meanwhile: Callable[[], None] | None = None) -> None:
-            """What is done meanwhile is no waiting."""
+        def timed(*tensors: Tensor, overlap: Callable[[], None] | None = None) -> None:
+            """Leave out what is done in the meantime."""
             working = 0.0
 
             def work() -> None:
                 nonlocal working
                 start = time.perf_counter()
-                if meanwhile is not None:
-                    meanwhile()
+                if overlap is not None:
+                    overlap()
                 working = time.perf_counter() - start
 
             start = time.perf_counter()
-            plain(*tensors, meanwhile=work)
+            plain(*tensors, overlap=work)
             self._summing += time.perf_counter() - start - working
 
-        sums.sum_ = timed  # type: ignore[method-assign]
+        sums.all_reduce_ = timed  # type: ignore[method-assign]
 
     def on_start(self, cost: float, epoch: int) -> None:
         self._last, self._summing = time.perf_counter(), 0.0
@@ -128,7 +129,7 @@ def train(settings: Settings, comm: Comm) -> Times:
     given = (problem.config.train, problem.num_ratings, comm, regulariser)
     trainer = Trainer(cost, factors, *given, optimizer=optimizer, sums=problem.reducer)
     times.watch(problem.reducer)
-    comm.agree()
+    comm.barrier()
     trainer.run(times, times)
     times.memory = peak() - before
     return times
@@ -138,9 +139,9 @@ def main() -> None:
     """Trains; rank 0 writes down what all of them measured."""
     settings = Settings(**json.loads(Path(sys.argv[1]).read_text()))
     torch.set_num_threads(settings.threads)
-    comm = open_comm()
+    comm = init_comm()
     train(replace(settings, users=50, items=40, ratings=500), comm)
-    all_times = comm.gather(asdict(train(settings, comm)))
+    all_times = comm.all_gather_objects(asdict(train(settings, comm)))
     if comm.rank == 0:
         Path(sys.argv[2]).write_text(json.dumps(all_times))
     comm.close()

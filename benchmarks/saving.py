@@ -14,7 +14,7 @@ from statistics import median
 
 from benchmarks.machine import machine, spread
 from benchmarks.memory import SHAPE
-from cofi_dist.distributed import SoloComm
+from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.run.train import train
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from cofi_dist.distributed import Comm, meet
+from cofi_dist.distributed.comm import Comm
+from cofi_dist.distributed.rendezvous import rendezvous_by_file
 
 # a server that has imported torch forks the ranks: milliseconds each, and no thread to inherit
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -29,7 +30,7 @@ def run_ranks(
         world_size: how many processes; with one, `comm` is a SoloComm.
         work: a function of a module, so that the processes can find it.
         args: given to every rank.
-        tmp: an existing directory, in which the ranks meet.
+        tmp: an existing directory, in which the ranks rendezvous_by_file.
         seconds: time limit.
 
     Returns:
@@ -88,7 +89,7 @@ def _rank(
     torch.set_num_threads(1)
     sys.path[:] = path
     try:
-        comm: Comm = meet(rendezvous, rank, world_size)
+        comm: Comm = rendezvous_by_file(rendezvous, rank, world_size)
         answer = (True, work(comm, *args))
         comm.close()
     except BaseException:

@@ -10,7 +10,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from cofi_dist.cost.dense import DenseCost
-from cofi_dist.distributed import Comm, GroupComm, SoloComm, choose_device
+from cofi_dist.distributed.comm import Comm, SoloComm
+from cofi_dist.distributed.device import choose_device
+from cofi_dist.distributed.process_group import GroupComm
 from cofi_dist.distributed.rendezvous import _address_towards
 from cofi_dist.errors import ConfigError, DataError, RankLostError, TrainingError
 from cofi_dist.sharding.ranges import UserRange
@@ -22,19 +24,24 @@ def test_solo_changes_no_bit() -> None:
     comm = SoloComm()
     x, y = torch.rand(3), torch.tensor(1.5)
     kept = x.clone()
-    comm.sum_(x)
+    comm.all_reduce_(x)
     assert torch.equal(x, kept)
-    assert comm.sum_scalars(y, y) == (y, y)
-    assert comm.on_first(lambda: 5) == 5
-    assert torch.equal(comm.gather_rows(x, [3]), x)
+    assert comm.all_reduce_scalars(y, y) == (y, y)
+    assert comm.from_rank_zero(lambda: 5) == 5
+    assert torch.equal(comm.gather_rows_to_rank_zero(x, [3]), x)
 
 
 def _sums(comm: Comm) -> tuple[Tensor, Tensor, Tensor, tuple[float, ...]]:
     k = comm.rank + 1.0
     one, two, strided = torch.full((3,), k), torch.full((2, 2), 10 * k), torch.full((2, 3), k).T
-    comm.sum_(one)
-    comm.sum_(two, strided)
-    return one, two, strided, tuple(float(s) for s in comm.sum_scalars(torch.tensor(k), torch.tensor(-k)))
+    comm.all_reduce_(one)
+    comm.all_reduce_(two, strided)
+    return (
+        one,
+        two,
+        strided,
+        tuple(float(s) for s in comm.all_reduce_scalars(torch.tensor(k), torch.tensor(-k))),
+    )
 
 
 def test_sums_over_ranks(tmp_path: Path) -> None:
@@ -46,7 +53,7 @@ def test_sums_over_ranks(tmp_path: Path) -> None:
 
 
 def _gather(comm: Comm) -> Tensor:
-    return comm.gather_rows(torch.full((comm.rank, 2), float(comm.rank)), range(comm.world_size))
+    return comm.gather_rows_to_rank_zero(torch.full((comm.rank, 2), float(comm.rank)), range(comm.world_size))
 
 
 def test_rows_are_gathered_in_rank_order(tmp_path: Path) -> None:
@@ -62,7 +69,7 @@ def _first(comm: Comm, fails: bool) -> tuple[object, bool]:
         return 42
 
     try:
-        return comm.on_first(work), False
+        return comm.from_rank_zero(work), False
     except DataError as error:
         return str(error), error.shared
 
@@ -77,7 +84,7 @@ def _drift(comm: Comm, dtype: torch.dtype, drifts: bool) -> str:
     if drifts and comm.rank == 1:
         X[7, 1] = torch.nextafter(X[7, 1], torch.tensor(2.0, dtype=dtype))
     try:
-        comm.require_equal(X, "X")
+        comm.require_replicated(X, "X")
     except TrainingError as error:
         return str(error)
     return "equal"
@@ -92,12 +99,12 @@ def test_one_bit_of_drift_is_an_error_on_every_rank(dtype: torch.dtype, tmp_path
 
 def _lonely(comm: Comm) -> str:
     if isinstance(comm, GroupComm) and comm.rank == 1:  # gone as a process that is killed
-        comm._pulse.stop()
+        comm._heartbeat.stop()
         dist.destroy_process_group()
         comm.close = lambda: None  # type: ignore[method-assign]
         return "gone"
     try:
-        comm.sum_(torch.ones(5))
+        comm.all_reduce_(torch.ones(5))
     except RankLostError as error:
         return str(error)
     return "summed"
@@ -115,7 +122,7 @@ def _dense_term(comm: Comm, ranges: list[UserRange]) -> Tensor:
     term = DenseCost(shard, torch.device("cpu"))(
         slice_factors(random_factors(4, 5, 3), users), with_cost=True
     )
-    comm.sum_(term.dX)
+    comm.all_reduce_(term.dX)
     return term.dX
 
 
@@ -136,7 +143,7 @@ def test_a_rank_that_raises_fails_the_test_with_its_traceback(tmp_path: Path) ->
 def _raise_on_one(comm: Comm) -> None:
     if comm.rank == 1:
         raise KeyError("boom")
-    comm.sum_(torch.ones(1))
+    comm.all_reduce_(torch.ones(1))
 
 
 def test_rank_0_is_not_published_at_a_loopback_address(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cofi_dist.distributed import SoloComm
+from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.run.train import train
 
 PAGE = Path(__file__).parents[1] / "docs" / "api.md"

@@ -19,7 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": set(),
     "run_layout": set(),
     "sharding": set(),
-    "data": {"config", "sharding"},
+    "data": {"config", "sharding", "distributed"},
     "data/readers": {"config", "data"},
     "data/preparation": {"config", "data", "data/readers", "sharding"},
     "data/datasets": set(),
@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "kernels/cuda": {"kernels", "sharding"},
     "kernels/torch_ops": {"kernels"},
     "optim": {"cost", "factors", "kernels", "kernels/cpu"},
-    "distributed": {"__init__"},
+    "distributed": {"__init__", "sharding"},
     "testing": {"distributed"},
     "model": {"config", "data", "data/readers", "data/sources", "distributed", "factors", "sharding"},
     "training": {

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 
 from cofi_dist.checkpoint.reader import find_newest, list_checkpoints
-from cofi_dist.distributed import Comm
+from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import CheckpointError, CofiError, ConfigError, DataError, StoppedError, TrainingError
 from cofi_dist.run.train import train
 from cofi_dist.testing import run_ranks
@@ -93,7 +93,7 @@ MESSAGES: dict[str, Any] = {
 
 
 def _hears(comm: Comm, messages: list[bytes], lengths: list[int]) -> list[str]:
-    """Rank 0 sends these in the place of what `on_first` sends."""
+    """Rank 0 sends these in the place of what `from_rank_zero` sends."""
     heard = []
     for said in messages + [b""] * len(lengths):
         if comm.rank == 0:
@@ -102,7 +102,7 @@ def _hears(comm: Comm, messages: list[bytes], lengths: list[int]) -> list[str]:
             dist.broadcast(torch.frombuffer(bytearray(said), dtype=torch.uint8), src=0)
         if comm.rank == 1:
             with pytest.raises(TrainingError) as raised:
-                comm.on_first(lambda: 1)
+                comm.from_rank_zero(lambda: 1)
             heard.append(str(raised.value))
     return heard
 
@@ -124,7 +124,7 @@ def _gathers_a_pickle(comm: Comm, mark: Path) -> str:
         dist.all_gather_into_tensor(torch.empty(2 * len(said), dtype=torch.uint8), message)
         return ""
     with pytest.raises(TrainingError) as raised:
-        comm.gather("x")
+        comm.all_gather_objects("x")
     return str(raised.value)
 
 
@@ -148,8 +148,8 @@ VALUES: list[Any] = [
 
 
 def _passes_on(comm: Comm) -> tuple[list[Any], list[Any]]:
-    first = comm.on_first(lambda: VALUES)
-    return first, comm.gather([comm.rank, VALUES[comm.rank :]])
+    first = comm.from_rank_zero(lambda: VALUES)
+    return first, comm.all_gather_objects([comm.rank, VALUES[comm.rank :]])
 
 
 def test_values_arrive_as_they_were(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def _fails(comm: Comm) -> list[tuple[str, str, bool]]:
     heard = []
     for error in ERRORS:
         with pytest.raises(CofiError) as raised:
-            comm.on_first(partial(fail, error))
+            comm.from_rank_zero(partial(fail, error))
         heard.append((type(raised.value).__name__, str(raised.value), raised.value.shared))
     return heard
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from cofi_dist.checkpoint.reader import list_checkpoints
-from cofi_dist.distributed import Comm
+from cofi_dist.distributed.comm import Comm
 from cofi_dist.run.train import train
 from tests.support.network_hosts import Hosts, missing
 from tests.support.runs import CONFIG, metrics, run, tensors
 
-LOST_BEATS = 7
+MAX_MISSED_BEATS = 7
 FOREVER = 10**7
 
 
@@ -26,7 +26,7 @@ def _prepares(comm: Comm, ready: Path) -> None:
         ready.touch()
         time.sleep(FOREVER)
 
-    comm.on_first(prepare)
+    comm.from_rank_zero(prepare)
 
 
 def _closes(comm: Comm, ready: Path) -> None:
@@ -52,10 +52,12 @@ def test_a_cut_of_a_moment_is_waited_for_and_a_cut_for_good_is_left_by_both_rank
     with Hosts() as hosts:
         jobs = {
             "training": hosts.start(
-                port, tmp_path / "training", LOST_BEATS, _trains, file, tmp_path / "a", 600
+                port, tmp_path / "training", MAX_MISSED_BEATS, _trains, file, tmp_path / "a", 600
             ),
-            "preparing": hosts.start(port + 1, tmp_path / "preparing", LOST_BEATS, _prepares, tmp_path / "p"),
-            "closing": hosts.start(port + 2, tmp_path / "closing", LOST_BEATS, _closes, tmp_path / "c"),
+            "preparing": hosts.start(
+                port + 1, tmp_path / "preparing", MAX_MISSED_BEATS, _prepares, tmp_path / "p"
+            ),
+            "closing": hosts.start(port + 2, tmp_path / "closing", MAX_MISSED_BEATS, _closes, tmp_path / "c"),
         }
         everybody = [rank for ranks in jobs.values() for rank in ranks]
         printed = tmp_path / "a" / "metrics.jsonl"

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from cofi_dist.distributed import heartbeat
-from cofi_dist.distributed.heartbeat import Pulse
+from cofi_dist.distributed.heartbeat import Heartbeat
 
 
 class Words:
@@ -35,7 +35,7 @@ class Words:
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.01)
     monkeypatch.setattr(heartbeat, "SILENT_SECONDS", 0.2)
-    monkeypatch.setattr(heartbeat, "LOST_BEATS", 20)
+    monkeypatch.setattr(heartbeat, "MAX_MISSED_BEATS", 20)
 
 
 def test_who_beats_is_not_silent_and_who_does_not_is_given_up() -> None:
@@ -46,8 +46,8 @@ def test_who_beats_is_not_silent_and_who_does_not_is_given_up() -> None:
         lost.append(rank)
         told.set()
 
-    first, second = Pulse(store, 0, 3, lost.append), Pulse(store, 1, 3, tell)
-    assert first.silent() == [2]
+    first, second = Heartbeat(store, 0, 3, lost.append), Heartbeat(store, 1, 3, tell)
+    assert first.silent_ranks() == [2]
     assert told.wait(10)
     assert lost == [2], "rank 0 watches rank 1, which lives"
     for each in (first, second):
@@ -56,7 +56,7 @@ def test_who_beats_is_not_silent_and_who_does_not_is_given_up() -> None:
 
 def test_who_left_in_order_is_not_missed() -> None:
     store, lost = Words(), list[int | None]()
-    first, second = (Pulse(store, rank, 2, lost.append) for rank in (0, 1))
+    first, second = (Heartbeat(store, rank, 2, lost.append) for rank in (0, 1))
     second.stop()
     time.sleep(0.5)
     first.stop()
@@ -65,9 +65,9 @@ def test_who_left_in_order_is_not_missed() -> None:
 
 def test_without_the_store_nobody_is_accused() -> None:
     store, lost = Words(), list[int | None]()
-    first, second = (Pulse(store, rank, 2, lost.append) for rank in (0, 1))
+    first, second = (Heartbeat(store, rank, 2, lost.append) for rank in (0, 1))
     store.is_gone = True
-    assert first.silent() == []
+    assert first.silent_ranks() == []
     time.sleep(0.5)
     for each in (first, second):
         each.stop()
@@ -81,11 +81,11 @@ def test_a_store_that_does_not_answer_is_given_up_as_soon_as_a_rank_would_be() -
         lost.append(rank)
         told.set()
 
-    first, second = Pulse(store, 0, 2, tell), Pulse(store, 1, 2, lost.append)
+    first, second = Heartbeat(store, 0, 2, tell), Heartbeat(store, 1, 2, lost.append)
     time.sleep(0.1)
     store.joined.clear()
     before = time.monotonic()
-    assert first.silent() is None
+    assert first.silent_ranks() is None
     assert told.wait(10)
     for each in (first, second):
         each.stop()
@@ -96,7 +96,7 @@ def test_a_store_that_does_not_answer_is_given_up_as_soon_as_a_rank_would_be() -
 
 def test_a_store_that_answers_again_in_time_is_not_given_up() -> None:
     store, lost = Words(), list[int | None]()
-    both = [Pulse(store, rank, 2, lost.append) for rank in range(2)]
+    both = [Heartbeat(store, rank, 2, lost.append) for rank in range(2)]
     for _ in range(3):
         store.joined.clear()
         time.sleep(0.1)  # half as long as it takes to be given up

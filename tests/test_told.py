@@ -17,8 +17,10 @@ import pytest
 import torch
 
 from cofi_dist.cli.main import main
-from cofi_dist.distributed import Comm, Task, handshake, open_comm
-from cofi_dist.distributed.handshake import proof, require_proofs, require_same
+from cofi_dist.distributed import handshake
+from cofi_dist.distributed.comm import Comm
+from cofi_dist.distributed.handshake import Task, proof, require_proofs, require_same
+from cofi_dist.distributed.rendezvous import init_comm
 from cofi_dist.errors import CofiError, ConfigError, TrainingError
 from cofi_dist.run.train import train
 from cofi_dist.system.variables import VARIABLES
@@ -116,7 +118,7 @@ def _meets(log: Path, rank: int, port: int, changes: Mapping[str, str], facts: M
     if version := changes.get("VERSION"):
         setattr(handshake, "__version__", version)  # noqa: B010
     try:
-        open_comm(Task(f"train {rank}", lambda: facts)).close()
+        init_comm(Task(f"train {rank}", lambda: facts)).close()
     except CofiError as error:
         log.write_text(str(error))
         os._exit(error.exit_code)
@@ -142,7 +144,7 @@ def meeting(tmp: Path, work: Callable[..., None], *ranks: tuple[Any, ...]) -> li
 
 def _listens(log: Path, rank: int, port: int) -> None:
     _become(rank, port)
-    comm = open_comm()
+    comm = init_comm()
     process = psutil.Process()
     sockets = getattr(process, "net_connections", None) or process.connections  # before psutil 6
     log.write_text(" ".join(each.laddr.ip for each in sockets("tcp") if each.status == psutil.CONN_LISTEN))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from cofi_dist.distributed import SoloComm
+from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.model import Model
 from cofi_dist.run.train import train
 from cofi_dist.system.hardware import hardware_and_versions

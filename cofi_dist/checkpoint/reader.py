@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from cofi_dist.checkpoint.manifest import Manifest, Part, Side, epoch_of, read_manifest, verify
-from cofi_dist.distributed import Comm
+from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import (
     CheckpointError,
     CheckpointReadError,
@@ -77,7 +77,7 @@ def find_newest(directory: Path, comm: Comm) -> tuple[Checkpoint | None, list[st
     """
     rejected: list[str] = []
     unreadable: CheckpointReadError | None = None
-    for path in map(Path, comm.on_first(lambda: [str(found) for found in list_checkpoints(directory)])):
+    for path in map(Path, comm.from_rank_zero(lambda: [str(found) for found in list_checkpoints(directory)])):
         try:
             return read_verified(path, comm), rejected
         except CheckpointVersionError:
@@ -100,7 +100,7 @@ def read_verified(directory: Path, comm: Comm) -> Checkpoint:
         CheckpointError: a file is not what was written; the same error on all ranks.
     """
     manifest = Manifest.model_validate(
-        comm.on_first(lambda: read_manifest(directory).model_dump(mode="json"))
+        comm.from_rank_zero(lambda: read_manifest(directory).model_dump(mode="json"))
     )
     failure: dict[str, str] | None = None
     for part in manifest.parts[comm.rank :: comm.world_size]:
@@ -109,7 +109,7 @@ def read_verified(directory: Path, comm: Comm) -> Checkpoint:
         except CheckpointError as error:
             failure = to_words(error)
             break
-    failures = [from_words(words) for words in comm.gather(failure) if words is not None]
+    failures = [from_words(words) for words in comm.all_gather_objects(failure) if words is not None]
     if failures:
         failures[0].shared = True
         raise failures[0]

@@ -24,7 +24,7 @@ from cofi_dist.checkpoint.manifest import (
     write_manifest,
 )
 from cofi_dist.checkpoint.retention import prune, remove_checkpoint, remove_spare, reuse_spare
-from cofi_dist.distributed import Comm
+from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import CheckpointError
 from cofi_dist.files.tensor_file import write_tensors
 from cofi_dist.files.written_file import flush_to_disk, write_failure
@@ -102,7 +102,7 @@ class CheckpointWriter:
         assert self._thread is None
         self._started = time.perf_counter()
         self._numbers, self._parts, self._error = state.scalars, [], ""
-        self._comm.on_first(self._make_room)
+        self._comm.from_rank_zero(self._make_room)
         tensors = {
             side: {
                 name: self._copy(name, rows[self._own_rows(side)])
@@ -171,13 +171,13 @@ class CheckpointWriter:
         assert self._thread is not None
         self._thread.join()
         self._thread = None
-        errors = [error for error in self._comm.gather(self._error) if error]
-        parts_of_ranks = self._comm.gather([part.model_dump() for part in self._parts])
+        errors = [error for error in self._comm.all_gather_objects(self._error) if error]
+        parts_of_ranks = self._comm.all_gather_objects([part.model_dump() for part in self._parts])
         parts = [Part.model_validate(part) for parts in parts_of_ranks for part in parts]
         parts.sort(key=lambda part: (part.side, part.start))
-        error = errors[0] if errors else self._comm.on_first(lambda: self._commit(parts))
+        error = errors[0] if errors else self._comm.from_rank_zero(lambda: self._commit(parts))
         if error:
-            self._comm.on_first(lambda: shutil.rmtree(self._temporary, ignore_errors=True))
+            self._comm.from_rank_zero(lambda: shutil.rmtree(self._temporary, ignore_errors=True))
         return SaveReport(
             epoch=self._numbers["epoch"],
             bytes=sum(part.bytes for part in parts),

@@ -20,7 +20,7 @@ from cofi_dist.streams import log_stderr
 from cofi_dist.words import counted, have
 
 if TYPE_CHECKING:
-    from cofi_dist.distributed import Comm
+    from cofi_dist.distributed.comm import Comm
     from cofi_dist.model import Evaluation, Model, RunRatings
     from cofi_dist.model.held_out import HeldOut
 
@@ -72,11 +72,11 @@ def evaluate(
 
     session: Session = context.obj
     comm = session.meet(context)
-    comm.on_first(lambda: _refuse(ratings, part, output, replace=replace))
+    comm.from_rank_zero(lambda: _refuse(ratings, part, output, replace=replace))
     model = _load_everywhere(comm, lambda: Model.load(run), _digest, f"{run}: the model")
     if comm.rank == 0:
         warn_if_diverged(model)
-    why_not = comm.on_first(lambda: _why_no_data(model, run, prepared, needed=ratings is None))
+    why_not = comm.from_rank_zero(lambda: _why_no_data(model, run, prepared, needed=ratings is None))
     rated = None if why_not else model.rated(run, prepared)
     judges = _load_everywhere(
         comm, lambda: _held_out(model, run, rated, ratings, part, comm), _size, "what it is judged by"
@@ -127,7 +127,7 @@ def _load_everywhere(comm: "Comm", load: Callable[[], T], fingerprint: Callable[
         nonlocal loaded
         loaded = load()
 
-    comm.on_first(load_here)  # it returns nothing, as only JSON could be sent to the other ranks
+    comm.from_rank_zero(load_here)  # it returns nothing, as only JSON could be sent to the other ranks
     if comm.rank != 0:
         load_here()
     assert loaded is not None

@@ -43,7 +43,7 @@ from cofi_dist.system.memory import is_out_of_memory
 from cofi_dist.system.variables import read, settle
 
 if TYPE_CHECKING:
-    from cofi_dist.distributed import Comm
+    from cofi_dist.distributed.comm import Comm
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None

@@ -10,7 +10,7 @@ from cofi_dist.streams import log_stderr, tolerate_write_errors
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from cofi_dist.distributed import Comm
+    from cofi_dist.distributed.comm import Comm
 
 FIRST_BAR, BETWEEN_BARS, FIRST_LINE = 0.5, 0.2, 10.0  # seconds; a line comes after twice as many as the last
 

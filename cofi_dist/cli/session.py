@@ -11,7 +11,7 @@ import typer
 from cofi_dist.run.stop import StopRequest
 
 if TYPE_CHECKING:
-    from cofi_dist.distributed import Comm
+    from cofi_dist.distributed.comm import Comm
 
 
 @dataclass
@@ -36,7 +36,8 @@ class Session:
         Raises:
             CofiError: the ranks don't meet, or were told other things.
         """
-        from cofi_dist.distributed import Task, open_comm  # torch, which takes seconds to import
+        from cofi_dist.distributed.handshake import Task  # torch, which takes seconds to import
+        from cofi_dist.distributed.rendezvous import init_comm
 
         def facts() -> dict[str, Any]:
             options = {
@@ -46,5 +47,5 @@ class Session:
             }
             return {"command": context.info_name, **options, **resolved()}
 
-        self.comm = open_comm(Task(shlex.join(sys.argv[1:]), facts))
+        self.comm = init_comm(Task(shlex.join(sys.argv[1:]), facts))
         return self.comm

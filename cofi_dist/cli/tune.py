@@ -47,7 +47,9 @@ def tune(
     session: Session = context.obj
     folder = output or Path("runs") / f"{config.stem}-tune"
     comm = session.meet(context, lambda: first_config(config, grid, overrides or [], folder))
-    given = comm.on_first(lambda: [point.words for point in points(config, grid, overrides or [], folder)])
+    given = comm.from_rank_zero(
+        lambda: [point.words for point in points(config, grid, overrides or [], folder)]
+    )
     found = [Point.of_words(words) for words in given]
     if only is not None and only >= len(found):
         raise ConfigError(f"--only {only}: the grid has {counted(len(found), 'point')}, from 0", shared=True)

@@ -1,23 +1,14 @@
 """Item means: subtracted before training, added back to every prediction."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import AT_ONCE
+from cofi_dist.distributed.comm import Reducer
 from cofi_dist.sharding.reduction_tree import ReductionBlocks
-
-if TYPE_CHECKING:
-    import torch
-
-
-class Sums(Protocol):
-    """The part of a communicator that the means need."""
-
-    def sum_(self, *tensors: "torch.Tensor") -> None: ...
 
 
 @dataclass(frozen=True)
@@ -39,7 +30,7 @@ class ItemSums:
 
 
 def item_sums(
-    ratings: Ratings, num_items: int, sums: Sums, blocks: ReductionBlocks | None = None
+    ratings: Ratings, num_items: int, reducer: Reducer, blocks: ReductionBlocks | None = None
 ) -> ItemSums:
     """Add up the training ratings of all ranks.
 
@@ -48,7 +39,7 @@ def item_sums(
     Args:
         ratings: this rank's.
         num_items: M.
-        sums: over all users.
+        reducer: adds up the ranks' sums.
         blocks: of the rank's users, in which they are summed; None for one.
     """
     import torch  # slow, and preparing a file does without it
@@ -64,7 +55,7 @@ def item_sums(
             np.add.at(total, ratings.item[rows], ratings.value[rows])
             count[:] += np.bincount(ratings.item[rows], minlength=num_items)
     both = torch.from_numpy(of_blocks if blocks is None else blocks.subtree_sums(of_blocks))
-    sums.sum_(both)
+    reducer.all_reduce_(both)
     return ItemSums(*both[0].numpy())
 
 

@@ -1,4 +1,4 @@
-"""Which device a rank works on."""
+"""Choose the device that a rank works on."""
 
 import torch
 
@@ -8,18 +8,21 @@ from cofi_dist.system.memory import free_memory
 
 
 def choose_device(name: str, comm: Comm) -> torch.device:
-    """The device of this rank: `auto` is cuda, else mps, else cpu; one CUDA device a local rank.
+    """Return the device of this rank.
+
+    `auto` is cuda if there is a CUDA device, else mps for a single process, else cpu. With cuda, each
+    rank of a node takes the device of its local rank.
 
     Raises:
-        ConfigError: the device isn't there.
+        ConfigError: the device is not available.
     """
     if name == "auto":
         mps = torch.backends.mps.is_available() and comm.world_size == 1
         name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
     if name == "cuda":
-        if comm.ranks_here > torch.cuda.device_count():
+        if comm.local_world_size > torch.cuda.device_count():
             raise ConfigError(
-                f"device: cuda needs a device a rank; {comm.ranks_here} ranks on this node,"
+                f"device: cuda needs a device a rank; {comm.local_world_size} ranks on this node,"
                 f" {torch.cuda.device_count()} CUDA devices; start fewer or set device: cpu"
             )
         torch.cuda.set_device(comm.local_rank)
@@ -33,9 +36,9 @@ def choose_device(name: str, comm: Comm) -> torch.device:
     return torch.device(name)
 
 
-def free_on(device: torch.device, comm: Comm) -> int:
-    """Bytes that every rank may take, by the one that may take the fewest. Collective: all ranks call it."""
+def min_free_memory(device: torch.device, comm: Comm) -> int:
+    """Return how many bytes the rank with the least free memory may take. Collective: all ranks call it."""
     is_cuda = device.type == "cuda"
-    mine = torch.cuda.mem_get_info(device)[0] if is_cuda else free_memory(comm.ranks_here)
-    (least,) = comm.largest(-mine)
-    return -least
+    free = torch.cuda.mem_get_info(device)[0] if is_cuda else free_memory(comm.local_world_size)
+    (negated,) = comm.max_over_ranks(-free)
+    return -negated

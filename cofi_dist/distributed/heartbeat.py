@@ -1,7 +1,7 @@
-"""Signs of life: every rank leaves a new word every second, and watches the next rank's.
+"""Detect ranks that no longer answer: every rank counts up in a shared store, and watches the next rank.
 
-The store that the words are left in may be on a host that no longer answers, and whoever asks it then waits
-for a quarter of an hour. So one thread talks to the store, and another one counts.
+The store may lie on a host that no longer answers, and a call to it can then hang for a quarter of an hour.
+So one thread talks to the store and another one counts missed beats.
 """
 
 import threading
@@ -11,15 +11,16 @@ from contextlib import suppress
 from typing import Protocol
 
 BEAT_SECONDS = 1.0
-SILENT_SECONDS = 2.5  # without a beat: no sign of life; without an answer: the store's host has none
-LOST_BEATS = 30  # of one's own, without one of the other's: it is given up
+# A rank without a new beat for this long is silent. If the store does not answer for this long, its host is.
+SILENT_SECONDS = 2.5
+MAX_MISSED_BEATS = 30  # counted in beats of our own; then the other rank is given up
 GONE = "gone"
 
 
 class Store(Protocol):
-    """Where all ranks can leave a word.
+    """Hold one value per rank, for all ranks to read.
 
-    A store that has ended raises ConnectionError: from then on it says nothing of anybody.
+    Both methods raise ConnectionError if the store has ended, after which nothing is known of any rank.
     """
 
     def set(self, key: str, value: str) -> None: ...
@@ -27,78 +28,82 @@ class Store(Protocol):
     def get(self, key: str) -> bytes: ...
 
 
-class Pulse:
-    """Beats from now on, whatever else the process does, unless it is stopped.
+class Heartbeat:
+    """Beat from construction until `stop`, whatever else the process does.
 
     Args:
         store: shared by the ranks.
-        rank: of this process.
-        world_size: how many there are.
-        lost: is told of a rank that is given up, or None for the store's host, in a thread of ours.
+        rank: number of this rank.
+        world_size: number of ranks.
+        on_lost: is called with a rank that is given up, or with None if it is the store's host that does
+            not answer; from a thread of this object.
     """
 
     def __init__(
-        self, store: Store, rank: int, world_size: int, lost: Callable[[int | None], object]
+        self, store: Store, rank: int, world_size: int, on_lost: Callable[[int | None], object]
     ) -> None:
-        self._store, self._rank, self._world_size, self._lost = store, rank, world_size, lost
-        self._done, self._ended = threading.Event(), threading.Event()
-        self._answers, self._word = 0, b""  # of the store so far; the last of them
+        self._store, self._rank, self._world_size, self._on_lost = store, rank, world_size, on_lost
+        self._done, self._store_ended = threading.Event(), threading.Event()
+        self._num_answers, self._last_beat = 0, b""  # of the store so far; of the next rank
         self._threads = [
-            threading.Thread(target=work, name="pulse", daemon=True) for work in (self._talk, self._watch)
+            threading.Thread(target=work, name="heartbeat", daemon=True) for work in (self._beat, self._watch)
         ]
         for thread in self._threads:
             thread.start()
 
-    def silent(self) -> list[int] | None:
-        """The other ranks that leave no new word while this one waits; None: the store does not answer.
+    def silent_ranks(self) -> list[int] | None:
+        """Wait for a few beats, and return the other ranks that have none.
 
-        None of them where the store has ended.
+        Returns:
+            The silent ranks. None if the store does not answer; no rank if the store has ended.
         """
         others = [rank for rank in range(self._world_size) if rank != self._rank]
-        words: list[list[bytes]] = []
-        thread = threading.Thread(target=self._look_twice, args=(others, words), daemon=True)
+        looks: list[list[bytes]] = []
+        thread = threading.Thread(target=self._look_twice, args=(others, looks), daemon=True)
         thread.start()
         thread.join(2 * SILENT_SECONDS)
         if thread.is_alive():
             return None
-        if len(words) < 2:
+        if len(looks) < 2:
             return []
-        return [rank for rank, a, b in zip(others, *words, strict=True) if a == b]
+        return [rank for rank, before, after in zip(others, *looks, strict=True) if before == after]
 
     def stop(self) -> None:
-        """No more signs, and nobody shall miss them."""
+        """Stop beating, and tell the rank that watches this one not to miss it."""
         self._done.set()
         for thread in self._threads:
-            thread.join(SILENT_SECONDS)  # one that waits for the store is left behind
+            thread.join(SILENT_SECONDS)  # a thread that waits for the store is left behind
 
-    def _look_twice(self, others: list[int], words: list[list[bytes]]) -> None:
+    def _look_twice(self, others: list[int], looks: list[list[bytes]]) -> None:
         with suppress(Exception):  # whatever the store may raise once it has ended
-            words.append([self._store.get(str(rank)) for rank in others])
+            looks.append([self._store.get(str(rank)) for rank in others])
             time.sleep(SILENT_SECONDS)
-            words.append([self._store.get(str(rank)) for rank in others])
+            looks.append([self._store.get(str(rank)) for rank in others])
 
-    def _talk(self) -> None:
-        following, beats = (self._rank + 1) % self._world_size, 0
+    def _beat(self) -> None:
+        next_rank, beats = (self._rank + 1) % self._world_size, 0
         try:
             self._store.set(str(self._rank), "0")
             while not self._done.wait(BEAT_SECONDS):
                 beats += 1
-                # it may say late that it has waited too long; and the other may not yet have begun
+                # the store may raise after a long wait, and the next rank may not have started to beat
                 with suppress(RuntimeError):
                     self._store.set(str(self._rank), str(beats))
-                    self._word = self._store.get(str(following))
-                    self._answers += 1
+                    self._last_beat = self._store.get(str(next_rank))
+                    self._num_answers += 1
             self._store.set(str(self._rank), GONE)
         except ConnectionError:
-            self._ended.set()
+            self._store_ended.set()
 
     def _watch(self) -> None:
-        """Count in beats of our own: a machine that slept has missed as many of them."""
-        word, answers, same, unanswered = b"", 0, 0, 0
-        while not self._done.wait(BEAT_SECONDS) and not self._ended.is_set():
-            unanswered = 0 if self._answers > answers else unanswered + 1
-            same = 0 if self._word != word or (self._word == GONE.encode() and not unanswered) else same + 1
-            word, answers = self._word, self._answers
-            if same == LOST_BEATS:
-                of_store = unanswered > LOST_BEATS // 2  # then that says nothing of the other rank
-                self._lost(None if of_store else (self._rank + 1) % self._world_size)
+        """Count the next rank's missed beats in beats of our own: a machine that slept missed as many."""
+        last_beat, num_answers, missed, unanswered = b"", 0, 0, 0
+        while not self._done.wait(BEAT_SECONDS) and not self._store_ended.is_set():
+            unanswered = 0 if self._num_answers > num_answers else unanswered + 1
+            has_left = self._last_beat == GONE.encode() and not unanswered
+            missed = 0 if self._last_beat != last_beat or has_left else missed + 1
+            last_beat, num_answers = self._last_beat, self._num_answers
+            if missed == MAX_MISSED_BEATS:
+                # if the store has not answered, its silence says nothing of the next rank
+                is_store = unanswered > MAX_MISSED_BEATS // 2
+                self._on_lost(None if is_store else (self._rank + 1) % self._world_size)

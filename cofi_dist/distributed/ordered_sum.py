@@ -1,114 +1,105 @@
-"""Sums over the branches of all ranks in the order of the tree over blocks (`cofi_dist.sharding`).
+"""Sum over ranks in the order of the reduction tree, so that the bits do not depend on the ranks.
 
-Each rank adds up a slice of every tensor, to which all others send their branches of it, and all gather
-the slices. On a power of two of ranks, each of which has one branch, that moves what an all-reduce does, and
-copies nothing.
+This is a reduce-scatter and an all-gather, written out because the order of additions matters. Every
+tensor is cut into `world_size` slices. Rank r receives slice r of every subtree of every rank, adds them in
+the order of the tree (`cofi_dist.sharding.reduction_tree`), and all ranks gather the slices:
+
+    rank 0: subtrees a0 a1        rank 0 adds slice 0 of a, b, c -> s0        s0 s1 s2
+    rank 1: subtrees b0 b1   ->   rank 1 adds slice 1 of a, b, c -> s1   ->   on every rank
+    rank 2: subtrees c0 c1        rank 2 adds slice 2 of a, b, c -> s2
+
+If the number of ranks is a power of two, each rank holds one subtree. Then as much data is moved as by
+an all-reduce, and a single tensor is not copied.
 """
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from threading import Thread
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from cofi_dist.distributed.comm import GroupComm
+from cofi_dist.distributed.comm import Comm
+from cofi_dist.sharding.reduction_tree import are_siblings
 
 
-class Sums(Protocol):
-    """Replaces partial sums, of T branches each, by what all branches of all ranks add up to."""
-
-    def sum_(self, *partials: Tensor, meanwhile: Callable[[], None] | None = None) -> None:
-        """The first branch of each tensor, (T, ...), becomes the sum; the others are as they were.
-
-        `meanwhile` is called while sums are under way, and touches none of them.
-        """
-        ...
-
-    def sum_scalars(self, *partials: Tensor) -> tuple[Tensor, ...]:
-        """Of tensors (T,), 0-dim, in float64."""
-        ...
-
-
-class OrderedSums:
-    """The same bits whatever the ranks, if their branches are.
+class TreeReducer:
+    """Add the subtree sums of all ranks in the order of the tree; a `Reducer`.
 
     Args:
         comm: the ranks.
-        branches: every rank's: the blocks of each, from the first rank's first on.
+        subtrees: of every rank, as ranges of the blocks of all ranks, in order.
     """
 
-    def __init__(self, comm: GroupComm, branches: Sequence[Sequence[range]]) -> None:
-        self._comm, self._branches = comm, branches
+    def __init__(self, comm: Comm, subtrees: Sequence[Sequence[range]]) -> None:
+        self._comm, self._subtrees = comm, subtrees
 
-    def sum_(self, *partials: Tensor, meanwhile: Callable[[], None] | None = None) -> None:
-        comm, own = self._comm, self._branches[self._comm.rank]
-        ends = list(accumulate((partial[0].numel() for partial in partials), initial=0))
-        size = -(-ends[-1] // comm.world_size)
-        shape = len(own), comm.world_size, size
-        alone = len(partials) == 1 and ends[-1] == size * comm.world_size
-        flat = partials[0] if alone else self._packed(partials, shape)
-        parts = flat.view(shape).transpose(0, 1).contiguous()  # the same memory where there is one branch
-        lengths = [len(branches) * size for branches in self._branches]
-        whole = flat.view(len(own), -1)[0]
+    def all_reduce_(self, *partials: Tensor, overlap: Callable[[], None] | None = None) -> None:
+        comm, num_subtrees = self._comm, len(self._subtrees[self._comm.rank])
+        # where each tensor lies in one entry of the packed tensors
+        offsets = list(accumulate((partial[0].numel() for partial in partials), initial=0))
+        slice_size = -(-offsets[-1] // comm.world_size)  # rounded up
+        shape = num_subtrees, comm.world_size, slice_size
+        in_place = len(partials) == 1 and offsets[-1] == slice_size * comm.world_size
+        flat = partials[0] if in_place else _pack(partials, shape)
+        # (world_size, subtrees, slice); the same memory if there is one subtree
+        parts = flat.view(shape).transpose(0, 1).contiguous()
+        lengths = [len(subtrees) * slice_size for subtrees in self._subtrees]
+        total = flat.view(num_subtrees, -1)[0]
 
-        def add_up() -> None:
-            comm.collect(self._tree(comm.exchange(parts, lengths).view(-1, size)), whole)
+        def reduce() -> None:
+            received = comm.all_to_all(parts, lengths).view(-1, slice_size)
+            comm.all_gather(self._add_in_tree_order(received), total)
 
-        _beside(add_up, meanwhile)
-        if alone:
+        _run_overlapped(reduce, overlap)
+        if in_place:
             return
-        for partial, start, stop in zip(partials, ends[:-1], ends[1:], strict=True):
-            partial[0].copy_(whole[start:stop].view_as(partial[0]))
+        for partial, start, stop in zip(partials, offsets[:-1], offsets[1:], strict=True):
+            partial[0].copy_(total[start:stop].view_as(partial[0]))
 
-    @staticmethod
-    def _packed(partials: Sequence[Tensor], shape: tuple[int, int, int]) -> Tensor:
-        """Each branch's tensors one after the other, and zeros to the end."""
-        packed = partials[0].new_zeros(shape).view(shape[0], -1)
-        rows = [partial.reshape(shape[0], -1) for partial in partials]
-        packed[:, : sum(row.shape[1] for row in rows)] = torch.cat(rows, 1)
-        return packed
-
-    def sum_scalars(self, *partials: Tensor) -> tuple[Tensor, ...]:
+    def all_reduce_scalars(self, *partials: Tensor) -> tuple[Tensor, ...]:
         packed = torch.stack([partial.double() for partial in partials], 1)
-        self.sum_(packed)
+        self.all_reduce_(packed)
         return packed[0].unbind()
 
-    def _tree(self, came: Tensor) -> Tensor:
-        """The sum of all branches, which are in order; overwrites them."""
-        waiting: list[tuple[range, Tensor]] = []
-        runs = [run for branches in self._branches for run in branches]
-        for run, sums in zip(runs, came, strict=True):
-            waiting.append((run, sums))
-            while len(waiting) > 1 and _are_one(waiting[-2][0], waiting[-1][0]):
-                (before, left), (after, right) = waiting[-2:]
-                waiting[-2:] = [(range(before.start, after.stop), left.add_(right))]
-        ((_, whole),) = waiting
-        return whole
+    def _add_in_tree_order(self, sums: Tensor) -> Tensor:
+        """Add the sums of all subtrees, which are in order, in place: (subtrees, slice) -> (slice,)."""
+        # a stack of subtrees; as soon as its last two are siblings, they are merged into their parent
+        stack: list[tuple[range, Tensor]] = []
+        subtrees = [subtree for of_rank in self._subtrees for subtree in of_rank]
+        for subtree, subtree_sum in zip(subtrees, sums, strict=True):
+            stack.append((subtree, subtree_sum))
+            while len(stack) > 1 and are_siblings(stack[-2][0], stack[-1][0]):
+                (left, left_sum), (right, right_sum) = stack[-2:]
+                stack[-2:] = [(range(left.start, right.stop), left_sum.add_(right_sum))]
+        ((_, total),) = stack
+        return total
 
 
-def _beside(work: Callable[[], None], meanwhile: Callable[[], None] | None) -> None:
-    """Both at once; `work`, which waits for other ranks, by a thread of its own."""
-    if meanwhile is None:
-        work()
+def _pack(partials: Sequence[Tensor], shape: tuple[int, int, int]) -> Tensor:
+    """Copy each subtree's tensors one after the other, followed by zeros: (subtrees, world_size * slice)."""
+    packed = partials[0].new_zeros(shape).view(shape[0], -1)
+    rows = [partial.reshape(shape[0], -1) for partial in partials]
+    packed[:, : sum(row.shape[1] for row in rows)] = torch.cat(rows, 1)
+    return packed
+
+
+def _run_overlapped(reduce: Callable[[], None], overlap: Callable[[], None] | None) -> None:
+    """Run `reduce`, which waits for other ranks, in a thread while `overlap` runs in this one."""
+    if overlap is None:
+        reduce()
         return
-    failed: list[BaseException] = []
+    errors: list[BaseException] = []
 
     def attempt() -> None:
         try:
-            work()
+            reduce()
         except BaseException as error:
-            failed.append(error)
+            errors.append(error)
 
     thread = Thread(target=attempt, daemon=True)
     thread.start()
-    meanwhile()
+    overlap()
     thread.join()
-    if failed:
-        raise failed[0]
-
-
-def _are_one(left: range, right: range) -> bool:
-    """Whether two neighbours are the halves of a branch."""
-    return len(left) == len(right) and left.start % (2 * len(left)) == 0
+    if errors:
+        raise errors[0]

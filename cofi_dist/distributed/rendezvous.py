@@ -12,8 +12,9 @@ import torch
 import torch.distributed as dist
 from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
-from cofi_dist.distributed.comm import PREPARE_SECONDS, Comm, GroupComm, SoloComm
+from cofi_dist.distributed.comm import Comm, SoloComm
 from cofi_dist.distributed.handshake import Task, proof, require_proofs, require_same
+from cofi_dist.distributed.process_group import PREPARE_SECONDS, GroupComm
 from cofi_dist.distributed.waiting import CALL_SECONDS, Waiting
 from cofi_dist.errors import ConfigError, TrainingError
 from cofi_dist.system.variables import Place, by_loopback, place
@@ -24,7 +25,7 @@ HERE, TOLD, HEARD = "cofi_dist/here", "cofi_dist/told", "cofi_dist/heard"
 NOTHING = Task("", dict)
 
 
-def open_comm(task: Task = NOTHING) -> Comm:
+def init_comm(task: Task = NOTHING) -> Comm:
     """The communicator of this process, by the environment that torchrun sets.
 
     Collective: all ranks call it.
@@ -59,10 +60,10 @@ def open_comm(task: Task = NOTHING) -> Comm:
             " this is the only process"
         ) from None
     comm = GroupComm(here.local_rank, here.ranks_here, words)
-    proofs = comm.gather(proof(told, here.rank))
-    comm.agree()  # all have heard all, before one leaves
+    proofs = comm.all_gather_objects(proof(told, here.rank))
+    comm.barrier()  # all have heard all, before one leaves
     require_proofs(proofs, told, here.rank)
-    comm.limit(PREPARE_SECONDS)
+    comm.set_timeout(PREPARE_SECONDS)
     return comm
 
 
@@ -193,7 +194,7 @@ def _address_towards(host: str, port: int) -> str:
     return host if ipaddress.ip_address(own).is_loopback else own
 
 
-def meet(rendezvous: Path, rank: int, world_size: int) -> Comm:
+def rendezvous_by_file(rendezvous: Path, rank: int, world_size: int) -> Comm:
     """The communicator of processes that meet through a file, on the CPU of one machine.
 
     Collective: all ranks call it.
@@ -206,6 +207,6 @@ def meet(rendezvous: Path, rank: int, world_size: int) -> Comm:
     if world_size == 1:
         return SoloComm()
     dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=world_size)
-    comm = GroupComm(local_rank=rank, ranks_here=world_size)
-    comm.limit(PREPARE_SECONDS)
+    comm = GroupComm(local_rank=rank, local_world_size=world_size)
+    comm.set_timeout(PREPARE_SECONDS)
     return comm

@@ -154,7 +154,7 @@ def evaluate(
         num_held_out_M += np.bincount(batch.held_out.item, minlength=num_items)
         if on_progress is not None:
             on_progress(len(users) * comm.world_size, held_out.num_users)
-    comm.sum_(torch.from_numpy(sums), torch.from_numpy(num_held_out_M))
+    comm.all_reduce_(torch.from_numpy(sums), torch.from_numpy(num_held_out_M))
     total = dict(zip(SUMS, sums.sum(axis=0).tolist(), strict=True))
     if not total["ratings"]:
         raise DataError("there are no ratings to evaluate on")

@@ -72,7 +72,7 @@ class Adam:
         error = self._error
         assert error is not None
         self._error = None
-        yield PendingSum(*error.to_reduce, meanwhile=lambda: self._move_users(error))
+        yield PendingSum(*error.to_reduce, overlap=lambda: self._move_users(error))
         # the regulariser enters after the sum, so that lambda X counts once and not once a rank
         self._move("X", error.dX[0])
         if error.dc is not None:

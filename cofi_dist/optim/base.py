@@ -15,12 +15,12 @@ class PendingSum:
 
     Args:
         tensors: of T branches each, (T, ...); the first branch is to become the sum over all ranks' branches.
-        meanwhile: what the step can do while they are summed; it touches none of them, and is to be called
+        overlap: what the step can do while they are summed; it touches none of them, and is to be called
             once.
     """
 
-    def __init__(self, *tensors: Tensor, meanwhile: Callable[[], None] = _nothing) -> None:
-        self.tensors, self.meanwhile = tensors, meanwhile
+    def __init__(self, *tensors: Tensor, overlap: Callable[[], None] = _nothing) -> None:
+        self.tensors, self.overlap = tensors, overlap
 
 
 def run_step(step: Iterable[PendingSum], sum_: Callable[..., None]) -> None:
@@ -31,7 +31,7 @@ def run_step(step: Iterable[PendingSum], sum_: Callable[..., None]) -> None:
         sum_: of a comm, or of what sums in its place.
     """
     for partial in step:
-        sum_(*partial.tensors, meanwhile=partial.meanwhile)
+        sum_(*partial.tensors, overlap=partial.overlap)
 
 
 class Optimizer(Protocol):

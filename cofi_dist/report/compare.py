@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cofi_dist.checkpoint.reader import find_newest, load_tensors
-from cofi_dist.distributed import SoloComm
+from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.errors import RunError
 from cofi_dist.model import Model
 from cofi_dist.report.run_files import Metrics, Run, read_runs

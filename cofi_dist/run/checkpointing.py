@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from cofi_dist.checkpoint.writer import CheckpointWriter, SaveReport
-from cofi_dist.distributed import Comm
+from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import SaveError, StoppedError
 from cofi_dist.run.stop import LAUNCHER_GONE, StopRequest
 from cofi_dist.training.state import State
@@ -45,7 +45,9 @@ class CheckpointCallback:
             StoppedError: a rank was asked to stop; the state is saved.
             SaveError: too many saves have failed.
         """
-        asked, running = self._comm.largest(int(self._stop.is_requested()), int(self._saver.is_running))
+        asked, running = self._comm.max_over_ranks(
+            int(self._stop.is_requested()), int(self._saver.is_running)
+        )
         if self._saver.is_open and not running:
             self._complete()
         if asked:
@@ -64,7 +66,7 @@ class CheckpointCallback:
         self._complete()
 
     def _leave(self, state: State) -> None:
-        reason = next(text for text in self._comm.gather(self._stop.reason) if text)
+        reason = next(text for text in self._comm.all_gather_objects(self._stop.reason) if text)
         self._complete()
         self._save_now(state)
         saved = state.epoch == self._last
@@ -88,7 +90,7 @@ class CheckpointCallback:
 
     def _begin(self, state: State) -> None:
         self._complete()
-        (broken,) = self._comm.largest(int(not state.is_all_finite))
+        (broken,) = self._comm.max_over_ranks(int(not state.is_all_finite))
         if not broken:  # else the trainer will say so when it prints next
             self._saver.start_save(state)
 

@@ -13,7 +13,7 @@ from cofi_dist.checkpoint.reader import Checkpoint, find_newest, read_verified
 from cofi_dist.config import Config
 from cofi_dist.config.diff import FIXED, FREE, changes, is_within
 from cofi_dist.data.sources.base import Source
-from cofi_dist.distributed import Comm
+from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import CheckpointError
 from cofi_dist.run_layout import CHECKPOINTS
 from cofi_dist.system.hardware import hardware_and_versions
@@ -78,7 +78,7 @@ def find_checkpoint(path: Path, comm: Comm) -> Checkpoint:
     Raises:
         CheckpointError: there is none, or it is not complete.
     """
-    if comm.on_first(lambda: _is_checkpoint(path)):
+    if comm.from_rank_zero(lambda: _is_checkpoint(path)):
         return read_verified(path, comm)
     checkpoint, rejected = find_newest(path / CHECKPOINTS, comm)
     if checkpoint is None:

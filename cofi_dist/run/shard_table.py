@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cofi_dist.config import Config
-from cofi_dist.distributed import Comm
+from cofi_dist.distributed.comm import Comm
 from cofi_dist.sharding.ranges import UserRange, ratings_per_range
 from cofi_dist.training.problem import Problem
 

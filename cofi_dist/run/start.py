@@ -16,7 +16,7 @@ from cofi_dist.data.ids import digests
 from cofi_dist.data.shard import AT_ONCE
 from cofi_dist.data.sources.base import Source
 from cofi_dist.data.sources.open import open_source, prepare_source, ratings_file
-from cofi_dist.distributed import Comm, SoloComm
+from cofi_dist.distributed.comm import Comm, SoloComm
 from cofi_dist.errors import CheckpointError, ConfigError, RunError
 from cofi_dist.run.directory import (
     begin_run,

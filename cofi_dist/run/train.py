@@ -13,7 +13,8 @@ from cofi_dist.checkpoint.reader import Checkpoint, list_checkpoints, restore_st
 from cofi_dist.checkpoint.writer import CheckpointWriter
 from cofi_dist.config import Config, load_config
 from cofi_dist.data.shard import UserShard
-from cofi_dist.distributed import Comm, choose_device, free_on
+from cofi_dist.distributed.comm import Comm
+from cofi_dist.distributed.device import choose_device, min_free_memory
 from cofi_dist.errors import RunError, SaveError
 from cofi_dist.run.checkpointing import CheckpointCallback
 from cofi_dist.run.deadline import stop_time
@@ -68,15 +69,15 @@ def train(
         CofiError: the config, the data or the run directory can't be used, or training failed.
         StoppedError: somebody asked the run to stop.
     """
-    given = comm.on_first(lambda: load_config(file, overrides).model_dump(exclude_none=True))
+    given = comm.from_rank_zero(lambda: load_config(file, overrides).model_dump(exclude_none=True))
     config = Config.model_validate(given)
     run_dir, stop = Path(config.run_dir), stop or StopRequest()
-    end = comm.on_first(lambda: stop_time(config.train.deadline))
+    end = comm.from_rank_zero(lambda: stop_time(config.train.deadline))
     device = choose_device(config.device, comm)
-    free = free_on(device, comm)
+    free = min_free_memory(device, comm)
     with ExitStack() as held, ExitStack() as undo:
         opened = partial(prepare_run, config, file, device, comm, free, held, undo, replace=replace)
-        how = RunAction(comm.on_first(lambda: opened().value))
+        how = RunAction(comm.from_rank_zero(lambda: opened().value))
         if how is not RunAction.NOTHING:
             _run(config, device, how, comm, stop, end, undo, quiet=quiet)
         elif comm.rank == 0 and not quiet:
@@ -119,8 +120,8 @@ def _run(
                 f"nothing is left to train: that is of epoch {trainer.state.epoch}, the last by"
                 " train.epochs; set it higher to go on"
             )
-    comm.limit(config.train.timeout)
-    comm.agree()
+    comm.set_timeout(config.train.timeout)
+    comm.barrier()
     stop.watch(run_dir, end)
     stop.stepping = True  # to the end of the process: whoever is asked to stop ends first what is begun
     with _log(config, checkpoint, comm, quiet=quiet) as log:
@@ -129,9 +130,9 @@ def _run(
             log.info(text)
         if checkpoint is not None:
             log_changes(checkpoint, config, device, log.info)
-        comm.on_first(lambda: remove_result(run_dir))
-        comm.on_first(lambda: save_config(run_dir, config.to_yaml()))
-        comm.on_first(lambda: save_shards(run_dir, describe_shards(problem, comm)))
+        comm.from_rank_zero(lambda: remove_result(run_dir))
+        comm.from_rank_zero(lambda: save_config(run_dir, config.to_yaml()))
+        comm.from_rank_zero(lambda: save_shards(run_dir, describe_shards(problem, comm)))
         saved_at = trainer.state.epoch if how is RunAction.RESUME else 0
         _fit(problem, trainer, comm, log, stop, undo, saved_at, in_grid=quiet)
 
@@ -241,7 +242,7 @@ def _fit(
     if accuracy is not None:
         result |= {"validation_rmse": accuracy.rmse, "validation_mae": accuracy.mae}
     _save(problem, trainer, comm)
-    comm.on_first(lambda: _or_lost(lambda: save_result(run_dir, result)))
+    comm.from_rank_zero(lambda: _or_lost(lambda: save_result(run_dir, result)))
 
 
 def _keep_good(
@@ -255,7 +256,7 @@ def _keep_good(
         _save(problem, trainer, comm, diverged=str(error))
     diverged = {"epoch": error.kept, "seconds": seconds, "diverged": str(error)}
     diverged["fingerprint"] = problem.fingerprint
-    comm.on_first(lambda: _or_lost(lambda: save_result(run_dir, diverged)))
+    comm.from_rank_zero(lambda: _or_lost(lambda: save_result(run_dir, diverged)))
     advice = "a lower train.lr" if problem.config.train.optimizer == "adam" else "a higher train.lambda_"
     return DivergedError(f"{error}; {kept}; try {advice}", error.kept)
 
@@ -268,7 +269,7 @@ def _save(problem: Problem, trainer: Trainer, comm: Comm, *, diverged: str = "")
         require_run(target.parent)
         model.save(target, replace=True)  # that of the run that this one goes on with
 
-    comm.on_first(lambda: _or_lost(save))
+    comm.from_rank_zero(lambda: _or_lost(save))
 
 
 def _or_lost(save: Callable[[], None]) -> None:

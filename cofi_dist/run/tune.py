@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import polars as pl
 
 from cofi_dist.config import Data, load_config, quote_yaml
 from cofi_dist.config.strict_yaml import parse, to_yaml
-from cofi_dist.distributed import Comm
+from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.files.atomic import write_atomically
 from cofi_dist.files.reading import MOST_JSON, read_failure, read_text
@@ -138,19 +139,23 @@ def tune(
         if only not in (None, number):
             continue
         given = [*overrides, *point.overrides]
-        if comm.on_first(lambda point=point, given=given: _is_done(file, point, given)):  # type: ignore[misc]
+        if comm.from_rank_zero(partial(_is_done, file, point, given)):
             continue
         what = ", ".join(f"{key}={value}" for key, value in point.values.items())
         if comm.rank == 0:
             log_stderr(f"{number + 1}/{len(grid)}  {what}")
         try:
-            goes_on = comm.on_first(lambda given=given: load_config(file, given).checkpoint.resume == "auto")  # type: ignore[misc]
+            goes_on = comm.from_rank_zero(partial(_is_resumed, file, given))
             train(file, given, comm, replace=not goes_on, quiet=True, stop=stop)
             if comm.rank == 0:
                 log_stderr(f"    {_outcome(point)}")
         except DivergedError as error:
             if comm.rank == 0:
                 log_stderr(f"    {error}")
+
+
+def _is_resumed(file: Path, overrides: list[str]) -> bool:
+    return load_config(file, overrides).checkpoint.resume == "auto"
 
 
 def _outcome(point: Point) -> str:

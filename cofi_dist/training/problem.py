@@ -15,7 +15,7 @@ from cofi_dist.data.item_means import ItemSums, item_offsets, item_sums
 from cofi_dist.data.shard import UserShard
 from cofi_dist.data.sources.base import Source
 from cofi_dist.data.sources.open import open_source
-from cofi_dist.distributed import Comm, OrderedSums, SoloComm, Sums
+from cofi_dist.distributed.comm import Comm, Reducer
 from cofi_dist.sharding.partition import UserPartition
 from cofi_dist.sharding.ranges import UserRange
 
@@ -50,7 +50,7 @@ class Problem:
     item_offsets: NDArray[np.float64]
     fingerprint: str
     ids: dict[str, str]
-    reducer: Sums
+    reducer: Reducer
 
     @property
     def ranges(self) -> Sequence[UserRange]:
@@ -110,8 +110,8 @@ def load_problem(config: Config, store: Path, device: torch.device, comm: Comm) 
         user_counts=shard.ratings_per_user(),
         item_sums=sums,
         item_offsets=offsets,
-        fingerprint=comm.on_first(source.fingerprint),
-        ids=comm.on_first(lambda: digests(source.ids)),
+        fingerprint=comm.from_rank_zero(source.fingerprint),
+        ids=comm.from_rank_zero(lambda: digests(source.ids)),
         reducer=reducer,
     )
     return problem, shard
@@ -119,10 +119,8 @@ def load_problem(config: Config, store: Path, device: torch.device, comm: Comm) 
 
 def _partition_users(
     config: Config, ratings_per_user: NDArray[np.int64], comm: Comm
-) -> tuple[UserPartition, Sums]:
+) -> tuple[UserPartition, Reducer]:
     """Decide which rank has which users, and how their sums are reduced."""
     blocks = config.train.blocks
-    if blocks is None:
-        return UserPartition.balanced(ratings_per_user, comm.world_size, None), comm
     partition = UserPartition.balanced(ratings_per_user, comm.world_size, blocks)
-    return partition, comm if isinstance(comm, SoloComm) else OrderedSums(comm, partition.subtrees)
+    return partition, comm if blocks is None else comm.tree_reducer(partition.subtrees)

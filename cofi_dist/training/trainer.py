@@ -8,7 +8,7 @@ from torch import Tensor, tensor
 from cofi_dist.config import Train
 from cofi_dist.cost import Cost
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.distributed import Comm, Sums
+from cofi_dist.distributed.comm import Comm, Reducer
 from cofi_dist.errors import TrainingError
 from cofi_dist.factors import Factors
 from cofi_dist.kernels.cuda.graph import Recorded
@@ -66,7 +66,7 @@ class Trainer:
         regulariser: Regulariser | None = None,
         validation: Validation | None = None,
         optimizer: Optimizer | None = None,
-        sums: Sums | None = None,
+        sums: Reducer | None = None,
     ) -> None:
         self._cost, self._settings = cost, settings
         self._num_ratings, self._comm, self._validation = num_ratings, comm, validation
@@ -157,14 +157,14 @@ class Trainer:
         self._step()
 
     def _step(self) -> None:
-        run_step(self.state.optimizer.step(), self._sums.sum_)
+        run_step(self.state.optimizer.step(), self._sums.all_reduce_)
 
     def _total(self, error: Tensor | None) -> float:
         """J over all ranks, summed as the notebook sums it."""
         assert error is not None
         regulariser, sums = self._regulariser, self._cost.sums
         user_squares = regulariser.user_squares(self.state.factors, sums)
-        value, W2, b2 = self._sums.sum_scalars(error, *user_squares)
+        value, W2, b2 = self._sums.all_reduce_scalars(error, *user_squares)
         J: Tensor = value + regulariser.value((W2, b2), self.state.factors, sums)
         return J.item()
 
@@ -174,7 +174,7 @@ class Trainer:
     def _measure(self, epoch: int, cost: float, start: float) -> EpochMetrics:
         """What is printed of an epoch; the factors are kept if they are the best so far."""
         # first: replicas that drifted may agree neither on the cost nor on what to do about it
-        self._comm.require_equal(self.state.factors.X, "X")
+        self._comm.require_replicated(self.state.factors.X, "X")
         if not math.isfinite(cost):
             raise self._diverged(epoch, f"the cost is {cost}")
         # a finite cost has finite factors: it holds every entry's square, and 0 * inf is nan
@@ -209,8 +209,8 @@ class Trainer:
         return self.state.best.update(self.state.epoch + 1, accuracy)
 
     def _require_finite(self) -> None:
-        self._comm.require_equal(self.state.factors.X, "X")
-        (bad_ranks,) = self._comm.sum_scalars(tensor([float(not self.state.is_finite)]))
+        self._comm.require_replicated(self.state.factors.X, "X")
+        (bad_ranks,) = self._comm.all_reduce_scalars(tensor([float(not self.state.is_finite)]))
         if bad_ranks.item():
             raise self._diverged(self.state.epoch, "the factors are no longer finite")
 

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cofi_dist.data.ratings import Ratings
-from cofi_dist.distributed import Sums
+from cofi_dist.distributed.comm import Reducer
 from cofi_dist.factors import Factors
 from cofi_dist.kernels.block_sums import BlockSums, ordered_sum
 from cofi_dist.kernels.torch_ops.primitives import pair_dot
@@ -57,7 +57,7 @@ class Validation:
         """Whether the factors are validated before this epoch's step."""
         return epoch % self._every == 0
 
-    def accuracy(self, factors: Factors, sums: Sums) -> Accuracy:
+    def accuracy(self, factors: Factors, sums: Reducer) -> Accuracy:
         """Of clip(w_j . x_i + b_j + c_i + mean_i) over all ranks' held-out ratings.
 
         From sums over all ratings, in float64. Collective: all ranks call it, and all get the same.
@@ -73,7 +73,7 @@ class Validation:
                 block[0] += ordered_sum(err_N.square())
                 block[1] += ordered_sum(err_N.abs())
                 block[2] += len(err_N)
-        squares, absolutes, count = sums.sum_scalars(*self._block_sums.sum_branches(found).unbind(1))
+        squares, absolutes, count = sums.all_reduce_scalars(*self._block_sums.sum_branches(found).unbind(1))
         return Accuracy((squares / count).sqrt().item(), (absolutes / count).item())
 
     def _errors(self, factors: Factors, rows: slice) -> Tensor:

@@ -15,7 +15,7 @@ from cofi_dist.config import Data
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.preparation.store import StoredRatings
 from cofi_dist.data.sources.open import prepare_source
-from cofi_dist.distributed import Comm, SoloComm
+from cofi_dist.distributed.comm import Comm, SoloComm
 from cofi_dist.errors import CheckpointError, CofiError, RunError
 from cofi_dist.model import Model
 from cofi_dist.run.train import train

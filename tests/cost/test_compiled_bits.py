@@ -20,7 +20,7 @@ from cofi_dist.cost.sparse import SparseCost, build_rating_matrix
 from cofi_dist.kernels.cpu import schedule
 from cofi_dist.data.shard import UserShard
 from cofi_dist.sharding.ranges import UserRange
-from cofi_dist.distributed import SoloComm
+from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import run_step
@@ -39,9 +39,9 @@ for K, dtype in ((13, torch.float32), (20, torch.float64)):
         als = Als(cost, factors, Regulariser(1.3), **given)
         adam = Adam(SparseCost(cost), factors, 0.01, Regulariser(1.3), fused=True)
         for _ in range(4):
-            run_step(als.step(), SoloComm().sum_)
+            run_step(als.step(), SoloComm().all_reduce_)
             adam.error(with_cost=False)
-            run_step(adam.step(), SoloComm().sum_)
+            run_step(adam.step(), SoloComm().all_reduce_)
         digest.update(repr((als.J, als.error(with_cost=True).tolist())).encode())
         for tensor in factors.by_name.values():
             digest.update(tensor.numpy().tobytes())

@@ -8,7 +8,7 @@ import pytest
 from cofi_dist.config import Split
 from cofi_dist.data.item_means import item_offsets, item_sums, mean_centred
 from cofi_dist.data.ratings import Ratings
-from cofi_dist.distributed import Comm, SoloComm
+from cofi_dist.distributed.comm import Comm, SoloComm
 from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.testing import run_ranks
 from tests.support.prepared import prepared

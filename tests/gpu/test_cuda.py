@@ -12,7 +12,7 @@ from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.sparse import SparseCost, build_rating_matrix
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import UserShard
-from cofi_dist.distributed import SoloComm
+from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.factors import Factors
 from cofi_dist.kernels.cuda import backend, graph
 from cofi_dist.kernels.rating_matrix import device_backend
@@ -135,7 +135,7 @@ def test_als_is_that_of_the_cpu_and_never_rises(steps: int, item_bias: bool) -> 
         als = Als(cost, factors, Regulariser(0.7, 0.2), **given)  # type: ignore[arg-type]
         costs[device] = []
         for _ in range(15):
-            run_step(als.step(), SoloComm().sum_)
+            run_step(als.step(), SoloComm().all_reduce_)
             costs[device].append(als.J)
     assert costs["cuda"] == pytest.approx(costs["cpu"], rel=1e-10)
     assert costs["cuda"] == sorted(costs["cuda"], reverse=True)

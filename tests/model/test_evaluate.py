@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cofi_dist.distributed import Comm
+from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import DataError
 from cofi_dist.model.evaluate import evaluate
 from cofi_dist.model.held_out import HeldOut

@@ -7,7 +7,7 @@ import pytest
 
 from cofi_dist.config import Data
 from cofi_dist.data.sources.open import prepare_source
-from cofi_dist.distributed import SoloComm
+from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.errors import CofiError
 from cofi_dist.model import Model
 from cofi_dist.run.train import train

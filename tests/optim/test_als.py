@@ -18,7 +18,7 @@ from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.sparse import build_rating_matrix
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import UserShard
-from cofi_dist.distributed import SoloComm
+from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.errors import CheckpointError, ConfigError, RunError
 from cofi_dist.factors import Factors
 from cofi_dist.model import Model
@@ -39,7 +39,7 @@ REGULARISER = Regulariser(0.7, 0.2)
 
 def drive(als: Als) -> None:
     """One sweep, alone."""
-    run_step(als.step(), SoloComm().sum_)
+    run_step(als.step(), SoloComm().all_reduce_)
 
 
 def als_on(

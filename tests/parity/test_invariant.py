@@ -14,7 +14,8 @@ from cofi_dist.config import load_config
 from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.term import ErrorTerm
 from cofi_dist.data.shard import UserShard
-from cofi_dist.distributed import Comm, OrderedSums, SoloComm
+from cofi_dist.distributed.comm import Comm, SoloComm
+from cofi_dist.distributed.ordered_sum import TreeReducer
 from cofi_dist.errors import ConfigError
 from cofi_dist.factors import Factors
 from cofi_dist.kernels.block_sums import BlockSums
@@ -117,7 +118,7 @@ class _Paper:
     def __init__(self, world_size: int, partials: list[torch.Tensor]) -> None:
         self.world_size, self._partials = world_size, partials
 
-    def exchange(self, parts: torch.Tensor, lengths: list[int]) -> torch.Tensor:
+    def all_to_all(self, parts: torch.Tensor, lengths: list[int]) -> torch.Tensor:
         # every rank adds up a slice; here the first adds up all of them, one after the other
         size = parts.shape[2]
         return torch.cat([self._slice(partial, size) for partial in self._partials])
@@ -127,7 +128,7 @@ class _Paper:
         padded = torch.nn.functional.pad(flat, (0, size * self.world_size - flat.shape[1]))
         return padded[:, :size].reshape(-1)
 
-    def collect(self, part: torch.Tensor, whole: torch.Tensor) -> None:
+    def all_gather(self, part: torch.Tensor, whole: torch.Tensor) -> None:
         whole[: len(part)] = part
 
 
@@ -155,7 +156,7 @@ def test_any_cut_of_the_users_has_the_same_sum(power: int, data: st.DataObject) 
     (_, (whole,)), (spread, parts) = partials(1), partials(ranks)
     assert len(whole) == 1
     size = -(-whole[0].numel() // ranks)
-    OrderedSums(_Paper(ranks, parts), spread.subtrees).sum_(parts[0])  # type: ignore[arg-type]
+    TreeReducer(_Paper(ranks, parts), spread.subtrees).all_reduce_(parts[0])  # type: ignore[arg-type]
     assert torch.equal(parts[0][0].reshape(-1)[:size], whole[0].reshape(-1)[:size])
 
 
@@ -184,7 +185,7 @@ def test_adam_moves_an_entry_alike_wherever_it_lies(dtype: torch.dtype) -> None:
         )
         for _ in range(3):
             adam.error(with_cost=False)
-            run_step(adam.step(), SoloComm().sum_)
+            run_step(adam.step(), SoloComm().all_reduce_)
         return own.W
 
     parts = [stepped(UserRange(a, b)) for a, b in pairwise([0, 1, 4, 17, 200, 201, 400])]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cofi_dist.checkpoint import retention, writer
 from cofi_dist.checkpoint.reader import list_checkpoints
-from cofi_dist.distributed import Comm, SoloComm
+from cofi_dist.distributed.comm import Comm, SoloComm
 from cofi_dist.errors import RunError, SaveError
 from cofi_dist.files.tensor_file import write_tensors
 from cofi_dist.files.written_file import flush_to_disk

@@ -14,7 +14,7 @@ import torch
 from cofi_dist.checkpoint.manifest import read_manifest
 from cofi_dist.checkpoint.reader import list_checkpoints
 from cofi_dist.data.sources.open import prepare_source
-from cofi_dist.distributed import Comm, SoloComm
+from cofi_dist.distributed.comm import Comm, SoloComm
 from cofi_dist.errors import CheckpointError, CheckpointReadError, CheckpointVersionError, CofiError, RunError
 from cofi_dist.model import Model
 from cofi_dist.run import start
@@ -246,7 +246,7 @@ def test_where_no_checkpoint_is_whole_the_run_begins_anew(whole: dict[int, Path]
 
 
 def test_replace_and_auto_contradict_each_other(tmp_path: Path) -> None:
-    from cofi_dist.distributed import SoloComm
+    from cofi_dist.distributed.comm import SoloComm
     from cofi_dist.run.train import train
 
     run(tmp_path, 1, 10, "run")

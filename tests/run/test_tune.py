@@ -10,7 +10,7 @@ import pytest
 
 from cofi_dist.cli.main import main
 from cofi_dist.config import load_config
-from cofi_dist.distributed import Comm, SoloComm
+from cofi_dist.distributed.comm import Comm, SoloComm
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.run.tune import points, save_table, table_of, tune
 from cofi_dist.testing import run_ranks
@@ -157,7 +157,7 @@ def test_another_grid_in_the_same_place_is_refused(file: Path, tmp_path: Path) -
 def _tune(comm: Comm, file: Path, output: Path) -> list[float]:
     grid = points(file, GRID, [], output)
     tune(file, grid, [], comm)
-    comm.agree()
+    comm.barrier()
     return table_of(grid)["rmse"].to_list()
 
 

@@ -12,7 +12,7 @@ from cofi_dist.config import Columns, Config, load_config
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.splits import Part
-from cofi_dist.distributed import SoloComm
+from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.factors import Factors
 from cofi_dist.model import Evaluation, Model, RunRatings, TrainingDataFacts
 from cofi_dist.run.train import train

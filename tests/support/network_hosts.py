@@ -11,7 +11,9 @@ from typing import Any, Self
 
 import torch
 
-from cofi_dist.distributed import Comm, heartbeat, open_comm
+from cofi_dist.distributed import heartbeat
+from cofi_dist.distributed.comm import Comm
+from cofi_dist.distributed.rendezvous import init_comm
 from cofi_dist.errors import CofiError
 from cofi_dist.streams import exit_now
 from cofi_dist.testing import CONTEXT
@@ -70,12 +72,14 @@ class Hosts:
         _ip("-n", self._names[0], "link", "set", CABLE, "up")
 
     def start(
-        self, port: int, log: Path, lost_beats: int, work: Callable[..., None], *args: Any
+        self, port: int, log: Path, max_missed_beats: int, work: Callable[..., None], *args: Any
     ) -> list[BaseProcess]:
         """A rank on each, which calls `work(comm, *args)` and says to `log` why it has left."""
         ranks: list[BaseProcess] = [
             CONTEXT.Process(
-                target=_rank, args=(name, rank, port, f"{log}.{rank}", lost_beats, work, args), daemon=True
+                target=_rank,
+                args=(name, rank, port, f"{log}.{rank}", max_missed_beats, work, args),
+                daemon=True,
             )
             for rank, name in enumerate(self._names)
         ]
@@ -90,7 +94,7 @@ def _rank(
     rank: int,
     port: int,
     log: str,
-    lost_beats: int,
+    max_missed_beats: int,
     work: Callable[..., None],
     args: tuple[Any, ...],
 ) -> None:
@@ -99,14 +103,14 @@ def _rank(
         if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET):
             raise OSError(ctypes.get_errno(), "setns")
     torch.set_num_threads(1)
-    heartbeat.LOST_BEATS = lost_beats
+    heartbeat.MAX_MISSED_BEATS = max_missed_beats
     for variable in [variable for variable in os.environ if variable.startswith(("TORCHELASTIC", "GLOO"))]:
         del os.environ[variable]
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
     # gloo would look for the machine's own name, which is of no use here
     os.environ |= {"MASTER_ADDR": ADDRESSES[0], "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": CABLE}
     try:
-        ranks: Comm = open_comm()
+        ranks: Comm = init_comm()
         work(ranks, *args)
         ranks.close()
     except CofiError as error:

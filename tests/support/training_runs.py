@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cofi_dist.distributed import Comm
+from cofi_dist.distributed.comm import Comm
 from cofi_dist.model import Model
 from cofi_dist.run.train import train
 from cofi_dist.testing import run_ranks

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cofi_dist.distributed import SoloComm, open_comm
+from cofi_dist.distributed.comm import SoloComm
+from cofi_dist.distributed.rendezvous import init_comm
 from cofi_dist.errors import ConfigError, TrainingError
 from cofi_dist.slurm.sbatch import OPTION_VARIABLES
 from cofi_dist.system.variables import VARIABLES, Place, place, settle
@@ -52,7 +53,7 @@ def test_one_process_is_one_whatever_rank_it_was(
     given(
         monkeypatch, RANK=rank, LOCAL_RANK="x", **({} if world_size is None else {"WORLD_SIZE": world_size})
     )
-    assert isinstance(open_comm(), SoloComm)
+    assert isinstance(init_comm(), SoloComm)
 
 
 @pytest.mark.parametrize(
@@ -173,28 +174,28 @@ def test_ranks_that_never_come_are_named_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(sys.modules[open_comm.__module__], "MEET_SECONDS", 0.5)
+    monkeypatch.setattr(sys.modules[init_comm.__module__], "MEET_SECONDS", 0.5)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     left = {**TWO, "RANK": rank, "MASTER_ADDR": host, "MASTER_PORT": port}
     given(monkeypatch, **left, TORCHELASTIC_USE_AGENT_STORE=agent)
     with pytest.raises(TrainingError, match=rf"WORLD_SIZE=2 MASTER_ADDR={host}.*unset WORLD_SIZE") as error:
-        open_comm()
+        init_comm()
     assert "\n" not in str(error.value)
     assert capfd.readouterr().err == "", "torch writes there by itself"
 
 
 def test_a_port_that_keeps_silent_is_waited_for_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules[open_comm.__module__], "MEET_SECONDS", 0.5)
+    monkeypatch.setattr(sys.modules[init_comm.__module__], "MEET_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = str(silent.getsockname()[1])
         given(monkeypatch, **{**TWO, "MASTER_PORT": port})
         with pytest.raises(TrainingError, match=f"{port} is open, but is not where these ranks meet"):
-            open_comm()
+            init_comm()
         monkeypatch.setenv("RANK", "0")
         with pytest.raises(ConfigError, match=f"MASTER_PORT={port}: another program has it on this host"):
-            open_comm()
+            init_comm()
 
 
 def test_a_process_on_its_own_says_why_it_failed(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.term import RowSums
 from cofi_dist.data.shard import UserShard
-from cofi_dist.distributed import Comm, SoloComm, Sums
+from cofi_dist.distributed.comm import Comm, Reducer, SoloComm
 from cofi_dist.errors import RunError
 from cofi_dist.factors import Factors
 from cofi_dist.sharding.ranges import UserRange
@@ -92,7 +92,7 @@ class Scripted(Validation):
         )
         self._rmses = iter(rmses)
 
-    def accuracy(self, factors: Factors, sums: Sums) -> Accuracy:
+    def accuracy(self, factors: Factors, sums: Reducer) -> Accuracy:
         return Accuracy(next(self._rmses), 0.5)
 
 
@@ -273,8 +273,8 @@ def test_all_ranks_agree_that_one_has_turned_nan(tmp_path: Path) -> None:
 
 def _drift(comm: Comm) -> str:
     class LossyComm(type(comm)):  # type: ignore[misc]
-        def sum_(self, *tensors: Tensor, meanwhile: Callable[[], None] | None = None) -> None:
-            super().sum_(*tensors, meanwhile=meanwhile)
+        def all_reduce_(self, *tensors: Tensor, overlap: Callable[[], None] | None = None) -> None:
+            super().all_reduce_(*tensors, overlap=overlap)
             if self.rank == 1 and tensors[0].ndim == 3:
                 tensors[0][0, 0, 0] += 1e-3
 

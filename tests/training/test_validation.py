@@ -18,7 +18,7 @@ from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.sources.open import prepare_source
 from cofi_dist.data.sources.split_on_load import SplitOnLoad
 from cofi_dist.data.sources.synthetic import SyntheticRatings
-from cofi_dist.distributed import Comm, SoloComm
+from cofi_dist.distributed.comm import Comm, SoloComm
 from cofi_dist.errors import CofiError, ConfigError, RunError
 from cofi_dist.factors import Factors
 from cofi_dist.model import Model

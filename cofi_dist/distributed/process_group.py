@@ -1,0 +1,240 @@
+"""GroupComm: the ranks of a torch process group, and the only module that calls collectives.
+
+gloo carries CPU tensors and NCCL carries CUDA tensors.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
+
+from cofi_dist.distributed import heartbeat
+from cofi_dist.distributed.comm import Json, Reducer
+from cofi_dist.distributed.heartbeat import Heartbeat
+from cofi_dist.distributed.messages import (
+    decode,
+    decode_outcome,
+    encode,
+    encode_outcome,
+    require_length,
+)
+from cofi_dist.distributed.ordered_sum import TreeReducer
+from cofi_dist.errors import ConfigError, RankLostError, TrainingError
+from cofi_dist.streams import exit_now
+
+Item = TypeVar("Item", bound=Json)
+
+# Once the ranks have met, one may prepare data for hours while the others wait for it. Until
+# `set_timeout` is called, a rank is given up only if its heartbeat stops.
+PREPARE_SECONDS = 86_400.0
+STORE_HOST = "the host that the ranks meet at (MASTER_ADDR)"
+# its name from torch 2.13 on, and its name before
+ALL_GATHER = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+
+
+class GroupComm:
+    """Connect the ranks of a process group; `Comm` documents the methods.
+
+    Collective: all ranks construct it.
+
+    Args:
+        local_rank: number of this rank on its node.
+        local_world_size: number of ranks on this node.
+        heartbeat_store: where the ranks leave their heartbeats; None for the group's own store.
+    """
+
+    def __init__(self, local_rank: int, local_world_size: int, heartbeat_store: Store | None = None) -> None:
+        self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
+        self.local_rank, self.local_world_size = local_rank, local_world_size
+        store = heartbeat_store or PrefixStore("heartbeat", dist.distributed_c10d._get_default_store())
+        self._heartbeat = Heartbeat(_HeartbeatStore(store), self.rank, self.world_size, self._give_up)
+        self.barrier()  # from here on every rank has a heartbeat
+
+    def backend(self, device: torch.device) -> str:
+        return "nccl" if device.type == "cuda" else "gloo"
+
+    def tree_reducer(self, subtrees: Sequence[Sequence[range]]) -> Reducer:
+        return TreeReducer(self, subtrees)
+
+    def all_reduce_(self, *partials: Tensor, overlap: Callable[[], None] | None = None) -> None:
+        """Replace every tensor by its sum over ranks, in a single all-reduce."""
+        # one contiguous tensor is summed in place, several are packed into one
+        in_place = len(partials) == 1 and partials[0].is_contiguous()
+        flat = partials[0] if in_place else torch.cat([t.reshape(-1) for t in partials])
+        with self._peer_errors():
+            work = dist.all_reduce(flat, async_op=True)
+        if overlap is not None:
+            overlap()
+        with self._peer_errors():
+            work.wait()
+        if in_place:
+            return
+        for t, part in zip(partials, torch.split(flat, [t.numel() for t in partials]), strict=True):
+            t.copy_(part.view_as(t))
+
+    def all_reduce_scalars(self, *partials: Tensor) -> tuple[Tensor, ...]:
+        packed = torch.stack([partial.double().reshape(()) for partial in partials])
+        self.all_reduce_(packed)
+        return packed.unbind()
+
+    def barrier(self) -> None:
+        self.all_reduce_(torch.zeros(1))
+
+    def max_over_ranks(self, *numbers: int) -> tuple[int, ...]:
+        packed = torch.tensor(numbers)
+        with self._peer_errors():
+            dist.all_reduce(packed, op=dist.ReduceOp.MAX)
+        return tuple(packed.tolist())
+
+    def from_rank_zero(self, work: Callable[[], Item]) -> Item:
+        message = encode_outcome(work) if self.rank == 0 else None
+        with self._peer_errors():
+            message = _broadcast_bytes(message)
+        result: Item = decode_outcome(message)
+        return result
+
+    def all_gather_objects(self, item: Item) -> list[Item]:
+        with self._peer_errors():
+            messages = _all_gather_bytes(encode(item), self.world_size)
+        return [decode(message, rank) for rank, message in enumerate(messages)]
+
+    def gather_rows_to_rank_zero(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
+        with self._peer_errors():
+            if self.rank != 0:
+                if len(rows):
+                    dist.send(rows.contiguous(), dst=0)
+                return rows
+            parts = [rows.cpu()]
+            for source, count in enumerate(counts[1:], start=1):
+                part = rows.new_empty(count, *rows.shape[1:])
+                if count:
+                    dist.recv(part, src=source)
+                parts.append(part.cpu())
+        return torch.cat(parts)
+
+    def all_to_all(self, parts: Tensor, lengths: Sequence[int]) -> Tensor:
+        received = parts.new_empty(sum(lengths))
+        lengths_sent = [parts[0].numel()] * self.world_size
+        with self._peer_errors():
+            dist.all_to_all_single(received, parts.view(-1), list(lengths), lengths_sent)
+        return received
+
+    def all_gather(self, part: Tensor, whole: Tensor) -> None:
+        with self._peer_errors():
+            ALL_GATHER(whole, part)
+
+    def require_replicated(self, tensor: Tensor, name: str) -> None:
+        """Check by a checksum of its bits that a tensor is the same on every rank."""
+        bits = {4: torch.int32, 8: torch.int64}[tensor.element_size()]
+        checksum = tensor.view(bits).sum(dtype=torch.int64)
+        # the largest of all checksums, and minus the smallest
+        bounds = torch.stack([checksum, -checksum])
+        with self._peer_errors():
+            dist.all_reduce(bounds, op=dist.ReduceOp.MAX)
+        if bounds[0] != -bounds[1]:
+            raise TrainingError(
+                f"{name} differs between ranks: its replicas drifted apart; a bug, or bad hardware",
+                shared=True,
+            )
+
+    def require_same(self, item: Json, name: str) -> None:
+        items = self.all_gather_objects(item)
+        for rank, other in enumerate(items):
+            if other != items[0]:
+                raise ConfigError(
+                    f"{name} is another one for rank {rank} than for rank 0; give all ranks the same files",
+                    shared=True,
+                )
+
+    def set_timeout(self, seconds: float) -> None:
+        dist.distributed_c10d._set_pg_timeout(timedelta(seconds=seconds))
+
+    def close(self) -> None:
+        """Leave the group; rank 0, which holds the store, is the last to leave."""
+        with suppress(RankLostError):  # a rank that has left already is not needed any more
+            self.barrier()  # other ranks may still be at work, so this one keeps watching them
+            self._heartbeat.stop()
+            self.set_timeout(_patience())
+            self.barrier()  # from here on no rank talks to the store
+        self._heartbeat.stop()
+        dist.destroy_process_group()
+
+    def _give_up(self, rank: int | None) -> None:
+        """Exit at once, since a collective that waits for the lost rank could wait forever."""
+        lost = STORE_HOST if rank is None else f"rank {rank}"
+        why = f"lost contact with {lost}, which has given no sign of life for {_patience():.0f} s"
+        exit_now(RankLostError(f"rank {self.rank}: {why}"))
+
+    @contextmanager
+    def _peer_errors(self) -> Iterator[None]:
+        """Raise RankLostError if a collective fails: the group is ours and checked, so a peer is gone."""
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            raise  # also a RuntimeError, but this rank's own
+        except (RuntimeError, dist.DistError) as error:
+            silent = self._heartbeat.silent_ranks()
+            lost = STORE_HOST if silent is None else f"rank {' and '.join(map(str, silent))}"
+            lost = "another rank" if silent == [] else f"{lost}, which gives no sign of life"
+            why = "its own message, if it had time for one, says why"
+            raise RankLostError(f"lost contact with {lost}; {why}") from error
+
+
+class _HeartbeatStore:
+    """Adapt a torch store to what a Heartbeat needs."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def set(self, key: str, value: str) -> None:
+        with self._connection_errors():
+            self._store.set(key, value)
+
+    def get(self, key: str) -> bytes:
+        with self._connection_errors():
+            return self._store.get(key)
+
+    @contextmanager
+    def _connection_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except dist.DistNetworkError as error:  # not asked again, as torch would log each failure at length
+            raise ConnectionError(str(error)) from None
+
+
+def _patience() -> float:
+    """Return how many seconds a rank may be silent before it is given up."""
+    return heartbeat.MAX_MISSED_BEATS * heartbeat.BEAT_SECONDS
+
+
+def _broadcast_bytes(message: bytes | None) -> bytes:
+    """Return rank 0's message on every rank; the other ranks pass None. Collective."""
+    length = torch.tensor([0 if message is None else len(message)])
+    dist.broadcast(length, src=0)
+    size = require_length(int(length), 0)
+    buffer = torch.empty(size, dtype=torch.uint8) if message is None else _byte_tensor(message)
+    dist.broadcast(buffer, src=0)
+    return message if message is not None else buffer.numpy().tobytes()
+
+
+def _all_gather_bytes(message: bytes, world_size: int) -> list[bytes]:
+    """Return every rank's message, in rank order. Collective."""
+    own = _byte_tensor(message)
+    lengths = torch.empty(world_size, dtype=torch.int64)
+    ALL_GATHER(lengths, torch.tensor([len(own)]))
+    sizes = [require_length(length, rank) for rank, length in enumerate(lengths.tolist())]
+    # all messages are padded to the longest
+    longest = max(sizes)
+    padded = torch.empty(world_size * longest, dtype=torch.uint8)
+    ALL_GATHER(padded, torch.cat([own, own.new_zeros(longest - len(own))]))
+    rows = padded.view(world_size, -1)
+    return [row[:size].numpy().tobytes() for row, size in zip(rows, sizes, strict=True)]
+
+
+def _byte_tensor(message: bytes) -> Tensor:
+    return torch.frombuffer(bytearray(message), dtype=torch.uint8)
