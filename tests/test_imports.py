@@ -18,6 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "files": set(),
     "config": set(),
     "run_layout": set(),
+    "run_result": {"run_layout"},
     "sharding": set(),
     "data": {"config", "sharding", "distributed"},
     "data/readers": {"config", "data"},
@@ -42,9 +43,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "checkpoint": {"distributed", "run_layout", "sharding", "training"},
     "run": {
         *("__init__", "checkpoint", "config", "cost", "data", "data/sources", "distributed", "factors"),
-        *("model", "run_layout", "sharding", "training"),
+        *("model", "run_layout", "run_result", "sharding", "training"),
     },
-    "report": {"__init__", "checkpoint", "data", "distributed", "model", "run", "run_layout", "sharding"},
+    "report": {
+        *("__init__", "checkpoint", "data", "distributed", "model", "run_layout", "run_result", "sharding"),
+    },
     "slurm": {"config"},
     "cli": {
         *("__init__", "checkpoint", "config", "data/datasets", "data/preparation", "data/readers"),

@@ -24,8 +24,8 @@ from cofi_dist.files.reading import (
     read_text,
     shortened,
 )
-from cofi_dist.run.result import read_result
 from cofi_dist.run_layout import CONFIG, LOG, METRICS, SHARDS
+from cofi_dist.run_result import read_result
 
 NEEDED = ("epoch", "cost", "seconds", "ratings_per_second")
 MAY_BE = ("validation_rmse", "validation_mae")

@@ -27,10 +27,10 @@ from cofi_dist.run.directory import (
 )
 from cofi_dist.run.lock import Lock
 from cofi_dist.run.log import require_tensorboard
-from cofi_dist.run.result import is_finished
 from cofi_dist.run.resume import find_checkpoint, require_same_problem
 from cofi_dist.run.stop import clear_stop_file
 from cofi_dist.run_layout import CHECKPOINTS, CONFIG, DATA, MODEL, is_run
+from cofi_dist.run_result import is_finished
 from cofi_dist.sharding.ranges import balanced_ranges, ratings_per_range
 from cofi_dist.system.memory import require_memory
 

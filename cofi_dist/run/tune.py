@@ -15,10 +15,10 @@ from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.files.atomic import write_atomically
 from cofi_dist.files.reading import MOST_JSON, read_failure, read_text
-from cofi_dist.run.result import read_result
 from cofi_dist.run.stop import StopRequest
 from cofi_dist.run.train import train
 from cofi_dist.run_layout import CONFIG
+from cofi_dist.run_result import read_result
 from cofi_dist.streams import log_stderr
 from cofi_dist.training.trainer import DivergedError
 
