@@ -21,6 +21,7 @@ from cofi_dist.data.shard import UserShard
 from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.errors import CheckpointError, ConfigError, RunError
 from cofi_dist.factors import Factors
+from cofi_dist.kernels.torch_ops.backend import TorchKernels
 from cofi_dist.model import Model
 from cofi_dist.optim import cholesky
 from cofi_dist.optim.als import Als
@@ -30,7 +31,6 @@ from cofi_dist.sharding.ranges import UserRange
 from tests.support.problems import close, gradients_of, random_factors, random_ratings, sparse_cost
 from tests.support.runs import metrics, run, tensors
 from tests.support.training_runs import train_on
-from tests.support.triton_interpreter import tensor_rows
 
 CPU = torch.device("cpu")
 U, M, K, N = 23, 17, 5, 150
@@ -51,9 +51,8 @@ def als_on(
     loops: bool = True,
 ) -> Als:
     shard = UserShard(UserRange(0, len(factors.W)), len(factors.X), ratings)
-    cost = build_rating_matrix(shard, CPU, factors.X.dtype, tiled=steps > 0)
-    if not loops:
-        cost = tensor_rows(shard, factors.X.dtype)
+    backend = None if loops else TorchKernels
+    cost = build_rating_matrix(shard, CPU, factors.X.dtype, tiled=steps > 0, backend=backend)
     counts = torch.from_numpy(np.bincount(ratings.item, minlength=len(factors.X)))
     return Als(cost, factors, regulariser, item_counts=counts, steps=steps, tolerance=0.0, alone=True)
 

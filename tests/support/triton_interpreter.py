@@ -10,14 +10,9 @@ from importlib.util import find_spec
 from unittest import mock
 
 import pytest
-import torch
 
-from cofi_dist.cost.sparse import build_rating_matrix
-from cofi_dist.data.shard import UserShard
-from cofi_dist.kernels.rating_matrix import RatingMatrix
-from cofi_dist.kernels.torch_ops.backend import TorchKernels
+from cofi_dist.kernels.rating_matrix import Backend
 
-CPU = torch.device("cpu")
 INTERPRETED = find_spec("triton") is not None and "TRITON_INTERPRET" in os.environ
 needs_triton = pytest.mark.skipif(
     not INTERPRETED, reason="Triton is not made for this platform, or there is a device: see tests/gpu"
@@ -26,20 +21,15 @@ needs_triton = pytest.mark.skipif(
 
 @contextmanager
 def interpreted(piece: int = 1024) -> Iterator[None]:
-    """Pieces have so many ratings, and are read a few at a time."""
+    """Cut rows into pieces of `piece` ratings, and read these a few at a time."""
     from cofi_dist.kernels.cuda import backend
 
     with mock.patch.object(backend, "PIECE", piece), mock.patch.object(backend, "TILE", 64):
         yield
 
 
-def triton_rows(shard: UserShard, dtype: torch.dtype) -> RatingMatrix:
-    """The ratings as a CUDA device has them."""
+def triton_backend() -> Backend:
+    """Return the back end of CUDA devices."""
     from cofi_dist.kernels.cuda.backend import TritonKernels
 
-    return build_rating_matrix(shard, CPU, dtype, backend=TritonKernels)
-
-
-def tensor_rows(shard: UserShard, dtype: torch.dtype) -> RatingMatrix:
-    """The ratings as a device without Triton has them."""
-    return build_rating_matrix(shard, CPU, dtype, backend=TorchKernels)
+    return TritonKernels

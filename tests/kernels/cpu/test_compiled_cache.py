@@ -18,7 +18,7 @@ from cofi_dist.kernels.cpu.compiled_cache import OF_CHECKSUM, LoopCache
 from cofi_dist.kernels.cpu.jit import compiled
 from cofi_dist.kernels.first_compilation import FirstCompiled
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def twice(number: int) -> int:
@@ -131,7 +131,7 @@ def test_where_nothing_can_be_written_it_is_compiled_and_said_in_one_line(
 FULL = """
 import resource, signal
 import numba
-from tests.cost.test_loopcache import hits
+from tests.kernels.cpu.test_compiled_cache import hits
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 assert [hits(), hits()] == [0, 0]
@@ -183,7 +183,7 @@ def test_what_is_kept_is_its_owners_whatever_the_umask(
         os.umask(before)
 
 
-AT_ONCE = "from tests.cost.test_loopcache import hits; input(); hits()"
+AT_ONCE = "from tests.kernels.cpu.test_compiled_cache import hits; input(); hits()"
 
 
 def test_many_that_compile_at_once_are_all_right(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Both costs, held to the formula cell by cell, to autograd, and to each other."""
+"""Every cost on every back end agrees with the formula, with differences of its value, and with ranks."""
 
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -13,11 +13,13 @@ from torch import Tensor
 
 from cofi_dist.cost import Cost, ErrorTerm
 from cofi_dist.cost.dense import DenseCost
-from cofi_dist.cost.sparse import SparseCost
+from cofi_dist.cost.sparse import SparseCost, build_rating_matrix
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import UserShard
 from cofi_dist.factors import Factors
 from cofi_dist.kernels.cpu import schedule
+from cofi_dist.kernels.rating_matrix import Backend
+from cofi_dist.kernels.torch_ops.backend import TorchKernels
 from cofi_dist.sharding.ranges import UserRange
 from tests.support.problems import (
     close,
@@ -27,20 +29,24 @@ from tests.support.problems import (
     random_ratings,
     shard_of,
     slice_factors,
-    sparse_cost,
 )
-from tests.support.triton_interpreter import INTERPRETED, interpreted, needs_triton, tensor_rows, triton_rows
+from tests.support.triton_interpreter import INTERPRETED, interpreted, needs_triton, triton_backend
 
 CPU = torch.device("cpu")
-KINDS = ["dense", "tensors", pytest.param("triton", marks=needs_triton), "loops"]
+BACK_ENDS = ["numba", "torch", pytest.param("triton", marks=needs_triton)]
+COSTS = ["dense", *BACK_ENDS]
 
 
-def make_cost(kind: str, shard: UserShard, dtype: torch.dtype) -> Cost:
-    if kind == "dense":
+def backend_of(name: str) -> Backend | None:
+    """Return a back end, or None for that of a CPU."""
+    return {"numba": lambda: None, "torch": lambda: TorchKernels, "triton": triton_backend}[name]()
+
+
+def make_cost(name: str, shard: UserShard, dtype: torch.dtype) -> Cost:
+    """Return the dense cost, or the sparse one on a back end."""
+    if name == "dense":
         return DenseCost(shard, CPU)
-    if kind == "loops":
-        return sparse_cost(shard, dtype)
-    return SparseCost(tensor_rows(shard, dtype) if kind == "tensors" else triton_rows(shard, dtype))
+    return SparseCost(build_rating_matrix(shard, CPU, dtype, backend=backend_of(name)))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -59,9 +65,9 @@ def assert_term(got: ErrorTerm, want: tuple[float, Tensor, Tensor, Tensor], rtol
         close(ours, formula, rtol)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", COSTS)
 @given(st.data())
-def test_any_problem_matches_the_formula(kind: str, data: st.DataObject) -> None:
+def test_any_problem_matches_the_formula(name: str, data: st.DataObject) -> None:
     num_users, num_items = data.draw(st.integers(1, 7)), data.draw(st.integers(1, 7))
     num_ratings = data.draw(st.integers(0, num_users * num_items))
     dtype = data.draw(st.sampled_from([torch.float32, torch.float64]))
@@ -72,7 +78,7 @@ def test_any_problem_matches_the_formula(kind: str, data: st.DataObject) -> None
     factors = random_factors(num_items, num_users, num_features, dtype, item_bias=item_bias)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schedule, "TILE_RATINGS", data.draw(st.sampled_from([1, 3, 1000])))
-        cost = make_cost(kind, UserShard(UserRange(0, num_users), num_items, ratings), dtype)
+        cost = make_cost(name, UserShard(UserRange(0, num_users), num_items, ratings), dtype)
     rtol = 1e-12 if dtype == torch.float64 else 1e-4
     term = cost(factors, with_cost=True)
     assert_term(term, error_term_reference(factors, ratings), rtol)
@@ -82,9 +88,9 @@ def test_any_problem_matches_the_formula(kind: str, data: st.DataObject) -> None
         close(term.dc[0], dc_reference(factors, ratings), rtol)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", COSTS)
 @given(st.data())
-def test_ranks_sum_to_the_whole_however_the_users_are_cut(kind: str, data: st.DataObject) -> None:
+def test_ranks_sum_to_the_whole_however_the_users_are_cut(name: str, data: st.DataObject) -> None:
     num_users, num_items = data.draw(st.integers(1, 7)), data.draw(st.integers(1, 7))
     ratings = random_ratings(num_users, num_items, data.draw(st.integers(0, num_users * num_items)))
     cuts = sorted(data.draw(st.lists(st.integers(0, num_users), max_size=3)))
@@ -92,7 +98,7 @@ def test_ranks_sum_to_the_whole_however_the_users_are_cut(kind: str, data: st.Da
     terms = []
     for start, stop in pairwise([0, *cuts, num_users]):
         users = UserRange(start, stop)
-        cost = make_cost(kind, shard_of(ratings, users, num_items), torch.float64)
+        cost = make_cost(name, shard_of(ratings, users, num_items), torch.float64)
         terms.append(cost(slice_factors(factors, users), with_cost=True))
     value = torch.stack([t.value for t in terms if t.value is not None]).sum()
     dX, dc = (torch.stack(parts).sum(0) for parts in zip(*(t.to_reduce for t in terms), strict=True))
@@ -101,10 +107,10 @@ def test_ranks_sum_to_the_whole_however_the_users_are_cut(kind: str, data: st.Da
     close(dc[0], dc_reference(factors, ratings), 1e-12)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_rank_without_users_gives_zeros(kind: str) -> None:
+@pytest.mark.parametrize("name", COSTS)
+def test_a_rank_without_users_gives_zeros(name: str) -> None:
     nothing = Ratings(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))
-    cost = make_cost(kind, UserShard(UserRange(4, 4), 3, nothing), torch.float32)
+    cost = make_cost(name, UserShard(UserRange(4, 4), 3, nothing), torch.float32)
     term = cost(random_factors(3, 0, 2, torch.float32, item_bias=True), with_cost=True)
     assert term.value is not None
     assert term.dc is not None
@@ -112,34 +118,34 @@ def test_a_rank_without_users_gives_zeros(kind: str) -> None:
     assert (term.dW.shape, term.db.shape) == ((0, 2), (1, 0))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_gradients_are_those_of_the_value(kind: str) -> None:
+@pytest.mark.parametrize("name", COSTS)
+def test_gradients_are_those_of_the_value(name: str) -> None:
     ratings = random_ratings(5, 6, 17)
-    cost = make_cost(kind, UserShard(UserRange(0, 5), 6, ratings), torch.float64)
+    cost = make_cost(name, UserShard(UserRange(0, 5), 6, ratings), torch.float64)
     factors = random_factors(6, 5, 3, item_bias=True)
     term = cost(factors, with_cost=False)
     assert term.value is None
     assert term.dc is not None
     step = 1e-6
     gradients = [gradient.clone() for gradient in (term.dX[0], term.dW, term.db, term.dc[0])]
-    for name, gradient in zip("XWbc", gradients, strict=True):
+    for letter, gradient in zip("XWbc", gradients, strict=True):
         at = (0, 1)
         values = []
         for sign in (+1, -1):
             moved = {n: getattr(factors, n).clone() for n in ("X", "W", "b", "c")}
-            moved[name][at] += sign * step
+            moved[letter][at] += sign * step
             value = cost(Factors(**moved), with_cost=True).value
             assert value is not None
             values.append(float(value))
-        assert float(gradient[at]) == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-6), name
+        assert float(gradient[at]) == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-6), letter
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_factors_are_left_alone(kind: str) -> None:
+@pytest.mark.parametrize("name", COSTS)
+def test_the_factors_are_left_alone(name: str) -> None:
     shard = UserShard(UserRange(0, 4), 5, random_ratings(4, 5, 9))
     factors = random_factors(5, 4, 2, item_bias=True)
     before = [t.clone() for t in factors.tensors]
-    make_cost(kind, shard, torch.float64)(factors, with_cost=True)
+    make_cost(name, shard, torch.float64)(factors, with_cost=True)
     after = factors.tensors
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
     assert not any(t.requires_grad for t in after)

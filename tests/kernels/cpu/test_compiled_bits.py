@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 # 13 numbers are one vector in float32, 20 are three in float64; every loop is used
 SUMS = """
