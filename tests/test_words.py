@@ -35,7 +35,7 @@ def test_what_python_shows_fits_in_a_few_lines(tmp_path: Path) -> None:
         "Model(12 users, 30 items, 4 features; adam, lambda 1; ratings from 0.5 to 5)": model,
         "Factors(X (30, 4), W (12, 4), b (1, 12), c (1, 30), float64)": model.factors,
         "IdMap(12 ids: 'u0000', 'u0001', 'u0002', ...)": model.users,
-        "IdMap(2 ids: 0, 1)": IdMap.rows(2),
+        "IdMap(2 ids: 0, 1)": IdMap.row_numbers(2),
         "RunRatings(train, test; 12 users, 30 items)": rated,
         "HeldOut(12 users, 30 items)": held_out,
     }

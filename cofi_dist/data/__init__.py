@@ -1,1 +1,1 @@
-"""From a ratings file, the notebook's arrays or a seed to one rank's shard of ratings."""
+"""Ratings: from a file, arrays or a seed to the shard of one rank."""

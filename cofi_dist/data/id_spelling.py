@@ -1,7 +1,8 @@
-"""How ids are spelt: what can't be one, and what is worth saying of those that can.
+"""How ids are spelt: which texts are refused as ids, and which deserve a note.
 
-Two ids that look alike are two users all the same, and nothing is merged. So whatever can't be seen at
-the ends of an id is refused, and what is odd about the ids of a file is said once, with its first line.
+Two ids that look alike are still two users: nothing is merged. Therefore an id that begins or ends with an
+invisible character is refused, and whatever else is odd about the ids of a file is reported once, with the
+line where it is first seen.
 """
 
 import unicodedata
@@ -15,19 +16,19 @@ from numpy.typing import NDArray
 from cofi_dist.files.reading import shortened
 from cofi_dist.words import counted, have
 
-# Control characters, blanks and characters without a shape, which Unicode has in many places. Not those that
-# choose among forms of the letter before them, which words and emojis end with.
+# Control characters, blanks and other characters without a shape: code points, both ends included. Variation
+# selectors, which choose a form of the letter before them, are missing: words and emojis do end with them.
 HIDDEN_RANGES = (
     *((0x00, 0x20), (0x7F, 0xA0), (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160)),
     *((0x1680, 0x1680), (0x17B4, 0x17B5), (0x180E, 0x180E), (0x2000, 0x200F), (0x2028, 0x202F)),
     *((0x205F, 0x206F), (0x2800, 0x2800), (0x3000, 0x3000), (0x3164, 0x3164), (0xFEFF, 0xFEFF)),
     *((0xFFA0, 0xFFA0), (0xFFF0, 0xFFFB)),
 )
-HIDDEN = "".join(chr(code) for first, last in HIDDEN_RANGES for code in range(first, last + 1))
+HIDDEN = "".join(chr(code) for lowest, highest in HIDDEN_RANGES for code in range(lowest, highest + 1))
 BLANKS = " \t\r\n"
-JOINERS = "\u200c\u200d"  # inside a word of some scripts, or an emoji, they belong there
-# What programs write where there is no value.
-NOTHING = (
+JOINERS = "\u200c\u200d"  # belong inside words of some scripts, and inside emojis
+# What programs write for a missing value.
+MISSING_VALUES = (
     "nan",
     "-nan",
     "null",
@@ -45,7 +46,7 @@ NOTHING = (
 
 
 def id_fault(kind: str, raw: str) -> str | None:
-    """What is wrong with an id; None where nothing is."""
+    """Say what is wrong with an id; None if nothing is wrong."""
     if not raw.strip(BLANKS):
         return f"the {kind} id is empty"
     if raw == raw.strip(HIDDEN):
@@ -59,7 +60,7 @@ def id_fault(kind: str, raw: str) -> str | None:
 
 
 def bad_ids(text: pl.Series) -> pl.Series:
-    """Where `id_fault` finds one."""
+    """Mark the ids in which `id_fault` finds a fault."""
     return (text == "") | (text != text.str.strip_chars(HIDDEN))
 
 
@@ -94,67 +95,68 @@ class DistinctIds:
         return len(self.ids)
 
 
-def id_notes(kind: str, distinct: DistinctIds, where: Callable[[int], str]) -> Iterator[str]:
-    """What is odd about the ids of a column, in a line each.
+def id_notes(kind: str, distinct: DistinctIds, location: Callable[[int], str]) -> Iterator[str]:
+    """Yield a line about everything that is odd about the ids of a column.
 
     Args:
         kind: `user` or `item`.
-        distinct: its ids.
-        where: `line N`, of a row counted from 0.
+        distinct: ids of the column.
+        location: returns `line N` for a row that is counted from 0.
     """
-    if distinct.ids.dtype != pl.String or not len(distinct):
+    ids = distinct.ids
+    if ids.dtype != pl.String or not len(ids):
         return
-    numbers = distinct.ids.cast(pl.Int64, strict=False)
-    other = distinct.filter(numbers.cast(pl.String).ne_missing(distinct.ids))
-    if 0 < len(other) < len(distinct) or distinct.ids.str.contains(r"^-?[0-9]+\.0+$").all():
-        line = where(int(other.first_rows[0]))
+    integers = ids.cast(pl.Int64, strict=False)
+    not_plain = distinct.filter(integers.cast(pl.String).ne_missing(ids))
+    if 0 < len(not_plain) < len(ids) or ids.str.contains(r"^-?[0-9]+\.0+$").all():
         yield (
-            f"{kind} ids are text, not numbers: {shortened(other.ids[0])} on {line}"
-            f" is no plain whole number of 64 bits, like {len(other):,} of {len(distinct):,}"
+            f"{kind} ids are text, not numbers: {shortened(not_plain.ids[0])} on"
+            f" {location(int(not_plain.first_rows[0]))} is no plain whole number of 64 bits, like"
+            f" {len(not_plain):,} of {len(ids):,}"
         )
-    rounded = distinct.filter(distinct.ids.str.contains(r"^-?[0-9](?:[.,][0-9]+)?[eE]\+[0-9]{2,3}$"))
+    rounded = distinct.filter(ids.str.contains(r"^-?[0-9](?:[.,][0-9]+)?[eE]\+[0-9]{2,3}$"))
     if len(rounded):
         yield (
-            f"{_ratings(rounded)} {_either(kind, rounded, where)}: long numbers that a program has rounded,"
-            " perhaps several to one"
+            f"{_ratings_have(rounded)} {_any_of(kind, rounded, location)}: long numbers that a program has"
+            " rounded, perhaps several to one"
         )
-    nothing = distinct.filter(distinct.ids.str.to_lowercase().is_in(NOTHING))
-    if len(nothing):
+    missing = distinct.filter(ids.str.to_lowercase().is_in(MISSING_VALUES))
+    if len(missing):
         yield (
-            f"{_ratings(nothing)} {_either(kind, nothing, where)}: taken for an id; drop them if it stands"
-            " for none"
+            f"{_ratings_have(missing)} {_any_of(kind, missing, location)}: taken for an id; drop them if it"
+            " stands for none"
         )
-    inside = "".join(hidden for hidden in HIDDEN if hidden not in JOINERS + " ")
-    hidden = distinct.filter(distinct.ids.str.contains(f"[{inside}]"))
+    inside = "".join(character for character in HIDDEN if character not in JOINERS + " ")
+    hidden = distinct.filter(ids.str.contains(f"[{inside}]"))
     if len(hidden):
         yield (
-            f"{_ratings(hidden)} a {kind} id with characters inside that can't be seen, first"
-            f" {shortened(hidden.ids[0])} on {where(int(hidden.first_rows[0]))}"
+            f"{_ratings_have(hidden)} a {kind} id with characters inside that can't be seen, first"
+            f" {shortened(hidden.ids[0])} on {location(int(hidden.first_rows[0]))}"
         )
-    yield from _alike(kind, distinct, where)
+    yield from _notes_on_look_alikes(kind, distinct, location)
 
 
-def _alike(kind: str, distinct: DistinctIds, where: Callable[[int], str]) -> Iterator[str]:
-    """Of ids that differ from an earlier one in their spelling alone."""
-    table = pl.DataFrame({"id": distinct.ids, "shape": _shape(distinct.ids)}).with_row_index("row")
-    again = table.filter(pl.col("shape").is_duplicated() & ~pl.col("shape").is_first_distinct())
-    if not len(again):
+def _notes_on_look_alikes(kind: str, distinct: DistinctIds, location: Callable[[int], str]) -> Iterator[str]:
+    """Yield a line about ids that differ from an earlier one in their spelling alone."""
+    table = pl.DataFrame({"id": distinct.ids, "shape": _shape(distinct.ids)}).with_row_index("index")
+    repeats = table.filter(pl.col("shape").is_duplicated() & ~pl.col("shape").is_first_distinct())
+    if not len(repeats):
         return
-    second = again.row(0, named=True)
-    first = table.filter(pl.col("shape") == second["shape"]).row(0, named=True)
+    later = repeats.row(0, named=True)
+    earlier = table.filter(pl.col("shape") == later["shape"]).row(0, named=True)
     one, other = (
-        f"{shortened(ascii(each['id']), quoted=False)} ({where(int(distinct.first_rows[each['row']]))})"
-        for each in (first, second)
+        f"{shortened(ascii(each['id']), quoted=False)} ({location(int(distinct.first_rows[each['index']]))})"
+        for each in (earlier, later)
     )
-    are = "is" if len(again) == 1 else "are"
+    are = "is" if len(repeats) == 1 else "are"
     yield (
-        f"{counted(len(again), f'{kind} id')} {are} spelt like another but for zeros, blanks or forms of a"
+        f"{counted(len(repeats), f'{kind} id')} {are} spelt like another but for zeros, blanks or forms of a"
         f" letter, first {other}, like {one}: taken for different {kind}s"
     )
 
 
 def _shape(ids: pl.Series) -> pl.Series:
-    """What an id looks like: the same for 1, 01 and 1.0, and whatever the blanks or forms of letters."""
+    """Reduce ids to what they look like: 1, 01 and 1.0 become equal, as do blanks and forms of a letter."""
     text = ids.to_frame("id").select(
         pl.when(pl.col("id").str.contains(r"[^\x21-\x7e]"))
         .then(
@@ -164,18 +166,19 @@ def _shape(ids: pl.Series) -> pl.Series:
         )
         .otherwise(pl.col("id"))
     )["id"]  # fmt: skip
-    number = text.str.contains(r"^[+-]?[0-9]+(?:\.[0-9]*)?$")
-    plain = text.str.replace(r"(\.[0-9]*?)0*$", "$1").str.replace(r"\.$", "").str.replace(r"^\+", "")
-    plain = plain.str.replace(r"^(-?)0+([0-9])", "$1$2").str.replace(r"^-0$", "0")
-    return pl.select(pl.when(number).then(plain).otherwise(text))[:, 0]
+    is_number = text.str.contains(r"^[+-]?[0-9]+(?:\.[0-9]*)?$")
+    # without trailing zeros of the fraction, a trailing point, a plus, leading zeros and the sign of zero
+    number = text.str.replace(r"(\.[0-9]*?)0*$", "$1").str.replace(r"\.$", "").str.replace(r"^\+", "")
+    number = number.str.replace(r"^(-?)0+([0-9])", "$1$2").str.replace(r"^-0$", "0")
+    return pl.select(pl.when(is_number).then(number).otherwise(text))[:, 0]
 
 
-def _ratings(distinct: DistinctIds) -> str:
+def _ratings_have(distinct: DistinctIds) -> str:
     count = int(distinct.counts.sum())
     return f"{counted(count, 'rating')} {have(count)}"
 
 
-def _either(kind: str, distinct: DistinctIds, where: Callable[[int], str]) -> str:
+def _any_of(kind: str, distinct: DistinctIds, location: Callable[[int], str]) -> str:
     shown = [shortened(each) for each in distinct.ids[:3]]
     shown += ["another such"] if len(distinct) > len(shown) else []
-    return f"the {kind} id {' or '.join(shown)}, first on {where(int(distinct.first_rows[0]))}"
+    return f"the {kind} id {' or '.join(shown)}, first on {location(int(distinct.first_rows[0]))}"

@@ -1,4 +1,4 @@
-"""IdMap: which row of X or W belongs to which raw id."""
+"""IdMap: the raw id of each row of X or W."""
 
 import hashlib
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from cofi_dist.files.reading import open_regular, read_failure, shortened, stder
 from cofi_dist.files.written_file import checked_file
 from cofi_dist.words import counted
 
-DIGEST_IDS = 2**20  # ids that are digested at once
-MOST_ROWS_A_BYTE = 64  # of a Parquet file of ascending ids; they have been seen to take half a byte
+DIGEST_IDS = 2**20  # ids that are hashed at a time
+MOST_ROWS_PER_BYTE = 64  # of a Parquet file of ascending ids; observed were at most 2
 
 
 @dataclass(frozen=True)
 class IdMap:
-    """Row k belongs to `raw[k]`. Raw ids are integers or text, ascending, each once."""
+    """Row k belongs to the id `raw[k]`. Raw ids are integers or text, ascending, without repetition."""
 
     raw: pl.Series
 
@@ -31,18 +31,18 @@ class IdMap:
         )
 
     @classmethod
-    def rows(cls, count: int) -> "IdMap":
-        """Where the rows themselves are the ids, as in the notebook's arrays."""
+    def row_numbers(cls, count: int) -> "IdMap":
+        """Use the row numbers as ids, as the notebook's arrays do."""
         return cls(pl.int_range(count, eager=True).alias("id"))
 
     def __len__(self) -> int:
         return len(self.raw)
 
     def find(self, raw: pl.Series) -> NDArray[np.int64]:
-        """The row of each raw id; -1 for an id that is not in the map.
+        """Return the row of each raw id; -1 for an id that is not in the map.
 
         Args:
-            raw: integers or text; text matches an integer id that is written so.
+            raw: integers or text; text matches an integer id only in its plain form, `7` but not `07`.
         """
         wanted = raw
         if self.raw.dtype == pl.String:
@@ -56,14 +56,14 @@ class IdMap:
         table = pl.DataFrame({"id": self.raw}).with_row_index("row")
         asked = pl.DataFrame({"id": wanted.cast(self.raw.dtype, strict=False)})
         rows = asked.join(table, on="id", how="left", maintain_order="left")["row"]
-        found: NDArray[np.int64] = rows.cast(pl.Int64).fill_null(-1).to_numpy()
-        return found
+        row_numbers: NDArray[np.int64] = rows.cast(pl.Int64).fill_null(-1).to_numpy()
+        return row_numbers
 
     @property
     def digest(self) -> str:
-        """sha256 of every id, in row order: equal for equal maps, and for no others."""
+        """The sha256 of all ids in row order: equal for equal maps, and for no others."""
         digest = hashlib.sha256(str(self.raw.dtype).encode())
-        for ids in (self.raw[at : at + DIGEST_IDS] for at in range(0, len(self), DIGEST_IDS)):
+        for ids in (self.raw[start : start + DIGEST_IDS] for start in range(0, len(self), DIGEST_IDS)):
             if ids.dtype == pl.String:
                 digest.update(ids.str.len_bytes().to_numpy().tobytes())
                 digest.update(ids.str.join().item().encode())
@@ -72,53 +72,61 @@ class IdMap:
         return digest.hexdigest()
 
     def save(self, path: Path) -> None:
-        """One Parquet column `id`, in row order; OSError where it can't be written, as on a full disk."""
+        """Write one Parquet column `id`, in row order.
+
+        Raises:
+            OSError: it cannot be written, as on a full disk.
+        """
         with checked_file(path) as file:
             self.raw.to_frame("id").write_parquet(file)
 
     @classmethod
-    def load(cls, path: Path, rows: int) -> "IdMap":
+    def load(cls, path: Path, num_rows: int) -> "IdMap":
         """Read what `save` wrote.
 
         Args:
             path: the file.
-            rows: how many ids there must be, as what they are of has so many rows.
+            num_rows: number of ids that it must hold: the rows of what it belongs to.
 
         Raises:
-            RunError: the file is missing, or isn't such an id map.
+            RunError: the file is missing, or is not such an id map.
         """
         try:
             with open_regular(path) as file, stderr_silenced():
-                raw = _read_ids(file, rows)
+                raw = _read_ids(file, num_rows)
         except (OSError, ValueError) as error:
             raise RunError(f"{path}: {read_failure(error)}; copy it anew, or make it again") from None
-        # polars panics where a file breaks its own assumptions
+        # a file that breaks the assumptions of polars makes it panic
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             why = shortened(error, quoted=False)
             raise RunError(f"{path}: is not an id map: {why}; copy it anew, or make it again") from None
         return cls(raw)
 
 
-def _read_ids(file: BinaryIO, rows: int) -> pl.Series:
-    """The one column of a file, checked before it is read: a few bytes can stand for a billion rows."""
-    about, size = pl.read_parquet_schema(file), file.seek(0, 2)
-    if list(about) != ["id"] or about["id"] not in (pl.Int64, pl.String):
-        said = ", ".join(f"{name}: {kind}" for name, kind in about.items())
-        raise ValueError(f"must hold a column id of Int64 or String, not {shortened(said, quoted=False)}")
+def _read_ids(file: BinaryIO, num_rows: int) -> pl.Series:
+    """Read the only column of a Parquet file, after checks: a few bytes can unfold to a billion rows.
+
+    Raises:
+        ValueError: the file does not hold so many ascending ids; the message says so in plain words.
+    """
+    schema, size = pl.read_parquet_schema(file), file.seek(0, 2)
+    if list(schema) != ["id"] or schema["id"] not in (pl.Int64, pl.String):
+        columns = ", ".join(f"{name}: {dtype}" for name, dtype in schema.items())
+        raise ValueError(f"must hold a column id of Int64 or String, not {shortened(columns, quoted=False)}")
     file.seek(0)
     found = pl.scan_parquet(file).select(pl.len()).collect().item()
-    if found != rows:
-        raise ValueError(f"holds {found:,} ids, not the {rows:,} of what they belong to")
-    if found > MOST_ROWS_A_BYTE * size:
+    if found != num_rows:
+        raise ValueError(f"holds {found:,} ids, not the {num_rows:,} of what they belong to")
+    if found > MOST_ROWS_PER_BYTE * size:
         raise ValueError(f"holds {found:,} ids in {size:,} bytes, which are not so many different ones")
     file.seek(0)
     raw = pl.read_parquet(file)["id"]
-    if len(raw) != rows or raw.null_count() or not bool((raw.slice(1) > raw.head(rows - 1)).all()):
+    if len(raw) != num_rows or raw.null_count() or not bool((raw.slice(1) > raw.head(num_rows - 1)).all()):
         raise ValueError("holds ids that do not ascend, or not each of them once")
     return raw
 
 
 def digests(ids: tuple[IdMap, IdMap]) -> dict[str, str]:
-    """That of the users' map and that of the items'."""
+    """Return the digests of the users' and of the items' map."""
     users, items = ids
     return {"users": users.digest, "items": items.digest}

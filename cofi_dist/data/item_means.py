@@ -1,4 +1,4 @@
-"""Item means: subtracted before training, added back to every prediction."""
+"""Item means and other offsets: subtracted before training, added back to every prediction."""
 
 from dataclasses import dataclass
 
@@ -13,11 +13,11 @@ from cofi_dist.sharding.reduction_tree import ReductionBlocks
 
 @dataclass(frozen=True)
 class ItemSums:
-    """What the training ratings of all ranks add up to, by item.
+    """Sums and counts of the training ratings of all ranks, per item.
 
     Attributes:
         total: sum of each item's ratings, (M,) float64.
-        count: how many they are, (M,) float64.
+        count: number of each item's ratings, (M,) float64.
     """
 
     total: NDArray[np.float64]
@@ -25,7 +25,7 @@ class ItemSums:
 
     @property
     def global_mean(self) -> float:
-        """Mean of all ratings; 0 where there are none."""
+        """The mean of all ratings; 0 if there are none."""
         return float(self.total.sum() / max(self.count.sum(), 1.0))
 
 
@@ -60,11 +60,14 @@ def item_sums(
 
 
 def item_offsets(sums: ItemSums, centre: str, damping: float | None) -> NDArray[np.float64]:
-    """What to subtract from each item's ratings, (M,) float64.
+    """Return what to subtract from each item's ratings, (M,) float64.
 
-    `item_mean` is the item's mean, and the global mean m for an item without ratings.
-    `damped_item_mean` is (total + k m) / (count + k), k = `damping`: as if k more ratings had been
-    average. `global_mean` is m for every item; `none` is 0.
+    With the global mean m, total t and count n of an item, and k = `damping`:
+
+        item_mean           t / n, or m if n = 0
+        damped_item_mean    (t + k m) / (n + k), as if the item had k more ratings of m
+        global_mean         m
+        none                0
     """
     mean = sums.global_mean
     if centre == "none":
@@ -79,5 +82,5 @@ def item_offsets(sums: ItemSums, centre: str, damping: float | None) -> NDArray[
 
 
 def mean_centred(ratings: Ratings, means: NDArray[np.float64]) -> Ratings:
-    """The same ratings less their item's mean."""
+    """Subtract its item's mean from every rating."""
     return Ratings(ratings.user, ratings.item, ratings.value - means[ratings.item])

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-MOST_ROWS = 2**31 - 1  # of users and of items: rows are numbered in int32
+MOST_ROWS = 2**31 - 1  # users, and items: their rows are numbered in int32
 
 
 @dataclass(frozen=True)
 class Ratings:
-    """N ratings in user order, then item order; no (user, item) pair twice.
+    """N ratings, sorted by user, then item, without duplicate (user, item) pairs.
 
     Attributes:
-        user: row of W, (N,) int32; rows count from the first user of the range loaded.
+        user: row of W, (N,) int32, counted from the first user of the range that was loaded.
         item: row of X, (N,) int32.
-        value: rating, (N,) float64, or float32 where that holds each of them exactly.
+        value: the rating, (N,) float64, or float32 if that holds all of them exactly.
     """
 
     user: NDArray[np.int32]

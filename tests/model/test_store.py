@@ -55,7 +55,10 @@ def test_a_saved_model_is_loaded_bit_for_bit(model: Model, tmp_path: Path) -> No
         ),
         (lambda d: (d / "factors.safetensors").write_bytes(b"\x80\x04junk"), "is no safetensors file"),
         (lambda d: (d / "users.parquet").write_bytes(b"junk"), "is not an id map"),
-        (lambda d: IdMap.rows(9).save(d / "users.parquet"), "holds 9 ids, not the 3 of what they belong to"),
+        (
+            lambda d: IdMap.row_numbers(9).save(d / "users.parquet"),
+            "holds 9 ids, not the 3 of what they belong to",
+        ),
         (lambda d: (d / "config.yaml").unlink(), "cannot be read"),
     ],
     ids=["no factors", "junk factors", "junk ids", "other ids", "no config"],

@@ -59,7 +59,7 @@ def small(tmp: Path) -> Model:
         user_counts=torch.tensor([4.0, 0.0, 3.0], dtype=torch.float64),
         facts=TrainingDataFacts(3.5, 0.5, 5.0, "sha256:00", Columns(user="who")),
         users=IdMap(pl.Series("id", ["ann", "bob", "zoe"])),
-        items=IdMap.rows(5),
+        items=IdMap.row_numbers(5),
         config=a_config(tmp),
     )
 
@@ -93,7 +93,7 @@ class Halves:
 
     @property
     def ids(self) -> tuple[IdMap, IdMap]:
-        return IdMap.rows(self.num_users), IdMap.rows(self.num_items)
+        return IdMap.row_numbers(self.num_users), IdMap.row_numbers(self.num_items)
 
     def fingerprint(self) -> str:
         return "made up"

@@ -1,1 +1,1 @@
-"""From a ratings file to prepared ratings on disk, and back."""
+"""Prepared ratings: written from a ratings file, and opened again."""

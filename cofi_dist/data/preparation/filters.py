@@ -15,9 +15,9 @@ def k_core_filter(
 ) -> tuple[Mask, Mask, int]:
     """Find the largest set of users and items that all have enough ratings among each other.
 
-    This is the (k, l)-core of the bipartite graph of ratings. A user or item that is dropped takes its
-    ratings along, so that others may now have too few. The filter is therefore repeated until nothing
-    more is dropped.
+    This is the k-core of the bipartite graph of ratings, with one threshold for users and one for items. A
+    user or item that is dropped takes its ratings along, so that others may now have too few. The filter
+    is therefore repeated until nothing more is dropped.
 
     Args:
         spools: all ratings.

@@ -1,1 +1,1 @@
-"""Readers of ratings files, as streams of tables of bounded size."""
+"""Ratings files, read as streams of tables of bounded size."""

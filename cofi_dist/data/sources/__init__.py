@@ -1,1 +1,1 @@
-"""Where ratings come from: a prepared file, arrays, or a seed."""
+"""Sources of ratings: a prepared file, arrays, or a seed."""

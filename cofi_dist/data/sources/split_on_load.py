@@ -41,7 +41,7 @@ class SplitOnLoad:
     @property
     def ids(self) -> tuple[IdMap, IdMap]:
         """Row numbers, as the source has no ids."""
-        return IdMap.rows(self.num_users), IdMap.rows(self.num_items)
+        return IdMap.row_numbers(self.num_users), IdMap.row_numbers(self.num_items)
 
     def fingerprint(self) -> str:
         """Return the fingerprint of all the ratings; the splits are in the config."""
