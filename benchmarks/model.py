@@ -1,18 +1,19 @@
-"""A model of an epoch's seconds: fitted on small runs, checked on larger ones, used to plan.
+"""Model the seconds of an epoch: fit on small runs, check on larger ones, then plan.
 
     python -m benchmarks.model
 
-An epoch of Adam on R ranks of one thread, N ratings, M items, U users, K features:
+An epoch of Adam on P ranks of one thread, with N ratings, M items, U users and K features:
 
-    alone   = N / R (a + b K) + c (M + U / R) K
-    sum     = d + 2 (R - 1) / R 4 M K / B
-    an epoch = alone + [R > 1] max(0, sum - users)      users = N / 2R (a + b K) + c U / R K
+    alone    = N / P (t_rating + t_feature K) + t_parameter (M + U / P) K
+    sum      = latency + 2 (P - 1) / P 4 M K / bandwidth
+    an epoch = alone + [P > 1] max(0, sum - users)
+    users    = N / 2P (t_rating + t_feature K) + t_parameter U / P K
 
-a, b: reading a rating on both sides, and a feature of it; c: a parameter's Adam step; d: the sum's latency;
-B: its bytes/s. dX is summed while the users' side is read and stepped: what takes longer is waited for.
-a, b and c are fitted on one rank, d and B on two with next to no ratings; what is printed as checked was not
-fitted on. The plan for GPUs takes the bytes that an epoch moves over the memory's bandwidth, and of that the
-part that benchmarks.gpu saw on an H200; of the plan itself nothing was measured.
+t_rating and t_feature are the times to read a rating, and a feature of it, on both sides. t_parameter is the time of a
+parameter's Adam step. dX is summed while the users' side is computed and stepped, and only the rest is waited for. The
+three times are fitted on one rank, the latency and the bandwidth on two ranks with next to no ratings. The runs
+printed as checked were not fitted on. The plan for GPUs divides the bytes that an epoch moves by the memory's
+bandwidth, times the part of it that benchmarks.gpu reached on an H200. Nothing in the plan itself was measured.
 """
 
 import argparse
@@ -53,30 +54,30 @@ PLANS = {
 
 @dataclass(frozen=True)
 class Model:
-    """The letters of the formula above; B is 1 / `byte`."""
+    """Hold the times of the formula above, in seconds; the bandwidth is 1 / `byte`."""
 
-    a: float
-    b: float
-    c: float
-    d: float = 0.0
+    rating: float
+    feature: float
+    parameter: float
+    latency: float = 0.0
     byte: float = 0.0
 
-    def epoch(self, N: float, M: float, U: float, K: int, R: int) -> float:
-        """Seconds."""
-        reading = N / R * (self.a + self.b * K)
-        alone = reading + self.c * (M + U / R) * K
-        beside = reading / 2 + self.c * U / R * K
-        return alone if R == 1 else alone + max(0.0, self.d + sent(M, K, R) * self.byte - beside)
+    def epoch(self, N: float, M: float, U: float, K: int, P: int) -> float:
+        """Predict the seconds of an epoch."""
+        reading = N / P * (self.rating + self.feature * K)
+        alone = reading + self.parameter * (M + U / P) * K
+        beside = reading / 2 + self.parameter * U / P * K
+        return alone if P == 1 else alone + max(0.0, self.latency + sent(M, K, P) * self.byte - beside)
 
 
-def sent(M: float, K: int, R: int) -> float:
+def sent(M: float, K: int, P: int) -> float:
     """Bytes that a rank sends to sum dX."""
-    return 2 * (R - 1) / R * 4 * M * K
+    return 2 * (P - 1) / P * 4 * M * K
 
 
-def measure(N: int, M: int, K: int, R: int) -> tuple[float, float]:
+def measure(N: int, M: int, K: int, P: int) -> tuple[float, float]:
     """Seconds of an epoch, the median of two runs; and of its sums over the ranks."""
-    case = Case("", Settings("adam", round(N * USERS_A_RATING), M, N, K, 12), R)
+    case = Case("", Settings("adam", round(N * USERS_A_RATING), M, N, K, 12), P)
     for _ in range(2):
         run(case)
     seconds = median(case.seconds)
@@ -86,10 +87,10 @@ def measure(N: int, M: int, K: int, R: int) -> tuple[float, float]:
 def fit() -> Model:
     """On one rank, and on the sums of two."""
     rows = [(N, N * K, (M + N * USERS_A_RATING) * K) for N, M, K in FITTED]
-    a, b, c = _least(rows, [measure(N, M, K, 1)[0] for N, M, K in FITTED])
+    rating, feature, parameter = _least(rows, [measure(N, M, K, 1)[0] for N, M, K in FITTED])
     rows_2 = [(1.0, sent(M, K, 2)) for _, M, K in SUMMED]
-    d, byte = _least(rows_2, [measure(N, M, K, 2)[1] for N, M, K in SUMMED])
-    return Model(a, b, c, d, byte)
+    latency, byte = _least(rows_2, [measure(N, M, K, 2)[1] for N, M, K in SUMMED])
+    return Model(rating, feature, parameter, latency, byte)
 
 
 def _least(rows: Sequence[tuple[float, ...]], seconds: list[float]) -> NDArray[np.float64]:
@@ -102,13 +103,13 @@ def _least(rows: Sequence[tuple[float, ...]], seconds: list[float]) -> NDArray[n
 def plan() -> Iterator[str]:
     """Lines of the table; the bytes moved are those of benchmarks.gpu, five numbers a parameter are held."""
     for what, (N, M, U, K, worlds) in PLANS.items():
-        for R in worlds:
-            moved = (8 * N / R * K + 24 * N / R + 36 * (M + U / R) * K) / (MEMORY * PART)
-            summed = sent(M, K, R) / LINK if R > 1 else 0.0
+        for P in worlds:
+            moved = (8 * N / P * K + 24 * N / P + 36 * (M + U / P) * K) / (MEMORY * PART)
+            summed = sent(M, K, P) / LINK if P > 1 else 0.0
             waited = max(0.0, summed - moved / 2)
-            held = (16 * N / R + 20 * (M + U / R) * K) / 1e9
+            held = (16 * N / P + 20 * (M + U / P) * K) / 1e9
             share = 100 * waited / (moved + waited)
-            yield f"| {what} | {R} | {moved:.3g} | {summed:.3g} | {waited:.3g} ({share:.0f} %) | {held:.3g} |"
+            yield f"| {what} | {P} | {moved:.3g} | {summed:.3g} | {waited:.3g} ({share:.0f} %) | {held:.3g} |"
 
 
 def main() -> None:
@@ -118,14 +119,15 @@ def main() -> None:
     ).parse_args()
     print(f"{machine()}; ranks of one thread\n", flush=True)
     model = fit()
-    print(f"a {1e9 * model.a:.1f} ns, b {1e9 * model.b:.3f} ns, c {1e9 * model.c:.2f} ns,", end=" ")
-    print(f"d {1e3 * model.d:.2f} ms, B {1e-9 / model.byte:.2f} GB/s\n", flush=True)
+    times = f"t_rating {1e9 * model.rating:.1f} ns, t_feature {1e9 * model.feature:.3f} ns"
+    print(f"{times}, t_parameter {1e9 * model.parameter:.2f} ns,", end=" ")
+    print(f"latency {1e3 * model.latency:.2f} ms, bandwidth {1e-9 / model.byte:.2f} GB/s\n", flush=True)
     print("| ratings | items | features | ranks | measured, s | the model, s | off by |")
     print("|---|---|---|---|---|---|---|")
-    for N, M, K, R in CHECKED:
-        seen, said = measure(N, M, K, R)[0], model.epoch(N, M, N * USERS_A_RATING, K, R)
+    for N, M, K, P in CHECKED:
+        seen, said = measure(N, M, K, P)[0], model.epoch(N, M, N * USERS_A_RATING, K, P)
         off = 100 * (said / seen - 1)
-        print(f"| {N:,} | {M:,} | {K} | {R} | {seen:.4f} | {said:.4f} | {off:+.0f} % |", flush=True)
+        print(f"| {N:,} | {M:,} | {K} | {P} | {seen:.4f} | {said:.4f} | {off:+.0f} % |", flush=True)
     print(
         "\n| planned, not measured | H100s | s an epoch, moving | s of sums | of which waited for | GB each |"
     )
