@@ -9,11 +9,12 @@ An epoch of Adam on P ranks of one thread, with N ratings, M items, U users and 
     an epoch = alone + [P > 1] max(0, sum - users)
     users    = N / 2P (t_rating + t_feature K) + t_parameter U / P K
 
-t_rating and t_feature are the times to read a rating, and a feature of it, on both sides. t_parameter is the time of a
-parameter's Adam step. dX is summed while the users' side is computed and stepped, and only the rest is waited for. The
-three times are fitted on one rank, the latency and the bandwidth on two ranks with next to no ratings. The runs
-printed as checked were not fitted on. The plan for GPUs divides the bytes that an epoch moves by the memory's
-bandwidth, times the part of it that benchmarks.gpu reached on an H200. Nothing in the plan itself was measured.
+t_rating and t_feature are the times to read a rating, and a feature of it, on both sides. t_parameter is
+the time of a parameter's Adam step. dX is summed while the users' side is computed and stepped, and only
+the rest is waited for. The three times are fitted on one rank, the latency and the bandwidth on two ranks
+with next to no ratings. The runs printed as checked were not fitted on. The plan for GPUs divides the bytes
+that an epoch moves by the memory's bandwidth, times the part of it that benchmarks.gpu reached on an H200.
+Nothing in the plan itself was measured.
 """
 
 import argparse
