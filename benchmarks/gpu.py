@@ -39,7 +39,7 @@ from cofi_dist.data.shard import UserShard
 from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.factors import Factors, draw_factors
-from cofi_dist.kernels.cuda.graph import Recorded
+from cofi_dist.kernels.cuda.graph import GraphedCallable
 from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.kernels.torch_ops.backend import TorchKernels
 from cofi_dist.optim.adam import Adam
@@ -122,7 +122,7 @@ def adam_step(bench: Bench, cost: Cost, *, fused: bool = True, graph: bool = Fal
         adam.error(with_cost=False)
         run_step(adam.step(), SoloComm().all_reduce_)
 
-    return Recorded(step) if graph else step
+    return GraphedCallable(step) if graph else step
 
 
 def als_step(bench: Bench, cost: RatingMatrix) -> Step:

@@ -1,4 +1,4 @@
-"""Factors(X, W, b): what is learnt, and the notebook's way of drawing its start."""
+"""The factors X, W, b and c that are learnt, and the notebook's way of drawing their start."""
 
 import math
 from dataclasses import dataclass
@@ -8,19 +8,22 @@ from torch import Tensor, nn
 
 from cofi_dist.sharding.ranges import UserRange
 
-# Entries drawn at once where only some rows are kept: 256 MB in float32.
+# Which factors are biases; the others are features.
+BIASES = frozenset("bc")
+
+# Entries that are drawn at once if only some rows are kept: 256 MB in float32.
 DRAW_AT_ONCE = 2**26
 
 
 @dataclass(frozen=True)
 class Factors:
-    """Item features and one user range's weights and biases, on one device, of one dtype.
+    """Hold item features, and the weights and biases of one range of users, on one device in one dtype.
 
     Attributes:
         X: item features, (num_items, num_features), the same on every rank.
-        W: weights of this range's users, (users, num_features).
+        W: weights of the range's users, (users, num_features).
         b: their biases, (1, users), as in the notebook.
-        c: item biases, (1, num_items), the same on every rank; None where the model has none.
+        c: item biases, (1, num_items), the same on every rank; None if the model has none.
     """
 
     X: Tensor
@@ -34,7 +37,7 @@ class Factors:
 
     @property
     def by_name(self) -> dict[str, Tensor]:
-        """X, W, b, and c where there is one."""
+        """Return X, W, b, and c if there is one, by name."""
         named = {"X": self.X, "W": self.W, "b": self.b, "c": self.c}
         return {name: factor for name, factor in named.items() if factor is not None}
 
@@ -59,13 +62,13 @@ def draw_factors(
     dtype: torch.dtype,
     item_bias: bool = False,
 ) -> Factors:
-    """The notebook's start, cut to `users`; the same whatever the world size.
+    """Draw the notebook's start and keep the rows of `users`; the numbers do not depend on the world size.
 
     One generator draws X, W (both `kaiming_uniform_(a=sqrt(5))`) and b (uniform within
-    1 / sqrt(num_features)) for all users, in float32, on the device of the run; float64 factors
-    start from the same numbers. Only `users`' rows are kept. W is drawn in pieces of
-    DRAW_AT_ONCE entries: on the CPU these are the notebook's numbers at any size, on other
-    devices as long as one piece holds W. Item biases, which the notebook has not, start at zero.
+    1 / sqrt(num_features)) for all users, in float32, on the device of the run. Float64 factors start from
+    the same numbers. W is drawn in pieces of DRAW_AT_ONCE entries: on the CPU the numbers are the notebook's
+    at any size, on other devices if one piece holds all of W. Item biases, which the notebook lacks, start
+    at zero.
     """
     generator = torch.Generator(device).manual_seed(seed)
 
@@ -78,11 +81,11 @@ def draw_factors(
     rows_at_once = max(1, DRAW_AT_ONCE // num_features)
     for at in range(0, num_users, rows_at_once):
         piece = kaiming(min(rows_at_once, num_users - at))
-        first, last = max(users.start, at), min(users.stop, at + len(piece))
-        if first < last:
-            W[first - users.start : last - users.start] = piece[first - at : last - at]
+        start, stop = max(users.start, at), min(users.stop, at + len(piece))
+        if start < stop:
+            W[start - users.start : stop - users.start] = piece[start - at : stop - at]
     bound = 1 / math.sqrt(num_features)
     b = nn.init.uniform_(torch.empty(1, num_users, device=device), -bound, bound, generator=generator)
-    mine = b[:, users.start : users.stop].contiguous()
+    own_b = b[:, users.start : users.stop].contiguous()
     c = torch.zeros(1, num_items, device=device, dtype=dtype) if item_bias else None
-    return Factors(X.to(dtype), W.to(dtype), mine.to(dtype), c)
+    return Factors(X.to(dtype), W.to(dtype), own_b.to(dtype), c)

@@ -86,7 +86,9 @@ def _drawing() -> AbstractContextManager[None]:
 
 def announce_compilation(comm: "Comm") -> None:
     """Say so where seconds go by before the first epoch: once after installing."""
-    from cofi_dist.kernels.first_compilation import FirstCompiled
+    from cofi_dist.kernels.first_compilation import FirstCompilation
 
     if comm.rank == 0:
-        FirstCompiled.hear(lambda: log_stderr("compiling the loops for this processor: some seconds, once"))
+        FirstCompilation.on_start(
+            lambda: log_stderr("compiling the loops for this processor: some seconds, once")
+        )

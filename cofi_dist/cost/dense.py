@@ -1,4 +1,4 @@
-"""The notebook's operations, in the notebook's order, on the masked matrix of one rank's users.
+"""The error term by the notebook's operations, in its order, on the masked matrix of one rank's users.
 
 M items, U users of this rank, K features.
 """
@@ -10,16 +10,16 @@ from cofi_dist.cost.term import ErrorTerm
 from cofi_dist.data.shard import UserShard
 from cofi_dist.factors import Factors
 
-# Peak bytes a cell of Y: Y and R take 16, an epoch's temporaries the rest. 64 were measured with
-# float32 factors (tests/cost/test_dense_memory.py); float64 ones take up to 16 more.
+# Peak bytes per cell of Y: Y and R take 16, the temporaries of an epoch the rest. With float32 factors 64
+# were measured (tests/cost/test_dense_memory.py); float64 factors take up to 16 more.
 BYTES_PER_CELL = 80
 
 
 class DenseCost:
-    """Error term by autograd on Y and R, (M, U), float64 where the device has it.
+    """Compute the error term by autograd on Y and R, (M, U); in float64, except on mps.
 
-    One process gives the notebook's numbers bit for bit: leaving the regulariser to the trainer
-    changes no rounding, since autograd adds its gradient to the error's in one addition too.
+    On one process the numbers are the notebook's, bit for bit. Adding the regulariser's gradient after the
+    reduction changes no rounding, because autograd adds it to the error's gradient in one addition too.
     """
 
     def __init__(self, shard: UserShard, device: torch.device) -> None:
@@ -46,23 +46,25 @@ class DenseCost:
         j = j.sum()
         j = j.multiply(0.5)
         dX, dW, db, *dc = torch.autograd.grad(j, moved)
-        # W.T's gradient comes back transposed; Adam's kernels round alike on like layouts only
-        users = dW.contiguous(), db.contiguous()
+        # W.T's gradient comes back transposed, and Adam's kernels round alike only on like layouts
+        user_gradients = dW.contiguous(), db.contiguous()
         return ErrorTerm(
             j.detach()[None] if with_cost else None,
             dX.contiguous()[None],
-            lambda: users,
-            # a copy: of a matrix of one cell, autograd gives b and c the same tensor
+            lambda: user_gradients,
+            # a copy, because autograd gives b and c the same tensor if the matrix is one cell
             dc[0].clone(memory_format=torch.contiguous_format)[None] if dc else None,
         )
 
 
 class DenseSums:
-    """As the notebook sums them; this rank's users are one branch."""
+    """Sum squares as the notebook does; this rank's users are one subtree."""
 
     def squares_over_users(self, rows: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Return sum_r weight_r |rows_r|^2 over this rank's users, (1,)."""
         return self.squares_over_items(rows, weight)[None]
 
     def squares_over_items(self, rows: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Return sum_r weight_r |rows_r|^2 over all items, 0-dim."""
         scaled = rows if weight is None else rows * weight.sqrt()[:, None]
         return scaled.pow(2).sum()

@@ -1,4 +1,4 @@
-"""What keeps the factors small: its value, summed over ranks where it must be, and its gradients.
+"""The regulariser, which keeps the factors small: its value and its gradients.
 
 M items, U users of this rank, K features.
 """
@@ -12,21 +12,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cofi_dist.cost.term import RowSums
-from cofi_dist.factors import Factors
+from cofi_dist.factors import BIASES, Factors
 
 
 @dataclass(frozen=True)
 class Regulariser:
-    """lambda/2 (sum_j n_j^p |w_j|^2 + sum_i n_i^p |x_i|^2) + lambda_b/2 (|b|^2 + |c|^2).
+    """Penalise large factors, with a weight that may grow with the number of ratings.
 
-    n_j and n_i are how many training ratings user j and item i have; a row without any counts as
-    one with one, so that it shrinks and does not keep its random start. The notebook's has p = 0 and
-    lambda_b = 0.
+        lambda/2 (sum_j n_j^p |w_j|^2 + sum_i n_i^p |x_i|^2) + lambda_b/2 (|b|^2 + |c|^2)
+
+    User j has n_j training ratings, item i has n_i. A row without ratings counts as having one, so that it
+    shrinks and does not keep its random start. The notebook has p = 0 and lambda_b = 0.
 
     Attributes:
         lambda_: weight of the features.
         lambda_b: weight of the biases.
-        scale_X, scale_W: n_i^p, (M, 1), and n_j^p of this rank's users, (U, 1); None where p = 0.
+        scale_X: n_i^p, (M, 1); None if p = 0.
+        scale_W: n_j^p of this rank's users, (U, 1); None if p = 0.
     """
 
     lambda_: float
@@ -36,30 +38,40 @@ class Regulariser:
 
     @property
     def is_weight_decay(self) -> bool:
-        """Whether every factor's gradient is one number times the factor."""
+        """Tell whether every factor's gradient is one number times the factor."""
         return self.scale_X is None and self.scale_W is None
 
     def user_squares(self, factors: Factors, sums: RowSums) -> tuple[Tensor, Tensor]:
-        """Sum_j n_j^p |w_j|^2 and |b|^2 of each branch of the rank's users, (T,): to be summed over all."""
+        """Return sum_j n_j^p |w_j|^2 and |b|^2 per subtree of the rank's users, (T,) each."""
         return sums.squares_over_users(factors.W, _flat(self.scale_W)), sums.squares_over_users(factors.b.T)
 
     def value(self, user_squares: tuple[Tensor, Tensor], factors: Factors, sums: RowSums) -> Tensor:
-        """The whole, 0-dim; X and c, which every rank has, count once.
+        """Return the regulariser over all ranks, 0-dim; X and c, which every rank has, count once.
 
         Args:
-            user_squares: summed over all branches.
-            factors: X and c of it are read.
-            sums: of the cost.
+            user_squares: the result of `user_squares`, summed over the subtrees of all ranks.
+            factors: only X and c are read.
+            sums: those of the cost.
         """
         W2, b2 = user_squares
         X2 = sums.squares_over_items(factors.X, _flat(self.scale_X))
         biases2 = b2 if factors.c is None else b2 + sums.squares_over_items(factors.c.T)
         return (self.lambda_ / 2) * (W2 + X2) + (self.lambda_b / 2) * biases2
 
-    def add_gradient(self, letter: str, factor: Tensor, gradient: Tensor) -> None:
-        """Add a factor's to the error's, in place, which is summed over the ranks already."""
-        scale = {"X": self.scale_X, "W": self.scale_W}.get(letter)
-        if letter in "bc":
+    def weight(self, name: str) -> float:
+        """Return the weight of a factor: lambda_b for biases, lambda for features."""
+        return self.lambda_b if name in BIASES else self.lambda_
+
+    def add_gradient(self, name: str, factor: Tensor, gradient: Tensor) -> None:
+        """Add a factor's penalty to the error's gradient, in place.
+
+        Args:
+            name: of the factor, "X", "W", "b" or "c".
+            factor: its value.
+            gradient: of the error, already summed over the ranks.
+        """
+        scale = {"X": self.scale_X, "W": self.scale_W}.get(name)
+        if name in BIASES:
             if self.lambda_b:
                 gradient.add_(factor, alpha=self.lambda_b)
         elif scale is None:
@@ -72,13 +84,13 @@ class Regulariser:
 def count_scales(
     power: float, item_counts: NDArray[np.floating], user_counts: NDArray[np.integer], factors: Factors
 ) -> tuple[Tensor, Tensor] | tuple[None, None]:
-    """A regulariser's `scale_X` and `scale_W`.
+    """Return the `scale_X` and `scale_W` of a regulariser; None and None if p = 0.
 
     Args:
-        power: p.
+        power: the exponent p.
         item_counts: training ratings of each item, over all ranks, (M,).
         user_counts: training ratings of each of this rank's users, (U,).
-        factors: for their device and dtype.
+        factors: give the device and the dtype.
     """
     if power == 0:
         return None, None
@@ -88,7 +100,7 @@ def count_scales(
 
 
 def _powers(counts: NDArray[np.number], power: float) -> NDArray[np.float64]:
-    """Each by itself: numpy's own may round one number in two ways, by its place in the array."""
+    """Raise each count to the power on its own, as numpy may round equal counts differently by position."""
     found, place = np.unique(np.maximum(counts, 1), return_inverse=True)
     return np.array([math.pow(n, power) for n in found.tolist()], np.float64)[place]
 

@@ -1,6 +1,6 @@
 """What a cost gives the optimiser: an error term with its gradients.
 
-T is the number of branches of this rank's users (`cofi_dist.sharding`).
+T is the number of subtrees of this rank's users (`cofi_dist.sharding.reduction_tree`).
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ class RowSums(Protocol):
     """Sum the squares of a factor's rows."""
 
     def squares_over_users(self, rows: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Return sum_r weight_r |rows_r|^2 over this rank's users, per branch, (T,)."""
+        """Return sum_r weight_r |rows_r|^2 over this rank's users, per subtree, (T,)."""
         ...
 
     def squares_over_items(self, rows: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -30,12 +30,12 @@ class ErrorTerm:
     """Hold half the squared error over this rank's ratings and its gradients, without the regulariser.
 
     Attributes:
-        value: half the squared error per branch of this rank's users, (T,) float64; None if it was not
+        value: half the squared error per subtree of this rank's users, (T,) float64; None if it was not
             asked for.
-        dX: gradient of X per branch, (T, num_items, K); to be summed over the branches of all ranks.
+        dX: gradient of X per subtree, (T, num_items, K); to be summed over the subtrees of all ranks.
         compute_user_gradients: returns dW and db. They need no sum over ranks, so they may be computed while
             dX is being summed, but before any factor moves.
-        dc: gradient of c per branch, (T, 1, num_items); None if the factors have no c.
+        dc: gradient of c per subtree, (T, 1, num_items); None if the factors have no c.
     """
 
     value: Tensor | None
@@ -60,7 +60,7 @@ class ErrorTerm:
 
     @property
     def to_reduce(self) -> tuple[Tensor, ...]:
-        """Return the tensors to sum over the branches of all ranks; the sum replaces the first branch."""
+        """Return the tensors to sum over the subtrees of all ranks; the sum replaces the first subtree."""
         return (self.dX,) if self.dc is None else (self.dX, self.dc)
 
 

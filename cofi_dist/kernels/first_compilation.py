@@ -1,21 +1,21 @@
-"""Who hears of the first compilation; here, since whoever wants to need not import the compiler."""
+"""Tell somebody before the first loop is compiled, without importing the compiler."""
 
 from collections.abc import Callable
 
 
-class FirstCompiled:
-    """The one that is called before the first loop that has to be compiled."""
+class FirstCompilation:
+    """Call one listener before the first loop of this process that is not in the cache is compiled."""
 
-    _tell: Callable[[], None] | None = None
-
-    @classmethod
-    def hear(cls, tell: Callable[[], None]) -> None:
-        """Have `tell` called once."""
-        cls._tell = staticmethod(tell)
+    _listener: Callable[[], None] | None = None
 
     @classmethod
-    def say(cls) -> None:
-        """A loop is about to be compiled."""
-        tell, cls._tell = cls._tell, None
-        if tell is not None:
-            tell()
+    def on_start(cls, listener: Callable[[], None]) -> None:
+        """Have `listener` called once, in place of any earlier one."""
+        cls._listener = staticmethod(listener)
+
+    @classmethod
+    def announce(cls) -> None:
+        """Call the listener, if it has not been called yet; the compiler is about to start."""
+        listener, cls._listener = cls._listener, None
+        if listener is not None:
+            listener()

@@ -111,7 +111,7 @@ class Adam:
         factor, moments, decay = self._factors.by_name[letter], self.moments[letter], 0.0
         if self._fused and self._regulariser.is_weight_decay:
             # the same gradient, and it costs the fused kernel nothing
-            decay = self._regulariser.lambda_ if letter in "XW" else self._regulariser.lambda_b
+            decay = self._regulariser.weight(letter)
         else:
             # rounded as autograd does it: torch's own weight decay may fuse the two operations
             self._regulariser.add_gradient(letter, factor, grad)

@@ -11,7 +11,7 @@ from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.distributed.comm import Comm, Reducer
 from cofi_dist.errors import TrainingError
 from cofi_dist.factors import Factors
-from cofi_dist.kernels.cuda.graph import Recorded
+from cofi_dist.kernels.cuda.graph import GraphedCallable
 from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.base import Optimizer, run_step
@@ -80,7 +80,9 @@ class Trainer:
             optimizer = Adam(cost, factors, settings.lr, self._regulariser, fused=fused)
         self.state = State(factors, optimizer, BestFactors(factors))
         alike = factors.X.device.type == "cuda" and comm.world_size == 1 and fused
-        self._epoch = Recorded(self._unprinted) if alike and isinstance(optimizer, Adam) else self._unprinted
+        self._epoch = (
+            GraphedCallable(self._unprinted) if alike and isinstance(optimizer, Adam) else self._unprinted
+        )
 
     def run(
         self, listener: ProgressListener, callback: StepCallback | None = None

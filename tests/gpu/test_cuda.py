@@ -170,7 +170,7 @@ def test_a_run_moves_to_another_device(before: str, after: str, optimizer: str, 
 def test_a_graph_plays_back_the_same_bits(tmp_path: Path) -> None:
     given = [*(text for text in SETTINGS if "epochs" not in text), "device=cuda", "train.epochs=60"]
     recorded = train_on(1, SYNTHETIC, given, tmp_path)
-    with mock.patch.object(graph, "WARM_UP", 10**9):
+    with mock.patch.object(graph, "WARM_UP_CALLS", 10**9):
         eager = run_in_this_process(given, tmp_path)
     with mock.patch.object(torch.cuda.CUDAGraph, "replay", autospec=True, side_effect=REPLAY) as replay:
         again = run_in_this_process(given, tmp_path)

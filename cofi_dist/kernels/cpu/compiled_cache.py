@@ -24,7 +24,7 @@ from numba.core.serialize import dumps
 
 from cofi_dist.errors import CofiError, StoppedError
 from cofi_dist.files.atomic import atomic_file
-from cofi_dist.kernels.first_compilation import FirstCompiled
+from cofi_dist.kernels.first_compilation import FirstCompilation
 from cofi_dist.streams import log_stderr
 
 HERE = Path(__file__).parent
@@ -57,7 +57,7 @@ class LoopCache(NullCache):  # type: ignore[misc]
                 raise
             except Exception:  # noqa: S112, whatever it is, the code is compiled instead
                 continue
-        FirstCompiled.say()
+        FirstCompilation.announce()
         return None
 
     def save_overload(self, sig: Any, cres: Any) -> None:

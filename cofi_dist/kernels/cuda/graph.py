@@ -1,19 +1,23 @@
-"""An epoch as a CUDA graph: one call starts all its kernels, which is what small problems wait for."""
+"""Record work on a CUDA device as a graph, and replay it.
+
+One call then launches all its kernels. On small problems an epoch otherwise spends most of its time on
+launching them one by one.
+"""
 
 from collections.abc import Callable
 
 import torch
 
-# Calls before the one that is recorded: they compile what is compiled when it is first used.
-WARM_UP = 2
+# Calls that run as they are before one is recorded. They compile what is compiled on first use.
+WARM_UP_CALLS = 2
 
 
-class Recorded:
-    """Does `work`; after a few calls, by playing back what it asked the device to do.
+class GraphedCallable:
+    """Call `work`; after a few calls, by replaying the kernels that it launched.
 
     Args:
-        work: the same kernels on the same tensors at every call; it neither waits for the device nor reads
-            from it.
+        work: launches the same kernels on the same tensors at every call, and neither waits for the device
+            nor reads from it.
     """
 
     def __init__(self, work: Callable[[], None]) -> None:
@@ -22,13 +26,13 @@ class Recorded:
 
     def __call__(self) -> None:
         self._calls += 1
-        if self._calls <= WARM_UP:
+        if self._calls <= WARM_UP_CALLS:
             self._work()
             return
         if self._graph is None:
             graph = torch.cuda.CUDAGraph()
-            # other threads, such as a caller's own, may use the device meanwhile
+            # thread_local: other threads, such as the caller's own, may use the device meanwhile
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-                self._work()
+                self._work()  # recorded, not executed
             self._graph = graph
         self._graph.replay()

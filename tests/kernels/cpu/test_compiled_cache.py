@@ -16,7 +16,7 @@ import pytest
 from cofi_dist.kernels.cpu import compiled_cache
 from cofi_dist.kernels.cpu.compiled_cache import OF_CHECKSUM, LoopCache
 from cofi_dist.kernels.cpu.jit import compiled
-from cofi_dist.kernels.first_compilation import FirstCompiled
+from cofi_dist.kernels.first_compilation import FirstCompilation
 
 ROOT = Path(__file__).parents[3]
 
@@ -152,13 +152,13 @@ def test_compiling_is_told_once_and_only_where_it_happens(
 ) -> None:
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
     told: list[str] = []
-    FirstCompiled.hear(lambda: told.append("compiling"))
+    FirstCompilation.on_start(lambda: told.append("compiling"))
     assert hits() == 0
     assert told == ["compiling"]
-    FirstCompiled.hear(lambda: told.append("again"))
+    FirstCompilation.on_start(lambda: told.append("again"))
     assert hits() == 1
     assert told == ["compiling"], "it was kept"
-    monkeypatch.setattr(FirstCompiled, "_tell", None)
+    monkeypatch.setattr(FirstCompilation, "_listener", None)
 
 
 def test_a_relative_folder_is_below_the_working_directory(
