@@ -41,6 +41,7 @@ from cofi_dist.factors import Factors, draw_factors
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import run_step
 from cofi_dist.run.log import NullLog
+from cofi_dist.training.build import build_adam
 from cofi_dist.training.metrics import EpochMetrics
 from cofi_dist.training.trainer import Trainer
 from tests.support.notebook import run_notebook
@@ -77,13 +78,15 @@ def ours(shard: UserShard, seed: int, *, momentum: bool = True, steps: int = 3) 
     factors = start(shard, seed)
     counts = torch.from_numpy(np.bincount(shard.ratings.item, minlength=shard.num_items))
     cost = build_rating_matrix(shard, CPU, torch.float32, tiled=steps > 0)
-    als = Als(cost, factors, Regulariser(1.0), item_counts=counts, steps=steps, tolerance=0.0, alone=True)
+    als = Als(
+        cost, factors, Regulariser(1.0), item_counts=counts, steps=steps, tolerance=0.0, owns_all_users=True
+    )
     found: Reached = {}
     begun, sweeps = time.perf_counter(), 0
     while min(TARGETS) not in found:
         if not momentum:
             als.momentum = 0
-        run_step(als.step(), SoloComm().all_reduce_)
+        run_step(als.prepare_step(), SoloComm().all_reduce_)
         sweeps += 1
         for target in TARGETS:
             if target >= als.J and target not in found:
@@ -112,7 +115,15 @@ def adam(shard: UserShard, seed: int) -> Reached:
     factors, heard = start(shard, seed), Heard()
     settings = Train(epochs=NOTEBOOK_EPOCHS, log_every=10)
     cost = SparseCost(build_rating_matrix(shard, CPU, torch.float32))
-    Trainer(cost, factors, settings, len(shard.ratings), SoloComm()).run(heard)
+    comm = SoloComm()
+    Trainer(
+        factors=factors,
+        optimizer=build_adam(cost, factors, Regulariser(settings.lambda_), settings, is_alone=True),
+        settings=settings,
+        num_ratings=len(shard.ratings),
+        comm=comm,
+        reducer=comm,
+    ).run(heard)
     return heard.reached
 
 

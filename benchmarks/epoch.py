@@ -20,6 +20,7 @@ from benchmarks.machine import machine, spread
 from cofi_dist.config import Data, Train
 from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost
+from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.sparse import SparseCost, build_rating_matrix
 from cofi_dist.data.item_means import item_offsets, item_sums, mean_centred
 from cofi_dist.data.shard import UserShard
@@ -29,6 +30,7 @@ from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.factors import draw_factors
 from cofi_dist.run.log import NullLog
 from cofi_dist.sharding.ranges import UserRange
+from cofi_dist.training.build import build_adam
 from cofi_dist.training.trainer import Trainer
 from tests.support.notebook import run_notebook
 
@@ -64,7 +66,15 @@ def ours(shard: UserShard, cost: Cost, kind: str, epochs: int) -> None:
         dtype=torch.float32,
     )
     settings = Train(epochs=epochs, cost="dense" if kind == "dense" else "sparse")
-    Trainer(cost, factors, settings, len(shard.ratings), SoloComm()).run(NullLog())
+    comm = SoloComm()
+    Trainer(
+        factors=factors,
+        optimizer=build_adam(cost, factors, Regulariser(settings.lambda_), settings, is_alone=True),
+        settings=settings,
+        num_ratings=len(shard.ratings),
+        comm=comm,
+        reducer=comm,
+    ).run(NullLog())
 
 
 def main() -> None:

@@ -39,7 +39,6 @@ from cofi_dist.data.shard import UserShard
 from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.factors import Factors, draw_factors
-from cofi_dist.kernels.cuda.graph import GraphedCallable
 from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.kernels.torch_ops.backend import TorchKernels
 from cofi_dist.optim.adam import Adam
@@ -116,24 +115,23 @@ def copy_speed(device: torch.device, megabytes: int) -> float:
 def adam_step(bench: Bench, cost: Cost, *, fused: bool = True, graph: bool = False) -> Step:
     """An epoch of Adam, as the trainer takes it where nothing is printed."""
     factors = bench.factors()
-    adam = Adam(cost, factors, 1e-3, Regulariser(1.0), fused=fused)
+    adam = Adam(cost, factors, Regulariser(1.0), lr=1e-3, fused=fused, record=graph)
 
     def step() -> None:
-        adam.error(with_cost=False)
-        run_step(adam.step(), SoloComm().all_reduce_)
+        run_step(adam.prepare_step(), SoloComm().all_reduce_)
 
-    return GraphedCallable(step) if graph else step
+    return step
 
 
 def als_step(bench: Bench, cost: RatingMatrix) -> Step:
     """A sweep of ALS."""
     s, factors = bench.shard, bench.factors()
     counts = torch.from_numpy(np.bincount(s.ratings.item, minlength=s.num_items))
-    given = {"item_counts": counts, "steps": 3, "tolerance": 0.0, "alone": True}
+    given = {"item_counts": counts, "steps": 3, "tolerance": 0.0, "owns_all_users": True}
     als = Als(cost, factors, Regulariser(1.0), **given)  # type: ignore[arg-type]
 
     def step() -> None:
-        run_step(als.step(), SoloComm().all_reduce_)
+        run_step(als.prepare_step(), SoloComm().all_reduce_)
 
     return step
 

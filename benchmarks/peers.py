@@ -27,6 +27,7 @@ from cofi_dist.kernels.cpu import schedule
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import run_step
 from cofi_dist.run.log import NullLog
+from cofi_dist.training.build import build_adam
 from cofi_dist.training.trainer import Trainer
 
 LIBMF_LAMBDA, LIBMF_ETA, LIBMF_BINS = 0.1, 0.1, 20  # defaults of its command line
@@ -49,13 +50,13 @@ def als(problem: Problem) -> Result:
     factors, cost = problem.start(), build_rating_matrix(problem.shard, CPU, torch.float32)
     counts = torch.from_numpy(problem.sums.count)
     solver = Als(
-        cost, factors, Regulariser(s.lambda_), item_counts=counts, steps=3, tolerance=0.0, alone=True
+        cost, factors, Regulariser(s.lambda_), item_counts=counts, steps=3, tolerance=0.0, owns_all_users=True
     )
     set_up = time.perf_counter() - start
     points, seconds = [], 0.0
     for sweep in range(1, max(s.points) + 1):
         start = time.perf_counter()
-        run_step(solver.step(), SoloComm().all_reduce_)
+        run_step(solver.prepare_step(), SoloComm().all_reduce_)
         seconds += time.perf_counter() - start
         if sweep in s.points:
             points.append(Point(sweep, seconds, problem.rmse(factors), solver.J))
@@ -71,7 +72,16 @@ def adam(problem: Problem) -> Result:
     cost = SparseCost(build_rating_matrix(problem.shard, CPU, torch.float32))
     set_up, watch = time.perf_counter() - start, Watch(problem)
     train = Train(epochs=epochs, lr=s.lr, lambda_=s.lambda_, log_every=10**9)
-    Trainer(cost, problem.start(), train, ratings, SoloComm()).run(NullLog(), watch)
+    factors = problem.start()
+    comm = SoloComm()
+    Trainer(
+        factors=factors,
+        optimizer=build_adam(cost, factors, Regulariser(s.lambda_), train, is_alone=True),
+        settings=train,
+        num_ratings=ratings,
+        comm=comm,
+        reducer=comm,
+    ).run(NullLog(), watch)
     sweep = watch.points[-1].seconds / epochs
     return Result(cofi_dist.__version__, set_up, sweep, problem.best_rmse, watch.points)
 

@@ -18,11 +18,10 @@ from cofi_dist.config import Config
 from cofi_dist.distributed.comm import Comm, Reducer
 from cofi_dist.distributed.rendezvous import init_comm
 from cofi_dist.run.log import NullLog
-from cofi_dist.training.build import build_cost, build_optimizer, build_regulariser, initial_factors
+from cofi_dist.training.build import build_trainer
 from cofi_dist.training.metrics import EpochMetrics
 from cofi_dist.training.problem import load_problem
 from cofi_dist.training.state import State
-from cofi_dist.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 
@@ -122,12 +121,8 @@ def train(settings: Settings, comm: Comm) -> Times:
         Path("/proc/self/clear_refs").write_text("5")  # the peak now is what is held now, see proc(5)
     times, before = Times(), peak()
     problem, shard = load_problem(config_of(settings), Path("none"), CPU, comm)
-    factors, cost = initial_factors(problem), build_cost(problem, shard)[0]
+    trainer = build_trainer(problem, shard, comm)
     del shard
-    regulariser = build_regulariser(problem, factors)
-    optimizer = build_optimizer(problem, cost, factors, regulariser)
-    given = (problem.config.train, problem.num_ratings, comm, regulariser)
-    trainer = Trainer(cost, factors, *given, optimizer=optimizer, sums=problem.reducer)
     times.watch(problem.reducer)
     comm.barrier()
     trainer.run(times, times)

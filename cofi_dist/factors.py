@@ -1,4 +1,7 @@
-"""The factors X, W, b and c that are learnt, and the notebook's way of drawing their start."""
+"""The factors that a model learns, X, W, b and c, and how the notebook draws their starting values.
+
+K is the number of features.
+"""
 
 import math
 from dataclasses import dataclass
@@ -8,21 +11,21 @@ from torch import Tensor, nn
 
 from cofi_dist.sharding.ranges import UserRange
 
-# Which factors are biases; the others are features.
-BIASES = frozenset("bc")
-
-# Entries that are drawn at once if only some rows are kept: 256 MB in float32.
+# Entries of W that are drawn at once: 256 MB in float32. Every rank draws all of W, but keeps only some rows.
 DRAW_AT_ONCE = 2**26
+
+# Names of the factors that have one number per row; the others are features, with K columns.
+BIASES = ("b", "c")
 
 
 @dataclass(frozen=True)
 class Factors:
-    """Hold item features, and the weights and biases of one range of users, on one device in one dtype.
+    """Hold the item factors and one user range's factors, on one device and of one dtype.
 
     Attributes:
-        X: item features, (num_items, num_features), the same on every rank.
-        W: weights of the range's users, (users, num_features).
-        b: their biases, (1, users), as in the notebook.
+        X: item features, (num_items, K), the same on every rank.
+        W: weights of this range's users, (users, K).
+        b: biases of this range's users, (1, users), as in the notebook.
         c: item biases, (1, num_items), the same on every rank; None if the model has none.
     """
 
@@ -35,11 +38,18 @@ class Factors:
         shapes = ", ".join(f"{name} {tuple(factor.shape)}" for name, factor in self.by_name.items())
         return f"Factors({shapes}, {str(self.X.dtype).removeprefix('torch.')})"
 
+    def features(self) -> dict[str, Tensor]:
+        """Return the factors that have K columns, X and W, by name."""
+        return {"X": self.X, "W": self.W}
+
+    def biases(self) -> dict[str, Tensor]:
+        """Return the factors that have one number per row: b, and c if there is one, by name."""
+        return {"b": self.b} if self.c is None else {"b": self.b, "c": self.c}
+
     @property
     def by_name(self) -> dict[str, Tensor]:
         """Return X, W, b, and c if there is one, by name."""
-        named = {"X": self.X, "W": self.W, "b": self.b, "c": self.c}
-        return {name: factor for name, factor in named.items() if factor is not None}
+        return {**self.features(), **self.biases()}
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -62,30 +72,30 @@ def draw_factors(
     dtype: torch.dtype,
     item_bias: bool = False,
 ) -> Factors:
-    """Draw the notebook's start and keep the rows of `users`; the numbers do not depend on the world size.
+    """Draw the notebook's starting values and return the rows of `users`.
 
-    One generator draws X, W (both `kaiming_uniform_(a=sqrt(5))`) and b (uniform within
-    1 / sqrt(num_features)) for all users, in float32, on the device of the run. Float64 factors start from
-    the same numbers. W is drawn in pieces of DRAW_AT_ONCE entries: on the CPU the numbers are the notebook's
-    at any size, on other devices if one piece holds all of W. Item biases, which the notebook lacks, start
-    at zero.
+    The values do not depend on the number of ranks. One generator draws X and W (both by
+    `kaiming_uniform_(a=sqrt(5))`) and b (uniform within 1 / sqrt(K)) for all users, in float32 and on the
+    run's device; float64 factors start from the same numbers. W is drawn in pieces of DRAW_AT_ONCE entries.
+    On the CPU, that gives the notebook's numbers at any size; on other devices, as long as one piece holds
+    all of W. Item biases, which the notebook does not have, start at zero.
     """
     generator = torch.Generator(device).manual_seed(seed)
 
-    def kaiming(rows: int) -> Tensor:
+    def draw_uniform(rows: int) -> Tensor:
         matrix = torch.empty(rows, num_features, device=device)
         return nn.init.kaiming_uniform_(matrix, a=math.sqrt(5), generator=generator)
 
-    X = kaiming(num_items)
+    X = draw_uniform(num_items)
     W = torch.empty(len(users), num_features, device=device)
     rows_at_once = max(1, DRAW_AT_ONCE // num_features)
-    for at in range(0, num_users, rows_at_once):
-        piece = kaiming(min(rows_at_once, num_users - at))
-        start, stop = max(users.start, at), min(users.stop, at + len(piece))
+    for first_row in range(0, num_users, rows_at_once):
+        piece = draw_uniform(min(rows_at_once, num_users - first_row))
+        start, stop = max(users.start, first_row), min(users.stop, first_row + len(piece))
         if start < stop:
-            W[start - users.start : stop - users.start] = piece[start - at : stop - at]
+            W[start - users.start : stop - users.start] = piece[start - first_row : stop - first_row]
     bound = 1 / math.sqrt(num_features)
     b = nn.init.uniform_(torch.empty(1, num_users, device=device), -bound, bound, generator=generator)
-    own_b = b[:, users.start : users.stop].contiguous()
+    local_b = b[:, users.start : users.stop].contiguous()
     c = torch.zeros(1, num_items, device=device, dtype=dtype) if item_bias else None
-    return Factors(X.to(dtype), W.to(dtype), own_b.to(dtype), c)
+    return Factors(X.to(dtype), W.to(dtype), local_b.to(dtype), c)

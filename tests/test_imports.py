@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "kernels/cpu": {"kernels", "sharding"},
     "kernels/cuda": {"kernels", "sharding"},
     "kernels/torch_ops": {"kernels"},
-    "optim": {"cost", "factors", "kernels", "kernels/cpu"},
+    "optim": {"cost", "factors", "kernels", "kernels/cpu", "kernels/cuda"},
     "distributed": {"__init__", "sharding"},
     "testing": {"distributed"},
     "model": {"config", "data", "data/readers", "data/sources", "distributed", "factors", "sharding"},

@@ -62,6 +62,11 @@ class Regulariser:
         """Return the weight of a factor: lambda_b for biases, lambda for features."""
         return self.lambda_b if name in BIASES else self.lambda_
 
+    def row_weights(self, name: str, factor: Tensor) -> Tensor:
+        """Return the weight of each row of X or W, (rows,): lambda n^p."""
+        scale = self._scale(name)
+        return torch.full_like(factor[:, 0], self.lambda_) if scale is None else self.lambda_ * scale[:, 0]
+
     def add_gradient(self, name: str, factor: Tensor, gradient: Tensor) -> None:
         """Add a factor's penalty to the error's gradient, in place.
 
@@ -70,15 +75,18 @@ class Regulariser:
             factor: its value.
             gradient: of the error, already summed over the ranks.
         """
-        scale = {"X": self.scale_X, "W": self.scale_W}.get(name)
+        weight, scale = self.weight(name), self._scale(name)
         if name in BIASES:
-            if self.lambda_b:
-                gradient.add_(factor, alpha=self.lambda_b)
+            if weight:
+                gradient.add_(factor, alpha=weight)
         elif scale is None:
             # a multiplication and an addition, each rounded, as autograd does it in the notebook
-            gradient.add_(self.lambda_ * factor)
+            gradient.add_(weight * factor)
         else:
-            gradient.addcmul_(scale, factor, value=self.lambda_)
+            gradient.addcmul_(scale, factor, value=weight)
+
+    def _scale(self, name: str) -> Tensor | None:
+        return {"X": self.scale_X, "W": self.scale_W}.get(name)
 
 
 def count_scales(

@@ -10,23 +10,25 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
+from cofi_dist.cost.objective import Objective
 from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.term import Cost, ErrorTerm
 from cofi_dist.factors import Factors
 from cofi_dist.kernels.base import NUMPY_TYPE
-from cofi_dist.optim.base import PendingSum
+from cofi_dist.kernels.cuda.graph import GraphedCallable
+from cofi_dist.optim.base import PendingSum, Step
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8  # torch's defaults, which the notebook takes
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Adam's state of one factor.
+    """Hold Adam's state of one factor.
 
     Attributes:
-        mean: running mean of the gradient, shaped as the factor.
-        square: running mean of its square, shaped as the factor.
-        step: steps taken, 0-dim float32.
+        mean: running mean of the gradient, shaped like the factor.
+        square: running mean of the squared gradient, shaped like the factor.
+        step: the number of steps taken, 0-dim float32.
     """
 
     mean: Tensor
@@ -35,66 +37,69 @@ class Moments:
 
 
 class Adam:
-    """Moves the factors in place along the error's gradient and the regulariser's.
+    """Move all factors along the gradient of J, which is the error's plus the regulariser's.
 
-    The moments of W and b stay on the rank that owns the users. It calls torch's functional form,
-    the one under `torch.optim.Adam`: its wrappers take 0.3 ms a step, as long as a small problem.
+    The moments of W and b stay on the rank that owns the users. Torch's functional Adam is called, the one
+    under `torch.optim.Adam`, whose wrappers take 0.3 ms per step: as long as a small problem.
 
     Args:
-        cost: the error term on this rank's ratings.
-        factors: what to move.
+        cost: computes the error term on this rank's ratings.
+        factors: are moved in place.
+        regulariser: its gradient is added to the error's.
         lr: step size.
-        regulariser: whose gradient is added to the error's.
-        fused: one pass, about 5 times faster, but rounded unlike the notebook: by the compiled loop on a
-            CPU, where torch's fused kernel rounds by the place of an entry; else by that.
+        fused: move each factor in one pass, which is about 5 times as fast, but rounds differently from the
+            notebook. On the CPU that is a compiled loop, because the rounding of torch's fused kernel depends
+            on where an entry lies; on other devices it is torch's kernel.
+        record: play steps back as one CUDA graph, unless their cost is asked for. Only for a single rank,
+            because the graph cannot wait for other ranks' sums.
 
     Attributes:
-        moments: of each factor, by its letter.
+        objective: J.
+        moments: the state of each factor, by name.
     """
 
-    is_converged = False  # a step does not look at J
+    is_converged = False  # Adam does not look at J, so it never knows.
 
     def __init__(
-        self, cost: Cost, factors: Factors, lr: float, regulariser: Regulariser, *, fused: bool
+        self,
+        cost: Cost,
+        factors: Factors,
+        regulariser: Regulariser,
+        *,
+        lr: float,
+        fused: bool,
+        record: bool = False,
     ) -> None:
-        self._cost = cost
-        self._error: ErrorTerm | None = None
-        self._factors, self._lr, self._regulariser, self._fused = factors, lr, regulariser, fused
-        self.moments = {name: self._start(factor) for name, factor in factors.by_name.items()}
+        self._cost, self._factors, self._lr, self._fused = cost, factors, lr, fused
+        self.objective = Objective(regulariser, cost.sums)
+        self._by_name = factors.by_name
+        self.moments = {name: self._initial_moments(factor) for name, factor in self._by_name.items()}
+        self._recorded = GraphedCallable(self._step_alone) if record else None
 
-    def error(self, *, with_cost: bool) -> Tensor | None:
-        """Half the squared error over this rank's ratings, where it is asked for; and the gradients."""
-        self._error = self._cost(self._factors, with_cost=with_cost)
-        return self._error.value
+    def prepare_step(self, *, with_cost: bool = False) -> Step:
+        """Compute the gradients of X and c, and the cost if asked for, and return a step along them."""
+        if self._recorded is not None and not with_cost:
+            return Step(None, self._play_back(self._recorded))
+        error = self._cost(self._factors, with_cost=with_cost)
+        return Step(error.value, self._moves(error))
 
-    def step(self) -> Iterator[PendingSum]:
-        """One step, once `error` has been called; yields what is to be summed over the ranks."""
-        error = self._error
-        assert error is not None
-        self._error = None
-        yield PendingSum(*error.to_reduce, overlap=lambda: self._move_users(error))
-        # the regulariser enters after the sum, so that lambda X counts once and not once a rank
-        self._move("X", error.dX[0])
-        if error.dc is not None:
-            self._move("c", error.dc[0])
-
-    def row_tensors(self, letter: str) -> dict[str, Tensor]:
-        """State of a factor, shaped as it is."""
-        moments = self.moments[letter]
+    def row_tensors(self, name: str) -> dict[str, Tensor]:
+        """Return the moments of a factor."""
+        moments = self.moments[name]
         return {"mean": moments.mean, "square": moments.square}
 
     @property
     def scalars(self) -> None:
-        """There is no state that is no tensor, but for the steps taken."""
+        """Return nothing: all that is not a tensor is the number of steps, which is the run's own."""
         return
 
-    def restore_scalars(self, epoch: int, numbers: dict[str, Any] | None) -> None:
-        """Go on as after so many steps; the rows are the caller's to restore."""
+    def restore_scalars(self, epoch: int, scalars: dict[str, Any] | None) -> None:
+        """Restore the number of steps taken."""
         for moments in self.moments.values():
             moments.step.fill_(epoch)
 
-    def _start(self, factor: Tensor) -> Moments:
-        # the fused kernel wants the step beside the factor, the others want it on the CPU
+    def _initial_moments(self, factor: Tensor) -> Moments:
+        # The fused kernel wants the step counter beside the factor, the others want it on the CPU.
         device = factor.device if self._fused else "cpu"
         return Moments(
             torch.zeros_like(factor),
@@ -102,25 +107,44 @@ class Adam:
             torch.zeros((), dtype=torch.float32, device=device),
         )
 
+    def _moves(self, error: ErrorTerm) -> Iterator[PendingSum]:
+        """Move W and b while the gradients of X and c are summed over the ranks, then X and c."""
+        yield PendingSum(*error.to_reduce, overlap=lambda: self._move_users(error))
+        # The regulariser's gradient is added after the sum, so that lambda X counts once, not once per rank.
+        self._move("X", error.dX[0])
+        if error.dc is not None:
+            self._move("c", error.dc[0])
+
+    def _step_alone(self) -> None:
+        """Take a step whose sums are complete on this rank."""
+        for pending in self._moves(self._cost(self._factors, with_cost=False)):
+            pending.overlap()
+
+    @staticmethod
+    def _play_back(recorded: GraphedCallable) -> Iterator[PendingSum]:
+        recorded()
+        yield from ()  # there is nothing to sum
+
     def _move_users(self, error: ErrorTerm) -> None:
         self._move("W", error.dW)
         self._move("b", error.db)
 
-    def _move(self, letter: str, grad: Tensor) -> None:
-        """One factor, by its gradient and the regulariser's."""
-        factor, moments, decay = self._factors.by_name[letter], self.moments[letter], 0.0
-        if self._fused and self._regulariser.is_weight_decay:
-            # the same gradient, and it costs the fused kernel nothing
-            decay = self._regulariser.weight(letter)
+    def _move(self, name: str, gradient: Tensor) -> None:
+        """Move one factor along the error's gradient and the regulariser's."""
+        factor, moments, regulariser = self._by_name[name], self.moments[name], self.objective.regulariser
+        weight_decay = 0.0
+        if self._fused and regulariser.is_weight_decay:
+            # This is the same gradient, and costs the fused kernels nothing.
+            weight_decay = regulariser.weight(name)
         else:
-            # rounded as autograd does it: torch's own weight decay may fuse the two operations
-            self._regulariser.add_gradient(letter, factor, grad)
+            # Rounded as autograd does it. Torch's own weight decay may fuse the two operations.
+            regulariser.add_gradient(name, factor, gradient)
         if self._fused and factor.device.type == "cpu":
-            self._loop(factor, grad, moments, decay)
+            self._move_by_loop(factor, gradient, moments, weight_decay)
             return
         adam(
             [factor],
-            [grad],
+            [gradient],
             [moments.mean],
             [moments.square],
             [],
@@ -129,20 +153,21 @@ class Adam:
             beta1=BETA1,
             beta2=BETA2,
             eps=EPS,
-            weight_decay=decay,
-            fused=self._fused or None,  # None leaves torch its default, which the notebook takes
+            weight_decay=weight_decay,
+            fused=self._fused or None,  # None leaves the choice to torch, as the notebook does
             amsgrad=False,
             maximize=False,
         )
 
-    def _loop(self, factor: Tensor, grad: Tensor, moments: Moments, decay: float) -> None:
-        from cofi_dist.kernels.cpu import factor_loops  # here: the notebook's steps need no compiled loops
+    def _move_by_loop(self, factor: Tensor, gradient: Tensor, moments: Moments, weight_decay: float) -> None:
+        # Imported here, because the notebook's steps need no compiled loops.
+        from cofi_dist.kernels.cpu import factor_loops
         from cofi_dist.kernels.cpu.jit import match_torch_threads
 
         step, number = float(moments.step.add_(1)), NUMPY_TYPE[factor.dtype]
         size, root = self._lr / (1 - BETA1**step), math.sqrt(1 - BETA2**step)
-        # a huge lr is infinite in float32: the run will say that it diverged
+        # A huge lr is infinite in float32. The run will report that it diverged.
         with np.errstate(over="ignore"):
             settings = tuple(number(setting) for setting in (BETA1, BETA2, size, root, EPS))
-        arrays = (t.view(-1).numpy() for t in (factor, grad, moments.mean, moments.square))
-        factor_loops.adam(match_torch_threads(), *arrays, number(decay), settings)
+        arrays = (t.view(-1).numpy() for t in (factor, gradient, moments.mean, moments.square))
+        factor_loops.adam(match_torch_threads(), *arrays, number(weight_decay), settings)

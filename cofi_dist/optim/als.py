@@ -1,12 +1,13 @@
-"""Alternating least squares on J: users for fixed items, items for fixed users, and so on; accelerated.
+"""Alternating least squares: solve for the users with the items fixed, then for the items, and accelerate.
 
-For fixed X and c, J falls apart into a least-squares problem for each user's w_j and b_j; for fixed W and
-b, into one for each item's x_i and c_i. A half-sweep takes a few steps of conjugate gradients on all
-of them from where they are, each of which lowers J. Before a sweep, factors go on along the last
-sweep's way (Nesterov's momentum); where the sweep then ends higher than the last one, it is done again
-from where that ended.
+For fixed X and c, J falls apart into one least-squares problem per user, for w_j and b_j. For fixed W and b,
+it falls apart into one per item, for x_i and c_i. A half-sweep takes a few steps of conjugate gradients on
+all problems of one side, starting from the current factors; each step lowers J. Before each sweep, all
+factors are extrapolated along the previous sweep's change (Nesterov momentum). If the sweep then ends with a
+higher J than the previous one did, it is undone and taken again without momentum.
 
-K features, R rows of a side.
+K features, R rows of the side that is solved for; T subtrees of this rank's users
+(`cofi_dist.sharding.reduction_tree`).
 """
 
 import math
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cofi_dist.cost.objective import Objective
 from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.sparse import half_squared_error
 from cofi_dist.errors import RunError
@@ -23,134 +25,171 @@ from cofi_dist.factors import Factors
 from cofi_dist.kernels.base import RatingKernels, RidgeTerm, accumulation_dtype
 from cofi_dist.kernels.block_sums import ordered_sum, sums_of
 from cofi_dist.kernels.rating_matrix import RatingMatrix
-from cofi_dist.optim.base import PendingSum
+from cofi_dist.optim.base import PendingSum, Step
 from cofi_dist.optim.cholesky import Solution, Solved, exact
 
 
 class Als:
-    """Moves the factors in place, a sweep a step; float32 or float64, any device.
+    """Minimise J by alternating least squares, a sweep per step; float32 or float64, on any device.
 
-    Nothing here knows of ranks: what is to be summed over them is yielded. Users' problems are whole on
-    their rank. Items' are sums over all users: each step of theirs yields one tensor of X's shape.
+    Users' problems are complete on the rank that owns them. Items' problems are sums over all users, so each
+    step of conjugate gradients on them yields one tensor of X's shape to sum over the ranks.
 
     Args:
-        cost: this rank's ratings.
-        factors: what to move.
-        regulariser: of J.
+        ratings: this rank's ratings.
+        factors: are moved in place.
+        regulariser: the second term of J.
         item_counts: training ratings of each item over all ranks, (num_items,).
-        steps: of conjugate gradients in a half-sweep; 0 to solve each half exactly.
-        tolerance: relative decrease of J; 0 for none.
-        alone: this rank has all users, so nothing needs to be summed.
-        leads: of all ranks, this one says what all of them know.
+        steps: steps of conjugate gradients per half-sweep; 0 to solve each half exactly.
+        tolerance: relative change of J per sweep below which the optimiser has converged; 0 for never.
+        owns_all_users: whether all users are on this rank, so that items' problems are complete too.
+        adds_shared_terms: whether this rank contributes the terms of J that every rank can compute; True on
+            exactly one rank.
 
     Attributes:
-        J: after the last sweep; infinite before the first.
-        momentum: sweeps since the last restart, which had none.
+        objective: J.
+        J: its value after the last sweep; infinite before the first.
+        momentum: sweeps since the last one that was taken without momentum.
     """
 
     def __init__(
         self,
-        cost: RatingMatrix,
+        ratings: RatingMatrix,
         factors: Factors,
         regulariser: Regulariser,
         *,
         item_counts: Tensor,
         steps: int,
         tolerance: float,
-        alone: bool,
-        leads: bool = True,
+        owns_all_users: bool,
+        adds_shared_terms: bool = True,
     ) -> None:
-        self._cost, self._factors, self._regulariser = cost, factors, regulariser
-        self._alone, self._leads, self._steps, self._tolerance = alone, leads, steps, tolerance
-        lambda_, lambda_b = regulariser.lambda_, regulariser.lambda_b
-        of_users, of_items = (
-            torch.full_like(factor[:, 0], lambda_) if scale is None else lambda_ * scale[:, 0]
-            for factor, scale in ((factors.W, regulariser.scale_W), (factors.X, regulariser.scale_X))
+        self._ratings, self._factors, self._by_name = ratings, factors, factors.by_name
+        self.objective = Objective(regulariser, ratings.sums)
+        self._steps, self._tolerance = steps, tolerance
+        self._owns_all_users, self._adds_shared_terms = owns_all_users, adds_shared_terms
+        num_ratings = max(1.0, float(item_counts.sum(dtype=accumulation_dtype(factors.X))))
+        self._user_term = RidgeTerm(
+            weight=regulariser.row_weights("W", factors.W),
+            weight_b=regulariser.weight("b"),
+            has_bias=True,
+            counts=ratings.by_user.counts,
+            ratings=num_ratings,
         )
-        ratings = max(1.0, float(item_counts.sum(dtype=accumulation_dtype(factors.X))))
-        self._of_users = RidgeTerm(of_users, lambda_b, True, cost.by_user.counts, ratings)
-        self._of_items = RidgeTerm(
-            of_items, lambda_b, factors.c is not None, item_counts.to(factors.X), ratings
+        self._item_term = RidgeTerm(
+            weight=regulariser.row_weights("X", factors.X),
+            weight_b=regulariser.weight("c"),
+            has_bias=factors.c is not None,
+            counts=item_counts.to(factors.X),
+            ratings=num_ratings,
         )
-        self._previous = {name: factor.clone() for name, factor in factors.by_name.items()}
+        # The factors at the end of the sweep before the last; during a sweep, at the end of the last one.
+        self._previous = {name: factor.clone() for name, factor in self._by_name.items()}
         self.J, self.momentum = math.inf, 0
         self._change: float | None = None
 
-    def error(self, *, with_cost: bool) -> Tensor | None:
-        """Half the squared error over this rank's ratings, where it is asked for."""
-        return half_squared_error(self._cost, self._factors) if with_cost else None
-
-    def step(self) -> Iterator[PendingSum]:
-        """One sweep; yields what is to be summed over the ranks."""
-        self._go_on()
-        J = yield from self._sweep()
-        if self.momentum and not J <= self.J:
-            for name, factor in self._factors.by_name.items():
-                factor.copy_(self._previous[name])
-            self.momentum = 0
-            J = yield from self._sweep()
-        change = abs(self.J - J) / abs(self.J) if 0 < abs(self.J) < math.inf else math.inf
-        # a sweep may fall by little because its momentum nearly led astray: one without has to agree
-        self._change = None if self.momentum else change
-        self.J = J if math.isfinite(J) else math.inf
-        self.momentum = 0 if change < self._tolerance else self.momentum + 1
+    def prepare_step(self, *, with_cost: bool = False) -> Step:
+        """Return a sweep from where the factors are now, and compute the cost if asked for."""
+        half = half_squared_error(self._ratings, self._factors) if with_cost else None
+        return Step(half, self._accelerated_sweep())
 
     @property
     def is_converged(self) -> bool:
-        """Whether the last sweep had no momentum, and changed J by less than the tolerance."""
+        """Return whether the last sweep, taken without momentum, changed J by less than the tolerance."""
         return self._change is not None and self._change < self._tolerance
 
-    def row_tensors(self, letter: str) -> dict[str, Tensor]:
-        """State of a factor, shaped as it is."""
-        return {"previous": self._previous[letter]}
+    def row_tensors(self, name: str) -> dict[str, Tensor]:
+        """Return the factor as it was at the end of the sweep before the last."""
+        return {"previous": self._previous[name]}
 
     @property
     def scalars(self) -> dict[str, Any]:
-        """State that is no tensor."""
+        """Return J, the momentum and the last change; None for what is infinite or unknown."""
         change = self._change if self._change is not None and math.isfinite(self._change) else None
         J = self.J if math.isfinite(self.J) else None
         return {"J": J, "momentum": self.momentum, "change": change}
 
-    def restore_scalars(self, epoch: int, numbers: dict[str, Any] | None) -> None:
-        """Go on as after so many sweeps; the rows are the caller's to restore."""
-        assert numbers is not None, "those of Adam were refused"
-        self.J = math.inf if numbers["J"] is None else numbers["J"]
-        self.momentum, self._change = numbers["momentum"], numbers["change"]
+    def restore_scalars(self, epoch: int, scalars: dict[str, Any] | None) -> None:
+        """Restore what `scalars` returned."""
+        assert scalars is not None, "a checkpoint of Adam was refused before"
+        self.J = math.inf if scalars["J"] is None else scalars["J"]
+        self.momentum, self._change = scalars["momentum"], scalars["change"]
 
-    def _go_on(self) -> None:
-        """Along the last sweep's way; `previous` then is where it ended."""
-        far = self.momentum / (self.momentum + 3)
-        for name, factor in self._factors.by_name.items():
+    def _accelerated_sweep(self) -> Iterator[PendingSum]:
+        """Extrapolate and sweep; if J rises, undo both and sweep without momentum."""
+        self._extrapolate()
+        J = yield from self._sweep()
+        if self.momentum and not J <= self.J:
+            for name, factor in self._by_name.items():
+                factor.copy_(self._previous[name])
+            self.momentum = 0
+            J = yield from self._sweep()
+        change = abs(self.J - J) / abs(self.J) if 0 < abs(self.J) < math.inf else math.inf
+        # With momentum, J may change by little because the extrapolation nearly went too far. Only a sweep
+        # without momentum shows convergence, and a small change leads to one.
+        self._change = None if self.momentum else change
+        self.J = J if math.isfinite(J) else math.inf
+        self.momentum = 0 if change < self._tolerance else self.momentum + 1
+
+    def _extrapolate(self) -> None:
+        """Move all factors further along the last sweep's change; `_previous` becomes where it ended."""
+        weight = self.momentum / (self.momentum + 3)
+        for name, factor in self._by_name.items():
             previous = self._previous[name]
-            beyond = torch.lerp(previous, factor, 1 + far) if far else None
+            extrapolated = torch.lerp(previous, factor, 1 + weight) if weight else None
             previous.copy_(factor)
-            if beyond is not None:
-                factor.copy_(beyond)
+            if extrapolated is not None:
+                factor.copy_(extrapolated)
 
     def _sweep(self) -> Generator[PendingSum, None, float]:
-        """Users, then items; returns J."""
-        factors, cost, steps = self._factors, self._cost, self._steps
+        """Solve for the users, then for the items, and return J."""
+        factors, ratings, sums = self._factors, self._ratings, self._ratings.sums
         X, W, b, c = factors.X, factors.W, factors.b[0], factors.item_bias_or_zeros()
-        squares = cost.sums.column_squares_over_items(X, self._of_items.counts)[None]
-        done = yield from _solve(cost.by_user, W, b, X, c, self._of_users, squares, steps, whole=True)
-        W2, b2 = self._regulariser.user_squares(factors, cost.sums)
-        sums = torch.stack([W2, b2, torch.zeros_like(W2)], 1)
-        sums[0, 2] = done.singular
-        yield PendingSum(sums)
-        W2, b2, singular = sums[0]
+
+        squares = sums.column_squares_over_items(X, self._item_term.counts)[None]
+        users = yield from _solve(
+            ratings.by_user, W, b, X, c, self._user_term, squares, self._steps, whole=True
+        )
+        W2, b2 = self.objective.user_squares(factors)
+        W2, b2, singular = yield from _sum_numbers(W2, b2, _in_first_subtree(users.singular, like=W2))
         _require_unique(float(singular), "users'")
-        penalty = self._regulariser.value((W2, b2), factors, cost.sums)
-        squares = cost.sums.column_squares_over_users(W, self._of_users.counts)
-        done = yield from _solve(cost.by_item, X, c, W, b, self._of_items, squares, steps, whole=self._alone)
-        # every rank knows the rest, but for the last bits: J, on which all decide, is that of one of them
-        sums = torch.zeros_like(sums)
-        sums[:, 0] = cost.sums.sum_branches(done.half)
-        if self._leads:
-            sums[0, 1], sums[0, 2] = penalty - done.gain, done.singular
-        yield PendingSum(sums)
-        half, rest, singular = sums[0]
+
+        penalty = self.objective.penalty((W2, b2), factors)
+        squares = sums.column_squares_over_users(W, self._user_term.counts)
+        items = yield from _solve(
+            ratings.by_item, X, c, W, b, self._item_term, squares, self._steps, whole=self._owns_all_users
+        )
+        # J after this half is J before it, less what solving gained. That saves a pass over the ratings.
+        half = sums.sum_branches(items.half)
+        # Every rank knows the penalty and the gain, but perhaps not to the last bit. All ranks must take the
+        # same decisions on J, so they take these terms from a single rank.
+        shared, singular = torch.zeros_like(half), torch.zeros_like(half)
+        if self._adds_shared_terms:
+            shared = _in_first_subtree(penalty - items.gain, like=half)
+            singular = _in_first_subtree(items.singular, like=half)
+        half, shared, singular = yield from _sum_numbers(half, shared, singular)
         _require_unique(float(singular), "items'")
-        return float(half + rest)
+        return float(half + shared)
+
+
+def _sum_numbers(*numbers: Tensor) -> Generator[PendingSum, None, tuple[Tensor, ...]]:
+    """Sum several numbers over the ranks, and return them, 0-dim each.
+
+    They travel in one tensor, because what a small message costs is its latency.
+
+    Args:
+        numbers: each per subtree, (T,), all of one dtype.
+    """
+    packed = torch.stack(numbers, 1)
+    yield PendingSum(packed)
+    return packed[0].unbind()
+
+
+def _in_first_subtree(number: Tensor, *, like: Tensor) -> Tensor:
+    """Return a number of the whole rank as one per subtree: itself for the first, zeros for the others."""
+    per_subtree = torch.zeros_like(like)
+    per_subtree[0] = number
+    return per_subtree
 
 
 def _require_unique(singular: float, whose: str) -> None:

@@ -1,66 +1,91 @@
-"""What a step of an optimiser needs from the other ranks."""
+"""The contract between optimisers and the trainer.
 
-from collections.abc import Callable, Iterable, Iterator
+An optimiser never sees a rank. Whatever it needs summed over all ranks, it yields as a `PendingSum`, and it
+goes on once the caller has summed it. T is the number of subtrees of this rank's users
+(`cofi_dist.sharding.reduction_tree`).
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor
 
+from cofi_dist.cost.objective import Objective
 
-def _nothing() -> None:
+
+def _do_nothing() -> None:
     pass
 
 
 class PendingSum:
-    """Tensors of this rank that a step needs the sums of before it goes on.
+    """Hold tensors of this rank that must be summed over all ranks before a step can go on.
 
     Args:
-        tensors: of T branches each, (T, ...); the first branch is to become the sum over all ranks' branches.
-        overlap: what the step can do while they are summed; it touches none of them, and is to be called
-            once.
+        tensors: each of T subtrees, (T, ...). The sum over the subtrees of all ranks replaces the first one.
+        overlap: work that the step can do while the sum is under way. It touches none of the tensors, and
+            must be called exactly once.
     """
 
-    def __init__(self, *tensors: Tensor, overlap: Callable[[], None] = _nothing) -> None:
+    def __init__(self, *tensors: Tensor, overlap: Callable[[], None] = _do_nothing) -> None:
         self.tensors, self.overlap = tensors, overlap
 
 
-def run_step(step: Iterable[PendingSum], sum_: Callable[..., None]) -> None:
-    """Take a step.
+@dataclass(frozen=True)
+class Step:
+    """Hold a step that is prepared, but not taken yet; one that is dropped changes nothing.
+
+    Attributes:
+        half_squared_error: half the squared error over this rank's ratings before the step, per subtree,
+            (T,); None if it was not asked for.
+        moves: moves the factors while it is iterated over, and yields what must be summed in between.
+    """
+
+    half_squared_error: Tensor | None
+    moves: Iterator[PendingSum]
+
+
+def run_step(step: Step, all_reduce_: Callable[..., None]) -> None:
+    """Take a prepared step.
 
     Args:
         step: of an optimiser.
-        sum_: of a comm, or of what sums in its place.
+        all_reduce_: sums tensors over the ranks, in place: a reducer's method.
     """
-    for partial in step:
-        sum_(*partial.tensors, overlap=partial.overlap)
+    for pending in step.moves:
+        all_reduce_(*pending.tensors, overlap=pending.overlap)
 
 
 class Optimizer(Protocol):
-    """What moves the factors.
+    """Minimise an objective by moving the factors in place, step by step.
 
     Attributes:
-        is_converged: more steps would change J by less than was asked for.
+        objective: what is minimised.
+        is_converged: whether more steps would change J by less than the tolerance.
     """
+
+    objective: Objective
 
     @property
     def is_converged(self) -> bool: ...
 
-    def error(self, *, with_cost: bool) -> Tensor | None:
-        """Half the squared error over this rank's ratings, where it is asked for. Before every step."""
+    def prepare_step(self, *, with_cost: bool = False) -> Step:
+        """Return a step from where the factors are now; run it before anything else moves them.
+
+        Args:
+            with_cost: whether the step's `half_squared_error` is needed.
+        """
         ...
 
-    def step(self) -> Iterator[PendingSum]:
-        """One step; yields what is to be summed over the ranks."""
-        ...
-
-    def row_tensors(self, letter: str) -> dict[str, Tensor]:
-        """State of a factor, shaped as it is."""
+    def row_tensors(self, name: str) -> dict[str, Tensor]:
+        """Return the optimiser's state of one factor, as tensors shaped like it."""
         ...
 
     @property
     def scalars(self) -> dict[str, Any] | None:
-        """State that is no tensor; None where there is none."""
+        """Return the state that is not a tensor; None if there is none."""
         ...
 
-    def restore_scalars(self, epoch: int, numbers: dict[str, Any] | None) -> None:
-        """Go on as after so many steps; the rows are the caller's to restore."""
+    def restore_scalars(self, epoch: int, scalars: dict[str, Any] | None) -> None:
+        """Restore the state after `epoch` steps, except for the tensors, which the caller copies."""
         ...

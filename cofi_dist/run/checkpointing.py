@@ -90,7 +90,7 @@ class CheckpointCallback:
 
     def _begin(self, state: State) -> None:
         self._complete()
-        (broken,) = self._comm.max_over_ranks(int(not state.is_all_finite))
+        (broken,) = self._comm.max_over_ranks(int(not state.is_finite))
         if not broken:  # else the trainer will say so when it prints next
             self._saver.start_save(state)
 

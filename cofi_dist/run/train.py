@@ -12,7 +12,6 @@ import torch
 from cofi_dist.checkpoint.reader import Checkpoint, list_checkpoints, restore_state
 from cofi_dist.checkpoint.writer import CheckpointWriter
 from cofi_dist.config import Config, load_config
-from cofi_dist.data.shard import UserShard
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.distributed.device import choose_device, min_free_memory
 from cofi_dist.errors import RunError, SaveError
@@ -27,17 +26,10 @@ from cofi_dist.run.start import RunAction, prepare_run
 from cofi_dist.run.stop import StopRequest
 from cofi_dist.run_layout import CHECKPOINTS, DATA, METRICS, MODEL
 from cofi_dist.streams import log_stderr
-from cofi_dist.training.build import (
-    build_cost,
-    build_optimizer,
-    build_regulariser,
-    build_validation,
-    initial_factors,
-)
+from cofi_dist.training.build import build_trainer, build_validation, describe_computation
 from cofi_dist.training.problem import Problem, load_problem
 from cofi_dist.training.state import State
 from cofi_dist.training.trainer import DivergedError, Trainer
-from cofi_dist.training.validation import Validation
 from cofi_dist.words import counted
 
 
@@ -109,7 +101,7 @@ def _run(
     problem, shard = load_problem(config, run_dir / DATA, device, comm)
     validation = build_validation(problem)
     checkpoint, notes = choose_checkpoint(problem, comm, resume=how is RunAction.RESUME)
-    trainer, how_computed = _trainer(problem, shard, validation, comm)
+    trainer = build_trainer(problem, shard, comm, validation)
     del shard  # the cost has the ratings in its own order
     if checkpoint is not None:
         restore_state(checkpoint, trainer.state, problem.users)
@@ -126,7 +118,7 @@ def _run(
     stop.stepping = True  # to the end of the process: whoever is asked to stop ends first what is begun
     with _log(config, checkpoint, comm, quiet=quiet) as log:
         _say_start(problem, comm, log)
-        for text in (how_computed, *notes):
+        for text in (describe_computation(problem), *notes):
             log.info(text)
         if checkpoint is not None:
             log_changes(checkpoint, config, device, log.info)
@@ -164,18 +156,6 @@ def _say_start(problem: Problem, comm: Comm, log: Log) -> None:
     log.stdout_line(f"Num. features: {config.model.num_features}")
     log.stdout_line(f"Num. movies:   {source.num_items}")
     log.stdout_line(f"Num. users:    {source.num_users}")
-
-
-def _trainer(
-    problem: Problem, shard: UserShard, validation: Validation | None, comm: Comm
-) -> tuple[Trainer, str]:
-    """The trainer of this rank, at the notebook's start; and a line on how its cost is computed."""
-    factors = initial_factors(problem)
-    cost, how = build_cost(problem, shard)
-    regulariser = build_regulariser(problem, factors)
-    given = (problem.config.train, problem.num_ratings, comm, regulariser, validation)
-    optimizer = build_optimizer(problem, cost, factors, regulariser)
-    return Trainer(cost, factors, *given, optimizer, problem.reducer), how
 
 
 class _Between:

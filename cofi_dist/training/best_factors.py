@@ -10,16 +10,16 @@ from cofi_dist.training.metrics import Accuracy
 
 
 class BestFactors:
-    """A copy of the best factors so far: those of the lowest RMSE; before any is known, the latest.
+    """Keep a copy of the factors with the lowest RMSE or, until an RMSE is known, of the latest ones.
 
     Args:
-        factors: this rank's, whose copies are kept and which `restore` sets back.
+        factors: this rank's factors, which are copied and can be restored.
 
     Attributes:
-        copies: what is kept of each factor, by its letter; empty where nothing is.
-        epoch: before whose step the factors were so; None where nothing is kept.
-        accuracy: theirs, where it was measured.
-        validations_since_best: validations since the best.
+        copies: the copy of each factor, by name; empty if nothing is kept yet.
+        epoch: the epoch before whose step the copies were made; None if nothing is kept yet.
+        accuracy: the accuracy of the copies; None if it was not measured.
+        validations_since_best: how many validations have not improved on it.
     """
 
     def __init__(self, factors: Factors) -> None:
@@ -30,19 +30,19 @@ class BestFactors:
         self.validations_since_best = 0
 
     def update(self, epoch: int, accuracy: Accuracy | None) -> bool:
-        """Keep the factors as they are now if they are the best; returns whether.
+        """Copy the factors if they are the best so far, and return whether they are.
 
-        Every rank decides alike, from the same accuracy.
+        Every rank comes to the same decision, because all have the same accuracy.
 
         Args:
-            epoch: before whose step they are so.
-            accuracy: where it was measured; one that is no number is none.
+            epoch: the epoch before whose step the factors are as they are now.
+            accuracy: None if it was not measured. One that is not a finite number never counts as best.
         """
-        best, is_measured = self.accuracy, accuracy is not None
+        was_measured = accuracy is not None
         if accuracy is not None and not math.isfinite(accuracy.rmse):
             accuracy = None
-        if best is not None and (accuracy is None or not accuracy.rmse < best.rmse):
-            self.validations_since_best += is_measured
+        if self.accuracy is not None and (accuracy is None or not accuracy.rmse < self.accuracy.rmse):
+            self.validations_since_best += was_measured
             return False
         self.allocate()
         for name, copy in self.copies.items():
@@ -51,12 +51,12 @@ class BestFactors:
         return True
 
     def restore(self) -> None:
-        """Set the factors back to what is kept."""
+        """Set the factors back to the copies."""
         assert self.copies
         for name, copy in self.copies.items():
             self._factors[name].copy_(copy)
 
     def allocate(self) -> None:
-        """Make room for the copies."""
+        """Allocate memory for the copies, unless they have some already."""
         if not self.copies:
             self.copies = {name: torch.empty_like(factor) for name, factor in self._factors.items()}

@@ -1,21 +1,108 @@
-"""What a rank trains with, made from its problem: factors, cost, regulariser, validation, optimiser."""
+"""Build what one rank trains with from its problem: factors, optimiser, validation and the trainer."""
 
 import torch
 
+from cofi_dist.config import Train
 from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.regulariser import Regulariser, count_scales
 from cofi_dist.cost.sparse import SparseCost, build_rating_matrix
 from cofi_dist.data.shard import UserShard
+from cofi_dist.distributed.comm import Comm
 from cofi_dist.factors import Factors, draw_factors
-from cofi_dist.kernels.rating_matrix import RatingMatrix, triton_fault
+from cofi_dist.kernels.rating_matrix import triton_fault
+from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.als import Als
+from cofi_dist.optim.base import Optimizer
 from cofi_dist.training.problem import Problem
+from cofi_dist.training.trainer import Trainer
 from cofi_dist.training.validation import Validation
 
 
+def build_trainer(
+    problem: Problem, shard: UserShard, comm: Comm, validation: Validation | None = None
+) -> Trainer:
+    """Return a trainer at the notebook's starting values; it keeps the ratings, but not the shard."""
+    factors = initial_factors(problem)
+    return Trainer(
+        factors=factors,
+        optimizer=build_optimizer(problem, shard, factors),
+        settings=problem.config.train,
+        num_ratings=problem.num_ratings,
+        comm=comm,
+        reducer=problem.reducer,
+        validation=validation,
+    )
+
+
+def initial_factors(problem: Problem) -> Factors:
+    """Draw the notebook's starting values and return this rank's rows."""
+    return draw_factors(
+        problem.source.num_items,
+        problem.source.num_users,
+        problem.config.model.num_features,
+        seed=problem.config.seed,
+        users=problem.users,
+        device=problem.device,
+        dtype=problem.dtype,
+        item_bias=problem.config.model.item_bias,
+    )
+
+
+def build_optimizer(problem: Problem, shard: UserShard, factors: Factors) -> Optimizer:
+    """Return the optimiser that the config asks for, with its cost on this rank's ratings."""
+    settings, is_alone = problem.config.train, len(problem.ranges) == 1
+    regulariser = build_regulariser(problem, factors)
+    if settings.optimizer == "adam":
+        return build_adam(build_cost(problem, shard), factors, regulariser, settings, is_alone=is_alone)
+    is_exact = settings.solver == "exact"
+    return Als(
+        build_rating_matrix(shard, problem.device, problem.dtype, tiled=not is_exact),
+        factors,
+        regulariser,
+        item_counts=torch.from_numpy(problem.item_sums.count),
+        steps=0 if is_exact else settings.cg_steps,
+        tolerance=settings.tolerance or 0.0,
+        owns_all_users=is_alone,
+        adds_shared_terms=problem.rank == 0,
+    )
+
+
+def build_adam(
+    cost: Cost, factors: Factors, regulariser: Regulariser, settings: Train, *, is_alone: bool
+) -> Adam:
+    """Return Adam, as fast as the cost and the device allow.
+
+    Args:
+        cost: computes the error term on this rank's ratings.
+        factors: are moved in place.
+        regulariser: the second term of J.
+        settings: `lr` and `cost` are read.
+        is_alone: whether this is the only rank.
+    """
+    device = factors.X.device.type
+    # The dense cost promises the notebook's bits, so it takes torch's default kernels.
+    fused = settings.cost == "sparse" and device in ("cpu", "cuda")
+    record = fused and device == "cuda" and is_alone
+    return Adam(cost, factors, regulariser, lr=settings.lr, fused=fused, record=record)
+
+
+def build_cost(problem: Problem, shard: UserShard) -> Cost:
+    """Return the error term on this rank's ratings."""
+    if problem.config.train.cost == "dense":
+        return DenseCost(shard, problem.device)
+    return SparseCost(build_rating_matrix(shard, problem.device, problem.dtype))
+
+
+def build_regulariser(problem: Problem, factors: Factors) -> Regulariser:
+    """Return the regulariser, scaled by the numbers of ratings if the config says so."""
+    settings = problem.config.train
+    scales = count_scales(settings.lambda_power, problem.item_sums.count, problem.user_counts, factors)
+    return Regulariser(settings.lambda_, settings.lambda_b, *scales)
+
+
 def build_validation(problem: Problem) -> Validation | None:
-    """This rank's held-out ratings, where the config asks for validation."""
+    """Load this rank's held-out ratings, if the config asks for validation."""
     settings, source = problem.config.validation, problem.source
     if settings.every is None:
         return None
@@ -30,55 +117,15 @@ def build_validation(problem: Problem) -> Validation | None:
     )
 
 
-def initial_factors(problem: Problem) -> Factors:
-    """This rank's rows of the notebook's draw."""
-    return draw_factors(
-        problem.source.num_items,
-        problem.source.num_users,
-        problem.config.model.num_features,
-        seed=problem.config.seed,
-        users=problem.users,
-        device=problem.device,
-        dtype=problem.dtype,
-        item_bias=problem.config.model.item_bias,
-    )
-
-
-def build_regulariser(problem: Problem, factors: Factors) -> Regulariser:
-    """Lambda, by the numbers of ratings where the config says so."""
-    train = problem.config.train
-    scales = count_scales(train.lambda_power, problem.item_sums.count, problem.user_counts, factors)
-    return Regulariser(train.lambda_, train.lambda_b, *scales)
-
-
-def build_cost(problem: Problem, shard: UserShard) -> tuple[Cost | RatingMatrix, str]:
-    """The error term on this rank's ratings, and a line on how it is computed."""
-    config, device = problem.config, problem.device
-    if config.train.optimizer == "als":
-        exact = config.train.solver == "exact"
-        how = "exact" if exact else f"{config.train.cg_steps} steps a half-sweep"
-        return build_rating_matrix(shard, device, problem.dtype, tiled=not exact), f"als: {how}"
-    if config.train.cost == "dense":
-        return DenseCost(shard, device), "dense cost"
-    how = {"cpu": "compiled loops", "cuda": "Triton's kernels"}.get(device.type, "torch's operations")
-    if device.type == "cuda" and (fault := triton_fault()):
-        how = f"torch's operations, which are slower ({fault})"
-    return SparseCost(build_rating_matrix(shard, device, problem.dtype)), f"sparse cost: {how}"
-
-
-def build_optimizer(
-    problem: Problem, cost: Cost | RatingMatrix, factors: Factors, regulariser: Regulariser
-) -> Als | None:
-    """What moves the factors; None for Adam."""
-    if not isinstance(cost, RatingMatrix):
-        return None
-    return Als(
-        cost,
-        factors,
-        regulariser,
-        item_counts=torch.from_numpy(problem.item_sums.count),
-        steps=0 if problem.config.train.solver == "exact" else problem.config.train.cg_steps,
-        tolerance=problem.config.train.tolerance or 0.0,
-        alone=len(problem.ranges) == 1,
-        leads=problem.rank == 0,
-    )
+def describe_computation(problem: Problem) -> str:
+    """Return a line for the log that says how J is minimised on this device."""
+    settings, device = problem.config.train, problem.device.type
+    if settings.optimizer == "als":
+        exact = settings.solver == "exact"
+        return f"als: {'exact' if exact else f'{settings.cg_steps} steps a half-sweep'}"
+    if settings.cost == "dense":
+        return "dense cost"
+    if device == "cuda" and (fault := triton_fault()):
+        return f"sparse cost: torch's operations, which are slower ({fault})"
+    how = {"cpu": "compiled loops", "cuda": "Triton's kernels"}.get(device, "torch's operations")
+    return f"sparse cost: {how}"

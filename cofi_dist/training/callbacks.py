@@ -1,4 +1,4 @@
-"""Who hears of the progress of training, and what is done between two steps."""
+"""What a caller of the trainer can hook into: progress reports, and work between two steps."""
 
 from typing import Protocol
 
@@ -7,31 +7,39 @@ from cofi_dist.training.state import State
 
 
 class ProgressListener(Protocol):
-    """Who hears of the progress."""
+    """Receive reports on the progress of training."""
 
-    def info(self, text: str) -> None: ...
+    def info(self, text: str) -> None:
+        """Receive a message for the user."""
+        ...
 
-    def on_start(self, cost: float, epoch: int) -> None: ...
+    def on_start(self, cost: float, epoch: int) -> None:
+        """Receive J before the first step of this run, which follows epoch `epoch`, 0 for a new run."""
+        ...
 
-    def on_step(self, epoch: int) -> None: ...
+    def on_step(self, epoch: int) -> None:
+        """Learn that the step of this epoch is taken."""
+        ...
 
-    def on_metrics(self, metrics: EpochMetrics) -> None: ...
+    def on_metrics(self, metrics: EpochMetrics) -> None:
+        """Receive the metrics of an epoch that is printed, before its step is taken."""
+        ...
 
 
 class StepCallback(Protocol):
-    """What is done between two steps, such as saving checkpoints."""
+    """Do work between two steps, such as saving checkpoints."""
 
     def after_step(self, state: State) -> None:
-        """A step is taken. Collective; may raise to end the run."""
+        """Work after each step. Collective; may raise to end the run."""
         ...
 
     def finish(self, state: State) -> None:
-        """The last step is taken. Collective."""
+        """Work after the last step. Collective."""
         ...
 
 
 class NoCallback:
-    """Nothing is done between steps."""
+    """Do nothing between steps."""
 
     def after_step(self, state: State) -> None:
         pass

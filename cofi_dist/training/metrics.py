@@ -1,11 +1,11 @@
-"""What is measured of an epoch: its cost, its speed, its accuracy on held-out ratings."""
+"""What is measured of an epoch: its cost, its speed, and its accuracy on held-out ratings."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Errors on the held-out ratings of all ranks, on their scale.
+    """Hold the errors on the held-out ratings of all ranks, in the ratings' own units.
 
     Attributes:
         rmse: root of the mean squared error.
@@ -21,14 +21,14 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """One printed epoch, as it stands in metrics.jsonl.
+    """Hold what is printed of an epoch; the fields are those of a line of metrics.jsonl.
 
     Attributes:
-        epoch: from 1.
-        cost: J before this epoch's step, over all ranks.
-        seconds: since training started.
-        ratings_per_second: training ratings of all ranks, since training started.
-        validation_rmse, validation_mae: of the same factors as the cost, where they were measured.
+        epoch: counted from 1.
+        cost: J over all ranks, before this epoch's step.
+        seconds: time since training started.
+        ratings_per_second: training ratings of all ranks processed per second, since training started.
+        validation_rmse, validation_mae: accuracy of the same factors, if it was measured.
     """
 
     epoch: int

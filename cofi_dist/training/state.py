@@ -1,4 +1,4 @@
-"""State: all that a run has learnt so far, as rows that a checkpoint may cut anywhere."""
+"""All that a run has learnt so far, as rows that a checkpoint may cut anywhere."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,19 +11,20 @@ from cofi_dist.optim.base import Optimizer
 from cofi_dist.training.best_factors import BestFactors
 from cofi_dist.training.metrics import Accuracy
 
+# Names of the factors with a row for each user, and of those with a row for each item.
 USER_FACTORS, ITEM_FACTORS = ("W", "b"), ("X", "c")
 
 
 @dataclass
 class State:
-    """One rank's part of a run between two steps.
+    """Hold one rank's part of a run, as it is between two steps.
 
     Attributes:
         factors: X and c, equal on all ranks, and W and b of this rank's users.
-        optimizer: whose state belongs to it.
+        optimizer: moves the factors; its state is part of this one.
         best: the best factors so far.
-        epoch: steps taken.
-        seconds: spent on them.
+        epoch: the number of steps taken.
+        seconds: the time spent on them.
     """
 
     factors: Factors
@@ -32,56 +33,62 @@ class State:
     epoch: int = 0
     seconds: float = 0.0
 
-    def row_tensors(self, letters: tuple[str, ...]) -> dict[str, Tensor]:
-        """Views of the tensors of these factors, a row for each user or item: `W`, `W.mean`, ...
+    def row_tensors(self, names: tuple[str, ...]) -> dict[str, Tensor]:
+        """Return views of all tensors that belong to the named factors, one row for each user or item.
 
-        `b` and `c`, (1, rows) elsewhere, are (rows,) here. `.best` are the factors that are kept.
+        Keys are `W` for the factor itself, `W.mean` and the like for the optimiser's state, and `W.best` for
+        the best factor, if its accuracy is known. The biases, (1, rows) elsewhere, are (rows,) here.
         """
-        found: dict[str, Tensor] = {}
-        for letter, factor in self.factors.by_name.items():
-            if letter not in letters:
+        biases, views = self.factors.biases(), dict[str, Tensor]()
+        for name, factor in self.factors.by_name.items():
+            if name not in names:
                 continue
-            beside = self.optimizer.row_tensors(letter)
-            found |= {letter: factor, **{f"{letter}.{name}": rows for name, rows in beside.items()}}
+            tensors = {name: factor}
+            tensors |= {f"{name}.{part}": rows for part, rows in self.optimizer.row_tensors(name).items()}
             if self.best.accuracy is not None:
-                found[f"{letter}.best"] = self.best.copies[letter]
-        return {name: t[0] if name[0] in "bc" else t for name, t in found.items()}
+                tensors[f"{name}.best"] = self.best.copies[name]
+            views |= {key: tensor[0] if name in biases else tensor for key, tensor in tensors.items()}
+        return views
 
     @property
     def scalars(self) -> dict[str, Any]:
-        """All of it that is no tensor; JSON gives every float back bit for bit."""
-        kept, best = self.best, None
-        if kept.accuracy is not None:
-            rmse, mae = kept.accuracy.rmse, kept.accuracy.mae
-            best = {"epoch": kept.epoch, "stale": kept.validations_since_best, "rmse": rmse, "mae": mae}
+        """Return the state that is not a tensor; JSON restores each float of it bit for bit."""
+        best = self.best
         return {
             "epoch": self.epoch,
             "seconds": self.seconds,
-            "best": best,
+            "best": None
+            if best.accuracy is None
+            else {
+                "epoch": best.epoch,
+                "stale": best.validations_since_best,
+                "rmse": best.accuracy.rmse,
+                "mae": best.accuracy.mae,
+            },
             "optimizer": self.optimizer.scalars,
         }
 
-    def restore_scalars(self, numbers: dict[str, Any]) -> None:
-        """Take over `numbers` of an earlier state; then its tensors may be copied into `rows`."""
-        self.epoch, self.seconds = numbers["epoch"], numbers["seconds"]
-        self.optimizer.restore_scalars(self.epoch, numbers["optimizer"])
-        best = numbers["best"]
+    def restore_scalars(self, scalars: dict[str, Any]) -> None:
+        """Restore what `scalars` returned; the caller then copies the tensors into those of `row_tensors`."""
+        self.epoch, self.seconds = scalars["epoch"], scalars["seconds"]
+        self.optimizer.restore_scalars(self.epoch, scalars["optimizer"])
+        best = scalars["best"]
         if best is not None:
             self.best.allocate()
             self.best.epoch, self.best.validations_since_best = best["epoch"], best["stale"]
             self.best.accuracy = Accuracy(best["rmse"], best["mae"])
 
     @property
-    def is_finite(self) -> bool:
-        """Whether every factor is, on this rank."""
-        return _are_finite(self.factors.by_name.values())
+    def has_finite_factors(self) -> bool:
+        """Return whether every number of this rank's factors is finite."""
+        return _are_finite(self.factors.tensors)
 
     @property
-    def is_all_finite(self) -> bool:
-        """Whether all that a checkpoint holds is: the factors, the best ones, and what moves them."""
+    def is_finite(self) -> bool:
+        """Return whether every number is finite that a checkpoint would hold, not only the factors."""
         return _are_finite(self.row_tensors((*USER_FACTORS, *ITEM_FACTORS)).values())
 
 
 def _are_finite(tensors: Iterable[Tensor]) -> bool:
-    # a sum is five times as fast; only where it is not finite need each entry be looked at
+    # A sum is five times as fast. Only if it is not finite, which may be overflow, is each entry looked at.
     return all(bool(t.sum().isfinite()) or bool(t.isfinite().all()) for t in tensors)

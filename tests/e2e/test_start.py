@@ -39,7 +39,7 @@ def test_what_is_too_large_is_one_line_and_leaves_nothing(given: list[str], said
 # the first step fails as no CofiError does, or is asked to stop before
 BROKEN = """
 import os, signal, sys
-from cofi_dist.run import train
+from cofi_dist.training import build
 from cofi_dist.run import start
 from cofi_dist.cli.main import main
 from cofi_dist.optim.adam import Adam
@@ -52,9 +52,9 @@ def stop(*_, **__):
 
 kind = sys.argv.pop(1)
 if kind == "step":
-    Adam.step = fail
+    Adam.prepare_step = fail
 elif kind == "cost":
-    train.build_cost = fail
+    build.build_cost = fail
 else:
     before = start.begin_run
     start.begin_run = lambda directory: (before(directory), stop())

@@ -131,11 +131,11 @@ def test_als_is_that_of_the_cpu_and_never_rises(steps: int, item_bias: bool) -> 
             UserShard(UserRange(0, 60), 40, ratings), torch.device(device), torch.float64, tiled=steps > 0
         )
         counts = torch.from_numpy(np.bincount(ratings.item, minlength=40))
-        given = {"item_counts": counts, "steps": steps, "tolerance": 0.0, "alone": True}
+        given = {"item_counts": counts, "steps": steps, "tolerance": 0.0, "owns_all_users": True}
         als = Als(cost, factors, Regulariser(0.7, 0.2), **given)  # type: ignore[arg-type]
         costs[device] = []
         for _ in range(15):
-            run_step(als.step(), SoloComm().all_reduce_)
+            run_step(als.prepare_step(), SoloComm().all_reduce_)
             costs[device].append(als.J)
     assert costs["cuda"] == pytest.approx(costs["cpu"], rel=1e-10)
     assert costs["cuda"] == sorted(costs["cuda"], reverse=True)

@@ -39,7 +39,7 @@ REGULARISER = Regulariser(0.7, 0.2)
 
 def drive(als: Als) -> None:
     """One sweep, alone."""
-    run_step(als.step(), SoloComm().all_reduce_)
+    run_step(als.prepare_step(), SoloComm().all_reduce_)
 
 
 def als_on(
@@ -54,7 +54,9 @@ def als_on(
     backend = None if loops else TorchKernels
     cost = build_rating_matrix(shard, CPU, factors.X.dtype, tiled=steps > 0, backend=backend)
     counts = torch.from_numpy(np.bincount(ratings.item, minlength=len(factors.X)))
-    return Als(cost, factors, regulariser, item_counts=counts, steps=steps, tolerance=0.0, alone=True)
+    return Als(
+        cost, factors, regulariser, item_counts=counts, steps=steps, tolerance=0.0, owns_all_users=True
+    )
 
 
 def cost_of(factors: Factors, ratings: Ratings, regulariser: Regulariser = REGULARISER) -> float:
@@ -81,7 +83,7 @@ def test_no_half_sweep_raises_the_cost_and_it_is_known(item_bias: bool, loops: b
         if alone:
             als.momentum = 0
         halves = []
-        for _ in als.step():
+        for _ in als.prepare_step().moves:
             halves.append(cost_of(factors, ratings))  # the first is between the two half-sweeps
         now = cost_of(factors, ratings)
         assert not alone or halves[0] <= last * (1 + 1e-14)
@@ -114,8 +116,8 @@ def test_a_side_is_solved_exactly_by_many_steps_or_at_once(steps: int, lambda_b:
     ratings = random_ratings(U, M, N)
     assert 0 < np.bincount(ratings.user).min() <= K < np.bincount(ratings.user).max(), "both ways are taken"
     factors = random_factors(M, U, K)
-    sweep = als_on(ratings, factors, Regulariser(0.7, lambda_b), steps=steps).step()
-    next(sweep)  # users are done
+    sweep = als_on(ratings, factors, Regulariser(0.7, lambda_b), steps=steps).prepare_step()
+    next(sweep.moves)  # users are done
     for j in range(U):
         mine = ratings.user == j
         A = np.column_stack([factors.X.numpy()[ratings.item[mine]], np.ones(mine.sum())])
@@ -322,9 +324,9 @@ SOLVE = """
 import hashlib, torch
 from tests.optim.test_als import als_on, drive, random_factors, random_ratings
 als = als_on(random_ratings(300, 200, 9000), factors := random_factors(200, 300, 16))
-given = als._cost.by_user, factors.W, factors.b[0], factors.X, torch.zeros(200).double()
+given = als._ratings.by_user, factors.W, factors.b[0], factors.X, torch.zeros(200).double()
 found = [*given[0].gradients(*given[1:])]
-found += given[0].solve(*given[1:], als._of_users, torch.ones(16).double(), 3)
+found += given[0].solve(*given[1:], als._user_term, torch.ones(16).double(), 3)
 found += [factors.W, factors.b]
 print(torch.get_num_threads(), hashlib.sha256(b"".join(t.numpy().tobytes() for t in found)).hexdigest())
 """

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cofi_dist.checkpoint import retention, writer
 from cofi_dist.checkpoint.reader import list_checkpoints
+from cofi_dist.cost import ErrorTerm
 from cofi_dist.distributed.comm import Comm, SoloComm
 from cofi_dist.errors import RunError, SaveError
 from cofi_dist.files.tensor_file import write_tensors
@@ -169,17 +170,17 @@ def test_every_rank_waits_until_old_ones_are_gone(tmp_path: Path) -> None:
 
 def broken(comm: Comm, file: Path, given: list[str]) -> None:
     """Train; after 15 steps a moment of the last rank is not finite, while the factors stay so."""
-    step, steps = Adam.step, 0
+    moves, steps = Adam._moves, 0
 
-    def breaks(self: Adam) -> Iterator[PendingSum]:
+    def breaks(self: Adam, error: ErrorTerm) -> Iterator[PendingSum]:
         nonlocal steps
-        yield from step(self)
+        yield from moves(self, error)
         steps += 1
         if steps == 15 and comm.rank == comm.world_size - 1:
             self.moments["W"].square[0, 0] = math.inf
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Adam, "step", breaks)
+        patch.setattr(Adam, "_moves", breaks)
         train(file, given, comm, quiet=True)
 
 

@@ -21,6 +21,7 @@ from cofi_dist.errors import RunError
 from cofi_dist.factors import Factors
 from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.testing import run_ranks
+from cofi_dist.training.build import build_adam
 from cofi_dist.training.metrics import Accuracy, EpochMetrics
 from cofi_dist.training.trainer import DivergedError, Trainer
 from cofi_dist.training.validation import Validation
@@ -96,12 +97,34 @@ class Scripted(Validation):
         return Accuracy(next(self._rmses), 0.5)
 
 
+def make_trainer(
+    cost: Cost,
+    factors: Factors,
+    settings: Train,
+    comm: Comm | None = None,
+    *,
+    regulariser: Regulariser | None = None,
+    validation: Validation | None = None,
+) -> Trainer:
+    """On 20 ratings, by Adam; alone unless there is a comm."""
+    comm = comm or SoloComm()
+    regulariser = regulariser or Regulariser(settings.lambda_, settings.lambda_b)
+    return Trainer(
+        factors=factors,
+        optimizer=build_adam(cost, factors, regulariser, settings, is_alone=comm.world_size == 1),
+        settings=settings,
+        num_ratings=20,
+        comm=comm,
+        reducer=comm,
+        validation=validation,
+    )
+
+
 def train(
     settings: Train, factors: Factors, validation: Validation | None = None, cost: Cost | None = None
 ) -> Recorder:
     heard = Recorder()
-    cost = cost or make_cost()
-    Trainer(cost, factors, settings, 20, SoloComm(), validation=validation).run(heard)
+    make_trainer(cost or make_cost(), factors, settings, validation=validation).run(heard)
     return heard
 
 
@@ -159,7 +182,7 @@ def test_one_step_is_adams_along_the_gradient_of_every_switch(kind: str, counted
     gradients = list(gradients_of(error, regulariser, factors).values())
     want = [t - 0.01 * g.sign() for t, g in zip(factors.tensors, gradients, strict=True)]
     settings = Train(epochs=1, lr=0.01, cost="sparse" if kind == "sparse" else "dense")
-    Trainer(make_cost(kind), factors, settings, 20, SoloComm(), regulariser).run(Recorder())
+    make_trainer(make_cost(kind), factors, settings, regulariser=regulariser).run(Recorder())
     for got, expected in zip(factors.tensors, want, strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-6)
 
@@ -170,7 +193,7 @@ def test_weight_decay_is_the_regulariser_added_by_hand() -> None:
     for scales in ((None, None), ones):
         factors, heard = random_factors(8, 6, 3, item_bias=True), Recorder()
         regulariser = Regulariser(0.5, 0.3, *scales)
-        Trainer(make_cost(), factors, Train(epochs=50, lr=0.01), 20, SoloComm(), regulariser).run(heard)
+        make_trainer(make_cost(), factors, Train(epochs=50, lr=0.01), regulariser=regulariser).run(heard)
         runs.append(factors)
     for decayed, added in zip(*(factors.tensors for factors in runs), strict=True):
         close(decayed, added, 1e-12)
@@ -255,7 +278,7 @@ def _turn_nan_on_one_rank(comm: Comm) -> tuple[str, int | None, bool, Factors]:
         return error
 
     spoiled.sums = cost.sums  # type: ignore[attr-defined]
-    trainer = Trainer(spoiled, factors, Train(epochs=3, lr=0.01), 20, comm)  # type: ignore[arg-type]
+    trainer = make_trainer(spoiled, factors, Train(epochs=3, lr=0.01), comm)  # type: ignore[arg-type]
     try:
         trainer.run(Recorder())
     except DivergedError as error:
@@ -281,7 +304,7 @@ def _drift(comm: Comm) -> str:
     comm.__class__ = LossyComm
     heard = Recorder()
     try:
-        Trainer(make_cost(), random_factors(8, 6, 3), Train(epochs=9, log_every=3), 20, comm).run(heard)
+        make_trainer(make_cost(), random_factors(8, 6, 3), Train(epochs=9, log_every=3), comm).run(heard)
     except RunError as error:
         return f"{[m.epoch for m in heard.metrics]} {error}"
     return "finished"
