@@ -1,1 +1,1 @@
-"""The commands: each parses its arguments, loads the config and calls one function."""
+"""The commands, one file per command. Each parses its arguments and calls one function of the package."""

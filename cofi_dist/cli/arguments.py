@@ -1,4 +1,4 @@
-"""Arguments that several commands share, and how all commands take theirs: options once, paths as names."""
+"""Arguments that several commands share, and the rules for all: options are given once, paths are names."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -19,14 +19,14 @@ Overrides = Annotated[
     typer.Argument(
         metavar="KEY=VALUE",
         help="Sets a key of the config, each once: train.epochs=300, 'data.test={by: last, n: 1}',"
-        " data.ratings=~/r.csv. VALUE is YAML, or text as it stands where the key holds text; null unsets a"
-        " key. The README lists all keys.",
+        " data.ratings=~/r.csv. VALUE is YAML, or text as it stands if the key holds text; null unsets a"
+        " key. docs/config.md lists all keys.",
         show_default=False,
     ),
 ]
 Run = Annotated[Path, typer.Argument(help="Run directory, or that of a model.", show_default=False)]
 Prepared = Annotated[
-    Path | None, typer.Option(help="Prepared ratings of the run, where they were moved.", show_default=False)
+    Path | None, typer.Option(help="Prepared ratings of the run, if they were moved.", show_default=False)
 ]
 Titles = Annotated[
     Path | None, typer.Option(help="File of titles: movies.csv, movies.dat or u.item.", show_default=False)
@@ -37,8 +37,8 @@ MinRatings = Annotated[
 ]
 
 
-class Strict(TyperCommand):
-    """A command that refuses an option given twice; the last one would win in silence."""
+class StrictCommand(TyperCommand):
+    """A command that refuses an option given twice, of which typer would silently take the last."""
 
     def make_parser(self, ctx: Any) -> Any:
         parser = super().make_parser(ctx)
@@ -46,10 +46,10 @@ class Strict(TyperCommand):
 
         def parse_once(args: list[str]) -> Any:
             values, rest, order = parse(args)
-            for given, count in Counter(order).items():
-                single = not getattr(given, "multiple", False) and not getattr(given, "is_flag", False)
-                if count > 1 and single:
-                    raise ConfigError(f"{given.opts[0]}: is given {count} times; give it once", shared=True)
+            for option, count in Counter(order).items():
+                once = not getattr(option, "multiple", False) and not getattr(option, "is_flag", False)
+                if once and count > 1:
+                    raise ConfigError(f"{option.opts[0]}: is given {count} times; give it once", shared=True)
             return values, rest, order
 
         parser.parse_args = parse_once  # type: ignore[method-assign]
@@ -57,16 +57,16 @@ class Strict(TyperCommand):
 
 
 def with_plain_paths(command: F) -> F:
-    """Let `as_path` read every path of a command."""
+    """Make a command read each of its paths by `as_path`."""
     for hint in get_type_hints(command, include_extras=True).values():
-        kind, *said = get_args(hint) or [hint]
+        kind, *parameters = get_args(hint) or [hint]
         if Path not in (kind, *get_args(kind)):
             continue
-        for about in said:
-            assert isinstance(about, ParameterInfo)
-            about.parser = _path
-            if isinstance(about, OptionInfo):
-                about.metavar = "PATH"
+        for parameter in parameters:
+            assert isinstance(parameter, ParameterInfo)
+            parameter.parser = _path
+            if isinstance(parameter, OptionInfo):
+                parameter.metavar = "PATH"
     return command
 
 

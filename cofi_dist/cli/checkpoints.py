@@ -1,4 +1,4 @@
-"""The command about checkpoints."""
+"""The command that lists the checkpoints of a run: checkpoints."""
 
 import time
 from pathlib import Path
@@ -13,7 +13,7 @@ from cofi_dist.streams import log_stderr
 def checkpoints(
     run: Annotated[Path, typer.Argument(help="Run directory.", show_default=False)],
 ) -> None:
-    """List a run's checkpoints, every byte of them verified."""
+    """List the checkpoints of a run, and verify every byte of them."""
     from cofi_dist.checkpoint.manifest import FILE, read_manifest, verify
     from cofi_dist.checkpoint.reader import list_checkpoints
     from cofi_dist.cli.tables import print_table
@@ -29,7 +29,7 @@ def checkpoints(
                 verify(directory, part)
             when = time.localtime((directory / FILE).stat().st_mtime)
         except (CheckpointError, OSError) as error:
-            if not _goes(directory):
+            if not _is_being_removed(directory):
                 faults.append(str(error))
             continue
         size = f"{manifest.bytes / 1e6:,.1f} MB"
@@ -44,8 +44,8 @@ def checkpoints(
         )
 
 
-def _goes(directory: Path) -> bool:
-    """Whether what is not whole is a checkpoint that is just given up: its manifest goes first."""
+def _is_being_removed(directory: Path) -> bool:
+    """Return whether a damaged checkpoint is just being removed, in which case its manifest goes first."""
     from cofi_dist.checkpoint.manifest import FILE
 
     for _ in range(20):

@@ -1,4 +1,4 @@
-"""The command that holds two runs against each other."""
+"""The command that compares two runs, bit by bit: compare."""
 
 import math
 from pathlib import Path
@@ -14,7 +14,7 @@ def compare(
     first: Annotated[Path, typer.Argument(metavar="RUN_A", help="Run directory.", show_default=False)],
     second: Annotated[Path, typer.Argument(metavar="RUN_B", help="Another run's.", show_default=False)],
 ) -> None:
-    """Tell where two runs differ, to the last bit.
+    """Print where two runs differ, to the last bit.
 
     Exit code 0: they are bit-identical; 1: they differ.
     """

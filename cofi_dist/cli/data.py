@@ -1,4 +1,4 @@
-"""Commands about the known data sets: data list, data get."""
+"""The commands about known data sets: data list, data get."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 import typer
 
-from cofi_dist.cli.arguments import Strict, with_plain_paths
+from cofi_dist.cli.arguments import StrictCommand, with_plain_paths
 from cofi_dist.config.strict_yaml import to_yaml
 from cofi_dist.data.datasets.catalog import DATASETS, PAGE, DataSet, data_set
 from cofi_dist.data.datasets.download import fetch
@@ -19,7 +19,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List or get
 Root = Annotated[Path, typer.Option(help="Folder of the data sets, data.root in a config.")]
 
 
-@app.command("list", cls=Strict)
+@app.command("list", cls=StrictCommand)
 @with_plain_paths
 def list_(root: Root = ROOT) -> None:
     """Print the known data sets and their terms of use."""
@@ -34,7 +34,7 @@ def list_(root: Root = ROOT) -> None:
     print(f"See {PAGE}")
 
 
-@app.command(cls=Strict)
+@app.command(cls=StrictCommand)
 @with_plain_paths
 def get(
     name: Annotated[str, typer.Argument(help="As `data list` prints it.", show_default=False)],
@@ -57,7 +57,7 @@ def _megabytes(known: DataSet) -> str:
 
 
 class _Progress:
-    """A bar on a terminal, plain lines elsewhere; both on stderr."""
+    """Show a download on stderr: as a bar on a terminal, else as plain lines."""
 
     def __init__(self, known: DataSet) -> None:
         from rich.console import Console  # slow to import, and `list` needs none of it

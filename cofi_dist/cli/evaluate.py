@@ -1,4 +1,4 @@
-"""The command that says how good a model is: evaluate."""
+"""The command that measures how good a model is: evaluate."""
 
 import json
 from collections.abc import Callable
@@ -27,26 +27,27 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Held(StrEnum):
-    """Which ratings of the run."""
+class HeldOutPart(StrEnum):
+    """The held-out ratings of a run."""
 
     test = "test"
     validation = "validation"
 
 
-Others = Annotated[
+OtherRatings = Annotated[
     Path | None,
     typer.Option(help="Ratings file to judge by instead of the run's own ratings.", show_default=False),
 ]
-Own = Annotated[
-    Held | None, typer.Option(help="Of the run's own ratings; test, else validation.", show_default=False)
+Part = Annotated[
+    HeldOutPart | None,
+    typer.Option(help="Of the run's own ratings; if not set, test, else validation.", show_default=False),
 ]
 Output = Annotated[Path | None, typer.Option(help=".json file for the figures.", show_default=False)]
 Relevant = Annotated[
     float | None,
     typer.Option(
         metavar="RATING",
-        help="An item rated so or more is relevant; every one is unless set.",
+        help="Items rated this or more are relevant; if not set, all are.",
         show_default=False,
     ),
 ]
@@ -55,8 +56,8 @@ Relevant = Annotated[
 def evaluate(
     context: typer.Context,
     run: Run,
-    ratings: Others = None,
-    part: Own = None,
+    ratings: OtherRatings = None,
+    part: Part = None,
     prepared: Prepared = None,
     k: Annotated[int, typer.Option("-k", metavar="N", help="Length of the lists to rank by.", min=1)] = 10,
     relevant: Relevant = None,
@@ -72,14 +73,17 @@ def evaluate(
 
     session: Session = context.obj
     comm = session.meet(context)
-    comm.from_rank_zero(lambda: _refuse(ratings, part, output, replace=replace))
-    model = _load_everywhere(comm, lambda: Model.load(run), _digest, f"{run}: the model")
+    comm.from_rank_zero(lambda: _require_useful(ratings, part, output, replace=replace))
+    model = _load_everywhere(comm, lambda: Model.load(run), _model_digest, f"{run}: the model")
     if comm.rank == 0:
         warn_if_diverged(model)
-    why_not = comm.from_rank_zero(lambda: _why_no_data(model, run, prepared, needed=ratings is None))
+    why_not = comm.from_rank_zero(lambda: _why_no_ratings(model, run, prepared, needed=ratings is None))
     rated = None if why_not else model.rated(run, prepared)
     judges = _load_everywhere(
-        comm, lambda: _held_out(model, run, rated, ratings, part, comm), _size, "what it is judged by"
+        comm,
+        lambda: _held_out_ratings(model, run, rated, ratings, part, comm),
+        _description,
+        "what it is judged by",
     )
     held_out, name = judges
     with Progress("evaluating", "users", hidden=comm.rank != 0) as progress:
@@ -87,14 +91,14 @@ def evaluate(
             model.scorer, held_out, rated, k=k, relevant=relevant, comm=comm, on_progress=progress.add
         )
     if comm.rank == 0:
-        _say_of_lists(model, k, rated, why_not)
-        _show(found, name, model.fallbacks)
+        _say_what_is_not_ranked(model, k, rated, why_not)
+        _print_table(found, name, model.fallbacks)
         if output is not None:
             _write(found, output)
     comm.close()
 
 
-def _say_of_lists(model: "Model", k: int, rated: "RunRatings | None", why_not: str | None) -> None:
+def _say_what_is_not_ranked(model: "Model", k: int, rated: "RunRatings | None", why_not: str | None) -> None:
     if rated and rated.note:
         log_stderr(rated.note)
     if why_not:
@@ -103,9 +107,11 @@ def _say_of_lists(model: "Model", k: int, rated: "RunRatings | None", why_not: s
         log_stderr(f"-k {k}: the model has {counted(len(model.items), 'item')}; no list is longer than that")
 
 
-def _refuse(ratings: Path | None, part: Held | None, output: Path | None, *, replace: bool) -> None:
+def _require_useful(
+    ratings: Path | None, part: HeldOutPart | None, output: Path | None, *, replace: bool
+) -> None:
     if ratings is not None and part is not None:
-        raise ConfigError("--part is of the run's own ratings; leave it or --ratings out")
+        raise ConfigError("--part chooses among the run's own ratings; leave it or --ratings out")
     if output is not None:
         refuse_existing(output, replace=replace)
     elif replace:
@@ -135,8 +141,8 @@ def _load_everywhere(comm: "Comm", load: Callable[[], T], fingerprint: Callable[
     return loaded
 
 
-def _digest(model: "Model") -> str:
-    """Of its tensors."""
+def _model_digest(model: "Model") -> str:
+    """Return a digest of the model's tensors."""
     digest = xxhash.xxh3_128()
     for name, tensor in sorted(model.tensors.items()):
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
@@ -144,14 +150,14 @@ def _digest(model: "Model") -> str:
     return digest.hexdigest()
 
 
-def _size(judges: tuple["HeldOut", str]) -> list[Any]:
-    """How many users and items there are, and what they are called."""
+def _description(judges: tuple["HeldOut", str]) -> list[Any]:
+    """Return how many users and items there are, and what the ratings are called."""
     held_out, name = judges
     return [held_out.num_users, held_out.num_items, name]
 
 
-def _why_no_data(model: "Model", run: Path, prepared: Path | None, *, needed: bool) -> str | None:
-    """Why the run's ratings can't be used, unless they are needed; None if they can."""
+def _why_no_ratings(model: "Model", run: Path, prepared: Path | None, *, needed: bool) -> str | None:
+    """Return why the run's ratings can't be used, or None if they can; raise it if they are needed."""
     try:
         model.rated(run, prepared)
     except CofiError as error:
@@ -161,15 +167,15 @@ def _why_no_data(model: "Model", run: Path, prepared: Path | None, *, needed: bo
     return None
 
 
-def _held_out(
+def _held_out_ratings(
     model: "Model",
     run: Path,
     rated: "RunRatings | None",
     ratings: Path | None,
-    part: Held | None,
+    part: HeldOutPart | None,
     comm: "Comm",
 ) -> tuple["HeldOut", str]:
-    """The ratings to judge by, and what to call them."""
+    """Return the ratings to judge by, and what to call them."""
     from cofi_dist.model.held_out import HeldOut
 
     if ratings is not None:
@@ -179,7 +185,7 @@ def _held_out(
         except DataError as error:
             raise DataError(f"{ratings}: {error}") from None
     assert rated is not None
-    wanted = [part] if part else list(Held)
+    wanted = [part] if part else list(HeldOutPart)
     for each in wanted:
         if each in rated.parts:
             return HeldOut.from_run(rated, each.value), f"the {each} part of {run}"
@@ -190,7 +196,7 @@ def _held_out(
     )
 
 
-def _show(found: "Evaluation", name: str, fallbacks: tuple[str, str]) -> None:
+def _print_table(found: "Evaluation", name: str, fallbacks: tuple[str, str]) -> None:
     for_user, for_item = fallbacks
     print(f"{counted(found.ratings, 'rating')} by {counted(found.users, 'user')}: {name}")
     unseen, trained = found.unseen_ratings, found.ratings_seen_in_training

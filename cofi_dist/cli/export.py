@@ -11,7 +11,7 @@ from cofi_dist.cli.tables import warn_if_diverged
 
 
 class Form(StrEnum):
-    """What `export` writes."""
+    """The formats that `export` writes."""
 
     pt = "pt"
     npz = "npz"

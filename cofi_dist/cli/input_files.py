@@ -1,4 +1,4 @@
-"""Files that a command reads beside a model: ratings, pairs and titles."""
+"""Read the files that a command takes beside a model: ratings, pairs and titles."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ MOST_TITLES = 2**27  # bytes, unpacked; those of ten million books
 
 
 def read_ratings(path: Path, columns: Columns, *, rating: bool = True, aloud: bool = True) -> "pl.DataFrame":
-    """As `cofi_dist.data.readers.tables.read_table`; if `aloud`, oddities go to stderr."""
+    """Read a ratings file as `read_table` of data/readers does; if `aloud`, its notes go to stderr."""
     from cofi_dist.data.readers.tables import read_table
 
     notes: list[str] = []
@@ -32,7 +32,7 @@ def read_ratings(path: Path, columns: Columns, *, rating: bool = True, aloud: bo
 
 
 def read_titles(path: Path | None, item_column: str) -> dict[str, str]:
-    """The title of each item's raw id, as text; none without a file.
+    """Return the title of each item, by its raw id as text. Without a file there are none.
 
     Args:
         path: a .csv or .tsv file with a header that names `item_column` and `title`; or, as MovieLens has
@@ -66,7 +66,7 @@ def read_titles(path: Path | None, item_column: str) -> dict[str, str]:
 
 
 def say_if_untitled(titles: Path | None, title_of: dict[str, str], items: "pl.Series") -> None:
-    """Say so where a file of titles has none of any item of a list."""
+    """Say so if a file of titles has none for any item of a list."""
     if titles is not None and len(items) and not any(str(item) in title_of for item in items):
         log_stderr(
             f"{titles}: has no title of any of these items; are its ids spelt as those of the ratings?"
@@ -105,7 +105,7 @@ def _titles_without_header(path: Path, raw: bytes, separator: str) -> Iterator[t
 
 
 def _text(raw: bytes) -> str:
-    """UTF-8; else Windows' Latin-1, whose 0x85 is an ellipsis; else Latin-1."""
+    """Decode UTF-8, or else Windows' Latin-1, whose 0x85 is an ellipsis, or else Latin-1."""
     for encoding in ("utf-8-sig", "cp1252"):
         try:
             return raw.decode(encoding)

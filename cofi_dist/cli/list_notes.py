@@ -1,4 +1,4 @@
-"""What is said of lists of items: why they are short, and that they stand on few ratings."""
+"""Say why lists of items are short, and that they rest on few ratings."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -14,13 +14,13 @@ FEW = 2  # training ratings of an item, whose mean and features are mostly chanc
 
 
 class ListNotes:
-    """Counts the places of lists of k items, of one user or many.
+    """Count the places in lists of k items, of one user or many, and say what is odd about them.
 
     Args:
-        model: whose items they are.
-        k: that were asked for.
-        min_ratings: training ratings that the items have at least.
-        beside: row of the item that they are similar to, and that is none of them.
+        model: the model that made the lists.
+        k: the length that was asked for.
+        min_ratings: the least number of training ratings of an item in a list.
+        beside: row of the item to which the others are similar, and which is not in the list.
     """
 
     def __init__(self, model: "Model", k: int, min_ratings: int, beside: int | None = None) -> None:
@@ -29,36 +29,35 @@ class ListNotes:
         self._counts = model.item_counts.numpy().copy()
         if beside is not None:
             self._counts[beside] = -1
-        self._places = self._few = self._begun = self._full = 0
+        self._places = self._few = self._non_empty = self._full = 0
 
     def add(self, table: "pl.DataFrame") -> None:
-        """Count what is in these lists, by the columns `rank` and `item`."""
+        """Count what is in these lists, which have the columns `rank` and `item`."""
         self._places += len(table)
         self._few += int((self._counts[self._model.items.find(table["item"])] <= FEW).sum())
-        self._begun += int((table["rank"] == 1).sum())
+        self._non_empty += int((table["rank"] == 1).sum())
         self._full += int((table["rank"] == self._k).sum())
 
-    def for_one_list(self, who: str | None, has: str = "has rated") -> Iterator[str]:
-        """Give what is to be said of one list.
+    def for_one_list(self, who: str | None) -> Iterator[str]:
+        """Yield what is to be said of one list.
 
         Args:
-            who: whose own items are left out; None where they are not known.
-            has: what puts an item among those.
+            who: the user whose rated items are left out; None if none are.
         """
         number, items = self._candidates
         if not number:
             yield f"nothing to list: the model has {items}; lower --min-ratings"
         elif not self._places:
-            yield f"nothing to list: the model has {items}, and {who} {has} all of them"
+            yield f"nothing to list: the model has {items}, and {who} has rated all of them"
         elif not self._full:
-            others = "" if who is None or self._places == number else f", and {who} {has} the others"
+            others = "" if who is None or self._places == number else f", and {who} has rated the others"
             yield f"{self._places:,} of {self._k:,}: the model has {items}{others}"
         yield from self._notes()
 
     def for_all_users(self) -> Iterator[str]:
-        """Give what is to be said of every user's list."""
+        """Yield what is to be said of the lists of all users."""
         users = counted(len(self._model.users), "user")
-        short, empty = len(self._model.users) - self._full, len(self._model.users) - self._begun
+        short, empty = len(self._model.users) - self._full, len(self._model.users) - self._non_empty
         if short:
             none = f", {empty:,} of them none" if empty else ""
             yield (
@@ -84,7 +83,7 @@ class ListNotes:
 
     @property
     def _candidates(self) -> tuple[int, str]:
-        """How many items may be in a list, and that in words."""
+        """The number of items that may be in a list, and that in words."""
         number = int((self._counts >= self._min_ratings).sum())
         noun = f"{self._other}item"
         limit = f" with {counted(self._min_ratings, 'training rating')} or more" if self._min_ratings else ""

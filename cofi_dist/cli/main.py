@@ -1,4 +1,4 @@
-"""Commands; each parses, loads the config and calls one function."""
+"""The command line: its commands, and how it ends whatever happens."""
 
 import gc
 import json
@@ -14,7 +14,7 @@ import typer
 
 from cofi_dist import __version__
 from cofi_dist.cli import data
-from cofi_dist.cli.arguments import Strict, with_plain_paths
+from cofi_dist.cli.arguments import StrictCommand, with_plain_paths
 from cofi_dist.cli.checkpoints import checkpoints
 from cofi_dist.cli.compare import compare
 from cofi_dist.cli.config import config
@@ -70,43 +70,43 @@ for command in (
     *(evaluate, predict, recommend, similar, export),
     *(plot, report, checkpoints, compare, slurm),
 ):
-    app.command(cls=Strict)(with_plain_paths(command))
+    app.command(cls=StrictCommand)(with_plain_paths(command))
 app.add_typer(data.app, name="data")
 
 
 def main() -> NoReturn:
-    """The command line.
+    """Run the command line, and exit.
 
-    Exit codes: 0 done, 2 the user's mistake (one line), 1 a failure, 75 a training that was asked to
-    stop and can be gone on with, 128 + its number for a signal elsewhere.
+    Exit codes: 0 for success, 2 for a mistake of the user (one line), 1 for a failure, 75 for a training that
+    was asked to stop and can be resumed, 128 + its number for a signal elsewhere.
     """
     open_streams()
     session = Session()
     session.stop.listen()  # before the slow imports
-    # which make half a million objects that stay: looking through them again and again takes 0.1 s
+    # the imports make half a million objects that stay: to look through them again and again takes 0.1 s
     gc.set_threshold(100_000, 50, 100)
     try:
         settle()
         code = app(standalone_mode=False, obj=session) or 0
     except (Exception, Interrupted) as error:
-        code = _code_of(error, session)
-    gc.freeze()  # nor is anything to be looked for among them at the end, which would take 0.2 s
-    code = _end_streams(code)
+        code = _exit_code(error, session)
+    gc.freeze()  # or the end of the process would look through them, which takes 0.2 s
+    code = _flush_streams(code)
     if code and read("WORLD_SIZE") not in ("", "1"):
         # a rank that fails must go at once: interpreter exit would wait for its peers' sockets
         os._exit(code)
     sys.exit(code)
 
 
-def _code_of(error: BaseException, session: Session) -> int:
-    """Say what went wrong, or what ended the command; returns the exit code."""
+def _exit_code(error: BaseException, session: Session) -> int:
+    """Print what went wrong, or what ended the command, and return the exit code."""
     if session.stop.raised is not None and not isinstance(error, CofiError | typer.Exit):
-        # a library took it for an error of its own, and went on without what it was about to do
+        # a library caught the signal as an error of its own, and then failed for what it had not done
         error = session.stop.raised
     if isinstance(error, CofiError):
         if isinstance(error, StoppedError) and not error.restart:
             session.stop.end_launcher()
-        return _complain(error, session.comm)
+        return _print_error(error, session.comm)
     if isinstance(error, Interrupted):
         name = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
         log_stderr(f"cofi-dist: {name.get(signal.Signals(error.number), 'stopped by a signal')}")
@@ -118,13 +118,13 @@ def _code_of(error: BaseException, session: Session) -> int:
         redirect_to_devnull(sys.stdout)
         return 1
     if is_out_of_memory(error):
-        return _complain(TrainingError(f"there is not enough memory: {error}"), session.comm)
+        return _print_error(TrainingError(f"there is not enough memory: {error}"), session.comm)
     assert isinstance(error, Exception)
-    return _refuse(error) if hasattr(error, "format_message") else _confess(error)
+    return _print_usage_error(error) if hasattr(error, "format_message") else _print_traceback(error)
 
 
-def _end_streams(code: int) -> int:
-    """Write what the streams still hold; returns the exit code, 1 where that alone went wrong."""
+def _flush_streams(code: int) -> int:
+    """Write what the streams still hold, and return the exit code: 1 if only that went wrong."""
     failures: list[str] = []
     with tolerate_write_errors(sys.stdout, failures.append):
         sys.stdout.flush()
@@ -135,10 +135,10 @@ def _end_streams(code: int) -> int:
     return code or len(failures)
 
 
-def _refuse(error: Any) -> int:
-    """A wrong command or option, in click's words and on one line; returns the exit code.
+def _print_usage_error(error: Any) -> int:
+    """Print what is wrong with a command or option, in click's words, on one line; return the exit code.
 
-    A command that was given nothing shows its help.
+    A command that was given nothing prints its help.
     """
     if type(error).__name__ == "NoArgsIsHelpError":
         log_stderr(error.format_message())
@@ -149,15 +149,15 @@ def _refuse(error: Any) -> int:
     return 2
 
 
-def _confess(error: Exception) -> int:
-    """A bug of ours: its traceback; returns the exit code."""
+def _print_traceback(error: Exception) -> int:
+    """Print the traceback of a bug of ours, and return the exit code."""
     log_stderr(traceback.format_exc().rstrip())
     _tell_launcher(f"{type(error).__name__}: {error}")
     return 1
 
 
-def _complain(error: CofiError, comm: "Comm | None") -> int:
-    """Print the error once for all ranks that have met, or once a node; returns the exit code."""
+def _print_error(error: CofiError, comm: "Comm | None") -> int:
+    """Print the error once for all ranks that have met, or else once per node; return the exit code."""
     who = ""
     if comm is None and error.shared and read("LOCAL_RANK") not in ("", "0"):
         return error.exit_code
@@ -172,10 +172,13 @@ def _complain(error: CofiError, comm: "Comm | None") -> int:
 
 
 def _tell_launcher(message: str) -> None:
-    """Leave the message where torchrun looks for the root cause of a failure."""
+    """Write the message where torchrun looks for the root cause of a failure."""
     file = read("TORCHELASTIC_ERROR_FILE")
     if file:
         # the form that torchrun's own error handler writes; py_callstack is what it prints
         details = {"py_callstack": message, "timestamp": str(int(time.time()))}
-        with suppress(OSError), open(file, "w") as handle:  # it may be of a torchrun that is long gone
+        with (
+            suppress(OSError),
+            open(file, "w") as handle,
+        ):  # the file may belong to a torchrun that is long gone
             json.dump({"message": {"message": message, "extraInfo": details}}, handle)

@@ -1,4 +1,4 @@
-"""The .csv and .parquet files that commands write."""
+"""Write results as .csv and .parquet files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,24 +18,26 @@ if TYPE_CHECKING:
 Replace = Annotated[bool, typer.Option("--replace", help="Overwrite files.")]
 
 
-def refuse_output(output: Path, *, replace: bool) -> None:
+def require_writable(output: Path, *, replace: bool) -> None:
+    """Raise ConfigError if a table cannot be written there, or RunError if a file is in the way."""
     if output.suffix.lower() not in (".csv", ".parquet"):
         raise ConfigError(f"--output {output}: write .csv or .parquet")
     refuse_existing(output, replace=replace)
 
 
 def id_column_names(columns: "Columns", results: Sequence[str]) -> tuple[str, str]:
-    """What to call the columns of ids in an output, beside those of the results."""
+    """Return the names of the columns of ids in an output, beside the columns of results."""
     names = columns.user, columns.item
     if len({*names, *results}) == len(names) + len(results):
         return names
     log_stderr(
-        "the columns of ids are called user and item: a result, or the other one, has the name of theirs"
+        "the columns of ids are called user and item, as one of their own names is that of another column"
     )
     return "user", "item"
 
 
 def write_table(table: "pl.LazyFrame", output: Path) -> None:
+    """Write a table, whole or not at all, in the format that the file's name asks for."""
     with atomic_file(output) as file:
         if output.suffix.lower() == ".csv":
             table.sink_csv(file)

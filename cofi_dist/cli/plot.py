@@ -15,7 +15,7 @@ def plot(
     output: Annotated[
         Path | None,
         typer.Option(
-            help=".png file; RUN/plot.png unless set, plot.png of several runs.", show_default=False
+            help=".png file; if not set, RUN/plot.png, or plot.png for several runs.", show_default=False
         ),
     ] = None,
     replace: Replace = False,

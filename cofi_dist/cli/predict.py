@@ -7,7 +7,7 @@ import typer
 
 from cofi_dist.cli.arguments import Run
 from cofi_dist.cli.input_files import read_ratings
-from cofi_dist.cli.output_tables import Replace, id_column_names, refuse_output, write_table
+from cofi_dist.cli.output_tables import Replace, id_column_names, require_writable, write_table
 from cofi_dist.cli.progress import Progress
 from cofi_dist.cli.tables import warn_if_diverged
 from cofi_dist.streams import log_stderr
@@ -17,7 +17,7 @@ from cofi_dist.words import counted
 def predict(
     run: Run,
     pairs: Annotated[
-        Path, typer.Option(help="File of pairs: a user and an item a line.", show_default=False)
+        Path, typer.Option(help="File of pairs: one user and item per line.", show_default=False)
     ],
     output: Annotated[
         Path, typer.Option(help=".csv or .parquet file for the predictions.", show_default=False)
@@ -31,7 +31,7 @@ def predict(
     from cofi_dist.model.predict import predict_pairs
     from cofi_dist.model.scoring import has_training_ratings
 
-    refuse_output(output, replace=replace)
+    require_writable(output, replace=replace)
     model = Model.load(run)
     warn_if_diverged(model)
     columns = model.facts.columns

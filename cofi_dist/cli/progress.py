@@ -1,4 +1,4 @@
-"""How far a long piece of work has come, on stderr."""
+"""Show on stderr how far a long piece of work has come."""
 
 import sys
 import time
@@ -16,12 +16,12 @@ FIRST_BAR, BETWEEN_BARS, FIRST_LINE = 0.5, 0.2, 10.0  # seconds; a line comes af
 
 
 class Progress:
-    """A bar on a terminal; elsewhere a line now and then. Short work goes without either.
+    """Show a bar on a terminal, and elsewhere a line now and then; for short work, neither.
 
     Args:
-        what: is done, such as `evaluating`.
+        what: the work, such as `evaluating`.
         noun: what it goes through, in the plural.
-        hidden: say nothing, as another rank does.
+        hidden: whether to show nothing, as another rank shows it.
     """
 
     def __init__(self, what: str, noun: str, *, hidden: bool = False) -> None:
@@ -40,7 +40,7 @@ class Progress:
                 self._bar.stop()
 
     def add(self, count: int, total: int) -> None:
-        """Hear that so many more are done, of so many in all."""
+        """Count so many more as done, of so many in all."""
         self._done += count
         seconds = time.perf_counter() - self._started
         if seconds < self._next:
@@ -85,7 +85,7 @@ def _drawing() -> AbstractContextManager[None]:
 
 
 def announce_compilation(comm: "Comm") -> None:
-    """Say so where seconds go by before the first epoch: once after installing."""
+    """Say so if loops are compiled before the first epoch, which takes seconds, once per installation."""
     from cofi_dist.kernels.first_compilation import FirstCompilation
 
     if comm.rank == 0:

@@ -10,7 +10,7 @@ import typer
 from cofi_dist.cli.arguments import ListLength, MinRatings, Prepared, Run, Titles
 from cofi_dist.cli.input_files import read_ratings, read_titles, say_if_untitled
 from cofi_dist.cli.list_notes import ListNotes
-from cofi_dist.cli.output_tables import Replace, id_column_names, refuse_output, write_table
+from cofi_dist.cli.output_tables import Replace, id_column_names, require_writable, write_table
 from cofi_dist.cli.progress import Progress
 from cofi_dist.cli.tables import print_table, warn_if_diverged
 from cofi_dist.errors import CofiError, ConfigError, DataError
@@ -45,38 +45,38 @@ def recommend(
     from cofi_dist.model import Model
 
     if (user is not None) + (ratings is not None) + everyone != 1:
-        raise ConfigError("say for whom: one of --user ID, --ratings FILE and --all")
+        raise ConfigError("give one of --user, --ratings and --all")
     if everyone != (output is not None):
         raise ConfigError("--all and --output FILE go together")
     if replace and output is None:
         raise ConfigError("--replace is for --output FILE; leave it out")
     if everyone and titles is not None:
-        raise ConfigError("--titles are for one user's list on the screen; leave them or --all out")
+        raise ConfigError("--titles are for one user's list on the screen; leave --titles or --all out")
     if ratings is not None and prepared is not None:
         raise ConfigError("--prepared is for users of the model; leave it or --ratings out")
     if output is not None:
-        refuse_output(output, replace=replace)
+        require_writable(output, replace=replace)
     model = Model.load(run)
     warn_if_diverged(model)
     notes = ListNotes(model, k, min_ratings)
     if output is not None:
-        _recommend_all(model, _rated(model, run, prepared), k, min_ratings, notes, output)
+        _recommend_all(model, _run_ratings(model, run, prepared), k, min_ratings, notes, output)
         return
     title_of = read_titles(titles, model.facts.columns.item)
     if user is not None:
-        table, who = _recommend_known(model, _rated(model, run, prepared), user, k, min_ratings)
+        table, who = _recommend_known(model, _run_ratings(model, run, prepared), user, k, min_ratings)
     else:
         assert ratings is not None
         table, who = _recommend_new(model, ratings, k, min_ratings), "this user"
     notes.add(table)
-    _show_list(table, model.facts.columns.item, title_of)
+    _print_list(table, model.facts.columns.item, title_of)
     say_if_untitled(titles, title_of, table["item"])
     for note in notes.for_one_list(who):
         log_stderr(note)
 
 
-def _show_list(table: "pl.DataFrame", column: str, title_of: dict[str, str]) -> None:
-    """Print a user's list, with the scores that put it in its order where predictions are clipped."""
+def _print_list(table: "pl.DataFrame", column: str, title_of: dict[str, str]) -> None:
+    """Print a user's list; if predictions are clipped, with the scores that decide its order."""
     clipped = bool((table["prediction"].round(2) != table["score"].round(2)).any())
     rows = [
         (str(rank), f"{prediction:.2f}", *[f"{score:.2f}"] * clipped, str(item), title_of.get(str(item), ""))
@@ -97,16 +97,18 @@ def _recommend_all(
     user, item = id_column_names(model.facts.columns, results)
     progress = Progress("recommending", "users")
 
-    def by_name() -> Iterator["pl.DataFrame"]:
-        of_batches = model.recommend_all(k, rated, min_ratings=min_ratings)
-        for users, table in zip(user_batches(len(model.users), len(model.items)), of_batches, strict=True):
+    def named_batches() -> Iterator["pl.DataFrame"]:
+        tables_of_batches = model.recommend_all(k, rated, min_ratings=min_ratings)
+        for users, table in zip(
+            user_batches(len(model.users), len(model.items)), tables_of_batches, strict=True
+        ):
             notes.add(table)
             progress.add(len(users), len(model.users))
             in_order = table.select("user", "rank", "item", "prediction", "score")
             yield in_order.rename({"user": user, "item": item})
 
     with progress:
-        tables = by_name()
+        tables = named_batches()
         first = next(tables)
         write_table(register_io_source(lambda *_: chain([first], tables), schema=first.schema), output)
     what = "the best item" if k == 1 else f"the {k:,} best items"
@@ -118,7 +120,7 @@ def _recommend_all(
 def _recommend_known(
     model: "Model", rated: "RunRatings | None", user: str, k: int, min_ratings: int
 ) -> tuple["pl.DataFrame", str | None]:
-    """A user's list; and who that is, where items are known that they have rated."""
+    """Return a user's list, and who that is if it is known which items they have rated."""
     from cofi_dist.model.arguments import find_row
 
     table = model.recommend(user, k, rated.items_of(user) if rated else (), min_ratings)
@@ -147,8 +149,8 @@ def _recommend_new(model: "Model", path: Path, k: int, min_ratings: int) -> "pl.
     return model.recommend(folded, k, min_ratings=min_ratings)
 
 
-def _rated(model: "Model", run: Path, prepared: Path | None) -> "RunRatings | None":
-    """What the users have rated; without it, recommendations may be of that."""
+def _run_ratings(model: "Model", run: Path, prepared: Path | None) -> "RunRatings | None":
+    """Return the run's ratings, or say that items may be recommended that a user has rated."""
     try:
         rated = model.rated(run, prepared)
     except CofiError as error:

@@ -12,7 +12,7 @@ from cofi_dist.files.atomic import write_atomically
 def report(
     run: Annotated[Path, typer.Argument(help="Run directory.", show_default=False)],
     output: Annotated[
-        Path | None, typer.Option(help=".html file; RUN/report.html unless set.", show_default=False)
+        Path | None, typer.Option(help=".html file; if not set, RUN/report.html.", show_default=False)
     ] = None,
     replace: Replace = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""What a command and the end of its process share."""
+"""Hold what a command shares with the code that ends its process."""
 
 import shlex
 import sys
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Session:
-    """Of this process.
+    """The state of this process, of which there is one.
 
     Attributes:
-        stop: whether it was asked to stop.
+        stop: whether this process was asked to stop.
         comm: the ranks, once they have met.
     """
 
@@ -30,11 +30,11 @@ class Session:
         """Wait for the other ranks, if there are any.
 
         Args:
-            context: whose options must be the same on all ranks.
-            resolved: what the config and the overrides among them come to, in their place.
+            context: the command, whose options must be the same on all ranks.
+            resolved: returns the resolved config, which is compared in place of the config and the overrides.
 
         Raises:
-            CofiError: the ranks don't meet, or were told other things.
+            CofiError: the ranks do not meet, or were given different commands.
         """
         from cofi_dist.distributed.handshake import Task  # torch, which takes seconds to import
         from cofi_dist.distributed.rendezvous import init_comm

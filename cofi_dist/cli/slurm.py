@@ -35,7 +35,7 @@ Option = Annotated[
     list[str] | None,
     typer.Option(metavar="TEXT", help="For sbatch, such as --partition=gpu.", show_default=False),
 ]
-Output = Annotated[Path | None, typer.Option(help="The script; NAME.sbatch unless set.", show_default=False)]
+Output = Annotated[Path | None, typer.Option(help="The script; if not set, NAME.sbatch.", show_default=False)]
 
 
 def slurm(

@@ -1,4 +1,4 @@
-"""Results as tables of 80 columns."""
+"""Print results as tables of 80 columns."""
 
 import sys
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ WIDTH = 80
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table: the last column to the left and cut to fit, the others to the right.
+    """Print a table, its last column aligned to the left and cut to fit, the others to the right.
 
     Widths are those on a terminal, where a letter may take two places, or none.
     """
@@ -29,7 +29,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _as_shown(text: str) -> str:
-    """On one line, in the letters that stdout has."""
+    """Return the text on one line, in the letters that stdout has."""
     encoding = sys.stdout.encoding or "utf-8"
     return harmless(text, keep="").encode(encoding, "backslashreplace").decode(encoding)
 
@@ -41,6 +41,6 @@ def _cut(text: str, room: int) -> str:
 
 
 def warn_if_diverged(model: "Model") -> None:
-    """Say so on stderr where the model is what was left of a run that diverged."""
+    """Say so on stderr if the model is the last good one of a run that diverged."""
     if model.facts.diverged:
         log_stderr(f"of a run that diverged ({model.facts.diverged}): the last good model")

@@ -17,7 +17,7 @@ def train(
     context: typer.Context,
     config: Annotated[Path, typer.Option(help="YAML file.", show_default=False)],
     overrides: Overrides = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Lose the run that run_dir holds.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Delete the run that run_dir holds.")] = False,
 ) -> None:
     """Train a model; under torchrun, on all its ranks."""
     from cofi_dist.run.train import train as train_run
@@ -29,6 +29,6 @@ def train(
     run_dir = train_run(config, overrides or [], comm, replace=replace, stop=session.stop)
     if comm.rank == 0:
         run, output = (shlex.quote(str(path)) for path in (run_dir, run_dir / "export"))
-        log_stderr(f"\nThe model is in {run_dir}/model.\nNext, its factors as the notebook saves them:")
+        log_stderr(f"\nThe model is in {run_dir}/model.\nTo export its factors as the notebook saves them:")
         log_stderr(f"  cofi-dist export {run} --format pt --output {output}")
     comm.close()

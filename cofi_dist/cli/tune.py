@@ -32,7 +32,7 @@ def tune(
     overrides: Overrides = None,
     output: Annotated[
         Path | None,
-        typer.Option(help="Directory of the runs; runs/NAME-tune unless set.", show_default=False),
+        typer.Option(help="Directory of the runs; if not set, runs/NAME-tune.", show_default=False),
     ] = None,
     only: Only = None,
     table: Annotated[bool, typer.Option("--table", help="Train nothing; show what is done.")] = False,
@@ -52,7 +52,9 @@ def tune(
     )
     found = [Point.of_words(words) for words in given]
     if only is not None and only >= len(found):
-        raise ConfigError(f"--only {only}: the grid has {counted(len(found), 'point')}, from 0", shared=True)
+        raise ConfigError(
+            f"--only {only}: the grid has {counted(len(found), 'point')}, counted from 0", shared=True
+        )
     if table and only is not None:
         raise ConfigError("--table and --only: give one of them", shared=True)
     if not table:

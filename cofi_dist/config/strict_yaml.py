@@ -105,7 +105,7 @@ def to_yaml(value: Any, *, one_line: bool = False) -> str:
 
 
 def parse(text: str) -> Any:
-    """What one YAML document says.
+    """Return what one YAML document says.
 
     Raises:
         ConfigError: the line, and what is wrong with it; without the name of the file.
@@ -115,7 +115,7 @@ def parse(text: str) -> Any:
 
 
 def parse_to(text: str) -> tuple[Any, int]:
-    """What one YAML document says, and where in the text the last of it ends; the rest is comments.
+    """Return what one YAML document says, and where in the text it ends; the rest is comments.
 
     Raises:
         ConfigError: as of `parse`.
@@ -142,7 +142,7 @@ def parse_to(text: str) -> tuple[Any, int]:
 
 
 def _count(node: yaml.Node, known: dict[int, int], above: list[int]) -> int:
-    """The nodes that a node unfolds to; raises ConfigError where they are too many, or without end."""
+    """Return how many nodes a node unfolds to; raise ConfigError if they are too many, or without end."""
     if id(node) in above:
         raise _at(node, "an alias refers to what it stands in; write the values out")
     if id(node) not in known:
