@@ -68,24 +68,18 @@ def evaluate(
 
     Under torchrun, its ranks share the work.
     """
-    from cofi_dist.model import Model
     from cofi_dist.model.evaluate import evaluate as evaluate_model
 
     session: Session = context.obj
     comm = session.meet(context)
     comm.from_rank_zero(lambda: _require_useful(ratings, part, output, replace=replace))
-    model = _load_everywhere(comm, lambda: Model.load(run), _model_digest, f"{run}: the model")
-    if comm.rank == 0:
-        warn_if_diverged(model)
-    why_not = comm.from_rank_zero(lambda: _why_no_ratings(model, run, prepared, needed=ratings is None))
-    rated = None if why_not else model.rated(run, prepared)
-    judges = _load_everywhere(
+    model, rated, why_not = _load_model(comm, run, prepared, needs_ratings=ratings is None)
+    held_out, name = _load_everywhere(
         comm,
         lambda: _held_out_ratings(model, run, rated, ratings, part, comm),
         _description,
         "what it is judged by",
     )
-    held_out, name = judges
     with Progress("evaluating", "users", hidden=comm.rank != 0) as progress:
         found = evaluate_model(
             model.scorer, held_out, rated, k=k, relevant=relevant, comm=comm, on_progress=progress.add
@@ -96,6 +90,22 @@ def evaluate(
         if output is not None:
             _write(found, output)
     comm.close()
+
+
+def _load_model(
+    comm: "Comm", run: Path, prepared: Path | None, *, needs_ratings: bool
+) -> tuple["Model", "RunRatings | None", str | None]:
+    """Return the model, the ratings of its run, and, if they can't be used, why not.
+
+    Collective: all ranks call it.
+    """
+    from cofi_dist.model import Model
+
+    model = _load_everywhere(comm, lambda: Model.load(run), _model_digest, f"{run}: the model")
+    if comm.rank == 0:
+        warn_if_diverged(model)
+    why_not = comm.from_rank_zero(lambda: _why_no_ratings(model, run, prepared, needed=needs_ratings))
+    return model, None if why_not else model.rated(run, prepared), why_not
 
 
 def _say_what_is_not_ranked(model: "Model", k: int, rated: "RunRatings | None", why_not: str | None) -> None:
