@@ -1,7 +1,7 @@
 """The command that trains a grid of settings: tune."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from cofi_dist.cli.session import Session
 from cofi_dist.errors import ConfigError
 from cofi_dist.streams import log_stderr
 from cofi_dist.words import counted
+
+if TYPE_CHECKING:
+    from cofi_dist.run.tune import Point
 
 Only = Annotated[
     int | None,
@@ -38,10 +41,7 @@ def tune(
     table: Annotated[bool, typer.Option("--table", help="Train nothing; show what is done.")] = False,
 ) -> None:
     """Train every combination of a grid, and compare them."""
-    import polars as pl
-
-    from cofi_dist.cli.tables import print_table
-    from cofi_dist.run.tune import Point, first_config, points, save_table, table_of
+    from cofi_dist.run.tune import Point, first_config, points
     from cofi_dist.run.tune import tune as tune_grid
 
     session: Session = context.obj
@@ -62,11 +62,21 @@ def tune(
         announce_compilation(comm)
         tune_grid(config, found, overrides or [], comm, only=only, stop=session.stop)
     if comm.rank == 0 and only is None:
-        results = table_of(found)
-        file = save_table(results, folder)
-        shown = results.with_columns(pl.col("rmse", "mae").round(5), pl.col("run").str.split("/").list.last())
-        rows = [["-" if cell is None else str(cell) for cell in row] for row in shown.iter_rows()]
-        print_table(shown.columns, rows)
-        of = counted(len(found), "point")
-        log_stderr(f"{len(rows)} of {of} {'is' if len(rows) == 1 else 'are'} done; the table is in {file}")
+        _print_results(found, folder)
     comm.close()
+
+
+def _print_results(grid: list["Point"], folder: Path) -> None:
+    """Save the table of the points that are done, and print it."""
+    import polars as pl
+
+    from cofi_dist.cli.tables import print_table
+    from cofi_dist.run.tune import save_table, table_of
+
+    results = table_of(grid)
+    file = save_table(results, folder)
+    shown = results.with_columns(pl.col("rmse", "mae").round(5), pl.col("run").str.split("/").list.last())
+    rows = [["-" if cell is None else str(cell) for cell in row] for row in shown.iter_rows()]
+    print_table(shown.columns, rows)
+    done = f"{len(rows)} of {counted(len(grid), 'point')} {'is' if len(rows) == 1 else 'are'} done"
+    log_stderr(f"{done}; the table is in {file}")
