@@ -6,7 +6,7 @@ from torch import Tensor
 from cofi_dist.cost.term import ErrorTerm
 from cofi_dist.data.shard import UserShard
 from cofi_dist.factors import Factors
-from cofi_dist.kernels.base import NUMPY_TYPE, Csr
+from cofi_dist.kernels.base import NUMPY_TYPE, Csr, Side
 from cofi_dist.kernels.block_sums import sums_of
 from cofi_dist.kernels.rating_matrix import Backend, RatingMatrix
 
@@ -32,9 +32,14 @@ def build_rating_matrix(
     return RatingMatrix(csr, shard.num_items, shard.blocks, device, tiled=tiled, backend=backend)
 
 
+def sides_of(factors: Factors) -> tuple[Side[Tensor], Side[Tensor]]:
+    """Return the factors of the users and those of the items; item biases are zeros if the model has none."""
+    return Side(factors.W, factors.b[0]), Side(factors.X, factors.item_bias_or_zeros())
+
+
 def half_squared_error(ratings: RatingMatrix, factors: Factors) -> Tensor:
     """Return half the squared error over this rank's ratings, per branch, (T,) float64."""
-    half_U = ratings.by_user.halves(factors.W, factors.b[0], factors.X, factors.item_bias_or_zeros())
+    half_U = ratings.by_user.half_squared_errors(*sides_of(factors))
     return ratings.sums.sum_over_users(half_U)
 
 
@@ -52,15 +57,13 @@ class SparseCost:
         self._ratings, self.sums = ratings, ratings.sums
 
     def __call__(self, factors: Factors, *, with_cost: bool) -> ErrorTerm:
-        X, W, b, c = factors.X, factors.W, factors.b[0], factors.item_bias_or_zeros()
-        dX, dc, half_BM = self._ratings.by_item.gradients(X, c, W, b)
+        users, items = sides_of(factors)
+        dX, dc, half_BM = self._ratings.by_item.error_gradients(items, users)
         value = self.sums.sum_branches(sums_of(half_BM)) if with_cost else None
         return ErrorTerm(
             value, dX, lambda: self._user_gradients(factors), None if factors.c is None else dc[:, None]
         )
 
     def _user_gradients(self, factors: Factors) -> tuple[Tensor, Tensor]:
-        dW, db, _ = self._ratings.by_user.gradients(
-            factors.W, factors.b[0], factors.X, factors.item_bias_or_zeros()
-        )
+        dW, db, _ = self._ratings.by_user.error_gradients(*sides_of(factors))
         return dW[0], db

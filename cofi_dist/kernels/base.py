@@ -9,7 +9,7 @@ other side features P_q and an offset.
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -37,13 +37,27 @@ class Csr(NamedTuple):
     values: NDArray[np.floating]
 
 
+Array = TypeVar("Array")
+
+
+class Side(NamedTuple, Generic[Array]):
+    """Hold the factors of one side, users or items; as tensors or, for the compiled loops, as arrays.
+
+    Attributes:
+        features: (rows, K).
+        bias: (rows,).
+    """
+
+    features: Array
+    bias: Array
+
+
 class RatingKernels(Protocol):
     """The ratings of one side's rows.
 
     Attributes:
         counts: ratings of each row, (R,), in the factors' dtype.
-        lists: of the ratings row by row: where each row's begin and the last one's end, (R + 1,); their rows
-            of the other side, (N,); their values, (N,).
+        csr: the ratings, as indptr, indices and values of `Csr`.
     """
 
     counts: Tensor
@@ -51,40 +65,38 @@ class RatingKernels(Protocol):
     @property
     def csr(self) -> tuple[Tensor, Tensor, Tensor]: ...
 
-    def halves(self, Z: Tensor, z: Tensor, P: Tensor, offset: Tensor) -> Tensor:
-        """1/2 sum err_n^2 of each row, (R,) float64."""
+    def half_squared_errors(self, solved: Side[Tensor], fixed: Side[Tensor]) -> Tensor:
+        """Return 1/2 sum err_n^2 of each row of the solved side, (R,) float64."""
         ...
 
-    def gradients(self, Z: Tensor, z: Tensor, P: Tensor, offset: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of each row, sum err_n P_q, (T, R, K), and sum err_n, (T, R), of each branch of the users.
+    def error_gradients(self, solved: Side[Tensor], fixed: Side[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Sum err_n p_n and err_n over each row's ratings, where p_n are the fixed side's features.
 
-        And 1/2 sum err_n^2 of each block, (B, R) float64; T = B = 1 for users' rows, which are whole.
+        Returns:
+            The sums of err_n p_n, (T, R, K), and of err_n, (T, R), of each subtree of the users; and 1/2 sum
+            err_n^2 of each block and row, (B, R) float64. T = B = 1 if the rows are users.
         """
         ...
 
-    def products(self, V: Tensor, v: Tensor, P: Tensor) -> tuple[Tensor, Tensor]:
-        """Of each row, sum d_n P_q, (T, R, K), and sum d_n, (T, R), where d_n = P_q . V_r + v_r."""
+    def normal_products(self, directions: Side[Tensor], fixed: Side[Tensor]) -> tuple[Tensor, Tensor]:
+        """Multiply the normal matrix of each row's ratings, sum (p_n, 1) (p_n, 1)^T, by the row's direction.
+
+        Returns:
+            The products' features, (T, R, K), and biases, (T, R), of each subtree of the users. These are the
+            sums of d_n p_n and of d_n, where d_n = p_n . direction + direction_b.
+        """
         ...
 
     def solve_rows(
-        self,
-        Z: Tensor,
-        z: Tensor,
-        P: Tensor,
-        offset: Tensor,
-        ridge: "RidgeTerm",
-        mean_square: Tensor,
-        steps: int,
+        self, solved: Side[Tensor], fixed: Side[Tensor], ridge: "RidgeTerm", mean_square: Tensor, steps: int
     ) -> "RowSolutions | None":
         """Take some steps of conjugate gradients on each row by itself, if this back end can.
 
         Args:
-            Z: (R, K), is moved.
-            z: (R,), is moved if `ridge` has biases.
-            P: (Q, K).
-            offset: (Q,).
+            solved: the rows to solve for; moves, but for the biases if `ridge` has none.
+            fixed: the other side's rows.
             ridge: the regulariser of each row.
-            mean_square: mean squares of P's columns, (K,), for the preconditioner.
+            mean_square: mean squares of the fixed features' columns, (K,), for the preconditioner.
             steps: how many.
 
         Returns:
@@ -134,7 +146,7 @@ def accumulation_dtype(like: Tensor) -> torch.dtype:
     return torch.float32 if like.device.type == "mps" else torch.float64
 
 
-def tiny_of(dtype: torch.dtype) -> float:
-    """Where a squared residual has fallen to this of what it was, the rest of it is rounding."""
+def rounding_floor(dtype: torch.dtype) -> float:
+    """Return the fraction of its start at which a squared residual consists of rounding errors only."""
     eps: float = torch.finfo(dtype).eps
     return eps * math.sqrt(eps)

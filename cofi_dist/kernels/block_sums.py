@@ -79,7 +79,7 @@ def _squares(Z: Tensor, weight: Tensor | None, runs: Sequence[UserRange]) -> Ten
 
         first, last = (np.array([getattr(run, end) for run in runs]) for end in ("start", "stop"))
         match_torch_threads()
-        factor_loops.squares(first, last, Z.numpy(), weight.numpy(), sums.numpy())
+        factor_loops.weighted_squares(first, last, Z.numpy(), weight.numpy(), sums.numpy())
         return sums
     for k, run in enumerate(runs):
         rows = slice(run.start, run.stop)

@@ -168,6 +168,7 @@ class Adam:
         size, root = self._lr / (1 - BETA1**step), math.sqrt(1 - BETA2**step)
         # A huge lr is infinite in float32. The run will report that it diverged.
         with np.errstate(over="ignore"):
-            settings = tuple(number(setting) for setting in (BETA1, BETA2, size, root, EPS))
+            scalars = (number(setting) for setting in (BETA1, BETA2, size, root, EPS, weight_decay))
+            settings = factor_loops.AdamSettings(*scalars)
         arrays = (t.view(-1).numpy() for t in (factor, gradient, moments.mean, moments.square))
-        factor_loops.adam(match_torch_threads(), *arrays, number(weight_decay), settings)
+        factor_loops.adam(match_torch_threads(), *arrays, settings)

@@ -19,14 +19,14 @@ from torch import Tensor
 
 from cofi_dist.cost.objective import Objective
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.sparse import half_squared_error
+from cofi_dist.cost.sparse import half_squared_error, sides_of
 from cofi_dist.errors import RunError
 from cofi_dist.factors import Factors
-from cofi_dist.kernels.base import RatingKernels, RidgeTerm, accumulation_dtype
-from cofi_dist.kernels.block_sums import ordered_sum, sums_of
+from cofi_dist.kernels.base import RatingKernels, RidgeTerm, Side, accumulation_dtype
+from cofi_dist.kernels.block_sums import ordered_sum
 from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.optim.base import PendingSum, Step
-from cofi_dist.optim.cholesky import Solution, Solved, exact
+from cofi_dist.optim.cholesky import Solution, Solved, solve_by_cholesky
 
 
 class Als:
@@ -144,20 +144,26 @@ class Als:
     def _sweep(self) -> Generator[PendingSum, None, float]:
         """Solve for the users, then for the items, and return J."""
         factors, ratings, sums = self._factors, self._ratings, self._ratings.sums
-        X, W, b, c = factors.X, factors.W, factors.b[0], factors.item_bias_or_zeros()
+        of_users, of_items = sides_of(factors)
 
-        squares = sums.column_squares_over_items(X, self._item_term.counts)[None]
+        squares = sums.column_squares_over_items(factors.X, self._item_term.counts)[None]
         users = yield from _solve(
-            ratings.by_user, W, b, X, c, self._user_term, squares, self._steps, whole=True
+            ratings.by_user, of_users, of_items, self._user_term, squares, self._steps, is_local=True
         )
         W2, b2 = self.objective.user_squares(factors)
         W2, b2, singular = yield from _sum_numbers(W2, b2, _in_first_subtree(users.singular, like=W2))
         _require_unique(float(singular), "users'")
 
         penalty = self.objective.penalty((W2, b2), factors)
-        squares = sums.column_squares_over_users(W, self._user_term.counts)
+        squares = sums.column_squares_over_users(factors.W, self._user_term.counts)
         items = yield from _solve(
-            ratings.by_item, X, c, W, b, self._item_term, squares, self._steps, whole=self._owns_all_users
+            ratings.by_item,
+            of_items,
+            of_users,
+            self._item_term,
+            squares,
+            self._steps,
+            is_local=self._owns_all_users,
         )
         # J after this half is J before it, less what solving gained. That saves a pass over the ratings.
         half = sums.sum_branches(items.half)
@@ -165,7 +171,7 @@ class Als:
         # same decisions on J, so they take these terms from a single rank.
         shared, singular = torch.zeros_like(half), torch.zeros_like(half)
         if self._adds_shared_terms:
-            shared = _in_first_subtree(penalty - items.gain, like=half)
+            shared = _in_first_subtree(penalty - items.decrease, like=half)
             singular = _in_first_subtree(items.singular, like=half)
         half, shared, singular = yield from _sum_numbers(half, shared, singular)
         _require_unique(float(singular), "items'")
@@ -202,52 +208,26 @@ def _require_unique(singular: float, whose: str) -> None:
 
 
 def _solve(
-    rows: RatingKernels,
-    Z: Tensor,
-    z: Tensor,
-    P: Tensor,
-    offset: Tensor,
-    least: RidgeTerm,
-    squares: Tensor,
+    kernels: RatingKernels,
+    solved: Side[Tensor],
+    fixed: Side[Tensor],
+    ridge: RidgeTerm,
+    column_squares: Tensor,
     steps: int,
     *,
-    whole: bool,
+    is_local: bool,
 ) -> Solved:
-    """The rows of one side, in the way that was asked for.
+    """Solve for the rows of one side, exactly or by the given steps of conjugate gradients.
 
-    `squares` are those of P's columns, each row weighted by its ratings, of each branch, (T, K); `whole` says
-    that every row's ratings are on this rank.
+    The arguments are those of `solve_by_cg`; 0 steps mean an exact solution.
     """
     if not steps:
-        return (yield from exact(rows, Z, z, P, offset, least, whole=whole))
-    solved = rows.solve_rows(Z, z, P, offset, least, squares[0] / least.ratings, steps) if whole else None
-    if solved is not None:
-        half, decrease = ordered_sum(solved.half_squared_errors), ordered_sum(solved.decreases)
-        return Solution(half[None], decrease, half.new_zeros(()))
-    return (yield from conjugate_gradients(rows, Z, z, P, offset, least, squares, steps, whole))
+        return (yield from solve_by_cholesky(kernels, solved, fixed, ridge, is_local=is_local))
+    if is_local:
+        by_row = kernels.solve_rows(solved, fixed, ridge, column_squares[0] / ridge.ratings, steps)
+        if by_row is not None:
+            half, decrease = ordered_sum(by_row.half_squared_errors), ordered_sum(by_row.decreases)
+            return Solution(half[None], decrease, half.new_zeros(()))
+    from cofi_dist.optim.conjugate_gradient import solve_by_cg  # it imports the compiled loops
 
-
-def conjugate_gradients(
-    rows: RatingKernels,
-    Z: Tensor,
-    z: Tensor,
-    P: Tensor,
-    offset: Tensor,
-    least: RidgeTerm,
-    squares: Tensor,
-    steps: int,
-    whole: bool,
-) -> Solved:
-    """`rowkernels.solve_row` on whole matrices."""
-    from cofi_dist.optim.conjugate_gradient import descend
-
-    sums, sums_b, half_BR = rows.gradients(Z, z, P, offset)
-    if not whole:
-        yield PendingSum(sums, sums_b, squares)
-    descent = descend(Z, z, sums[0], sums_b[0], squares[0] / least.ratings, least)
-    for _ in range(steps):
-        products = rows.products(descent.direction, descent.direction_b, P)
-        if not whole:
-            yield PendingSum(*products)
-        descent.step(*(product[0] for product in products))
-    return Solution(sums_of(half_BR), descent.gain, half_BR.new_zeros(()))
+    return (yield from solve_by_cg(kernels, solved, fixed, ridge, column_squares, steps, is_local=is_local))

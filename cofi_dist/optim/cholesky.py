@@ -1,10 +1,13 @@
-"""Each row's least squares solved at once: Cholesky's method on batches of normal equations.
+"""Solve each row's ridge regression exactly, by Cholesky factorisation of batches of normal equations.
 
-    (sum p p^T + weight) d = r        r = -sum err p - weight z, with 1 below p and z_r below Z_r
-    (P P^T + weight) a = y - z        Z = P^T a: the smaller one, for rows of at most K ratings
+The step d of a row with features z solves one of two systems. The second one is smaller for rows of at most
+K ratings, and P has a row per rating in it.
 
-In float64 whatever the factors are: a bias that is not regularised may leave little of its pivot. K features,
-R rows, B rows of a batch, n ratings of the longest of them.
+    (sum p p^T + weight) d = -sum err p - weight z      with a 1 below p, and the row's bias below z
+    (P P^T + weight) a = value - offset - bias          z + d = P^T a
+
+They are solved in float64 whatever the factors are, because a bias that is not regularised may leave little
+of its pivot. K features, R rows, B rows of a batch, n ratings of the longest row of a batch.
 """
 
 from collections.abc import Generator, Iterator
@@ -13,67 +16,89 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cofi_dist.kernels.base import RatingKernels, RidgeTerm, accumulation_dtype
+from cofi_dist.kernels.base import RatingKernels, RidgeTerm, Side, accumulation_dtype
 from cofi_dist.kernels.block_sums import sums_of
 from cofi_dist.optim.base import PendingSum
 
-# Numbers that a batch's gathered rows, and its normal matrices, may take.
-NUMBERS = 2**23
+# The most numbers in a batch's normal matrices, and in the features that are gathered for them.
+MAX_BATCH_NUMBERS = 2**23
 
 
 @dataclass(frozen=True)
 class Solution:
-    """What solving the rows of one side did; 0-dim but for the first.
+    """What solving the rows of one side did; 0-dim unless said otherwise.
 
     Attributes:
         half: 1/2 sum err^2 before, over this rank's ratings, of each block, (B,) float64.
-        gain: by how much J fell, float64.
+        decrease: by how much J fell, float64.
         singular: rows without a unique solution, which were left alone.
     """
 
     half: Tensor
-    gain: Tensor
+    decrease: Tensor
     singular: Tensor
 
 
 Solved = Generator[PendingSum, None, Solution]
 
 
-def exact(
-    rows: RatingKernels, Z: Tensor, z: Tensor, P: Tensor, offset: Tensor, least: RidgeTerm, *, whole: bool
+def solve_by_cholesky(
+    kernels: RatingKernels,
+    solved: Side[Tensor],
+    fixed: Side[Tensor],
+    ridge: RidgeTerm,
+    *,
+    is_local: bool,
 ) -> Solved:
-    """Moves Z, and z where it is solved for, to where J is lowest; yields what to sum over the ranks.
+    """Move the solved side to where J is lowest; yield what is to be summed over the ranks.
 
-    Rows whose ratings are on several ranks are moved by the sum of their normal matrices: K / 2 times as much
-    to send as a step of conjugate gradients has.
+    If a row's ratings are on several ranks, its normal matrices are summed. That is K / 2 times as much to
+    send as for a step of conjugate gradients.
+
+    Args:
+        kernels: this rank's ratings of the rows.
+        solved: the rows to solve for; moves.
+        fixed: the other side's rows.
+        ridge: what is minimised beside the squared errors.
+        is_local: whether all ratings of each row are on this rank, so that nothing has to be summed.
     """
-    right, right_b, half_BR = rows.gradients(Z, z, P, offset)
-    if not whole:
-        yield PendingSum(right, right_b)
-    right, right_b = right[0], right_b[0]
-    right.add_(least.weight[:, None] * Z).neg_()
-    right_b = right_b.add_(least.weight_b * z).neg_() if least.has_bias else torch.zeros_like(right_b)
-    right = torch.cat([right, right_b[:, None]], 1)
-    gain, singular = half_BR.new_zeros(()), half_BR.new_zeros(())
-    for batch in batches(least.counts, P.shape[1]):
-        most = int(least.counts[batch].max())
-        if whole and 0 < most <= P.shape[1] and bool((least.weight[batch] > 0).all()):
-            step, bad = _by_ratings(rows, batch, Z, z, P, offset, least)
+    sums, sums_b, half_BR = kernels.error_gradients(solved, fixed)
+    if not is_local:
+        yield PendingSum(sums, sums_b)
+    residual = _residual(Side(sums[0], sums_b[0]), solved, ridge)
+    K = fixed.features.shape[1]
+    decrease, singular = half_BR.new_zeros(()), half_BR.new_zeros(())
+    for batch in batches(ridge.counts, K):
+        longest = int(ridge.counts[batch].max())
+        if is_local and 0 < longest <= K and bool((ridge.weight[batch] > 0).all()):
+            step, num_bad = _solve_by_ratings(kernels, batch, solved, fixed, ridge)
         else:
-            A = normal_matrices(rows, batch, P, has_bias=least.has_bias)
-            if not whole:
+            A = normal_matrices(kernels, batch, fixed.features, has_bias=ridge.has_bias)
+            if not is_local:
                 yield PendingSum(A[None])
-            step, bad = _by_features(A, right[batch], batch, least)
-        gain += (right[batch] * step).sum(dtype=gain.dtype) / 2
-        singular += bad
-        Z[batch] += step[:, :-1]
-        if least.has_bias:
-            z[batch] += step[:, -1]
-    return Solution(sums_of(half_BR), gain, singular)
+            step, num_bad = _solve_by_features(A, residual[batch], batch, ridge)
+        decrease += (residual[batch] * step).sum(dtype=decrease.dtype) / 2
+        singular += num_bad
+        solved.features[batch] += step[:, :-1]
+        if ridge.has_bias:
+            solved.bias[batch] += step[:, -1]
+    return Solution(sums_of(half_BR), decrease, singular)
+
+
+def _residual(sums: Side[Tensor], solved: Side[Tensor], ridge: RidgeTerm) -> Tensor:
+    """Return minus the gradient of each row, (R, K + 1), its bias last; `sums` are overwritten."""
+    residual = sums.features.add_(ridge.weight[:, None] * solved.features).neg_()
+    if ridge.has_bias:
+        residual_b = sums.bias.add_(ridge.weight_b * solved.bias).neg_()
+    else:
+        residual_b = torch.zeros_like(sums.bias)
+    return torch.cat([residual, residual_b[:, None]], 1)
 
 
 def batches(counts: Tensor, K: int) -> Iterator[Tensor]:
-    """Rows in batches of bounded memory, long ones first; none is less than half as long as the longest.
+    """Split the rows into batches of bounded memory, long rows first.
+
+    The longest row of a batch has at most twice as many ratings as the shortest one.
 
     Args:
         counts: ratings of each row, (R,).
@@ -84,86 +109,98 @@ def batches(counts: Tensor, K: int) -> Iterator[Tensor]:
     """
     order = torch.argsort(counts, descending=True, stable=True)
     lengths = counts[order].tolist()
-    at = 0
-    while at < len(lengths):
-        # those with no more ratings than features are by themselves: their equations are the smaller ones
-        least = max(lengths[at] / 2, K + 0.5 if lengths[at] > K else 0.5 if lengths[at] else 0)
-        end, full = at + 1, at + NUMBERS // (K + 1) ** 2
-        while end < min(full, len(lengths)) and lengths[end] >= least:
-            end += 1
-        yield order[at:end]
-        at = end
+    start = 0
+    while start < len(lengths):
+        # rows with no more ratings than features have batches of their own: their equations are smaller
+        floor = K + 0.5 if lengths[start] > K else 0.5 if lengths[start] else 0
+        shortest = max(lengths[start] / 2, floor)
+        stop, limit = start + 1, start + MAX_BATCH_NUMBERS // (K + 1) ** 2
+        while stop < min(limit, len(lengths)) and lengths[stop] >= shortest:
+            stop += 1
+        yield order[start:stop]
+        start = stop
 
 
-def normal_matrices(rows: RatingKernels, batch: Tensor, P: Tensor, *, has_bias: bool) -> Tensor:
-    """Sum (p, 1) (p, 1)^T over this rank's ratings of each row, (B, K + 1, K + 1); 0 for 1 without a bias."""
-    K = P.shape[1]
-    A = P.new_zeros(len(batch), K + 1, K + 1, dtype=accumulation_dtype(P))
-    piece = max(1, NUMBERS // (len(batch) * (K + 1)))
-    for other, known, _ in _pieces(rows, batch, piece):
+def normal_matrices(kernels: RatingKernels, batch: Tensor, features: Tensor, *, has_bias: bool) -> Tensor:
+    """Sum (p, 1) (p, 1)^T over this rank's ratings of each row, (B, K + 1, K + 1); without a bias, (p, 0)."""
+    K = features.shape[1]
+    A = features.new_zeros(len(batch), K + 1, K + 1, dtype=accumulation_dtype(features))
+    piece = max(1, MAX_BATCH_NUMBERS // (len(batch) * (K + 1)))
+    for indices, known, _ in _pieces(kernels, batch, piece):
         ones = known if has_bias else torch.zeros_like(known)
-        part = torch.cat([P[other] * known[..., None], ones[..., None]], 2)
-        part = part.to(A.dtype)
-        A.baddbmm_(part.mT, part)
+        P = torch.cat([features[indices] * known[..., None], ones[..., None]], 2)
+        P = P.to(A.dtype)
+        A.baddbmm_(P.mT, P)
     return A
 
 
-def _by_features(A: Tensor, right: Tensor, batch: Tensor, least: RidgeTerm) -> tuple[Tensor, Tensor]:
-    """The step of each row, (B, K + 1), and how many have none."""
-    diagonal = least.weight[batch].to(A.dtype)[:, None].repeat(1, A.shape[-1])
-    diagonal[:, -1] = least.weight_b if least.has_bias else 1
-    # nothing depends on what has no ratings and no weight: it stays
-    idle = (least.counts[batch] == 0)[:, None] & (diagonal == 0)
+def _solve_by_features(A: Tensor, residual: Tensor, batch: Tensor, ridge: RidgeTerm) -> tuple[Tensor, Tensor]:
+    """Return the step of each row, (B, K + 1), and how many rows have no unique one."""
+    diagonal = ridge.weight[batch].to(A.dtype)[:, None].repeat(1, A.shape[-1])
+    diagonal[:, -1] = ridge.weight_b if ridge.has_bias else 1
+    # an unknown without ratings and weight stays as it is, since nothing depends on it
+    idle = (ridge.counts[batch] == 0)[:, None] & (diagonal == 0)
     A.diagonal(dim1=1, dim2=2).add_(torch.where(idle, 1, diagonal))
-    L, good = _factorised(A)
-    unknowns = A.shape[-1] - (0 if least.has_bias and not least.weight_b else 1)
-    few = (least.weight[batch] == 0) & (least.counts[batch] > 0) & (least.counts[batch] < unknowns)
-    good &= ~few
-    L = torch.where(good[:, None, None], L, torch.eye(A.shape[-1], dtype=A.dtype, device=A.device))
-    step = torch.cholesky_solve(right[..., None].to(A.dtype), L)[..., 0]
-    return (step * good[:, None]).to(right.dtype), (~good).sum()
+    factor, good = _cholesky(A)
+    # with fewer ratings than unknowns and no weight, A is singular, even if rounding hides it
+    unknowns = A.shape[-1] - (0 if ridge.has_bias and not ridge.weight_b else 1)
+    counts = ridge.counts[batch]
+    good &= ~((ridge.weight[batch] == 0) & (counts > 0) & (counts < unknowns))
+    factor = torch.where(good[:, None, None], factor, torch.eye(A.shape[-1], dtype=A.dtype, device=A.device))
+    step = torch.cholesky_solve(residual[..., None].to(A.dtype), factor)[..., 0]
+    return (step * good[:, None]).to(residual.dtype), (~good).sum()
 
 
-def _by_ratings(
-    rows: RatingKernels, batch: Tensor, Z: Tensor, z: Tensor, P: Tensor, offset: Tensor, least: RidgeTerm
+def _solve_by_ratings(
+    kernels: RatingKernels, batch: Tensor, solved: Side[Tensor], fixed: Side[Tensor], ridge: RidgeTerm
 ) -> tuple[Tensor, Tensor]:
-    """The same for rows of at most K ratings and a weight above 0, from a matrix of their ratings."""
-    ((other, known, value),) = _pieces(rows, batch, int(least.counts[batch].max()))
-    known = known.to(accumulation_dtype(P))
-    own = P[other] * known[..., None]
-    weight = least.weight[batch].to(own.dtype)
-    A = own @ own.mT
+    """Return the same as `_solve_by_features`, for rows of at most K ratings and a weight above 0.
+
+    The matrix has a row and a column per rating.
+    """
+    ((indices, known, value),) = _pieces(kernels, batch, int(ridge.counts[batch].max()))
+    known = known.to(accumulation_dtype(fixed.features))
+    P = fixed.features[indices] * known[..., None]
+    weight = ridge.weight[batch].to(P.dtype)
+    A = P @ P.mT
     A.diagonal(dim1=1, dim2=2).add_(weight[:, None])
-    y = (value - offset[other]) * known
-    L, good = _factorised(A)
-    if least.has_bias:
-        both = torch.cholesky_solve(torch.stack([y, known], 2), L)
+    y = (value - fixed.bias[indices]) * known
+    factor, good = _cholesky(A)
+    if ridge.has_bias:
+        # a = u - bias v, and the bias is where J's derivative by it is 0
+        both = torch.cholesky_solve(torch.stack([y, known], 2), factor)
         u, v = both[..., 0], both[..., 1]
-        bias = weight * u.sum(1) / (least.weight_b + weight * v.sum(1))
+        bias = weight * u.sum(1) / (ridge.weight_b + weight * v.sum(1))
         a = u - bias[:, None] * v
     else:
-        bias = z[batch].to(own.dtype)
-        a = torch.cholesky_solve((y - bias[:, None] * known)[..., None], L)[..., 0]
-    moved = (own.mT @ a[..., None])[..., 0]
-    step = torch.cat([moved - Z[batch], (bias - z[batch])[:, None]], 1)
-    return (step * good[:, None]).to(Z.dtype), (~good).sum()
+        bias = solved.bias[batch].to(P.dtype)
+        a = torch.cholesky_solve((y - bias[:, None] * known)[..., None], factor)[..., 0]
+    features = (P.mT @ a[..., None])[..., 0]
+    step = torch.cat([features - solved.features[batch], (bias - solved.bias[batch])[:, None]], 1)
+    return (step * good[:, None]).to(solved.features.dtype), (~good).sum()
 
 
-def _factorised(A: Tensor) -> tuple[Tensor, Tensor]:
-    """Cholesky's factors, and of which matrices they are more than rounding."""
-    whole = A.diagonal(dim1=1, dim2=2).clone()
-    L, info = torch.linalg.cholesky_ex(A)
-    lost = (L.diagonal(dim1=1, dim2=2).square() <= torch.finfo(A.dtype).eps * whole).any(1)
-    return L, (info == 0) & ~lost
+def _cholesky(A: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the Cholesky factors, and for which matrices they are more than rounding errors, (B,)."""
+    diagonal = A.diagonal(dim1=1, dim2=2).clone()
+    factor, info = torch.linalg.cholesky_ex(A)
+    pivots = factor.diagonal(dim1=1, dim2=2).square()
+    # a pivot that is tiny against its diagonal entry is what rounding has left of 0
+    is_lost = (pivots <= torch.finfo(A.dtype).eps * diagonal).any(1)
+    return factor, (info == 0) & ~is_lost
 
 
-def _pieces(rows: RatingKernels, batch: Tensor, piece: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """So many ratings of each row at once: row of the other side, 1 for a rating, value; each (B, n)."""
-    start, other, value = rows.csr
-    first, last = start[batch], start[batch + 1]
-    longest = int((last - first).max())
+def _pieces(kernels: RatingKernels, batch: Tensor, piece: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield up to `piece` ratings of each row at a time, padded to the longest row.
+
+    Yields:
+        Rows of the other side, 1 for a rating and 0 for padding, and the values; each (B, n).
+    """
+    indptr, indices, values = kernels.csr
+    start, stop = indptr[batch], indptr[batch + 1]
+    longest = int((stop - start).max())
     for at in range(0, longest, piece):
-        n = first[:, None] + torch.arange(at, min(at + piece, longest), device=first.device)
-        known = n < last[:, None]
+        n = start[:, None] + torch.arange(at, min(at + piece, longest), device=start.device)
+        known = n < stop[:, None]
         n = torch.where(known, n, 0)
-        yield other[n], known.to(value.dtype), value[n]
+        yield indices[n], known.to(values.dtype), values[n]

@@ -1,9 +1,11 @@
-"""Conjugate gradients on the least squares of all rows of a side at once; the products come from outside.
+"""Solve the ridge regressions of all rows of one side at once, by conjugate gradients.
 
-    A_r = sum (p, 1) (p, 1)^T + weight_r        residual = -gradient        over = 1 / A_r's diagonal
+    (A_r + weight_r) d = residual       A_r = sum (p, 1) (p, 1)^T over the row's ratings
 
-The diagonal is that which a row has on average, from the mean square of P's columns: its own would be one
-more sum over the ranks. K features, R rows.
+The products of A_r come from outside, because a row's ratings may be on several ranks. The preconditioner is
+1 / the diagonal that A_r + weight_r has on average, from the mean square of the fixed side's features. The
+exact diagonal would take one more sum over the ranks. K features, R rows, T subtrees of the users; names
+ending in _b belong to the bias.
 """
 
 from typing import Protocol
@@ -11,122 +13,178 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from cofi_dist.kernels.base import RidgeTerm, accumulation_dtype, tiny_of
-from cofi_dist.kernels.block_sums import ordered_sum
+from cofi_dist.kernels.base import RatingKernels, RidgeTerm, Side, accumulation_dtype, rounding_floor
+from cofi_dist.kernels.block_sums import ordered_sum, sums_of
 from cofi_dist.kernels.cpu import cg
+from cofi_dist.kernels.cpu.backend import arrays_of, ridge_arrays
 from cofi_dist.kernels.cpu.jit import match_torch_threads
-from cofi_dist.kernels.cpu.simd import lanes_of
+from cofi_dist.kernels.cpu.simd import vectors_of
+from cofi_dist.optim.base import PendingSum
+from cofi_dist.optim.cholesky import Solution, Solved
 
 
-class Descent(Protocol):
-    """Moves Z, and z where it is solved for, step by step.
+def solve_by_cg(
+    kernels: RatingKernels,
+    solved: Side[Tensor],
+    fixed: Side[Tensor],
+    ridge: RidgeTerm,
+    column_squares: Tensor,
+    steps: int,
+    *,
+    is_local: bool,
+) -> Solved:
+    """Take steps of conjugate gradients on all rows together; yield what is to be summed over the ranks.
 
-    Attributes:
-        direction, direction_b: of the next step, (R, K) and (R,).
-    """
-
-    direction: Tensor
-    direction_b: Tensor
-
-    def step(self, product: Tensor, product_b: Tensor) -> None:
-        """Along the direction, whose product with the ratings' part of A is given; it may be overwritten."""
-        ...
-
-    @property
-    def gain(self) -> Tensor:
-        """By how much J fell so far, 0-dim float64."""
-        ...
-
-
-def descend(
-    Z: Tensor, z: Tensor, sums: Tensor, sums_b: Tensor, mean_square: Tensor, least: RidgeTerm
-) -> Descent:
-    """Before the first step; in one pass over the rows on a CPU.
+    `RatingKernels.solve_rows` does the same on one row after the other.
 
     Args:
-        Z: (R, K), is moved.
-        z: (R,), is moved where it is solved for.
-        sums: of err p over all ranks, (R, K); is overwritten.
-        sums_b: of err, (R,); is overwritten.
-        mean_square: of P's columns, (K,).
-        least: the rest of the least squares.
+        kernels: this rank's ratings of the rows.
+        solved: the rows to solve for; moves.
+        fixed: the other side's rows.
+        ridge: what is minimised beside the squared errors.
+        column_squares: sum of the squares of each column of the fixed features, each row weighted by its
+            number of ratings, of each subtree, (T, K).
+        steps: the number of steps.
+        is_local: whether all ratings of each row are on this rank, so that nothing has to be summed.
     """
-    kind = LoopDescent if Z.device.type == "cpu" else TensorDescent
-    return kind(Z, z, sums, sums_b, mean_square, least)
+    sums, sums_b, half_BR = kernels.error_gradients(solved, fixed)
+    if not is_local:
+        yield PendingSum(sums, sums_b, column_squares)
+    conjugate_gradient = start_cg(solved, Side(sums[0], sums_b[0]), column_squares[0] / ridge.ratings, ridge)
+    for _ in range(steps):
+        products, products_b = kernels.normal_products(conjugate_gradient.direction, fixed)
+        if not is_local:
+            yield PendingSum(products, products_b)
+        conjugate_gradient.step(Side(products[0], products_b[0]))
+    return Solution(sums_of(half_BR), conjugate_gradient.decrease, half_BR.new_zeros(()))
 
 
-class LoopDescent:
-    """By the compiled loops."""
+class ConjugateGradient(Protocol):
+    """Move the solved side's features, and its biases if they are solved for, step by step.
 
-    def __init__(
-        self, Z: Tensor, z: Tensor, sums: Tensor, sums_b: Tensor, mean_square: Tensor, least: RidgeTerm
-    ) -> None:
-        self.direction, self.direction_b = torch.empty_like(Z), torch.empty_like(z)
-        square, floor = torch.empty_like(z), torch.empty_like(z)
-        self._gain = torch.empty(len(Z), dtype=torch.float64)
-        rows = least.counts, least.weight, square, floor, self._gain
-        both = (Z, z), (sums, sums_b), (self.direction, self.direction_b)
-        self._state = tuple(tuple(t.numpy() for t in pair) for pair in both)
-        self._rows = tuple(t.numpy() for t in rows)
-        number = self._rows[0].dtype.type
-        self._settings = least.has_bias, number(least.weight_b), mean_square[None].numpy()
-        self._lanes = lanes_of(Z.shape[1], Z.element_size())
-        tiny = number(tiny_of(Z.dtype))
-        cg.descent(match_torch_threads(), self._lanes, *self._state, self._rows, (*self._settings, tiny))
+    Attributes:
+        direction: of the next step, a row per row of the solved side.
+    """
 
-    def step(self, product: Tensor, product_b: Tensor) -> None:
-        products = product.numpy(), product_b.numpy()
-        given = *self._state, products, self._rows, self._settings
-        cg.descend(match_torch_threads(), self._lanes, *given)
+    direction: Side[Tensor]
 
-    @property
-    def gain(self) -> Tensor:
-        return ordered_sum(self._gain)
+    def step(self, products: Side[Tensor]) -> None:
+        """Take a step along the direction.
 
-
-class TensorDescent:
-    """By torch's operations, on any device."""
-
-    def __init__(
-        self, Z: Tensor, z: Tensor, sums: Tensor, sums_b: Tensor, mean_square: Tensor, least: RidgeTerm
-    ) -> None:
-        self._Z, self._z, self._least = Z, z, least
-        self._weight = least.weight[:, None]
-        self._over = _inverse(least.counts[:, None] * mean_square + self._weight)
-        self._over_b = _inverse(least.counts + least.weight_b)
-        if not least.has_bias:
-            self._over_b = torch.zeros_like(self._over_b)
-        self._left = sums.add_(self._weight * Z).neg_()
-        self._left_b = sums_b.add_(least.weight_b * z).neg_()
-        self.direction, self.direction_b = self._over * self._left, self._over_b * self._left_b
-        self._square = (self._left * self.direction).sum(1) + self._left_b * self.direction_b
-        self._floor = self._square * tiny_of(Z.dtype)
-        self._gain = torch.zeros((), dtype=accumulation_dtype(Z), device=Z.device)
-
-    def step(self, product: Tensor, product_b: Tensor) -> None:
-        Z, D, D_b, square = self._Z, self.direction, self.direction_b, self._square
-        product.addcmul_(self._weight.expand_as(product), D)
-        product_b = product_b.add_(D_b, alpha=self._least.weight_b)
-        curvature = (D * product).sum(1) + D_b * product_b
-        goes = (curvature > 0) & (square > self._floor)
-        far = torch.where(goes, square / curvature, 0)
-        self._gain += ordered_sum(far.to(self._gain.dtype) * square) / 2
-        Z.addcmul_(far[:, None].expand_as(Z), D)
-        self._left.addcmul_(far[:, None].expand_as(Z), product, value=-1)
-        self._left_b.addcmul_(far, product_b, value=-1)
-        if self._least.has_bias:
-            self._z.addcmul_(far, D_b)
-        ready, ready_b = self._over * self._left, self._over_b * self._left_b
-        self._square = (self._left * ready).sum(1) + self._left_b * ready_b
-        ratio = torch.where(goes, self._square / square, 0)
-        self.direction = ready.addcmul_(ratio[:, None].expand_as(D), D)
-        self.direction_b = ready_b.addcmul_(ratio, D_b)
+        Args:
+            products: A_r times the direction, without the ridge weights; may be overwritten.
+        """
+        ...
 
     @property
-    def gain(self) -> Tensor:
-        return self._gain
+    def decrease(self) -> Tensor:
+        """By how much J has fallen so far, 0-dim float64."""
+        ...
 
 
-def _inverse(diagonal: Tensor) -> Tensor:
-    """1 / d; 0 where d is 0: nothing there depends on the unknown."""
+def start_cg(
+    solved: Side[Tensor], gradient_sums: Side[Tensor], mean_square: Tensor, ridge: RidgeTerm
+) -> ConjugateGradient:
+    """Prepare the first step of conjugate gradients on all rows.
+
+    Args:
+        solved: the rows to solve for; moves with every step.
+        gradient_sums: of err p and of err over all ranks; is overwritten.
+        mean_square: of each column of the fixed features, (K,).
+        ridge: what is minimised beside the squared errors.
+    """
+    kind = NumbaCG if solved.features.device.type == "cpu" else TorchCG
+    return kind(solved, gradient_sums, mean_square, ridge)
+
+
+class NumbaCG:
+    """Take the steps in compiled loops, in one pass over the rows each; see `start_cg`."""
+
+    def __init__(
+        self, solved: Side[Tensor], gradient_sums: Side[Tensor], mean_square: Tensor, ridge: RidgeTerm
+    ) -> None:
+        features, bias = solved
+        self.direction = Side(torch.empty_like(features), torch.empty_like(bias))
+        self._decrease = torch.empty(len(features), dtype=torch.float64)
+        self._vectors = vectors_of(features.shape[1], features.element_size())
+        residual, direction = arrays_of(gradient_sums), arrays_of(self.direction)
+        self._rows = cg.CgRows(
+            residual=residual.features,
+            residual_b=residual.bias,
+            direction=direction.features,
+            direction_b=direction.bias,
+            residual_norm2=torch.empty_like(bias).numpy(),
+            stop_norm2=torch.empty_like(bias).numpy(),
+            decrease=self._decrease.numpy(),
+        )
+        self._solved = arrays_of(solved)
+        floor = self._solved.features.dtype.type(rounding_floor(features.dtype))
+        self._ridge = ridge_arrays(ridge, mean_square, steps=0, rounding_floor=floor)
+        cg.cg_init_rows(match_torch_threads(), self._vectors, self._solved, self._rows, self._ridge)
+
+    def step(self, products: Side[Tensor]) -> None:
+        operands = self._solved, self._rows, arrays_of(products), self._ridge
+        cg.cg_step_rows(match_torch_threads(), self._vectors, *operands)
+
+    @property
+    def decrease(self) -> Tensor:
+        return ordered_sum(self._decrease)
+
+
+class TorchCG:
+    """Take the steps in torch's operations, on any device; see `start_cg`."""
+
+    def __init__(
+        self, solved: Side[Tensor], gradient_sums: Side[Tensor], mean_square: Tensor, ridge: RidgeTerm
+    ) -> None:
+        self._solved, self._ridge = solved, ridge
+        self._weight = ridge.weight[:, None]
+        self._inv_diag = _inverse_or_zero(ridge.counts[:, None] * mean_square + self._weight)
+        self._inv_diag_b = _inverse_or_zero(ridge.counts + ridge.weight_b)
+        if not ridge.has_bias:
+            self._inv_diag_b = torch.zeros_like(self._inv_diag_b)
+        # residual = -gradient, and the gradient is sum err (p, 1) + weight (features, bias)
+        self._residual = gradient_sums.features.add_(self._weight * solved.features).neg_()
+        self._residual_b = gradient_sums.bias.add_(ridge.weight_b * solved.bias).neg_()
+        # the first direction is the preconditioned residual
+        direction, direction_b = self._inv_diag * self._residual, self._inv_diag_b * self._residual_b
+        self.direction = Side(direction, direction_b)
+        self._norm2 = (self._residual * direction).sum(1) + self._residual_b * direction_b
+        # below this, the residual consists of rounding errors
+        self._stop_norm2 = self._norm2 * rounding_floor(solved.features.dtype)
+        dtype = accumulation_dtype(solved.features)
+        self._decrease = torch.zeros((), dtype=dtype, device=solved.features.device)
+
+    def step(self, products: Side[Tensor]) -> None:
+        (features, bias), (direction, direction_b), norm2 = self._solved, self.direction, self._norm2
+        shape = features.shape
+        # (A + weight) direction
+        product = products.features.addcmul_(self._weight.expand(shape), direction)
+        product_b = products.bias.add_(direction_b, alpha=self._ridge.weight_b)
+        # rows whose residual consists of rounding errors, or that have no curvature, take no step
+        curvature = (direction * product).sum(1) + direction_b * product_b
+        active = (curvature > 0) & (norm2 > self._stop_norm2)
+        # the step to the minimum along the direction: alpha = (r . M r) / (d . A d)
+        step_size = torch.where(active, norm2 / curvature, 0)
+        # J falls by alpha (r . M r) / 2
+        self._decrease += ordered_sum(step_size.to(self._decrease.dtype) * norm2) / 2
+        features.addcmul_(step_size[:, None].expand(shape), direction)
+        self._residual.addcmul_(step_size[:, None].expand(shape), product, value=-1)
+        self._residual_b.addcmul_(step_size, product_b, value=-1)
+        if self._ridge.has_bias:
+            bias.addcmul_(step_size, direction_b)
+        # the next direction, conjugate to all before: M r + beta d, beta = (r . M r) now / before
+        scaled, scaled_b = self._inv_diag * self._residual, self._inv_diag_b * self._residual_b
+        self._norm2 = (self._residual * scaled).sum(1) + self._residual_b * scaled_b
+        beta = torch.where(active, self._norm2 / norm2, 0)
+        scaled.addcmul_(beta[:, None].expand(shape), direction)
+        self.direction = Side(scaled, scaled_b.addcmul_(beta, direction_b))
+
+    @property
+    def decrease(self) -> Tensor:
+        return self._decrease
+
+
+def _inverse_or_zero(diagonal: Tensor) -> Tensor:
+    """Return 1 / diagonal, or 0 where the diagonal is 0, since nothing depends on that unknown."""
     return torch.where(diagonal > 0, 1 / diagonal, 0)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.sparse import SparseCost, build_rating_matrix
+from cofi_dist.cost.sparse import SparseCost, build_rating_matrix, sides_of
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import UserShard
 from cofi_dist.distributed.comm import SoloComm
@@ -80,20 +80,20 @@ def test_triton_and_torch_sum_alike(num_features: int, dtype: torch.dtype) -> No
     assert device_backend(CUDA) is backend.TritonKernels
     ratings, factors = long_rows(), on_cuda(random_factors(40, 3000, num_features, dtype, item_bias=True))
     assert np.bincount(ratings.item).max() > 2 * backend.PIECE
-    X, W, b, c = factors.by_name.values()
+    users, items = sides_of(factors)
     shard = UserShard(UserRange(0, 3000), 40, ratings)
     triton, torch_ops = (
         build_rating_matrix(shard, CUDA, dtype, backend=kernels)
         for kernels in (backend.TritonKernels, TorchKernels)
     )
     rtol = 1e-12 if dtype == torch.float64 else 1e-5
-    by_user = triton.by_user, torch_ops.by_user, (W, b[0], X, c[0])
-    by_item = triton.by_item, torch_ops.by_item, (X, c[0], W, b[0])
-    for mine, other, given in (by_user, by_item):
-        sums = ((rows.gradients(*given), rows.products(*given[:3])) for rows in (mine, other))
+    by_user = triton.by_user, torch_ops.by_user, (users, items)
+    by_item = triton.by_item, torch_ops.by_item, (items, users)
+    for mine, other, sides in (by_user, by_item):
+        sums = ((rows.error_gradients(*sides), rows.normal_products(*sides)) for rows in (mine, other))
         for got, want in zip(*map(flat, sums), strict=True):
             close(got, want, rtol)
-        close(mine.halves(*given), other.halves(*given), rtol)
+        close(mine.half_squared_errors(*sides), other.half_squared_errors(*sides), rtol)
         for got, want in zip(mine.csr, other.csr, strict=True):
             assert torch.equal(got.double(), want.double())
 

@@ -221,7 +221,7 @@ def test_what_has_no_unique_solution_is_said() -> None:
 @pytest.mark.parametrize("counts", [[], [0, 0], [7, 3, 0, 9000, 5, 5, 40, 41, 100]])
 def test_batches_are_every_row_once_and_of_like_lengths(counts: list[int]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cholesky, "NUMBERS", 3 * 6**2)
+        patch.setattr(cholesky, "MAX_BATCH_NUMBERS", 3 * 6**2)
         found = list(cholesky.batches(torch.tensor(counts), 5))
     assert sorted(int(row) for batch in found for row in batch) == list(range(len(counts)))
     for batch in found:
@@ -235,7 +235,7 @@ def test_pieces_of_long_rows_are_all_of_them(monkeypatch: pytest.MonkeyPatch) ->
     ratings = random_ratings(U, M, N)
     found = []
     for numbers in (2**23, 2 * (K + 1) ** 2):
-        monkeypatch.setattr(cholesky, "NUMBERS", numbers)
+        monkeypatch.setattr(cholesky, "MAX_BATCH_NUMBERS", numbers)
         factors = random_factors(M, U, K, item_bias=True)
         drive(als_on(ratings, factors, steps=0))
         found.append(factors)
@@ -322,11 +322,12 @@ def test_users_of_movielens_are_folded_in_as_they_were_trained(movielens: Path, 
 
 SOLVE = """
 import hashlib, torch
+from cofi_dist.cost.sparse import sides_of
 from tests.optim.test_als import als_on, drive, random_factors, random_ratings
 als = als_on(random_ratings(300, 200, 9000), factors := random_factors(200, 300, 16))
-given = als._ratings.by_user, factors.W, factors.b[0], factors.X, torch.zeros(200).double()
-found = [*given[0].gradients(*given[1:])]
-found += given[0].solve(*given[1:], als._user_term, torch.ones(16).double(), 3)
+users, sides = als._ratings.by_user, sides_of(factors)
+found = [*users.error_gradients(*sides)]
+found += users.solve_rows(*sides, als._user_term, torch.ones(16).double(), 3)
 found += [factors.W, factors.b]
 print(torch.get_num_threads(), hashlib.sha256(b"".join(t.numpy().tobytes() for t in found)).hexdigest())
 """

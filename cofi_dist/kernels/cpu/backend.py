@@ -1,4 +1,4 @@
-"""The ratings of one side's rows, for the compiled loops.
+"""Sum over the ratings of one side's rows with the loops that numba compiles for the CPU.
 
 Letters as in `cofi_dist.kernels.base`.
 """
@@ -8,51 +8,59 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cofi_dist.kernels.base import NUMPY_TYPE, RidgeTerm, RowSolutions, tiny_of
+from cofi_dist.kernels.base import NUMPY_TYPE, Csr, RidgeTerm, RowSolutions, Side, rounding_floor
 from cofi_dist.kernels.cpu import parallel_loops
+from cofi_dist.kernels.cpu.cg import Ridge
 from cofi_dist.kernels.cpu.jit import match_torch_threads, require_loops
+from cofi_dist.kernels.cpu.parallel_loops import ErrorSums
+from cofi_dist.kernels.cpu.partial_sums import MergePlan
 from cofi_dist.kernels.cpu.schedule import Segments
-from cofi_dist.kernels.cpu.simd import Lanes, lanes_of
+from cofi_dist.kernels.cpu.simd import Vectors, vectors_of
+
+FloatArray = NDArray[np.floating]
 
 
-class Room:
-    """Where sums over rows' ratings are put, and partial sums wait for the rest of their branch.
+class SumBuffers:
+    """The memory that sums over rows' ratings are put into, and in which partial sums wait to be merged.
 
-    The same memory at every call: fresh pages would cost as much as a tenth of the sums themselves.
+    It is the same at every call: touching fresh pages would take up to a tenth of the time of the sums.
 
     Args:
-        segments: which ratings are whose.
-        dtype: of the factors.
+        segments: which ratings are summed for which row.
+        like: features of the rows that are summed for, (R, K).
+
+    Attributes:
+        features, bias: the sums of each subtree, (T, R, K) and (T, R).
+        half_squared_errors: of each block, (B, R) float64.
+        sums: the same memory, one `Side` per subtree.
+        plan: how partial sums are merged.
     """
 
-    def __init__(self, segments: Segments, dtype: torch.dtype) -> None:
-        self._segments, self._type = segments, NUMPY_TYPE[dtype]
-        self._sums: tuple[Tensor, Tensor, NDArray[np.float64]] | None = None
-        self.tree: tuple[NDArray[np.generic] | int, ...] = ()
-
-    def begin(self, Z: Tensor) -> tuple[Tensor, Tensor, NDArray[np.float64]]:
-        """For the sums of each branch, (T, R, K), (T, R), and the squares of each block, (B, R), zeros."""
-        (R, K), segments = Z.shape, self._segments
-        if self._sums is None:
-            T, L = len(segments.branches), segments.levels
-            self._sums = Z.new_empty(T, R, K), Z.new_empty(T, R), np.zeros((segments.num_blocks, R))
-            waiting = (int(segments.slot.max(initial=-1)) + 1) * L
-            spare = np.empty((waiting, K), self._type), np.empty(waiting, self._type)
-            after = segments.adds, segments.to, segments.slot
-            self.tree = segments.begins, *after, segments.block, *spare, L
-        out, out_b, half = self._sums
-        assert out.shape[1:] == Z.shape, "rows of another shape than before"
-        half.fill(0)
-        return out, out_b, half
+    def __init__(self, segments: Segments, like: Tensor) -> None:
+        T, L, (R, K), dtype = len(segments.subtrees), segments.levels, like.shape, NUMPY_TYPE[like.dtype]
+        self.features, self.bias = like.new_empty(T, R, K), like.new_empty(T, R)
+        self.half_squared_errors = torch.zeros(segments.num_blocks, R, dtype=torch.float64)
+        self.sums = [Side(*pair) for pair in zip(self.features.numpy(), self.bias.numpy(), strict=True)]
+        waiting = (int(segments.slot.max(initial=-1)) + 1) * L
+        self.plan = MergePlan(
+            is_first=segments.is_first,
+            merge_mask=segments.merge_mask,
+            store_level=segments.store_level,
+            slot=segments.slot,
+            block=segments.block,
+            waiting=np.empty((waiting, K), dtype),
+            waiting_bias=np.empty(waiting, dtype),
+            levels=L,
+        )
 
 
 class NumbaKernels:
-    """By the compiled loops, on the CPU: a row's ratings are read once for all that is summed over them.
+    """The kernels on the CPU: all that is summed over a row is summed while its ratings are read once.
 
     Args:
-        segments: which ratings are whose.
+        segments: which ratings are summed for which row.
         other: row of the other side of each rating, (N,) int32.
-        value: (N,), of the factors' dtype.
+        value: (N,), in the factors' dtype.
         num_rows: R.
         dtype: of the factors.
     """
@@ -61,77 +69,92 @@ class NumbaKernels:
         self,
         segments: Segments,
         other: NDArray[np.int32],
-        value: NDArray[np.floating],
+        value: FloatArray,
         num_rows: int,
         dtype: torch.dtype,
     ) -> None:
         require_loops()
-        self._segments, self._other, self._value = segments, other, value
-        # gradients are still needed while products are made
-        self._of_gradients, self._of_products = Room(segments, dtype), Room(segments, dtype)
+        self._segments = segments
+        self._ratings = Csr(segments.indptr, other, value)
+        # two, because the gradients are still needed while products are formed
+        self._gradient_buffers: SumBuffers | None = None
+        self._product_buffers: SumBuffers | None = None
         counts = np.zeros(num_rows, np.int64)
-        np.add.at(counts, segments.row, np.diff(segments.start))
+        np.add.at(counts, segments.row, np.diff(segments.indptr))
         self.counts = torch.from_numpy(counts).to(dtype)
 
-    def halves(self, Z: Tensor, z: Tensor, P: Tensor, offset: Tensor) -> Tensor:
-        half = np.zeros(len(Z))
-        ratings, factors = (self._other, self._value), tuple(arrays_of(P, offset, Z, z))
-        parallel_loops.halves(match_torch_threads(), *self._segments.whole, _lanes(P), ratings, factors, half)
+    def half_squared_errors(self, solved: Side[Tensor], fixed: Side[Tensor]) -> Tensor:
+        """Return 1/2 sum err^2 of each row, (R,) float64."""
+        half = np.zeros(len(solved.features))
+        operands = self._segments.schedule(), self._ratings, arrays_of(solved), arrays_of(fixed)
+        parallel_loops.half_squared_errors(match_torch_threads(), _vectors(fixed), *operands, half)
         return torch.from_numpy(half)
 
-    def gradients(self, Z: Tensor, z: Tensor, P: Tensor, offset: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As `RatingKernels` has it; in memory that the next call takes again."""
-        out, out_b, half_BR = self._of_gradients.begin(Z)
-        ratings, factors = (self._other, self._value), tuple(arrays_of(P, offset, Z, z))
-        for branch, tiles in enumerate(self._segments.each_branch()):
-            sums = *arrays_of(out[branch], out_b[branch]), half_BR
-            tree = self._of_gradients.tree
-            parallel_loops.gradients(match_torch_threads(), *tiles, _lanes(P), ratings, factors, sums, tree)
-        return out, out_b, torch.from_numpy(half_BR)
+    def error_gradients(self, solved: Side[Tensor], fixed: Side[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Sum the errors' gradients as `RatingKernels` says, into memory that the next call overwrites."""
+        if self._gradient_buffers is None:
+            self._gradient_buffers = SumBuffers(self._segments, solved.features)
+        buffers = self._gradient_buffers
+        assert buffers.features.shape[1:] == solved.features.shape, "rows of another shape than before"
+        half_BR = buffers.half_squared_errors.zero_().numpy()
+        sides = arrays_of(solved), arrays_of(fixed)
+        for schedule, sums in zip(self._segments.schedules(), buffers.sums, strict=True):
+            operands = schedule, self._ratings, *sides, ErrorSums(*sums, half_BR), buffers.plan
+            parallel_loops.error_gradients(match_torch_threads(), _vectors(fixed), *operands)
+        return buffers.features, buffers.bias, buffers.half_squared_errors
 
-    def products(self, V: Tensor, v: Tensor, P: Tensor) -> tuple[Tensor, Tensor]:
-        """As `RatingKernels` has it; in memory that the next call takes again."""
-        out, out_b, _ = self._of_products.begin(V)
-        factors, tree = tuple(arrays_of(P, V, v)), self._of_products.tree
-        for branch, tiles in enumerate(self._segments.each_branch()):
-            sums = tuple(arrays_of(out[branch], out_b[branch]))
-            parallel_loops.products(
-                match_torch_threads(), *tiles, _lanes(P), self._other, factors, sums, tree
-            )
-        return out, out_b
+    def normal_products(self, directions: Side[Tensor], fixed: Side[Tensor]) -> tuple[Tensor, Tensor]:
+        """Form the products as `RatingKernels` says, in memory that the next call overwrites."""
+        if self._product_buffers is None:
+            self._product_buffers = SumBuffers(self._segments, directions.features)
+        buffers = self._product_buffers
+        assert buffers.features.shape[1:] == directions.features.shape, "rows of another shape than before"
+        sides = arrays_of(directions), arrays_of(fixed)
+        for schedule, sums in zip(self._segments.schedules(), buffers.sums, strict=True):
+            operands = schedule, self._ratings, *sides, sums, buffers.plan
+            parallel_loops.normal_products(match_torch_threads(), _vectors(fixed), *operands)
+        return buffers.features, buffers.bias
 
     @property
     def csr(self) -> tuple[Tensor, Tensor, Tensor]:
-        assert self._segments.is_whole
-        arrays = self._segments.start, self._other, self._value
-        start, other, value = (torch.from_numpy(array) for array in arrays)
-        return start, other, value
+        """The ratings of each row, if they are not cut into tiles."""
+        assert self._segments.has_whole_rows
+        indptr, indices, values = (torch.from_numpy(array) for array in self._ratings)
+        return indptr, indices, values
 
     def solve_rows(
-        self,
-        Z: Tensor,
-        z: Tensor,
-        P: Tensor,
-        offset: Tensor,
-        ridge: RidgeTerm,
-        mean_square: Tensor,
-        steps: int,
+        self, solved: Side[Tensor], fixed: Side[Tensor], ridge: RidgeTerm, mean_square: Tensor, steps: int
     ) -> RowSolutions | None:
-        """Take the steps as `RatingKernels` says, unless the ratings of a row lie in several tiles."""
-        if not self._segments.is_whole:
+        """Solve each row while its ratings are in cache; return None if rows are cut into tiles."""
+        if not self._segments.has_whole_rows:
             return None
-        told, penalty_b = np.empty((2, len(Z))), self._value.dtype.type(ridge.weight_b)
-        settings = ridge.has_bias, penalty_b, mean_square[None].numpy(), steps, tiny_of(Z.dtype)
-        ratings, factors = (self._other, self._value), tuple(arrays_of(P, offset, Z, z))
-        rest = ridge.weight.numpy(), settings, (told[0], told[1])
-        parallel_loops.solve(match_torch_threads(), *self._segments.whole, _lanes(P), ratings, factors, rest)
-        return RowSolutions(*torch.from_numpy(told))
+        half, decrease = np.empty((2, len(solved.features)))
+        operands = self._segments.schedule(), self._ratings, arrays_of(solved), arrays_of(fixed)
+        problem = ridge_arrays(ridge, mean_square, steps, rounding_floor(solved.features.dtype))
+        parallel_loops.solve_rows(match_torch_threads(), _vectors(fixed), *operands, problem, half, decrease)
+        return RowSolutions(torch.from_numpy(half), torch.from_numpy(decrease))
 
 
-def _lanes(P: Tensor) -> Lanes:
-    return lanes_of(P.shape[1], P.element_size())
+def ridge_arrays(
+    ridge: RidgeTerm, mean_square: Tensor, steps: int, rounding_floor: float | np.floating
+) -> Ridge:
+    """Return what the compiled loops need to know of the rows' least squares; see `Ridge`."""
+    weight = ridge.weight.numpy()
+    return Ridge(
+        counts=ridge.counts.numpy(),
+        weight=weight,
+        weight_b=weight.dtype.type(ridge.weight_b),
+        has_bias=ridge.has_bias,
+        mean_square=mean_square[None].numpy(),
+        steps=steps,
+        rounding_floor=rounding_floor,
+    )
 
 
-def arrays_of(*tensors: Tensor) -> list[NDArray[np.floating]]:
-    """The same memory, for the loops."""
-    return [tensor.numpy() for tensor in tensors]
+def _vectors(fixed: Side[Tensor]) -> Vectors:
+    return vectors_of(fixed.features.shape[1], fixed.features.element_size())
+
+
+def arrays_of(side: Side[Tensor]) -> Side[FloatArray]:
+    """Return the same memory as arrays, for the loops."""
+    return Side(side.features.numpy(), side.bias.numpy())

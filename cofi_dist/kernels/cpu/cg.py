@@ -1,122 +1,226 @@
-"""Conjugate gradients on the least squares of each row, compiled by numba.
+"""Conjugate gradients on the ridge regression of each row, compiled by numba.
 
-R rows of Z, K features.
+    (A_r + weight_r) d = residual       A_r = sum (p, 1) (p, 1)^T over the row's ratings
+
+`cg_step` is one step on one row in registers. `cg_init_rows` and `cg_step_rows` do it for all rows of a
+side, for products with A_r that come from outside. Rows are independent of each other: each one is rounded as
+if it were the only one. R rows, K features; names ending in _b belong to the bias.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import prange
+from numpy.typing import NDArray
 
 from cofi_dist.kernels.cpu.jit import inlined, parallel, row_kernel
-from cofi_dist.kernels.cpu.simd import dot, inverse, put, row_at
+from cofi_dist.kernels.cpu.simd import dot, inverse, load_row, store_row
+
+FloatArray = NDArray[np.floating]
+
+
+class Ridge(NamedTuple):
+    """What the rows' least squares have beside their ratings, and when conjugate gradients stop.
+
+    Attributes:
+        counts: ratings of each row over all ranks, (R,).
+        weight: ridge weight of each row's features, (R,).
+        weight_b: ridge weight of the biases.
+        has_bias: whether the biases are solved for.
+        mean_square: of each column of the other side's features, (1, K), for the preconditioner.
+        steps: the most steps that `solve_row` takes.
+        rounding_floor: a row is done once its squared residual has fallen to this fraction.
+    """
+
+    counts: FloatArray
+    weight: FloatArray
+    weight_b: float | np.floating
+    has_bias: bool
+    mean_square: FloatArray
+    steps: int
+    rounding_floor: float | np.floating
+
+
+class CgState(NamedTuple):
+    """One row's solution and search direction, in registers; rows are `simd.Row`.
+
+    Attributes:
+        features, bias: the solution so far.
+        residual, residual_b: minus the gradient there.
+        direction, direction_b: of the next step.
+        residual_norm2: the preconditioned residual's squared norm.
+        decrease: by how much the row's part of J has fallen, float64.
+        active: whether the last step could be taken.
+    """
+
+    features: FloatArray
+    bias: float
+    residual: FloatArray
+    residual_b: float
+    direction: FloatArray
+    direction_b: float
+    residual_norm2: float
+    decrease: float
+    active: bool
+
+
+class CgRows(NamedTuple):
+    """The state of all rows, in memory, but for the solution; attributes as those of `CgState`.
+
+    Attributes:
+        residual, direction: (R, K).
+        residual_b, direction_b: (R,).
+        residual_norm2: (R,); 0 once a row cannot take any more steps.
+        stop_norm2: below it, the residual consists of rounding errors, (R,).
+        decrease: (R,) float64.
+    """
+
+    residual: FloatArray
+    residual_b: FloatArray
+    direction: FloatArray
+    direction_b: FloatArray
+    residual_norm2: FloatArray
+    stop_norm2: FloatArray
+    decrease: FloatArray
 
 
 @inlined
-def _inverse(diagonal):
+def _inverse_or_zero(diagonal):
+    """Return 1 / diagonal, or 0 if the diagonal is too small to have an inverse."""
     return 1 / diagonal if diagonal >= 2.0**-126 else diagonal * 0
 
 
 @inlined
-def over_of(count, mean_square, weight, weight_b, has_bias):
-    """The preconditioner of a row and of its bias: 1 / the diagonal, as it is on average."""
-    over_b = _inverse(count + weight_b) if has_bias else count * 0
-    return inverse(weight + count * mean_square), over_b
+def jacobi_preconditioner(r, ridge, vectors):
+    """Return 1 / the expected diagonal of row r's normal matrix: of its features, and of its bias.
+
+    The diagonal is that of a row with average features on the other side. The row's own diagonal would take
+    one more sum over all ranks.
+    """
+    count = ridge.counts[r]
+    inv_diag_b = _inverse_or_zero(count + ridge.weight_b) if ridge.has_bias else count * 0
+    return inverse(ridge.weight[r] + count * load_row(ridge.mean_square, 0, vectors)), inv_diag_b
 
 
 @inlined
-def step_of(own, bias, r, rb, direction, direction_b, rr, q, qb, over, over_b):
-    """A step along the direction, whose product with the normal matrix is q.
+def cg_step(state, product, product_b, inv_diag, inv_diag_b):
+    """Take one step of preconditioned conjugate gradients on one row.
+
+    Args:
+        state: the `CgState` before.
+        product: the normal matrix with its ridge weights, times the direction: features.
+        product_b: its bias.
+        inv_diag: the preconditioner of the features.
+        inv_diag_b: the preconditioner of the bias.
 
     Returns:
-        The row and the bias, their residual, the next direction, the preconditioned residual's square, by
-        how much J fell, and whether there was a step to take.
+        The state after the step. If the curvature along the direction is not positive, no step is taken, and
+        the state is no longer active.
     """
-    curvature = dot(direction, q) + direction_b * qb
-    if not curvature > 0:
-        return own, bias, r, rb, direction, direction_b, rr, 0.0, False
-    step = rr / curvature
-    own, bias = own + step * direction, bias + step * direction_b
-    r, rb = r - step * q, rb - step * qb
-    new = dot(r, over * r) + rb * over_b * rb
-    ratio = new / rr
-    direction, direction_b = over * r + ratio * direction, over_b * rb + ratio * direction_b
-    return own, bias, r, rb, direction, direction_b, new, np.float64(step) * np.float64(rr) / 2, True
+    direction, direction_b, norm2 = state.direction, state.direction_b, state.residual_norm2
+    features, bias, residual, residual_b = state.features, state.bias, state.residual, state.residual_b
+    decrease = state.decrease
+    curvature = dot(direction, product) + direction_b * product_b
+    active = curvature > 0
+    if active:
+        # the step to the minimum along the direction: alpha = (r . M r) / (d . A d)
+        step_size = norm2 / curvature
+        features, bias = features + step_size * direction, bias + step_size * direction_b
+        residual, residual_b = residual - step_size * product, residual_b - step_size * product_b
+        # J falls by alpha (r . M r) / 2
+        decrease += np.float64(step_size) * np.float64(norm2) / 2
+        # the next direction, conjugate to all before: M r + beta d, beta = (r . M r) now / before
+        new_norm2 = dot(residual, inv_diag * residual) + residual_b * inv_diag_b * residual_b
+        beta = new_norm2 / norm2
+        direction = inv_diag * residual + beta * direction
+        direction_b = inv_diag_b * residual_b + beta * direction_b
+        norm2 = new_norm2
+    return CgState(features, bias, residual, residual_b, direction, direction_b, norm2, decrease, active)
 
 
 @row_kernel
-def _descend(first, last, factors, residual, directions, products, rows, settings, lanes):
-    Z, z = factors
-    R, rb = residual
-    D, db = directions
-    Q, qb = products
-    counts, weights, rr, floor, gain = rows
-    has_bias, weight_b, mean_square = settings
-    for r in range(first, last):
-        if not rr[r] > floor[r]:
+def _init_rows(start, stop, vectors, solved, rows, ridge):
+    minus = solved.features.dtype.type(-1)
+    for r in range(start, stop):
+        weight = ridge.weight[r]
+        # residual = -gradient, and the gradient is sum err (p, 1) + weight (features, bias)
+        gradient = load_row(rows.residual, r, vectors) + weight * load_row(solved.features, r, vectors)
+        residual = minus * gradient
+        rows.residual_b[r] = -(rows.residual_b[r] + ridge.weight_b * solved.bias[r])
+        # the first direction is the preconditioned residual
+        inv_diag, inv_diag_b = jacobi_preconditioner(r, ridge, vectors)
+        direction, rows.direction_b[r] = inv_diag * residual, inv_diag_b * rows.residual_b[r]
+        rows.residual_norm2[r] = dot(residual, direction) + rows.residual_b[r] * rows.direction_b[r]
+        rows.stop_norm2[r] = rows.residual_norm2[r] * ridge.rounding_floor
+        rows.decrease[r] = 0
+        store_row(residual, rows.residual, r, vectors)
+        store_row(direction, rows.direction, r, vectors)
+
+
+@parallel
+def cg_init_rows(threads, vectors, solved, rows, ridge):
+    """Prepare the first step of conjugate gradients on every row.
+
+    Args:
+        threads: number of threads.
+        vectors: of a row, from `vectors_of`.
+        solved: the `Side` that is solved for; the start.
+        rows: `CgRows`, is overwritten. `residual` holds the sums of err p, and `residual_b` those of err.
+        ridge: `Ridge`.
+    """
+    num_rows = solved.features.shape[0]
+    share = -(-num_rows // threads)
+    for thread in prange(threads):
+        start, stop = thread * share, min((thread + 1) * share, num_rows)
+        _init_rows(start, stop, vectors, solved, rows, ridge)
+
+
+@row_kernel
+def _step_rows(start, stop, vectors, solved, rows, products, ridge):
+    for r in range(start, stop):
+        if not rows.residual_norm2[r] > rows.stop_norm2[r]:
             continue
-        over, over_b = over_of(counts[r], row_at(mean_square, 0, lanes), weights[r], weight_b, has_bias)
-        direction = row_at(D, r, lanes)
-        own, moved, left, rb[r], direction, db[r], rr[r], fell, goes = step_of(
-            row_at(Z, r, lanes),
-            z[r],
-            row_at(R, r, lanes),
-            rb[r],
+        direction, direction_b = load_row(rows.direction, r, vectors), rows.direction_b[r]
+        state = CgState(
+            load_row(solved.features, r, vectors),
+            solved.bias[r],
+            load_row(rows.residual, r, vectors),
+            rows.residual_b[r],
             direction,
-            db[r],
-            rr[r],
-            row_at(Q, r, lanes) + weights[r] * direction,
-            qb[r] + weight_b * db[r],
-            over,
-            over_b,
+            direction_b,
+            rows.residual_norm2[r],
+            rows.decrease[r],
+            True,
         )
-        gain[r] += fell
-        put(own, Z, r, lanes)
-        if has_bias:
-            z[r] = moved
-        put(left, R, r, lanes)
-        put(direction, D, r, lanes)
-        if not goes:
-            rr[r] = 0
+        # (A + weight) direction, where A is the normal matrix of the row's ratings
+        product = load_row(products.features, r, vectors) + ridge.weight[r] * direction
+        product_b = products.bias[r] + ridge.weight_b * direction_b
+        inv_diag, inv_diag_b = jacobi_preconditioner(r, ridge, vectors)
+        state = cg_step(state, product, product_b, inv_diag, inv_diag_b)
+        store_row(state.features, solved.features, r, vectors)
+        if ridge.has_bias:
+            solved.bias[r] = state.bias
+        store_row(state.residual, rows.residual, r, vectors)
+        store_row(state.direction, rows.direction, r, vectors)
+        rows.residual_b[r], rows.direction_b[r] = state.residual_b, state.direction_b
+        rows.residual_norm2[r] = state.residual_norm2 if state.active else 0
+        rows.decrease[r] = state.decrease
 
 
 @parallel
-def descend(threads, lanes, factors, residual, directions, products, rows, settings):
-    """A step of conjugate gradients on every row; `products` are those of `directions` with the ratings.
+def cg_step_rows(threads, vectors, solved, rows, products, ridge):
+    """Take a step of conjugate gradients on every row whose residual is more than rounding errors.
 
-    Moves `factors` (Z, z), `residual` (R, rb) and `directions` (D, db), (rows, K) and (rows,). `rows` has
-    counts, weights, the preconditioned residual's square, where that is rounding, by how much J fell so
-    far; `settings` whether the bias is solved for, its weight and the mean square of P's columns, (1, K).
+    Args:
+        threads: number of threads.
+        vectors: of a row, from `vectors_of`.
+        solved: the `Side` that is solved for; moves.
+        rows: `CgRows`; moves.
+        products: a `Side`: for each row, A_r times its direction, without the ridge weights.
+        ridge: `Ridge`.
     """
-    Z, _ = factors
-    each = -(-Z.shape[0] // threads)
+    num_rows = solved.features.shape[0]
+    share = -(-num_rows // threads)
     for thread in prange(threads):
-        first, last = thread * each, min((thread + 1) * each, Z.shape[0])
-        _descend(first, last, factors, residual, directions, products, rows, settings, lanes)
-
-
-@row_kernel
-def _descent(first, last, factors, residual, directions, rows, settings, lanes):
-    Z, z = factors
-    R, rb = residual
-    D, db = directions
-    counts, weights, rr, floor, gain = rows
-    has_bias, weight_b, mean_square, tiny = settings
-    minus = Z.dtype.type(-1)
-    for r in range(first, last):
-        over, over_b = over_of(counts[r], row_at(mean_square, 0, lanes), weights[r], weight_b, has_bias)
-        left = minus * (row_at(R, r, lanes) + weights[r] * row_at(Z, r, lanes))
-        rb[r] = -(rb[r] + weight_b * z[r])
-        direction, db[r] = over * left, over_b * rb[r]
-        rr[r] = dot(left, direction) + rb[r] * db[r]
-        floor[r], gain[r] = rr[r] * tiny, 0
-        put(left, R, r, lanes)
-        put(direction, D, r, lanes)
-
-
-@parallel
-def descent(threads, lanes, factors, residual, directions, rows, settings):
-    """Before the first of such steps: `residual` has the sums of err (p, 1), and is the residual then."""
-    Z, _ = factors
-    each = -(-Z.shape[0] // threads)
-    for thread in prange(threads):
-        first, last = thread * each, min((thread + 1) * each, Z.shape[0])
-        _descent(first, last, factors, residual, directions, rows, settings, lanes)
+        start, stop = thread * share, min((thread + 1) * share, num_rows)
+        _step_rows(start, stop, vectors, solved, rows, products, ridge)

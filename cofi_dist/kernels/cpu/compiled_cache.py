@@ -1,9 +1,9 @@
-"""Where compiled loops are kept from one process to the next, and what is checked before they are run.
+"""Keep compiled loops on disk from one process to the next, and check them before they are run.
 
-numba's own cache believes what it reads: a file that a power cut has emptied ends every later run, and one
-that somebody else has written is run as code. Here each loop is a file, whole or not there, that begins with
-a checksum. It is taken only where it and its folder belong to this user or root, and nobody else can write
-to them. Any other is passed over, and the loop is compiled anew.
+numba's own cache trusts what it reads. A file that a power cut has emptied makes every later run fail, and a
+file that somebody else has written is run as code. Here each loop is a file that is written atomically and
+begins with a checksum. It is loaded only if the file and its folder belong to this user or root, and nobody
+else can write to them. Any other file is ignored, and the loop is compiled again.
 """
 
 import hashlib
@@ -28,30 +28,32 @@ from cofi_dist.kernels.first_compilation import FirstCompilation
 from cofi_dist.streams import log_stderr
 
 HERE = Path(__file__).parent
-OF_CHECKSUM = hashlib.sha256().digest_size
-WRITTEN_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+# It defines named tuples that the loops take. Code compiled for fields in another order would be wrong.
+OPERANDS = HERE.parent / "base.py"
+CHECKSUM_BYTES = hashlib.sha256().digest_size
+WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 class LoopCache(NullCache):  # type: ignore[misc]
-    """What numba asks for one function's compiled code, and gives it to.
+    """Load and save one function's compiled code, as numba asks for it.
 
     Args:
-        function: whose code it is.
+        function: the function that is compiled.
     """
 
-    _is_kept = True  # of every function: what could not be written once is not tried again
+    _is_kept = True  # for all functions: once nothing could be written, no function is tried again
 
     def __init__(self, function: Any) -> None:
         self._name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """The code for arguments of these types; None where there is none that can be trusted."""
+        """Return the code for arguments of these types, or None if there is none that can be trusted."""
         target_context.refresh()
         key = _key(self._name, sig, target_context.codegen())
         for folder in _folders():
             try:
-                theirs, reduced = pickle.loads(_read(folder, self._file(key)))  # noqa: S301, it is ours
-                if theirs == key:
+                saved_key, reduced = pickle.loads(_read(folder, self._file(key)))  # noqa: S301, we wrote it
+                if saved_key == key:
                     return CompileResult._rebuild(target_context, *reduced)
             except StoppedError:  # a signal
                 raise
@@ -61,7 +63,7 @@ class LoopCache(NullCache):  # type: ignore[misc]
         return None
 
     def save_overload(self, sig: Any, cres: Any) -> None:
-        """Keep the code in the first folder that can be written; say once where none can."""
+        """Save the code in the first folder that can be written; print one line if there is none."""
         is_portable = not cres.lifted and not cres.library.has_dynamic_globals  # no addresses of this process
         if not LoopCache._is_kept or not is_portable:
             return
@@ -87,43 +89,47 @@ class LoopCache(NullCache):  # type: ignore[misc]
 
 
 def _key(name: str, sig: Any, codegen: Any) -> str:
-    """All that the code depends on: the function, its types, the processor, the compiler and the source."""
+    """Return all that the code depends on: function, types, processor, compiler and source."""
     versions = sys.implementation.cache_tag, numba.__version__, llvmlite.__version__
     return repr((name, sig, codegen.magic_tuple(), versions, _source()))
 
 
 @cache
 def _source() -> str:
-    """Of all code beside this file: loops are inlined into each other across files."""
+    """Return a checksum of all source files that compiled code may come from.
+
+    These are all files beside this one, since loops are inlined into each other across files.
+    """
     files = sorted(file for file in HERE.iterdir() if file.suffix in (".py", ".pyc"))
+    files += [file for file in (OPERANDS, OPERANDS.with_suffix(".pyc")) if file.exists()]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def _folders() -> Iterator[Path]:
-    """Where code may lie, the best first: NUMBA_CACHE_DIR alone if it is set."""
+    """Yield the folders to look in, the best one first; NUMBA_CACHE_DIR alone if it is set."""
     name = f"loops-{_source()[:16]}"
     if numba.config.CACHE_DIR:
         yield Path(numba.config.CACHE_DIR).absolute() / name
         return
     yield HERE / "__pycache__" / name
-    home = os.path.expanduser("~")  # of a user without a home it stays as it is
+    home = os.path.expanduser("~")  # stays "~" if the user has no home
     if os.path.isabs(home):
         yield Path(home) / ".cache" / "cofi_dist" / name
 
 
 def _require_safe(status: os.stat_result) -> None:
-    """Raise PermissionError where somebody but this user and root may have written it."""
+    """Raise PermissionError if somebody other than this user and root may have written the file."""
     if status.st_uid not in (os.geteuid(), 0):
         raise PermissionError(f"belongs to another user (number {status.st_uid})")
-    if status.st_mode & WRITTEN_BY_OTHERS:
+    if status.st_mode & WRITABLE_BY_OTHERS:
         raise PermissionError("can be written by other users")
 
 
 def _read(folder: Path, name: str) -> bytes:
-    """What was written.
+    """Return the content of a file, without its checksum.
 
     Raises:
-        OSError: it is not there, not whole, or not to be trusted.
+        OSError: the file is missing, damaged, or not to be trusted.
     """
     within = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
@@ -133,7 +139,7 @@ def _read(folder: Path, name: str) -> bytes:
         os.close(within)
     with open(file, "rb") as opened:
         _require_safe(os.fstat(file))
-        checksum, content = opened.read(OF_CHECKSUM), opened.read()
+        checksum, content = opened.read(CHECKSUM_BYTES), opened.read()
     if hashlib.sha256(content).digest() != checksum:
         raise OSError(f"{folder / name}: is not what was written")
     return content
@@ -144,4 +150,4 @@ def _write(folder: Path, name: str, content: bytes) -> None:
     _require_safe(folder.lstat())
     with atomic_file(folder / name) as file:
         file.write(hashlib.sha256(content).digest() + content)
-        file.chmod(0o644)  # whatever the umask: not to be written by the group
+        file.chmod(0o644)  # whatever the umask is: nobody else may write

@@ -1,7 +1,9 @@
-"""The loops over rows of factors alone, no ratings, compiled by numba; each row as if it were the only one.
+"""Loop over the rows or entries of a factor, without any ratings, compiled by numba.
 
-R rows of Z, K features.
+R rows, K features.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import prange
@@ -9,26 +11,45 @@ from numba import prange
 from cofi_dist.kernels.cpu.jit import parallel, parallel_unfused
 
 
+class AdamSettings(NamedTuple):
+    """The scalars of a step of Adam, in the factor's dtype.
+
+    Attributes:
+        beta1, beta2: decay rates of the mean and of the mean square.
+        step_size: lr / (1 - beta1^t).
+        root: sqrt(1 - beta2^t).
+        eps: is added to the denominator.
+        weight_decay: times the factor, is added to the gradient.
+    """
+
+    beta1: np.floating
+    beta2: np.floating
+    step_size: np.floating
+    root: np.floating
+    eps: np.floating
+    weight_decay: np.floating
+
+
 @parallel
-def squares(first, last, Z, weight, out):
-    """out_b += sum weight_r Z_r^2 over the rows from first_b to before last_b, each in float64."""
-    for b in prange(first.shape[0]):
-        for r in range(first[b], last[b]):
-            for k in range(Z.shape[1]):
-                out[b, k] += np.float64(weight[r]) * (np.float64(Z[r, k]) * np.float64(Z[r, k]))
+def weighted_squares(starts, stops, factor, weight, out):
+    """Add sum weight_r factor_rk^2 over rows starts[b] to stops[b] - 1 to out[b], (K,), in float64."""
+    for b in prange(starts.shape[0]):
+        for r in range(starts[b], stops[b]):
+            for k in range(factor.shape[1]):
+                out[b, k] += np.float64(weight[r]) * (np.float64(factor[r, k]) * np.float64(factor[r, k]))
 
 
 @parallel_unfused
-def adam(threads, factor, grad, mean, square, decay, settings):
-    """Take one step of Adam on flat arrays in a single pass, with decay x factor added to the gradient."""
-    keep, keep_square, size, root, eps = settings
+def adam(threads, factor, grad, mean, square, settings):
+    """Take one step of Adam on flat arrays in a single pass; moves `factor`, `mean` and `square`."""
+    beta1, beta2, step_size, root, eps, weight_decay = settings
     one = factor.dtype.type(1)
-    each = -(-factor.shape[0] // threads)
+    share = -(-factor.shape[0] // threads)
     for thread in prange(threads):
-        mine = slice(thread * each, (thread + 1) * each)
+        mine = slice(thread * share, (thread + 1) * share)
         p, d, m, v = factor[mine], grad[mine], mean[mine], square[mine]
         for n in range(p.shape[0]):
-            g = d[n] + decay * p[n]
-            m[n] += (one - keep) * (g - m[n])
-            v[n] = keep_square * v[n] + (one - keep_square) * (g * g)
-            p[n] -= size * m[n] / (np.sqrt(v[n]) / root + eps)
+            g = d[n] + weight_decay * p[n]
+            m[n] += (one - beta1) * (g - m[n])
+            v[n] = beta2 * v[n] + (one - beta2) * (g * g)
+            p[n] -= step_size * m[n] / (np.sqrt(v[n]) / root + eps)

@@ -1,28 +1,57 @@
-"""The loops over all rows of one side, compiled by numba.
+"""Loop over all rows of one side on several threads, compiled by numba.
 
-A row's sums depend neither on the number of threads nor on which rank has the row. Threads take chunks of
-segments (`cofi_dist.kernels.cpu.schedule`) one after the other, tile by tile, from tile `begin` to before
-`stop`.
+Every loop takes the same operands:
 
-R rows of Z, Q rows of P, K features, N ratings; n of segment s are start[s] to before start[s + 1].
+    threads     their number
+    vectors     of a row, from `simd.vectors_of`
+    schedule    which segments are summed, and in which order
+    ratings     `Csr`: ratings.indptr[s] to ratings.indptr[s + 1] are the ratings of segment s
+    solved      `Side`: the rows that are summed over, or solved for
+    fixed       `Side`: the rows of the other side, to which ratings.indices point
 
-    err = p . Z_r + z_r + offset - value
+A row's sums depend neither on the number of threads nor on which rank has the row.
+R rows of `solved`, Q rows of `fixed`, K features, N ratings, B blocks.
+
+    err = p . own + own_bias + fixed.bias - value
 """
 
+from typing import NamedTuple
+
+import numpy as np
 from llvmlite import ir
 from numba import prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numpy.typing import NDArray
 
-from cofi_dist.kernels.cpu.jit import parallel, row_kernel
-from cofi_dist.kernels.cpu.partial_sums import ask_ahead, begun, carry
-from cofi_dist.kernels.cpu.row_kernels import add_gradient, add_product, half_of, solve_row
-from cofi_dist.kernels.cpu.simd import put, row_at
+from cofi_dist.kernels.cpu.jit import inlined, parallel, row_kernel
+from cofi_dist.kernels.cpu.partial_sums import initial_sums, merge_partial_sums, prefetch_partial_sums
+from cofi_dist.kernels.cpu.row_kernels import (
+    accumulate_gradient,
+    accumulate_normal_product,
+    row_half_squared_error,
+    solve_row,
+)
+from cofi_dist.kernels.cpu.simd import load_row, store_row
+
+
+class ErrorSums(NamedTuple):
+    """Where the sums over each row's ratings are put.
+
+    Attributes:
+        features: sum err p, (R, K).
+        bias: sum err, (R,).
+        half_squared_errors: 1/2 sum err^2 of each block, (B, R) float64.
+    """
+
+    features: NDArray[np.floating]
+    bias: NDArray[np.floating]
+    half_squared_errors: NDArray[np.float64]
 
 
 @intrinsic
-def _take(_typing, counters, at):
-    """counters[at], which is one more then; no two threads get the same."""
+def _fetch_and_increment(_typing, counters, index):
+    """Return counters[index] and increment it, in one atomic operation."""
 
     def generate(context, builder, signature, arguments):
         kind = signature.args[0]
@@ -31,136 +60,112 @@ def _take(_typing, counters, at):
         where = cgutils.get_item_pointer(context, builder, kind, array, [at], wraparound=False)
         return builder.atomic_rmw("add", where, ir.Constant(ir.IntType(64), 1), "monotonic")
 
-    return types.int64(counters, at), generate
+    return types.int64(counters, index), generate
+
+
+@inlined
+def _claim_chunk(schedule, tile):
+    """Return a chunk of the tile that no other thread gets, or -1 if none is left."""
+    chunk = _fetch_and_increment(schedule.next_chunk, tile)
+    return chunk if chunk < schedule.tile_chunks[tile + 1] else -1
 
 
 @row_kernel
-def _halves(first, last, row, start, ratings, factors, half, lanes):
-    other, value = ratings
-    P, offset, Z, z = factors
-    for s in range(first, last):
-        r = row[s]
-        own = row_at(Z, r, lanes)
-        half[r] += half_of(start[s], start[s + 1], other, value, P, offset, own, z[r], lanes)
+def _half_squared_errors(chunk, vectors, schedule, ratings, solved, fixed, half):
+    for s in range(schedule.chunk_start[chunk], schedule.chunk_stop[chunk]):
+        r = schedule.row[s]
+        own = load_row(solved.features, r, vectors)
+        half[r] += row_half_squared_error(s, ratings, own, solved.bias[r], fixed, vectors)
 
 
 @parallel
-def halves(threads, begin, stop, row, start, first, last, tile, next_, lanes, ratings, factors, half):
-    """half_r += 1/2 sum err^2.
-
-    `ratings` are other and value, `factors` P, offset, Z and z; `lanes` those of a row.
-    """
-    for t in range(begin, stop):
+def half_squared_errors(threads, vectors, schedule, ratings, solved, fixed, half):
+    """Add each row's 1/2 sum err^2 to half_r, (R,) float64."""
+    for tile in range(schedule.tile_start, schedule.tile_stop):
         for _ in prange(threads):
-            while True:
-                at = _take(next_, t)
-                if at >= tile[t + 1]:
-                    break
-                _halves(first[at], last[at], row, start, ratings, factors, half, lanes)
+            chunk = _claim_chunk(schedule, tile)
+            while chunk >= 0:
+                _half_squared_errors(chunk, vectors, schedule, ratings, solved, fixed, half)
+                chunk = _claim_chunk(schedule, tile)
 
 
 @row_kernel
-def _gradients(first, last, row, start, ratings, factors, sums, tree, lanes):
-    other, value = ratings
-    P, offset, Z, z = factors
-    out, out_b, half = sums
-    begins, adds, to, slot, block, spare, spare_b, levels = tree
-    for s in range(first, last):
-        r = row[s]
-        own = row_at(Z, r, lanes)
-        ask_ahead(adds[s], to[s], slot[s], spare, levels, lanes)
-        so_far, so_far_b = begun(begins[s], out, out_b, r, lanes)
-        so_far, total, squares = add_gradient(
-            start[s], start[s + 1], other, value, P, offset, own, z[r], so_far, lanes
+def _error_gradients(chunk, vectors, schedule, ratings, solved, fixed, sums, plan):
+    for s in range(schedule.chunk_start[chunk], schedule.chunk_stop[chunk]):
+        r = schedule.row[s]
+        own, own_bias = load_row(solved.features, r, vectors), solved.bias[r]
+        prefetch_partial_sums(s, plan, vectors)
+        total, total_bias = initial_sums(s, r, sums, plan, vectors)
+        total, error_sum, half = accumulate_gradient(s, ratings, own, own_bias, fixed, total, vectors)
+        sums.half_squared_errors[plan.block[s], r] += half
+        merge_partial_sums(total, total_bias + error_sum, s, r, sums, plan, vectors)
+
+
+@parallel
+def error_gradients(threads, vectors, schedule, ratings, solved, fixed, sums, plan):
+    """Sum err (p, 1) over each row's ratings, and add 1/2 sum err^2 to each block's, into `ErrorSums`.
+
+    The rows' sums are merged as the `MergePlan` says.
+    """
+    for tile in range(schedule.tile_start, schedule.tile_stop):
+        for _ in prange(threads):
+            chunk = _claim_chunk(schedule, tile)
+            while chunk >= 0:
+                _error_gradients(chunk, vectors, schedule, ratings, solved, fixed, sums, plan)
+                chunk = _claim_chunk(schedule, tile)
+
+
+@row_kernel
+def _normal_products(chunk, vectors, schedule, ratings, directions, fixed, sums, plan):
+    for s in range(schedule.chunk_start[chunk], schedule.chunk_stop[chunk]):
+        r = schedule.row[s]
+        direction, direction_b = load_row(directions.features, r, vectors), directions.bias[r]
+        prefetch_partial_sums(s, plan, vectors)
+        total, total_bias = initial_sums(s, r, sums, plan, vectors)
+        total, product_b = accumulate_normal_product(
+            s, ratings, direction, direction_b, fixed, total, vectors
         )
-        half[block[s], r] += squares
-        carry(so_far, so_far_b + total, r, adds[s], to[s], slot[s], out, out_b, spare, spare_b, levels, lanes)
+        merge_partial_sums(total, total_bias + product_b, s, r, sums, plan, vectors)
 
 
 @parallel
-def gradients(
-    threads, begin, stop, row, start, first, last, tile, next_, lanes, ratings, factors, sums, tree
-):
-    """out_r = sum err (p, 1), half[block]_r += 1/2 sum err^2.
+def normal_products(threads, vectors, schedule, ratings, directions, fixed, sums, plan):
+    """Multiply the normal matrix of each row's ratings, sum (p, 1) (p, 1)^T, by the row's direction.
 
-    `sums` are out, out_b and half. `tree` has, for each segment, whether it begins anew, what
-    `rowkernels.carry` does after it and where, and its block; then what waits, and on how many levels. The
-    rest as for `halves`.
+    `directions` is a `Side` with a row per row of the solved side; `sums` is one too, and is overwritten.
     """
-    for t in range(begin, stop):
+    for tile in range(schedule.tile_start, schedule.tile_stop):
         for _ in prange(threads):
-            while True:
-                at = _take(next_, t)
-                if at >= tile[t + 1]:
-                    break
-                _gradients(first[at], last[at], row, start, ratings, factors, sums, tree, lanes)
+            chunk = _claim_chunk(schedule, tile)
+            while chunk >= 0:
+                _normal_products(chunk, vectors, schedule, ratings, directions, fixed, sums, plan)
+                chunk = _claim_chunk(schedule, tile)
 
 
 @row_kernel
-def _products(first, last, row, start, other, factors, sums, tree, lanes):
-    P, V, v = factors
-    out, out_b = sums
-    begins, adds, to, slot, _, spare, spare_b, levels = tree
-    for s in range(first, last):
-        r = row[s]
-        own = row_at(V, r, lanes)
-        ask_ahead(adds[s], to[s], slot[s], spare, levels, lanes)
-        so_far, so_far_b = begun(begins[s], out, out_b, r, lanes)
-        so_far, total = add_product(start[s], start[s + 1], other, P, own, v[r], so_far, lanes)
-        carry(so_far, so_far_b + total, r, adds[s], to[s], slot[s], out, out_b, spare, spare_b, levels, lanes)
+def _solve_rows(chunk, vectors, schedule, ratings, solved, fixed, ridge, half, decrease):
+    for s in range(schedule.chunk_start[chunk], schedule.chunk_stop[chunk]):
+        r = schedule.row[s]
+        state, half[r] = solve_row(s, r, ratings, solved, fixed, ridge, vectors)
+        decrease[r] = state.decrease
+        store_row(state.features, solved.features, r, vectors)
+        if ridge.has_bias:
+            solved.bias[r] = state.bias
 
 
 @parallel
-def products(threads, begin, stop, row, start, first, last, tile, next_, lanes, other, factors, sums, tree):
-    """out_r = sum (v_r . p + v_r) (p, 1): the normal matrix of each row times (V, v).
+def solve_rows(threads, vectors, schedule, ratings, solved, fixed, ridge, half, decrease):
+    """Take all steps of conjugate gradients on one row after the other, while its ratings are in cache.
 
-    `factors` are P, V and v, `sums` out and out_b; the rest as for `gradients`.
+    Moves `solved`. Each row is one segment; `ridge` is a `Ridge`. `cofi_dist.optim.conjugate_gradient` does
+    the same on whole matrices, for rows whose ratings are on several ranks.
+
+    `half` is overwritten by 1/2 sum err^2 of each row before, and `decrease` by how much the row's part of J
+    fell, (R,) float64 each.
     """
-    for t in range(begin, stop):
+    for tile in range(schedule.tile_start, schedule.tile_stop):
         for _ in prange(threads):
-            while True:
-                at = _take(next_, t)
-                if at >= tile[t + 1]:
-                    break
-                _products(first[at], last[at], row, start, other, factors, sums, tree, lanes)
-
-
-@row_kernel
-def _solve(first, last, row, start, ratings, factors, weights, settings, told, lanes):
-    other, value = ratings
-    P, offset, Z, z = factors
-    half, gain = told
-    for s in range(first, last):
-        r = row[s]
-        own, z[r], half[r], gain[r] = solve_row(
-            start[s],
-            start[s + 1],
-            other,
-            value,
-            P,
-            offset,
-            row_at(Z, r, lanes),
-            z[r],
-            weights[r],
-            settings,
-            lanes,
-        )
-        put(own, Z, r, lanes)
-
-
-@parallel
-def solve(threads, begin, stop, row, start, first, last, tile, next_, lanes, ratings, factors, rest):
-    """Conjugate gradients on each row's least squares, all steps while its ratings are in cache; one tile.
-
-    Moves Z, and z where it is solved for. told[0] = 1/2 sum err^2 before; told[1] is by how much the row's
-    part of J fell. `cofi_dist.optim.als.conjugate_gradients` is the same on whole matrices. `rest` is the
-    rows' weights, `rowkernels.solve_row`'s settings, and told.
-    """
-    weights, settings, told = rest
-    for t in range(begin, stop):
-        for _ in prange(threads):
-            while True:
-                at = _take(next_, t)
-                if at >= tile[t + 1]:
-                    break
-                _solve(first[at], last[at], row, start, ratings, factors, weights, settings, told, lanes)
+            chunk = _claim_chunk(schedule, tile)
+            while chunk >= 0:
+                _solve_rows(chunk, vectors, schedule, ratings, solved, fixed, ridge, half, decrease)
+                chunk = _claim_chunk(schedule, tile)

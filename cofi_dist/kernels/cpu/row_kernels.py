@@ -1,88 +1,99 @@
-"""What is summed over one row's ratings, compiled by numba; they are read in order.
+"""Sum over the ratings of one row, compiled by numba; each sum reads the ratings once, in order.
 
-K features, Q rows of P, N ratings, the row's being first to before last. Rows of K numbers are those of
-`cofi_dist.kernels.cpu.simd`: they stay in registers while all ratings go by, of each of which p is read once.
+`s` is a segment: the ratings n from ratings.indptr[s] to ratings.indptr[s + 1] - 1. They belong to the row
+whose features are `own` and whose bias is `own_bias`. Rows of K numbers are those of
+`cofi_dist.kernels.cpu.simd`: they stay in registers while all ratings go by, and the features p of the other
+side's row are loaded once per rating. K features.
 
-    err = p . own + bias + offset - value
+    err_n = p_n . own + own_bias + fixed.bias_n - value_n
 """
 
 import numpy as np
 
-from cofi_dist.kernels.cpu.cg import over_of, step_of
+from cofi_dist.kernels.cpu.cg import CgState, cg_step, jacobi_preconditioner
 from cofi_dist.kernels.cpu.jit import inlined
-from cofi_dist.kernels.cpu.simd import dot, prefetch, row_at, zeros
+from cofi_dist.kernels.cpu.simd import dot, load_row, prefetch, zeros
 
-# So many ratings ahead, p is asked for: about as long as memory takes to answer.
-AHEAD = 8
+# The features of the rating this far ahead are prefetched: memory takes about as long to answer.
+PREFETCH_DISTANCE = 8
 
 
 @inlined
-def half_of(first, last, other, value, P, offset, own, bias, lanes):
-    """1/2 sum err^2."""
-    squares, end = 0.0, other.shape[0] - 1
-    for n in range(first, last):
-        prefetch(P, other[min(n + AHEAD, end)], lanes)
-        q = other[n]
-        e = dot(row_at(P, q, lanes), own) + bias + offset[q] - value[n]
-        squares += np.float64(e) * np.float64(e)
+def row_half_squared_error(s, ratings, own, own_bias, fixed, vectors):
+    """Return 1/2 sum err^2 over a segment, in float64."""
+    features, offset, indices, values = fixed.features, fixed.bias, ratings.indices, ratings.values
+    squares, end = 0.0, indices.shape[0] - 1
+    for n in range(ratings.indptr[s], ratings.indptr[s + 1]):
+        prefetch(features, indices[min(n + PREFETCH_DISTANCE, end)], vectors)
+        q = indices[n]
+        err = dot(load_row(features, q, vectors), own) + own_bias + offset[q] - values[n]
+        squares += np.float64(err) * np.float64(err)
     return squares / 2
 
 
 @inlined
-def add_gradient(first, last, other, value, P, offset, own, bias, to, lanes):
-    """To + sum err p; sum err; 1/2 sum err^2."""
-    total, squares, end = P.dtype.type(0), 0.0, other.shape[0] - 1
-    for n in range(first, last):
-        prefetch(P, other[min(n + AHEAD, end)], lanes)
-        q = other[n]
-        p = row_at(P, q, lanes)
-        e = dot(p, own) + bias + offset[q] - value[n]
-        to = to + e * p
-        total += e
-        squares += np.float64(e) * np.float64(e)
-    return to, total, squares / 2
+def accumulate_gradient(s, ratings, own, own_bias, fixed, total, vectors):
+    """Return total + sum err p, sum err, and 1/2 sum err^2 in float64, over a segment."""
+    features, offset, indices, values = fixed.features, fixed.bias, ratings.indices, ratings.values
+    total_bias, squares, end = features.dtype.type(0), 0.0, indices.shape[0] - 1
+    for n in range(ratings.indptr[s], ratings.indptr[s + 1]):
+        prefetch(features, indices[min(n + PREFETCH_DISTANCE, end)], vectors)
+        q = indices[n]
+        p = load_row(features, q, vectors)
+        err = dot(p, own) + own_bias + offset[q] - values[n]
+        total = total + err * p
+        total_bias += err
+        squares += np.float64(err) * np.float64(err)
+    return total, total_bias, squares / 2
 
 
 @inlined
-def add_product(first, last, other, P, own, bias, to, lanes):
-    """To + sum d p, where d = p . own + bias; sum d."""
-    total, end = P.dtype.type(0), other.shape[0] - 1
-    for n in range(first, last):
-        prefetch(P, other[min(n + AHEAD, end)], lanes)
-        p = row_at(P, other[n], lanes)
-        d = dot(p, own) + bias
-        to = to + d * p
-        total += d
-    return to, total
+def accumulate_normal_product(s, ratings, direction, direction_b, fixed, total, vectors):
+    """Return total + sum d p, and sum d, over a segment, where d = p . direction + direction_b.
+
+    This is the normal matrix of the segment's ratings, sum (p, 1) (p, 1)^T, times the direction.
+    """
+    features, indices = fixed.features, ratings.indices
+    total_bias, end = features.dtype.type(0), indices.shape[0] - 1
+    for n in range(ratings.indptr[s], ratings.indptr[s + 1]):
+        prefetch(features, indices[min(n + PREFETCH_DISTANCE, end)], vectors)
+        p = load_row(features, indices[n], vectors)
+        d = dot(p, direction) + direction_b
+        total = total + d * p
+        total_bias += d
+    return total, total_bias
 
 
 @inlined
-def solve_row(first, last, other, value, P, offset, own, bias, weight, settings, lanes):
-    """Conjugate gradients on the row's least squares.
-
-    `settings` says whether the bias is solved for, its weight, the mean square of P's columns, (1, K), the
-    number of steps, and to what of itself the squared residual falls before the row is done.
+def solve_row(s, r, ratings, solved, fixed, ridge, vectors):
+    """Take steps of conjugate gradients on the least squares of row r, whose ratings are all in segment s.
 
     Returns:
-        The new row and bias, 1/2 sum err^2 before, and by how much the row's part of J fell.
+        The `CgState` after the last step, and 1/2 sum err^2 before the first.
     """
-    has_bias, weight_b, mean_square, steps, tiny = settings
-    sums, rb, half = add_gradient(first, last, other, value, P, offset, own, bias, zeros(own), lanes)
-    count, minus = P.dtype.type(last - first), P.dtype.type(-1)
-    over, over_b = over_of(count, row_at(mean_square, 0, lanes), weight, weight_b, has_bias)
-    r, rb = minus * (sums + weight * own), -(rb + weight_b * bias)
-    direction, direction_b, moved = over * r, over_b * rb, bias
-    rr = dot(r, direction) + rb * direction_b
-    fell, floor = 0.0, rr * tiny
-    for _ in range(steps):
-        if not rr > floor:
+    own, own_bias = load_row(solved.features, r, vectors), solved.bias[r]
+    weight, minus = ridge.weight[r], solved.features.dtype.type(-1)
+    # gradient = sum err (p, 1) + weight (own, bias), and residual = -gradient
+    gradient, gradient_b, half = accumulate_gradient(s, ratings, own, own_bias, fixed, zeros(own), vectors)
+    residual, residual_b = minus * (gradient + weight * own), -(gradient_b + ridge.weight_b * own_bias)
+    # the first direction is the preconditioned residual
+    inv_diag, inv_diag_b = jacobi_preconditioner(r, ridge, vectors)
+    direction, direction_b = inv_diag * residual, inv_diag_b * residual_b
+    norm2 = dot(residual, direction) + residual_b * direction_b
+    # below this, the residual consists of rounding errors
+    stop_norm2 = norm2 * ridge.rounding_floor
+    # the scalars of all steps are float64, as 1 / diagonal is
+    bias, bias_residual = np.float64(own_bias), np.float64(residual_b)
+    state = CgState(own, bias, residual, bias_residual, direction, direction_b, norm2, 0.0, True)
+    for _ in range(ridge.steps):
+        if not state.residual_norm2 > stop_norm2:
             break
-        q, qb = add_product(first, last, other, P, direction, direction_b, weight * direction, lanes)
-        qb += weight_b * direction_b
-        own, moved, r, rb, direction, direction_b, rr, gain, goes = step_of(
-            own, moved, r, rb, direction, direction_b, rr, q, qb, over, over_b
+        # (A + weight) direction, where A is the normal matrix of the row's ratings
+        product, product_b = accumulate_normal_product(
+            s, ratings, state.direction, state.direction_b, fixed, weight * state.direction, vectors
         )
-        fell += gain
-        if not goes:
+        product_b += ridge.weight_b * state.direction_b
+        state = cg_step(state, product, product_b, inv_diag, inv_diag_b)
+        if not state.active:
             break
-    return own, (moved if has_bias else bias), half, fell
+    return state, half

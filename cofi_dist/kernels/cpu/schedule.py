@@ -1,15 +1,20 @@
-"""One side's ratings in the order in which the compiled loops read them.
+"""Decide in which order the compiled loops read one side's ratings, and what threads take at once.
 
-Where the other side's rows do not fit the cache, those of a tile do, and its ratings are summed before the
-next tile's. A block (`cofi_dist.sharding`) has one tile or several; small blocks of a branch share one. A
-segment is the ratings that a row has in a tile and block.
+Ratings are processed tile by tile. A tile is small enough that the rows of the other side which it touches
+stay in cache. A block (`cofi_dist.sharding`) has one tile or several; small blocks of a subtree share one.
 
-R rows of this side, N ratings, S segments, C chunks, A tiles, B blocks, T branches.
+    subtree     blocks whose sums are merged into one sum per row; for users' own rows, all there is
+      tile      ratings that are summed before those of the next tile
+        chunk   neighbouring rows, about equally many ratings: what a thread takes at once
+          segment   the ratings that one row has in the tile and one block
+
+R rows of this side, N ratings, S segments, C chunks, A tiles, B blocks, T subtrees.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, starmap
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -17,71 +22,90 @@ from numpy.typing import NDArray
 
 from cofi_dist.kernels.base import Index, index_type
 from cofi_dist.kernels.cpu.counting_sort import sort_by_row
-from cofi_dist.kernels.cpu.partial_sums import plan_carries
+from cofi_dist.kernels.cpu.partial_sums import plan_merges
 from cofi_dist.sharding.ranges import UserRange, balanced_ranges
 
 # Ratings in a tile: few enough that a tile's rows of W stay in cache while the items are summed, many enough
 # that the partial sums of X cost little. See docs/benchmarks.md.
 TILE_RATINGS = 2**20
 
-# Threads take a chunk when they have done their last one: so many a thread and tile, that they end
-# together though the machine does other things too, few enough that taking them costs nothing.
-CHUNKS_A_THREAD = 16
+# A thread takes a chunk when it is done with its last one. With this many chunks per thread and tile, all
+# threads finish at about the same time, even on a busy machine, and taking chunks still costs nothing.
+CHUNKS_PER_THREAD = 16
 
 
-@dataclass(frozen=True)
-class Segments:
-    """Where each segment's ratings are, and what threads take at once.
+class Schedule(NamedTuple):
+    """What the threads of one compiled loop take, and in which order.
 
     Attributes:
-        row: of each segment, (S,) int32; ascending in a tile. In each branch every row has one at least.
-        start: where its ratings begin, and where the last one's end, (S + 1,) int32 or int64.
-        begins: whether its sums begin at zero, and not with what the row's last segment left, (S,).
-        adds, to: what `partial_sums.carry` does after it, (S,) int64.
-        slot: where its row's sums wait, (S,) int64: in the row's own place or, where a branch is one tile, in
-            its chunk's, which stays in cache.
+        tile_start, tile_stop: the tiles of this loop.
+        row: row of each segment, (S,) int32.
+        chunk_start, chunk_stop: the segments of each chunk, (C,).
+        tile_chunks: first chunk of each tile, and the number of chunks, (A + 1,).
+        next_chunk: next chunk of each tile that no thread has taken yet, (A,); counts up during the loop.
+    """
+
+    tile_start: int
+    tile_stop: int
+    row: NDArray[np.int32]
+    chunk_start: NDArray[np.int64]
+    chunk_stop: NDArray[np.int64]
+    tile_chunks: NDArray[np.int64]
+    next_chunk: NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segments:
+    """The segments of one side's rows, cut into chunks and tiles, and how their sums are merged.
+
+    Attributes:
+        row: row of each segment, (S,) int32; ascending in a tile. In each subtree every row has a segment.
+        indptr: where the ratings of each segment begin, and where the last ones end, (S + 1,) int32 or int64.
+        is_first, merge_mask, store_level: see `cofi_dist.kernels.cpu.partial_sums.MergePlan`.
+        slot: where the row's partial sums wait, (S,) int64: in a place for this row or, if the subtree is a
+            single tile, in a place for the chunk, which stays in cache.
         block: (S,) int32.
-        first, last: segments of a chunk, from first to before last, (C,); a tile's longest chunk is first.
-        tile: a tile's first chunk, and the number of chunks, (A + 1,).
-        branches: tiles of each branch, T of them.
+        chunk_start, chunk_stop: the segments of each chunk, (C,); a tile's longest chunk comes first.
+        tile_chunks: first chunk of each tile, and the number of chunks, (A + 1,).
+        subtrees: the tiles of each subtree, T of them.
         num_blocks: B.
-        is_whole: whether each row is one segment: all its ratings, if any.
+        has_whole_rows: whether each row is a single segment, which has all its ratings.
     """
 
     row: NDArray[np.int32]
-    start: Index
-    begins: NDArray[np.bool_]
-    adds: NDArray[np.int64]
-    to: NDArray[np.int64]
+    indptr: Index
+    is_first: NDArray[np.bool_]
+    merge_mask: NDArray[np.int64]
+    store_level: NDArray[np.int64]
     slot: NDArray[np.int64]
     block: NDArray[np.int32]
-    first: NDArray[np.int64]
-    last: NDArray[np.int64]
-    tile: NDArray[np.int64]
-    branches: tuple[range, ...]
+    chunk_start: NDArray[np.int64]
+    chunk_stop: NDArray[np.int64]
+    tile_chunks: NDArray[np.int64]
+    subtrees: tuple[range, ...]
     num_blocks: int
-    is_whole: bool
+    has_whole_rows: bool
 
     @property
     def levels(self) -> int:
-        """Partial sums of a row that wait at a time, L."""
-        return int(self.to.max(initial=0))
+        """The number of partial sums of a row that can wait at the same time, L."""
+        return int(self.store_level.max(initial=0))
 
-    def each_branch(self) -> Iterator[tuple[int | Index, ...]]:
-        """For the loops: tiles, segments and chunks; the last is where threads begin to take chunks."""
-        next_ = self.tile[:-1].copy()
-        for tiles in self.branches:
-            yield tiles.start, tiles.stop, self.row, self.start, self.first, self.last, self.tile, next_
+    def schedules(self) -> Iterator[Schedule]:
+        """Yield the schedule of each subtree, for one run of the loops."""
+        next_chunk = self.tile_chunks[:-1].copy()
+        chunks = self.chunk_start, self.chunk_stop, self.tile_chunks
+        for tiles in self.subtrees:
+            yield Schedule(tiles.start, tiles.stop, self.row, *chunks, next_chunk)
 
-    @property
-    def whole(self) -> tuple[int | Index, ...]:
-        """The same of the only branch."""
-        (only,) = self.each_branch()
+    def schedule(self) -> Schedule:
+        """Return the schedule of the only subtree, for one run of a loop."""
+        (only,) = self.schedules()
         return only
 
 
 @dataclass(frozen=True)
-class _Part:
+class _Tile:
     """The segments of a tile: their rows, blocks and numbers of ratings, (S,) each."""
 
     row: NDArray[np.int32]
@@ -90,14 +114,14 @@ class _Part:
 
 
 def by_rows(counts: Index) -> Segments:
-    """One tile; every row is a segment, those without ratings too.
+    """Make a segment of every row, including rows without ratings, in a single tile.
 
     Args:
         counts: ratings of each row, (R,).
     """
     rows = np.arange(len(counts), dtype=np.int32)
-    only = _Part(rows, np.zeros_like(rows), counts.astype(np.int64))
-    return _segments((range(1),), [[only]], len(counts), is_whole=True)
+    only = _Tile(rows, np.zeros_like(rows), counts.astype(np.int64))
+    return _segments((range(1),), [[only]], len(counts), has_whole_rows=True)
 
 
 def tiles_of_blocks(indptr: Index, blocks: Sequence[UserRange]) -> list[list[slice]]:
@@ -119,96 +143,110 @@ def tiles_of_blocks(indptr: Index, blocks: Sequence[UserRange]) -> list[list[sli
 
 
 def by_tiles(
-    row: Index, num_rows: int, blocks: Sequence[Sequence[slice]], branches: Sequence[range]
+    row: Index, num_rows: int, blocks: Sequence[Sequence[slice]], subtrees: Sequence[range]
 ) -> tuple[Segments, Index]:
-    """The segments of each tile, and which rating is where.
+    """Sort the ratings of each tile by row, and make segments of them.
+
+    Neighbouring tiles of a subtree are joined, up to TILE_RATINGS ratings.
 
     Args:
-        row: of each rating, (N,).
+        row: row of each rating, (N,).
         num_rows: R.
-        blocks: ratings of each tile of each block, one after the other.
-        branches: which of the blocks each has.
+        blocks: the ratings of each tile of each block; slices that follow one another.
+        subtrees: the blocks of each subtree.
 
     Returns:
-        The segments; and for each given rating, where it is in their order, (N,). Equal rows' ratings stay
-        in the given order.
+        The segments, and the place of each given rating in their order, (N,). The ratings of a row stay in
+        the given order.
     """
     place = np.empty(len(row), index_type(len(row)))
-    parts: list[list[_Part]] = []
-    for branch in branches:
-        empty = np.ones(num_rows, bool)
-        parts.append([])
-        tiles = list(_shared([(tile, b) for b in branch for tile in blocks[b]], TILE_RATINGS))
-        for tile in tiles:
-            first, last = tile[0][0].start, tile[-1][0].stop
-            sort_by_row(row, first, last, num_rows, place)
-            counts = np.stack([np.bincount(row[part], minlength=num_rows) for part, _ in tile], 1)
-            empty &= ~counts.any(1)
-            told = counts > 0
-            told[:, -1] |= empty & (tile is tiles[-1])
-            rows, which = np.nonzero(told)
-            block = np.array([b for _, b in tile], np.int32)[which]
-            parts[-1].append(_Part(rows.astype(np.int32), block, counts[rows, which]))
-    return _segments(branches, parts, num_rows, is_whole=len(blocks) == len(blocks[0]) == 1), place
+    tiles: list[list[_Tile]] = []
+    for subtree in subtrees:
+        shared = list(_shared([(part, b) for b in subtree for part in blocks[b]], TILE_RATINGS))
+        tiles.append([])
+        # rows that have no rating in any tile of the subtree so far
+        is_empty = np.ones(num_rows, bool)
+        for parts in shared:
+            start, stop = parts[0][0].start, parts[-1][0].stop
+            sort_by_row(row, start, stop, num_rows, place)
+            counts = np.stack([np.bincount(row[part], minlength=num_rows) for part, _ in parts], 1)
+            is_empty &= ~counts.any(1)
+            # a segment wherever a row has ratings in a part
+            is_segment = counts > 0
+            # and an empty one in the last tile for each row that has none at all: its sums have to become 0
+            if parts is shared[-1]:
+                is_segment[:, -1] |= is_empty
+            rows, part_of = np.nonzero(is_segment)
+            block = np.array([b for _, b in parts], np.int32)[part_of]
+            tiles[-1].append(_Tile(rows.astype(np.int32), block, counts[rows, part_of]))
+    return _segments(subtrees, tiles, num_rows, has_whole_rows=len(blocks) == len(blocks[0]) == 1), place
 
 
-def _shared(tiles: Sequence[tuple[slice, int]], size: int) -> Iterator[list[tuple[slice, int]]]:
-    """Neighbours together, as long as they have no more than so many ratings."""
-    found: list[tuple[slice, int]] = []
-    for tile, block in tiles:
-        if found and tile.stop - found[0][0].start > size:
-            yield found
-            found = []
-        found.append((tile, block))
-    yield found
+def _shared(parts: Sequence[tuple[slice, int]], size: int) -> Iterator[list[tuple[slice, int]]]:
+    """Group neighbouring parts of (ratings, block) into tiles of at most `size` ratings, if each part is."""
+    tile: list[tuple[slice, int]] = []
+    for ratings, block in parts:
+        if tile and ratings.stop - tile[0][0].start > size:
+            yield tile
+            tile = []
+        tile.append((ratings, block))
+    yield tile
 
 
 def _segments(
-    branches: Sequence[range], parts: Sequence[Sequence[_Part]], num_rows: int, *, is_whole: bool
+    subtrees: Sequence[range], tiles: Sequence[Sequence[_Tile]], num_rows: int, *, has_whole_rows: bool
 ) -> Segments:
-    """Of the tiles of each branch, one after the other."""
-    every = [part for tiles in parts for part in tiles]
+    """Return the segments of all tiles, cut into chunks, with the plan of their merges."""
+    every = [tile for of_subtree in tiles for tile in of_subtree]
     row, block, count = (
-        np.concatenate([getattr(part, name) for part in every]) for name in ("row", "block", "count")
+        np.concatenate([getattr(tile, name) for tile in every]) for name in ("row", "block", "count")
     )
-    start = np.append(0, np.cumsum(count))
-    begins = np.empty(len(row), bool)
-    adds, to, slot = np.zeros((3, len(row)), np.int64)
-    first, last, tile, numbers, done = [], [], [0], [0], 0
-    for branch, tiles in zip(branches, parts, strict=True):
-        of = slice(done, done + sum(len(part.row) for part in tiles))
-        leaf, waiting = block[of] - branch.start, np.zeros(num_rows, np.int64)
-        plan_carries(row[of], leaf, waiting, begins[of], adds[of], to[of])
-        for part in tiles:
-            cuts = _chunks(part)
-            own = np.repeat(np.arange(len(cuts) - 1), np.diff(cuts)) if len(tiles) == 1 else part.row
-            slot[done : done + len(part.row)] = own
-            turn = np.argsort(start[done + cuts[:-1]] - start[done + cuts[1:]], kind="stable")
-            first.append(done + cuts[:-1][turn])
-            last.append(done + cuts[1:][turn])
-            tile.append(tile[-1] + len(turn))
-            done += len(part.row)
-        numbers.append(len(tile) - 1)
+    indptr = np.append(0, np.cumsum(count))
+    is_first = np.empty(len(row), bool)
+    merge_mask, store_level, slot = np.zeros((3, len(row)), np.int64)
+    chunk_start, chunk_stop, tile_chunks, subtree_tiles, done = [], [], [0], [0], 0
+    for subtree, of_subtree in zip(subtrees, tiles, strict=True):
+        mine = slice(done, done + sum(len(tile.row) for tile in of_subtree))
+        leaf = block[mine] - subtree.start
+        plan_merges(row[mine], leaf, is_first[mine], merge_mask[mine], store_level[mine], num_rows)
+        for tile in of_subtree:
+            cuts = _chunks(tile)
+            # a chunk has all segments of its rows in the tile: if there are no other tiles, its slot will do
+            chunk = np.repeat(np.arange(len(cuts) - 1), np.diff(cuts))
+            slot[done : done + len(tile.row)] = chunk if len(of_subtree) == 1 else tile.row
+            # the longest chunk first, so that no thread starts a long one when the others are done
+            order = np.argsort(indptr[done + cuts[:-1]] - indptr[done + cuts[1:]], kind="stable")
+            chunk_start.append(done + cuts[:-1][order])
+            chunk_stop.append(done + cuts[1:][order])
+            tile_chunks.append(tile_chunks[-1] + len(order))
+            done += len(tile.row)
+        subtree_tiles.append(len(tile_chunks) - 1)
     return Segments(
-        row,
-        start.astype(index_type(int(start[-1]))),
-        begins,
-        adds,
-        to,
-        slot,
-        block,
-        np.concatenate(first).astype(np.int64),
-        np.concatenate(last).astype(np.int64),
-        np.array(tile, np.int64),
-        tuple(starmap(range, pairwise(numbers))),
-        branches[-1].stop,
-        is_whole,
+        row=row,
+        indptr=indptr.astype(index_type(int(indptr[-1]))),
+        is_first=is_first,
+        merge_mask=merge_mask,
+        store_level=store_level,
+        slot=slot,
+        block=block,
+        chunk_start=np.concatenate(chunk_start).astype(np.int64),
+        chunk_stop=np.concatenate(chunk_stop).astype(np.int64),
+        tile_chunks=np.array(tile_chunks, np.int64),
+        subtrees=tuple(starmap(range, pairwise(subtree_tiles))),
+        num_blocks=subtrees[-1].stop,
+        has_whole_rows=has_whole_rows,
     )
 
 
-def _chunks(part: _Part) -> NDArray[np.int64]:
-    """Where chunks of about as many ratings begin, and the last one ends; a row is in one of them."""
-    chunks, start = CHUNKS_A_THREAD * int(numba.config.NUMBA_NUM_THREADS), np.cumsum(part.count) - part.count
-    cuts = np.searchsorted(start, np.linspace(0, part.count.sum(), chunks + 1)[1:-1])
-    cuts = np.searchsorted(part.row, part.row[cuts[cuts < len(part.row)]])
-    return np.unique(np.concatenate([[0], cuts, [len(part.row)]])).astype(np.int64)
+def _chunks(tile: _Tile) -> NDArray[np.int64]:
+    """Cut a tile into chunks of about equally many ratings; return the first segment of each, and the end.
+
+    All segments of a row are in the same chunk, so that no two threads add to one row.
+    """
+    chunks = CHUNKS_PER_THREAD * int(numba.config.NUMBA_NUM_THREADS)
+    start = np.cumsum(tile.count) - tile.count
+    # the segments at which equal shares of the ratings begin
+    cuts = np.searchsorted(start, np.linspace(0, tile.count.sum(), chunks + 1)[1:-1])
+    # moved back to the first segment of their row
+    cuts = np.searchsorted(tile.row, tile.row[cuts[cuts < len(tile.row)]])
+    return np.unique(np.concatenate([[0], cuts, [len(tile.row)]])).astype(np.int64)

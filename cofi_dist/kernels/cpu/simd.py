@@ -1,13 +1,14 @@
-"""Rows of a matrix as vectors in the processor's registers, for the loops that numba compiles.
+"""Hold rows of a matrix as vectors in the processor's registers, in loops that numba compiles.
 
-A row of K numbers is a fixed number of vectors of 512 bits, 7 of 16 numbers for 100 in float32, which LLVM
-maps on what the processor has. The last one's lanes beyond K are zero. `lanes` says how many vectors they are
-(by its type: loops are compiled once for each number), and how many lanes of the last one are used.
+A row of K numbers is a fixed number of vectors of 512 bits: for example, 100 numbers in float32 are 7 vectors
+of 16. LLVM maps them to the widest vectors of the processor. The lanes of the last vector beyond K are zero.
+`vectors` says how many vectors a row has and how many lanes of the last one are used. The number of vectors
+is part of its type, so the loops are compiled once per number.
 
-    x = row_at(P, q, lanes)         from memory; zeros(x) has the same shape
+    x = load_row(P, q, vectors)     from memory; zeros(x) has the same shape
     x + y, x - y, x * y, a * x      as numpy's
     dot(x, y), sum of products      inverse(x), 1 / x where x > 0, else 0
-    put(x, Z, r, lanes)             to memory
+    store_row(x, Z, r, vectors)     to memory
 """
 
 import operator
@@ -24,34 +25,34 @@ from numba.extending import intrinsic, models, overload, register_model
 from numpy.typing import NDArray
 
 BITS = 512
-# a product and a sum may be rounded as one. No more: the order of sums is the one written here, whatever the
-# compiler makes of it, and however often: code that comes from numba's cache was optimised once more.
+# A product and a sum may be rounded as one (FMA). Nothing else may change: the order of sums is the one
+# written here, however often LLVM optimises the code. Code from the cache has been optimised once more.
 FAST = ("contract",)
 INT32 = ir.IntType(32)
-Lanes = tuple[NDArray[np.bytes_], int]
+Vectors = tuple[NDArray[np.bytes_], int]
 
 
 @cache
-def lanes_of(K: int, itemsize: int) -> Lanes:
-    """Of a row of K numbers of so many bytes.
+def vectors_of(K: int, itemsize: int) -> Vectors:
+    """Return how many vectors a row of K numbers of `itemsize` bytes has, and the lanes used of the last one.
 
-    How many vectors is in the type of an empty array, whose name goes into those of the compiled functions.
-    (A structured type would go in as a number that the next process counts anew; and of two cached functions
-    of one name, only one is ever called.)
+    The number of vectors is encoded in the type of an empty array, "S7" for 7 vectors, because that name goes
+    into the symbols of the compiled functions. A structured dtype would go in as a number that every process
+    counts anew, and of two cached functions with the same symbol only one is ever called.
     """
     width = BITS // (8 * itemsize)
     count = -(-K // width)
     return np.empty(0, f"S{count}"), K - (count - 1) * width
 
 
-def _count(lanes: Any) -> int:
-    """How many vectors, by the type."""
-    count: int = lanes[0].dtype.count
+def _count(vectors: Any) -> int:
+    """Return the number of vectors, which is in the type."""
+    count: int = vectors[0].dtype.count
     return count
 
 
 class Row(types.Type):  # type: ignore[misc]
-    """So many vectors of numbers."""
+    """The numba type of a row: `count` vectors of `dtype`."""
 
     def __init__(self, dtype: types.Float, count: int) -> None:
         self.dtype, self.count, self.width = dtype, count, BITS // dtype.bitwidth
@@ -59,9 +60,9 @@ class Row(types.Type):  # type: ignore[misc]
 
 
 def _rows_of(matrix: Any) -> Any:
-    """The same type, whose rows have to be one piece of memory each."""
+    """Return the type of a matrix, after checking that each of its rows is contiguous."""
     if matrix.layout != "C" or matrix.ndim != 2:
-        raise TypingError(f"rows are those of matrices in C's order, not of {matrix}")
+        raise TypingError(f"only matrices in C order have rows to load, not {matrix}")
     return matrix
 
 
@@ -76,7 +77,7 @@ class _RowModel(models.PrimitiveModel):  # type: ignore[misc]
 
 
 def _made(builder: Any, parts: list[Any]) -> Any:
-    """The value of a Row of these vectors."""
+    """Return a Row made of these vectors."""
     row = ir.Constant(ir.ArrayType(parts[0].type, len(parts)), ir.Undefined)
     for k, part in enumerate(parts):
         row = builder.insert_value(row, part, k)
@@ -94,16 +95,16 @@ def _splat(builder: Any, number: Any, vector: ir.VectorType) -> Any:
 
 
 def _place(context: Any, builder: Any, kind: Any, array: Any, index: Any, k: int, dtype: types.Float) -> Any:
-    """Pointer to the k-th vector of a row, as to a vector that need not be aligned."""
+    """Return a pointer to the k-th vector of a row; the vector need not be aligned."""
     own = context.make_array(kind)(context, builder, array)
     at = [index, context.get_constant(types.intp, k * (BITS // dtype.bitwidth))]
     where = cgutils.get_item_pointer(context, builder, kind, own, at, wraparound=False)
     return builder.bitcast(where, _vector(dtype).as_pointer())
 
 
-def _mask(builder: Any, lanes: Any, width: int) -> Any:
-    """The lanes of the last vector that are used."""
-    number = builder.trunc(builder.extract_value(lanes, 1), INT32)
+def _mask(builder: Any, vectors: Any, width: int) -> Any:
+    """Return the mask of the lanes of the last vector that are used."""
+    number = builder.trunc(builder.extract_value(vectors, 1), INT32)
     whole = ir.VectorType(INT32, width)
     return builder.icmp_signed("<", ir.Constant(whole, list(range(width))), _splat(builder, number, whole))
 
@@ -119,9 +120,9 @@ def _suffix(vector: ir.VectorType) -> str:
 
 
 @intrinsic
-def row_at(_typing: Any, matrix: Any, index: Any, lanes: Any) -> Any:
-    """matrix[index], as a Row."""
-    kind = Row(_rows_of(matrix).dtype, _count(lanes))
+def load_row(_typing: Any, matrix: Any, index: Any, vectors: Any) -> Any:
+    """Return matrix[index] as a Row."""
+    kind = Row(_rows_of(matrix).dtype, _count(vectors))
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array, at, used = arguments
@@ -138,12 +139,12 @@ def row_at(_typing: Any, matrix: Any, index: Any, lanes: Any) -> Any:
             parts.append(_masked(builder, f"llvm.masked.load.{_suffix(vector)}.p0", vector, given))
         return _made(builder, parts)
 
-    return kind(matrix, index, lanes), generate
+    return kind(matrix, index, vectors), generate
 
 
 @intrinsic
-def put(_typing: Any, row: Any, matrix: Any, index: Any, lanes: Any) -> Any:
-    """matrix[index] = row."""
+def store_row(_typing: Any, row: Any, matrix: Any, index: Any, vectors: Any) -> Any:
+    """Store a Row: matrix[index] = row."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         value, array, at, used = arguments
@@ -158,29 +159,29 @@ def put(_typing: Any, row: Any, matrix: Any, index: Any, lanes: Any) -> Any:
             _masked(builder, f"llvm.masked.store.{_suffix(vector)}.p0", ir.VoidType(), given)
         return context.get_dummy_value()
 
-    return types.void(row, _rows_of(matrix), index, lanes), generate
+    return types.void(row, _rows_of(matrix), index, vectors), generate
 
 
 @intrinsic
-def prefetch(_typing: Any, matrix: Any, index: Any, lanes: Any) -> Any:
-    """Ask for matrix[index], which is wanted soon."""
+def prefetch(_typing: Any, matrix: Any, index: Any, vectors: Any) -> Any:
+    """Prefetch matrix[index], which is going to be loaded soon."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array, at, _ = arguments
         at = context.cast(builder, at, signature.args[1], types.intp)
-        for k in range(_count(lanes)):
+        for k in range(_count(vectors)):
             where = _place(context, builder, signature.args[0], array, at, k, matrix.dtype)
             where = builder.bitcast(where, ir.IntType(8).as_pointer())
             given = [where, INT32(0), INT32(3), INT32(1)]
             _masked(builder, "llvm.prefetch.p0", ir.VoidType(), given)
         return context.get_dummy_value()
 
-    return types.void(matrix, index, lanes), generate
+    return types.void(matrix, index, vectors), generate
 
 
 @intrinsic
 def zeros(_typing: Any, like: Any) -> Any:
-    """A Row of zeros."""
+    """Return a Row of zeros like the given one."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return ir.Constant(ir.ArrayType(_vector(like.dtype), like.count), None)
@@ -189,8 +190,11 @@ def zeros(_typing: Any, like: Any) -> Any:
 
 
 @intrinsic
-def zeros_if(_typing: Any, begins: Any, row: Any) -> Any:
-    """Zeros, or the row; where a branch would pass rows through memory, this chooses in registers."""
+def zeros_if(_typing: Any, condition: Any, row: Any) -> Any:
+    """Return zeros if the condition holds, else the row.
+
+    The choice is made in registers; a branch would pass the row through memory.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         is_zero, parts = arguments[0], _parts(builder, arguments[1])
@@ -201,23 +205,25 @@ def zeros_if(_typing: Any, begins: Any, row: Any) -> Any:
 
 @intrinsic
 def dot(_typing: Any, x: Any, y: Any) -> Any:
-    """Sum of x_k y_k."""
+    """Return the dot product, the sum of x_k y_k."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         left, right = (_parts(builder, argument) for argument in arguments)
-        # two sums, so that one does not wait for the other; from 0, so that each product has its own addition
+        # Two running sums, so that one addition need not wait for the other. They start from 0, so that every
+        # product is fused with an addition.
         sums = [ir.Constant(part.type, None) for part in left[:2]]
         for k, (a, b) in enumerate(zip(left, right, strict=True)):
             sums[k % 2] = builder.fadd(sums[k % 2], builder.fmul(a, b, flags=FAST), flags=FAST)
         whole = sums[0] if len(sums) == 1 else builder.fadd(*sums)
+        # then the lanes of the vector: add its upper half to its lower half until one number is left
         while (half := whole.type.count // 2) > 0:
             low, high = (
                 builder.shuffle_vector(
                     whole,
                     ir.Constant(whole.type, ir.Undefined),
-                    ir.Constant(ir.VectorType(INT32, half), list(lanes)),
+                    ir.Constant(ir.VectorType(INT32, half), list(part)),
                 )
-                for lanes in (range(half), range(half, 2 * half))
+                for part in (range(half), range(half, 2 * half))
             )
             whole = builder.fadd(low, high)
         return builder.extract_element(whole, INT32(0))
@@ -227,15 +233,15 @@ def dot(_typing: Any, x: Any, y: Any) -> Any:
 
 @intrinsic
 def inverse(_typing: Any, x: Any) -> Any:
-    """1 / x where x > 0, else 0; what is too small to have an inverse counts as 0."""
+    """Return 1 / x_k for each x_k > 0, else 0; numbers too small to have an inverse count as 0."""
     smallest = 2.0**-126 if x.dtype.bitwidth == 32 else 2.0**-1022
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         found = []
         for part in _parts(builder, arguments[0]):
             zero = ir.Constant(part.type, None)
-            one, least = (ir.Constant(part.type, [number] * part.type.count) for number in (1.0, smallest))
-            is_large = builder.fcmp_ordered(">=", part, least)
+            one, lowest = (ir.Constant(part.type, [number] * part.type.count) for number in (1.0, smallest))
+            is_large = builder.fcmp_ordered(">=", part, lowest)
             found.append(builder.select(is_large, builder.fdiv(one, part), zero))
         return _made(builder, found)
 
@@ -243,7 +249,7 @@ def inverse(_typing: Any, x: Any) -> Any:
 
 
 def _elementwise(name: str, operation: Callable[[Any, Any], Any]) -> None:
-    """Of two rows, or of a number and a row."""
+    """Overload the operation for two rows, and for a number and a row."""
 
     @intrinsic
     def of_rows(_typing: Any, x: Any, y: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cofi_dist.kernels.base import Csr, RidgeTerm
+from cofi_dist.kernels.base import Csr, RidgeTerm, Side
 from cofi_dist.kernels.cuda import triton_kernels
 from cofi_dist.sharding.ranges import offsets_from_counts
 
@@ -44,35 +44,29 @@ class TritonKernels:
     def csr(self) -> tuple[Tensor, Tensor, Tensor]:
         return self._start[self._begin], self._other, self._value
 
-    def halves(self, Z: Tensor, z: Tensor, P: Tensor, offset: Tensor) -> Tensor:
-        _, _, half = self._summed(Z, z, P, offset, OF_ERRORS=True, ADDS=False)
+    def half_squared_errors(self, solved: Side[Tensor], fixed: Side[Tensor]) -> Tensor:
+        _, _, half = self._summed(solved, fixed, OF_ERRORS=True, ADDS=False)
         return half
 
-    def gradients(self, Z: Tensor, z: Tensor, P: Tensor, offset: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        out, out_b, half = self._summed(Z, z, P, offset, OF_ERRORS=True, ADDS=True)
+    def error_gradients(self, solved: Side[Tensor], fixed: Side[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        out, out_b, half = self._summed(solved, fixed, OF_ERRORS=True, ADDS=True)
         return out[None], out_b[None], half[None]
 
-    def products(self, V: Tensor, v: Tensor, P: Tensor) -> tuple[Tensor, Tensor]:
-        out, out_b, _ = self._summed(V, v, P, v, OF_ERRORS=False, ADDS=True)
+    def normal_products(self, directions: Side[Tensor], fixed: Side[Tensor]) -> tuple[Tensor, Tensor]:
+        out, out_b, _ = self._summed(directions, fixed, OF_ERRORS=False, ADDS=True)
         return out[None], out_b[None]
 
     def solve_rows(
-        self,
-        Z: Tensor,
-        z: Tensor,
-        P: Tensor,
-        offset: Tensor,
-        ridge: RidgeTerm,
-        mean_square: Tensor,
-        steps: int,
+        self, solved: Side[Tensor], fixed: Side[Tensor], ridge: RidgeTerm, mean_square: Tensor, steps: int
     ) -> None:
         """Return None: on a device, steps on whole matrices are faster."""
         return
 
     def _summed(
-        self, Z: Tensor, z: Tensor, P: Tensor, offset: Tensor, **what: bool
+        self, solved: Side[Tensor], fixed: Side[Tensor], **what: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Each row's sums, and 1/2 sum err^2 in float64; what is not asked for is empty."""
+        (Z, z), (P, offset) = solved, fixed
         rows, pieces, K = len(self.counts), len(self._row), P.shape[1]
         block_k = max(16, 1 << (K - 1).bit_length())
         shape: dict[str, Any] = {"K": K, "BLOCK_K": block_k, "num_warps": WARPS, **what}

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cofi_dist.kernels.base import Csr, RidgeTerm, accumulation_dtype, index_type
+from cofi_dist.kernels.base import Csr, RidgeTerm, Side, accumulation_dtype, index_type
 from cofi_dist.kernels.torch_ops.primitives import pair_dot, weighted_row_sum
 
 
@@ -36,33 +36,27 @@ class TorchKernels:
     def csr(self) -> tuple[Tensor, Tensor, Tensor]:
         return self._start, self._other, self._value
 
-    def halves(self, Z: Tensor, z: Tensor, P: Tensor, offset: Tensor) -> Tensor:
-        return self._half(self._errors(Z, z, P, offset))
+    def half_squared_errors(self, solved: Side[Tensor], fixed: Side[Tensor]) -> Tensor:
+        return self._half(self._errors(solved, fixed))
 
-    def gradients(self, Z: Tensor, z: Tensor, P: Tensor, offset: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        err_N = self._errors(Z, z, P, offset)
-        return *self._sums(err_N, P), self._half(err_N)[None]
+    def error_gradients(self, solved: Side[Tensor], fixed: Side[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        err_N = self._errors(solved, fixed)
+        return *self._sums(err_N, fixed.features), self._half(err_N)[None]
 
-    def products(self, V: Tensor, v: Tensor, P: Tensor) -> tuple[Tensor, Tensor]:
-        d_N = pair_dot(V, P, self._row, self._other).add_(v.index_select(0, self._row))
-        return self._sums(d_N, P)
+    def normal_products(self, directions: Side[Tensor], fixed: Side[Tensor]) -> tuple[Tensor, Tensor]:
+        d_N = pair_dot(directions.features, fixed.features, self._row, self._other)
+        return self._sums(d_N.add_(directions.bias.index_select(0, self._row)), fixed.features)
 
     def solve_rows(
-        self,
-        Z: Tensor,
-        z: Tensor,
-        P: Tensor,
-        offset: Tensor,
-        ridge: RidgeTerm,
-        mean_square: Tensor,
-        steps: int,
+        self, solved: Side[Tensor], fixed: Side[Tensor], ridge: RidgeTerm, mean_square: Tensor, steps: int
     ) -> None:
         """Return None: on a device, steps on whole matrices are faster."""
         return
 
-    def _errors(self, Z: Tensor, z: Tensor, P: Tensor, offset: Tensor) -> Tensor:
-        err_N = pair_dot(Z, P, self._row, self._other).sub_(self._value)
-        return err_N.add_(z.index_select(0, self._row)).add_(offset.index_select(0, self._other))
+    def _errors(self, solved: Side[Tensor], fixed: Side[Tensor]) -> Tensor:
+        err_N = pair_dot(solved.features, fixed.features, self._row, self._other).sub_(self._value)
+        err_N.add_(solved.bias.index_select(0, self._row))
+        return err_N.add_(fixed.bias.index_select(0, self._other))
 
     def _sums(self, v_N: Tensor, P: Tensor) -> tuple[Tensor, Tensor]:
         ones = weighted_row_sum(v_N, self._one.to(v_N.dtype), self._zeros, self._start)

@@ -14,7 +14,7 @@ import numba
 import pytest
 
 from cofi_dist.kernels.cpu import compiled_cache
-from cofi_dist.kernels.cpu.compiled_cache import OF_CHECKSUM, LoopCache
+from cofi_dist.kernels.cpu.compiled_cache import CHECKSUM_BYTES, LoopCache
 from cofi_dist.kernels.cpu.jit import compiled
 from cofi_dist.kernels.first_compilation import FirstCompilation
 
@@ -98,7 +98,7 @@ def test_what_another_user_may_have_written_is_not_run(
     if "folder" in how:
         assert said.startswith("the compiled loops cannot be kept, so every start compiles them anew: ")
         assert said.endswith("can be written by other users; set NUMBA_CACHE_DIR to a folder of your own\n")
-        assert kept.read_bytes()[OF_CHECKSUM:] == harm, "nothing is written where others can write"
+        assert kept.read_bytes()[CHECKSUM_BYTES:] == harm, "nothing is written where others can write"
     elif os.geteuid() == 0 or how.startswith("can"):
         assert hits() == 1, "it was written anew"
 
@@ -214,12 +214,15 @@ def test_a_user_without_a_home_has_the_folder_beside_the_source_alone(
 
 
 def test_other_source_is_other_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of any file beside the cache's own."""
+    """Of any file beside the cache's own, and of the file that defines the loops' operands."""
     keys = set()
-    for text in ("", "a = 1", "a = 2"):
-        (tmp_path / "loops.py").write_text(text)
-        monkeypatch.setattr(compiled_cache, "HERE", tmp_path)
+    monkeypatch.setattr(compiled_cache, "HERE", tmp_path)
+    monkeypatch.setattr(compiled_cache, "OPERANDS", tmp_path / "operands" / "base.py")
+    (tmp_path / "operands").mkdir()
+    for loops, operands in (("", ""), ("a = 1", ""), ("a = 2", ""), ("a = 2", "b = 1")):
+        (tmp_path / "loops.py").write_text(loops)
+        (tmp_path / "operands" / "base.py").write_text(operands)
         compiled_cache._source.cache_clear()
         keys.add(compiled_cache._source())
     compiled_cache._source.cache_clear()
-    assert len(keys) == 3
+    assert len(keys) == 4

@@ -72,21 +72,20 @@ def test_a_loop_is_not_taken_from_another_source(tmp_path: Path) -> None:
         assert Path(where).is_relative_to(tmp_path)
         found.append(float(half))
         file = package / "kernels" / "cpu" / "row_kernels.py"
-        file.write_text(file.read_text().replace("total, squares / 2", "total, squares * 2"))
+        file.write_text(file.read_text().replace("return squares / 2", "return squares * 2"))
     assert found == [0.5, 2.0]
 
 
 HALF = """
 import numpy as np
-from cofi_dist.kernels.cpu import parallel_loops
-from cofi_dist.kernels.cpu import row_kernels
-from cofi_dist.kernels.cpu.simd import lanes_of
+from cofi_dist.kernels.base import Csr, Side
+from cofi_dist.kernels.cpu import parallel_loops, row_kernels
 from cofi_dist.kernels.cpu.schedule import by_rows
-one, zero, half, index = np.ones((1, 1)), np.zeros(1), np.zeros((1, 1)), np.zeros(1, np.int32)
-ratings, factors = (index, np.ones(1)), (one, zero, np.zeros((1, 1)), zero.copy())
-sums = np.zeros((1, 1)), zero.copy(), half
+from cofi_dist.kernels.cpu.simd import vectors_of
+one, zero, half = np.ones((1, 1)), np.zeros(1), np.zeros(1)
 rows = by_rows(np.ones(1, np.int64))
-tree = rows.begins, rows.adds, rows.to, rows.slot, rows.block, np.zeros((0, 1)), np.zeros(0), 0
-parallel_loops.gradients(1, *rows.whole, lanes_of(1, 8), ratings, factors, sums, tree)
-print(row_kernels.__file__, half[0, 0])
+ratings = Csr(rows.indptr, np.zeros(1, np.int32), np.ones(1))
+sides = Side(np.zeros((1, 1)), zero), Side(one, zero)
+parallel_loops.half_squared_errors(1, vectors_of(1, 8), rows.schedule(), ratings, *sides, half)
+print(row_kernels.__file__, half[0])
 """
