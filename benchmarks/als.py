@@ -31,7 +31,7 @@ import torch
 from benchmarks.cmf import fit
 from benchmarks.epoch import CPU, NUM_FEATURES, load
 from benchmarks.machine import machine, spread
-from cofi_dist.config import Train
+from cofi_dist.config import TrainSection
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.sparse import SparseCost, build_rating_matrix, half_squared_error
@@ -113,7 +113,7 @@ def theirs(shard: UserShard, seed: int, *, cg: bool) -> Reached:
 def adam(shard: UserShard, seed: int) -> Reached:
     """Epochs and seconds of sparse Adam, by the trainer, as the notebook has it."""
     factors, heard = start(shard, seed), Heard()
-    settings = Train(epochs=NOTEBOOK_EPOCHS, log_every=10)
+    settings = TrainSection(epochs=NOTEBOOK_EPOCHS, log_every=10)
     cost = SparseCost(build_rating_matrix(shard, CPU, torch.float32))
     comm = SoloComm()
     Trainer(

@@ -17,7 +17,7 @@ from statistics import median
 import torch
 
 from benchmarks.machine import machine, spread
-from cofi_dist.config import Data, Train
+from cofi_dist.config import DataSection, TrainSection
 from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.regulariser import Regulariser
@@ -43,7 +43,7 @@ def load() -> tuple[str, UserShard]:
     if file.exists():
         with (
             tempfile.TemporaryDirectory() as folder,
-            prepare_source(Data(ratings=str(file)), Path(folder) / "data") as p,
+            prepare_source(DataSection(ratings=str(file)), Path(folder) / "data") as p,
         ):
             name, num_users, num_items = "ml-latest-small", p.source.num_users, p.source.num_items
             ratings = p.source.load(UserRange(0, num_users))
@@ -65,7 +65,7 @@ def ours(shard: UserShard, cost: Cost, kind: str, epochs: int) -> None:
         device=CPU,
         dtype=torch.float32,
     )
-    settings = Train(epochs=epochs, cost="dense" if kind == "dense" else "sparse")
+    settings = TrainSection(epochs=epochs, cost="dense" if kind == "dense" else "sparse")
     comm = SoloComm()
     Trainer(
         factors=factors,

@@ -25,7 +25,7 @@ import torch
 from benchmarks.machine import machine, spread
 from benchmarks.rank import Settings
 from benchmarks.ranks import Case, run
-from cofi_dist.config import Data
+from cofi_dist.config import DataSection
 from cofi_dist.data.sources.open import prepare_source
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.model import Model
@@ -121,7 +121,7 @@ def main() -> None:
     file = Path(os.environ["COFI_DIST_DATA"]) / "ml-latest-small" / "ratings.csv"
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        with prepare_source(Data(ratings=str(file)), folder / "data") as ready:
+        with prepare_source(DataSection(ratings=str(file)), folder / "data") as ready:
             ready.keep(folder / "data")
         alike = args.no_table or table(folder / "data", folder)
         if not args.no_price:

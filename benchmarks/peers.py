@@ -18,7 +18,7 @@ import torch
 
 import cofi_dist
 from benchmarks.contest import CPU, Point, Problem, Result, Settings, Watch
-from cofi_dist.config import Train
+from cofi_dist.config import TrainSection
 from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.sparse import SparseCost, build_rating_matrix
 from cofi_dist.distributed.comm import SoloComm
@@ -71,7 +71,7 @@ def adam(problem: Problem) -> Result:
     start = time.perf_counter()
     cost = SparseCost(build_rating_matrix(problem.shard, CPU, torch.float32))
     set_up, watch = time.perf_counter() - start, Watch(problem)
-    train = Train(epochs=epochs, lr=s.lr, lambda_=s.lambda_, log_every=10**9)
+    train = TrainSection(epochs=epochs, lr=s.lr, lambda_=s.lambda_, log_every=10**9)
     factors = problem.start()
     comm = SoloComm()
     Trainer(

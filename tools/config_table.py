@@ -13,8 +13,8 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import AfterValidator
 from pydantic.fields import FieldInfo
 
-from cofi_dist.config.data_section import SPLIT_DEFAULTS, Data, Split
-from cofi_dist.config.schema import Config, Train
+from cofi_dist.config.data_section import SPLIT_DEFAULTS, DataSection, SplitSection
+from cofi_dist.config.schema import Config, TrainSection
 from cofi_dist.config.section import Section
 from cofi_dist.config.strict_yaml import to_yaml
 
@@ -39,14 +39,14 @@ sets a key, each once, and `KEY=null` unsets it:
 
 # Settings that change the defaults of other keys of their section.
 CONDITIONS: dict[type[Section], list[dict[str, Any]]] = {
-    Train: [{"optimizer": "als"}, {"reduction": "invariant"}],
-    Data: [{"centre": "damped_item_mean"}],
-    Split: [{"by": kind} for kind in SPLIT_DEFAULTS],
+    TrainSection: [{"optimizer": "als"}, {"reduction": "invariant"}],
+    DataSection: [{"centre": "damped_item_mean"}],
+    SplitSection: [{"by": kind} for kind in SPLIT_DEFAULTS],
 }
 # What a section must be given, so that the defaults of its other keys can be seen.
 REQUIRED: dict[type[Section], dict[str, Any]] = {
     Config: {"run_dir": "r", "data": {"ratings": "r.csv"}},
-    Data: {"ratings": "r.csv"},
+    DataSection: {"ratings": "r.csv"},
 }
 RUN_DIR = "`runs/NAME`, if the file is NAME.yaml"  # its default is not in the schema, but in load.py
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cofi_dist.config import Columns
+from cofi_dist.config import ColumnNames
 from cofi_dist.errors import DataError
 from cofi_dist.files.reading import open_regular
 from cofi_dist.streams import log_stderr
@@ -20,7 +20,9 @@ TITLES_WITH_HEADER = (".csv", ".tsv")
 MOST_TITLES = 2**27  # bytes, unpacked; those of ten million books
 
 
-def read_ratings(path: Path, columns: Columns, *, rating: bool = True, aloud: bool = True) -> "pl.DataFrame":
+def read_ratings(
+    path: Path, columns: ColumnNames, *, rating: bool = True, aloud: bool = True
+) -> "pl.DataFrame":
     """Read a ratings file as `read_table` of data/readers does; if `aloud`, its notes go to stderr."""
     from cofi_dist.data.readers.tables import read_table
 

@@ -13,7 +13,7 @@ from cofi_dist.streams import log_stderr
 if TYPE_CHECKING:
     import polars as pl
 
-    from cofi_dist.config import Columns
+    from cofi_dist.config import ColumnNames
 
 Replace = Annotated[bool, typer.Option("--replace", help="Overwrite files.")]
 
@@ -25,7 +25,7 @@ def require_writable(output: Path, *, replace: bool) -> None:
     refuse_existing(output, replace=replace)
 
 
-def id_column_names(columns: "Columns", results: Sequence[str]) -> tuple[str, str]:
+def id_column_names(columns: "ColumnNames", results: Sequence[str]) -> tuple[str, str]:
     """Return the names of the columns of ids in an output, beside the columns of results."""
     names = columns.user, columns.item
     if len({*names, *results}) == len(names) + len(results):

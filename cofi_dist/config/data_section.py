@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from cofi_dist.config.section import FileName, PositiveFloat, PositiveInt, RowCount, Section, Seed
 
 
-class Columns(Section):
+class ColumnNames(Section):
     """Names of the columns of a ratings file that has a header."""
 
     user: str = "userId"
@@ -24,7 +24,7 @@ class Columns(Section):
     """Column of times, which are read only if a split needs them."""
 
 
-class Synthetic(Section):
+class SyntheticSection(Section):
     """Made-up ratings with a planted taste. The defaults are the shape of ml-latest-small."""
 
     num_users: RowCount = 610
@@ -49,7 +49,7 @@ SPLIT_DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-class Split(Section):
+class SplitSection(Section):
     """Which ratings are held out. The same ones on any number of ranks."""
 
     by: Literal["random", "time", "last", "leave_one_out"] = "random"
@@ -87,7 +87,7 @@ class Split(Section):
 SOURCES = ("ratings", "name", "prepared", "y", "r", "synthetic")
 
 
-class Data(Section):
+class DataSection(Section):
     """The ratings.
 
     Exactly one of `ratings`, `name`, `prepared`, `y` with `r`, and `synthetic` says where they come from.
@@ -112,10 +112,10 @@ class Data(Section):
     r: FileName | None = None
     """The notebook's array that says which cells of `y` are known (.npy, items x users). Needs `y`."""
 
-    synthetic: Synthetic | None = None
+    synthetic: SyntheticSection | None = None
     """Made-up ratings."""
 
-    columns: Columns = Columns()
+    columns: ColumnNames = ColumnNames()
     duplicates: Literal["error", "last", "mean"] = "error"
     """What is done if a user has rated an item twice: refuse the file, keep the `last` rating in the file,
     or keep the `mean`. Only with `ratings` and `name`."""
@@ -128,11 +128,11 @@ class Data(Section):
     """Items with fewer ratings are dropped, until all that are left have enough. Only with `ratings` and
     `name`."""
 
-    test: Split | None = None
+    test: SplitSection | None = None
     """Ratings held out for `cofi-dist evaluate`; they are taken first. Splits by time need `ratings` or
     `name`."""
 
-    validation: Split | None = None
+    validation: SplitSection | None = None
     """Ratings held out of those that remain, to be predicted during training."""
 
     centre: Literal["item_mean", "damped_item_mean", "global_mean", "none"] | None = None
@@ -148,7 +148,7 @@ class Data(Section):
         """Whether a ratings file is to be prepared."""
         return self.ratings is not None or self.name is not None
 
-    def with_paths(self, change: Callable[[str], str]) -> "Data":
+    def with_paths(self, change: Callable[[str], str]) -> "DataSection":
         """Return this section with every path changed."""
         paths = {key: getattr(self, key) for key in ("ratings", "root", "prepared", "y", "r")}
         return self.model_copy(update={key: change(path) for key, path in paths.items() if path is not None})
@@ -174,7 +174,7 @@ class Data(Section):
         return filled
 
     @model_validator(mode="after")
-    def _require_one_source(self) -> "Data":
+    def _require_one_source(self) -> "DataSection":
         if (self.y is None) != (self.r is None):
             missing = "r" if self.r is None else "y"
             raise ValueError(f"the arrays come as a pair; set data.{missing} too")
@@ -187,7 +187,7 @@ class Data(Section):
         return self
 
     @model_validator(mode="after")
-    def _require_keys_of_the_source(self) -> "Data":
+    def _require_keys_of_the_source(self) -> "DataSection":
         file_keys = ("columns", "duplicates", "min_user_ratings", "min_item_ratings")
         settled: tuple[str, ...] = () if self.is_file else file_keys
         if self.prepared is not None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from cofi_dist.config.data_section import Data
+from cofi_dist.config.data_section import DataSection
 from cofi_dist.config.section import (
     FileName,
     NonNegativeFloat,
@@ -31,7 +31,7 @@ DEFAULT_BLOCKS = 8
 ALS_DEFAULTS = {"epochs": 100, "tolerance": 1e-5, "log_every": 10}
 
 
-class Model(Section):
+class ModelSection(Section):
     """The shape of the model."""
 
     num_features: RowCount = 100
@@ -41,7 +41,7 @@ class Model(Section):
     """Also learn a bias per item."""
 
 
-class Train(Section):
+class TrainSection(Section):
     """The cost and how it is minimised. The defaults are the notebook's, except for the sparse cost."""
 
     epochs: PositiveInt = 15_000
@@ -125,7 +125,7 @@ class Train(Section):
         return filled
 
     @model_validator(mode="after")
-    def _require_finite_steps(self) -> "Train":
+    def _require_finite_steps(self) -> "TrainSection":
         # the dense cost is minimised by torch's Adam, which refuses a step that is too large, and whose first
         # one is ten times lr
         for key, times in (("lr", 10 if self.cost == "dense" else 1), ("lambda_", 1), ("lambda_b", 1)):
@@ -135,7 +135,7 @@ class Train(Section):
         return self
 
     @model_validator(mode="after")
-    def _require_an_order(self) -> "Train":
+    def _require_an_order(self) -> "TrainSection":
         if self.blocks is not None and self.blocks & (self.blocks - 1):
             raise ValueError(f"blocks: {self.blocks} is not a power of two")
         if self.reduction == "invariant" and self.cost == "dense":
@@ -145,7 +145,7 @@ class Train(Section):
         return self
 
     @model_validator(mode="after")
-    def _require_keys_of_the_optimizer(self) -> "Train":
+    def _require_keys_of_the_optimizer(self) -> "TrainSection":
         if self.optimizer == "als" and self.cost == "dense":
             raise ValueError("optimizer: als works on the known cells; leave cost: dense out")
         if self.optimizer == "adam" and self.solver == "exact":
@@ -167,7 +167,7 @@ class Train(Section):
         return given
 
 
-class Checkpoint(Section):
+class CheckpointSection(Section):
     """When the state of the run is saved, and whether the run goes on from a saved one."""
 
     every: PositiveInt | None = None
@@ -193,7 +193,7 @@ class Checkpoint(Section):
         return None if self.resume in ("none", "auto") else Path(self.resume)
 
 
-class Validation(Section):
+class ValidationSection(Section):
     """When the validation ratings are predicted during training, and when that ends the training."""
 
     every: PositiveInt | None = None
@@ -203,7 +203,7 @@ class Validation(Section):
     """Stop after this many validations without a lower RMSE. Needs `validation.every`."""
 
     @model_validator(mode="after")
-    def _require_every(self) -> "Validation":
+    def _require_every(self) -> "ValidationSection":
         if self.patience is not None and self.every is None:
             raise ValueError("patience counts validations; set validation.every too")
         return self
@@ -221,11 +221,11 @@ class Config(Section):
     run_dir: FileName
     """Directory of the run."""
 
-    data: Data
-    model: Model = Model()
-    train: Train = Train()
-    validation: Validation = Validation()
-    checkpoint: Checkpoint = Checkpoint()
+    data: DataSection
+    model: ModelSection = ModelSection()
+    train: TrainSection = TrainSection()
+    validation: ValidationSection = ValidationSection()
+    checkpoint: CheckpointSection = CheckpointSection()
 
     @model_validator(mode="after")
     def _require_validation_ratings(self) -> "Config":

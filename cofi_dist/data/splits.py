@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from cofi_dist.config import Data, Split
+from cofi_dist.config import DataSection, SplitSection
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -20,16 +20,16 @@ PART_SALT: dict[Part, np.uint64] = {"test": np.uint64(2), "validation": SIGN_BIT
 Key = NDArray[np.float64] | NDArray[np.int64]
 
 
-def held_out(data: Data) -> dict[Part, Split]:
+def held_out(data: DataSection) -> dict[Part, SplitSection]:
     """Return the splits that the config asks for, in the order in which they take their ratings."""
-    splits: dict[Part, Split | None] = {"test": data.test, "validation": data.validation}
+    splits: dict[Part, SplitSection | None] = {"test": data.test, "validation": data.validation}
     return {part: split for part, split in splits.items() if split is not None}
 
 
 def assign_parts(
     user: NDArray[np.integer],
     item: NDArray[np.integer],
-    splits: dict[Part, Split],
+    splits: dict[Part, SplitSection],
     time: NDArray[np.float64] | None = None,
     cutoffs: dict[Part, float] | None = None,
 ) -> NDArray[np.int8]:

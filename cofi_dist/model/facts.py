@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import Field
 
-from cofi_dist.config import Columns
+from cofi_dist.config import ColumnNames
 from cofi_dist.files.reading import Record, check_record, parse_json
 
 Text = Annotated[str, Field(max_length=4096)]
@@ -31,7 +31,7 @@ class TrainingDataFacts:
     lowest: float
     highest: float
     fingerprint: str
-    columns: Columns
+    columns: ColumnNames
     diverged: str = ""
 
     def to_metadata(self) -> dict[str, str]:
@@ -63,5 +63,5 @@ class _FactsRecord(Record):
     lowest: float
     highest: float
     fingerprint: Text
-    columns: Columns
+    columns: ColumnNames
     diverged: Text

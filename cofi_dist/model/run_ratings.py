@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from cofi_dist.config import Config, Data
+from cofi_dist.config import Config, DataSection
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.sources.base import Source
@@ -79,7 +79,7 @@ def open_run_ratings(
     """
     run = directory if (directory / "model").is_dir() else directory.parent
 
-    def opened(data: Data) -> Source:
+    def opened(data: DataSection) -> Source:
         return _open_matching(data, run, fingerprint, ids)
 
     data = config.data
@@ -100,7 +100,7 @@ def open_run_ratings(
     raise type(why)(f"{why}{advice}")
 
 
-def _open_matching(data: Data, run: Path, fingerprint: str, ids: tuple[IdMap, IdMap]) -> Source:
+def _open_matching(data: DataSection, run: Path, fingerprint: str, ids: tuple[IdMap, IdMap]) -> Source:
     """Open ratings, and check that the model was trained on them.
 
     Raises:

@@ -9,7 +9,7 @@ import torch
 
 from cofi_dist.checkpoint.reader import list_checkpoints
 from cofi_dist.checkpoint.retention import clear_unfinished
-from cofi_dist.config import Config, Data, Train, load_config
+from cofi_dist.config import Config, DataSection, TrainSection, load_config
 from cofi_dist.config.diff import FIXED, PREPARED, changes, is_within
 from cofi_dist.cost.dense import BYTES_PER_CELL
 from cofi_dist.data.ids import digests
@@ -149,7 +149,7 @@ def _action_for_existing_run(config: Config, run_dir: Path) -> RunAction:
     return RunAction.START  # it was ended before its first checkpoint
 
 
-def _require_data(data: Data, run_dir: Path) -> None:
+def _require_data(data: DataSection, run_dir: Path) -> None:
     """Raise RunError where the ratings that checkpoints are of were prepared here, and are not."""
     if data.is_file and not (run_dir / DATA).exists():
         raise RunError(
@@ -182,7 +182,7 @@ def _is_same(one: str, other: str) -> bool:
     return Path(one).absolute() == Path(other).absolute() or os.path.realpath(one) == os.path.realpath(other)
 
 
-def _require_blocks(train: Train, device: torch.device, comm: Comm) -> None:
+def _require_blocks(train: TrainSection, device: torch.device, comm: Comm) -> None:
     """Raise ConfigError where sums can't be the same on any number of ranks, though they shall."""
     if train.blocks is None:
         return
@@ -261,7 +261,7 @@ def _require_memory(config: Config, source: Source, comm: Comm, free: int) -> No
         require_memory(need, free, f"train.blocks: {train.blocks} for {items} items", "set fewer")
 
 
-def _require_held_out(data: Data, source: Source, run_dir: Path) -> None:
+def _require_held_out(data: DataSection, source: Source, run_dir: Path) -> None:
     """Raise ConfigError unless there is a rating to validate on."""
     if "validation" not in source.parts:
         store = data.prepared or run_dir / DATA

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from cofi_dist.config import Data, load_config, quote_yaml
+from cofi_dist.config import DataSection, load_config, quote_yaml
 from cofi_dist.config.strict_yaml import parse, to_yaml
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import ConfigError, RunError
@@ -215,7 +215,7 @@ def table_of(grid: Sequence[Point]) -> pl.DataFrame:
 
 
 def _require_same_ratings(grid: Sequence[Point]) -> None:
-    seen: dict[Data, tuple[Path, str]] = {}
+    seen: dict[DataSection, tuple[Path, str]] = {}
     for point in grid:
         result = read_result(point.run_dir)
         if result is None:

@@ -2,7 +2,7 @@
 
 import torch
 
-from cofi_dist.config import Train
+from cofi_dist.config import TrainSection
 from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.regulariser import Regulariser, count_scales
@@ -69,7 +69,7 @@ def build_optimizer(problem: Problem, shard: UserShard, factors: Factors) -> Opt
 
 
 def build_adam(
-    cost: Cost, factors: Factors, regulariser: Regulariser, settings: Train, *, is_alone: bool
+    cost: Cost, factors: Factors, regulariser: Regulariser, settings: TrainSection, *, is_alone: bool
 ) -> Adam:
     """Return Adam, as fast as the cost and the device allow.
 

@@ -5,7 +5,7 @@ import time
 
 from torch import tensor
 
-from cofi_dist.config import Train
+from cofi_dist.config import TrainSection
 from cofi_dist.distributed.comm import Comm, Reducer
 from cofi_dist.errors import TrainingError
 from cofi_dist.factors import Factors
@@ -52,7 +52,7 @@ class Trainer:
         *,
         factors: Factors,
         optimizer: Optimizer,
-        settings: Train,
+        settings: TrainSection,
         num_ratings: int,
         comm: Comm,
         reducer: Reducer,

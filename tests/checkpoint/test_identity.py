@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from cofi_dist.checkpoint.manifest import digest_of
 from cofi_dist.checkpoint.reader import list_checkpoints
-from cofi_dist.config import Data
+from cofi_dist.config import DataSection
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.preparation.store import StoredRatings
 from cofi_dist.data.sources.open import prepare_source
@@ -35,7 +35,7 @@ def prepared(tmp: Path, name: str, user: str = "{}", item: str = "{}") -> Path:
     rows = [f"{user.format(j + 10)},{item.format(i + 10)},{(j * i) % 5 + 1}" for j, i in pairs]
     file = tmp / f"{name}.csv"
     file.write_text("\n".join(["userId,movieId,rating", *rows]) + "\n")
-    with prepare_source(Data(ratings=str(file)), tmp / name) as made:
+    with prepare_source(DataSection(ratings=str(file)), tmp / name) as made:
         made.keep(tmp / name)
     return tmp / name
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from cofi_dist.config import Columns
+from cofi_dist.config import ColumnNames
 from cofi_dist.data.id_spelling import HIDDEN, bad_ids, id_fault
 from cofi_dist.data.readers import lines as line_runs
 from cofi_dist.data.readers.diagnose import Layout, diagnose
@@ -22,7 +22,7 @@ def notes_of(file: Path, text: str) -> list[str]:
     with prepared(file) as stored:
         said = stored.notes[1:]
     notes: list[str] = []
-    read_table(file, Columns(), notes)
+    read_table(file, ColumnNames(), notes)
     assert notes == said
     return said
 

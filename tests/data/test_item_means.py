@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cofi_dist.config import Split
+from cofi_dist.config import SplitSection
 from cofi_dist.data.item_means import item_offsets, item_sums, mean_centred
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.distributed.comm import Comm, SoloComm
@@ -18,7 +18,7 @@ from tests.support.ratings_files import random_table, save
 
 def test_means_come_from_training_ratings_only(tmp_path: Path) -> None:
     table = random_table()
-    with prepared(save(table, tmp_path / "r.csv"), test=Split(by="last", n=3)) as stored:
+    with prepared(save(table, tmp_path / "r.csv"), test=SplitSection(by="last", n=3)) as stored:
         train = stored.load(UserRange(0, 20))
         seen = np.bincount(train.item, minlength=15) > 0
         for item, mean in enumerate(item_offsets(stored.item_sums, "item_mean", None)):

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cofi_dist.config import Data, Split
+from cofi_dist.config import DataSection, SplitSection
 from cofi_dist.data.sources.open import open_source
 from cofi_dist.data.splits import Part, assign_parts, hash_uniform
 from cofi_dist.sharding.ranges import UserRange
@@ -32,9 +32,9 @@ def test_chance_is_even_and_differs_by_seed_and_part() -> None:
 @pytest.mark.parametrize("of_validation", range(4))
 def test_any_two_seeds_split_independently(of_test: int, of_validation: int) -> None:
     user, item = PAIRS // 200, PAIRS % 200
-    splits: dict[Part, Split] = {
-        "test": Split(fraction=0.5, seed=of_test),
-        "validation": Split(fraction=0.5, seed=of_validation),
+    splits: dict[Part, SplitSection] = {
+        "test": SplitSection(fraction=0.5, seed=of_test),
+        "validation": SplitSection(fraction=0.5, seed=of_validation),
     }
     shares = np.bincount(assign_parts(user, item, splits), minlength=3) / len(user)
     assert shares == pytest.approx([0.25, 0.25, 0.5], abs=0.02)
@@ -42,9 +42,9 @@ def test_any_two_seeds_split_independently(of_test: int, of_validation: int) -> 
 
 def test_a_random_split_takes_its_fraction_of_what_is_left() -> None:
     user, item = PAIRS // 200, PAIRS % 200
-    splits: dict[Part, Split] = {
-        "test": Split(fraction=0.2, seed=7),
-        "validation": Split(fraction=0.5, seed=7),
+    splits: dict[Part, SplitSection] = {
+        "test": SplitSection(fraction=0.2, seed=7),
+        "validation": SplitSection(fraction=0.5, seed=7),
     }
     part = assign_parts(user, item, splits)
     shares = np.bincount(part, minlength=3) / len(part)
@@ -56,7 +56,7 @@ def test_splits_partition_the_ratings_in_any_order_of_the_file(tmp_path: Path) -
     for by in ("random", "time", "last", "leave_one_out"):
         found = []
         for given_table in (table, table.sample(fraction=1.0, shuffle=True, seed=3)):
-            splits = {"test": Split.model_validate({"by": by}), "validation": Split(seed=1)}
+            splits = {"test": SplitSection.model_validate({"by": by}), "validation": SplitSection(seed=1)}
             with prepared(save(given_table, tmp_path / "r.csv"), **splits) as stored:
                 found.append(parts_of(stored))
         assert found[0] == found[1]
@@ -67,7 +67,7 @@ def test_splits_partition_the_ratings_in_any_order_of_the_file(tmp_path: Path) -
 @pytest.mark.parametrize("n", [1, 3])
 def test_the_last_n_of_each_user_are_held_out(n: int, tmp_path: Path) -> None:
     table = random_table()
-    with prepared(save(table, tmp_path / "r.csv"), test=Split(by="last", n=n)) as stored:
+    with prepared(save(table, tmp_path / "r.csv"), test=SplitSection(by="last", n=n)) as stored:
         parts = parts_of(stored)
     for (user,), mine in table.group_by("userId"):
         held = {pair for pair in parts["test"] if pair[0] == user}
@@ -82,8 +82,8 @@ def test_leave_one_out_takes_one_of_each_user_by_seed() -> None:
     made_up = {"num_users": 50, "num_items": 30, "num_ratings": 300}
     taken = []
     for seed in (0, 0, 1):
-        test = Split(by="leave_one_out", seed=seed)
-        source = open_source(Data.model_validate({"synthetic": made_up, "test": test}), Path())
+        test = SplitSection(by="leave_one_out", seed=seed)
+        source = open_source(DataSection.model_validate({"synthetic": made_up, "test": test}), Path())
         held = source.load(UserRange(0, 50), "test")
         several = source.ratings_per_user() > 1
         assert np.array_equal(held.user, np.flatnonzero(several))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cofi_dist.config import Data
+from cofi_dist.config import DataSection
 from cofi_dist.data.sources.open import prepare_source
 from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.errors import CofiError
@@ -17,7 +17,7 @@ def prepared(directory: Path, value: int = 3) -> None:
     file = directory.with_suffix(".csv")
     rows = [f"{j},{i},{(value + j * i) % 5 + 1}" for j in range(9) for i in range(j % 5 + 2)]
     file.write_text("\n".join(["userId,movieId,rating", *rows]) + "\n")
-    with prepare_source(Data(ratings=str(file)), directory) as made:
+    with prepare_source(DataSection(ratings=str(file)), directory) as made:
         made.keep(directory)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from cofi_dist.config import Columns, Config, load_config
+from cofi_dist.config import ColumnNames, Config, load_config
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.splits import Part
@@ -43,7 +43,7 @@ def made_up(
         item_means=torch.from_numpy(3 + rng.normal(size=num_items) / 3),
         item_counts=torch.from_numpy(rng.integers(1, 50, num_items).astype(np.float64)),
         user_counts=torch.from_numpy(rng.integers(1, 50, num_users).astype(np.float64)),
-        facts=TrainingDataFacts(3.25, 0.5, 5.0, "made up", Columns()),
+        facts=TrainingDataFacts(3.25, 0.5, 5.0, "made up", ColumnNames()),
         users=IdMap(pl.Series("id", [f"u{j:04}" for j in range(num_users)])),
         items=IdMap(pl.Series("id", range(100, 100 + num_items))),
         config=a_config(tmp, *overrides),
@@ -57,7 +57,7 @@ def small(tmp: Path) -> Model:
         item_means=torch.arange(5, dtype=torch.float64),
         item_counts=torch.tensor([2.0, 0.0, 1.0, 1.0, 3.0], dtype=torch.float64),
         user_counts=torch.tensor([4.0, 0.0, 3.0], dtype=torch.float64),
-        facts=TrainingDataFacts(3.5, 0.5, 5.0, "sha256:00", Columns(user="who")),
+        facts=TrainingDataFacts(3.5, 0.5, 5.0, "sha256:00", ColumnNames(user="who")),
         users=IdMap(pl.Series("id", ["ann", "bob", "zoe"])),
         items=IdMap.row_numbers(5),
         config=a_config(tmp),
@@ -80,7 +80,7 @@ class Halves:
     parts: tuple[Part, ...] = ("train", "test")
     scale = (0.5, 5.0)
     notes: list[str] = []  # noqa: RUF012
-    columns, item_sums, centre = Columns(), None, ("none", None)
+    columns, item_sums, centre = ColumnNames(), None, ("none", None)
 
     def __init__(self, num_users: int, num_items: int, num_ratings: int, seed: int = 0) -> None:
         self.num_users, self.num_items = num_users, num_items

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cofi_dist.config import Data
+from cofi_dist.config import DataSection
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.preparation.store import StoredRatings
 from cofi_dist.data.ratings import Ratings
@@ -20,7 +20,7 @@ def prepared(file: Path, **keys: Any) -> Iterator[StoredRatings]:
     """The file as `prepare` leaves it, with these keys of the config's data section."""
     with tempfile.TemporaryDirectory(dir=file.parent) as folder:
         target = Path(folder) / "prepared"
-        with prepare_source(Data(ratings=str(file), **keys), target) as ready:
+        with prepare_source(DataSection(ratings=str(file), **keys), target) as ready:
             ready.keep(target)
         yield StoredRatings(target)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cofi_dist.config import Train
+from cofi_dist.config import TrainSection
 from cofi_dist.cost import Cost, ErrorTerm
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.regulariser import Regulariser
@@ -100,7 +100,7 @@ class Scripted(Validation):
 def make_trainer(
     cost: Cost,
     factors: Factors,
-    settings: Train,
+    settings: TrainSection,
     comm: Comm | None = None,
     *,
     regulariser: Regulariser | None = None,
@@ -121,7 +121,7 @@ def make_trainer(
 
 
 def train(
-    settings: Train, factors: Factors, validation: Validation | None = None, cost: Cost | None = None
+    settings: TrainSection, factors: Factors, validation: Validation | None = None, cost: Cost | None = None
 ) -> Recorder:
     heard = Recorder()
     make_trainer(cost or make_cost(), factors, settings, validation=validation).run(heard)
@@ -132,7 +132,7 @@ def after(steps: int) -> Factors:
     """The factors after so many steps of an undisturbed run."""
     factors = random_factors(8, 6, 3)
     if steps:
-        train(Train(epochs=steps, lr=0.01), factors)
+        train(TrainSection(epochs=steps, lr=0.01), factors)
     return factors
 
 
@@ -142,7 +142,7 @@ def assert_equal(got: Factors, want: Factors) -> None:
 
 
 def test_prints_epoch_1_and_every_nth() -> None:
-    heard = train(Train(epochs=25, log_every=10, lr=0.01), random_factors(8, 6, 3))
+    heard = train(TrainSection(epochs=25, log_every=10, lr=0.01), random_factors(8, 6, 3))
     assert [m.epoch for m in heard.metrics] == [1, 10, 20]
     assert heard.steps == list(range(1, 26))
     assert heard.initial_cost == heard.metrics[0].cost
@@ -158,7 +158,7 @@ def test_the_cost_is_the_formula() -> None:
     err = (factors.X[ratings.item] * factors.W[ratings.user]).sum(1) + factors.b[0, ratings.user]
     half = float((err - torch.from_numpy(ratings.value)).square().sum()) / 2
     want = half + 3.0 / 2 * float(factors.X.square().sum() + factors.W.square().sum())
-    assert train(Train(epochs=1, lambda_=3.0), factors).initial_cost == pytest.approx(want, rel=1e-12)
+    assert train(TrainSection(epochs=1, lambda_=3.0), factors).initial_cost == pytest.approx(want, rel=1e-12)
 
 
 def test_one_step_is_adams_along_the_whole_gradient() -> None:
@@ -167,7 +167,7 @@ def test_one_step_is_adams_along_the_whole_gradient() -> None:
     gradients = (term.dX[0] + 0.5 * factors.X, term.dW + 0.5 * factors.W, term.db)
     # the first step of Adam moves every entry by lr against the gradient's sign
     want = [t - 0.01 * g.sign() for t, g in zip((factors.X, factors.W, factors.b), gradients, strict=True)]
-    train(Train(epochs=1, lambda_=0.5, lr=0.01), factors)
+    train(TrainSection(epochs=1, lambda_=0.5, lr=0.01), factors)
     for got, expected in zip((factors.X, factors.W, factors.b), want, strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-6)
 
@@ -181,7 +181,7 @@ def test_one_step_is_adams_along_the_gradient_of_every_switch(kind: str, counted
     error = make_cost(kind)(factors, with_cost=False)
     gradients = list(gradients_of(error, regulariser, factors).values())
     want = [t - 0.01 * g.sign() for t, g in zip(factors.tensors, gradients, strict=True)]
-    settings = Train(epochs=1, lr=0.01, cost="sparse" if kind == "sparse" else "dense")
+    settings = TrainSection(epochs=1, lr=0.01, cost="sparse" if kind == "sparse" else "dense")
     make_trainer(make_cost(kind), factors, settings, regulariser=regulariser).run(Recorder())
     for got, expected in zip(factors.tensors, want, strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-6)
@@ -193,7 +193,9 @@ def test_weight_decay_is_the_regulariser_added_by_hand() -> None:
     for scales in ((None, None), ones):
         factors, heard = random_factors(8, 6, 3, item_bias=True), Recorder()
         regulariser = Regulariser(0.5, 0.3, *scales)
-        make_trainer(make_cost(), factors, Train(epochs=50, lr=0.01), regulariser=regulariser).run(heard)
+        make_trainer(make_cost(), factors, TrainSection(epochs=50, lr=0.01), regulariser=regulariser).run(
+            heard
+        )
         runs.append(factors)
     for decayed, added in zip(*(factors.tensors for factors in runs), strict=True):
         close(decayed, added, 1e-12)
@@ -203,7 +205,7 @@ def test_a_start_that_is_not_finite_stops_the_run_and_keeps_nothing() -> None:
     factors = random_factors(8, 6, 3)
     factors.X[0, 0] = math.inf
     with pytest.raises(DivergedError, match=r"^epoch 1: the cost is (nan|inf)$") as error:
-        train(Train(epochs=3), factors)
+        train(TrainSection(epochs=3), factors)
     assert error.value.kept is None
 
 
@@ -221,7 +223,7 @@ def test_a_run_that_turns_nan_ends_with_the_last_good_factors(
 ) -> None:
     factors = random_factors(8, 6, 3)
     with pytest.raises(DivergedError, match=f"^{said}$") as error:
-        train(Train(epochs=epochs, log_every=10, lr=0.01), factors, cost=SpoiledCost(spoiled))
+        train(TrainSection(epochs=epochs, log_every=10, lr=0.01), factors, cost=SpoiledCost(spoiled))
     assert error.value.kept == kept
     assert_equal(factors, after(kept - 1))
 
@@ -229,14 +231,14 @@ def test_a_run_that_turns_nan_ends_with_the_last_good_factors(
 def test_with_validation_a_run_that_turns_nan_ends_with_the_best_factors() -> None:
     factors = random_factors(8, 6, 3)
     with pytest.raises(DivergedError, match="epoch 15: the cost is nan") as error:
-        train(Train(epochs=50, log_every=1, lr=0.01), factors, Scripted(0.8, 0.9), SpoiledCost(13))
+        train(TrainSection(epochs=50, log_every=1, lr=0.01), factors, Scripted(0.8, 0.9), SpoiledCost(13))
     assert error.value.kept == 5
     assert_equal(factors, after(4))
 
 
 def test_the_best_epochs_factors_are_restored() -> None:
     factors = random_factors(8, 6, 3)
-    heard = train(Train(epochs=17, log_every=10, lr=0.01), factors, Scripted(0.9, 0.8, 0.8, 0.85))
+    heard = train(TrainSection(epochs=17, log_every=10, lr=0.01), factors, Scripted(0.9, 0.8, 0.8, 0.85))
     assert [m.epoch for m in heard.metrics] == [1, 5, 10, 15]
     assert [m.validation_rmse for m in heard.metrics] == [None, 0.9, 0.8, 0.8]
     assert heard.notes == [
@@ -248,7 +250,7 @@ def test_the_best_epochs_factors_are_restored() -> None:
 
 def test_a_run_that_improves_to_the_end_keeps_its_last_step() -> None:
     factors = random_factors(8, 6, 3)
-    heard = train(Train(epochs=10, lr=0.01), factors, Scripted(0.9, 0.8, 0.7))
+    heard = train(TrainSection(epochs=10, lr=0.01), factors, Scripted(0.9, 0.8, 0.7))
     assert heard.notes == ["after the last step: validation RMSE 0.7000, MAE 0.5000"]
     assert_equal(factors, after(10))
 
@@ -256,7 +258,7 @@ def test_a_run_that_improves_to_the_end_keeps_its_last_step() -> None:
 def test_patience_counts_validations_without_a_lower_rmse() -> None:
     factors = random_factors(8, 6, 3)
     script = Scripted(0.9, 0.95, 0.8, 0.8, 0.81, patience=2)
-    heard = train(Train(epochs=500, lr=0.01), factors, script)
+    heard = train(TrainSection(epochs=500, lr=0.01), factors, script)
     assert heard.metrics[-1].epoch == 25
     assert heard.steps[-1] == 24
     assert heard.notes == [
@@ -278,7 +280,7 @@ def _turn_nan_on_one_rank(comm: Comm) -> tuple[str, int | None, bool, Factors]:
         return error
 
     spoiled.sums = cost.sums  # type: ignore[attr-defined]
-    trainer = make_trainer(spoiled, factors, Train(epochs=3, lr=0.01), comm)  # type: ignore[arg-type]
+    trainer = make_trainer(spoiled, factors, TrainSection(epochs=3, lr=0.01), comm)  # type: ignore[arg-type]
     try:
         trainer.run(Recorder())
     except DivergedError as error:
@@ -304,7 +306,9 @@ def _drift(comm: Comm) -> str:
     comm.__class__ = LossyComm
     heard = Recorder()
     try:
-        make_trainer(make_cost(), random_factors(8, 6, 3), Train(epochs=9, log_every=3), comm).run(heard)
+        make_trainer(make_cost(), random_factors(8, 6, 3), TrainSection(epochs=9, log_every=3), comm).run(
+            heard
+        )
     except RunError as error:
         return f"{[m.epoch for m in heard.metrics]} {error}"
     return "finished"

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cofi_dist.config import Data, Split
+from cofi_dist.config import DataSection, SplitSection
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.sources.open import prepare_source
 from cofi_dist.data.sources.split_on_load import SplitOnLoad
@@ -159,7 +159,7 @@ def test_the_saved_model_has_the_best_accuracy_that_was_printed(tmp_path: Path) 
     best = min(metrics(run_dir), key=lambda m: m.get("validation_rmse", math.inf))
     assert best["epoch"] < 300
     made_up = SyntheticRatings(60, 80, 1500, 0)
-    source = SplitOnLoad(made_up, {"validation": Split(by="random", fraction=0.2, seed=0)})
+    source = SplitOnLoad(made_up, {"validation": SplitSection(by="random", fraction=0.2, seed=0)})
     held_out, model = source.load(UserRange(0, 60), "validation"), Model.load(run_dir)
     means = model.item_means.numpy()
     got = Validation(held_out, means, made_up.scale, CPU, every=1).accuracy(model.factors, SoloComm())
@@ -201,7 +201,7 @@ def test_validation_without_held_out_ratings_is_one_line(tmp_path: Path) -> None
 def test_prepared_ratings_are_validated_if_they_were_split(held_out: bool, tmp_path: Path) -> None:
     lines = [f"{user},{item},{1 + (user + item) % 5}" for user in range(9) for item in range(7)]
     (tmp_path / "ratings.csv").write_text("\n".join(["userId,movieId,rating", *lines]) + "\n")
-    data = Data(ratings=str(tmp_path / "ratings.csv"), validation=Split() if held_out else None)
+    data = DataSection(ratings=str(tmp_path / "ratings.csv"), validation=SplitSection() if held_out else None)
     with prepare_source(data, tmp_path / "prepared") as ready:
         ready.keep(tmp_path / "prepared")
     config = f"data: {{prepared: {tmp_path / 'prepared'}}}\nvalidation: {{every: 5}}\n"

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cofi_dist.config import Data
+from cofi_dist.config import DataSection
 from cofi_dist.data.ids import IdMap, digests
 from cofi_dist.data.preparation.duplicates import keep_one_of_each, sort_by_pair
 from cofi_dist.data.preparation.filters import k_core_filter
@@ -46,7 +46,7 @@ class _Job:
     """
 
     path: Path
-    data: Data
+    data: DataSection
     work: Path
     notes: list[str]
 
@@ -78,7 +78,7 @@ class _SpooledRatings:
         self.spools[k] = replacement
 
 
-def prepare_file(path: Path, data: Data, directory: Path) -> None:
+def prepare_file(path: Path, data: DataSection, directory: Path) -> None:
     """Write the prepared ratings of a file into `directory`, which exists and is empty.
 
     Args:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cofi_dist.config import Split
+from cofi_dist.config import SplitSection
 from cofi_dist.data.preparation.spool import Spool
 from cofi_dist.data.splits import Part
 from cofi_dist.errors import DataError
 
 
-def refuse_equal_times(path: Path, spools: Sequence[Spool], splits: dict[Part, Split]) -> None:
+def refuse_equal_times(path: Path, spools: Sequence[Spool], splits: dict[Part, SplitSection]) -> None:
     """Raise DataError if a split needs times but all of them are equal, as placeholders are."""
     total = sum(map(len, spools))
     part = next((part for part, split in splits.items() if split.needs_times), None)
@@ -26,7 +26,7 @@ def refuse_equal_times(path: Path, spools: Sequence[Spool], splits: dict[Part, S
         )
 
 
-def why_empty(split: Split, num_ratings: int) -> str:
+def why_empty(split: SplitSection, num_ratings: int) -> str:
     """Say why a split of so many ratings holds out none of them, and what to do."""
     if split.by == "leave_one_out":
         return "no user has two ratings to choose from; use by: random"

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cofi_dist.config import Columns
+from cofi_dist.config import ColumnNames
 from cofi_dist.data.ids import IdMap, digests
 from cofi_dist.data.item_means import ItemSums
 from cofi_dist.data.preparation.npy_file import map_array
@@ -165,7 +165,7 @@ class _Manifest(Record):
     num_users: RowCount
     num_items: RowCount
     num_ratings: dict[Part, Annotated[int, Field(ge=0, le=2**53)]]
-    columns: Columns
+    columns: ColumnNames
     centre: Literal["item_mean", "damped_item_mean", "global_mean", "none"]
     damping: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
     lowest: Finite

@@ -6,14 +6,14 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from cofi_dist.config import Split
+from cofi_dist.config import SplitSection
 from cofi_dist.data.preparation.spool import Spool
 from cofi_dist.data.splits import Part, assign_parts
 
 SIGN_BIT = np.uint64(1 << 63)
 
 
-def time_cutoffs(spools: Sequence[Spool], splits: dict[Part, Split]) -> dict[Part, float]:
+def time_cutoffs(spools: Sequence[Spool], splits: dict[Part, SplitSection]) -> dict[Part, float]:
     """Return, for each split by time, the latest time that stays in training.
 
     Args:
@@ -21,7 +21,7 @@ def time_cutoffs(spools: Sequence[Spool], splits: dict[Part, Split]) -> dict[Par
         splits: in the order of `held_out`; each takes its ratings from those that the earlier ones left.
     """
     cutoffs: dict[Part, float] = {}
-    earlier: dict[Part, Split] = {}
+    earlier: dict[Part, SplitSection] = {}
     for part, split in splits.items():
         if split.by == "time":
             assert split.fraction is not None
@@ -32,7 +32,7 @@ def time_cutoffs(spools: Sequence[Spool], splits: dict[Part, Split]) -> dict[Par
 
 
 def _remaining_times(
-    spools: Sequence[Spool], earlier: dict[Part, Split], cutoffs: dict[Part, float]
+    spools: Sequence[Spool], earlier: dict[Part, SplitSection], cutoffs: dict[Part, float]
 ) -> Iterator[NDArray[np.float64]]:
     """Yield the times of the ratings that the earlier splits left."""
     for spool in spools:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from cofi_dist.config import Columns
+from cofi_dist.config import ColumnNames
 from cofi_dist.data.id_spelling import DistinctIds, id_notes
 from cofi_dist.data.readers.column_kinds import Kind
 from cofi_dist.data.readers.diagnose import rows
@@ -22,7 +22,7 @@ SET_COLUMNS = "set data.columns"
 
 def tables(
     path: Path,
-    columns: Columns,
+    columns: ColumnNames,
     *,
     rating: bool = True,
     time: bool = False,
@@ -63,7 +63,7 @@ def tables(
         )
 
 
-def read_table(path: Path, columns: Columns, notes: list[str], *, rating: bool = True) -> pl.DataFrame:
+def read_table(path: Path, columns: ColumnNames, notes: list[str], *, rating: bool = True) -> pl.DataFrame:
     """The whole file as one table, as `tables` gives it in pieces; for a model that knows the columns.
 
     Args:
@@ -96,7 +96,7 @@ def _one_kind(pieces: list[pl.Series]) -> pl.Series:
     return pl.concat(pieces)
 
 
-def notes_on_layout(path: Path, columns: Columns | None = None) -> list[str]:
+def notes_on_layout(path: Path, columns: ColumnNames | None = None) -> list[str]:
     """What is odd about how the lines of a file are laid out.
 
     Args:
@@ -109,7 +109,7 @@ def notes_on_layout(path: Path, columns: Columns | None = None) -> list[str]:
     require_file(path)
     if kind_of(path) not in SEPARATORS:
         return []
-    if kind_of(path) in WITHOUT_HEADER and columns not in (None, Columns()):
+    if kind_of(path) in WITHOUT_HEADER and columns not in (None, ColumnNames()):
         kind = kind_of(path)
         return [f"a {kind} file has no header: data.columns names the columns of what is written, not of it"]
     try:
@@ -121,7 +121,7 @@ def notes_on_layout(path: Path, columns: Columns | None = None) -> list[str]:
     return ["fields are separated by semicolons; a comma in a number is its decimal point"]
 
 
-def notes_on_ids(path: Path, columns: Columns, users: DistinctIds, items: DistinctIds) -> list[str]:
+def notes_on_ids(path: Path, columns: ColumnNames, users: DistinctIds, items: DistinctIds) -> list[str]:
     """What is odd about the ids of a file that was read, each with the line where it is seen first."""
 
     @cache
@@ -134,7 +134,7 @@ def notes_on_ids(path: Path, columns: Columns, users: DistinctIds, items: Distin
     return [*of_users, *id_notes("item", items, where)]
 
 
-def lines_of_pair(path: Path, columns: Columns, user: str, item: str) -> list[int]:
+def lines_of_pair(path: Path, columns: ColumnNames, user: str, item: str) -> list[int]:
     """The first two lines (rows, for Parquet) of a ratings file that hold this pair."""
     found: list[int] = []
     if is_parquet(path):

@@ -5,7 +5,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cofi_dist.config import Columns
+from cofi_dist.config import ColumnNames
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.item_means import ItemSums
 from cofi_dist.data.ratings import Ratings
@@ -59,7 +59,7 @@ class Source(UnsplitSource, Protocol):
         ...
 
     @property
-    def columns(self) -> Columns:
+    def columns(self) -> ColumnNames:
         """Names of the columns that the ratings were read from."""
         ...
 

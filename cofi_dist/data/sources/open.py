@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cofi_dist.config import Data
+from cofi_dist.config import DataSection
 from cofi_dist.data.datasets.catalog import downloaded_ratings_file
 from cofi_dist.data.preparation.pipeline import prepare_file
 from cofi_dist.data.preparation.store import StoredRatings
@@ -36,7 +36,7 @@ class PreparedSource:
 
 
 @contextmanager
-def prepare_source(data: Data, target: Path) -> Iterator[PreparedSource]:
+def prepare_source(data: DataSection, target: Path) -> Iterator[PreparedSource]:
     """Check the source to its last rating, and prepare a ratings file in a temporary directory.
 
     One rank calls it, and keeps the result where all ranks can open it.
@@ -63,7 +63,7 @@ def prepare_source(data: Data, target: Path) -> Iterator[PreparedSource]:
     yield PreparedSource(source)
 
 
-def ratings_file(data: Data) -> Path:
+def ratings_file(data: DataSection) -> Path:
     """Return the path `data.ratings`, or that of the data set `data.name` in `data.root`.
 
     Raises:
@@ -75,7 +75,7 @@ def ratings_file(data: Data) -> Path:
     return Path(data.ratings)
 
 
-def open_source(data: Data, store: Path) -> Source:
+def open_source(data: DataSection, store: Path) -> Source:
     """Open the source that the config names.
 
     Args:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from cofi_dist.config import Columns, Split
+from cofi_dist.config import ColumnNames, SplitSection
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.sources.base import UnsplitSource
@@ -25,9 +25,9 @@ class SplitOnLoad:
 
     item_sums = None
     centre = ("none", None)
-    columns = Columns()
+    columns = ColumnNames()
 
-    def __init__(self, source: UnsplitSource, splits: dict[Part, Split]) -> None:
+    def __init__(self, source: UnsplitSource, splits: dict[Part, SplitSection]) -> None:
         self._source, self._splits = source, splits
         self.num_users, self.num_items = source.num_users, source.num_items
         self.scale = source.scale

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cofi_dist.config import Data
+from cofi_dist.config import DataSection
 from cofi_dist.data.datasets.catalog import DATASETS, DataSet, downloaded_ratings_file
 from cofi_dist.errors import ConfigError, DataError
 
@@ -82,7 +82,7 @@ def test_list_fits_a_terminal_and_says_what_is_on_disk(tmp_path: Path) -> None:
 
 
 def test_get_of_what_is_on_disk_prints_its_file_and_its_config(tmp_path: Path) -> None:
-    put(tmp_path / Data.model_fields["root"].default, DATASETS["ml-1m"])
+    put(tmp_path / DataSection.model_fields["root"].default, DATASETS["ml-1m"])
     done = cofi("get", "ml-1m", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "data/ml-1m/ratings.dat\ndata: {name: ml-1m}\n")
     assert done.stderr.splitlines()[0] == "ml-1m is already in data/ml-1m."

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cofi_dist.config import Columns, Split
+from cofi_dist.config import ColumnNames, SplitSection
 from cofi_dist.data.preparation import spool, writers
 from cofi_dist.data.preparation.store import StoredRatings
 from cofi_dist.data.readers import lines as line_runs
@@ -22,7 +22,7 @@ from tests.support.ratings_files import random_table, save
 
 def test_every_format_and_any_order_prepare_the_same(tmp_path: Path) -> None:
     table, prints = random_table(), set()
-    split = Split(by="last", n=2)
+    split = SplitSection(by="last", n=2)
     for name in ("r.csv", "r.tsv", "r.dat", "r.data", "r.csv.gz", "r.dat.gz", "r.parquet"):
         for shuffled in (table, table.sample(fraction=1.0, shuffle=True, seed=5)):
             with prepared(save(shuffled, tmp_path / name), test=split) as stored:
@@ -39,7 +39,7 @@ def test_pieces_of_any_size_prepare_the_same(tmp_path: Path, data: st.DataObject
         table = table.with_columns(pl.format("u{}", "userId").alias("userId"))
     name = data.draw(st.sampled_from(["r.csv", "r.dat", "r.parquet"]))
     file = save(table, tmp_path / name)
-    keys = {"test": Split(by="random", fraction=0.3), "validation": Split(by="leave_one_out")}
+    keys = {"test": SplitSection(by="random", fraction=0.3), "validation": SplitSection(by="leave_one_out")}
     with prepared(file, **keys) as stored:
         want = stored.manifest
     with pytest.MonkeyPatch.context() as patch:
@@ -115,10 +115,10 @@ def test_what_leaves_nothing_is_refused(keys: dict[str, object], says: str, tmp_
 
 def test_the_manifest_says_what_was_done(tmp_path: Path) -> None:
     file = save(random_table(), tmp_path / "r.csv")
-    keys = {"centre": "damped_item_mean", "damping": 3.0, "validation": Split(seed=4)}
+    keys = {"centre": "damped_item_mean", "damping": 3.0, "validation": SplitSection(seed=4)}
     with prepared(file, **keys) as stored:
         manifest = json.loads((stored.directory / "manifest.json").read_text())
-        assert manifest["columns"] == Columns().model_dump()
+        assert manifest["columns"] == ColumnNames().model_dump()
         assert manifest["splits"] == {"validation": {"by": "random", "fraction": 0.2, "seed": 4}}
         assert stored.centre == ("damped_item_mean", 3.0)
         assert sum(manifest["num_ratings"].values()) == 120

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cofi_dist.config import Split
+from cofi_dist.config import SplitSection
 from cofi_dist.data.preparation.store import StoredRatings
 from cofi_dist.errors import RunError
 from cofi_dist.sharding.ranges import UserRange
@@ -14,7 +14,7 @@ from tests.support.ratings_files import random_table, save
 
 
 def test_any_range_of_users_is_cut_from_the_whole(tmp_path: Path) -> None:
-    with prepared(save(random_table(), tmp_path / "r.csv"), test=Split()) as stored:
+    with prepared(save(random_table(), tmp_path / "r.csv"), test=SplitSection()) as stored:
         for part in ("train", "test"):
             whole = stored.load(UserRange(0, 20), part)
             for users in (UserRange(0, 20), UserRange(3, 11), UserRange(7, 7)):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cofi_dist.config import Split
+from cofi_dist.config import SplitSection
 from cofi_dist.data.preparation import spool
 from cofi_dist.data.preparation.time_cutoffs import _cutoff
 from tests.support.prepared import parts_of, prepared
@@ -25,7 +25,10 @@ def test_by_time_the_newest_are_held_out_and_ties_stay(
     times = sorted(table["timestamp"], reverse=True)
     # the earliest time after which come at most `fraction`
     cutoff = min(t for t in times if sum(x > t for x in times) <= round(fraction * len(times)))
-    splits = {"test": Split(by="time", fraction=fraction), "validation": Split(by="time", fraction=0.5)}
+    splits = {
+        "test": SplitSection(by="time", fraction=fraction),
+        "validation": SplitSection(by="time", fraction=0.5),
+    }
     with prepared(save(table, tmp_path / "r.csv"), **splits) as stored:
         parts = parts_of(stored)
     assert parts["test"] == pairs_of(table.filter(pl.col("timestamp") > cutoff))

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cofi_dist.config import Columns, Split
+from cofi_dist.config import ColumnNames, SplitSection
 from cofi_dist.data.readers.column_kinds import NEEDS, Kind, reader, refusal
 from cofi_dist.data.readers.tables import read_table, tables
 from cofi_dist.errors import DataError
@@ -96,10 +96,10 @@ def test_a_column_is_read_as_what_it_says_or_refused_by_name(
         pl.DataFrame(others).with_columns(column).write_parquet(file)
         if want is None:
             with pytest.raises(DataError) as caught:
-                list(tables(file, Columns(), time=True))
+                list(tables(file, ColumnNames(), time=True))
             assert f"{file}: column {name!r} holds {kind}, not {NEEDS[what][1]}" in str(caught.value)
         else:
-            (table,) = tables(file, Columns(), time=True)
+            (table,) = tables(file, ColumnNames(), time=True)
             got = table["value" if what == "rating" else what]
             assert got.to_list() == [want]
             assert got.dtype == (pl.Float64 if what in ("rating", "time") else pl.Series([want]).dtype)
@@ -129,7 +129,7 @@ def test_decimal_ratings_prepare_as_those_of_a_csv_file(tmp_path: Path) -> None:
         with prepared(tmp_path / "r.csv") as of_csv, prepared(tmp_path / "r.parquet") as of_parquet:
             assert of_parquet.scale == (0.5, 5.0)
             assert of_parquet.fingerprint() == of_csv.fingerprint()
-        both = [read_table(tmp_path / name, Columns(), []) for name in ("r.csv", "r.parquet")]
+        both = [read_table(tmp_path / name, ColumnNames(), []) for name in ("r.csv", "r.parquet")]
         assert both[0].equals(both[1])
 
 
@@ -158,7 +158,7 @@ def test_times_split_alike_whether_they_are_dates_or_seconds(tmp_path: Path) -> 
     found = set()
     for kind in kinds:
         table.with_columns(kind).write_parquet(tmp_path / "r.parquet")
-        with prepared(tmp_path / "r.parquet", test=Split(by="time", fraction=0.3)) as stored:
+        with prepared(tmp_path / "r.parquet", test=SplitSection(by="time", fraction=0.3)) as stored:
             found.add(stored.fingerprint())
     assert len(found) == 1
 
@@ -180,7 +180,7 @@ def test_the_first_bad_row_is_named_in_words(tmp_path: Path) -> None:
     ):
         pl.DataFrame({**good, name: values}).write_parquet(tmp_path / "r.parquet")
         with pytest.raises(DataError, match=says):
-            list(tables(tmp_path / "r.parquet", Columns(), time=True))
+            list(tables(tmp_path / "r.parquet", ColumnNames(), time=True))
 
 
 def test_ids_from_python_are_read_as_those_of_a_file() -> None:
@@ -202,8 +202,8 @@ def test_a_damaged_parquet_file_is_refused_and_its_reader_panics_unheard(
     for at, byte in ((188, 241), (549, 87), (1181, 125)):  # what panics changes with polars' writer
         file.write_bytes(whole[:at] + bytes([byte]) + whole[at + 1 :])
         with suppress(DataError):
-            read_table(file, Columns(), [])
+            read_table(file, ColumnNames(), [])
     file.write_bytes(whole[:1000])
     with pytest.raises(DataError, match="cannot be read as Parquet"):
-        read_table(file, Columns(), [])
+        read_table(file, ColumnNames(), [])
     assert capfd.readouterr() == ("", "")

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from cofi_dist.config import Columns, Split
+from cofi_dist.config import ColumnNames, SplitSection
 from cofi_dist.data.readers import lines as line_runs
 from cofi_dist.data.readers.tables import lines_of_pair, names_column, read_table, tables
 from cofi_dist.errors import DataError
@@ -59,11 +59,11 @@ def test_the_separator_is_what_the_first_line_says(text: str, tmp_path: Path) ->
         with prepared(file) as stored:
             assert (SEMICOLONS in stored.notes) == (";" in text)
         notes: list[str] = []
-        assert len(read_table(file, Columns(), notes)) == 2
+        assert len(read_table(file, ColumnNames(), notes)) == 2
         assert notes == ([SEMICOLONS] if ";" in text else [])
         assert names_column(file, "movieId")
         assert not names_column(file, "who")
-        assert lines_of_pair(file, Columns(), "2", "10") == [4 if "sep=" in text.lower() else 3]
+        assert lines_of_pair(file, ColumnNames(), "2", "10") == [4 if "sep=" in text.lower() else 3]
 
 
 def test_semicolons_in_pieces_and_with_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +71,7 @@ def test_semicolons_in_pieces_and_with_mistakes(tmp_path: Path, monkeypatch: pyt
     text = "userId;movieId;rating;timestamp\n" + "".join(f"{k};7;{k % 5},5;{k},25\n" for k in range(50))
     (tmp_path / "r.csv").write_text(text)
     assert sorted(triples(tmp_path / "r.csv")) == sorted((str(k), "7", k % 5 + 0.5) for k in range(50))
-    assert [t for table in tables(tmp_path / "r.csv", Columns(), time=True) for t in table["time"]] == [
+    assert [t for table in tables(tmp_path / "r.csv", ColumnNames(), time=True) for t in table["time"]] == [
         k + 0.25 for k in range(50)
     ]
     for wrong, says in (
@@ -202,9 +202,9 @@ def test_a_folder_of_parts_is_told_with_a_way_that_works(tmp_path: Path) -> None
 def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
     for name, says in (("/dev/null", "is a pipe or a device"), (str(tmp_path), "is a folder, not a file")):
         with pytest.raises(DataError, match=f"{name}: {says}"):
-            read_table(Path(name), Columns(), [])
+            read_table(Path(name), ColumnNames(), [])
     with pytest.raises(DataError, match="cannot be read: embedded null"):
-        read_table(tmp_path / "a\x00b.csv", Columns(), [])
+        read_table(tmp_path / "a\x00b.csv", ColumnNames(), [])
 
 
 SAME_TIMES = HEADER + "".join(f"{k % 6},{k},{k % 5},1\n" for k in range(30))
@@ -213,19 +213,35 @@ SAME_TIMES = HEADER + "".join(f"{k % 6},{k},{k % 5},1\n" for k in range(30))
 @pytest.mark.parametrize(
     ("keys", "text", "says"),
     [
-        ({"test": Split(by="time", fraction=0.2)}, SAME_TIMES, "all 30 ratings have the same timestamp, 1:"),
-        ({"validation": Split(by="last", n=1)}, SAME_TIMES, "data.validation: all 30 ratings have the same"),
         (
-            {"test": Split(by="time", fraction=0.2)},
+            {"test": SplitSection(by="time", fraction=0.2)},
+            SAME_TIMES,
+            "all 30 ratings have the same timestamp, 1:",
+        ),
+        (
+            {"validation": SplitSection(by="last", n=1)},
+            SAME_TIMES,
+            "data.validation: all 30 ratings have the same",
+        ),
+        (
+            {"test": SplitSection(by="time", fraction=0.2)},
             SAME_TIMES.replace("0,0,0,1", "0,0,0,0"),
             "too many ratings share the newest timestamp; hold out more, or use by: random",
         ),
-        ({"test": Split(by="last", n=2)}, HEADER + "1,1,1,1\n2,1,2,2\n", "no user has more than 2 ratings"),
-        ({"test": Split(by="leave_one_out")}, HEADER + "1,1,1,1\n2,1,2,2\n", "no user has two ratings"),
+        (
+            {"test": SplitSection(by="last", n=2)},
+            HEADER + "1,1,1,1\n2,1,2,2\n",
+            "no user has more than 2 ratings",
+        ),
+        (
+            {"test": SplitSection(by="leave_one_out")},
+            HEADER + "1,1,1,1\n2,1,2,2\n",
+            "no user has two ratings",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_split_that_can_hold_out_nothing_says_why(
-    keys: dict[str, Split], text: str, says: str, tmp_path: Path
+    keys: dict[str, SplitSection], text: str, says: str, tmp_path: Path
 ) -> None:
     (tmp_path / "r.csv").write_text(text)
     with pytest.raises(DataError) as caught:
@@ -240,7 +256,7 @@ def test_dates_in_text_are_refused_with_where_they_are_read(tmp_path: Path) -> N
         with pytest.raises(
             DataError, match="is not a finite number; give seconds since 1970, or a column of"
         ):
-            read_ratings(tmp_path / "r.csv", test=Split(by="last", n=1))
+            read_ratings(tmp_path / "r.csv", test=SplitSection(by="last", n=1))
 
 
 def test_equal_ratings_are_said_to_teach_nothing(tmp_path: Path) -> None:
@@ -260,7 +276,7 @@ def test_who_has_no_config_is_not_told_to_set_a_key_of_one(tmp_path: Path) -> No
         with pytest.raises(
             DataError, match="a, b, c; name it so there, as in the ratings that the model was"
         ):
-            read_table(tmp_path / name, Columns(), [])
+            read_table(tmp_path / name, ColumnNames(), [])
         with pytest.raises(DataError, match=r"a, b, c; set data\.columns"):
             read_ratings(tmp_path / name)
 
@@ -268,7 +284,7 @@ def test_who_has_no_config_is_not_told_to_set_a_key_of_one(tmp_path: Path) -> No
 def test_names_of_columns_are_not_taken_for_those_of_a_file_without_a_header(tmp_path: Path) -> None:
     (tmp_path / "r.dat").write_text("1::10::4\n2::10::3\n")
     says = "a .dat file has no header: data.columns names the columns of what is written, not of it"
-    with prepared(tmp_path / "r.dat", columns=Columns(user="who")) as stored:
+    with prepared(tmp_path / "r.dat", columns=ColumnNames(user="who")) as stored:
         assert says in stored.notes
     with prepared(tmp_path / "r.dat") as stored:
         assert says not in stored.notes

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cofi_dist.config import Columns, Split
+from cofi_dist.config import ColumnNames, SplitSection
 from cofi_dist.data.readers.layout import NO_TEXT
 from cofi_dist.errors import DataError
 from tests.support.prepared import read_ratings
@@ -78,7 +78,7 @@ def check_rows(file: Path) -> None:
 
 def test_string_ids_and_named_columns(tmp_path: Path) -> None:
     file = write(tmp_path, "r.csv", "who,what,stars\nzoe,b 1,2\nann,007,3\nann,7,4\n")
-    ratings, users, items = read_ratings(file, columns=Columns(user="who", item="what", rating="stars"))
+    ratings, users, items = read_ratings(file, columns=ColumnNames(user="who", item="what", rating="stars"))
     assert users.raw.to_list() == ["ann", "zoe"]
     assert items.raw.to_list() == ["007", "7", "b 1"]
     assert ratings.value.tolist() == [3.0, 4.0, 2.0]
@@ -179,13 +179,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 NAMES = {"any.csv", "any.tsv", "any.dat", "any.data", "any.csv.gz", "any.parquet"}
 
 
-BY_TIME = {"test": Split(by="time", fraction=0.3), "validation": Split(by="last", n=1)}
+BY_TIME = {"test": SplitSection(by="time", fraction=0.3), "validation": SplitSection(by="last", n=1)}
 
 
 SETTINGS: list[dict[str, Any]] = [
     {},
     {"duplicates": "last", **BY_TIME},
-    {"duplicates": "mean", "min_user_ratings": 2, "test": Split(fraction=0.5, seed=0)},
+    {"duplicates": "mean", "min_user_ratings": 2, "test": SplitSection(fraction=0.5, seed=0)},
 ]
 
 

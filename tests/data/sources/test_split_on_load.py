@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cofi_dist.config import Data, Split
+from cofi_dist.config import DataSection, SplitSection
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.sources import split_on_load
 from cofi_dist.data.sources.open import open_source
@@ -17,9 +17,9 @@ from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.data.splits import PARTS, Part, held_out
 from cofi_dist.sharding.ranges import UserRange
 
-SPLITS: dict[Part, Split] = {
-    "test": Split(seed=3),
-    "validation": Split.model_validate({"by": "leave_one_out"}),
+SPLITS: dict[Part, SplitSection] = {
+    "test": SplitSection(seed=3),
+    "validation": SplitSection.model_validate({"by": "leave_one_out"}),
 }
 
 
@@ -37,7 +37,7 @@ def test_pieces_of_any_size_give_the_same_parts(at_once: int, monkeypatch: pytes
 
 
 def test_choosing_takes_little_more_than_the_ratings_themselves() -> None:
-    source = SplitOnLoad(SyntheticRatings(30_000, 2000, 4_000_000, seed=1), {"test": Split(seed=3)})
+    source = SplitOnLoad(SyntheticRatings(30_000, 2000, 4_000_000, seed=1), {"test": SplitSection(seed=3)})
     tracemalloc.start()
     ratings = source.load(UserRange(0, 30_000))
     peak = tracemalloc.get_traced_memory()[1]
@@ -50,7 +50,7 @@ def test_choosing_takes_little_more_than_the_ratings_themselves() -> None:
 @given(st.data())
 def test_any_cut_of_the_users_is_split_alike(data: st.DataObject) -> None:
     by = data.draw(st.sampled_from(["random", "leave_one_out"]))
-    given_data = Data.model_validate(
+    given_data = DataSection.model_validate(
         {
             "synthetic": {"num_users": 20, "num_items": 15, "num_ratings": 90},
             "test": {"by": by, "seed": data.draw(st.integers(0, 3))},
