@@ -23,11 +23,11 @@ MOST_TITLES = 2**27  # bytes, unpacked; those of ten million books
 def read_ratings(
     path: Path, columns: ColumnNames, *, rating: bool = True, aloud: bool = True
 ) -> "pl.DataFrame":
-    """Read a ratings file as `read_table` of data/readers does; if `aloud`, its notes go to stderr."""
-    from cofi_dist.data.readers.tables import read_table
+    """Read a ratings file as `read_whole_table` of data/readers does; if `aloud`, its notes go to stderr."""
+    from cofi_dist.data.readers.tables import read_whole_table
 
     notes: list[str] = []
-    table = read_table(path, columns, notes, rating=rating)
+    table = read_whole_table(path, columns, notes, rating=rating)
     for note in notes if aloud else ():
         log_stderr(f"{path}: {note}")
     return table
@@ -45,20 +45,20 @@ def read_titles(path: Path | None, item_column: str) -> dict[str, str]:
     Raises:
         DataError: the file can't be read or lacks a column.
     """
-    from cofi_dist.data.readers.layout import kind_of
-    from cofi_dist.data.readers.text import UNREADABLE, opened
+    from cofi_dist.data.readers.layout import format_of
+    from cofi_dist.data.readers.text import READ_ERRORS, open_text
 
     if path is None:
         return {}
-    kind = kind_of(path)
+    kind = format_of(path)
     if kind not in (*TITLES_WITHOUT_HEADER, *TITLES_WITH_HEADER):
         raise DataError(f"{path}: titles come from .csv, .tsv, .dat or .item (or .gz of them)")
     try:
-        with open_regular(path), opened(path) as file:  # a pipe would be waited for
+        with open_regular(path), open_text(path) as file:  # a pipe would be waited for
             raw = file.read(MOST_TITLES + 1)
         if len(raw) > MOST_TITLES:
             raise DataError(f"{path}: holds more than {MOST_TITLES:,} bytes: these are not titles")
-    except UNREADABLE as error:
+    except READ_ERRORS as error:
         raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if kind in TITLES_WITHOUT_HEADER:
         pairs = _titles_without_header(path, raw, TITLES_WITHOUT_HEADER[kind])
@@ -76,10 +76,10 @@ def say_if_untitled(titles: Path | None, title_of: dict[str, str], items: "pl.Se
 
 
 def _titles_with_header(path: Path, raw: bytes, kind: str, item_column: str) -> Iterator[tuple[str, str]]:
-    from cofi_dist.data.readers.layout import head_of
+    from cofi_dist.data.readers.layout import parse_head
 
     text = raw if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else _text(raw).encode()
-    head = head_of(path, text, kind)
+    head = parse_head(path, text, kind)
     have = head.fields if head else []
     for name in (item_column, "title"):
         if head is None or name not in have:

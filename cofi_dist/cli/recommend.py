@@ -130,10 +130,10 @@ def _recommend_known(
 
 
 def _recommend_new(model: "Model", path: Path, k: int, min_ratings: int) -> "pl.DataFrame":
-    from cofi_dist.data.readers.tables import names_column
+    from cofi_dist.data.readers.tables import has_column
 
     columns = model.facts.columns
-    if not names_column(path, columns.user):  # which a new user's file need not: the items stand in for it
+    if not has_column(path, columns.user):  # which a new user's file need not: the items stand in for it
         columns = columns.model_copy(update={"user": columns.item})
     table = read_ratings(path, columns)
     count = table["user"].n_unique()

@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cofi_dist.data.ids import IdMap
-from cofi_dist.data.readers.column_kinds import reader
+from cofi_dist.data.readers.column_kinds import converter
 from cofi_dist.errors import DataError
 from cofi_dist.words import counted
 
@@ -28,7 +28,7 @@ def as_ids(ids: Ids) -> pl.Series:
         raise DataError(f"ids must be integers or text, all of one kind: {error}") from None
     if series.dtype == pl.Null:
         return series
-    read = reader("item", series.dtype)
+    read = converter("item", series.dtype)
     if read is None:
         raise DataError(f"ids must be integers or text, not {series.dtype}")
     return read(series)

@@ -8,8 +8,9 @@ import pytest
 from cofi_dist.config import ColumnNames
 from cofi_dist.data.id_spelling import HIDDEN, bad_ids, id_fault
 from cofi_dist.data.readers import lines as line_runs
-from cofi_dist.data.readers.diagnose import Layout, diagnose
-from cofi_dist.data.readers.tables import read_table
+from cofi_dist.data.readers.diagnose import diagnose
+from cofi_dist.data.readers.layout import Layout
+from cofi_dist.data.readers.tables import read_whole_table
 from cofi_dist.errors import DataError
 from tests.support.prepared import prepared, read_ratings
 
@@ -22,7 +23,7 @@ def notes_of(file: Path, text: str) -> list[str]:
     with prepared(file) as stored:
         said = stored.notes[1:]
     notes: list[str] = []
-    read_table(file, ColumnNames(), notes)
+    read_whole_table(file, ColumnNames(), notes)
     assert notes == said
     return said
 

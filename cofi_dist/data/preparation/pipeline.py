@@ -25,7 +25,13 @@ from cofi_dist.data.preparation.spool import RowBatch, Spool, spools_by_range
 from cofi_dist.data.preparation.store import FORMAT, ITEMS, MANIFEST, USERS
 from cofi_dist.data.preparation.time_cutoffs import time_cutoffs
 from cofi_dist.data.preparation.writers import PartWriter, fingerprint, write_transposed
-from cofi_dist.data.readers.tables import is_parquet, lines_of_pair, notes_on_ids, notes_on_layout, tables
+from cofi_dist.data.readers.tables import (
+    first_lines_of_pair,
+    is_parquet,
+    notes_on_ids,
+    notes_on_layout,
+    stream_tables,
+)
 from cofi_dist.data.splits import PARTS, Part, assign_parts, held_out
 from cofi_dist.errors import DataError
 from cofi_dist.files.written_file import write_file
@@ -110,7 +116,7 @@ def _read(job: _Job) -> _SpooledRatings:
     with_time = any(split.needs_times for split in held_out(job.data).values())
     dtypes = {**DTYPES, "time": np.float64} if with_time else DTYPES
     users, items, spool = Encoder(), Encoder(), Spool(job.work / "read", dtypes)
-    for table in tables(job.path, columns, time=with_time):
+    for table in stream_tables(job.path, columns, time=with_time):
         codes = {"user": users.codes(table["user"]), "item": items.codes(table["item"])}
         spool.append({**codes, **{name: table[name].to_numpy() for name in dtypes if name not in codes}})
     if not len(spool):
@@ -161,7 +167,7 @@ def _resolve_duplicates(job: _Job, ratings: _SpooledRatings) -> None:
 
 def _duplicate_error(job: _Job, ratings: _SpooledRatings, user: int, item: int) -> DataError:
     user_id, item_id = str(ratings.users[int(user)]), str(ratings.items[int(item)])
-    first, second = lines_of_pair(job.path, job.data.columns, user_id, item_id)
+    first, second = first_lines_of_pair(job.path, job.data.columns, user_id, item_id)
     where = "row" if is_parquet(job.path) else "line"
     return DataError(
         f"{job.path}: {where} {second}: user {user_id} rated item {item_id} on {where} {first} already;"

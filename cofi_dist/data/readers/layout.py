@@ -1,4 +1,4 @@
-"""How the lines of a text file are laid out, told from its suffix and its first lines."""
+"""The layout of a text file's lines, found from its suffix and its first lines."""
 
 import csv
 import io
@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import get_args
 
 from cofi_dist.data.id_spelling import HIDDEN
-from cofi_dist.data.readers.column_kinds import Kind
-from cofi_dist.data.readers.diagnose import NUMBER, Layout, NotTextError, rows
+from cofi_dist.data.readers.column_kinds import Role
+from cofi_dist.data.readers.lines import BYTE_ORDER_MARK, NUMBER, NotTextError, parse_lines
 from cofi_dist.errors import DataError
 from cofi_dist.files.reading import shortened
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".dat": "::", ".data": "\t"}
 WITHOUT_HEADER = (".dat", ".data")
-NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "::": "'::'", "|": "'|'", " ": "blanks"}
-# How files begin that are no text, and what to do with them.
-NO_TEXT = {
+SEPARATOR_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "::": "'::'", "|": "'|'", " ": "blanks"}
+# The first bytes of files that are not text, and what to do with them.
+NOT_TEXT = {
     b"\x1f\x8b": "is packed by gzip; add .gz to its name",
     b"PK\x03\x04": "is a zip archive or a spreadsheet; unpack it, or save it as CSV",
     b"BZh91AY&SY": "is packed by bzip2; unpack it",
@@ -28,18 +28,17 @@ NO_TEXT = {
     b"\xff\xfe": "is text in UTF-16; save it as UTF-8",
     b"\xfe\xff": "is text in UTF-16; save it as UTF-8",
 }
-MARK = b"\xef\xbb\xbf"  # a byte order mark
 
 
 @dataclass(frozen=True)
 class Head:
-    """The first line that isn't blank: a header, or without one the first ratings.
+    """The first line that is not blank: the header, or the first rating of a file without a header.
 
     Attributes:
         separator: between two fields.
         fields: of the line.
         line: its number.
-        size: bytes up to its end.
+        size: number of bytes up to its end.
     """
 
     separator: str
@@ -48,14 +47,34 @@ class Head:
     size: int
 
 
-def kind_of(path: Path) -> str:
-    """The suffix that says how a file is read, without `.gz`, in lower case."""
+@dataclass(frozen=True)
+class Layout:
+    """How the lines of a text file are laid out.
+
+    Attributes:
+        separator: between two fields; if it has more than one character, quotes mean nothing.
+        fields: number of fields per line.
+        places: index of the field of each column that is read: of `user`, `item`, `rating`, `time`.
+    """
+
+    separator: str
+    fields: int
+    places: dict[Role, int]
+
+    @property
+    def decimal_comma(self) -> bool:
+        """Whether a comma in a number is a decimal comma, as it must be if semicolons separate fields."""
+        return self.separator == ";"
+
+
+def format_of(path: Path) -> str:
+    """Return the suffix that says how a file is read, without `.gz` and in lower case."""
     suffix = path.suffix.lower()
     return path.with_suffix("").suffix.lower() if suffix == ".gz" else suffix
 
 
-def head_of(path: Path, text: bytes, suffix: str) -> Head | None:
-    """The head of a file; None where all lines are blank.
+def parse_head(path: Path, text: bytes, suffix: str) -> Head | None:
+    """Parse the head of a file; None if all lines are blank.
 
     Args:
         path: the file, for messages.
@@ -63,9 +82,9 @@ def head_of(path: Path, text: bytes, suffix: str) -> Head | None:
         suffix: one of SEPARATORS.
 
     Raises:
-        DataError: it is no text, or not laid out as its suffix says.
+        DataError: it is not text, or not laid out as its suffix says.
     """
-    for start, what in NO_TEXT.items():
+    for start, what in NOT_TEXT.items():
         if text.startswith(start):
             raise DataError(f"{path}: {what}")
     if b"\r" in text and b"\n" not in text:
@@ -73,13 +92,13 @@ def head_of(path: Path, text: bytes, suffix: str) -> Head | None:
             f"{path}: line 1: lines end with a carriage return alone, as on old Macs; end them with a line"
             " feed, as `tr '\\r' '\\n' < OLD > NEW` does"
         )
-    said, separator = None, SEPARATORS[suffix]
+    names_separator, separator = False, SEPARATORS[suffix]
     if suffix not in WITHOUT_HEADER:
-        said, separator = _separator(path, text, separator)
+        names_separator, separator = _separator(path, text, separator)
     try:
-        lines = rows(io.BytesIO(text), separator)
+        lines = parse_lines(io.BytesIO(text), separator)
         number, fields = next(lines, (0, []))
-        if fields and said:
+        if fields and names_separator:
             number, fields = next(lines, (0, []))
     except NotTextError as error:
         raise DataError(f"{path}: {error}") from None
@@ -92,35 +111,40 @@ def head_of(path: Path, text: bytes, suffix: str) -> Head | None:
 
 
 def _separator(path: Path, text: bytes, separator: str) -> tuple[bool, str]:
-    """Whether the first line does nothing but name the separator, as Excel's does; and the separator."""
-    first = next((line for line in io.BytesIO(text.removeprefix(MARK)) if line.strip()), b"").strip(b"\r\n")
-    said = re.fullmatch(rb'"?sep=(.)"?', first, re.IGNORECASE)
-    if said:
-        named = said[1].decode("latin-1")
+    """Return whether the first line only names the separator, as Excel writes it, and the separator."""
+    first = _first_line(text).strip(b"\r\n")
+    sep_line = re.fullmatch(rb'"?sep=(.)"?', first, re.IGNORECASE)
+    if sep_line:
+        named = sep_line[1].decode("latin-1")
         if named not in (",", ";", "\t"):
             raise DataError(
                 f"{path}: line 1: fields are separated by {named!r}; take commas, semicolons or tabs"
             )
         return True, named
-    bare = re.sub(rb'"[^"]*"', b"", first)
-    is_quoted = b'";"' in first and b'","' not in first
-    if separator == "," and b";" in bare and (b"," not in bare or is_quoted):
+    unquoted = re.sub(rb'"[^"]*"', b"", first)
+    between_quotes = b'";"' in first and b'","' not in first
+    if separator == "," and b";" in unquoted and (b"," not in unquoted or between_quotes):
         return False, ";"
     return False, separator
 
 
-def layout_of(path: Path, head: Head, suffix: str, wanted: dict[Kind, str], advice: str) -> Layout:
-    """Which field is what.
+def _first_line(text: bytes) -> bytes:
+    """Return the first line that is not blank, without a byte order mark; empty if there is none."""
+    return next((line for line in io.BytesIO(text.removeprefix(BYTE_ORDER_MARK)) if line.strip()), b"")
+
+
+def find_layout(path: Path, head: Head, suffix: str, wanted: dict[Role, str], advice: str) -> Layout:
+    """Find which field holds which column.
 
     Args:
         path: the file, for messages.
-        head: its own.
+        head: head of the file.
         suffix: one of SEPARATORS.
         wanted: name of each column that is needed: `user`, `item`, `rating`, `time`.
-        advice: what to do where one is missing.
+        advice: what to do if one is missing.
 
     Raises:
-        DataError: one is missing, or there twice.
+        DataError: a column is missing, or is there twice.
     """
     if suffix in WITHOUT_HEADER:
         return _without_header(path, head, suffix, wanted)
@@ -130,37 +154,37 @@ def layout_of(path: Path, head: Head, suffix: str, wanted: dict[Kind, str], advi
             raise DataError(f"{path}: line {head.line}: {what}")
         if head.fields.count(name) > 1:
             raise DataError(f"{path}: line {head.line}: column {name!r} stands there twice")
-    places = {kind: head.fields.index(name) for kind, name in wanted.items()}
+    places = {role: head.fields.index(name) for role, name in wanted.items()}
     return Layout(head.separator, len(head.fields), places)
 
 
-def names(fields: list[str]) -> str:
-    """A header's first columns, as many as a message has room for."""
+def column_list(fields: list[str]) -> str:
+    """List a header's first columns, as many as a message has room for."""
     shown = [shortened(name, quoted=name != name.strip(HIDDEN)) for name in fields[:20]]
     return ", ".join([*shown, "..."] if len(fields) > len(shown) else shown)
 
 
-def _no_column(head: Head, name: str, wanted: dict[Kind, str], advice: str) -> str:
+def _no_column(head: Head, name: str, wanted: dict[Role, str], advice: str) -> str:
     if all(re.fullmatch(NUMBER, field) for field in head.fields):
         advice = f"put a header before the ratings, such as {head.separator.join(wanted.values())}"
     elif len(head.fields) < len(wanted):
         advice = f"{len(wanted)} columns are needed: {', '.join(wanted)}"
-    return f"no column {name!r} in {names(head.fields)}; {advice}"
+    return f"no column {name!r} in {column_list(head.fields)}; {advice}"
 
 
 def _other_separator(head: Head, name: str) -> str | None:
-    """What to do where another character separates the names of the header; None where none does."""
+    """Say what to do if another character separates the names of the header; None if none does."""
     line = head.separator.join(head.fields)
-    for other in NAMES:
+    for other in SEPARATOR_NAMES:
         if other != head.separator and name in (field.strip('"') for field in line.split(other)):
             return _separated_by(other, head.separator)
     return None
 
 
 def _between_quotes(text: bytes, separator: str) -> str | None:
-    """What to do where another character stands between the quoted names of the header."""
-    first = next(line for line in io.BytesIO(text.removeprefix(MARK)) if line.strip())
-    for other in NAMES:
+    """Say what to do if another character separates the quoted names of the header; None if none does."""
+    first = _first_line(text)
+    for other in SEPARATOR_NAMES:
         if other != separator and f'"{other}"'.encode() in first:
             return _separated_by(other, separator)
     return None
@@ -177,16 +201,18 @@ def _separated_by(other: str, separator: str) -> str:
         do = "name the file .csv"
     else:
         do = "write them with commas, semicolons or tabs"
-    return f"fields are separated by {NAMES[other]}, not by {NAMES[separator]}; {do}"
+    return f"fields are separated by {SEPARATOR_NAMES[other]}, not by {SEPARATOR_NAMES[separator]}; {do}"
 
 
-def _without_header(path: Path, head: Head, suffix: str, wanted: dict[Kind, str]) -> Layout:
-    kinds: tuple[Kind, ...] = get_args(Kind)
-    needed = {kind: kinds.index(kind) for kind in wanted}
+def _without_header(path: Path, head: Head, suffix: str, wanted: dict[Role, str]) -> Layout:
+    """Lay out a file without a header, whose columns are those of Role, in that order."""
+    roles: tuple[Role, ...] = get_args(Role)
+    needed = {role: roles.index(role) for role in wanted}
     if len(head.fields) <= max(needed.values()):
         between = "'::'" if head.separator == "::" else "a tab"
         needs = head.separator.join(needed) if head.separator == "::" else ", ".join(needed)
-        found = [name for other, name in NAMES.items() if other in head.fields[0] and other != head.separator]
+        others = [other for other in SEPARATOR_NAMES if other != head.separator]
+        found = [SEPARATOR_NAMES[other] for other in others if other in head.fields[0]]
         but = f", not {' or '.join(found)}" if found and len(head.fields) == 1 else ""
         raise DataError(f"{path}: line {head.line}: needs {needs}, with {between} between two fields{but}")
     rating = head.fields[needed.get("rating", 0)]

@@ -7,62 +7,62 @@ from typing import BinaryIO
 import polars as pl
 
 from cofi_dist.data.id_spelling import bad_ids, id_fault
-from cofi_dist.data.readers.column_kinds import Kind, reader, refusal
-from cofi_dist.data.readers.layout import names
+from cofi_dist.data.readers.column_kinds import Role, converter, refusal
+from cofi_dist.data.readers.layout import column_list
 from cofi_dist.errors import DataError
 from cofi_dist.files.reading import open_regular, shortened, stderr_silenced
 
-TABLE_ROWS = 2**21
-UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
-SAID: dict[Kind, str] = {"user": "user id", "item": "item id", "rating": "rating", "time": "timestamp"}
+TABLE_ROWS = 2**21  # rows per table
+PARQUET_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+ROLE_NAMES: dict[Role, str] = {"user": "user id", "item": "item id", "rating": "rating", "time": "timestamp"}
 
 
 def parquet_columns(path: Path) -> dict[str, pl.DataType]:
-    """Names and kinds of the columns of a Parquet file.
+    """Return the names and data types of the columns of a Parquet file.
 
     Raises:
-        DataError: it is none.
+        DataError: it is not a Parquet file.
     """
     try:
         with open_regular(path) as opened, stderr_silenced():
             return dict(_scanned(opened).collect_schema())
-    except UNREADABLE as error:
+    except PARQUET_ERRORS as error:
         raise DataError(f"{path}: cannot be read as Parquet: {shortened(error, quoted=False)}") from None
 
 
-def parquet_tables(path: Path, wanted: dict[Kind, str], advice: str) -> Iterator[pl.DataFrame]:
-    """The tables of a Parquet file; see `ratings.tables`."""
+def parquet_tables(path: Path, wanted: dict[Role, str], advice: str) -> Iterator[pl.DataFrame]:
+    """Yield the tables of a Parquet file, as `tables.stream_tables` describes them."""
     schema = parquet_columns(path)
-    for kind, name in wanted.items():
+    for role, name in wanted.items():
         if name not in schema:
-            raise DataError(f"{path}: no column {name!r}; it has {names(list(schema))}; {advice}")
-        if reader(kind, schema[name]) is None:
-            raise DataError(f"{path}: column {name!r} {refusal(kind, schema[name])}")
+            raise DataError(f"{path}: no column {name!r}; it has {column_list(list(schema))}; {advice}")
+        if converter(role, schema[name]) is None:
+            raise DataError(f"{path}: column {name!r} {refusal(role, schema[name])}")
     try:
         with open_regular(path) as opened:
             file = _scanned(opened)
             with stderr_silenced():
                 count = int(file.select(pl.len()).collect().item())
-            for at in range(0, count, TABLE_ROWS):
-                piece = file.slice(at, TABLE_ROWS).select(**{k: pl.col(n) for k, n in wanted.items()})
+            for start in range(0, count, TABLE_ROWS):
+                piece = file.slice(start, TABLE_ROWS).select(**{r: pl.col(n) for r, n in wanted.items()})
                 with stderr_silenced():
                     table = piece.collect()
-                read = [_checked(path, kind, table[kind], at) for kind in wanted]
-                yield pl.DataFrame(read).rename({"rating": "value"}, strict=False)
-    except UNREADABLE as error:
+                converted = [_converted(path, role, table[role], start) for role in wanted]
+                yield pl.DataFrame(converted).rename({"rating": "value"}, strict=False)
+    except PARQUET_ERRORS as error:
         raise DataError(f"{path}: cannot be read as Parquet: {shortened(error, quoted=False)}") from None
 
 
 def _scanned(file: BinaryIO) -> pl.LazyFrame:
-    # given a path, polars would take it for a pattern or a URL, and fail on a name that is not UTF-8
+    # polars would take a path for a glob pattern or a URL, and fail on a name that is not UTF-8
     return pl.scan_parquet(file, hive_partitioning=False)
 
 
-def _checked(path: Path, kind: Kind, column: pl.Series, at: int) -> pl.Series:
-    """The column as it is read; its first row that is no good is an error."""
-    read = reader(kind, column.dtype)
-    assert read is not None
-    values = read(column)
+def _converted(path: Path, role: Role, column: pl.Series, start: int) -> pl.Series:
+    """Convert a column, which begins in row `start` of the file; raise DataError at its first bad value."""
+    convert = converter(role, column.dtype)
+    assert convert is not None
+    values = convert(column)
     bad = values.is_null()
     if values.dtype == pl.Float64:
         bad |= ~values.is_finite()
@@ -73,9 +73,9 @@ def _checked(path: Path, kind: Kind, column: pl.Series, at: int) -> pl.Series:
         return values
     value = values[row]
     if value is None:
-        what = f"there is no {SAID[kind]}"
+        what = f"there is no {ROLE_NAMES[role]}"
     elif isinstance(value, str):
-        what = str(id_fault(kind, value))
+        what = str(id_fault(role, value))
     else:
-        what = f"the {SAID[kind]} {value} is not a finite number"
-    raise DataError(f"{path}: row {at + row + 1}: {what}")
+        what = f"the {ROLE_NAMES[role]} {value} is not a finite number"
+    raise DataError(f"{path}: row {start + row + 1}: {what}")

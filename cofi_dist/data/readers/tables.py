@@ -1,4 +1,4 @@
-"""A ratings file as a stream of tables of bounded size; every bad line is named."""
+"""Ratings files of every format, as streams of tables of bounded size. Every bad line is named."""
 
 import stat
 from collections.abc import Iterator
@@ -10,17 +10,17 @@ import polars as pl
 
 from cofi_dist.config import ColumnNames
 from cofi_dist.data.id_spelling import DistinctIds, id_notes
-from cofi_dist.data.readers.column_kinds import Kind
-from cofi_dist.data.readers.diagnose import rows
-from cofi_dist.data.readers.layout import SEPARATORS, WITHOUT_HEADER, kind_of
+from cofi_dist.data.readers.column_kinds import Role
+from cofi_dist.data.readers.layout import SEPARATORS, WITHOUT_HEADER, format_of
+from cofi_dist.data.readers.lines import parse_lines
 from cofi_dist.data.readers.parquet import parquet_columns, parquet_tables
-from cofi_dist.data.readers.text import UNREADABLE, line_of_row, opened, read_head, text_tables
+from cofi_dist.data.readers.text import READ_ERRORS, line_of_row, open_text, read_head, text_tables
 from cofi_dist.errors import DataError
 
 SET_COLUMNS = "set data.columns"
 
 
-def tables(
+def stream_tables(
     path: Path,
     columns: ColumnNames,
     *,
@@ -28,34 +28,34 @@ def tables(
     time: bool = False,
     advice: str = SET_COLUMNS,
 ) -> Iterator[pl.DataFrame]:
-    """Read a ratings file in pieces: .csv, .tsv, .dat, .data (any of them .gz too) or .parquet.
+    """Read a ratings file in pieces: .csv, .tsv, .dat, .data (each also as .gz) or .parquet.
 
-    .dat is `user::item::rating[::timestamp]`; .data the same with tabs; neither has a header. A .csv file
-    whose header has semicolons and no comma is separated by them, with decimal commas or points.
+    .dat is `user::item::rating[::timestamp]`, and .data the same with tabs; neither has a header. A .csv file
+    whose header has semicolons and no comma is separated by semicolons, with decimal commas or points.
 
     Args:
         path: the file.
-        columns: names of the columns, where the file has a header.
+        columns: names of the columns, if the file has a header.
         rating: whether ratings are needed.
         time: whether timestamps are needed.
-        advice: what to do where a column is missing.
+        advice: what to do if a column is missing.
 
     Yields:
-        Tables with the columns user and item (Int64 or String, in one table all of a kind), value
-        (Float64) if `rating`, time (Float64) if `time`; no nulls, nothing that isn't finite.
+        Tables with the columns user and item (Int64 or String, one type per table), value (Float64) if
+        `rating`, and time (Float64) if `time`; without nulls, NaNs and infinities.
 
     Raises:
         DataError: the file, its line (row, for Parquet) and what is wrong with it.
     """
     require_file(path)
-    wanted: dict[Kind, str] = {"user": columns.user, "item": columns.item}
+    wanted: dict[Role, str] = {"user": columns.user, "item": columns.item}
     if rating:
         wanted["rating"] = columns.rating
     if time:
         wanted["time"] = columns.timestamp
     if is_parquet(path):
         yield from parquet_tables(path, wanted, advice)
-    elif kind_of(path) in SEPARATORS:
+    elif format_of(path) in SEPARATORS:
         yield from text_tables(path, wanted, advice)
     else:
         raise DataError(
@@ -63,58 +63,60 @@ def tables(
         )
 
 
-def read_table(path: Path, columns: ColumnNames, notes: list[str], *, rating: bool = True) -> pl.DataFrame:
-    """The whole file as one table, as `tables` gives it in pieces; for a model that knows the columns.
+def read_whole_table(
+    path: Path, columns: ColumnNames, notes: list[str], *, rating: bool = True
+) -> pl.DataFrame:
+    """Read a ratings file as one table, for a model that knows the names of its columns.
 
     Args:
         path: the file.
-        columns: their names.
-        notes: gets what is odd about the file, in lines.
+        columns: names of the columns.
+        notes: a list that gets a line about everything that is odd about the file.
         rating: whether ratings are needed.
 
     Raises:
-        DataError: as `tables`; or it holds no line.
+        DataError: as in `stream_tables`, or the file holds no ratings.
     """
     advice = "name it so there, as in the ratings that the model was trained on"
-    parts = list(tables(path, columns, rating=rating, advice=advice))
-    if not parts:
+    pieces = list(stream_tables(path, columns, rating=rating, advice=advice))
+    if not pieces:
         raise DataError(f"{path}: holds no ratings")
     notes += notes_on_layout(path)
-    users, items = (
-        DistinctIds.of_column(_one_kind([part[name] for part in parts])) for name in ("user", "item")
-    )
-    notes += notes_on_ids(path, columns, users, items)
-    if len({part.schema["user"] for part in parts}) + len({part.schema["item"] for part in parts}) > 2:
-        parts = [part.with_columns(pl.col("user", "item").cast(pl.String)) for part in parts]
-    return pl.concat(parts)
+    user, item = (_joined([piece[name] for piece in pieces]) for name in ("user", "item"))
+    notes += notes_on_ids(path, columns, DistinctIds.of_column(user), DistinctIds.of_column(item))
+    if any(piece.schema["user"] != user.dtype or piece.schema["item"] != item.dtype for piece in pieces):
+        pieces = [piece.with_columns(pl.col("user", "item").cast(pl.String)) for piece in pieces]
+    return pl.concat(pieces)
 
 
-def _one_kind(pieces: list[pl.Series]) -> pl.Series:
-    """Join the pieces of a column of ids: integers if all of them hold integers, else text."""
+def _joined(pieces: list[pl.Series]) -> pl.Series:
+    """Join the pieces of a column of ids: as integers if all pieces hold integers, else as text."""
     if len({piece.dtype for piece in pieces}) > 1:
         pieces = [piece.cast(pl.String) for piece in pieces]
     return pl.concat(pieces)
 
 
 def notes_on_layout(path: Path, columns: ColumnNames | None = None) -> list[str]:
-    """What is odd about how the lines of a file are laid out.
+    """Return lines about what is odd about the layout of a file.
 
     Args:
         path: the file.
-        columns: names that a config gives its columns.
+        columns: names of its columns in the config.
 
     Raises:
-        DataError: it is not there, or no text where its suffix says so.
+        DataError: the file is not there, or is not text although its suffix says so.
     """
     require_file(path)
-    if kind_of(path) not in SEPARATORS:
+    if format_of(path) not in SEPARATORS:
         return []
-    if kind_of(path) in WITHOUT_HEADER and columns not in (None, ColumnNames()):
-        kind = kind_of(path)
-        return [f"a {kind} file has no header: data.columns names the columns of what is written, not of it"]
+    if format_of(path) in WITHOUT_HEADER and columns not in (None, ColumnNames()):
+        suffix = format_of(path)
+        return [
+            f"a {suffix} file has no header: data.columns names the columns of what is written, not of it"
+        ]
     try:
         head = read_head(path)
-    except UNREADABLE as error:
+    except READ_ERRORS as error:
         raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if head is None or head.separator != ";":
         return []
@@ -122,63 +124,63 @@ def notes_on_layout(path: Path, columns: ColumnNames | None = None) -> list[str]
 
 
 def notes_on_ids(path: Path, columns: ColumnNames, users: DistinctIds, items: DistinctIds) -> list[str]:
-    """What is odd about the ids of a file that was read, each with the line where it is seen first."""
+    """Return lines about what is odd about the ids of a file, each with the line where it is first seen."""
 
-    @cache
-    def where(row: int) -> str:
+    @cache  # finding a line reads the file again
+    def location(row: int) -> str:
         if is_parquet(path):
             return f"row {row + 1}"
         return f"line {line_of_row(path, {'user': columns.user, 'item': columns.item}, row)}"
 
-    of_users = [] if columns.user == columns.item else id_notes("user", users, where)
-    return [*of_users, *id_notes("item", items, where)]
+    user_notes = [] if columns.user == columns.item else id_notes("user", users, location)
+    return [*user_notes, *id_notes("item", items, location)]
 
 
-def lines_of_pair(path: Path, columns: ColumnNames, user: str, item: str) -> list[int]:
-    """The first two lines (rows, for Parquet) of a ratings file that hold this pair."""
-    found: list[int] = []
+def first_lines_of_pair(path: Path, columns: ColumnNames, user: str, item: str) -> list[int]:
+    """Return the first two lines (rows, for Parquet) of a ratings file that hold this pair of ids."""
     if is_parquet(path):
-        at = 0
-        for table in tables(path, columns):
+        found, num_before = list[int](), 0
+        for table in stream_tables(path, columns):
             same = (pl.col("user").cast(pl.String) == user) & (pl.col("item").cast(pl.String) == item)
-            found += [at + row + 1 for row in table.with_row_index("row").filter(same)["row"]]
-            at += len(table)
+            found += [num_before + row + 1 for row in table.with_row_index("row").filter(same)["row"]]
+            num_before += len(table)
         return found[:2]
     head = read_head(path)
     assert head is not None
-    at_user, at_item = 0, 1
-    if kind_of(path) not in WITHOUT_HEADER:
-        at_user, at_item = head.fields.index(columns.user), head.fields.index(columns.item)
-    with opened(path) as file:
-        pair = (
+    user_field, item_field = 0, 1
+    if format_of(path) not in WITHOUT_HEADER:
+        user_field, item_field = head.fields.index(columns.user), head.fields.index(columns.item)
+    with open_text(path) as file:
+        matching = (
             number
-            for number, row in rows(file, head.separator)
-            if len(row) > max(at_user, at_item) and (row[at_user], row[at_item]) == (user, item)
+            for number, fields in parse_lines(file, head.separator)
+            if len(fields) > max(user_field, item_field)
+            and (fields[user_field], fields[item_field]) == (user, item)
         )
-        return list(islice(pair, 2))
+        return list(islice(matching, 2))
 
 
-def names_column(path: Path, name: str) -> bool:
-    """Whether a ratings file has a column of that name; True where it can't be told from a header."""
+def has_column(path: Path, name: str) -> bool:
+    """Return whether a ratings file has a column of that name; True if it has no readable header."""
     try:
         require_file(path)
         if is_parquet(path):
             return name in parquet_columns(path)
-        if kind_of(path) in WITHOUT_HEADER or kind_of(path) not in SEPARATORS:
+        if format_of(path) in WITHOUT_HEADER or format_of(path) not in SEPARATORS:
             return True
         head = read_head(path)
         return head is None or name in head.fields
-    except (*UNREADABLE, DataError):
-        return True  # `tables` has the words for it
+    except (*READ_ERRORS, DataError):
+        return True  # `stream_tables` says what is wrong
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether its name says that it is one."""
-    return kind_of(path) == ".parquet"
+    """Return whether a file's name says that it is a Parquet file."""
+    return format_of(path) == ".parquet"
 
 
 def require_file(path: Path) -> None:
-    """Raise DataError unless there is a regular file."""
+    """Raise DataError unless there is a regular file of that name."""
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):

@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 
 from cofi_dist.config import ColumnNames, SplitSection
-from cofi_dist.data.readers.column_kinds import NEEDS, Kind, reader, refusal
-from cofi_dist.data.readers.tables import read_table, tables
+from cofi_dist.data.readers.column_kinds import CONVERSIONS, Role, converter, refusal
+from cofi_dist.data.readers.tables import read_whole_table, stream_tables
 from cofi_dist.errors import DataError
 from cofi_dist.model.arguments import as_ids
 from tests.support.prepared import prepared, read_ratings
@@ -74,7 +74,7 @@ def test_every_kind_that_polars_has_is_tried() -> None:
     }
     tried = {type(kind).__name__ for kind, *_ in READ}
     assert have - {"Utf8"} == tried | NOT_IN_FILES
-    assert {kind.__name__ for reads, _ in NEEDS.values() for kind in reads} <= tried
+    assert {kind.__name__ for reads, _ in CONVERSIONS.values() for kind in reads} <= tried
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_column_is_read_as_what_it_says_or_refused_by_name(
     kind: pl.DataType, value: Any, as_id: Any, as_rating: float | None, as_time: float | None, tmp_path: Path
 ) -> None:
     others: dict[str, list[Any]] = {"userId": [1], "movieId": [2], "rating": [3.0], "timestamp": [4]}
-    wants: dict[str, tuple[Kind, Any]] = {
+    wants: dict[str, tuple[Role, Any]] = {
         "userId": ("user", as_id), "movieId": ("item", as_id), "rating": ("rating", as_rating),
         "timestamp": ("time", as_time),
     }  # fmt: skip
@@ -96,10 +96,10 @@ def test_a_column_is_read_as_what_it_says_or_refused_by_name(
         pl.DataFrame(others).with_columns(column).write_parquet(file)
         if want is None:
             with pytest.raises(DataError) as caught:
-                list(tables(file, ColumnNames(), time=True))
-            assert f"{file}: column {name!r} holds {kind}, not {NEEDS[what][1]}" in str(caught.value)
+                list(stream_tables(file, ColumnNames(), time=True))
+            assert f"{file}: column {name!r} holds {kind}, not {CONVERSIONS[what][1]}" in str(caught.value)
         else:
-            (table,) = tables(file, ColumnNames(), time=True)
+            (table,) = stream_tables(file, ColumnNames(), time=True)
             got = table["value" if what == "rating" else what]
             assert got.to_list() == [want]
             assert got.dtype == (pl.Float64 if what in ("rating", "time") else pl.Series([want]).dtype)
@@ -107,13 +107,13 @@ def test_a_column_is_read_as_what_it_says_or_refused_by_name(
 
 def test_what_no_file_holds_has_no_reader() -> None:
     for kind in (pl.Object(), pl.Unknown()):
-        assert all(reader(what, kind) is None for what in NEEDS)
+        assert all(converter(what, kind) is None for what in CONVERSIONS)
 
 
 def test_a_decimal_of_more_digits_than_can_be_read_is_refused_by_name() -> None:
     wide = pl.Decimal(60, 10)  # other programs write them
-    for what in NEEDS:
-        assert reader(what, wide) is None
+    for what in CONVERSIONS:
+        assert converter(what, wide) is None
         assert (
             refusal(what, wide) == "holds Decimal(precision=60, scale=10), of more than 38 digits; convert it"
         )
@@ -129,7 +129,7 @@ def test_decimal_ratings_prepare_as_those_of_a_csv_file(tmp_path: Path) -> None:
         with prepared(tmp_path / "r.csv") as of_csv, prepared(tmp_path / "r.parquet") as of_parquet:
             assert of_parquet.scale == (0.5, 5.0)
             assert of_parquet.fingerprint() == of_csv.fingerprint()
-        both = [read_table(tmp_path / name, ColumnNames(), []) for name in ("r.csv", "r.parquet")]
+        both = [read_whole_table(tmp_path / name, ColumnNames(), []) for name in ("r.csv", "r.parquet")]
         assert both[0].equals(both[1])
 
 
@@ -180,7 +180,7 @@ def test_the_first_bad_row_is_named_in_words(tmp_path: Path) -> None:
     ):
         pl.DataFrame({**good, name: values}).write_parquet(tmp_path / "r.parquet")
         with pytest.raises(DataError, match=says):
-            list(tables(tmp_path / "r.parquet", ColumnNames(), time=True))
+            list(stream_tables(tmp_path / "r.parquet", ColumnNames(), time=True))
 
 
 def test_ids_from_python_are_read_as_those_of_a_file() -> None:
@@ -202,8 +202,8 @@ def test_a_damaged_parquet_file_is_refused_and_its_reader_panics_unheard(
     for at, byte in ((188, 241), (549, 87), (1181, 125)):  # what panics changes with polars' writer
         file.write_bytes(whole[:at] + bytes([byte]) + whole[at + 1 :])
         with suppress(DataError):
-            read_table(file, ColumnNames(), [])
+            read_whole_table(file, ColumnNames(), [])
     file.write_bytes(whole[:1000])
     with pytest.raises(DataError, match="cannot be read as Parquet"):
-        read_table(file, ColumnNames(), [])
+        read_whole_table(file, ColumnNames(), [])
     assert capfd.readouterr() == ("", "")

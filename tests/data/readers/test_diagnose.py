@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cofi_dist.data.readers.diagnose import NUMBER, Layout, diagnose
+from cofi_dist.data.readers.diagnose import diagnose
+from cofi_dist.data.readers.layout import Layout
+from cofi_dist.data.readers.lines import NUMBER
 from cofi_dist.errors import DataError
 from tests.support.prepared import read_ratings
 

@@ -11,7 +11,7 @@ import pytest
 
 from cofi_dist.config import ColumnNames, SplitSection
 from cofi_dist.data.readers import lines as line_runs
-from cofi_dist.data.readers.tables import lines_of_pair, names_column, read_table, tables
+from cofi_dist.data.readers.tables import first_lines_of_pair, has_column, read_whole_table, stream_tables
 from cofi_dist.errors import DataError
 from tests.support.prepared import prepared, read_ratings
 
@@ -59,11 +59,11 @@ def test_the_separator_is_what_the_first_line_says(text: str, tmp_path: Path) ->
         with prepared(file) as stored:
             assert (SEMICOLONS in stored.notes) == (";" in text)
         notes: list[str] = []
-        assert len(read_table(file, ColumnNames(), notes)) == 2
+        assert len(read_whole_table(file, ColumnNames(), notes)) == 2
         assert notes == ([SEMICOLONS] if ";" in text else [])
-        assert names_column(file, "movieId")
-        assert not names_column(file, "who")
-        assert lines_of_pair(file, ColumnNames(), "2", "10") == [4 if "sep=" in text.lower() else 3]
+        assert has_column(file, "movieId")
+        assert not has_column(file, "who")
+        assert first_lines_of_pair(file, ColumnNames(), "2", "10") == [4 if "sep=" in text.lower() else 3]
 
 
 def test_semicolons_in_pieces_and_with_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,9 +71,9 @@ def test_semicolons_in_pieces_and_with_mistakes(tmp_path: Path, monkeypatch: pyt
     text = "userId;movieId;rating;timestamp\n" + "".join(f"{k};7;{k % 5},5;{k},25\n" for k in range(50))
     (tmp_path / "r.csv").write_text(text)
     assert sorted(triples(tmp_path / "r.csv")) == sorted((str(k), "7", k % 5 + 0.5) for k in range(50))
-    assert [t for table in tables(tmp_path / "r.csv", ColumnNames(), time=True) for t in table["time"]] == [
-        k + 0.25 for k in range(50)
-    ]
+    assert [
+        t for table in stream_tables(tmp_path / "r.csv", ColumnNames(), time=True) for t in table["time"]
+    ] == [k + 0.25 for k in range(50)]
     for wrong, says in (
         ("1;8;1.234,5;1", "line 52: the rating '1.234,5' is not a finite number"),
         ("1;8;1,2,3;1", "line 52: the rating '1,2,3' is not a finite number"),
@@ -202,9 +202,9 @@ def test_a_folder_of_parts_is_told_with_a_way_that_works(tmp_path: Path) -> None
 def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
     for name, says in (("/dev/null", "is a pipe or a device"), (str(tmp_path), "is a folder, not a file")):
         with pytest.raises(DataError, match=f"{name}: {says}"):
-            read_table(Path(name), ColumnNames(), [])
+            read_whole_table(Path(name), ColumnNames(), [])
     with pytest.raises(DataError, match="cannot be read: embedded null"):
-        read_table(tmp_path / "a\x00b.csv", ColumnNames(), [])
+        read_whole_table(tmp_path / "a\x00b.csv", ColumnNames(), [])
 
 
 SAME_TIMES = HEADER + "".join(f"{k % 6},{k},{k % 5},1\n" for k in range(30))
@@ -276,7 +276,7 @@ def test_who_has_no_config_is_not_told_to_set_a_key_of_one(tmp_path: Path) -> No
         with pytest.raises(
             DataError, match="a, b, c; name it so there, as in the ratings that the model was"
         ):
-            read_table(tmp_path / name, ColumnNames(), [])
+            read_whole_table(tmp_path / name, ColumnNames(), [])
         with pytest.raises(DataError, match=r"a, b, c; set data\.columns"):
             read_ratings(tmp_path / name)
 

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cofi_dist.config import ColumnNames, SplitSection
-from cofi_dist.data.readers.layout import NO_TEXT
+from cofi_dist.data.readers.layout import NOT_TEXT
 from cofi_dist.errors import DataError
 from tests.support.prepared import read_ratings
 
@@ -221,7 +221,7 @@ def test_any_bytes_are_ratings_or_one_line(
     except DataError as error:
         assert "\n" not in str(error)
         where = (
-            *NO_TEXT.values(),
+            *NOT_TEXT.values(),
             "line ",
             "is empty",
             "holds no ratings",
