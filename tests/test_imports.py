@@ -50,8 +50,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "slurm": {"config"},
     "cli": {
-        *("__init__", "checkpoint", "config", "data/datasets", "data/preparation", "data/readers"),
-        *("data/sources", "distributed", "kernels", "model", "report", "run", "run_layout", "slurm"),
+        *("__init__", "config", "data/datasets", "data/preparation", "data/readers", "data/sources"),
+        *("distributed", "kernels", "model", "report", "run", "slurm"),
     },
     "__main__": {"cli"},
     "__init__": set(),

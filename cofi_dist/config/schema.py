@@ -152,7 +152,7 @@ class TrainSection(Section):
             raise ValueError("solver: adam solves nothing; leave it out, or take als")
         steps = type(self).model_fields["cg_steps"].default
         if self.cg_steps != steps and (self.optimizer, self.solver) != ("als", "cg"):
-            raise ValueError("cg_steps: are those of als with solver: cg; leave them out")
+            raise ValueError("cg_steps: belongs to als with solver: cg; leave it out")
         if self.optimizer == "adam" and self.tolerance is not None:
             raise ValueError("tolerance: adam does not look at J after each step; leave it out, or take als")
         return self
@@ -162,7 +162,7 @@ class TrainSection(Section):
     def _require_some_time(cls, given: float | None) -> float | None:
         if given == 0:
             raise ValueError(
-                "0 is no deadline; give seconds from the start, or -SECONDS before a SLURM job ends"
+                "0 is not a deadline; give seconds from the start, or -SECONDS before a SLURM job ends"
             )
         return given
 
