@@ -21,15 +21,15 @@ def plot(
     replace: Replace = False,
 ) -> None:
     """Draw one run or several into one picture."""
-    from cofi_dist.report.panels import panels
-    from cofi_dist.report.plot import draw_all, require_matplotlib
+    from cofi_dist.report.panels import build_panels
+    from cofi_dist.report.plot import draw_panels, require_matplotlib
     from cofi_dist.report.run_files import read_runs
 
     require_matplotlib()
     target = target_file(output, runs[0] if len(runs) == 1 else None, "plot.png", replace=replace)
     read = read_runs(runs)
-    pictures = panels(read, [popularity_error(run) for run in runs])
+    pictures = build_panels(read, [popularity_error(run) for run in runs])
     if not pictures:
         raise RunError(f"{runs[0]}: has nothing to draw: no cost in it is a positive number")
-    write_atomically(target, draw_all(pictures, [run.name for run in read]))
+    write_atomically(target, draw_panels(pictures, [run.name for run in read]))
     print(target)

@@ -18,15 +18,15 @@ def report(
 ) -> None:
     """Write one HTML page about a run, which needs no other file."""
     from cofi_dist.report.html import render_page
-    from cofi_dist.report.panels import panels
+    from cofi_dist.report.panels import build_panels
     from cofi_dist.report.plot import require_matplotlib
     from cofi_dist.report.run_files import read_runs
-    from cofi_dist.report.saved_evaluations import evaluations
+    from cofi_dist.report.saved_evaluations import read_evaluations
 
     require_matplotlib()
     target = target_file(output, run, "report.html", replace=replace)
     (read,) = read_runs([run])
     error = popularity_error(run)
-    text = render_page(read, panels([read], [error]), error, evaluations(run))
+    text = render_page(read, build_panels([read], [error]), error, read_evaluations(run))
     write_atomically(target, text)
     print(target)

@@ -12,7 +12,7 @@ from cofi_dist.files.reading import open_regular
 from cofi_dist.streams import log_stderr
 
 if TYPE_CHECKING:
-    from cofi_dist.report.popularity import ByPopularity
+    from cofi_dist.report.popularity import ErrorByPopularity
 
 MARK = b"cofi-dist"  # near the start of either file, as the program that wrote it
 
@@ -40,7 +40,7 @@ def _was_written_by_us(file: Path) -> bool:
         return False
 
 
-def popularity_error(run: Path) -> "ByPopularity | None":
+def popularity_error(run: Path) -> "ErrorByPopularity | None":
     """Return the error by popularity of the item, or None if the model or its ratings are gone."""
     from cofi_dist.report.popularity import error_by_popularity
 

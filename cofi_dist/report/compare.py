@@ -1,4 +1,4 @@
-"""Two runs beside each other: bit-identical, or where they differ and by how much."""
+"""Compare two runs: they are bit-identical, or differ in given places by given amounts."""
 
 import hashlib
 import math
@@ -13,11 +13,11 @@ from cofi_dist.checkpoint.reader import find_newest, load_tensors
 from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.errors import RunError
 from cofi_dist.model import Model
-from cofi_dist.report.run_files import Metrics, Run, read_runs
+from cofi_dist.report.run_files import Metrics, RunFiles, read_runs
 from cofi_dist.run_layout import CHECKPOINTS, MODEL
 from cofi_dist.words import counted
 
-MEASURED = ("cost", "validation_rmse", "validation_mae")
+COMPARED_COLUMNS = ("cost", "validation_rmse", "validation_mae")
 
 
 @dataclass(frozen=True)
@@ -40,19 +40,20 @@ class Difference:
 
 
 def compare(first: Path, second: Path) -> list[Difference]:
-    """What two runs printed, and the models that they left; of runs that are not finished, the checkpoints.
+    """Compare what two runs printed, and their models; or their newest checkpoints if neither has a model.
 
     Raises:
-        RunError: one of them is no run's directory, or cannot be read, or has no model while the other has,
-            or neither has and their newest whole checkpoints are not of one epoch.
+        RunError: a directory is not that of a run or cannot be read; or only one of the runs has a model; or
+            neither has one, and their newest complete checkpoints are not of the same epoch.
         CheckpointError: a checkpoint cannot be read.
     """
-    runs = read_runs([first, second])
-    found = [_of_column(name, *(run.metrics for run in runs)) for name in MEASURED]
-    return [each for each in found if each is not None] + _of_tensors(*runs)
+    a, b = read_runs([first, second])
+    columns = [_compare_column(name, a.metrics, b.metrics) for name in COMPARED_COLUMNS]
+    return [column for column in columns if column is not None] + _compare_tensors(a, b)
 
 
-def _of_column(name: str, a: Metrics, b: Metrics) -> Difference | None:
+def _compare_column(name: str, a: Metrics, b: Metrics) -> Difference | None:
+    """Compare one column of the metrics epoch by epoch; None if neither run has any value in it."""
     values_a, values_b = (
         {int(epoch): float(value) for epoch, value in zip(m.epoch, getattr(m, name), strict=True)}
         for m in (a, b)
@@ -64,26 +65,27 @@ def _of_column(name: str, a: Metrics, b: Metrics) -> Difference | None:
     different = [(epoch, x, y) for epoch, x, y in pairs if x != y and not (math.isnan(x) and math.isnan(y))]
     if not different:
         return Difference(name, True, 0.0, "", counted(len(epochs), "epoch"))
-    lone = sum(math.isnan(x) or math.isnan(y) for _, x, y in different)
+    in_one_run = sum(math.isnan(x) or math.isnan(y) for _, x, y in different)
     gaps = {epoch: abs(x - y) for epoch, x, y in different if not (math.isnan(x) or math.isnan(y))}
-    note = f"first in epoch {different[0][0]}"
-    if lone:
-        note += f"; {lone} only in one run"
+    detail = f"first in epoch {different[0][0]}"
+    if in_one_run:
+        detail += f"; {in_one_run} only in one run"
     if not gaps:
-        return Difference(name, False, math.nan, "", note)
+        return Difference(name, False, math.nan, "", detail)
     worst = max(gaps, key=lambda epoch: gaps[epoch])
-    return Difference(name, False, gaps[worst], f"epoch {worst}", note)
+    return Difference(name, False, gaps[worst], f"epoch {worst}", detail)
 
 
-def _of_tensors(a: Run, b: Run) -> list[Difference]:
-    have = [(run.directory / MODEL).is_dir() for run in (a, b)]
-    if any(have) and not all(have):
-        lacking = (b if have[0] else a).directory
+def _compare_tensors(a: RunFiles, b: RunFiles) -> list[Difference]:
+    """Compare the tensors of two models, or of two checkpoints, by name."""
+    have_model = [(run.directory / MODEL).is_dir() for run in (a, b)]
+    if any(have_model) and not all(have_model):
+        lacking = (b if have_model[0] else a).directory
         raise RunError(f"{lacking}: has no model to compare; is the run finished?")
-    if all(have):
+    if all(have_model):
         tensors_a, tensors_b = (Model.load(run.directory).tensors for run in (a, b))
     else:
-        (epoch_a, tensors_a), (epoch_b, tensors_b) = (_checkpoint(run.directory) for run in (a, b))
+        (epoch_a, tensors_a), (epoch_b, tensors_b) = (_load_checkpoint(run.directory) for run in (a, b))
         if epoch_a != epoch_b:
             raise RunError(
                 f"{b.directory}: its newest checkpoint is of epoch {epoch_b}, that of {a.directory} of epoch"
@@ -91,12 +93,12 @@ def _of_tensors(a: Run, b: Run) -> list[Difference]:
             )
     missing = torch.empty(0)
     return [
-        _of_tensor(name, tensors_a.get(name, missing), tensors_b.get(name, missing))
+        _compare_tensor(name, tensors_a.get(name, missing), tensors_b.get(name, missing))
         for name in dict.fromkeys([*tensors_a, *tensors_b])
     ]
 
 
-def _checkpoint(run: Path) -> tuple[int, dict[str, Tensor]]:
+def _load_checkpoint(run: Path) -> tuple[int, dict[str, Tensor]]:
     """Return the epoch and the tensors of a run's newest complete checkpoint."""
     checkpoint, _ = find_newest(run / CHECKPOINTS, SoloComm())
     if checkpoint is None:
@@ -104,14 +106,15 @@ def _checkpoint(run: Path) -> tuple[int, dict[str, Tensor]]:
     return checkpoint.epoch, load_tensors(checkpoint)
 
 
-def _of_tensor(name: str, a: Tensor, b: Tensor) -> Difference:
-    sums = [hashlib.sha256(t.contiguous().numpy().tobytes()).hexdigest()[:16] for t in (a, b)]
+def _compare_tensor(name: str, a: Tensor, b: Tensor) -> Difference:
+    """Compare every bit of two tensors of one name."""
+    checksums = [hashlib.sha256(t.contiguous().numpy().tobytes()).hexdigest()[:16] for t in (a, b)]
     if a.shape != b.shape or a.dtype != b.dtype:
         kinds = [f"{str(t.dtype).removeprefix('torch.')} {tuple(t.shape)}" for t in (a, b)]
         return Difference(name, False, math.nan, "", " and ".join(kinds))
-    if sums[0] == sums[1]:
-        return Difference(name, True, 0.0, "", f"sha256 {sums[0]}")
+    if checksums[0] == checksums[1]:
+        return Difference(name, True, 0.0, "", f"sha256 {checksums[0]}")
     gaps = np.abs(a.double().numpy() - b.double().numpy())
-    place = np.unravel_index(int(np.argmax(gaps)), gaps.shape)
-    where = " ".join(map(str, place)) if gaps.ndim else ""
-    return Difference(name, False, float(gaps.max()), f"[{where}]", f"sha256 {sums[0]}, {sums[1]}")
+    index = np.unravel_index(int(np.argmax(gaps)), gaps.shape)
+    where = " ".join(map(str, index)) if gaps.ndim else ""
+    return Difference(name, False, float(gaps.max()), f"[{where}]", f"sha256 {checksums[0]}, {checksums[1]}")

@@ -1,4 +1,4 @@
-"""One page about one run that needs no network, no script and no other file."""
+"""Write a page about one run that needs no network, no script and no other file."""
 
 import base64
 import platform
@@ -8,14 +8,14 @@ from importlib.metadata import version
 
 from cofi_dist import __version__
 from cofi_dist.report.panels import Panel
-from cofi_dist.report.plot import WRITER, draw_one
-from cofi_dist.report.popularity import ByPopularity, bin_name
-from cofi_dist.report.run_files import Run
-from cofi_dist.report.saved_evaluations import Evaluated
+from cofi_dist.report.plot import WRITER, draw_panel
+from cofi_dist.report.popularity import ErrorByPopularity, bin_name
+from cofi_dist.report.run_files import RunFiles
+from cofi_dist.report.saved_evaluations import SavedEvaluation
 from cofi_dist.run_layout import CONFIG, LOG, MODEL
 
-# What a browser may load for the page: what is in it.
-ALONE = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+# A browser may load nothing but what is in the page.
+CONTENT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 CSS = """
 :root { color-scheme: light }
@@ -41,31 +41,31 @@ footer { margin-top: 2rem; color: #555; font-size: .85rem }
 
 
 def render_page(
-    run: Run,
+    run: RunFiles,
     panels: Sequence[Panel],
-    error: ByPopularity | None,
-    evaluated: Sequence[Evaluated],
+    error: ErrorByPopularity | None,
+    evaluated: Sequence[SavedEvaluation],
 ) -> str:
-    """The page, in HTML.
+    """Return the page in HTML.
 
     Args:
-        run: what it is about.
-        panels: the pictures, drawn here.
-        error: by popularity of the item, where known.
-        evaluated: the evaluations that the run holds.
+        run: the run that the page is about.
+        panels: the pictures, which are drawn here.
+        error: by popularity of the item; None if unknown.
+        evaluated: the evaluations in the run directory.
     """
     body = [
-        f"<h1>{_text(run.name)}</h1>",
+        f"<h1>{_escaped(run.name)}</h1>",
         _section("Summary", [_table(_summary(run))]),
-        _section("Error and ranking", [_tables(_accuracy(error, evaluated))]),
+        _section("Error and ranking", [_tables(_accuracy_tables(error, evaluated))]),
         _section(
             "Pictures", [f'<div class="pictures">{_lines(map(_picture, panels))}</div>'] if panels else []
         ),
-        _section(f"Notes, as in {LOG}", [f"<pre>{_text(chr(10).join(run.log))}</pre>"] if run.log else []),
+        _section(f"Notes, as in {LOG}", [f"<pre>{_escaped(chr(10).join(run.log))}</pre>"] if run.log else []),
         _section(
-            f"Resolved config, as in {CONFIG}", [f"<pre>{_text(run.config)}</pre>"] if run.config else []
+            f"Resolved config, as in {CONFIG}", [f"<pre>{_escaped(run.config)}</pre>"] if run.config else []
         ),
-        f"<footer>{_text(_versions())}</footer>",
+        f"<footer>{_escaped(_versions())}</footer>",
     ]
     return f"""<!doctype html>
 <html lang="en">
@@ -73,8 +73,8 @@ def render_page(
 <meta charset="utf-8">
 <meta name="generator" content="{WRITER}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{ALONE}">
-<title>{_text(run.name)}: a training run</title>
+<meta http-equiv="Content-Security-Policy" content="{CONTENT_POLICY}">
+<title>{_escaped(run.name)}: a training run</title>
 <style>{CSS}</style>
 </head>
 <body>
@@ -86,8 +86,8 @@ def render_page(
 """
 
 
-def _summary(run: Run) -> dict[str, str]:
-    """What the run was and came to, as far as it is known."""
+def _summary(run: RunFiles) -> dict[str, str]:
+    """Return what is known about the run and its outcome, by name."""
     metrics, shards = run.metrics, run.shards
     facts = {"directory": str(run.directory.resolve())}
     if shards is not None:
@@ -112,8 +112,10 @@ def _summary(run: Run) -> dict[str, str]:
     return facts
 
 
-def _accuracy(error: ByPopularity | None, evaluated: Sequence[Evaluated]) -> dict[str, dict[str, str]]:
-    """Tables by caption."""
+def _accuracy_tables(
+    error: ErrorByPopularity | None, evaluated: Sequence[SavedEvaluation]
+) -> dict[str, dict[str, str]]:
+    """Return tables of errors and ranking metrics, by caption."""
     tables = {}
     for found in evaluated:
         older = ", older than the model: of an earlier one?" if found.outdated else ""
@@ -134,12 +136,12 @@ def _accuracy(error: ByPopularity | None, evaluated: Sequence[Evaluated]) -> dic
 
 
 def _picture(panel: Panel) -> str:
-    data = base64.b64encode(draw_one(panel)).decode()
+    data = base64.b64encode(draw_panel(panel)).decode()
     kind = ' class="wide"' if panel.wide else ""
     return (
-        f"<figure{kind}><h3>{_text(panel.title)}</h3>\n"
-        f'<img src="data:image/png;base64,{data}" alt="{_text(panel.title)}">\n'
-        f"<figcaption>{_text(panel.caption)}</figcaption></figure>"
+        f"<figure{kind}><h3>{_escaped(panel.title)}</h3>\n"
+        f'<img src="data:image/png;base64,{data}" alt="{_escaped(panel.title)}">\n'
+        f"<figcaption>{_escaped(panel.caption)}</figcaption></figure>"
     )
 
 
@@ -151,25 +153,26 @@ def _tables(tables: Mapping[str, Mapping[str, str]]) -> str:
 
 
 def _table(rows: Mapping[str, str], caption: str = "", attributes: str = "") -> str:
-    head = f"<caption>{_text(caption)}</caption>" if caption else ""
+    head = f"<caption>{_escaped(caption)}</caption>" if caption else ""
     body = _lines(
-        f'<tr><th scope="row">{_text(name)}</th><td>{_text(value)}</td></tr>' for name, value in rows.items()
+        f'<tr><th scope="row">{_escaped(name)}</th><td>{_escaped(value)}</td></tr>'
+        for name, value in rows.items()
     )
     return f"<table{attributes}>{head}<tbody>\n{body}\n</tbody></table>"
 
 
 def _section(title: str, parts: Iterable[str]) -> str:
-    """A section; nothing without content."""
+    """Return a section, or nothing if it has no content."""
     body = _lines(filter(None, parts))
-    return f"<section>\n<h2>{_text(title)}</h2>\n{body}\n</section>" if body else ""
+    return f"<section>\n<h2>{_escaped(title)}</h2>\n{body}\n</section>" if body else ""
 
 
 def _lines(parts: Iterable[str]) -> str:
     return "\n".join(parts)
 
 
-def _text(text: str) -> str:
-    """Text made safe: nothing in it is markup, and what can't be printed is a box."""
+def _escaped(text: str) -> str:
+    """Escape text so that nothing in it is markup; a character that cannot be printed becomes a box."""
     return escape(
         "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text)
     )

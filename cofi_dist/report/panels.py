@@ -1,4 +1,4 @@
-"""What each picture of one or more runs shows; a picture without data is not among them."""
+"""Define the pictures of one or more runs; a picture without data is left out."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,31 +7,32 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cofi_dist.report.popularity import ByPopularity, bin_name
-from cofi_dist.report.run_files import Run
+from cofi_dist.report.popularity import ErrorByPopularity, bin_name
+from cofi_dist.report.run_files import RunFiles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's colours, which the colour-blind tell apart, but for the yellow, too pale for a line.
+# The palette of Okabe and Ito, which colour-blind people can tell apart. Its yellow is left out: it is too
+# pale for a line.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-DASHES = ("-", "--", ":", "-.")  # in turn too, so that a curve under another one shows through
-FEW_POINTS = 30  # up to which they are marked
-WORST_SHOWN = 1.25  # a curve is shown to this multiple of its runs' lowest and last values
-DRAWABLE = 1e-100, 1e100  # costs; nearer to what a float can hold, the ticks of a log axis overflow
+DASHES = ("-", "--", ":", "-.")  # vary too, so that a curve under another one shows through
+MOST_MARKED_POINTS = 30  # a curve of at most so many points has a mark at each
+WORST_SHOWN = 1.25  # an axis ends at this multiple of the largest of the runs' lowest and last values
+DRAWABLE_COSTS = 1e-100, 1e100  # nearer to the limits of a float, the ticks of a log axis overflow
 
 Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture.
+    """Describe one picture.
 
     Attributes:
-        title: with the figure that matters most, if there is one run.
-        caption: a sentence or two on how to read it.
-        draw: puts it on axes, without the title.
-        wide: has many labels side by side.
+        title: includes the most important figure, if there is only one run.
+        caption: a sentence or two on how to read the picture.
+        draw: draws the picture on axes, without the title.
+        wide: whether the picture has many labels side by side.
     """
 
     title: str
@@ -41,49 +42,49 @@ class Panel:
 
 
 def run_style(number: int) -> dict[str, Any]:
-    """Colour and dashes of a run by its place among the runs."""
+    """Return the colour and the dashes of a run, given its number among the runs."""
     return {"color": COLOURS[number % len(COLOURS)], "linestyle": DASHES[number % len(DASHES)]}
 
 
-def panels(runs: Sequence[Run], errors: Sequence[ByPopularity | None]) -> list[Panel]:
-    """All pictures for which there is something to show.
+def build_panels(runs: Sequence[RunFiles], errors: Sequence[ErrorByPopularity | None]) -> list[Panel]:
+    """Return all pictures for which there is something to show.
 
     Args:
         runs: at least one.
-        errors: of each run, by popularity of the item; None where unknown.
+        errors: each run's error by popularity of the item; None if unknown.
     """
     found = [
-        _cost(runs),
-        _validation(runs, "RMSE", [run.metrics.validation_rmse for run in runs]),
-        _validation(runs, "MAE", [run.metrics.validation_mae for run in runs]),
-        _throughput(runs),
-        _balance(runs),
-        _popularity(errors),
+        _cost_panel(runs),
+        _validation_panel(runs, "RMSE", [run.metrics.validation_rmse for run in runs]),
+        _validation_panel(runs, "MAE", [run.metrics.validation_mae for run in runs]),
+        _throughput_panel(runs),
+        _balance_panel(runs),
+        _popularity_panel(errors),
     ]
     return [panel for panel in found if panel is not None]
 
 
-def _curves(axes: "Axes", runs: Sequence[Run], columns: Sequence[Values]) -> None:
-    """The values of each run over its epochs, where there are any."""
+def _draw_curves(axes: "Axes", runs: Sequence[RunFiles], columns: Sequence[Values]) -> None:
+    """Draw the finite values of each run over its epochs."""
     from matplotlib.ticker import MaxNLocator
 
     for number, (run, values) in enumerate(zip(runs, columns, strict=True)):
         known = np.isfinite(values)
-        marker = "." if known.sum() <= FEW_POINTS else ""
+        marker = "." if known.sum() <= MOST_MARKED_POINTS else ""
         axes.plot(run.metrics.epoch[known], values[known], marker=marker, **run_style(number))
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 2.5, 5, 10]))
     axes.set_xlabel("epoch")
 
 
-def _cost(runs: Sequence[Run]) -> Panel | None:
-    # a log axis has no place for the rest
-    low, high = DRAWABLE
+def _cost_panel(runs: Sequence[RunFiles]) -> Panel | None:
+    # a log axis cannot show the others
+    low, high = DRAWABLE_COSTS
     costs = [np.where((c > low) & (c < high), c, np.nan) for c in (run.metrics.cost for run in runs)]
     if not any(np.isfinite(cost).any() for cost in costs):
         return None
 
     def draw(axes: "Axes") -> None:
-        _curves(axes, runs, costs)
+        _draw_curves(axes, runs, costs)
         _log_axis(axes, np.concatenate(costs))
         axes.set_ylabel("J, log scale")
 
@@ -94,13 +95,13 @@ def _cost(runs: Sequence[Run]) -> Panel | None:
     return Panel(title, "The cost J over all training ratings, before the step of each printed epoch.", draw)
 
 
-def _validation(runs: Sequence[Run], name: str, columns: Sequence[Values]) -> Panel | None:
+def _validation_panel(runs: Sequence[RunFiles], name: str, columns: Sequence[Values]) -> Panel | None:
     if not any(np.isfinite(values).any() for values in columns):
         return None
     best = [run.metrics.best for run in runs]
 
     def draw(axes: "Axes") -> None:
-        _curves(axes, runs, columns)
+        _draw_curves(axes, runs, columns)
         for number, row in enumerate(best):
             if row is not None and np.isfinite(columns[number][row]):
                 ring = {"markersize": 9, "fillstyle": "none", "color": run_style(number)["color"]}
@@ -111,31 +112,31 @@ def _validation(runs: Sequence[Run], name: str, columns: Sequence[Values]) -> Pa
     title = f"Validation {name}"
     if len(runs) == 1 and best[0] is not None:
         title += f": {columns[0][best[0]]:.4f} at epoch {runs[0].metrics.epoch[best[0]]:,.0f}"
-    says = (
+    caption = (
         f"{name} on the validation ratings, which are not trained on; the ring marks the epoch of"
         " the lowest RMSE. Far higher values, as at the start, lie outside the picture."
     )
-    return Panel(title, says, draw)
+    return Panel(title, caption, draw)
 
 
 def _hide_the_start(axes: "Axes", columns: Sequence[Values]) -> None:
-    """Cut off what is far above every run's lowest and last value, or these could not be told apart."""
+    """Cut off values far above every run's lowest and last value; otherwise these could not be told apart."""
     known = [values[np.isfinite(values)] for values in columns]
     ends = [end for values in known if len(values) for end in (values.min(), values[-1])]
     low, high = min(ends), WORST_SHOWN * max(ends)
     if high > low and any((values > high).any() for values in known):
-        room = 0.05 * (high - low)
-        axes.set_ylim(low - room, high)
+        margin = 0.05 * (high - low)
+        axes.set_ylim(low - margin, high)
 
 
-def _throughput(runs: Sequence[Run]) -> Panel | None:
+def _throughput_panel(runs: Sequence[RunFiles]) -> Panel | None:
     speeds = [run.metrics.speed for run in runs]
     known = [speed[np.isfinite(speed)] for speed in speeds]
     if not any(map(len, known)):
         return None
 
     def draw(axes: "Axes") -> None:
-        _curves(axes, runs, speeds)
+        _draw_curves(axes, runs, speeds)
         axes.set_ylim(0, 1.08 * max(speed.max() for speed in known if len(speed)))
         _short_numbers(axes.yaxis)
         axes.set_ylabel("ratings/s")
@@ -143,20 +144,22 @@ def _throughput(runs: Sequence[Run]) -> Panel | None:
     title = "Throughput"
     if len(runs) == 1:
         title += f": {_short(runs[0].metrics.ratings_per_second[-1])} ratings/s over all"
-    says = (
+    caption = (
         "Training ratings that all ranks went through a second, from one printed epoch to the next;"
         " starting up slows the first, and validation takes its time too."
     )
-    return Panel(title, says, draw)
+    return Panel(title, caption, draw)
 
 
-def _balance(runs: Sequence[Run]) -> Panel | None:
-    spread = [(number, run.shards) for number, run in enumerate(runs) if run.shards is not None]
-    if not any(len(shards.ratings) > 1 for _, shards in spread):
-        return None  # one rank has all: nothing to balance
-    says = "Ratings of each rank, held-out ones among them, against the mean: the fullest rank sets the pace."
+def _balance_panel(runs: Sequence[RunFiles]) -> Panel | None:
+    sharded = [(number, run.shards) for number, run in enumerate(runs) if run.shards is not None]
+    if not any(len(shards.ratings) > 1 for _, shards in sharded):
+        return None  # one rank has all ratings: there is nothing to balance
+    caption = (
+        "Ratings of each rank, held-out ones among them, against the mean: the fullest rank sets the pace."
+    )
     if len(runs) == 1:
-        shards = spread[0][1]
+        shards = sharded[0][1]
 
         def bars(axes: "Axes") -> None:
             ranks = np.arange(len(shards.ratings))
@@ -164,8 +167,8 @@ def _balance(runs: Sequence[Run]) -> Panel | None:
             axes.axhline(shards.ratings.mean(), color="black", linestyle="--", label="mean")
             axes.set_ylim(0, 1.25 * max(shards.ratings.max(), 1))  # the legend has room above
             axes.legend(loc="upper right")
-            middle, room = (len(ranks) - 1) / 2, max(len(ranks), 6) / 2
-            axes.set_xlim(middle - room, middle + room)  # two ranks would be two walls
+            middle, half_width = (len(ranks) - 1) / 2, max(len(ranks), 6) / 2
+            axes.set_xlim(middle - half_width, middle + half_width)  # two bars would fill the picture
             if len(ranks) <= 16:
                 axes.set_xticks(ranks)
             axes.grid(visible=False, axis="x")
@@ -173,27 +176,27 @@ def _balance(runs: Sequence[Run]) -> Panel | None:
             axes.set_xlabel("rank")
             axes.set_ylabel("ratings")
 
-        return Panel(f"Balance: the fullest rank has {shards.load.max():.2f} of the mean", says, bars)
+        return Panel(f"Balance: the fullest rank has {shards.load.max():.2f} of the mean", caption, bars)
 
-    size = min(14, 100 / len(spread))  # so that the rows of strokes don't touch
+    size = min(14, 100 / len(sharded))  # rows of strokes must not touch
 
     def strokes(axes: "Axes") -> None:
-        for place, (number, shards) in enumerate(spread):
-            row = np.full(len(shards.load), place)
+        for line, (number, shards) in enumerate(sharded):
+            row = np.full(len(shards.load), line)
             colour = run_style(number)["color"]
             axes.plot(shards.load, row, "|", color=colour, markersize=size, markeredgewidth=1.5)
         axes.axvline(1.0, color="black", linestyle="--", linewidth=0.8, zorder=0)
-        names = [f"{len(s.ratings)} rank{'s' * (len(s.ratings) > 1)}" for _, s in spread]
-        axes.set_yticks(range(len(spread)), names if len(spread) <= 12 else [""] * len(spread))
-        axes.set_ylim(len(spread) - 0.4, -0.6)  # the first run on top
-        most = max(float(np.abs(s.load - 1).max()) for _, s in spread)
+        names = [f"{len(s.ratings)} rank{'s' * (len(s.ratings) > 1)}" for _, s in sharded]
+        axes.set_yticks(range(len(sharded)), names if len(sharded) <= 12 else [""] * len(sharded))
+        axes.set_ylim(len(sharded) - 0.4, -0.6)  # the first run on top
+        most = max(float(np.abs(s.load - 1).max()) for _, s in sharded)
         axes.set_xlim(1 - 1.2 * max(most, 0.05), 1 + 1.2 * max(most, 0.05))
         axes.set_xlabel("ratings of each rank against the mean")
 
-    return Panel("Balance: a stroke for each rank", says, strokes)
+    return Panel("Balance: a stroke for each rank", caption, strokes)
 
 
-def _popularity(errors: Sequence[ByPopularity | None]) -> Panel | None:
+def _popularity_panel(errors: Sequence[ErrorByPopularity | None]) -> Panel | None:
     known = [(number, error) for number, error in enumerate(errors) if error is not None]
     if not known:
         return None
@@ -212,7 +215,7 @@ def _popularity(errors: Sequence[ByPopularity | None]) -> Panel | None:
                 markersize=4,
                 **run_style(number),
             )
-        labels = [f"{bin_name(int(k))}\n{_judged(counts[:, k])}" for k in shown]
+        labels = [f"{bin_name(int(k))}\n{_least_count(counts[:, k])}" for k in shown]
         axes.set_xticks(range(len(shown)), labels, fontsize=7.5)
         axes.set_xlim(-0.5, len(shown) - 0.5)
         least = " (+: at least)" if (counts != counts[0]).any() else ""
@@ -226,20 +229,20 @@ def _popularity(errors: Sequence[ByPopularity | None]) -> Panel | None:
     title = f"RMSE by popularity of the item, {on}"
     if len(errors) == 1:
         title += f": {known[0][1].rmse:.4f} over all"
-    says = (
+    caption = (
         "Each point is the RMSE over the ratings of the items with so many training ratings; those that few"
         " have rated are usually the hardest. A point over few ratings says little."
     )
-    return Panel(title, says, draw, wide=True)
+    return Panel(title, caption, draw, wide=True)
 
 
-def _judged(counts: NDArray[np.int64]) -> str:
-    """How many ratings a bin has, at least, in the runs that have any in it."""
+def _least_count(counts: NDArray[np.int64]) -> str:
+    """Return the smallest number of ratings that a run with any has in a bin, with a + if the runs differ."""
     return _short(counts[counts > 0].min()) + ("+" if (counts != counts[0]).any() else "")
 
 
 def _short(count: float) -> str:
-    """A number in at most five letters: 12, 1.2k, 340k, 5M."""
+    """Format a number in at most five characters: 12, 1.2k, 340k, 5M."""
     if not 0 < count < np.inf:
         return f"{count:g}"
     for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")):
@@ -249,12 +252,12 @@ def _short(count: float) -> str:
 
 
 def _log_axis(axes: "Axes", values: Values) -> None:
-    """Log scale with enough numbers to read it by: the fewer decades, the more in each."""
+    """Set a log scale with enough labels to read it: the fewer decades, the more labels in each."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     powers = np.log10(values[np.isfinite(values)])
-    room = max(0.05 * np.ptp(powers), 0.05)
-    low, high = powers.min() - room, powers.max() + room
+    margin = max(0.05 * np.ptp(powers), 0.05)
+    low, high = powers.min() - margin, powers.max() + margin
     axes.set_ylim(10.0**low, 10.0**high)
     axes.set_yscale("log")
     if high - low < 3:

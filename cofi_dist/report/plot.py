@@ -1,7 +1,6 @@
-"""Figures of panels, and the PNGs that hold them.
+"""Draw panels into PNGs.
 
-matplotlib's settings are changed only while a figure is drawn, and pyplot, which keeps figures, is
-not used.
+matplotlib's settings are changed only while a figure is drawn. pyplot is not used, as it keeps figures.
 """
 
 import importlib.util
@@ -20,8 +19,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WRITER = f"cofi-dist {__version__}"
-WIDTH, HEIGHT, LOW, DPI = 5.2, 3.1, 2.5, 130  # of a panel in inches; low where it has a row to itself
-MOST_IN_LEGEND = 28  # as many as there are colours with dashes
+WIDTH, HEIGHT = 5.2, 3.1  # of a panel, in inches
+HEIGHT_ALONE = 2.5  # of a panel that has a row to itself
+DPI = 130
+MOST_IN_LEGEND = 28  # the number of combinations of colour and dashes
 STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
     "axes.grid": True,
@@ -32,12 +33,12 @@ STYLE: dict[str, Any] = {
     "font.size": 9,
     "grid.color": "#e0e0e0",
     "lines.linewidth": 1.4,
-    "text.parse_math": False,  # a dollar in the name of a run is a dollar
+    "text.parse_math": False,  # a dollar sign in the name of a run is not markup
 }
 
 
 def require_matplotlib() -> None:
-    """Raise ConfigError unless matplotlib is installed, and finds a folder for what it keeps."""
+    """Raise ConfigError unless matplotlib is installed and has a folder for its cache."""
     if importlib.util.find_spec("matplotlib") is None:
         raise ConfigError("pictures need matplotlib: pip install matplotlib")
     try:
@@ -50,18 +51,18 @@ def require_matplotlib() -> None:
         ) from None
 
 
-def draw_all(panels: Sequence[Panel], names: Sequence[str]) -> bytes:
-    """All panels in one PNG, two side by side.
+def draw_panels(panels: Sequence[Panel], names: Sequence[str]) -> bytes:
+    """Draw all panels into one PNG, two per row.
 
     Args:
         panels: at least one.
-        names: of the runs; one is the title, more are a legend beside no curve.
+        names: of the runs. One name becomes the title; several become a legend above all panels.
     """
     from matplotlib.figure import Figure
 
     rows = _rows(panels)
-    heights = [LOW if len(row) == 1 else HEIGHT for row in rows]
-    with _drawing():
+    heights = [HEIGHT_ALONE if len(row) == 1 else HEIGHT for row in rows]
+    with _our_settings():
         figure = Figure(figsize=(2 * WIDTH, sum(heights) + 0.4), layout="constrained")
         grid = figure.add_gridspec(len(rows), 2, height_ratios=heights)
         for number, row in enumerate(rows):
@@ -73,21 +74,21 @@ def draw_all(panels: Sequence[Panel], names: Sequence[str]) -> bytes:
             figure.suptitle(names[0], x=0.01, horizontalalignment="left", fontweight="bold")
         else:
             _legend(figure, names)
-        return _png(figure)
+        return _encode_png(figure)
 
 
-def draw_one(panel: Panel) -> bytes:
-    """One panel as a PNG, without its title."""
+def draw_panel(panel: Panel) -> bytes:
+    """Draw one panel into a PNG, without its title."""
     from matplotlib.figure import Figure
 
-    with _drawing():
+    with _our_settings():
         figure = Figure(figsize=(1.4 * WIDTH if panel.wide else WIDTH, HEIGHT), layout="constrained")
         panel.draw(figure.add_subplot())
-        return _png(figure)
+        return _encode_png(figure)
 
 
 def _rows(panels: Sequence[Panel]) -> list[list[Panel]]:
-    """Two panels a row; a wide one, or an odd one out, has its row to itself."""
+    """Arrange two panels per row; a wide one, or an odd one out, has a row to itself."""
     narrow = [panel for panel in panels if not panel.wide]
     pairs = [narrow[at : at + 2] for at in range(0, len(narrow), 2)]
     return [*pairs, *([panel] for panel in panels if panel.wide)]
@@ -102,13 +103,13 @@ def _legend(figure: "Figure", names: Sequence[str]) -> None:
         lines.append(Line2D([], [], linestyle=""))
         labels.append(f"and {len(names) - MOST_IN_LEGEND} more")
     fit = min(5, max(1, int(24 * WIDTH / (max(map(len, labels)) + 8))))
-    columns = math.ceil(len(labels) / math.ceil(len(labels) / fit))  # so that the last line is full
+    columns = math.ceil(len(labels) / math.ceil(len(labels) / fit))  # so that the last row is full
     figure.legend(lines, labels, loc="outside upper left", ncols=columns, frameon=False, handlelength=3.5)
 
 
 @contextmanager
-def _drawing() -> Iterator[None]:
-    """Settings of ours, whatever the user's matplotlibrc says; a letter that no font has is a box."""
+def _our_settings() -> Iterator[None]:
+    """Apply our settings, whatever the user's matplotlibrc says; a letter that no font has becomes a box."""
     import matplotlib.style
 
     with matplotlib.style.context(["default", STYLE]), warnings.catch_warnings():
@@ -116,7 +117,7 @@ def _drawing() -> Iterator[None]:
         yield
 
 
-def _png(figure: "Figure") -> bytes:
+def _encode_png(figure: "Figure") -> bytes:
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=DPI, metadata={"Software": WRITER})
     return content.getvalue()

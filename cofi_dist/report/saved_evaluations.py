@@ -1,4 +1,4 @@
-"""What `evaluate --output` left in a run directory."""
+"""Read the figures that `evaluate --output` wrote into a run directory."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,20 +7,26 @@ from cofi_dist.errors import RunError
 from cofi_dist.files.reading import LONGEST, read_json, shortened
 from cofi_dist.run_layout import MODEL
 
-OURS = {"ratings", "users", "rmse", "mae", "ranking"}  # what every evaluation says
-TITLES = {"rmse": "RMSE", "mae": "MAE", "rmse_by_user": "RMSE by user", "mae_by_user": "MAE by user"}
-TOO_WIDE = 1e15
-TITLES |= {"ndcg": "NDCG", "map": "MAP"}
+REQUIRED_KEYS = {"ratings", "users", "rmse", "mae", "ranking"}  # by which a file of figures is recognised
+TITLES = {
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "rmse_by_user": "RMSE by user",
+    "mae_by_user": "MAE by user",
+    "ndcg": "NDCG",
+    "map": "MAP",
+}
+MAX_FIXED_POINT = 1e15  # larger figures are shown with an exponent
 
 
 @dataclass(frozen=True)
-class Evaluated:
-    """One file of figures.
+class SavedEvaluation:
+    """Hold the figures of one file.
 
     Attributes:
         name: of the file.
-        figures: each by its title.
-        outdated: written before the run's model was, so perhaps of a run that this one replaced.
+        figures: each as text, by its title.
+        outdated: whether the file is older than the run's model, and may be about a run that was replaced.
     """
 
     name: str
@@ -28,50 +34,51 @@ class Evaluated:
     outdated: bool
 
 
-def evaluations(directory: Path) -> list[Evaluated]:
-    """Every .json of a run directory that says what an evaluation says; others are not ours.
+def read_evaluations(directory: Path) -> list[SavedEvaluation]:
+    """Read every .json file of a run directory that has the keys of an evaluation; others are skipped.
 
     Raises:
-        RunError: one says it in other types than `evaluate` does.
+        RunError: a value in such a file has another type than `evaluate` writes.
     """
     model = directory / MODEL
     found = []
     for file in sorted(directory.glob("*.json")):
         try:
-            said = read_json(file)
+            content = read_json(file)
         except (OSError, ValueError):
             continue
-        if isinstance(said, dict) and said.keys() >= OURS:
-            found.append(Evaluated(file.name, _figures(file, said), _is_older(file, model)))
+        if isinstance(content, dict) and content.keys() >= REQUIRED_KEYS:
+            found.append(SavedEvaluation(file.name, _figures(file, content), _is_older(file, model)))
     return found
 
 
 def _is_older(file: Path, than: Path) -> bool:
     try:
         return file.stat().st_mtime < than.stat().st_mtime
-    except OSError:  # there is no model, or either has just gone
+    except OSError:  # there is no model, or one of the two was just removed
         return False
 
 
-def _figures(file: Path, said: dict[str, object]) -> dict[str, str]:
-    ranking = said["ranking"] if isinstance(said["ranking"], dict) else {}
-    plain = {name: value for name, value in said.items() if name != "ranking"}
-    ranked = {f"ranked {name}" if name in plain else name: value for name, value in ranking.items()}
-    for name, value in (plain | ranked).items():
-        wanted = int | float | None if name in OURS else int | float | str | None
-        if not isinstance(value, wanted) or len(name) > LONGEST or len(str(value)) > LONGEST:
+def _figures(file: Path, content: dict[str, object]) -> dict[str, str]:
+    """Return the figures as text by title: those over all ratings, then those of the ranking."""
+    ranking = content["ranking"] if isinstance(content["ranking"], dict) else {}
+    figures = {name: value for name, value in content.items() if name != "ranking"}
+    figures |= {f"ranked {name}" if name in figures else name: value for name, value in ranking.items()}
+    for name, value in figures.items():
+        allowed = int | float | None if name in REQUIRED_KEYS else int | float | str | None
+        if not isinstance(value, allowed) or len(name) > LONGEST or len(str(value)) > LONGEST:
             wrong = f"{shortened(name, quoted=False)} cannot be {shortened(value)}"
             raise RunError(f"{file}: {wrong}; it is damaged: evaluate again, or remove it")
     return {
-        TITLES.get(name, name.replace("_", " ")): _shown(value)
-        for name, value in (plain | ranked).items()
+        TITLES.get(name, name.replace("_", " ")): _format_figure(value)
+        for name, value in figures.items()
         if value is not None or name != "relevant"
     }
 
 
-def _shown(value: object) -> str:
-    if value is None:  # over no user
+def _format_figure(value: object) -> str:
+    if value is None:  # an average over no user
         return "-"
     if isinstance(value, float):
-        return f"{value:.4f}" if abs(value) < TOO_WIDE else f"{value:.4g}"
+        return f"{value:.4f}" if abs(value) < MAX_FIXED_POINT else f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -66,6 +66,7 @@ def describe_shards(problem: Problem, comm: Comm) -> dict[str, Any]:
     ratings = ratings_per_range(problem.ranges, problem.ratings_per_user)
     return {
         "world_size": comm.world_size,
+        "num_items": problem.source.num_items,
         "device": problem.device.type,
         "backend": comm.backend(problem.device),
         "ranks": [

@@ -9,22 +9,14 @@ import numpy as np
 import pytest
 
 from cofi_dist.report.html import render_page
-from cofi_dist.report.panels import panels
-from cofi_dist.report.popularity import ByPopularity
+from cofi_dist.report.panels import build_panels
+from cofi_dist.report.popularity import ErrorByPopularity
 from cofi_dist.report.run_files import read_runs
-from cofi_dist.report.saved_evaluations import evaluations
-from tests.support.written_runs import falling, row, write_run
+from cofi_dist.report.saved_evaluations import read_evaluations
+from tests.support.written_runs import EVALUATION, falling, row, write_run
 
 VOID = {"meta", "img"}
 NASTY = """</pre><script>alert("&amp;")</script><b title='x'>"""
-EVALUATION = {
-    "ratings": 1200,
-    "users": 7,
-    "rmse": 0.87654,
-    "mae": 0.5,
-    "unseen_items": 0,
-    "ranking": {"k": 10, "relevant": None, "users": 6, "ndcg": 0.25, "map": None},
-}
 
 
 class Page(HTMLParser):
@@ -55,13 +47,15 @@ class Page(HTMLParser):
         return " ".join("".join(self.words).split())
 
 
-def of_run(directory: Path, error: ByPopularity | None = None) -> str:
+def of_run(directory: Path, error: ErrorByPopularity | None = None) -> str:
     (run,) = read_runs([directory])
-    return render_page(run, panels([run], [error]), error, evaluations(directory))
+    return render_page(run, build_panels([run], [error]), error, read_evaluations(directory))
 
 
-def an_error() -> ByPopularity:
-    return ByPopularity("test", np.array([4, 0, 1200]), np.array([4.0, 0.0, 300.0]), np.array([4.0, 0, 500]))
+def an_error() -> ErrorByPopularity:
+    return ErrorByPopularity(
+        "test", np.array([4, 0, 1200]), np.array([4.0, 0.0, 300.0]), np.array([4.0, 0, 500])
+    )
 
 
 def test_the_page_holds_what_is_known_of_the_run(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from cofi_dist.errors import CofiError
 from cofi_dist.report import popularity
-from cofi_dist.report.popularity import bin_name, bin_of, error_by_popularity
+from cofi_dist.report.popularity import bin_name, bins_of, error_by_popularity
 from cofi_dist.sharding.ranges import UserRange
 from tests.support.models import trained
 
@@ -20,7 +20,7 @@ train: {epochs: 30, log_every: 10, lr: 0.02}
 
 def test_bins_are_powers_of_two_and_their_names_say_so() -> None:
     counts = np.arange(5000.0)
-    for count, found in zip(counts, bin_of(counts), strict=True):
+    for count, found in zip(counts, bins_of(counts), strict=True):
         low, _, high = bin_name(int(found)).replace("1k", "1024").replace("2k", "2048").partition("-")
         if "k" not in low + high:
             assert int(low) <= count <= int(high or low)
@@ -32,7 +32,7 @@ def test_bins_are_powers_of_two_and_their_names_say_so() -> None:
 @pytest.mark.parametrize("block", [50, 2**20], ids=["many blocks", "one block"])
 def test_errors_are_those_of_each_rating(block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = trained(tmp_path, CONFIG)
-    monkeypatch.setattr(popularity, "AT_ONCE", block)
+    monkeypatch.setattr(popularity, "BATCH_RATINGS", block)
     got = error_by_popularity(tmp_path / "run")
     everyone = UserRange(0, 40)
     train, test = (model.rated(tmp_path / "run").load(everyone, part) for part in ("train", "test"))
@@ -63,7 +63,7 @@ def test_without_a_test_part_the_next_best_is_taken(
 
 
 def test_a_bin_without_ratings_has_no_error() -> None:
-    found = popularity.ByPopularity("test", np.array([0, 2]), np.array([0.0, 8.0]), np.array([0.0, 4.0]))
+    found = popularity.ErrorByPopularity("test", np.array([0, 2]), np.array([0.0, 8.0]), np.array([0.0, 4.0]))
     assert np.isnan(found.rmse_by_bin[0])
     assert found.rmse_by_bin[1] == found.rmse == found.mae == 2.0
 

@@ -1,12 +1,13 @@
 """What a run left is read as it was written, and what is wrong with it is said in one line."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cofi_dist.errors import ConfigError, RunError
-from cofi_dist.report.run_files import names_of, read_runs
+from cofi_dist.report.run_files import display_names, read_runs
 from tests.support.written_runs import falling, row, write_run
 
 
@@ -51,13 +52,25 @@ def test_only_the_metrics_are_needed(tmp_path: Path) -> None:
     assert (run.shards, run.config, run.log, run.num_items) == (None, "", [], None)
 
 
+def test_the_number_of_items_is_in_the_log_of_an_older_run(tmp_path: Path) -> None:
+    directory = write_run(tmp_path / "a")
+    (directory / "train.log").write_text("Num. movies:   30\n")
+    (run,) = read_runs([directory])
+    assert run.num_items == 20
+    shards = json.loads((directory / "shards.json").read_text())
+    del shards["num_items"]
+    (directory / "shards.json").write_text(json.dumps(shards))
+    (run,) = read_runs([directory])
+    assert run.num_items == 30
+
+
 def test_names_differ_whatever_the_directories_are_called(tmp_path: Path) -> None:
-    assert names_of([tmp_path / "a", tmp_path / "b/"]) == ["a", "b"]
-    assert names_of([tmp_path / "x" / "run", tmp_path / "y" / "run"]) == ["x/run", "y/run"]
-    alike = names_of([tmp_path / f"{start}{'long' * 20}" for start in "ab"])
+    assert display_names([tmp_path / "a", tmp_path / "b/"]) == ["a", "b"]
+    assert display_names([tmp_path / "x" / "run", tmp_path / "y" / "run"]) == ["x/run", "y/run"]
+    alike = display_names([tmp_path / f"{start}{'long' * 20}" for start in "ab"])
     assert len(set(alike)) == 2
     assert all(len(name) < 60 for name in alike)
-    assert names_of([tmp_path / "new\nline\udc80"]) == ["new?line?"]
+    assert display_names([tmp_path / "new\nline\udc80"]) == ["new?line?"]
 
 
 NOT_METRICS = {

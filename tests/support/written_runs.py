@@ -5,6 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from cofi_dist.report.popularity import ErrorByPopularity
+
 LOG = """read 100 ratings of 10 users on 20 items
 Using cpu device
 Num. features: 4
@@ -16,6 +20,16 @@ Epoch       Loss                 RMSE      MAE
     2       800.00000
 stopped at epoch 3: because <b>it</b> & "she" said so
 """
+
+# What `evaluate --output` writes.
+EVALUATION = {
+    "ratings": 1200,
+    "users": 7,
+    "rmse": 0.87654,
+    "mae": 0.5,
+    "unseen_items": 0,
+    "ranking": {"k": 10, "relevant": None, "users": 6, "ndcg": 0.25, "map": None},
+}
 
 
 def row(epoch: int, cost: float, **more: Any) -> dict[str, Any]:
@@ -49,8 +63,13 @@ def write_run(
     lines = [json.dumps(line) + "\n" for line in (falling() if rows is None else rows)]
     (directory / "metrics.jsonl").write_text("".join(lines))
     spread = [{"start": k, "stop": k + 1, "ratings": count} for k, count in enumerate(ranks)]
-    shards = {"world_size": len(ranks), "device": "cpu", "backend": "gloo", "ranks": spread}
+    shards = {"world_size": len(ranks), "num_items": 20, "device": "cpu", "backend": "gloo", "ranks": spread}
     (directory / "shards.json").write_text(json.dumps(shards))
     (directory / "config.yaml").write_text(config)
     (directory / "train.log").write_text(LOG)
     return directory
+
+
+def popularity_errors(*counts: int, part: Any = "test") -> ErrorByPopularity:
+    count = np.array(counts)
+    return ErrorByPopularity(part, count, 0.81 * count, 0.7 * count)

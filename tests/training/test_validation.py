@@ -218,6 +218,7 @@ def test_shards_json_says_how_the_run_is_spread(tmp_path: Path) -> None:
     run_dir, _ = run(tmp_path, "train.epochs=1", ranks=3)
     shards = json.loads((run_dir / "shards.json").read_text())
     assert (shards["world_size"], shards["device"], shards["backend"]) == (3, "cpu", "gloo")
+    assert shards["num_items"] == 80
     assert [r["start"] for r in shards["ranks"]] == [0] + [r["stop"] for r in shards["ranks"][:-1]]
     assert shards["ranks"][-1]["stop"] == 60
     assert sum(r["ratings"] for r in shards["ranks"]) == 1500

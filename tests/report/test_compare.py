@@ -1,0 +1,59 @@
+"""What two runs printed is compared epoch by epoch, and their models bit by bit."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cofi_dist.errors import RunError
+from cofi_dist.report.compare import Difference, compare
+from tests.support.models import small
+from tests.support.written_runs import falling, write_run
+
+
+def differences(first: Path, second: Path) -> dict[str, Difference]:
+    return {found.name: found for found in compare(first, second)}
+
+
+def test_a_column_that_differs_is_named_with_its_epochs(tmp_path: Path) -> None:
+    rows, changed = falling(4), falling(5)
+    changed[1]["cost"] += 0.5
+    changed[2]["cost"] += 2.0
+    for name, lines in (("a", rows), ("b", changed)):
+        small(tmp_path).save(write_run(tmp_path / name, lines) / "model")
+    found = differences(tmp_path / "a", tmp_path / "b")
+    cost = found["cost"]
+    assert (cost.bit_identical, cost.largest, cost.where) == (False, 2.0, "epoch 21")
+    assert cost.detail == "first in epoch 11; 1 only in one run"
+
+
+def test_a_tensor_that_differs_is_named_with_its_place(tmp_path: Path) -> None:
+    model = small(tmp_path)
+    model.save(write_run(tmp_path / "a") / "model")
+    model.factors.W[2, 1] = torch.nextafter(model.factors.W[2, 1], torch.tensor(9.0))
+    model.save(write_run(tmp_path / "b") / "model")
+    found = differences(tmp_path / "a", tmp_path / "b")
+    assert [name for name, each in found.items() if not each.bit_identical] == ["W"]
+    assert found["W"].where == "[2 1]"
+    assert 0 < found["W"].largest < 1e-6
+    assert found["X"].detail.startswith("sha256 ")
+
+
+def test_tensors_of_different_shapes_have_no_largest_difference(tmp_path: Path) -> None:
+    model = small(tmp_path)
+    model.save(write_run(tmp_path / "a") / "model")
+    factors = replace(model.factors, c=torch.zeros(1, 5))
+    replace(model, factors=factors).save(write_run(tmp_path / "b") / "model")
+    found = differences(tmp_path / "a", tmp_path / "b")["c"]
+    assert not found.bit_identical
+    assert np.isnan(found.largest)
+    assert found.detail == "float32 (0,) and float32 (1, 5)"
+
+
+def test_a_run_without_a_model_is_not_compared_with_one_that_has_it(tmp_path: Path) -> None:
+    small(tmp_path).save(write_run(tmp_path / "a") / "model")
+    write_run(tmp_path / "b")
+    with pytest.raises(RunError, match="b: has no model to compare; is the run finished"):
+        compare(tmp_path / "a", tmp_path / "b")

@@ -1,0 +1,60 @@
+"""A picture shows what is known of the runs, and is left out without data."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from cofi_dist.report import plot
+from cofi_dist.report.panels import Panel, build_panels, run_style
+from cofi_dist.report.run_files import read_runs
+from tests.support.written_runs import falling, popularity_errors, row, write_run
+
+
+def kinds(found: Sequence[Panel]) -> list[str]:
+    return [panel.title.partition(":")[0] for panel in found]
+
+
+def test_a_picture_without_data_is_left_out(tmp_path: Path) -> None:
+    (bare,) = read_runs([write_run(tmp_path / "a", falling(validated=False))])
+    assert kinds(build_panels([bare], [None])) == ["Cost", "Throughput"]
+    (full,) = read_runs([write_run(tmp_path / "b", ranks=[60, 40])])
+    assert kinds(build_panels([full], [popularity_errors(9)])) == [
+        *("Cost", "Validation RMSE", "Validation MAE", "Throughput"),
+        *("Balance", "RMSE by popularity of the item, on test ratings"),
+    ]
+    nothing = read_runs([write_run(tmp_path / "c", [row(1, float("nan")) | {"seconds": 0.0}])])
+    assert build_panels(nothing, [None]) == []
+
+
+def test_titles_of_one_run_say_what_matters(tmp_path: Path) -> None:
+    (run,) = read_runs([write_run(tmp_path / "a", ranks=[60, 40])])
+    titles = [panel.title for panel in build_panels([run], [popularity_errors(10, part="train")])]
+    assert titles == [
+        "Cost: 180 at epoch 41",
+        "Validation RMSE: 1.0000 at epoch 31",
+        "Validation MAE: 0.8000 at epoch 31",
+        "Throughput: 1.04k ratings/s over all",
+        "Balance: the fullest rank has 1.20 of the mean",
+        "RMSE by popularity of the item, on training ratings, as none were held out: 0.9000 over all",
+    ]
+
+
+def test_the_start_does_not_flatten_the_curve(tmp_path: Path) -> None:
+    rows = [row(k, 9.0, validation_rmse=0.9 + 10 / k**2) for k in range(1, 100)]
+    panel = build_panels(read_runs([write_run(tmp_path / "a", rows)]), [None])[1]
+    axes = Figure().add_subplot()
+    panel.draw(axes)
+    low, high = axes.get_ylim()
+    assert low < 0.902 < high < 1.2
+
+
+def test_colours_and_dashes_tell_the_runs_apart() -> None:
+    assert len({tuple(run_style(k).values()) for k in range(plot.MOST_IN_LEGEND)}) == plot.MOST_IN_LEGEND
+
+
+def test_bins_name_the_ratings_judged_in_them() -> None:
+    (panel,) = build_panels([], [popularity_errors(0, 5, 1200), None, popularity_errors(0, 5, 1300, 7)])[-1:]
+    axes = Figure().add_subplot()
+    panel.draw(axes)
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1\n5", "2-3\n1.2k+", "4-7\n7+"]
