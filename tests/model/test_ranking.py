@@ -24,7 +24,8 @@ RANX = {"precision": "precision", "recall": "recall", "ndcg": "ndcg", "map": "ma
 @pytest.mark.slow  # ranx compiles for most of a minute
 @pytest.mark.timeout(300)
 @pytest.mark.filterwarnings("ignore:unsafe cast from uint64 to int64")  # in ranx
-def test_ranking_metrics_are_those_of_ranx(tmp_path: Path) -> None:
+def test_ranking_metrics_are_those_of_ranx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))  # ranx asks for a home as it is imported
     model, rated = judged(tmp_path)
     for k, relevant in product([1, 3, 10, 55], [None, 4.0]):
         assert_like_ranx(model, rated, k, relevant)
