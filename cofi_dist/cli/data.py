@@ -7,12 +7,13 @@ from typing import Annotated, Self
 import typer
 
 from cofi_dist.cli.arguments import StrictCommand, with_plain_paths
+from cofi_dist.config import DataSection
 from cofi_dist.config.strict_yaml import to_yaml
 from cofi_dist.data.datasets.catalog import DATASETS, PAGE, DataSet, data_set
 from cofi_dist.data.datasets.download import fetch
 from cofi_dist.streams import log_stderr
 
-ROOT = Path("data")  # the default of data.root
+ROOT = Path(DataSection.model_fields["root"].default)
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List or get known data sets.")
 
@@ -42,7 +43,7 @@ def get(
 ) -> None:
     """Download, verify and unpack a data set, unless it is there."""
     known = data_set(name)
-    with _Progress(known) as progress:
+    with _DownloadProgress(known) as progress:
         ratings = fetch(known, root, progress)
     log_stderr(f"Terms of use: {known.note}.")
     if known.titles is not None:
@@ -56,7 +57,7 @@ def _megabytes(known: DataSet) -> str:
     return f"{known.archive_bytes / 1e6:,.1f} MB"
 
 
-class _Progress:
+class _DownloadProgress:
     """Show a download on stderr: as a bar on a terminal, else as plain lines."""
 
     def __init__(self, known: DataSet) -> None:

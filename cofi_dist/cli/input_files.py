@@ -67,7 +67,7 @@ def read_titles(path: Path | None, item_column: str) -> dict[str, str]:
     return {item: " ".join(title.split()) for item, title in pairs}
 
 
-def say_if_untitled(titles: Path | None, title_of: dict[str, str], items: "pl.Series") -> None:
+def warn_if_untitled(titles: Path | None, title_of: dict[str, str], items: "pl.Series") -> None:
     """Say so if a file of titles has none for any item of a list."""
     if titles is not None and len(items) and not any(str(item) in title_of for item in items):
         log_stderr(

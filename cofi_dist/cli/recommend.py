@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cofi_dist.cli.arguments import ListLength, MinRatings, Prepared, Run, Titles
-from cofi_dist.cli.input_files import read_ratings, read_titles, say_if_untitled
+from cofi_dist.cli.input_files import read_ratings, read_titles, warn_if_untitled
 from cofi_dist.cli.list_notes import ListNotes
 from cofi_dist.cli.output_tables import Replace, id_column_names, require_writable, write_table
 from cofi_dist.cli.progress import Progress
@@ -70,7 +70,7 @@ def recommend(
         table, who = _recommend_new(model, ratings, k, min_ratings), "this user"
     notes.add(table)
     _print_list(table, model.facts.columns.item, title_of)
-    say_if_untitled(titles, title_of, table["item"])
+    warn_if_untitled(titles, title_of, table["item"])
     for note in notes.for_one_list(who):
         log_stderr(note)
 

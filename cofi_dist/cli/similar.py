@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from cofi_dist.cli.arguments import ListLength, MinRatings, Run, Titles
-from cofi_dist.cli.input_files import read_titles, say_if_untitled
+from cofi_dist.cli.input_files import read_titles, warn_if_untitled
 from cofi_dist.cli.list_notes import ListNotes
 from cofi_dist.cli.tables import print_table, warn_if_diverged
 from cofi_dist.streams import log_stderr
@@ -34,6 +34,6 @@ def similar(
         for place, other, cosine in table.iter_rows()
     ]
     print_table(("rank", "cosine", column, "title" if title_of else ""), rows)
-    say_if_untitled(titles, title_of, table["item"])
+    warn_if_untitled(titles, title_of, table["item"])
     for note in notes.for_one_list(None):
         log_stderr(note)

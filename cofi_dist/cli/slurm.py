@@ -113,7 +113,7 @@ def _require_no_errors(script: "Script", config: Config, target: Path, *, is_wri
 
     found = check_script(script, config)
     for finding in found:
-        log_stderr(f"{'wrong' if finding.certain else 'check'}: {finding.text}")
+        log_stderr(f"{'error' if finding.certain else 'warning'}: {finding.text}")
     errors = sum(finding.certain for finding in found)
     if errors:
         so = ", so it was not written" if is_written else ""

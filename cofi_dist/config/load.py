@@ -11,6 +11,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from cofi_dist.config.diff import is_within
 from cofi_dist.config.schema import Config
 from cofi_dist.config.strict_yaml import MOST_BYTES, parse, parse_to, to_yaml
 from cofi_dist.errors import ConfigError
@@ -38,7 +39,7 @@ def load_config(file: str | Path, overrides: Iterable[str] = ()) -> Config:
     if values is None:
         values = {}
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: must hold `key: value` lines, not {_kind(values)}")
+        raise ConfigError(f"{path}: must hold `key: value` lines, not {_in_words(values)}")
     return resolve(values, str(path), overrides, run_dir=f"runs/{path.stem}")
 
 
@@ -79,20 +80,22 @@ def _apply_override(values: dict[str, Any], text: str, before: list[str]) -> lis
     parts = key.split(".")
     if not equals or not all(parts):
         raise ConfigError(f"{shortened(text)}: an override is KEY=VALUE, such as train.epochs=300")
+    section = values
     for part in parts[:-1]:
-        inner = values.get(part)
+        inner = section.get(part)
         if inner is None:
-            inner = values[part] = {}
+            inner = section[part] = {}
         if not isinstance(inner, dict):
-            raise ConfigError(f"override {shortened(text)}: {part} is {_kind(inner)}, not a section")
-        values = inner
+            raise ConfigError(f"override {shortened(text)}: {part} is {_in_words(inner)}, not a section")
+        section = inner
     try:
         value = _value_of(parts, given)
     except ConfigError as error:
         raise ConfigError(f"override {shortened(text)}: {error}") from None
-    for lost in (old for old in before if _is_within(old, key)):
-        raise ConfigError(f"override {shortened(text)}: {lost} was set before it; keep one of them")
-    values[parts[-1]] = value
+    for old in before:
+        if is_within(old, (key,)):
+            raise ConfigError(f"override {shortened(text)}: {old} was set before it; keep one of them")
+    section[parts[-1]] = value
     return _leaves(key, value)
 
 
@@ -113,10 +116,6 @@ def _leaves(key: str, value: Any) -> list[str]:
     if isinstance(value, dict) and value:
         return [leaf for inner, each in value.items() for leaf in _leaves(f"{key}.{inner}", each)]
     return [key]
-
-
-def _is_within(key: str, section: str) -> bool:
-    return key == section or key.startswith(f"{section}.")
 
 
 def _holds_text(parts: list[str]) -> bool:
@@ -143,19 +142,19 @@ def _kinds(annotation: Any) -> list[Any]:
 def _without_nulls(values: Mapping[str, Any], section: type[BaseModel] | None) -> dict[str, Any]:
     """Return the values without keys that are null. An unknown key stays, to be reported."""
     known = section.model_fields if section else ()
-    return {
-        key: _without_nulls(value, _section(section, key) if section else None)
-        if isinstance(value, dict)
-        else value
-        for key, value in values.items()
-        if value is not None or key not in known
-    }
+    found = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            found[key] = _without_nulls(value, _section(section, key) if section else None)
+        elif value is not None or key not in known:
+            found[key] = value
+    return found
 
 
 def _explain(error: ValidationError, file: str, overridden: list[str]) -> str:
     """Return the first mistake as `FILE: KEY: what is wrong and what to do`."""
     # a misspelt key is also a missing one: report what the user wrote
-    first = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")[0]
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     key = shortened(".".join(str(part) for part in first["loc"]), quoted=False)
     given, kind = first["input"], first["type"]
     if kind == "extra_forbidden":
@@ -171,10 +170,10 @@ def _explain(error: ValidationError, file: str, overridden: list[str]) -> str:
     elif kind == "bool_type" and str(given).lower() in ("yes", "no", "on", "off"):
         what = f"{given!r} is text here; write true or false"
     elif kind == "string_type" and isinstance(given, int | float):
-        what = f"must be text, and {shortened(given)} is a number in YAML; put it in quotes"
+        what = f"must be text, and {shortened(given)} is not text in YAML; put it in quotes"
     else:
         what = f"{first['msg'][0].lower()}{first['msg'][1:]}, not {shortened(given)}"
-    override = " (override)" if any(_is_within(k, key) for k in overridden) else ""
+    override = " (override)" if any(is_within(each, (key,)) for each in overridden) else ""
     return f"{file}{override}: {key}: {what}" if key else f"{file}: {what}"
 
 
@@ -199,5 +198,5 @@ def _number(text: str, kind: str) -> str:
     return to_yaml(int(number) if whole else number, one_line=True)
 
 
-def _kind(value: Any) -> str:
+def _in_words(value: Any) -> str:
     return "a list" if isinstance(value, list) else shortened(value)

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from cofi_dist.cli import input_files
-from cofi_dist.cli.input_files import read_titles, say_if_untitled
+from cofi_dist.cli.input_files import read_titles, warn_if_untitled
 from cofi_dist.errors import DataError
 
 WANT = {"14": "Les Misérables… (1995)", "20": "Plain"}
@@ -78,8 +78,8 @@ def test_a_pipe_and_what_unfolds_without_end_are_refused(
 
 
 def test_titles_of_other_ids_are_said_to_be_of_none(capsys: pytest.CaptureFixture[str]) -> None:
-    say_if_untitled(Path("m.csv"), {"1": "One"}, pl.Series(["1.0", "2.0"]))
+    warn_if_untitled(Path("m.csv"), {"1": "One"}, pl.Series(["1.0", "2.0"]))
     assert capsys.readouterr().err.startswith("m.csv: has no title of any of these items; are its ids spelt")
-    say_if_untitled(Path("m.csv"), {"1": "One"}, pl.Series([1, 2]))
-    say_if_untitled(None, {}, pl.Series([1]))
+    warn_if_untitled(Path("m.csv"), {"1": "One"}, pl.Series([1, 2]))
+    warn_if_untitled(None, {}, pl.Series([1]))
     assert capsys.readouterr().err == ""

@@ -95,7 +95,7 @@ def test_als_has_defaults_of_its_own_and_a_saved_config_keeps_what_it_says(tmp_p
         ),
         (
             "data: {ratings: 1e-4}\n",
-            "data.ratings: must be text, and 0.0001 is a number in YAML; put it in quotes",
+            "data.ratings: must be text, and 0.0001 is not text in YAML; put it in quotes",
         ),
         (
             "data: {ratings: r.csv}\ntrain: {lr: 1e999}\n",
@@ -139,7 +139,7 @@ def test_als_has_defaults_of_its_own_and_a_saved_config_keeps_what_it_says(tmp_p
         ),
         (
             "data: {ratings: r.csv}\nrun_dir: 7\n",
-            "run_dir: must be text, and 7 is a number in YAML; put it in quotes",
+            "run_dir: must be text, and 7 is not text in YAML; put it in quotes",
         ),
         ("data: {ratings: r.csv}\nrun_dir: ~\n", "line 2: ~ alone is null in YAML"),
         ('data: {ratings: "a\\0b"}\n', "data.ratings: a path cannot hold a NUL"),
