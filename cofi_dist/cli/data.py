@@ -9,7 +9,7 @@ import typer
 from cofi_dist.cli.arguments import StrictCommand, with_plain_paths
 from cofi_dist.config import DataSection
 from cofi_dist.config.strict_yaml import to_yaml
-from cofi_dist.data.datasets.catalog import DATASETS, PAGE, DataSet, data_set
+from cofi_dist.data.datasets.catalog import DATASETS, PAGE, DataSet, find_data_set
 from cofi_dist.data.datasets.download import fetch
 from cofi_dist.streams import log_stderr
 
@@ -42,7 +42,7 @@ def get(
     root: Root = ROOT,
 ) -> None:
     """Download, verify and unpack a data set, unless it is there."""
-    known = data_set(name)
+    known = find_data_set(name)
     with _DownloadProgress(known) as progress:
         ratings = fetch(known, root, progress)
     log_stderr(f"Terms of use: {known.note}.")

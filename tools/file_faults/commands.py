@@ -181,9 +181,18 @@ def _costs(file: Path) -> list[Any]:
 
 def TOY(url: str) -> DataSet:
     """The data set that `served` serves."""
-    md5 = hashlib.md5(ARCHIVE).hexdigest()
-    about = (len(ARCHIVE), 200_000, md5, "toy", "ratings.csv", "movies.csv", 4000, "free")
-    return DataSet("toy", url, *about)
+    return DataSet(
+        name="toy",
+        url=url,
+        archive_bytes=len(ARCHIVE),
+        unpacked_bytes=200_000,
+        md5=hashlib.md5(ARCHIVE).hexdigest(),
+        folder="toy",
+        ratings="ratings.csv",
+        titles="movies.csv",
+        num_ratings=4000,
+        note="free",
+    )
 
 
 @contextmanager

@@ -1,1 +1,1 @@
-"""The known data sets and how they are downloaded."""
+"""Data sets that are known by name, and how they are downloaded."""

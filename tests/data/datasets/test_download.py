@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cofi_dist.data.datasets import download
+from cofi_dist.data.datasets import archive, download
 from cofi_dist.data.datasets.catalog import DataSet
 from cofi_dist.data.datasets.download import fetch
 from cofi_dist.errors import RunError
@@ -80,7 +80,7 @@ def test_control_c_keeps_what_came(
             if done >= 5000:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(download, "BLOCK", 1000)
+    monkeypatch.setattr(download, "BLOCK_BYTES", 1000)
     with pytest.raises(KeyboardInterrupt):
         fetch(toy, tmp_path, Interrupting())
     assert (tmp_path / ".toy.zip.part").read_bytes() == ARCHIVE[:5000]
@@ -96,7 +96,7 @@ def test_an_archive_that_had_come_is_not_fetched_again(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(download, "_extract", full)
+        patch.setattr(archive, "_extract", full)
         says = refused(toy, tmp_path, RunError)
         assert says == f"{tmp_path}/toy: cannot be written: No space left on device"
     assert left_in(tmp_path) == [".toy.zip.mark", ".toy.zip.part"]
