@@ -1,6 +1,7 @@
 """Data flows one way: cli -> run -> config, data -> factors, cost, optim -> trainer -> model."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,18 @@ def test_distributed_alone_talks_to_torch_distributed(file: Path) -> None:
         assert not any(name.startswith("torch.distributed") for name in names)
         text = file.read_text() if file.name != "launcher.py" else ""  # which knows programs by their names
         assert "torch.distributed" not in text.replace("torch.distributed import", "")
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    """Not even for their types alone."""
+    modules = {".".join(file.relative_to(ROOT.parent).with_suffix("").parts): file for file in FILES}
+    modules |= {name.removesuffix(".__init__"): file for name, file in modules.items()}
+    graph = {
+        file: {modules.get(name) or modules.get(name.rpartition(".")[0]) for name in imports_of(file)}
+        - {file}
+        for file in FILES
+    }
+    TopologicalSorter(graph).prepare()  # raises CycleError, with the circle
 
 
 def test_every_room_is_in_the_list() -> None:

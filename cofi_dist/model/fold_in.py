@@ -76,11 +76,11 @@ def fold_in(
     rated = rows[is_known]
     penalty = np.full(scorer.X.shape[1] + 1, lambda_ * float(len(rated)) ** lambda_power)
     penalty[-1] = lambda_b
-    # The penalty is appended as rows whose target is 0: |A v - target|^2 + |sqrt(penalty) v|^2, v = (w, b).
-    A = np.column_stack([scorer.X.numpy()[rated], np.ones(len(rated))])
+    # With v = (w, b), minimise |design v - target|^2 + |sqrt(penalty) v|^2: the penalty is rows of target 0.
+    design = np.column_stack([scorer.X.numpy()[rated], np.ones(len(rated))])
     target_N = ratings[is_known] - scorer.offset.numpy()[rated]
     solution = np.linalg.lstsq(
-        np.vstack([A, np.diag(np.sqrt(penalty))]), np.concatenate([target_N, np.zeros(len(penalty))])
+        np.vstack([design, np.diag(np.sqrt(penalty))]), np.concatenate([target_N, np.zeros(len(penalty))])
     )[0]
     w, b = torch.from_numpy(solution[:-1].copy()), float(solution[-1])
     return FoldedUser(w, b, rated, unknown=len(rows) - len(rated))

@@ -1,14 +1,14 @@
 """Compute the ranking metrics of a batch of users.
 
 A user's list holds the k items with the highest scores, without the user's training items. An item is
-relevant if the user's held-out ratings make it so. R is the number of a user's relevant items:
+relevant if the user's held-out ratings make it so; a user has num_relevant such items:
 
     precision  relevant items in the list / k
-    recall     relevant items in the list / R
-    ndcg       sum of 1 / log2(rank + 1) over the relevant items in the list, divided by the largest
-               such sum that min(k, R) items can have (Jarvelin and Kekalainen 2002, binary gains)
-    map        sum of the precision at the rank of each relevant item in the list, divided by R,
-               as in trec_eval's map_cut
+    recall     relevant items in the list / num_relevant
+    ndcg       sum of 1 / log2(rank + 1) over the relevant items in the list, divided by the largest such
+               sum that min(k, num_relevant) items can have (Jarvelin and Kekalainen 2002, binary gains)
+    map        sum of the precision at the rank of each relevant item in the list, divided by
+               num_relevant, as in trec_eval's map_cut
     hit_rate   1 if the list has a relevant item, else 0
 
 Ranks count from 1. Averages are over the users who have relevant items.

@@ -14,7 +14,8 @@ from cofi_dist.model.predict import predict_pairs
 from cofi_dist.sharding.ranges import balanced_ranges
 from cofi_dist.streams import log_stderr
 
-# B bins of items by the number of training ratings: 0, 1, 2 to 3, 4 to 7, ...; N ratings of a batch of users.
+# Items fall into num_bins bins by their number of training ratings: 0, 1, 2 to 3, 4 to 7, ...
+# M items, N ratings of a batch of users.
 MAX_BINS = 64
 BATCH_RATINGS = 2**20  # about so many ratings of all parts are loaded at once
 
@@ -25,8 +26,8 @@ class ErrorByPopularity:
 
     Attributes:
         part: `test`, or `validation`, or `train` if nothing was held out.
-        count: number of ratings, (B,); the last bin has some.
-        squared, absolute: sums of errors over the ratings, (B,), on the scale of the ratings.
+        count: number of ratings, (num_bins,); the last bin has some.
+        squared, absolute: sums of errors over the ratings, (num_bins,), on the scale of the ratings.
     """
 
     part: Part
@@ -36,7 +37,7 @@ class ErrorByPopularity:
 
     @property
     def rmse_by_bin(self) -> NDArray[np.float64]:
-        """RMSE of each bin, (B,); nan in a bin without ratings."""
+        """RMSE of each bin, (num_bins,); nan in a bin without ratings."""
         squared = np.where(self.count > 0, self.squared, np.nan)
         return np.asarray(np.sqrt(squared / np.maximum(self.count, 1)))
 
