@@ -1,4 +1,4 @@
-"""How the ranks of a job find each other, again and again where torchrun restarts them."""
+"""Let the ranks of a job find each other, again each time torchrun restarts them."""
 
 import errno
 import ipaddress
@@ -13,196 +13,74 @@ import torch.distributed as dist
 from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from cofi_dist.distributed.comm import Comm, SoloComm
-from cofi_dist.distributed.handshake import Task, proof, require_proofs, require_same
+from cofi_dist.distributed.handshake import Task, require_same_task, require_token_proofs, token_proof
 from cofi_dist.distributed.process_group import PREPARE_SECONDS, GroupComm
-from cofi_dist.distributed.waiting import CALL_SECONDS, Waiting
+from cofi_dist.distributed.waiting import CALL_SECONDS, BoundedWait
 from cofi_dist.errors import ConfigError, TrainingError
 from cofi_dist.system.variables import Place, by_loopback, place
 
 MEET_SECONDS = 60.0  # ranks of one job start within seconds of each other
+# Keys of the stores. In torchrun's store: where rank 0's store is. In rank 0's store: how many ranks have
+# arrived, what each rank was told, and how many ranks have read that.
 MEETING = "cofi_dist/meeting"
 HERE, TOLD, HEARD = "cofi_dist/here", "cofi_dist/told", "cofi_dist/heard"
-NOTHING = Task("", dict)
+NO_TASK = Task("", dict)
 
 
-def init_comm(task: Task = NOTHING) -> Comm:
-    """The communicator of this process, by the environment that torchrun sets.
+def init_comm(task: Task = NO_TASK) -> Comm:
+    """Connect this process to the other ranks that the environment variables of torchrun announce.
 
     Collective: all ranks call it.
 
     Args:
-        task: what this process was told to do; nobody is asked where it is the only one.
+        task: what this process was told to do, which must be the same on all ranks.
 
     Raises:
-        ConfigError: the environment is incomplete, or makes no sense; or the ranks were told other things.
-        TrainingError: the ranks don't meet.
+        ConfigError: the variables are incomplete or make no sense, or the ranks were told different things.
+        TrainingError: the ranks do not meet.
     """
     here = place()
     if here is None:
         return SoloComm()
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    if here.ranks_here == here.world_size:
+    if here.local_world_size == here.world_size:
         by_loopback()
-    own = task.told()
-    waiting = Waiting(MEET_SECONDS)
-    limit = timedelta(seconds=MEET_SECONDS)
-    of_group: dict[str, Any] = {"rank": here.rank, "world_size": here.world_size, "timeout": limit}
+    announcement = task.announcement()
+    wait = BoundedWait(MEET_SECONDS)
+    group: dict[str, Any] = {
+        "backend": "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
+        "rank": here.rank,
+        "world_size": here.world_size,
+        "timeout": timedelta(seconds=MEET_SECONDS),
+    }
     try:
-        store, words = waiting.do(lambda: _stores(here, waiting))
-        told = waiting.do(lambda: _told_to_all(own, store, here, waiting))
-        require_same(told)
-        waiting.do(lambda: dist.init_process_group(backend, store=store, **of_group))
+        store, heartbeat_store = wait.run(lambda: _open_stores(here, wait))
+        announcements = wait.run(lambda: _exchange_announcements(announcement, store, here, wait))
+        require_same_task(announcements)
+        wait.run(lambda: dist.init_process_group(store=store, **group))
     except (RuntimeError, OSError, dist.DistError) as error:
-        # torch's own words go on with the addresses of its code
-        said = str(error).partition("\n")[0]
+        # the lines after the first are addresses in torch's code
+        why = str(error).partition("\n")[0]
         raise TrainingError(
-            f"the ranks cannot meet: {said} ({here}); see the other ranks' messages, or unset WORLD_SIZE if"
+            f"the ranks cannot meet: {why} ({here}); see the other ranks' messages, or unset WORLD_SIZE if"
             " this is the only process"
         ) from None
-    comm = GroupComm(here.local_rank, here.ranks_here, words)
-    proofs = comm.all_gather_objects(proof(told, here.rank))
-    comm.barrier()  # all have heard all, before one leaves
-    require_proofs(proofs, told, here.rank)
+    comm = GroupComm(here.local_rank, here.local_world_size, heartbeat_store)
+    proofs = comm.all_gather_objects(token_proof(announcements, here.rank))
+    comm.barrier()  # every rank has all proofs before one leaves
+    require_token_proofs(proofs, announcements, here.rank)
     comm.set_timeout(PREPARE_SECONDS)
     return comm
 
 
-def _told_to_all(own: str, store: Store, here: Place, waiting: Waiting) -> list[str]:
-    """What every rank was told, in rank order."""
-    store.set(f"{TOLD}/{here.rank}", own)
-    keys = [f"{TOLD}/{rank}" for rank in range(here.world_size)]
-    waiting.why = "not all ranks have said what they were told; are all of this version?"
-    waiting.until(lambda: bool(store.check(keys)))
-    told = [store.get(key).decode() for key in keys]
-    store.add(HEARD, 1)
-    if here.rank == 0:  # with it the store may go
-        waiting.until(lambda: store.add(HEARD, 0) >= here.world_size)
-    return told
-
-
-def _stores(here: Place, waiting: Waiting) -> tuple[Store, Store | None]:
-    """A store of the ranks that are now there, all of them; and one for signs of life, if not the same."""
-    store, words = _of_agent(here, waiting) if here.has_agent else (_of_first(here, waiting), None)
-    if store.add(f"{HERE}/{here.rank}", 1) > 1:
-        raise ConfigError(f"RANK={here.rank}: two processes have it; start them with torchrun ({here})")
-    store.add(HERE, 1)
-
-    def all_here() -> bool:
-        count = store.add(HERE, 0)
-        waiting.why = f"{count} of {here.world_size} ranks are there"
-        return count >= here.world_size
-
-    waiting.until(all_here)
-    return store, words
-
-
-def _of_first(here: Place, waiting: Waiting) -> Store:
-    """The store that rank 0 holds where the variables say, without torchrun."""
-    limit = timedelta(seconds=MEET_SECONDS)
-    if here.rank == 0:
-        try:
-            return _store_at(here.host, here.port)
-        except (OSError, dist.DistNetworkError) as error:
-            in_use = getattr(error, "errno", None) == errno.EADDRINUSE
-            if not in_use and errno.errorcode[errno.EADDRINUSE] not in str(error):
-                raise
-            raise ConfigError(
-                f"MASTER_PORT={here.port}: another program has it on this host; set another ({here})"
-            ) from None
-    waiting.reach(here.host, here.port)
-    return TCPStore(here.host, here.port, is_master=False, timeout=limit)
-
-
-def _of_agent(here: Place, waiting: Waiting) -> tuple[Store, Store]:
-    """A store that only the ranks of this start use, held by rank 0; and one for signs of life.
-
-    torchrun's own store outlives a restart, and with it the addresses of ranks that are dead: torch
-    2.13 takes them for those of the new ones, which then never meet. So its store only says where
-    rank 0's is, and whoever finds nobody there, or a former one, looks again. Signs of life are left
-    with torchrun, under the name of this start: it answers where rank 0 may be the one that doesn't.
-    """
-    host, port = here.host, here.port
-    waiting.reach(host, port)
-    known = TCPStore(host, port, is_master=False, timeout=timedelta(seconds=MEET_SECONDS))
-    if here.rank == 0:
-        alone = here.ranks_here == here.world_size
-        where = "127.0.0.1" if alone else _address_towards(host, port)
-        mine = _store_at(where, 0)
-        name = uuid.uuid4().hex
-        mine.set("name", name)
-        known.set(MEETING, f"{where} {mine.port} {name}")
-        return mine, _words(host, port, name)
-    waiting.why = "rank 0 has not said where it is"
-    found: list[tuple[Store, Store]] = []
-
-    def is_found() -> bool:
-        if known.check([MEETING]):
-            there = at = "?"
-            try:
-                there, at, name = known.get(MEETING).decode().split()
-                # asked first, as torch's store would wait, and complain at length, where nobody is
-                socket.create_connection((there, int(at)), CALL_SECONDS).close()
-                store = TCPStore(there, int(at), is_master=False, timeout=timedelta(seconds=CALL_SECONDS))
-                if store.get("name").decode() == name:
-                    store.set_timeout(timedelta(seconds=MEET_SECONDS))
-                    found.append((store, _words(host, port, name)))
-            except (OSError, RuntimeError, ValueError, OverflowError, dist.DistError):
-                waiting.why = f"rank 0 is not where it said, at {there}:{at}"
-        return bool(found)
-
-    waiting.until(is_found)
-    return found[0]
-
-
-def _words(host: str, port: int, name: str) -> Store:
-    store = TCPStore(host, port, is_master=False, timeout=timedelta(seconds=CALL_SECONDS))
-    return PrefixStore(name, store)
-
-
-def _store_at(host: str, port: int) -> TCPStore:
-    """A store of this process, which listens at that address alone; at all, where it is a name.
-
-    What the others take a name for may not be what this host does.
-    """
-    limit = timedelta(seconds=MEET_SECONDS)
-    try:
-        address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
-        family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-        listening = socket.create_server((str(address), port), family=family)
-    except ValueError:
-        listening = None
-    except OSError as error:
-        if error.errno != errno.EADDRNOTAVAIL:  # it leads here by way of another one
-            raise
-        listening = None
-    if listening is None:
-        # this process reaches it by the loopback, as the name may lead elsewhere, or nowhere
-        return TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False, timeout=limit)
-    at, descriptor = listening.getsockname()[1], listening.detach()
-    return TCPStore(
-        str(address), at, is_master=True, wait_for_workers=False, timeout=limit, master_listen_fd=descriptor
-    )
-
-
-def _address_towards(host: str, port: int) -> str:
-    """Where others find this host, on the way to one that all of them know; nothing is sent."""
-    family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-    with socket.socket(family, kind) as way:
-        way.connect(address)
-        own = str(way.getsockname()[0])
-    # the way to oneself, which /etc/hosts may make it: that host is this one, and its name leads others here
-    return host if ipaddress.ip_address(own).is_loopback else own
-
-
 def rendezvous_by_file(rendezvous: Path, rank: int, world_size: int) -> Comm:
-    """The communicator of processes that meet through a file, on the CPU of one machine.
+    """Connect processes on one machine that meet through a file, on the CPU.
 
     Collective: all ranks call it.
 
     Args:
-        rendezvous: a file that isn't there yet, the same for all.
-        rank: of this process.
-        world_size: how many there are.
+        rendezvous: a file that does not exist yet, the same for all ranks.
+        rank: number of this process.
+        world_size: number of processes.
     """
     if world_size == 1:
         return SoloComm()
@@ -210,3 +88,139 @@ def rendezvous_by_file(rendezvous: Path, rank: int, world_size: int) -> Comm:
     comm = GroupComm(local_rank=rank, local_world_size=world_size)
     comm.set_timeout(PREPARE_SECONDS)
     return comm
+
+
+def _exchange_announcements(announcement: str, store: Store, here: Place, wait: BoundedWait) -> list[str]:
+    """Return what every rank was told, in rank order."""
+    store.set(f"{TOLD}/{here.rank}", announcement)
+    keys = [f"{TOLD}/{rank}" for rank in range(here.world_size)]
+    wait.reason = "not all ranks have said what they were told; are all of this version?"
+    wait.until(lambda: bool(store.check(keys)))
+    announcements = [store.get(key).decode() for key in keys]
+    store.add(HEARD, 1)
+    if here.rank == 0:  # if rank 0 leaves, the store goes with it
+        wait.until(lambda: store.add(HEARD, 0) >= here.world_size)
+    return announcements
+
+
+def _open_stores(here: Place, wait: BoundedWait) -> tuple[Store, Store | None]:
+    """Return once all ranks are there, with their store; and with one for heartbeats if it is another."""
+    if here.has_agent:
+        store, heartbeat_store = _stores_by_torchrun(here, wait)
+    else:
+        store, heartbeat_store = _store_of_rank_zero(here, wait), None
+    if store.add(f"{HERE}/{here.rank}", 1) > 1:
+        raise ConfigError(f"RANK={here.rank}: two processes have it; start them with torchrun ({here})")
+    store.add(HERE, 1)
+
+    def all_here() -> bool:
+        count = store.add(HERE, 0)
+        wait.reason = f"{count} of {here.world_size} ranks are there"
+        return count >= here.world_size
+
+    wait.until(all_here)
+    return store, heartbeat_store
+
+
+def _store_of_rank_zero(here: Place, wait: BoundedWait) -> Store:
+    """Open the store that rank 0 holds at MASTER_ADDR, without torchrun."""
+    if here.rank == 0:
+        try:
+            return _listen_at(here.host, here.port)
+        except (OSError, dist.DistNetworkError) as error:
+            in_use = getattr(error, "errno", None) == errno.EADDRINUSE
+            if not in_use and errno.errorcode[errno.EADDRINUSE] not in str(error):
+                raise
+            raise ConfigError(
+                f"MASTER_PORT={here.port}: another program has it on this host; set another ({here})"
+            ) from None
+    wait.until_port_answers(here.host, here.port)
+    return TCPStore(here.host, here.port, is_master=False, timeout=timedelta(seconds=MEET_SECONDS))
+
+
+def _stores_by_torchrun(here: Place, wait: BoundedWait) -> tuple[Store, Store]:
+    """Open a store that only the ranks of this start use, held by rank 0; and one for heartbeats.
+
+    torchrun's own store outlives a restart, and keeps the addresses of ranks that are dead. torch 2.13 takes
+    them for the addresses of the new ranks, which then never meet. So torchrun's store only says where the
+    store of rank 0 is, and a rank that finds nothing there, or an earlier rank 0, looks again. Heartbeats go
+    to torchrun's store, under the name of this start, because it still answers if rank 0 does not.
+    """
+    host, port = here.host, here.port
+    wait.until_port_answers(host, port)
+    torchrun_store = TCPStore(host, port, is_master=False, timeout=timedelta(seconds=MEET_SECONDS))
+    if here.rank == 0:
+        is_one_node = here.local_world_size == here.world_size
+        address = "127.0.0.1" if is_one_node else _own_address_towards(host, port)
+        store = _listen_at(address, 0)
+        name = uuid.uuid4().hex
+        store.set("name", name)
+        torchrun_store.set(MEETING, f"{address} {store.port} {name}")
+        return store, _heartbeat_store(host, port, name)
+    wait.reason = "rank 0 has not said where it is"
+    found: list[tuple[Store, Store]] = []
+
+    def is_found() -> bool:
+        if torchrun_store.check([MEETING]):
+            address = its_port = "?"
+            try:
+                address, its_port, name = torchrun_store.get(MEETING).decode().split()
+                # tried first, since torch's store would wait, and log at length, if nobody listens there
+                socket.create_connection((address, int(its_port)), CALL_SECONDS).close()
+                limit = timedelta(seconds=CALL_SECONDS)
+                store = TCPStore(address, int(its_port), is_master=False, timeout=limit)
+                if store.get("name").decode() == name:
+                    store.set_timeout(timedelta(seconds=MEET_SECONDS))
+                    found.append((store, _heartbeat_store(host, port, name)))
+            except (OSError, RuntimeError, ValueError, OverflowError, dist.DistError):
+                wait.reason = f"rank 0 is not where it said, at {address}:{its_port}"
+        return bool(found)
+
+    wait.until(is_found)
+    return found[0]
+
+
+def _heartbeat_store(host: str, port: int, name: str) -> Store:
+    store = TCPStore(host, port, is_master=False, timeout=timedelta(seconds=CALL_SECONDS))
+    return PrefixStore(name, store)
+
+
+def _listen_at(host: str, port: int) -> TCPStore:
+    """Open a store of this process.
+
+    If `host` is an address of this machine, the store listens at that address alone. If it is a name, the
+    store listens at all addresses, because the other hosts may resolve the name differently.
+    """
+    limit = timedelta(seconds=MEET_SECONDS)
+    try:
+        address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+        family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+        server = socket.create_server((str(address), port), family=family)
+    except ValueError:
+        server = None
+    except OSError as error:
+        if error.errno != errno.EADDRNOTAVAIL:  # an address that is forwarded here from another machine
+            raise
+        server = None
+    if server is None:
+        # this process connects by the loopback, since here the name may lead elsewhere, or nowhere
+        return TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False, timeout=limit)
+    bound_port, descriptor = server.getsockname()[1], server.detach()
+    return TCPStore(
+        str(address),
+        bound_port,
+        is_master=True,
+        wait_for_workers=False,
+        timeout=limit,
+        master_listen_fd=descriptor,
+    )
+
+
+def _own_address_towards(host: str, port: int) -> str:
+    """Return the address of this machine on the route to a host that all ranks know; nothing is sent."""
+    family, kind, _, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, kind) as probe:
+        probe.connect(target)
+        own = str(probe.getsockname()[0])
+    # a loopback means that `host` is this machine, by a line of /etc/hosts; its name leads the others here
+    return host if ipaddress.ip_address(own).is_loopback else own

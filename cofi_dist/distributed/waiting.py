@@ -1,4 +1,4 @@
-"""Waiting for other ranks, with a limit that holds whatever the libraries do meanwhile."""
+"""Wait for other ranks up to a deadline, even if a library's call hangs meanwhile."""
 
 import socket
 import threading
@@ -8,72 +8,75 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-LOOK_SECONDS = 0.05
-CALL_SECONDS = 2.0  # for a host that may not answer
+POLL_SECONDS = 0.05
+CALL_SECONDS = 2.0  # for one call to a host that may not answer
 
 
-class Waiting:
-    """Up to a deadline.
+class BoundedWait:
+    """Wait for several things in turn, up to one deadline.
+
+    Args:
+        seconds: from now to the deadline.
 
     Attributes:
-        why: what is being waited for, or what was found instead.
+        reason: what is being waited for, or what was found instead; ends the message of a TimeoutError.
     """
 
     def __init__(self, seconds: float) -> None:
-        self.why = "nothing was heard"
-        self._seconds, self._end = seconds, time.monotonic() + seconds
+        self.reason = "nothing was heard"
+        self._seconds, self._deadline = seconds, time.monotonic() + seconds
 
     @property
-    def left(self) -> float:
-        """Seconds."""
-        return self._end - time.monotonic()
+    def seconds_left(self) -> float:
+        """Return the time to the deadline; negative after it."""
+        return self._deadline - time.monotonic()
 
-    def do(self, work: Callable[[], T]) -> T:
-        """What `work` returns, in a thread that is left behind at the deadline.
+    def run(self, work: Callable[[], T]) -> T:
+        """Return what `work` returns, called in a thread that is left behind at the deadline.
 
-        Signals are handled meanwhile. A library's call can't be broken off: the process must be on its way
-        out where this fails.
+        Signals are handled meanwhile. A library's call cannot be interrupted, so the process has to exit
+        soon after this fails.
 
         Raises:
-            TimeoutError: it has not returned by then; says why.
+            TimeoutError: the call has not returned by the deadline; the message gives the reason.
         """
         results: list[T] = []
         errors: list[Exception] = []
 
-        def run() -> None:
+        def attempt() -> None:
             try:
                 results.append(work())
             except Exception as error:
                 errors.append(error)
 
-        thread = threading.Thread(target=run, name="waiting", daemon=True)
+        thread = threading.Thread(target=attempt, name="waiting", daemon=True)
         thread.start()
-        thread.join(max(self.left, 0.0))
+        thread.join(max(self.seconds_left, 0.0))
         for error in errors:
             raise error
         for result in results:
             return result
-        raise TimeoutError(f"after {self._seconds:g} s {self.why}")
+        raise self._timeout()
 
-    def until(self, is_so: Callable[[], bool]) -> None:
-        """Look again and again.
+    def until(self, is_done: Callable[[], bool]) -> None:
+        """Poll until `is_done` returns True.
 
         Raises:
-            TimeoutError: it is not so by the deadline.
+            TimeoutError: it still returns False at the deadline.
         """
-        while not is_so():
-            if self.left < LOOK_SECONDS:
-                raise TimeoutError(f"after {self._seconds:g} s {self.why}")
-            time.sleep(LOOK_SECONDS)
+        while not is_done():
+            if self.seconds_left < POLL_SECONDS:
+                raise self._timeout()
+            time.sleep(POLL_SECONDS)
 
-    def reach(self, host: str, port: int) -> None:
-        """Return once somebody listens there. torch's own store would complain at length until then.
+    def until_port_answers(self, host: str, port: int) -> None:
+        """Return once a process listens at host:port; torch's store would log at length until then.
 
         Raises:
-            TimeoutError: nobody does by the deadline.
+            TimeoutError: no process listens there by the deadline.
         """
         self.until(lambda: self._answers(host, port))
-        self.why = (
+        self.reason = (
             f"{host}:{port} is open, but is not where these ranks meet; another program may have the port"
         )
 
@@ -81,6 +84,9 @@ class Waiting:
         try:
             socket.create_connection((host, port), CALL_SECONDS).close()
         except OSError as error:
-            self.why = f"nobody answers at {host}:{port} ({error.strerror or error})"
+            self.reason = f"nobody answers at {host}:{port} ({error.strerror or error})"
             return False
         return True
+
+    def _timeout(self) -> TimeoutError:
+        return TimeoutError(f"after {self._seconds:g} s {self.reason}")

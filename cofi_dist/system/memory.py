@@ -25,15 +25,15 @@ FILES = {
 }
 
 
-def free_memory(ranks_here: int = 1, root: Path = ROOT) -> int:
+def free_memory(local_world_size: int = 1, root: Path = ROOT) -> int:
     """Bytes that this process may still take, where others of its node take as many.
 
     Args:
-        ranks_here: how many of them there are, this one with them.
+        local_world_size: how many of them there are, this one with them.
         root: of the file system that is asked.
     """
     shared = [psutil.virtual_memory().available, *(_left(*group) for group in _groups(root))]
-    return max(0, int(min(min(shared) // ranks_here, *_own(root))))
+    return max(0, int(min(min(shared) // local_world_size, *_own(root))))
 
 
 def require_memory(need: int, free: int, what: str, advice: str) -> None:

@@ -188,7 +188,7 @@ class Place:
         rank: its number.
         world_size: how many there are.
         local_rank: its number on this node.
-        ranks_here: how many this node has.
+        local_world_size: how many this node has.
         host: that they meet at.
         port: of that host.
         has_agent: torchrun holds the store there, not rank 0.
@@ -197,7 +197,7 @@ class Place:
     rank: int
     world_size: int
     local_rank: int
-    ranks_here: int
+    local_world_size: int
     host: str
     port: int
     has_agent: bool
@@ -230,7 +230,7 @@ def place() -> Place | None:
         rank=whole("RANK", 0, world_size - 1),
         world_size=world_size,
         local_rank=local_rank,
-        ranks_here=whole("LOCAL_WORLD_SIZE", local_rank + 1, world_size) if here else local_rank + 1,
+        local_world_size=whole("LOCAL_WORLD_SIZE", local_rank + 1, world_size) if here else local_rank + 1,
         host=read("MASTER_ADDR").strip("[]"),
         port=whole("MASTER_PORT", 1, 65535),
         has_agent=read("TORCHELASTIC_USE_AGENT_STORE") == "True",

@@ -55,7 +55,7 @@ def test_a_control_group_and_those_around_it_are_limits(
 ) -> None:
     write(tmp_path, files)
     assert free_memory(root=tmp_path) == free
-    assert free_memory(ranks_here=4, root=tmp_path) == free // 4
+    assert free_memory(local_world_size=4, root=tmp_path) == free // 4
 
 
 def test_the_smallest_group_counts_and_never_less_than_nothing(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ import resource, sys
 from cofi_dist.system.memory import free_memory
 before = free_memory()
 resource.setrlimit(getattr(resource, sys.argv[1]), (2**31, 2**31))
-assert 0 < free_memory(ranks_here=1) < 2**31, free_memory()
+assert 0 < free_memory(local_world_size=1) < 2**31, free_memory()
 """
 
 

@@ -19,7 +19,7 @@ import torch
 from cofi_dist.cli.main import main
 from cofi_dist.distributed import handshake
 from cofi_dist.distributed.comm import Comm
-from cofi_dist.distributed.handshake import Task, proof, require_proofs, require_same
+from cofi_dist.distributed.handshake import Task, require_same_task, require_token_proofs, token_proof
 from cofi_dist.distributed.rendezvous import init_comm
 from cofi_dist.errors import CofiError, ConfigError, TrainingError
 from cofi_dist.run.train import train
@@ -33,7 +33,7 @@ TOKEN = "a word that nobody guesses"
 def said(command: str = "train --config a.yaml", **changes: Any) -> str:
     """What a rank on node1 says, but for some changes."""
     facts = {"command": "train", "run_dir": "a", "train": {"lr": 0.1, "epochs": 5}}
-    known = json.loads(Task(command, lambda: facts).told())
+    known = json.loads(Task(command, lambda: facts).announcement())
     return json.dumps({**known, "host": "node1", "jobs": {"SLURM_JOB_ID": "7"}, **changes})
 
 
@@ -71,14 +71,14 @@ OTHERS = {
 def test_what_differs_is_named_with_both_ranks(what: str) -> None:
     other, wanted = OTHERS[what]
     with pytest.raises(ConfigError) as raised:
-        require_same([FIRST, other])
+        require_same_task([FIRST, other])
     assert wanted in str(raised.value)
     assert raised.value.exit_code == 2
 
 
 def test_what_may_differ_does() -> None:
     # the same config by another name; another folder and host; a shell that knows nothing of the job
-    require_same([FIRST, said("train --config ./a.yaml", host="node2", jobs={"SLURM_JOB_ID": ""})])
+    require_same_task([FIRST, said("train --config ./a.yaml", host="node2", jobs={"SLURM_JOB_ID": ""})])
 
 
 STRANGE = ["", "[]", "{}", "null", "[" * 100_000, json.dumps({**json.loads(FIRST), "versions": ["1"]})]
@@ -87,21 +87,21 @@ STRANGE = ["", "[]", "{}", "null", "[" * 100_000, json.dumps({**json.loads(FIRST
 @pytest.mark.parametrize("words", STRANGE, ids=range(len(STRANGE)))
 def test_a_rank_that_says_something_else_is_refused_in_a_line(words: str) -> None:
     with pytest.raises(TrainingError, match="rank 1 says nothing that a rank of cofi_dist"):
-        require_same([FIRST, words])
+        require_same_task([FIRST, words])
 
 
 def test_a_proof_is_of_this_meeting_this_rank_and_this_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COFI_DIST_TOKEN", TOKEN)
     meeting = [said(), said()]
-    proofs = [proof(meeting, rank) for rank in range(2)]
-    require_proofs(proofs, meeting, 0)
+    proofs = [token_proof(meeting, rank) for rank in range(2)]
+    require_token_proofs(proofs, meeting, 0)
     assert TOKEN not in " ".join([*proofs, *meeting])
     monkeypatch.setenv("COFI_DIST_TOKEN", TOKEN.upper())
-    others = proof(meeting, 1)
+    others = token_proof(meeting, 1)
     monkeypatch.setenv("COFI_DIST_TOKEN", TOKEN)
-    for shown in (proof([said(), said()], 1), proofs[0], others, "", None, 7):
+    for shown in (token_proof([said(), said()], 1), proofs[0], others, "", None, 7):
         with pytest.raises(ConfigError, match="rank 1 on node1 does not hold the COFI_DIST_TOKEN of rank 0"):
-            require_proofs([proofs[0], shown], meeting, 0)
+            require_token_proofs([proofs[0], shown], meeting, 0)
 
 
 def _become(rank: int, port: int) -> None:
