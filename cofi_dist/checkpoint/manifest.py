@@ -178,7 +178,7 @@ def read_manifest(directory: Path) -> Manifest:
     except OSError as error:
         raise CheckpointReadError(f"{file}: {read_failure(error)}") from None
     except RecursionError:
-        raise CheckpointError(f"{file}: is nested without end") from None
+        raise CheckpointError(f"{file}: is nested too deeply") from None
     version = said.get("format") if isinstance(said, dict) else None
     if isinstance(version, int) and version > FORMAT:
         raise CheckpointVersionError(

@@ -33,7 +33,7 @@ class _Loader(yaml.SafeLoader):
 
     def fetch_flow_collection_start(self, token: type[yaml.Token]) -> None:
         if self.flow_level >= MOST_DEPTH:
-            raise ConfigError("is nested without end")
+            raise ConfigError("is nested too deeply")
         super().fetch_flow_collection_start(token)
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
@@ -136,7 +136,7 @@ def parse_to(text: str) -> tuple[Any, int]:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"line {line}: not YAML: {shortened(error.problem, quoted=False)}") from None
     except RecursionError:
-        raise ConfigError("is nested without end") from None
+        raise ConfigError("is nested too deeply") from None
     except (ValueError, LookupError, TypeError, AttributeError):  # of !!int x, say
         raise ConfigError("not YAML: a tag does not fit its value") from None
 

@@ -134,7 +134,7 @@ def parse_json(content: bytes | str) -> Any:
     """What JSON says; numbers may be NaN and infinite, as Python writes them.
 
     Raises:
-        ValueError: in plain words: it is not JSON in UTF-8, nested without end, or holds a key twice.
+        ValueError: in plain words: it is not JSON in UTF-8, nested too deeply, or holds a key twice.
     """
     try:
         text = content if isinstance(content, str) else content.decode("utf-8")
@@ -145,7 +145,7 @@ def parse_json(content: bytes | str) -> Any:
     except UnicodeDecodeError:
         raise ValueError("is not JSON: it is not UTF-8 text") from None
     except RecursionError:
-        raise ValueError("is not JSON of ours: it is nested without end") from None
+        raise ValueError("is not JSON of ours: it is nested too deeply") from None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -101,7 +101,7 @@ HARMS: dict[str, Callable[[Path], object]] = {
     "manifest of other bytes": text(bytes(range(256))),
     "a list": text(b"[]"),
     "a number": text(b"7"),
-    "nested without end": text(b"[" * 100_000),
+    "nested too deeply": text(b"[" * 100_000),
     "a pickle for a manifest": text(pickle.dumps(Bomb())),
     "a manifest that is a directory": lambda d: instead(d / "manifest.json", Path.mkdir),
     "a manifest that is a pipe": lambda d: instead(d / "manifest.json", os.mkfifo),

@@ -133,7 +133,7 @@ PASSED_OVER: dict[str, Callable[[Path], object]] = {
     "the lock's time is infinite": put(".lock", bytes_of(json.dumps(LOCK | {"since": 1e999}).encode())),
     "the lock's time is no number": put(".lock", bytes_of(json.dumps(LOCK | {"since": math.nan}).encode())),
     "the lock's time is enormous": put(".lock", text_of(LOCK | {"since": 1e20})),
-    "metrics are nested without end": put("metrics.jsonl", bytes_of(b"[" * 100_000 + b"\n")),
+    "metrics are nested too deeply": put("metrics.jsonl", bytes_of(b"[" * 100_000 + b"\n")),
     "metrics are of an enormous epoch": put("metrics.jsonl", bytes_of(b'{"epoch": 1%s}\n' % (b"0" * 400))),
     "the lock is a pickle": put(".lock", bytes_of(pickle.dumps(Bomb()))),
     "a checkpoint is a file": put("checkpoints/epoch-00000030", bytes_of(b"")),

@@ -1,4 +1,4 @@
-"""What recommend and similar say of lists that are short, or that stand on few ratings."""
+"""recommend and similar say why lists are short, and that they rest on few ratings."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the columns of ids are called in an output."""
+"""The columns of ids in an output have names of their own."""
 
 import pytest
 

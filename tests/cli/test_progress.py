@@ -1,4 +1,4 @@
-"""What is said of long work: a bar on a terminal, lines elsewhere, nothing where it is short."""
+"""Long work shows a bar on a terminal and lines elsewhere; short work shows nothing."""
 
 import os
 import pty
@@ -12,7 +12,7 @@ from cofi_dist.cli.progress import Progress
 
 @pytest.fixture
 def seconds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What the clock says, which the test sets."""
+    """Return what the clock says, for the test to set."""
     now = [0.0]
     monkeypatch.setattr("cofi_dist.cli.progress.time.perf_counter", lambda: now[0])
     return now

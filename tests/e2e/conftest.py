@@ -22,7 +22,7 @@ def here(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A trained run of 30 users and 40 items, and files to use it on."""
+    """Return a folder with a trained run of 30 users and 40 items, and files to use it on."""
     home = tmp_path_factory.mktemp("using")
     rng = np.random.default_rng(0)
     cells = rng.choice(1200, 400, replace=False)

@@ -70,7 +70,7 @@ MISTAKES: list[tuple[list[str], str]] = [
 def told(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., str]:
-    """What a mistake prints on stderr. In this process: they are many, and imports take seconds."""
+    """Return a function that gives what a mistake prints on stderr; it runs in this process, to be quick."""
 
     def run(args: list[str]) -> str:
         monkeypatch.chdir(home)

@@ -33,7 +33,7 @@ def cofi(*args: object, cwd: Path, start: tuple[str, ...] = ("-m", "cofi_dist"))
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run on one rank and one on two, both whole."""
+    """Return a folder with a finished run of one rank and one of two."""
     home = tmp_path_factory.mktemp("seeing")
     (home / "one.yaml").write_text(CONFIG)
     (home / "two.yaml").write_text(CONFIG.replace("lr: 0.02", "lr: 0.01"))
@@ -55,7 +55,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def with_model(directory: Path, costs: list[float], model: Model, **changed: Tensor) -> None:
-    """A run by hand, and a model of these factors instead of its own."""
+    """Write a run by hand, with a model of these factors instead of its own."""
     write_run(directory, [row(10 * k + 1, cost) for k, cost in enumerate(costs)])
     replace(model, factors=replace(model.factors, **changed)).save(directory / "model")
 

@@ -29,7 +29,7 @@ def _all_nodes_are_there(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder in which jobs are submitted."""
+    """Return the folder in which jobs are submitted."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     return tmp_path

@@ -90,7 +90,7 @@ def _metrics(run_dir: Path) -> list[dict[str, float]]:
 
 
 def _inside(command: subprocess.Popen[bytes]) -> list[int]:
-    """What `cluster.on` has started there."""
+    """Return the processes that `cluster.on` has started there."""
     if command.poll() is not None:
         return []
     return [int(pid) for pid in Path(f"/proc/{command.pid}/task/{command.pid}/children").read_text().split()]

@@ -34,7 +34,7 @@ checkpoint: {{every: 500}}
 def submit(
     cluster: Cluster, home: Path, script: str, *args: str, options: Sequence[str] = (), **env: str
 ) -> int:
-    """The job of a script of ours, with a config c.yaml and a run directory `run`."""
+    """Submit a script of ours, with a config c.yaml and a run directory `run`; return its job."""
     if not (home / "c.yaml").exists():
         (home / "c.yaml").write_text(config())
     run_dir = [] if any(arg.startswith("run_dir=") for arg in args) else [f"run_dir={home / 'run'}"]
@@ -63,7 +63,7 @@ def require_the_same(home: Path, whole: Path) -> None:
 
 @pytest.fixture(scope="module")
 def whole(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run on two nodes that nothing happened to; this is the test of train.sbatch too."""
+    """Return an undisturbed run on two nodes; this is the test of train.sbatch too."""
     home = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
