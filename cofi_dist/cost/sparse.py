@@ -7,7 +7,7 @@ from cofi_dist.cost.term import ErrorTerm
 from cofi_dist.data.shard import UserShard
 from cofi_dist.factors import Factors
 from cofi_dist.kernels.base import NUMPY_TYPE, Csr, Side
-from cofi_dist.kernels.block_sums import sums_of
+from cofi_dist.kernels.block_sums import ordered_row_sums
 from cofi_dist.kernels.rating_matrix import Backend, RatingMatrix
 
 
@@ -38,7 +38,7 @@ def sides_of(factors: Factors) -> tuple[Side[Tensor], Side[Tensor]]:
 
 
 def half_squared_error(ratings: RatingMatrix, factors: Factors) -> Tensor:
-    """Return half the squared error over this rank's ratings, per branch, (T,) float64."""
+    """Return half the squared error over this rank's ratings, per subtree, (T,) float64."""
     half_U = ratings.by_user.half_squared_errors(*sides_of(factors))
     return ratings.sums.sum_over_users(half_U)
 
@@ -59,7 +59,7 @@ class SparseCost:
     def __call__(self, factors: Factors, *, with_cost: bool) -> ErrorTerm:
         users, items = sides_of(factors)
         dX, dc, half_BM = self._ratings.by_item.error_gradients(items, users)
-        value = self.sums.sum_branches(sums_of(half_BM)) if with_cost else None
+        value = self.sums.sum_subtrees(ordered_row_sums(half_BM)) if with_cost else None
         return ErrorTerm(
             value, dX, lambda: self._user_gradients(factors), None if factors.c is None else dc[:, None]
         )

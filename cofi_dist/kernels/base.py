@@ -1,10 +1,12 @@
-"""Ratings in the order of one side's rows, and what is summed over each row's.
+"""What every back end offers: sums over the ratings of each row of one side.
 
-R rows of this side, Q of the other, K features, N ratings; B blocks and T branches of the users
-(`cofi_dist.sharding`). A row has features Z_r and a bias z_r, the
-other side features P_q and an offset.
+The ratings are those of one rank's users. One side, users or items, is solved for, or its gradient is asked
+for; the other side is fixed. Rating n of row r has the value y_n and belongs to row q_n of the fixed side:
 
-    err_n = P_q . Z_r + z_r + offset_q - value_n
+    err_n = fixed.features[q_n] . solved.features[r] + solved.bias[r] + fixed.bias[q_n] - y_n
+
+R rows of the solved side, Q of the fixed side, K features, N ratings. Sums over users are formed in B blocks
+and handed out as the sums of T subtrees of blocks (`cofi_dist.sharding.reduction_tree`).
 """
 
 import math
@@ -53,11 +55,11 @@ class Side(NamedTuple, Generic[Array]):
 
 
 class RatingKernels(Protocol):
-    """The ratings of one side's rows.
+    """Sum over the ratings of each row of one side; every back end has a class that does.
 
     Attributes:
-        counts: ratings of each row, (R,), in the factors' dtype.
-        csr: the ratings, as indptr, indices and values of `Csr`.
+        counts: number of ratings of each row, (R,), in the factors' dtype.
+        csr: the ratings as the indptr, indices and values of a `Csr`, on the device.
     """
 
     counts: Tensor
@@ -119,14 +121,14 @@ class RowSolutions(NamedTuple):
 
 @dataclass(frozen=True)
 class RidgeTerm:
-    """What least squares of a row has beside its ratings: weight/2 |Z_r|^2 + weight_b/2 z_r^2.
+    """Hold what is added to a row's squared errors: weight_r/2 |features_r|^2 + weight_b/2 bias_r^2.
 
     Attributes:
-        weight: (R,).
-        weight_b: of the biases.
-        has_bias: whether z is solved for too.
-        counts: ratings of each row over all ranks, (R,).
-        ratings: of all rows.
+        weight: weight of each row's features, (R,).
+        weight_b: weight of the biases.
+        has_bias: whether biases are solved for too.
+        counts: number of ratings of each row over all ranks, (R,).
+        ratings: number of ratings of all rows over all ranks.
     """
 
     weight: Tensor
@@ -137,7 +139,7 @@ class RidgeTerm:
 
 
 def index_type(num_ratings: int) -> type[np.int32 | np.int64]:
-    """Of numbers up to that of the ratings."""
+    """Return the integer type for numbers up to the number of ratings."""
     return np.int32 if num_ratings < 2**31 else np.int64
 
 

@@ -1,6 +1,8 @@
-"""Sums over the rows of a factor, in one order: neither ranks, where blocks are set, nor threads change it.
+"""Sums over the rows of a factor, in a fixed order.
 
-R rows, K columns, B blocks, T branches (`cofi_dist.sharding`).
+The result does not depend on the number of threads, nor, if `train.blocks` is set, on the number of ranks.
+
+R rows, K columns, B blocks, T subtrees (`cofi_dist.sharding.reduction_tree`).
 """
 
 from collections.abc import Sequence
@@ -14,53 +16,59 @@ from cofi_dist.kernels.base import accumulation_dtype
 from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.sharding.reduction_tree import ReductionBlocks
 
-# Of the items' rows, which every rank has, so many runs are summed side by side.
+# Every rank has all items. On a CPU, so many runs of their rows are summed side by side.
 RUNS = 16
 
 
 class BlockSums:
-    """In float64, where the device has it.
+    """Sum over this rank's users block by block, and over the items in runs; in float64, except on mps.
 
     Args:
-        blocks: of this rank's users.
+        blocks: blocks of this rank's users.
     """
 
     def __init__(self, blocks: ReductionBlocks) -> None:
         self.blocks = blocks
 
     def squares_over_users(self, rows: Tensor, weight: Tensor | None = None) -> Tensor:
-        return self.sum_branches(_squares(rows, weight, self.blocks.users).sum(1))
+        """Return sum_r weight_r |rows_r|^2 over this rank's users, per subtree, (T,)."""
+        return self.sum_subtrees(_squares(rows, weight, self.blocks.users).sum(1))
 
     def squares_over_items(self, rows: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Return sum_r weight_r |rows_r|^2 over all items, 0-dim."""
         return _squares(rows, weight, _runs(len(rows))).sum(0).sum()
 
     def column_squares_over_users(self, W: Tensor, weight: Tensor) -> Tensor:
-        """sum_r weight_r W_rk^2 of each branch, (T, K), in W's dtype from a block's sum on."""
-        return self.sum_branches(_squares(W, weight, self.blocks.users).to(W.dtype))
+        """Return sum_r weight_r W_rk^2 over this rank's users, per subtree, (T, K).
+
+        Block sums are rounded to W's dtype and added in it.
+        """
+        return self.sum_subtrees(_squares(W, weight, self.blocks.users).to(W.dtype))
 
     def column_squares_over_items(self, X: Tensor, weight: Tensor) -> Tensor:
-        """The same over all items, (K,)."""
+        """Return sum_r weight_r X_rk^2 over all items, (K,), rounded to X's dtype."""
         return _squares(X, weight, _runs(len(X))).sum(0).to(X.dtype)
 
     def sum_over_users(self, numbers: Tensor) -> Tensor:
-        """Of each branch, (T,), from a number of each user, (U,) float64."""
+        """Add one number per user, (U,) float64, per subtree, (T,)."""
         sums = torch.stack([ordered_sum(numbers[u.start : u.stop]) for u in self.blocks.users])
-        return self.sum_branches(sums)
+        return self.sum_subtrees(sums)
 
-    def sum_branches(self, of_blocks: Tensor) -> Tensor:
-        """(B, ...) -> (T, ...)."""
-        return torch.from_numpy(self.blocks.subtree_sums(of_blocks.cpu().numpy())).to(of_blocks.device)
+    def sum_subtrees(self, block_sums: Tensor) -> Tensor:
+        """Add the block sums of each subtree: (B, ...) -> (T, ...)."""
+        return torch.from_numpy(self.blocks.subtree_sums(block_sums.cpu().numpy())).to(block_sums.device)
 
 
 def ordered_sum(numbers: Tensor) -> Tensor:
-    """0-dim; torch's own sum on a CPU depends on the number of threads."""
+    """Return the sum, 0-dim, in an order that does not depend on the number of threads."""
     if numbers.device.type != "cpu":
         return numbers.sum()
+    # on a CPU, torch's own sum depends on them
     return torch.as_tensor(numbers.numpy().sum())
 
 
-def sums_of(numbers: Tensor) -> Tensor:
-    """`ordered_sum` of each row: (B, R) -> (B,)."""
+def ordered_row_sums(numbers: Tensor) -> Tensor:
+    """Return the ordered sum of each row: (B, R) -> (B,)."""
     return torch.stack([ordered_sum(row) for row in numbers])
 
 
@@ -70,16 +78,17 @@ def _runs(rows: int) -> list[UserRange]:
 
 
 def _squares(Z: Tensor, weight: Tensor | None, runs: Sequence[UserRange]) -> Tensor:
-    """sum_r weight_r Z_rk^2 over each run of rows, (runs, K)."""
+    """Return sum_r weight_r Z_rk^2 over each run of rows, (runs, K)."""
     weight = Z.new_ones(len(Z)) if weight is None else weight
     sums = torch.zeros(len(runs), Z.shape[1], dtype=accumulation_dtype(Z), device=Z.device)
     if Z.device.type == "cpu":
-        from cofi_dist.kernels.cpu import factor_loops  # here: who sums no squares needs no compiled loops
+        # imported here, because the compiled loops are slow to load and not every command sums squares
+        from cofi_dist.kernels.cpu import factor_loops
         from cofi_dist.kernels.cpu.jit import match_torch_threads
 
-        first, last = (np.array([getattr(run, end) for run in runs]) for end in ("start", "stop"))
+        start, stop = np.array([run.start for run in runs]), np.array([run.stop for run in runs])
         match_torch_threads()
-        factor_loops.weighted_squares(first, last, Z.numpy(), weight.numpy(), sums.numpy())
+        factor_loops.weighted_squares(start, stop, Z.numpy(), weight.numpy(), sums.numpy())
         return sums
     for k, run in enumerate(runs):
         rows = slice(run.start, run.stop)

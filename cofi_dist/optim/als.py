@@ -166,7 +166,7 @@ class Als:
             is_local=self._owns_all_users,
         )
         # J after this half is J before it, less what solving gained. That saves a pass over the ratings.
-        half = sums.sum_branches(items.half)
+        half = sums.sum_subtrees(items.half)
         # Every rank knows the penalty and the gain, but perhaps not to the last bit. All ranks must take the
         # same decisions on J, so they take these terms from a single rank.
         shared, singular = torch.zeros_like(half), torch.zeros_like(half)

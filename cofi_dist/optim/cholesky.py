@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from cofi_dist.kernels.base import RatingKernels, RidgeTerm, Side, accumulation_dtype
-from cofi_dist.kernels.block_sums import sums_of
+from cofi_dist.kernels.block_sums import ordered_row_sums
 from cofi_dist.optim.base import PendingSum
 
 # The most numbers in a batch's normal matrices, and in the features that are gathered for them.
@@ -82,7 +82,7 @@ def solve_by_cholesky(
         solved.features[batch] += step[:, :-1]
         if ridge.has_bias:
             solved.bias[batch] += step[:, -1]
-    return Solution(sums_of(half_BR), decrease, singular)
+    return Solution(ordered_row_sums(half_BR), decrease, singular)
 
 
 def _residual(sums: Side[Tensor], solved: Side[Tensor], ridge: RidgeTerm) -> Tensor:

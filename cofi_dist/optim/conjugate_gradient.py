@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from cofi_dist.kernels.base import RatingKernels, RidgeTerm, Side, accumulation_dtype, rounding_floor
-from cofi_dist.kernels.block_sums import ordered_sum, sums_of
+from cofi_dist.kernels.block_sums import ordered_row_sums, ordered_sum
 from cofi_dist.kernels.cpu import cg
 from cofi_dist.kernels.cpu.backend import arrays_of, ridge_arrays
 from cofi_dist.kernels.cpu.jit import match_torch_threads
@@ -56,7 +56,7 @@ def solve_by_cg(
         if not is_local:
             yield PendingSum(products, products_b)
         conjugate_gradient.step(Side(products[0], products_b[0]))
-    return Solution(sums_of(half_BR), conjugate_gradient.decrease, half_BR.new_zeros(()))
+    return Solution(ordered_row_sums(half_BR), conjugate_gradient.decrease, half_BR.new_zeros(()))
 
 
 class ConjugateGradient(Protocol):

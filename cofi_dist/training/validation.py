@@ -73,7 +73,7 @@ class Validation:
                 block[0] += ordered_sum(err_N.square())
                 block[1] += ordered_sum(err_N.abs())
                 block[2] += len(err_N)
-        squares, absolutes, count = sums.all_reduce_scalars(*self._block_sums.sum_branches(found).unbind(1))
+        squares, absolutes, count = sums.all_reduce_scalars(*self._block_sums.sum_subtrees(found).unbind(1))
         return Accuracy((squares / count).sqrt().item(), (absolutes / count).item())
 
     def _errors(self, factors: Factors, rows: slice) -> Tensor:

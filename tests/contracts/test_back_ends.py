@@ -1,4 +1,4 @@
-"""Every cost on every back end agrees with the formula, with differences of its value, and with ranks."""
+"""What every back end, and every cost on it, must do: agree with the formula, and add up over ranks."""
 
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -7,16 +7,17 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from cofi_dist.cost import Cost, ErrorTerm
 from cofi_dist.cost.dense import DenseCost
-from cofi_dist.cost.sparse import SparseCost, build_rating_matrix
+from cofi_dist.cost.sparse import SparseCost, build_rating_matrix, sides_of
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import UserShard
 from cofi_dist.factors import Factors
+from cofi_dist.kernels.base import RidgeTerm, Side
 from cofi_dist.kernels.cpu import schedule
 from cofi_dist.kernels.rating_matrix import Backend
 from cofi_dist.kernels.torch_ops.backend import TorchKernels
@@ -149,3 +150,100 @@ def test_the_factors_are_left_alone(name: str) -> None:
     after = factors.tensors
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
     assert not any(t.requires_grad for t in after)
+
+
+def row_sums_reference(
+    ratings: list[tuple[int, int, float]], solved: Side[Tensor], fixed: Side[Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Sum err p, err and 1/2 err^2 over the ratings (row, row of the fixed side, value) of each row."""
+    Z, z, P, offset = (t.double() for t in (*solved, *fixed))
+    sums, sums_b, half = torch.zeros_like(Z), torch.zeros_like(z), torch.zeros_like(z)
+    for r, q, value in ratings:
+        err = P[q] @ Z[r] + z[r] + offset[q] - value
+        sums[r] += err * P[q]
+        sums_b[r] += err
+        half[r] += err * err / 2
+    return sums, sums_b, half
+
+
+@pytest.mark.parametrize("name", BACK_ENDS)
+@settings(max_examples=25)
+@given(st.data())
+def test_sums_over_rows_match_the_formula(name: str, data: st.DataObject) -> None:
+    num_users, num_items = data.draw(st.integers(1, 7)), data.draw(st.integers(1, 7))
+    dtype = data.draw(st.sampled_from([torch.float32, torch.float64]))
+    ratings = random_ratings(num_users, num_items, data.draw(st.integers(0, num_users * num_items)))
+    factors = random_factors(
+        num_items, num_users, data.draw(st.sampled_from([1, 5, 17])), dtype, item_bias=True
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schedule, "TILE_RATINGS", data.draw(st.sampled_from([1, 3, 1000])))
+        shard = UserShard(UserRange(0, num_users), num_items, ratings)
+        matrix = build_rating_matrix(shard, CPU, dtype, backend=backend_of(name))
+    (users, items), rtol = sides_of(factors), 1e-12 if dtype == torch.float64 else 1e-4
+    cells = list(zip(ratings.user.tolist(), ratings.item.tolist(), ratings.value.tolist(), strict=True))
+    turned = [(item, user, value) for user, item, value in cells]
+    for kernels, solved, fixed, triples in (
+        (matrix.by_user, users, items, cells),
+        (matrix.by_item, items, users, turned),
+    ):
+        sums, sums_b, half = row_sums_reference(triples, solved, fixed)
+        close(kernels.half_squared_errors(solved, fixed), half, rtol)
+        got, got_b, got_half = kernels.error_gradients(solved, fixed)
+        for ours, formula in ((got[0], sums), (got_b[0], sums_b), (got_half.sum(0), half)):
+            close(ours, formula, rtol)
+        # without values and the fixed side's bias, the error is the product with a direction
+        no_bias = Side(fixed.features, torch.zeros_like(fixed.bias))
+        formula, formula_b, _ = row_sums_reference([(r, q, 0.0) for r, q, _ in triples], solved, no_bias)
+        got, got_b = kernels.normal_products(solved, fixed)
+        close(got[0], formula, rtol)
+        close(got_b[0], formula_b, rtol)
+        assert kernels.counts.tolist() == [sum(r == row for r, _, _ in triples) for row in range(len(half))]
+
+
+@pytest.mark.parametrize("name", BACK_ENDS)
+def test_the_ratings_are_given_back_row_by_row(name: str) -> None:
+    ratings = random_ratings(9, 7, 30)
+    shard = UserShard(UserRange(0, 9), 7, ratings)
+    matrix = build_rating_matrix(shard, CPU, torch.float64, tiled=False, backend=backend_of(name))
+    order = np.argsort(ratings.item, kind="stable")
+    for kernels, row, other, value in (
+        (matrix.by_user, ratings.user, ratings.item, ratings.value),
+        (matrix.by_item, ratings.item[order], ratings.user[order], ratings.value[order]),
+    ):
+        indptr, indices, values = kernels.csr
+        assert np.repeat(np.arange(len(indptr) - 1), np.diff(indptr.numpy())).tolist() == row.tolist()
+        assert indices.tolist() == other.tolist()
+        assert values.tolist() == value.tolist()
+
+
+@pytest.mark.parametrize("name", BACK_ENDS)
+def test_a_row_that_is_solved_by_itself_falls_by_what_is_said_or_nothing_moves(name: str) -> None:
+    shard = UserShard(UserRange(0, 9), 7, random_ratings(9, 7, 30))
+    matrix = build_rating_matrix(shard, CPU, torch.float64, backend=backend_of(name))
+    factors = random_factors(7, 9, 3, item_bias=True)
+    users, items = sides_of(factors)
+    before = Side(users.features.clone(), users.bias.clone())
+    ridge = RidgeTerm(torch.full((9,), 0.7, dtype=torch.float64), 0.2, True, matrix.by_user.counts, 30.0)
+
+    def parts(users: Side[Tensor]) -> tuple[Tensor, Tensor]:
+        half = matrix.by_user.half_squared_errors(users, items)
+        return half, half + 0.35 * users.features.square().sum(1) + 0.1 * users.bias.square()
+
+    done = matrix.by_user.solve_rows(users, items, ridge, torch.ones(3).double(), 2)
+    if done is None:
+        assert all(torch.equal(now, then) for now, then in zip(users, before, strict=True))
+        return
+    half, J = parts(before)
+    close(done.half_squared_errors, half)
+    close(done.decreases, J - parts(users)[1])
+    assert bool((done.decreases[matrix.by_user.counts > 0] > 0).all())
+
+
+def test_rows_in_several_tiles_are_not_solved_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedule, "TILE_RATINGS", 5)
+    shard = UserShard(UserRange(0, 9), 7, random_ratings(9, 7, 30))
+    matrix = build_rating_matrix(shard, CPU, torch.float64)
+    users, items = sides_of(random_factors(7, 9, 3, item_bias=True))
+    ridge = RidgeTerm(torch.ones(7).double(), 0.2, True, matrix.by_item.counts, 30.0)
+    assert matrix.by_item.solve_rows(items, users, ridge, torch.ones(3).double(), 2) is None

@@ -1,4 +1,4 @@
-"""The ratings of one side's rows, for the kernels that Triton compiles on CUDA devices.
+"""Sum over the ratings of one side's rows with the kernels that Triton compiles for CUDA devices.
 
 Letters as in `cofi_dist.kernels.base`; S pieces.
 """
@@ -13,16 +13,16 @@ from cofi_dist.kernels.base import Csr, RidgeTerm, Side
 from cofi_dist.kernels.cuda import triton_kernels
 from cofi_dist.sharding.ranges import offsets_from_counts
 
-# A row's ratings are cut in pieces, each one program's: one row with very many would hold up the others.
+# Ratings of a piece. One program sums one piece: a row with very many ratings would hold up all others.
 PIECE = 256
 
-# Numbers that a program works on at once: so many ratings times K, rounded up to a power of two.
+# Numbers that a program works on at once: ratings times K, where K is rounded up to a power of two.
 TILE = 2048
 WARPS = 4
 
 
 class TritonKernels:
-    """By two kernels: sums over pieces of a row's ratings, in order, and over a row's pieces, in order.
+    """Sum over the pieces of each row's ratings, in order, and then over each row's pieces, in order.
 
     Args:
         csr: the ratings; `values` have the dtype of the factors.
@@ -30,30 +30,39 @@ class TritonKernels:
     """
 
     def __init__(self, csr: Csr, device: torch.device) -> None:
-        start, other, value = csr
-        counts = np.diff(start)
-        self._other, self._value = torch.from_numpy(other).to(device), torch.from_numpy(value).to(device)
-        self.counts = torch.from_numpy(counts).to(device, self._value.dtype)
+        counts = np.diff(csr.indptr)
+        self._indices = torch.from_numpy(csr.indices).to(device)
+        self._values = torch.from_numpy(csr.values).to(device)
+        self.counts = torch.from_numpy(counts).to(device, self._values.dtype)
+        # a row without ratings has one piece, which is empty
         pieces = np.maximum(1, -(-counts // PIECE))
-        begin = offsets_from_counts(pieces)
+        piece_start = offsets_from_counts(pieces)
         row = np.repeat(np.arange(len(counts), dtype=np.int32), pieces)
-        cuts = np.append(start[row] + PIECE * (np.arange(len(row)) - begin[row]), start[-1])
-        self._row, self._start, self._begin = (torch.from_numpy(a).to(device) for a in (row, cuts, begin))
+        nth_of_row = np.arange(len(row)) - piece_start[row]
+        start = np.append(csr.indptr[row] + PIECE * nth_of_row, csr.indptr[-1])
+        # of each piece: its row, (S,), and where its ratings start, (S + 1,)
+        self._row, self._start = torch.from_numpy(row).to(device), torch.from_numpy(start).to(device)
+        # of each row: where its pieces start, (R + 1,)
+        self._piece_start = torch.from_numpy(piece_start).to(device)
 
     @property
     def csr(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self._start[self._begin], self._other, self._value
+        """Return the ratings as indptr, indices and values."""
+        return self._start[self._piece_start], self._indices, self._values
 
     def half_squared_errors(self, solved: Side[Tensor], fixed: Side[Tensor]) -> Tensor:
-        _, _, half = self._summed(solved, fixed, OF_ERRORS=True, ADDS=False)
+        """Return 1/2 sum err^2 of each row, (R,) float64."""
+        _, _, half = self._sum(solved, fixed, is_error=True, with_sums=False)
         return half
 
     def error_gradients(self, solved: Side[Tensor], fixed: Side[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        out, out_b, half = self._summed(solved, fixed, OF_ERRORS=True, ADDS=True)
+        """Sum the errors' gradients as `RatingKernels` says."""
+        out, out_b, half = self._sum(solved, fixed, is_error=True, with_sums=True)
         return out[None], out_b[None], half[None]
 
     def normal_products(self, directions: Side[Tensor], fixed: Side[Tensor]) -> tuple[Tensor, Tensor]:
-        out, out_b, _ = self._summed(directions, fixed, OF_ERRORS=False, ADDS=True)
+        """Form the products as `RatingKernels` says."""
+        out, out_b, _ = self._sum(directions, fixed, is_error=False, with_sums=True)
         return out[None], out_b[None]
 
     def solve_rows(
@@ -62,25 +71,27 @@ class TritonKernels:
         """Return None: on a device, steps on whole matrices are faster."""
         return
 
-    def _summed(
-        self, solved: Side[Tensor], fixed: Side[Tensor], **what: bool
+    def _sum(
+        self, solved: Side[Tensor], fixed: Side[Tensor], *, is_error: bool, with_sums: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Each row's sums, and 1/2 sum err^2 in float64; what is not asked for is empty."""
-        (Z, z), (P, offset) = solved, fixed
-        rows, pieces, K = len(self.counts), len(self._row), P.shape[1]
+        """Return each row's sums, (R, K) and (R,), and its 1/2 sum err^2, (R,); empty if not asked for."""
+        rows, pieces, K = len(self.counts), len(self._row), fixed.features.shape[1]
         block_k = max(16, 1 << (K - 1).bit_length())
-        shape: dict[str, Any] = {"K": K, "BLOCK_K": block_k, "num_warps": WARPS, **what}
+        shape: dict[str, Any] = {"K": K, "BLOCK_K": block_k, "num_warps": WARPS}
+        shape |= {"IS_ERROR": is_error, "WITH_SUMS": with_sums}
 
-        def room(of: int) -> tuple[Tensor, Tensor, Tensor]:
-            sums, halves = of if what["ADDS"] else 0, of if what["OF_ERRORS"] else 0
-            return P.new_empty(sums, K), P.new_empty(sums), P.new_empty(halves, dtype=torch.float64)
+        def buffers(length: int) -> tuple[Tensor, Tensor, Tensor]:
+            sums, halves = length if with_sums else 0, length if is_error else 0
+            new_empty = fixed.features.new_empty
+            return new_empty(sums, K), new_empty(sums), new_empty(halves, dtype=torch.float64)
 
-        of_pieces = room(pieces)
+        of_pieces = buffers(pieces)
         if rows:
-            given = self._row, self._start, self._other, self._value, P, offset, Z, z
-            triton_kernels.sum_piece[pieces,](*given, *of_pieces, BLOCK_N=max(1, TILE // block_k), **shape)
+            operands = self._row, self._start, self._indices, self._values, *fixed, *solved
+            block_n = max(1, TILE // block_k)
+            triton_kernels.sum_piece[pieces,](*operands, *of_pieces, BLOCK_N=block_n, **shape)
         if rows == pieces:
             return of_pieces
-        of_rows = room(rows)
-        triton_kernels.add_pieces[rows,](self._begin, *of_pieces, *of_rows, **shape)
+        of_rows = buffers(rows)
+        triton_kernels.add_pieces[rows,](self._piece_start, *of_pieces, *of_rows, **shape)
         return of_rows

@@ -1,11 +1,16 @@
-"""What is summed over a piece of one row's ratings, compiled by Triton for the device.
+"""Sums over the ratings of one row, compiled by Triton for the device.
 
-A program has one piece, and reads its ratings in order, a few at a time; so no sum depends on what else
-the device does. `cofi_dist.kernels.cuda.backend` calls these.
+A row's ratings are cut into pieces of bounded length. `sum_piece` has one program per piece, `add_pieces`
+one program per row. Each program reads its ratings or pieces in order, so no sum depends on what else the
+device does. `cofi_dist.kernels.cuda.backend` launches these kernels.
 
-K features, Q rows of P, N ratings; a piece's are first to before last.
+R rows of the solved side, Q rows of the fixed side, K features, N ratings, S pieces. BLOCK_K is the power of
+two that K is rounded up to, BLOCK_N the number of ratings that are read at once.
 
-    d = p . own + bias, less value - offset where errors are asked for
+Piece s has the ratings start[s] <= n < start[s + 1], which belong to row[s].
+
+    d = p . own + bias                     or, if IS_ERROR,
+    d = p . own + bias + fixed_bias - value
 """
 
 import triton
@@ -16,55 +21,56 @@ import triton.language as tl
 def sum_piece(
     row,
     start,
-    other,
-    value,
-    P,
-    offset,
-    Z,
-    z,
+    indices,
+    values,
+    fixed,
+    fixed_bias,
+    solved,
+    solved_bias,
     sums,
     sums_b,
     halves,
     K: tl.constexpr,
     BLOCK_K: tl.constexpr,
     BLOCK_N: tl.constexpr,
-    OF_ERRORS: tl.constexpr,
-    ADDS: tl.constexpr,
+    IS_ERROR: tl.constexpr,
+    WITH_SUMS: tl.constexpr,
 ):
-    """Of each piece: sums = sum d (p, 1) where it ADDS; halves = 1/2 sum d^2, in float64, OF_ERRORS."""
+    """Sum d p and d, if WITH_SUMS, and 1/2 d^2 in float64, if IS_ERROR, over the ratings of each piece."""
     piece = tl.program_id(0).to(tl.int64)
-    first, last = tl.load(start + piece), tl.load(start + piece + 1)
+    begin, end = tl.load(start + piece), tl.load(start + piece + 1)
     r = tl.load(row + piece).to(tl.int64)
     k = tl.arange(0, BLOCK_K)
-    own = tl.load(Z + r * K + k, mask=k < K, other=0.0)
-    bias = tl.load(z + r)
-    total = tl.zeros((BLOCK_N, BLOCK_K), P.dtype.element_ty)
-    total_b = tl.zeros((BLOCK_N,), P.dtype.element_ty)
+    own = tl.load(solved + r * K + k, mask=k < K, other=0.0)
+    bias = tl.load(solved_bias + r)
+    # each of BLOCK_N lanes has sums of its own, which are added up at the end
+    total = tl.zeros((BLOCK_N, BLOCK_K), fixed.dtype.element_ty)
+    total_b = tl.zeros((BLOCK_N,), fixed.dtype.element_ty)
     squares = tl.zeros((BLOCK_N,), tl.float64)
-    for at in range(first, last, BLOCK_N):
+    for at in range(begin, end, BLOCK_N):
         n = at + tl.arange(0, BLOCK_N)
-        known = n < last
-        q = tl.load(other + n, mask=known, other=0).to(tl.int64)
-        p = tl.load(P + q[:, None] * K + k[None, :], mask=known[:, None] & (k < K)[None, :], other=0.0)
+        known = n < end
+        q = tl.load(indices + n, mask=known, other=0).to(tl.int64)  # the fixed side's rows, gathered below
+        p = tl.load(fixed + q[:, None] * K + k[None, :], mask=known[:, None] & (k < K)[None, :], other=0.0)
         d = tl.sum(p * own[None, :], 1) + bias
-        if OF_ERRORS:
-            d += tl.load(offset + q, mask=known, other=0.0) - tl.load(value + n, mask=known, other=0.0)
-        d = tl.where(known, d, 0.0)
-        if OF_ERRORS:
+        if IS_ERROR:
+            d += tl.load(fixed_bias + q, mask=known, other=0.0) - tl.load(values + n, mask=known, other=0.0)
+        d = tl.where(known, d, 0.0)  # what lies past the end of the piece adds nothing
+        if IS_ERROR:
             squares += d.to(tl.float64) * d.to(tl.float64)
-        if ADDS:
+        if WITH_SUMS:
             total += d[:, None] * p
             total_b += d
-    if ADDS:
+    if WITH_SUMS:
         tl.store(sums + piece * K + k, tl.sum(total, 0), mask=k < K)
         tl.store(sums_b + piece, tl.sum(total_b, 0))
-    if OF_ERRORS:
+    if IS_ERROR:
         tl.store(halves + piece, tl.sum(squares, 0) / 2)
 
 
 @triton.jit
 def add_pieces(
-    begin,
+    piece_start,
     sums,
     sums_b,
     halves,
@@ -73,25 +79,25 @@ def add_pieces(
     half,
     K: tl.constexpr,
     BLOCK_K: tl.constexpr,
-    OF_ERRORS: tl.constexpr,
-    ADDS: tl.constexpr,
+    IS_ERROR: tl.constexpr,
+    WITH_SUMS: tl.constexpr,
 ):
-    """Each row's pieces, begin_r to before begin_(r + 1), added one after the other."""
+    """Add up the pieces piece_start[r] <= s < piece_start[r + 1] of row r, one after the other."""
     r = tl.program_id(0).to(tl.int64)
-    first, last = tl.load(begin + r), tl.load(begin + r + 1)
+    begin, end = tl.load(piece_start + r), tl.load(piece_start + r + 1)
     k = tl.arange(0, BLOCK_K)
     total = tl.zeros((BLOCK_K,), out.dtype.element_ty)
-    # sums over one number, as loops want what they carry to be of one shape
+    # one number each, as vectors of length 1: what a loop carries must keep its shape
     total_b, squares = tl.zeros((1,), out.dtype.element_ty), tl.zeros((1,), tl.float64)
     one = tl.arange(0, 1)
-    for piece in range(first, last):
-        if ADDS:
+    for piece in range(begin, end):
+        if WITH_SUMS:
             total += tl.load(sums + piece * K + k, mask=k < K, other=0.0)
             total_b += tl.load(sums_b + piece + one)
-        if OF_ERRORS:
+        if IS_ERROR:
             squares += tl.load(halves + piece + one)
-    if ADDS:
+    if WITH_SUMS:
         tl.store(out + r * K + k, total, mask=k < K)
         tl.store(out_b + r + one, total_b)
-    if OF_ERRORS:
+    if IS_ERROR:
         tl.store(half + r + one, squares)

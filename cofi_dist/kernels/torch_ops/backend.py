@@ -1,4 +1,4 @@
-"""The kernels of one side's ratings in torch's own operations, for any device.
+"""Sum over the ratings of one side's rows with torch's own operations, on any device.
 
 Letters as in `cofi_dist.kernels.base`.
 """
@@ -12,7 +12,7 @@ from cofi_dist.kernels.torch_ops.primitives import pair_dot, weighted_row_sum
 
 
 class TorchKernels:
-    """By the two primitives of `cofi_dist.kernels.torch_ops.primitives`, on any device.
+    """Form all sums from the two primitives of `cofi_dist.kernels.torch_ops.primitives`.
 
     Args:
         csr: the ratings; `values` have the dtype of the factors.
@@ -20,31 +20,35 @@ class TorchKernels:
     """
 
     def __init__(self, csr: Csr, device: torch.device) -> None:
-        start, other, value = csr
-        counts, kind = np.diff(start), index_type(len(other))
-        self._value = torch.from_numpy(value).to(device)
-        dtype = self._value.dtype
+        counts, kind = np.diff(csr.indptr), index_type(len(csr.indices))
+        self._values = torch.from_numpy(csr.values).to(device)
+        dtype = self._values.dtype
         self.counts = torch.from_numpy(counts).to(device, dtype)
         row = np.repeat(np.arange(len(counts), dtype=kind), counts)
-        self._start, self._row, self._other = (
-            torch.from_numpy(k.astype(kind)).to(device) for k in (start, row, other)
+        self._indptr, self._row, self._indices = (
+            torch.from_numpy(index.astype(kind)).to(device) for index in (csr.indptr, row, csr.indices)
         )
+        # sums over numbers are sums over rows of a matrix of one 1
         self._one = torch.ones(1, 1, device=device, dtype=dtype)
         self._zeros = torch.zeros_like(self._row)
 
     @property
     def csr(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self._start, self._other, self._value
+        """Return the ratings as indptr, indices and values."""
+        return self._indptr, self._indices, self._values
 
     def half_squared_errors(self, solved: Side[Tensor], fixed: Side[Tensor]) -> Tensor:
+        """Return 1/2 sum err^2 of each row, (R,) float64, or float32 on mps."""
         return self._half(self._errors(solved, fixed))
 
     def error_gradients(self, solved: Side[Tensor], fixed: Side[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Sum the errors' gradients as `RatingKernels` says."""
         err_N = self._errors(solved, fixed)
         return *self._sums(err_N, fixed.features), self._half(err_N)[None]
 
     def normal_products(self, directions: Side[Tensor], fixed: Side[Tensor]) -> tuple[Tensor, Tensor]:
-        d_N = pair_dot(directions.features, fixed.features, self._row, self._other)
+        """Form the products as `RatingKernels` says."""
+        d_N = pair_dot(directions.features, fixed.features, self._row, self._indices)
         return self._sums(d_N.add_(directions.bias.index_select(0, self._row)), fixed.features)
 
     def solve_rows(
@@ -54,14 +58,17 @@ class TorchKernels:
         return
 
     def _errors(self, solved: Side[Tensor], fixed: Side[Tensor]) -> Tensor:
-        err_N = pair_dot(solved.features, fixed.features, self._row, self._other).sub_(self._value)
+        """Return the error of each rating, (N,)."""
+        err_N = pair_dot(solved.features, fixed.features, self._row, self._indices).sub_(self._values)
         err_N.add_(solved.bias.index_select(0, self._row))
-        return err_N.add_(fixed.bias.index_select(0, self._other))
+        return err_N.add_(fixed.bias.index_select(0, self._indices))
 
-    def _sums(self, v_N: Tensor, P: Tensor) -> tuple[Tensor, Tensor]:
-        ones = weighted_row_sum(v_N, self._one.to(v_N.dtype), self._zeros, self._start)
-        return weighted_row_sum(v_N, P, self._other, self._start)[None], ones.T
+    def _sums(self, v_N: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return sum v_n p_n, (1, R, K), and sum v_n, (1, R), of each row."""
+        sums_b = weighted_row_sum(v_N, self._one.to(v_N.dtype), self._zeros, self._indptr)
+        return weighted_row_sum(v_N, features, self._indices, self._indptr)[None], sums_b.T
 
     def _half(self, err_N: Tensor) -> Tensor:
+        """Return 1/2 sum err_n^2 of each row, (R,)."""
         squares = err_N.to(accumulation_dtype(err_N)).square().div_(2)
-        return weighted_row_sum(squares, self._one.to(squares.dtype), self._zeros, self._start)[:, 0]
+        return weighted_row_sum(squares, self._one.to(squares.dtype), self._zeros, self._indptr)[:, 0]

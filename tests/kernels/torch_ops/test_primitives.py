@@ -1,9 +1,4 @@
-"""The two primitives, held to a loop in float64; where the compiled loops are kept."""
-
-import shutil
-import subprocess
-import sys
-from pathlib import Path
+"""The two primitives, held to a loop in float64."""
 
 import pytest
 import torch
@@ -56,36 +51,3 @@ def test_weighted_row_sum(data: st.DataObject) -> None:
     torch.testing.assert_close(
         got, weighted_row_sum_reference(v, B, b, a.tolist(), len(A)), rtol=1e-12, atol=1e-12
     )
-
-
-def test_a_loop_is_not_taken_from_another_source(tmp_path: Path) -> None:
-    package = tmp_path / "cofi_dist"
-    shutil.copytree(
-        Path(primitives.__file__).parents[2], package, ignore=shutil.ignore_patterns("__pycache__")
-    )
-    found = []
-    for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, "-c", HALF], cwd=tmp_path, capture_output=True, text=True, check=True
-        )
-        where, half = done.stdout.split()
-        assert Path(where).is_relative_to(tmp_path)
-        found.append(float(half))
-        file = package / "kernels" / "cpu" / "row_kernels.py"
-        file.write_text(file.read_text().replace("return squares / 2", "return squares * 2"))
-    assert found == [0.5, 2.0]
-
-
-HALF = """
-import numpy as np
-from cofi_dist.kernels.base import Csr, Side
-from cofi_dist.kernels.cpu import parallel_loops, row_kernels
-from cofi_dist.kernels.cpu.schedule import by_rows
-from cofi_dist.kernels.cpu.simd import vectors_of
-one, zero, half = np.ones((1, 1)), np.zeros(1), np.zeros(1)
-rows = by_rows(np.ones(1, np.int64))
-ratings = Csr(rows.indptr, np.zeros(1, np.int32), np.ones(1))
-sides = Side(np.zeros((1, 1)), zero), Side(one, zero)
-parallel_loops.half_squared_errors(1, vectors_of(1, 8), rows.schedule(), ratings, *sides, half)
-print(row_kernels.__file__, half[0])
-"""
