@@ -12,14 +12,14 @@ from cofi_dist.run_layout import CHECKPOINTS, is_run
 
 @dataclass(frozen=True, kw_only=True)
 class SavedCheckpoint:
-    """A checkpoint of which every byte is as it was saved.
+    """Describe a checkpoint whose every byte is as it was saved.
 
     Attributes:
         name: name of its directory.
-        epoch: epochs that the run had done.
+        epoch: number of epochs that the run had completed.
         world_size: number of ranks that wrote it.
         bytes: size of its tensors' files.
-        saved_at: when it was saved, in seconds since the epoch of the clock.
+        saved_at: when it was saved, in seconds since 1970.
     """
 
     name: str

@@ -91,7 +91,7 @@ def _summary(run: RunFiles) -> dict[str, str]:
     metrics, shards = run.metrics, run.shards
     facts = {"directory": str(run.directory.resolve())}
     if shards is not None:
-        facts["ratings"] = f"{shards.ratings.sum():,}, held-out ones among them"
+        facts["ratings"] = f"{shards.ratings.sum():,}, including held-out ones"
         facts["users"] = f"{shards.num_users:,}"
     if run.num_items is not None:
         facts["items"] = f"{run.num_items:,}"
@@ -104,11 +104,11 @@ def _summary(run: RunFiles) -> dict[str, str]:
         rmse, mae = metrics.validation_rmse[metrics.best], metrics.validation_mae[metrics.best]
         facts["best validated epoch"] = f"{metrics.epoch[metrics.best]:,.0f}: RMSE {rmse:.4f}, MAE {mae:.4f}"
     facts["seconds"] = f"{metrics.seconds[-1]:,.1f}"
-    facts["ratings a second"] = f"{metrics.ratings_per_second[-1]:,.0f}"
+    facts["ratings per second"] = f"{metrics.ratings_per_second[-1]:,.0f}"
     if run.diverged:
         facts["diverged"] = run.diverged
     if not (run.directory / MODEL).is_dir():
-        facts["model"] = "none: the run goes on, or was interrupted"
+        facts["model"] = "none: the run is still going, or was interrupted"
     return facts
 
 

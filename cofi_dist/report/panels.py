@@ -77,7 +77,7 @@ def _draw_curves(axes: "Axes", runs: Sequence[RunFiles], columns: Sequence[Value
 
 
 def _cost_panel(runs: Sequence[RunFiles]) -> Panel | None:
-    # a log axis cannot show the others
+    # a log axis cannot show values that are not positive, nor label those outside the range
     low, high = DRAWABLE_COSTS
     costs = [np.where((c > low) & (c < high), c, np.nan) for c in (run.metrics.cost for run in runs)]
     if not any(np.isfinite(cost).any() for cost in costs):
@@ -113,7 +113,7 @@ def _validation_panel(runs: Sequence[RunFiles], name: str, columns: Sequence[Val
     if len(runs) == 1 and best[0] is not None:
         title += f": {columns[0][best[0]]:.4f} at epoch {runs[0].metrics.epoch[best[0]]:,.0f}"
     caption = (
-        f"{name} on the validation ratings, which are not trained on; the ring marks the epoch of"
+        f"{name} on the validation ratings, which are not trained on. The ring marks the epoch with"
         " the lowest RMSE. Far higher values, as at the start, lie outside the picture."
     )
     return Panel(title, caption, draw)
@@ -145,8 +145,8 @@ def _throughput_panel(runs: Sequence[RunFiles]) -> Panel | None:
     if len(runs) == 1:
         title += f": {_short(runs[0].metrics.ratings_per_second[-1])} ratings/s over all"
     caption = (
-        "Training ratings that all ranks went through a second, from one printed epoch to the next;"
-        " starting up slows the first, and validation takes its time too."
+        "Training ratings per second on all ranks, from one printed epoch to the next. Starting up slows"
+        " the first value, and validation takes time too."
     )
     return Panel(title, caption, draw)
 
@@ -156,7 +156,7 @@ def _balance_panel(runs: Sequence[RunFiles]) -> Panel | None:
     if not any(len(shards.ratings) > 1 for _, shards in sharded):
         return None  # one rank has all ratings: there is nothing to balance
     caption = (
-        "Ratings of each rank, held-out ones among them, against the mean: the fullest rank sets the pace."
+        "Ratings of each rank, including held-out ones, relative to the mean. The fullest rank sets the pace."
     )
     if len(runs) == 1:
         shards = sharded[0][1]
@@ -191,7 +191,7 @@ def _balance_panel(runs: Sequence[RunFiles]) -> Panel | None:
         axes.set_ylim(len(sharded) - 0.4, -0.6)  # the first run on top
         most = max(float(np.abs(s.load - 1).max()) for _, s in sharded)
         axes.set_xlim(1 - 1.2 * max(most, 0.05), 1 + 1.2 * max(most, 0.05))
-        axes.set_xlabel("ratings of each rank against the mean")
+        axes.set_xlabel("ratings of each rank, relative to the mean")
 
     return Panel("Balance: a stroke for each rank", caption, strokes)
 
@@ -230,8 +230,8 @@ def _popularity_panel(errors: Sequence[ErrorByPopularity | None]) -> Panel | Non
     if len(errors) == 1:
         title += f": {known[0][1].rmse:.4f} over all"
     caption = (
-        "Each point is the RMSE over the ratings of the items with so many training ratings; those that few"
-        " have rated are usually the hardest. A point over few ratings says little."
+        "Each point is the RMSE over the ratings of the items with that many training ratings. Items with few"
+        " training ratings are usually the hardest. A point over few ratings says little."
     )
     return Panel(title, caption, draw, wide=True)
 

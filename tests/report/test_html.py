@@ -61,15 +61,15 @@ def an_error() -> ErrorByPopularity:
 def test_the_page_holds_what_is_known_of_the_run(tmp_path: Path) -> None:
     found = Page(of_run(write_run(tmp_path / "a", ranks=[60, 40]), an_error()))
     for words in (
-        "ratings100, held-out ones among them",
+        "ratings100, including held-out ones",
         "users2",
         "items20",
         "world size2",
         "devicecpu, backend gloo",
         "last printed epoch41 cost then180",
         "best validated epoch31: RMSE 1.0000, MAE 0.8000",
-        "seconds4.1 ratings a second1,041",
-        "modelnone: the run goes on, or was interrupted",
+        "seconds4.1 ratings per second1,041",
+        "modelnone: the run is still going, or was interrupted",
         "ratings1,204 RMSE0.5025 MAE0.4186",
         "01.0000 over 4 2-30.5000 over 1,200",
         "read 100 ratings of 10 users on 20 items",
