@@ -38,8 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "model": {"config", "data", "data/readers", "data/sources", "distributed", "factors", "sharding"},
     "training": {
         *("config", "cost", "data", "data/sources", "distributed", "factors", "kernels"),
-        *("kernels/cuda", "kernels/torch_ops", "optim"),
-        "sharding",
+        *("kernels/torch_ops", "optim", "sharding"),
     },
     "checkpoint": {"distributed", "run_layout", "sharding", "training"},
     "run": {

@@ -25,8 +25,8 @@ from cofi_dist.factors import Factors
 from cofi_dist.kernels.base import RatingKernels, RidgeTerm, Side, accumulation_dtype
 from cofi_dist.kernels.block_sums import ordered_sum
 from cofi_dist.kernels.rating_matrix import RatingMatrix
-from cofi_dist.optim.base import PendingSum, Step
-from cofi_dist.optim.cholesky import Solution, Solved, solve_by_cholesky
+from cofi_dist.optim.base import PendingSum, Solution, Solved, Step
+from cofi_dist.optim.cholesky import solve_by_cholesky
 
 
 class Als:
@@ -69,14 +69,14 @@ class Als:
         self._steps, self._tolerance = steps, tolerance
         self._owns_all_users, self._adds_shared_terms = owns_all_users, adds_shared_terms
         num_ratings = max(1.0, float(item_counts.sum(dtype=accumulation_dtype(factors.X))))
-        self._user_term = RidgeTerm(
+        self._user_ridge = RidgeTerm(
             weight=regulariser.row_weights("W", factors.W),
             weight_b=regulariser.weight("b"),
             has_bias=True,
             counts=ratings.by_user.counts,
             ratings=num_ratings,
         )
-        self._item_term = RidgeTerm(
+        self._item_ridge = RidgeTerm(
             weight=regulariser.row_weights("X", factors.X),
             weight_b=regulariser.weight("c"),
             has_bias=factors.c is not None,
@@ -146,29 +146,29 @@ class Als:
         factors, ratings, sums = self._factors, self._ratings, self._ratings.sums
         of_users, of_items = sides_of(factors)
 
-        squares = sums.column_squares_over_items(factors.X, self._item_term.counts)[None]
+        squares = sums.column_squares_over_items(factors.X, self._item_ridge.counts)[None]
         users = yield from _solve(
-            ratings.by_user, of_users, of_items, self._user_term, squares, self._steps, is_local=True
+            ratings.by_user, of_users, of_items, self._user_ridge, squares, self._steps, is_local=True
         )
         W2, b2 = self.objective.user_squares(factors)
         W2, b2, singular = yield from _sum_numbers(W2, b2, _in_first_subtree(users.singular, like=W2))
         _require_unique(float(singular), "users'")
 
         penalty = self.objective.penalty((W2, b2), factors)
-        squares = sums.column_squares_over_users(factors.W, self._user_term.counts)
+        squares = sums.column_squares_over_users(factors.W, self._user_ridge.counts)
         items = yield from _solve(
             ratings.by_item,
             of_items,
             of_users,
-            self._item_term,
+            self._item_ridge,
             squares,
             self._steps,
             is_local=self._owns_all_users,
         )
-        # J after this half is J before it, less what solving gained. That saves a pass over the ratings.
-        half = sums.sum_subtrees(items.half)
-        # Every rank knows the penalty and the gain, but perhaps not to the last bit. All ranks must take the
-        # same decisions on J, so they take these terms from a single rank.
+        # J is what it was before this half-sweep, less its decrease. That saves a pass over the ratings.
+        half = sums.sum_subtrees(items.half_squared_error)
+        # Every rank knows the penalty and the decrease, but perhaps not to the last bit. A single rank
+        # contributes them, so that all ranks decide from the same J.
         shared, singular = torch.zeros_like(half), torch.zeros_like(half)
         if self._adds_shared_terms:
             shared = _in_first_subtree(penalty - items.decrease, like=half)

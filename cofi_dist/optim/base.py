@@ -5,7 +5,7 @@ goes on once the caller has summed it. T is the number of subtrees of this rank'
 (`cofi_dist.sharding.reduction_tree`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -89,3 +89,23 @@ class Optimizer(Protocol):
     def restore_scalars(self, epoch: int, scalars: dict[str, Any] | None) -> None:
         """Restore the state after `epoch` steps, except for the tensors, which the caller copies."""
         ...
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Report what solving for the rows of one side did.
+
+    Attributes:
+        half_squared_error: half the squared error over this rank's ratings before solving, per block of
+            users, (B,) float64.
+        decrease: by how much solving lowered J, 0-dim float64.
+        singular: how many rows have no unique solution and were left alone, 0-dim.
+    """
+
+    half_squared_error: Tensor
+    decrease: Tensor
+    singular: Tensor
+
+
+# Solves for the rows of one side: yields what must be summed over the ranks, and returns a solution.
+Solved = Generator[PendingSum, None, Solution]

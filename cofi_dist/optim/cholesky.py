@@ -10,36 +10,17 @@ They are solved in float64 whatever the factors are, because a bias that is not 
 of its pivot. K features, R rows, B rows of a batch, n ratings of the longest row of a batch.
 """
 
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from cofi_dist.kernels.base import RatingKernels, RidgeTerm, Side, accumulation_dtype
 from cofi_dist.kernels.block_sums import ordered_row_sums
-from cofi_dist.optim.base import PendingSum
+from cofi_dist.optim.base import PendingSum, Solution, Solved
 
 # The most numbers in a batch's normal matrices, and in the features that are gathered for them.
 MAX_BATCH_NUMBERS = 2**23
-
-
-@dataclass(frozen=True)
-class Solution:
-    """What solving the rows of one side did; 0-dim unless said otherwise.
-
-    Attributes:
-        half: 1/2 sum err^2 before, over this rank's ratings, of each block, (B,) float64.
-        decrease: by how much J fell, float64.
-        singular: rows without a unique solution, which were left alone.
-    """
-
-    half: Tensor
-    decrease: Tensor
-    singular: Tensor
-
-
-Solved = Generator[PendingSum, None, Solution]
 
 
 def solve_by_cholesky(

@@ -19,8 +19,7 @@ from cofi_dist.kernels.cpu import cg
 from cofi_dist.kernels.cpu.backend import arrays_of, ridge_arrays
 from cofi_dist.kernels.cpu.jit import match_torch_threads
 from cofi_dist.kernels.cpu.simd import vectors_of
-from cofi_dist.optim.base import PendingSum
-from cofi_dist.optim.cholesky import Solution, Solved
+from cofi_dist.optim.base import PendingSum, Solution, Solved
 
 
 def solve_by_cg(

@@ -1,4 +1,4 @@
-"""Validation while training: how well the factors predict held-out ratings, and the best of them."""
+"""Validation during training: how well the factors predict held-out ratings."""
 
 import numpy as np
 import torch
@@ -13,19 +13,19 @@ from cofi_dist.kernels.torch_ops.primitives import pair_dot
 from cofi_dist.sharding.reduction_tree import ReductionBlocks
 from cofi_dist.training.metrics import Accuracy
 
-# Held-out ratings predicted at once: their float64 temporaries stay below 50 MB.
+# Held-out ratings that are predicted at once: their float64 temporaries stay below 50 MB.
 CHUNK = 2**20
 
 
 class Validation:
-    """One rank's held-out ratings, and when they are looked at.
+    """Measure the accuracy of the factors on one rank's held-out ratings, every few epochs.
 
     Args:
-        ratings: as the users gave them, not centred; `user` counts from the rank's first.
-        item_means: what was taken off each item's training ratings, (num_items,).
+        ratings: as the users gave them, in user order; `user` counts from the rank's first user.
+        item_offsets: what was subtracted from each item's training ratings, (num_items,).
         scale: lowest and highest rating; predictions are clipped to it. May be infinite.
-        device: of the factors.
-        blocks: of the rank's users, in which errors are summed; None for one.
+        device: the device of the factors.
+        blocks: blocks of this rank's users, in which errors are summed; None for a single block.
         every: epochs from one validation to the next.
         patience: validations without a lower RMSE after which training stops; None for never.
     """
@@ -33,7 +33,7 @@ class Validation:
     def __init__(
         self,
         ratings: Ratings,
-        item_means: NDArray[np.float64],
+        item_offsets: NDArray[np.float64],
         scale: tuple[float, float],
         device: torch.device,
         blocks: ReductionBlocks | None = None,
@@ -41,46 +41,47 @@ class Validation:
         every: int,
         patience: int | None = None,
     ) -> None:
-        self.patience, self._every = patience, every
-        self._scale = scale
+        self.patience, self._every, self._scale = patience, every, scale
         self._block_sums = BlockSums(blocks or ReductionBlocks.single(int(ratings.user.max(initial=0)) + 1))
-        ends = [(users.start, users.stop) for users in self._block_sums.blocks.users]
-        self._rows = [slice(*np.searchsorted(ratings.user, end)) for end in ends]
+        bounds = [(users.start, users.stop) for users in self._block_sums.blocks.users]
+        self._block_rows = [slice(*np.searchsorted(ratings.user, bound)) for bound in bounds]
         self._dtype = torch.float32 if device.type == "mps" else torch.float64  # mps has no float64
         self._item, self._user = (torch.from_numpy(row).to(device) for row in (ratings.item, ratings.user))
-        self._mean, self._value = (
+        self._offset, self._value = (
             torch.from_numpy(array).to(device, self._dtype)
-            for array in (item_means[ratings.item], ratings.value)
+            for array in (item_offsets[ratings.item], ratings.value)
         )
 
     def is_due(self, epoch: int) -> bool:
-        """Whether the factors are validated before this epoch's step."""
+        """Return whether the factors are validated before this epoch's step."""
         return epoch % self._every == 0
 
-    def accuracy(self, factors: Factors, sums: Reducer) -> Accuracy:
-        """Of clip(w_j . x_i + b_j + c_i + mean_i) over all ranks' held-out ratings.
+    def accuracy(self, factors: Factors, reducer: Reducer) -> Accuracy:
+        """Return the accuracy of clip(w_j . x_i + b_j + c_i + offset_i) on all ranks' held-out ratings.
 
-        From sums over all ratings, in float64. Collective: all ranks call it, and all get the same.
+        It is made of sums over all ratings, in float64. Collective: all ranks call it, all get the same.
 
         Args:
-            factors: X (and c) and this rank's W and b.
-            sums: over all users. One of the ranks at least holds a rating.
+            factors: X, c if there is one, and this rank's W and b.
+            reducer: sums over the users of all ranks. At least one rank holds a rating.
         """
-        found = self._value.new_zeros(len(self._rows), 3)
-        for block, rows in zip(found, self._rows, strict=True):
-            for at in range(rows.start, rows.stop, CHUNK):
-                err_N = self._errors(factors, slice(at, min(at + CHUNK, rows.stop)))
-                block[0] += ordered_sum(err_N.square())
-                block[1] += ordered_sum(err_N.abs())
-                block[2] += len(err_N)
-        squares, absolutes, count = sums.all_reduce_scalars(*self._block_sums.sum_subtrees(found).unbind(1))
+        sums_B3 = self._value.new_zeros(len(self._block_rows), 3)
+        for sums, rows in zip(sums_B3, self._block_rows, strict=True):
+            for start in range(rows.start, rows.stop, CHUNK):
+                err_N = self._errors(factors, slice(start, min(start + CHUNK, rows.stop)))
+                sums[0] += ordered_sum(err_N.square())
+                sums[1] += ordered_sum(err_N.abs())
+                sums[2] += len(err_N)
+        per_subtree = self._block_sums.sum_subtrees(sums_B3)
+        squares, absolutes, count = reducer.all_reduce_scalars(*per_subtree.unbind(1))
         return Accuracy((squares / count).sqrt().item(), (absolutes / count).item())
 
     def _errors(self, factors: Factors, rows: slice) -> Tensor:
+        """Return prediction minus rating of some of the ratings."""
         item, user = self._item[rows], self._user[rows]
         predicted_N = pair_dot(factors.X, factors.W, item, user).to(self._dtype)
         predicted_N += factors.b[0].index_select(0, user)
         if factors.c is not None:
             predicted_N += factors.c[0].index_select(0, item)
-        predicted_N += self._mean[rows]
+        predicted_N += self._offset[rows]
         return predicted_N.clamp_(*self._scale).sub_(self._value[rows])

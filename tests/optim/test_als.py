@@ -327,7 +327,7 @@ from tests.optim.test_als import als_on, drive, random_factors, random_ratings
 als = als_on(random_ratings(300, 200, 9000), factors := random_factors(200, 300, 16))
 users, sides = als._ratings.by_user, sides_of(factors)
 found = [*users.error_gradients(*sides)]
-found += users.solve_rows(*sides, als._user_term, torch.ones(16).double(), 3)
+found += users.solve_rows(*sides, als._user_ridge, torch.ones(16).double(), 3)
 found += [factors.W, factors.b]
 print(torch.get_num_threads(), hashlib.sha256(b"".join(t.numpy().tobytes() for t in found)).hexdigest())
 """
