@@ -10,6 +10,7 @@ from cofi_dist.cli.arguments import Overrides
 from cofi_dist.cli.progress import announce_compilation
 from cofi_dist.cli.session import Session
 from cofi_dist.config import load_config
+from cofi_dist.run.stop import Phase
 from cofi_dist.streams import log_stderr
 
 
@@ -23,10 +24,12 @@ def train(
     from cofi_dist.run.train import train as train_run
 
     session: Session = context.obj
-    session.stop.resumable = True
-    comm = session.meet(context, lambda: load_config(config, overrides or []).model_dump(exclude_none=True))
-    announce_compilation(comm)
-    run_dir = train_run(config, overrides or [], comm, replace=replace, stop=session.stop)
+    with session.stop.phase(Phase.STARTING):
+        comm = session.meet(
+            context, lambda: load_config(config, overrides or []).model_dump(exclude_none=True)
+        )
+        announce_compilation(comm)
+        run_dir = train_run(config, overrides or [], comm, replace=replace, stop=session.stop)
     if comm.rank == 0:
         run, output = (shlex.quote(str(path)) for path in (run_dir, run_dir / "export"))
         log_stderr(f"\nThe model is in {run_dir}/model.\nTo export its factors as the notebook saves them:")

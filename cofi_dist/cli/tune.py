@@ -9,6 +9,7 @@ from cofi_dist.cli.arguments import Overrides
 from cofi_dist.cli.progress import announce_compilation
 from cofi_dist.cli.session import Session
 from cofi_dist.errors import ConfigError
+from cofi_dist.run.stop import Phase
 from cofi_dist.streams import log_stderr
 from cofi_dist.words import counted
 
@@ -58,9 +59,9 @@ def tune(
     if table and only is not None:
         raise ConfigError("--table and --only: give one of them", shared=True)
     if not table:
-        session.stop.resumable = True
-        announce_compilation(comm)
-        tune_grid(config, found, overrides or [], comm, only=only, stop=session.stop)
+        with session.stop.phase(Phase.STARTING):
+            announce_compilation(comm)
+            tune_grid(config, found, overrides or [], comm, only=only, stop=session.stop)
     if comm.rank == 0 and only is None:
         _print_results(found, folder)
     comm.close()

@@ -1,82 +1,120 @@
-"""What happens between two steps: checkpoints where they are due, and leaving when asked to."""
+"""The callback between two training steps: saves checkpoints when they are due, and stops when requested."""
 
+import platform
 from collections.abc import Callable
+from typing import Any
 
+import torch
+
+from cofi_dist import __version__
 from cofi_dist.checkpoint.writer import CheckpointWriter, SaveReport
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import SaveError, StoppedError
+from cofi_dist.run.directory import RunDirectory
 from cofi_dist.run.stop import LAUNCHER_GONE, StopRequest
+from cofi_dist.system.hardware import hardware_and_versions
+from cofi_dist.training.problem import Problem
 from cofi_dist.training.state import State
 from cofi_dist.words import counted
 
 
 class CheckpointCallback:
-    """Saves a run's state every so many epochs, and before it leaves.
+    """Saves the state of a run every so many epochs, and before the run stops.
 
     Args:
-        saver: writes the checkpoints.
-        stop: whether this rank was asked to stop.
+        writer: writes the checkpoints.
+        stop: whether this rank has been asked to stop.
         comm: the ranks.
-        every: epochs from one checkpoint to the next; None saves only when asked to stop.
-        max_failures: saves in a row that may fail.
-        saved_at: the epoch of the run's own checkpoint that it went on from; 0 for none.
-        tell: is told of every save that is over.
+        every: epochs from one checkpoint to the next; None to save only when asked to stop.
+        max_failures: consecutive failed saves after which the run ends.
+        saved_epoch: epoch of the run's own checkpoint that it resumed from; 0 if there is none.
+        on_save: called after each save.
     """
 
     def __init__(
         self,
-        saver: CheckpointWriter,
+        writer: CheckpointWriter,
         stop: StopRequest,
         comm: Comm,
         *,
         every: int | None,
         max_failures: int,
-        saved_at: int,
-        tell: Callable[[SaveReport], None],
+        saved_epoch: int,
+        on_save: Callable[[SaveReport], None],
     ) -> None:
-        self._saver, self._stop, self._comm = saver, stop, comm
-        self._every, self._max_failures, self._tell = every, max_failures, tell
-        self._last, self._failures = saved_at, 0
+        self._writer, self._stop, self._comm = writer, stop, comm
+        self._every, self._max_failures, self._on_save = every, max_failures, on_save
+        self._saved_epoch, self._failures = saved_epoch, 0
 
     def after_step(self, state: State) -> None:
-        """Go on with the saving. Collective: all ranks call it after every step.
+        """Start or finish a save if it is time to, and stop if any rank has been asked to.
+
+        Collective: all ranks call it after each step.
 
         Raises:
-            StoppedError: a rank was asked to stop; the state is saved.
-            SaveError: too many saves have failed.
+            StoppedError: a rank was asked to stop, and the state is saved.
+            SaveError: too many consecutive saves have failed.
         """
-        asked, running = self._comm.max_over_ranks(
-            int(self._stop.is_requested()), int(self._saver.is_running)
+        stop, running = self._comm.max_over_ranks(
+            int(self._stop.is_requested()), int(self._writer.is_running)
         )
-        if self._saver.is_open and not running:
-            self._complete()
-        if asked:
-            self._leave(state)
+        if self._writer.is_open and not running:
+            self.finish_save()
+        if stop:
+            self._save_and_stop(state)
         if self._every is not None and state.epoch % self._every == 0:
-            self._begin(state)
+            self._start_save(state)
 
     def finish(self, state: State) -> None:
-        """All steps are taken: save the state where checkpoints are wanted. Collective."""
-        self._complete()
+        """Save the state after the last step, if checkpoints are wanted.
+
+        Collective: all ranks call it.
+        """
+        self.finish_save()
         if self._every is not None:
             self._save_now(state)
 
-    def end_save(self) -> None:
-        """Wait for the save that is open, if one is. Collective."""
-        self._complete()
+    def finish_save(self) -> None:
+        """Wait for the save that is open, if any.
 
-    def _leave(self, state: State) -> None:
+        Collective: all ranks call it.
+
+        Raises:
+            SaveError: too many consecutive saves have failed.
+        """
+        if not self._writer.is_open:
+            return
+        report = self._writer.finish_save()
+        self._on_save(report)
+        if not report.error:
+            self._saved_epoch, self._failures = report.epoch, 0
+            return
+        self._failures += 1
+        if self._failures >= self._max_failures:
+            raise SaveError(
+                f"checkpoint.max_failures: {counted(self._failures, 'save')} in a row failed, the last at"
+                f" epoch {report.epoch}: {report.error}",
+                shared=True,
+            )
+
+    def close(self) -> None:
+        """Wait until nothing is being written any more; each rank for itself."""
+        self._writer.wait()
+
+    def _save_and_stop(self, state: State) -> None:
         reason = next(text for text in self._comm.all_gather_objects(self._stop.reason) if text)
-        self._complete()
+        self.finish_save()
         self._save_now(state)
-        saved = state.epoch == self._last
-        if not self._last:
+        if not self._saved_epoch:
             raise SaveError(
                 f"stopped after epoch {state.epoch} by {reason}, and nothing could be saved: what was learnt"
                 " is lost",
                 shared=True,
             )
-        what = "the state is saved" if saved else f"the last checkpoint is that of epoch {self._last}"
+        is_saved = state.epoch == self._saved_epoch
+        what = (
+            "the state is saved" if is_saved else f"the last checkpoint is that of epoch {self._saved_epoch}"
+        )
         raise StoppedError(
             f"stopped after epoch {state.epoch} by {reason}; {what}; go on with checkpoint.resume=auto",
             shared=True,
@@ -84,29 +122,63 @@ class CheckpointCallback:
         )
 
     def _save_now(self, state: State) -> None:
-        if state.epoch != self._last:
-            self._begin(state)
-            self._complete()
+        if state.epoch != self._saved_epoch:
+            self._start_save(state)
+            self.finish_save()
 
-    def _begin(self, state: State) -> None:
-        self._complete()
-        (broken,) = self._comm.max_over_ranks(int(not state.is_finite))
-        if not broken:  # else the trainer will say so when it prints next
-            self._saver.start_save(state)
+    def _start_save(self, state: State) -> None:
+        self.finish_save()
+        (is_broken,) = self._comm.max_over_ranks(int(not state.is_finite))
+        if not is_broken:  # or else the trainer reports it when it next computes the cost
+            self._writer.start_save(state)
 
-    def _complete(self) -> None:
-        """Wait for the save that is open, if one is."""
-        if not self._saver.is_open:
-            return
-        saved = self._saver.finish_save()
-        self._tell(saved)
-        if not saved.error:
-            self._last, self._failures = saved.epoch, 0
-            return
-        self._failures += 1
-        if self._failures >= self._max_failures:
-            raise SaveError(
-                f"checkpoint.max_failures: {counted(self._failures, 'save')} in a row failed, the last at"
-                f" epoch {saved.epoch}: {saved.error}",
-                shared=True,
-            )
+
+def checkpoint_callback(
+    problem: Problem,
+    run: RunDirectory,
+    comm: Comm,
+    stop: StopRequest,
+    *,
+    saved_epoch: int,
+    on_save: Callable[[SaveReport], None],
+) -> CheckpointCallback:
+    """Return the callback that saves checkpoints as the config says; see `CheckpointCallback`."""
+    settings = problem.config.checkpoint
+    writer = CheckpointWriter(
+        run.checkpoints,
+        manifest_fields(problem, comm),
+        problem.users,
+        comm,
+        settings.keep,
+        # After a power cut, the metrics must reach as far as the checkpoint.
+        synced_files=[run.metrics],
+    )
+    return CheckpointCallback(
+        writer,
+        stop,
+        comm,
+        every=settings.every,
+        max_failures=settings.max_failures,
+        saved_epoch=saved_epoch,
+        on_save=on_save,
+    )
+
+
+def manifest_fields(problem: Problem, comm: Comm) -> dict[str, Any]:
+    """Return the fields of a checkpoint's manifest that describe the run."""
+    return {
+        "num_users": problem.source.num_users,
+        "num_items": problem.source.num_items,
+        "num_features": problem.config.model.num_features,
+        "dtype": str(problem.dtype).removeprefix("torch."),
+        "world_size": comm.world_size,
+        "fingerprint": problem.fingerprint,
+        "ids": problem.ids,
+        "config": problem.config.model_dump(exclude_none=True),
+        "versions": {
+            "cofi_dist": __version__,
+            "python": platform.python_version(),
+            "threads": str(torch.get_num_threads()),
+            **hardware_and_versions(problem.device),
+        },
+    }

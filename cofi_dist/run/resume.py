@@ -1,13 +1,11 @@
 """Chooses the checkpoint that a run starts from, and checks that it belongs to the same problem."""
 
-import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from cofi_dist import __version__
 from cofi_dist.checkpoint.manifest import FILE
 from cofi_dist.checkpoint.reader import Checkpoint, find_newest, read_verified
 from cofi_dist.config import Config
@@ -15,38 +13,22 @@ from cofi_dist.config.diff import FIXED, FREE, changes, is_within
 from cofi_dist.data.sources.base import Source
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import CheckpointError
+from cofi_dist.run.directory import RunDirectory
 from cofi_dist.run_layout import CHECKPOINTS
 from cofi_dist.system.hardware import hardware_and_versions
 from cofi_dist.training.problem import Problem
 
 
-def manifest_fields(problem: Problem, comm: Comm) -> dict[str, Any]:
-    """Return the fields of a checkpoint's manifest that describe the run."""
-    return {
-        "num_users": problem.source.num_users,
-        "num_items": problem.source.num_items,
-        "num_features": problem.config.model.num_features,
-        "dtype": str(problem.dtype).removeprefix("torch."),
-        "world_size": comm.world_size,
-        "fingerprint": problem.fingerprint,
-        "ids": problem.ids,
-        "config": problem.config.model_dump(exclude_none=True),
-        "versions": {
-            "cofi_dist": __version__,
-            "python": platform.python_version(),
-            "threads": str(torch.get_num_threads()),
-            **hardware_and_versions(problem.device),
-        },
-    }
-
-
-def choose_checkpoint(problem: Problem, comm: Comm, *, resume: bool) -> tuple[Checkpoint | None, list[str]]:
+def choose_checkpoint(
+    problem: Problem, run: RunDirectory, comm: Comm, *, resume: bool
+) -> tuple[Checkpoint | None, list[str]]:
     """Return the checkpoint that the run starts from, if any, and lines to log about the choice.
 
     Collective: all ranks call it.
 
     Args:
         problem: the problem to train on.
+        run: the run directory.
         comm: the ranks.
         resume: whether to resume the run in the run directory, from its newest complete checkpoint.
 
@@ -58,11 +40,10 @@ def choose_checkpoint(problem: Problem, comm: Comm, *, resume: bool) -> tuple[Ch
     notes: list[str] = []
     checkpoint: Checkpoint | None = None
     if resume:
-        own = Path(config.run_dir) / CHECKPOINTS
-        checkpoint, rejected = find_newest(own, comm)
+        checkpoint, rejected = find_newest(run.checkpoints, comm)
         notes = [f"not taken: {text}" for text in rejected]
         if checkpoint is None:
-            notes.append(f"no checkpoint in {own} is whole: begun anew")
+            notes.append(f"no checkpoint in {run.checkpoints} is whole: begun anew")
     elif named is not None:
         checkpoint = find_checkpoint(named, comm)
     if checkpoint is not None:

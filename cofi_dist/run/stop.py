@@ -1,7 +1,7 @@
-"""Asked to stop: by a signal, a file, or a deadline. What asks sets a flag, and nothing else.
+"""Requests to stop: by a signal, a file, a deadline, or the end of the launcher.
 
-The flag is looked at between two steps, where all ranks agree, save and leave together. Before the
-first step there is nothing to save, so there the signal itself breaks off what is going on.
+During training a request is only recorded. It is looked at between two steps, when all ranks agree to save
+and to stop together. Before the first step there is nothing to save, so a signal interrupts at once.
 """
 
 import math
@@ -10,7 +10,9 @@ import signal
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from enum import Enum
 from pathlib import Path
 from types import FrameType
 
@@ -23,66 +25,89 @@ from cofi_dist.system.variables import read
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 LAUNCHER_GONE = "the end of its launcher"
 SECONDS_UNTIL_AGAIN = 0.05
-SECONDS_BETWEEN_LOOKS = 1.0  # at the file and the launcher
+SECONDS_BETWEEN_LOOKS = 1.0  # at the stop file and the launcher
 
 
 class Interrupted(BaseException):
-    """A signal came: what was begun is cleared away on the way out."""
+    """A signal ends the command; what it has begun is cleared away on the way out."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
 
 
+class Phase(Enum):
+    """What the process is doing, which decides what a signal does."""
+
+    OTHER = "a signal raises Interrupted"
+    STARTING = "a signal raises StoppedError, as nothing is lost: the command can simply be repeated"
+    TRAINING = "a signal is noted, and looked for between two steps"
+    FINISHING = "a signal is noted, and what has begun is finished before the process ends"
+
+
 class StopRequest:
-    """Whether this process has been asked to stop.
+    """Records whether this process has been asked to stop.
 
     Attributes:
-        reason: what asked; empty while nothing has.
-        stepping: whether the flag is looked at, or the work about to be finished; else a signal raises
-            at once: StoppedError where the work is `resumable`, Interrupted elsewhere.
-        raised: what a signal has raised; None while none has.
+        reason: what asked for it; empty while nothing has.
+        raised: the exception that a signal has raised, if any.
     """
 
     def __init__(self) -> None:
         self.reason = ""
         self.raised: StoppedError | Interrupted | None = None
-        self.stepping = self.resumable = self._interrupted = False
+        self._phase, self._interrupted = Phase.OTHER, False
         self._file: Path | None = None
-        self._end = math.inf
+        self._deadline = math.inf
         self._looked = 0.0
         self._launcher = Launcher.find()
 
     def listen(self) -> None:
-        """Handle the signals, but for those that whoever started the process has switched off."""
+        """Handle the signals, except those that the parent process has switched off."""
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._on_signal)
-        sys.unraisablehook = self._lost
+        sys.unraisablehook = self._on_unraisable
 
-    def watch(self, run_dir: Path, end: float) -> None:
+    @contextmanager
+    def phase(self, phase: Phase) -> Iterator[None]:
+        """Be in a phase during the context.
+
+        After training, the phase is FINISHING until the process ends or trains again, so that no signal
+        interrupts what remains to be done.
+        """
+        before, self._phase = self._phase, phase
+        try:
+            yield
+        finally:
+            if self._phase is phase:
+                self._phase = Phase.FINISHING if phase is Phase.TRAINING else before
+
+    def watch(self, run_dir: Path, deadline: float) -> None:
         """Look for the stop file of a run, and at the clock.
 
         Args:
-            run_dir: where the file would be.
-            end: when to leave at the latest, in seconds of the clock.
+            run_dir: the directory in which the file would be.
+            deadline: the latest time to stop at, in seconds since the epoch; infinite for none.
         """
-        self._file, self._end = run_dir / STOP, end
+        self._file, self._deadline = run_dir / STOP, deadline
 
     def is_requested(self) -> bool:
-        """Whether to stop before the next step; looks at the file and the launcher once a second."""
-        if not self.reason and time.time() > self._end:
+        """Return whether to stop before the next step.
+
+        The stop file and the launcher are looked at once per second.
+        """
+        if not self.reason and time.time() > self._deadline:
             self.reason = "train.deadline"
         now = time.monotonic()
         if not self.reason and now - self._looked > SECONDS_BETWEEN_LOOKS:
             self._looked = now
-            if seen := self._seen():
-                self.reason = seen
+            self.reason = self._look()
         return bool(self.reason)
 
-    def _seen(self) -> str:
-        """What there is to see that asks to stop; empty if nothing."""
-        # whoever starts a rank also ends it; a rank whose launcher is gone would go on alone
+    def _look(self) -> str:
+        """Return why to stop, as seen outside of the process; empty if there is no reason."""
+        # Whoever starts a rank also ends it; a rank whose launcher is gone would go on alone.
         if self._launcher is not None and not self._launcher.lives():
             return LAUNCHER_GONE
         with suppress(OSError):
@@ -91,16 +116,16 @@ class StopRequest:
         return ""
 
     def end_launcher(self) -> None:
-        """Keep torchrun from starting the ranks again: it takes a rank that leaves for one that failed.
+        """Keep torchrun from restarting the ranks, because it mistakes a rank that stops for one that failed.
 
-        Not where it is what passed the signal on, and is ending by itself.
+        If torchrun itself passed the signal on, it is ending already.
         """
         first = read("LOCAL_RANK") == "0"
         if first and self._launcher is not None and self.reason not in signal.Signals.__members__:
             self._launcher.end()
 
-    def _lost(self, lost: "sys.UnraisableHookArgs") -> None:
-        """Send a signal again whose exception came up in code that passes none on, such as a destructor."""
+    def _on_unraisable(self, lost: "sys.UnraisableHookArgs") -> None:
+        """Send a signal again whose exception was raised where it cannot propagate, as in a destructor."""
         if not isinstance(lost.exc_value, StoppedError | Interrupted):
             sys.__unraisablehook__(lost)
             return
@@ -110,24 +135,25 @@ class StopRequest:
         again.start()
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
-        again, self.reason = bool(self.reason), signal.Signals(number).name
+        is_repeated, self.reason = bool(self.reason), signal.Signals(number).name
         if number == signal.SIGINT and self._interrupted:
             os._exit(128 + number)
         self._interrupted |= number == signal.SIGINT
-        if self.stepping or again:
-            return  # the flag is up; what is being cleared away shall not be broken off
+        if self._phase in (Phase.TRAINING, Phase.FINISHING) or is_repeated:
+            return  # noted; the clearing away after a first signal must not be interrupted
         self.raised = Interrupted(number)
-        if self.resumable:
-            said = f"stopped by {self.reason} before the first step; start it again to begin"
-            self.raised = StoppedError(said)
+        if self._phase is Phase.STARTING:
+            self.raised = StoppedError(
+                f"stopped by {self.reason} before the first step; start it again to begin"
+            )
         raise self.raised
 
 
 def clear_stop_file(run_dir: Path) -> None:
-    """Remove the file that stopped an earlier run; not in a restart of the very run that it is to stop.
+    """Remove the stop file of an earlier run, unless this is a restart of the run that it is to stop.
 
     Raises:
-        RunError: it can't be removed.
+        RunError: the file cannot be removed.
     """
     if read("TORCHELASTIC_RESTART_COUNT") in ("", "0") or Launcher.find() is None:
         remove_file(run_dir / STOP)

@@ -40,7 +40,7 @@ def test_what_is_too_large_is_one_line_and_leaves_nothing(given: list[str], said
 BROKEN = """
 import os, signal, sys
 from cofi_dist.training import build
-from cofi_dist.run import start
+from cofi_dist.run.directory import RunDirectory
 from cofi_dist.cli.main import main
 from cofi_dist.optim.adam import Adam
 
@@ -56,8 +56,8 @@ if kind == "step":
 elif kind == "cost":
     build.build_cost = fail
 else:
-    before = start.begin_run
-    start.begin_run = lambda directory: (before(directory), stop())
+    before = RunDirectory.begin
+    RunDirectory.begin = lambda run: (before(run), stop())
 main()
 """
 
@@ -81,7 +81,7 @@ def test_whatever_ends_a_run_before_its_first_step_takes_it_back(kind: str, code
 
 def test_a_run_that_took_a_step_stays(here: Path) -> None:
     code = BROKEN.replace("if kind ==", "kind = ''\nAdam.row_tensors = fail\nif kind ==")
-    code = code.replace("before(directory), stop()", "before(directory)")
+    code = code.replace("before(run), stop()", "before(run)")
     done = subprocess.run(
         [sys.executable, "-c", code, "", *TRAIN, "checkpoint.every=1"],
         cwd=here,

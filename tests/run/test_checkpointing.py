@@ -123,7 +123,7 @@ def refuse(*_: object) -> None:
     [
         ("cofi_dist.model.store.IdMap.save", refuse, 20),
         ("cofi_dist.model.store.write_tensors", refuse, 20),
-        ("cofi_dist.run.train.save_result", refuse_result, 30),
+        ("cofi_dist.run.directory.RunDirectory.save_result", refuse_result, 30),
     ],
 )
 def test_a_disk_that_is_full_at_the_end_is_a_failure_and_keeps_a_model(

@@ -17,9 +17,10 @@ from cofi_dist.data.sources.open import prepare_source
 from cofi_dist.distributed.comm import Comm, SoloComm
 from cofi_dist.errors import CheckpointError, CheckpointReadError, CheckpointVersionError, CofiError, RunError
 from cofi_dist.model import Model
+from cofi_dist.run import directory as run_directory
 from cofi_dist.run import start
 from cofi_dist.run.lock import Lock
-from cofi_dist.run.stop import SIGNALS, StopRequest
+from cofi_dist.run.stop import SIGNALS, Phase, StopRequest
 from cofi_dist.run.train import train
 from cofi_dist.testing import run_ranks
 from cofi_dist.training.trainer import DivergedError
@@ -198,7 +199,7 @@ def test_a_run_that_came_before_the_lock_was_taken_is_not_lost(
         run(tmp_path, 1, 10, "run")
         return Lock(run_dir)
 
-    monkeypatch.setattr(start, "Lock", late)
+    monkeypatch.setattr(run_directory, "Lock", late)
     if resume == "none":
         with pytest.raises(RunError, match=r"already holds a run; .* checkpoint\.resume=auto to go on"):
             run(tmp_path, 1, 20, "run", "checkpoint.resume=none")
@@ -274,11 +275,11 @@ def test_a_signal_while_the_model_is_saved_loses_nothing(
     monkeypatch.setattr(Model, "save", interrupted)
     (tmp_path / "c.yaml").write_text(CONFIG)
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    stop.resumable = True
     stop.listen()
     try:
         given = ["train.epochs=20", f"run_dir={tmp_path / 'run'}", "checkpoint.every=null"]
-        train(tmp_path / "c.yaml", given, SoloComm(), quiet=True, stop=stop)
+        with stop.phase(Phase.STARTING):
+            train(tmp_path / "c.yaml", given, SoloComm(), quiet=True, stop=stop)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -13,7 +13,7 @@ import pytest
 
 from cofi_dist.errors import StoppedError
 from cofi_dist.run import stop as stop_module
-from cofi_dist.run.stop import SIGNALS, Interrupted, StopRequest, clear_stop_file
+from cofi_dist.run.stop import SIGNALS, Interrupted, Phase, StopRequest, clear_stop_file
 from cofi_dist.run_layout import STOP
 from cofi_dist.system.launcher import Launcher
 
@@ -31,16 +31,27 @@ def stop() -> Iterator[StopRequest]:
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_while_stepping_a_signal_only_sets_the_flag(number: signal.Signals, stop: StopRequest) -> None:
-    stop.stepping = True
-    assert not stop.is_requested()
-    os.kill(os.getpid(), number)
-    assert stop.is_requested()
+    with stop.phase(Phase.TRAINING):
+        assert not stop.is_requested()
+        os.kill(os.getpid(), number)
+        assert stop.is_requested()
+        assert stop.reason == number.name
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_after_training_a_signal_breaks_nothing_off(number: signal.Signals, stop: StopRequest) -> None:
+    with stop.phase(Phase.STARTING):
+        with stop.phase(Phase.TRAINING):
+            pass
+        os.kill(os.getpid(), number)
     assert stop.reason == number.name
 
 
 def test_before_the_first_step_a_signal_breaks_off_once(stop: StopRequest) -> None:
-    stop.resumable = True
-    with pytest.raises(StoppedError, match="stopped by SIGTERM before the first step"):
+    with (
+        pytest.raises(StoppedError, match="stopped by SIGTERM before the first step"),
+        stop.phase(Phase.STARTING),
+    ):
         os.kill(os.getpid(), signal.SIGTERM)
     os.kill(os.getpid(), signal.SIGTERM)  # while things are cleared away: nothing
 
@@ -77,8 +88,8 @@ def test_elsewhere_it_is_no_error_of_ours(stop: StopRequest) -> None:
 def test_a_second_interrupt_leaves_at_once(stop: StopRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     left: list[int] = []
     monkeypatch.setattr(os, "_exit", left.append)
-    stop.stepping = True
-    os.kill(os.getpid(), signal.SIGINT)
+    with stop.phase(Phase.TRAINING):
+        os.kill(os.getpid(), signal.SIGINT)
     assert left == []
     os.kill(os.getpid(), signal.SIGINT)
     assert left == [130]
@@ -89,9 +100,9 @@ def test_the_first_interrupt_saves_whatever_asked_before(
 ) -> None:
     left: list[int] = []
     monkeypatch.setattr(os, "_exit", left.append)
-    stop.stepping = True
-    for number in (signal.SIGTERM, signal.SIGINT):
-        os.kill(os.getpid(), number)
+    with stop.phase(Phase.TRAINING):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.kill(os.getpid(), number)
     assert left == []
     for number in (signal.SIGTERM, signal.SIGINT):
         os.kill(os.getpid(), number)

@@ -1,0 +1,139 @@
+"""Checks of a run before it begins: whether its config, its data and the machine allow it."""
+
+import os
+from pathlib import Path
+
+import torch
+
+from cofi_dist.config import Config, DataSection, TrainSection, load_config
+from cofi_dist.config.diff import FIXED, PREPARED, changes, is_within
+from cofi_dist.cost.dense import BYTES_PER_CELL
+from cofi_dist.data.shard import AT_ONCE
+from cofi_dist.data.sources.base import Source
+from cofi_dist.errors import CheckpointError, ConfigError, RunError
+from cofi_dist.run.directory import RunDirectory
+from cofi_dist.run_layout import DATA
+from cofi_dist.sharding.ranges import balanced_ranges, ratings_per_range
+from cofi_dist.system.memory import require_memory
+
+# These two are lower bounds, so that no run is refused that might fit.
+COPIES = 4  # of each factor: itself, two moments or directions, its gradient, and the best so far
+BYTES_PER_RATING = 28  # as it is read, and in both orders
+
+
+def require_blocks(train: TrainSection, device: torch.device, world_size: int) -> None:
+    """Raise ConfigError if sums are to be independent of the number of ranks, and cannot be."""
+    if train.blocks is None:
+        return
+    if train.blocks < world_size:
+        raise ConfigError(
+            f"train.blocks: {train.blocks} are too few for {world_size} ranks; set a higher power of two"
+        )
+    if device.type != "cpu":
+        raise ConfigError(
+            f"train.reduction: invariant is for the CPU so far, not for {device.type}; take fast"
+        )
+
+
+def require_prepared_alike(config: Config, run: RunDirectory) -> None:
+    """Raise CheckpointError if the run's ratings file was prepared with other settings than the config has.
+
+    The run would resume with the prepared ratings, whatever the config says.
+    """
+    if not (config.data.is_file and run.data.exists() and run.config.exists()):
+        return
+    earlier = load_config(run.config)
+    ratings = config.data.ratings
+    if ratings and earlier.data.ratings and _is_same_file(ratings, earlier.data.ratings):
+        data = earlier.data.model_copy(update={"ratings": ratings})
+        earlier = earlier.model_copy(update={"data": data})
+    for key, before, now in changes(earlier.model_dump(exclude_none=True), config):
+        if is_within(key, PREPARED):
+            raise CheckpointError(
+                f"{run}: its ratings were prepared with {key}: {before}, and stay so, but {key} is {now};"
+                f" set it back, or begin in another run_dir (from this run with checkpoint.resume={run})"
+            )
+
+
+def _is_same_file(one: str, other: str) -> bool:
+    """Return whether two names belong to one file."""
+    return Path(one).absolute() == Path(other).absolute() or os.path.realpath(one) == os.path.realpath(other)
+
+
+def require_prepared_ratings(data: DataSection, run: RunDirectory) -> None:
+    """Raise RunError if the run's checkpoints belong to ratings that were prepared here, but are gone."""
+    if data.is_file and not run.data.exists():
+        raise RunError(
+            f"{run}: holds checkpoints, but no {DATA}/ with ratings of a file that they are of; go"
+            f" on in another run_dir with checkpoint.resume={run}, or lose them with --replace and"
+            " checkpoint.resume=none"
+        )
+
+
+def has_same_length(config: Config, run: RunDirectory) -> bool:
+    """Return whether the finished run in the directory was to end after as many epochs as the config says.
+
+    Raises:
+        CheckpointError: the finished run solved another problem.
+    """
+    finished = load_config(run.config)
+    wanted, done = config.train, finished.train
+    if (done.epochs, done.tolerance) != (wanted.epochs, wanted.tolerance):
+        return False
+    # The ratings in a file have not been read yet, but generated and downloaded ones are known by their keys.
+    decisive = (*FIXED, "data.synthetic", "data.name", "seed")
+    changed = [
+        key for key, *_ in changes(finished.model_dump(exclude_none=True), config) if is_within(key, decisive)
+    ]
+    if changed and not config.checkpoint.allow_changes:
+        raise CheckpointError(
+            f"{run}: holds a finished run of another problem: {', '.join(changed)} differ; begin anew in"
+            " another run_dir, or with --replace and checkpoint.resume=none"
+        )
+    return True
+
+
+def require_enough_memory(config: Config, source: Source, world_size: int, free_memory: int) -> None:
+    """Raise ConfigError if the largest rank's part of the run does not fit into its memory.
+
+    Args:
+        config: the config of the run.
+        source: the ratings.
+        world_size: number of ranks.
+        free_memory: bytes that each rank may take.
+    """
+    train, items, K = config.train, source.num_items, config.model.num_features
+    per_user = source.ratings_per_user()
+    ranges = balanced_ranges(per_user, world_size)
+    users, ratings = max(map(len, ranges)), max(ratings_per_range(ranges, per_user))
+    bytes_per_number = 8 if train.dtype == "float64" else 4
+    where = f"{users} users and {items} items" if world_size == 1 else f"a rank with {users} users"
+    factors = COPIES * bytes_per_number * K * (users + items)
+    require_memory(factors, free_memory, f"model.num_features: learning {K} for {where}", "set fewer")
+    if train.cost == "dense":
+        need = BYTES_PER_CELL * users * items
+        require_memory(need, free_memory, "train.cost: dense", "set train.cost: sparse")
+    else:
+        need = factors + BYTES_PER_RATING * ratings
+        what = f"a rank with {ratings} ratings"
+        require_memory(need, free_memory, what, "take more ranks, or fewer ratings")
+    if train.blocks is not None:
+        need = 8 * items * (train.blocks // world_size)
+        require_memory(need, free_memory, f"train.blocks: {train.blocks} for {items} items", "set fewer")
+
+
+def require_held_out(data: DataSection, source: Source, run: RunDirectory) -> None:
+    """Raise ConfigError unless there is at least one rating to validate on."""
+    if "validation" not in source.parts:
+        store = data.prepared or run.data
+        again = "prepare it with" if data.prepared else "begin anew in another run_dir"
+        raise ConfigError(
+            f"validation.every: {store} was prepared without data.validation; {again}, or leave"
+            " validation.every out"
+        )
+    per_user = source.ratings_per_user()
+    pieces = balanced_ranges(per_user, 1 + int(per_user.sum()) // AT_ONCE)
+    if not any(len(source.load(users, "validation")) for users in pieces):
+        raise ConfigError(
+            "data.validation: holds out none of these ratings; hold out more, or leave validation.every out"
+        )
