@@ -82,7 +82,7 @@ class Problem:
         )
         self.sums: ItemSums = item_sums(known, s.items, SoloComm())
         self.means = item_offsets(self.sums, "item_mean", None)
-        self.shard = UserShard(everyone, s.items, mean_centred(known, self.means))
+        self.shard = UserShard.single_block(everyone, s.items, mean_centred(known, self.means))
         self.scale, self.best_rmse = source.scale, source.best_rmse()
 
     def start(self) -> Factors:

@@ -51,7 +51,7 @@ def load() -> tuple[str, UserShard]:
         name, num_users, num_items = "made-up ratings of ml-latest-small's shape", 610, 9724
         ratings = SyntheticRatings(num_users, num_items, 100_836, 0).load(UserRange(0, num_users))
     means = item_offsets(item_sums(ratings, num_items, SoloComm()), "item_mean", None)
-    return name, UserShard(UserRange(0, num_users), num_items, mean_centred(ratings, means))
+    return name, UserShard.single_block(UserRange(0, num_users), num_items, mean_centred(ratings, means))
 
 
 def ours(shard: UserShard, cost: Cost, kind: str, epochs: int) -> None:

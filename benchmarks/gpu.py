@@ -182,7 +182,7 @@ def load(users: int, items: int, ratings: int) -> UserShard:
     everyone = UserRange(0, users)
     whole = SyntheticRatings(users, items, ratings, 0).load(everyone)
     means = item_offsets(item_sums(whole, items, SoloComm()), "item_mean", None)
-    return UserShard(everyone, items, mean_centred(whole, means))
+    return UserShard.single_block(everyone, items, mean_centred(whole, means))
 
 
 def main() -> None:

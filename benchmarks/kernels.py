@@ -132,7 +132,7 @@ def reordered(shard: UserShard, f: Factors) -> tuple[UserShard, Factors]:
     item = place[r.item].astype(np.int32)
     by = np.lexsort((item, r.user))
     return (
-        UserShard(shard.users, shard.num_items, Ratings(r.user[by], item[by], r.value[by])),
+        UserShard.single_block(shard.users, shard.num_items, Ratings(r.user[by], item[by], r.value[by])),
         Factors(f.X[torch.from_numpy(order)].contiguous(), f.W, f.b),
     )
 

@@ -1,4 +1,4 @@
-"""run_ranks(): a function on N ranks, for tests."""
+"""Call a function on several ranks, for tests."""
 
 import multiprocessing
 import pickle
@@ -16,7 +16,7 @@ import torch
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.distributed.rendezvous import rendezvous_by_file
 
-# a server that has imported torch forks the ranks: milliseconds each, and no thread to inherit
+# The ranks are forked by a server that has imported torch: it takes milliseconds, and no thread is inherited.
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["torch._dynamo", "cofi_dist.run.train"])  # optimisers import the former
 
@@ -24,61 +24,61 @@ CONTEXT.set_forkserver_preload(["torch._dynamo", "cofi_dist.run.train"])  # opti
 def run_ranks(
     world_size: int, work: Callable[..., Any], *args: Any, tmp: Path, seconds: float = 180.0
 ) -> list[Any]:
-    """Call `work(comm, *args)` on `world_size` ranks of one thread each; gloo, on this machine.
+    """Call `work(comm, *args)` on `world_size` ranks, processes of one thread on this machine.
 
     Args:
-        world_size: how many processes; with one, `comm` is a SoloComm.
-        work: a function of a module, so that the processes can find it.
-        args: given to every rank.
-        tmp: an existing directory, in which the ranks rendezvous_by_file.
+        world_size: number of ranks; with one, `comm` is a SoloComm, else a GroupComm over gloo.
+        work: a function at the top level of a module, so that the processes can find it.
+        args: passed to every rank.
+        tmp: an existing directory, in which the ranks meet.
         seconds: time limit.
 
     Returns:
         What each rank's call returned, in rank order.
 
     Raises:
-        AssertionError: a rank raised (with its traceback), died or was too slow.
+        AssertionError: a rank raised an exception, died or was too slow; the message has the traceback.
     """
     rendezvous = tmp / f"rendezvous-{uuid.uuid4().hex}"
-    processes, pipes = [], []
+    processes, receivers = [], []
     for rank in range(world_size):
-        ours, theirs = CONTEXT.Pipe(duplex=False)
+        receiver, sender = CONTEXT.Pipe(duplex=False)
         process = CONTEXT.Process(
-            target=_rank, args=(theirs, rendezvous, rank, world_size, sys.path, work, args), daemon=True
+            target=_rank, args=(sender, rendezvous, rank, world_size, sys.path, work, args), daemon=True
         )
         process.start()
-        theirs.close()
+        sender.close()
         processes.append(process)
-        pipes.append(ours)
+        receivers.append(receiver)
     try:
-        return _collect(pipes, time.monotonic() + seconds)
+        return _collect(receivers, time.monotonic() + seconds)
     finally:
         for process in processes:
             process.kill()
             process.join()
 
 
-def _collect(pipes: list[Connection], deadline: float) -> list[Any]:
+def _collect(receivers: list[Connection], deadline: float) -> list[Any]:
     results: dict[int, Any] = {}
-    while len(results) < len(pipes):
-        waiting = [pipe for rank, pipe in enumerate(pipes) if rank not in results]
-        ready = wait(waiting, timeout=max(0.0, deadline - time.monotonic()))
+    while len(results) < len(receivers):
+        pending = [receiver for rank, receiver in enumerate(receivers) if rank not in results]
+        ready = wait(pending, timeout=max(0.0, deadline - time.monotonic()))
         if not ready:
-            raise AssertionError(f"ranks {sorted(set(range(len(pipes))) - set(results))} were too slow")
-        for pipe in ready:
-            rank = pipes.index(pipe)  # type: ignore[arg-type]
+            raise AssertionError(f"ranks {sorted(set(range(len(receivers))) - set(results))} were too slow")
+        for receiver in ready:
+            rank = receivers.index(receiver)  # type: ignore[arg-type]
             try:
-                fine, result = pickle.loads(pipes[rank].recv_bytes())  # noqa: S301 - our own process
+                succeeded, result = pickle.loads(receivers[rank].recv_bytes())  # noqa: S301 - our own process
             except EOFError:
                 raise AssertionError(f"rank {rank} died") from None
-            if not fine:
+            if not succeeded:
                 raise AssertionError(f"rank {rank} raised:\n{result}")
             results[rank] = result
-    return [results[rank] for rank in range(len(pipes))]
+    return [results[rank] for rank in range(len(receivers))]
 
 
 def _rank(
-    pipe: Connection,
+    sender: Connection,
     rendezvous: Path,
     rank: int,
     world_size: int,
@@ -90,9 +90,9 @@ def _rank(
     sys.path[:] = path
     try:
         comm: Comm = rendezvous_by_file(rendezvous, rank, world_size)
-        answer = (True, work(comm, *args))
+        outcome = (True, work(comm, *args))
         comm.close()
     except BaseException:
-        answer = (False, traceback.format_exc())
-    # plain pickle: multiprocessing's own would pass tensors by handles that die with this process
-    pipe.send_bytes(pickle.dumps(answer))
+        outcome = (False, traceback.format_exc())
+    # plain pickle, as multiprocessing's own passes tensors by handles that die with this process
+    sender.send_bytes(pickle.dumps(outcome))

@@ -1,6 +1,6 @@
-"""The ratings of one rank's users."""
+"""Hold the ratings of one rank's users."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,28 +15,29 @@ AT_ONCE = 2**20
 
 @dataclass(frozen=True)
 class UserShard:
-    """The ratings of one rank's users; nothing in it depends on the rank number.
+    """Hold the ratings of one rank's users; nothing in it depends on the rank's number.
 
     Attributes:
-        users: which users.
-        num_items: M, rows of X.
-        ratings: theirs; `user` counts from `users.start`.
-        means: what is taken off each item's ratings, (M,); None for nothing.
-        blocks: in which their sums are formed.
+        users: U users, as rows of the whole data set.
+        num_items: M.
+        ratings: of these users; `user` counts from `users.start`.
+        blocks: of these users, in which sums over them are formed.
+        item_offsets: what is subtracted from each item's ratings, (M,); None for nothing.
     """
 
     users: UserRange
     num_items: int
     ratings: Ratings
-    means: NDArray[np.float64] | None = None
-    blocks: ReductionBlocks = field(default=None)  # type: ignore[assignment]
+    blocks: ReductionBlocks
+    item_offsets: NDArray[np.float64] | None = None
 
-    def __post_init__(self) -> None:
-        if self.blocks is None:
-            object.__setattr__(self, "blocks", ReductionBlocks.single(len(self.users)))
+    @classmethod
+    def single_block(cls, users: UserRange, num_items: int, ratings: Ratings) -> "UserShard":
+        """Build a shard with all its users in one block, whose ratings are taken as they are."""
+        return cls(users, num_items, ratings, ReductionBlocks.single(len(users)))
 
     def ratings_per_user(self) -> NDArray[np.int64]:
-        """Of the shard's users, (U,)."""
+        """Count the ratings of each user of the shard, (U,)."""
         return np.diff(np.searchsorted(self.ratings.user, np.arange(len(self.users) + 1)))
 
     def csr(
@@ -46,17 +47,17 @@ class UserShard:
 
         Returns:
             indptr, (U + 1,): where each user's ratings start, and where the last user's end; the items, (N,);
-            the ratings less their items' means, (N,), in `dtype`.
+            the ratings less their items' offsets, (N,), in `dtype`.
         """
         indptr = np.searchsorted(self.ratings.user, np.arange(len(self.users) + 1))
         return indptr, self.ratings.item.astype(np.int32, copy=False), self.centred(dtype)
 
     def centred(self, dtype: type[np.float32 | np.float64] = np.float64) -> NDArray[np.floating]:
-        """Return the ratings less their items' means, (N,), rounded once to `dtype`."""
+        """Return the ratings less their items' offsets, (N,), rounded once to `dtype`."""
         item, value = self.ratings.item, self.ratings.value
         centred = np.empty(len(value), dtype)
         for at in range(0, len(value), AT_ONCE):
             rows = slice(at, at + AT_ONCE)
-            mean = 0.0 if self.means is None else self.means[item[rows]]
-            centred[rows] = value[rows] - mean
+            offset = 0.0 if self.item_offsets is None else self.item_offsets[item[rows]]
+            centred[rows] = value[rows] - offset
         return centred

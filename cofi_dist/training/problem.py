@@ -99,7 +99,7 @@ def load_problem(config: Config, store: Path, device: torch.device, comm: Comm) 
     sums = source.item_sums or item_sums(ratings, num_items, reducer, blocks)
     centre, damping = (config.data.centre, config.data.damping) if config.data.centre else source.centre
     offsets = item_offsets(sums, centre, damping)
-    shard = UserShard(users, num_items, ratings, offsets, blocks)
+    shard = UserShard(users, num_items, ratings, blocks, offsets)
     problem = Problem(
         config=config,
         device=device,

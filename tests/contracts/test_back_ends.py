@@ -79,7 +79,7 @@ def test_any_problem_matches_the_formula(name: str, data: st.DataObject) -> None
     factors = random_factors(num_items, num_users, num_features, dtype, item_bias=item_bias)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schedule, "TILE_RATINGS", data.draw(st.sampled_from([1, 3, 1000])))
-        cost = make_cost(name, UserShard(UserRange(0, num_users), num_items, ratings), dtype)
+        cost = make_cost(name, UserShard.single_block(UserRange(0, num_users), num_items, ratings), dtype)
     rtol = 1e-12 if dtype == torch.float64 else 1e-4
     term = cost(factors, with_cost=True)
     assert_term(term, error_term_reference(factors, ratings), rtol)
@@ -111,7 +111,7 @@ def test_ranks_sum_to_the_whole_however_the_users_are_cut(name: str, data: st.Da
 @pytest.mark.parametrize("name", COSTS)
 def test_a_rank_without_users_gives_zeros(name: str) -> None:
     nothing = Ratings(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))
-    cost = make_cost(name, UserShard(UserRange(4, 4), 3, nothing), torch.float32)
+    cost = make_cost(name, UserShard.single_block(UserRange(4, 4), 3, nothing), torch.float32)
     term = cost(random_factors(3, 0, 2, torch.float32, item_bias=True), with_cost=True)
     assert term.value is not None
     assert term.dc is not None
@@ -122,7 +122,7 @@ def test_a_rank_without_users_gives_zeros(name: str) -> None:
 @pytest.mark.parametrize("name", COSTS)
 def test_gradients_are_those_of_the_value(name: str) -> None:
     ratings = random_ratings(5, 6, 17)
-    cost = make_cost(name, UserShard(UserRange(0, 5), 6, ratings), torch.float64)
+    cost = make_cost(name, UserShard.single_block(UserRange(0, 5), 6, ratings), torch.float64)
     factors = random_factors(6, 5, 3, item_bias=True)
     term = cost(factors, with_cost=False)
     assert term.value is None
@@ -143,7 +143,7 @@ def test_gradients_are_those_of_the_value(name: str) -> None:
 
 @pytest.mark.parametrize("name", COSTS)
 def test_the_factors_are_left_alone(name: str) -> None:
-    shard = UserShard(UserRange(0, 4), 5, random_ratings(4, 5, 9))
+    shard = UserShard.single_block(UserRange(0, 4), 5, random_ratings(4, 5, 9))
     factors = random_factors(5, 4, 2, item_bias=True)
     before = [t.clone() for t in factors.tensors]
     make_cost(name, shard, torch.float64)(factors, with_cost=True)
@@ -178,7 +178,7 @@ def test_sums_over_rows_match_the_formula(name: str, data: st.DataObject) -> Non
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schedule, "TILE_RATINGS", data.draw(st.sampled_from([1, 3, 1000])))
-        shard = UserShard(UserRange(0, num_users), num_items, ratings)
+        shard = UserShard.single_block(UserRange(0, num_users), num_items, ratings)
         matrix = build_rating_matrix(shard, CPU, dtype, backend=backend_of(name))
     (users, items), rtol = sides_of(factors), 1e-12 if dtype == torch.float64 else 1e-4
     cells = list(zip(ratings.user.tolist(), ratings.item.tolist(), ratings.value.tolist(), strict=True))
@@ -204,7 +204,7 @@ def test_sums_over_rows_match_the_formula(name: str, data: st.DataObject) -> Non
 @pytest.mark.parametrize("name", BACK_ENDS)
 def test_the_ratings_are_given_back_row_by_row(name: str) -> None:
     ratings = random_ratings(9, 7, 30)
-    shard = UserShard(UserRange(0, 9), 7, ratings)
+    shard = UserShard.single_block(UserRange(0, 9), 7, ratings)
     matrix = build_rating_matrix(shard, CPU, torch.float64, tiled=False, backend=backend_of(name))
     order = np.argsort(ratings.item, kind="stable")
     for kernels, row, other, value in (
@@ -219,7 +219,7 @@ def test_the_ratings_are_given_back_row_by_row(name: str) -> None:
 
 @pytest.mark.parametrize("name", BACK_ENDS)
 def test_a_row_that_is_solved_by_itself_falls_by_what_is_said_or_nothing_moves(name: str) -> None:
-    shard = UserShard(UserRange(0, 9), 7, random_ratings(9, 7, 30))
+    shard = UserShard.single_block(UserRange(0, 9), 7, random_ratings(9, 7, 30))
     matrix = build_rating_matrix(shard, CPU, torch.float64, backend=backend_of(name))
     factors = random_factors(7, 9, 3, item_bias=True)
     users, items = sides_of(factors)
@@ -242,7 +242,7 @@ def test_a_row_that_is_solved_by_itself_falls_by_what_is_said_or_nothing_moves(n
 
 def test_rows_in_several_tiles_are_not_solved_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schedule, "TILE_RATINGS", 5)
-    shard = UserShard(UserRange(0, 9), 7, random_ratings(9, 7, 30))
+    shard = UserShard.single_block(UserRange(0, 9), 7, random_ratings(9, 7, 30))
     matrix = build_rating_matrix(shard, CPU, torch.float64)
     users, items = sides_of(random_factors(7, 9, 3, item_bias=True))
     ridge = RidgeTerm(torch.ones(7).double(), 0.2, True, matrix.by_item.counts, 30.0)

@@ -19,10 +19,12 @@ def peak():
     line = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
 factors = Factors(torch.ones(M, 4), torch.ones(U, 4), torch.ones(1, U))
-tiny = DenseCost(UserShard(UserRange(0, 1), 1, Ratings(one, one, np.ones(1))), torch.device("cpu"))
+shard = UserShard.single_block(UserRange(0, 1), 1, Ratings(one, one, np.ones(1)))
+tiny = DenseCost(shard, torch.device("cpu"))
 tiny(Factors(torch.ones(1, 4), torch.ones(1, 4), torch.ones(1, 1)), with_cost=True)
 before = peak()
-cost = DenseCost(UserShard(UserRange(0, U), M, Ratings(one, one, np.ones(1))), torch.device("cpu"))
+shard = UserShard.single_block(UserRange(0, U), M, Ratings(one, one, np.ones(1)))
+cost = DenseCost(shard, torch.device("cpu"))
 for _ in range(2):
     cost(factors, with_cost=True)
 print((peak() - before) / (M * U))

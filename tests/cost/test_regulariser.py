@@ -25,7 +25,7 @@ def make(
     kind: str, ratings: Ratings, factors: Factors, power: float, lambda_b: float
 ) -> tuple[Cost, Regulariser]:
     num_users, num_items = len(factors.W), len(factors.X)
-    shard = UserShard(UserRange(0, num_users), num_items, ratings)
+    shard = UserShard.single_block(UserRange(0, num_users), num_items, ratings)
     cost: Cost = DenseCost(shard, CPU)
     if kind == "sparse":
         cost = sparse_cost(shard)

@@ -81,7 +81,7 @@ def test_triton_and_torch_sum_alike(num_features: int, dtype: torch.dtype) -> No
     ratings, factors = long_rows(), on_cuda(random_factors(40, 3000, num_features, dtype, item_bias=True))
     assert np.bincount(ratings.item).max() > 2 * backend.PIECE
     users, items = sides_of(factors)
-    shard = UserShard(UserRange(0, 3000), 40, ratings)
+    shard = UserShard.single_block(UserRange(0, 3000), 40, ratings)
     triton, torch_ops = (
         build_rating_matrix(shard, CUDA, dtype, backend=kernels)
         for kernels in (backend.TritonKernels, TorchKernels)
@@ -104,7 +104,9 @@ def flat(parts: tuple[tuple[Tensor, ...], tuple[Tensor, ...]]) -> list[Tensor]:
 
 def test_sums_are_the_same_bits_every_time_and_the_formulas() -> None:
     ratings, factors = long_rows(), random_factors(40, 3000, 20)
-    cost = SparseCost(build_rating_matrix(UserShard(UserRange(0, 3000), 40, ratings), CUDA, torch.float64))
+    cost = SparseCost(
+        build_rating_matrix(UserShard.single_block(UserRange(0, 3000), 40, ratings), CUDA, torch.float64)
+    )
     terms = [cost(on_cuda(factors), with_cost=True) for _ in range(3)]
     value, *gradients = error_term_reference(factors, ratings)
     for term in terms:
@@ -128,7 +130,10 @@ def test_als_is_that_of_the_cpu_and_never_rises(steps: int, item_bias: bool) -> 
         start = random_factors(40, 60, 5, item_bias=item_bias)
         factors = on_cuda(start) if device == "cuda" else start
         cost = build_rating_matrix(
-            UserShard(UserRange(0, 60), 40, ratings), torch.device(device), torch.float64, tiled=steps > 0
+            UserShard.single_block(UserRange(0, 60), 40, ratings),
+            torch.device(device),
+            torch.float64,
+            tiled=steps > 0,
         )
         counts = torch.from_numpy(np.bincount(ratings.item, minlength=40))
         given = {"item_counts": counts, "steps": steps, "tolerance": 0.0, "owns_all_users": True}

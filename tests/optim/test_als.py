@@ -50,7 +50,7 @@ def als_on(
     steps: int = 3,
     loops: bool = True,
 ) -> Als:
-    shard = UserShard(UserRange(0, len(factors.W)), len(factors.X), ratings)
+    shard = UserShard.single_block(UserRange(0, len(factors.W)), len(factors.X), ratings)
     backend = None if loops else TorchKernels
     cost = build_rating_matrix(shard, CPU, factors.X.dtype, tiled=steps > 0, backend=backend)
     counts = torch.from_numpy(np.bincount(ratings.item, minlength=len(factors.X)))
@@ -132,7 +132,7 @@ def test_it_ends_where_the_gradient_is_zero() -> None:
     als = als_on(ratings, factors)
     for _ in range(3000):
         drive(als)
-    error = sparse_cost(UserShard(UserRange(0, U), M, ratings))(factors, with_cost=False)
+    error = sparse_cost(UserShard.single_block(UserRange(0, U), M, ratings))(factors, with_cost=False)
     for gradient in gradients_of(error, REGULARISER, factors).values():
         assert float(gradient.abs().max()) < 1e-6
 

@@ -145,7 +145,7 @@ def test_any_cut_of_the_users_has_the_same_sum(power: int, data: st.DataObject) 
         spread, found = UserPartition.balanced(counts, world_size, blocks), []
         for rank, users in enumerate(spread.ranges):
             cut = shard_of(ratings, users, num_items)
-            shard = UserShard(users, num_items, cut.ratings, None, spread.local_blocks(rank))
+            shard = UserShard(users, num_items, cut.ratings, spread.local_blocks(rank))
             with mock.patch.object(schedule, "TILE_RATINGS", tile):
                 cost = sparse_cost(shard, torch.float32)
             own = slice_factors(factors, users)

@@ -25,7 +25,7 @@ def shard_of(ratings: Ratings, users: UserRange, num_items: int) -> UserShard:
     """The part of `ratings` that belongs to these users."""
     mine = (ratings.user >= users.start) & (ratings.user < users.stop)
     cut = Ratings(ratings.user[mine] - np.int32(users.start), ratings.item[mine], ratings.value[mine])
-    return UserShard(users, num_items, cut)
+    return UserShard.single_block(users, num_items, cut)
 
 
 def sparse_cost(shard: UserShard, dtype: torch.dtype = torch.float64) -> SparseCost:

@@ -62,7 +62,7 @@ CPU = torch.device("cpu")
 
 
 def make_cost(kind: str = "sparse") -> Cost:
-    shard = UserShard(UserRange(0, 6), 8, random_ratings(6, 8, 20))
+    shard = UserShard.single_block(UserRange(0, 6), 8, random_ratings(6, 8, 20))
     return sparse_cost(shard) if kind == "sparse" else DenseCost(shard, CPU)
 
 

@@ -33,7 +33,8 @@ for K, dtype in ((13, torch.float32), (20, torch.float64)):
     counts = torch.from_numpy(np.bincount(ratings.item, minlength=50))
     for tile in (2**20, 200):
         schedule.TILE_RATINGS = tile
-        cost = build_rating_matrix(UserShard(UserRange(0, 60), 50, ratings), torch.device("cpu"), dtype)
+        shard = UserShard.single_block(UserRange(0, 60), 50, ratings)
+        cost = build_rating_matrix(shard, torch.device("cpu"), dtype)
         factors = random_factors(50, 60, K, dtype, item_bias=True)
         given = {"item_counts": counts, "steps": 3, "tolerance": 0.0, "owns_all_users": True}
         als = Als(cost, factors, Regulariser(1.3), **given)
@@ -80,7 +81,8 @@ from tests.support.problems import error_term_reference, random_factors, random_
 
 ratings = random_ratings(9, 7, 30)
 for K in map(int, sys.argv[1:]):
-    rows = build_rating_matrix(UserShard(UserRange(0, 9), 7, ratings), torch.device("cpu"), torch.float64)
+    shard = UserShard.single_block(UserRange(0, 9), 7, ratings)
+    rows = build_rating_matrix(shard, torch.device("cpu"), torch.float64)
     factors = random_factors(7, 9, K, torch.float64)
     got, (_, dX, dW, _) = SparseCost(rows)(factors, with_cost=True), error_term_reference(factors, ratings)
     print(*(torch.allclose(a, b, rtol=1e-3, atol=1e-3) for a, b in ((got.dX[0], dX), (got.dW, dW))))
