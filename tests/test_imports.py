@@ -57,6 +57,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__init__": set(),
 }
 
+# The modules of a room from bottom to top: each may import only those before it.
+ORDER_WITHIN: dict[str, tuple[str, ...]] = {
+    "files": (
+        *("written_file", "reading", "directory_swap", "temporaries", "atomic"),
+        *("tensor_header", "tensor_file"),
+    ),
+    "checkpoint": ("manifest", "reader", "retention", "writer"),
+    "run": (
+        *("deadline", "stop", "lock", "shard_table", "log_files", "log", "directory"),
+        *("checkpointing", "outcome", "requirements", "resume", "start", "train", "tune"),
+    ),
+}
+
 FILES = sorted(ROOT.rglob("*.py"))
 
 
@@ -115,6 +128,17 @@ def test_no_files_import_each_other_in_a_circle() -> None:
         for file in FILES
     }
     TopologicalSorter(graph).prepare()  # raises CycleError, with the circle
+
+
+@pytest.mark.parametrize("room", ORDER_WITHIN)
+def test_modules_of_a_room_import_only_those_below_them(room: str) -> None:
+    order = ORDER_WITHIN[room]
+    assert {file.stem for file in (ROOT / room).glob("*.py")} - {"__init__"} == set(order)
+    for place, module in enumerate(order):
+        for name in imports_of(ROOT / room / f"{module}.py"):
+            package, _, rest = name.partition(f"cofi_dist.{room}.")
+            if not package and rest:
+                assert rest.partition(".")[0] in order[:place], f"{room}/{module}.py imports {name}"
 
 
 def test_every_room_is_in_the_list() -> None:
