@@ -30,9 +30,7 @@ def id_column_names(columns: "ColumnNames", results: Sequence[str]) -> tuple[str
     names = columns.user, columns.item
     if len({*names, *results}) == len(names) + len(results):
         return names
-    log_stderr(
-        "the columns of ids are called user and item, as one of their own names is that of another column"
-    )
+    log_stderr("the columns of ids are named user and item, because their own names are not unique")
     return "user", "item"
 
 

@@ -90,5 +90,5 @@ def announce_compilation(comm: "Comm") -> None:
 
     if comm.rank == 0:
         FirstCompilation.on_start(
-            lambda: log_stderr("compiling the loops for this processor: some seconds, once")
+            lambda: log_stderr("compiling the loops for this processor, once; this takes some seconds")
         )

@@ -43,4 +43,4 @@ def _cut(text: str, room: int) -> str:
 def warn_if_diverged(model: "Model") -> None:
     """Say so on stderr if the model is the last good one of a run that diverged."""
     if model.facts.diverged:
-        log_stderr(f"of a run that diverged ({model.facts.diverged}): the last good model")
+        log_stderr(f"the run diverged ({model.facts.diverged}); this is its last good model")

@@ -174,7 +174,7 @@ def test_a_run_that_diverged_says_so_wherever_it_is_used(here: Path) -> None:
     for args in (["evaluate", "runs/tiny"], ["recommend", "runs/tiny", "--user", "1"]):
         used = cofi(*args, cwd=here)
         assert used.returncode == 0
-        assert "of a run that diverged (epoch 10: the cost is " in used.stderr
+        assert "the run diverged (epoch 10: the cost is " in used.stderr
     assert cofi("report", "runs/tiny", cwd=here).returncode == 0
     assert "diverged" in (here / "runs/tiny/report.html").read_text()
 
