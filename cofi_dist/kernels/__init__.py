@@ -1,1 +1,1 @@
-"""The sums over each row's ratings and over factors, for every back end: arrays in, sums out."""
+"""Sum over each row's ratings and over the factors, on every back end: arrays in, sums out."""

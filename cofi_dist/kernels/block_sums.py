@@ -63,7 +63,7 @@ def ordered_sum(numbers: Tensor) -> Tensor:
     """Return the sum, 0-dim, in an order that does not depend on the number of threads."""
     if numbers.device.type != "cpu":
         return numbers.sum()
-    # on a CPU, torch's own sum depends on them
+    # numpy's, because on a CPU the order of torch's depends on the number of threads
     return torch.as_tensor(numbers.numpy().sum())
 
 

@@ -70,13 +70,13 @@ def _numba_kernels(
     from cofi_dist.kernels.cpu.backend import NumbaKernels
     from cofi_dist.kernels.cpu.schedule import by_rows, by_tiles, tiles_of_blocks
 
-    counts, dtype = np.diff(csr.indptr), torch.from_numpy(csr.values).dtype
-    by_user = NumbaKernels(by_rows(counts), csr.indices, csr.values, len(counts), dtype)
+    counts = np.diff(csr.indptr)
+    by_user = NumbaKernels(by_rows(counts), csr.indices, csr.values, len(counts))
     tiles = [[slice(0, len(csr.indices))]] if blocks is None else tiles_of_blocks(csr.indptr, blocks.users)
     subtrees = (range(1),) if blocks is None else blocks.subtrees
     segments, place = by_tiles(csr.indices, num_items, tiles, subtrees)
     users, values = _reorder(csr, place)
-    return by_user, NumbaKernels(segments, users, values, num_items, dtype)
+    return by_user, NumbaKernels(segments, users, values, num_items)
 
 
 def device_backend(device: torch.device) -> Backend:

@@ -1,4 +1,4 @@
-"""Triton's kernels by its interpreter, on a CPU: what they compute is tested where no device is.
+"""Run the Triton kernels by Triton's interpreter, on a CPU, so that they are tested without a device too.
 
 tests/conftest.py asks for the interpreter, before anything imports Triton.
 """

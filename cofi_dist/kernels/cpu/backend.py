@@ -59,29 +59,23 @@ class NumbaKernels:
 
     Args:
         segments: which ratings are summed for which row.
-        other: row of the other side of each rating, (N,) int32.
-        value: (N,), in the factors' dtype.
+        indices: row of the other side of each rating, in the segments' order, (N,).
+        values: value of each rating, (N,), in the factors' dtype.
         num_rows: R.
-        dtype: of the factors.
     """
 
     def __init__(
-        self,
-        segments: Segments,
-        other: NDArray[np.int32],
-        value: FloatArray,
-        num_rows: int,
-        dtype: torch.dtype,
+        self, segments: Segments, indices: NDArray[np.int32], values: FloatArray, num_rows: int
     ) -> None:
         require_loops()
         self._segments = segments
-        self._ratings = Csr(segments.indptr, other, value)
+        self._ratings = Csr(segments.indptr, indices, values)
         # two, because the gradients are still needed while products are formed
         self._gradient_buffers: SumBuffers | None = None
         self._product_buffers: SumBuffers | None = None
         counts = np.zeros(num_rows, np.int64)
         np.add.at(counts, segments.row, np.diff(segments.indptr))
-        self.counts = torch.from_numpy(counts).to(dtype)
+        self.counts = torch.from_numpy(counts).to(torch.from_numpy(values).dtype)
 
     def half_squared_errors(self, solved: Side[Tensor], fixed: Side[Tensor]) -> Tensor:
         """Return 1/2 sum err^2 of each row, (R,) float64."""

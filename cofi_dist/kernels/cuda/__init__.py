@@ -1,1 +1,1 @@
-"""The kernels that Triton compiles for CUDA devices."""
+"""Run the kernels on CUDA devices: Triton compiles them, graphs replay them."""

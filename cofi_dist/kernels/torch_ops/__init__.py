@@ -1,1 +1,1 @@
-"""The kernels in torch's own operations, for any device."""
+"""Run the kernels in torch's own operations, on any device."""
