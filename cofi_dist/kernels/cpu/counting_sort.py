@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from cofi_dist.kernels.cpu.jit import row_kernel
+from cofi_dist.kernels.cpu.jit import CONTRACT, compiled
 
 
-@row_kernel
+@compiled(**CONTRACT)
 def sort_by_row(row, start, stop, num_rows, place):
     """Write to place[start:stop] where each rating of that range goes when the range is sorted by row.
 

@@ -29,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cofi_dist.kernels.cpu.jit import inlined, row_kernel
+from cofi_dist.kernels.cpu.jit import CONTRACT, compiled, inlined
 from cofi_dist.kernels.cpu.simd import load_row, prefetch, store_row, zeros, zeros_if
 
 
@@ -57,7 +57,7 @@ class MergePlan(NamedTuple):
     levels: int
 
 
-@row_kernel
+@compiled(**CONTRACT)
 def plan_merges(row, block, is_first, merge_mask, store_level, num_rows):
     """Write for each segment which waiting sums are merged after it, and where the result waits.
 
