@@ -1,0 +1,39 @@
+"""The docs name files that exist, and the tree in docs/architecture.md is the tree of today."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tools import tree
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FOLDERS = sorted(
+    path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith((".", "runs", "data"))
+)
+INSIDE = sorted(path.name for path in (ROOT / "cofi_dist").iterdir() if path.is_dir())
+# tests/test_x.py, cofi_dist/cost/, kernels/cpu/simd.py: a path from the root, or from the package
+NAMED = re.compile(rf"(?<![\w./-])((?:{'|'.join(FOLDERS + INSIDE)})/[\w./]*\w(?:\.py|\.md|\.sh|/)?)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_path_that_a_page_names_exists(page: Path) -> None:
+    missing = []
+    for name in NAMED.findall(page.read_text(encoding="utf-8")):
+        if "NAME" not in name and name.endswith((".py", ".md", ".sh", ".json", ".sbatch", ".yaml")):
+            roots = (ROOT, ROOT / "cofi_dist")
+            if not any((root / name).exists() for root in roots):
+                missing.append(name)
+    assert not missing, f"{page.name} names {missing}"
+
+
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_tree_is_up_to_date() -> None:
+    text = tree.PAGE.read_text(encoding="utf-8")
+    assert tree.page(text) == text, "run python -m tools.tree"
