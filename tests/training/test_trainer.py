@@ -1,6 +1,5 @@
 """The loop: what it reports, and when it stops."""
 
-import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -12,18 +11,15 @@ from torch import Tensor
 
 from cofi_dist.config import TrainSection
 from cofi_dist.cost import Cost, ErrorTerm
-from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.term import RowSums
-from cofi_dist.data.shard import UserShard
-from cofi_dist.distributed.comm import Comm, Reducer, SoloComm
+from cofi_dist.distributed.comm import Comm, Reducer
 from cofi_dist.errors import RunError
 from cofi_dist.factors import Factors
 from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.testing import run_ranks
-from cofi_dist.training.build import build_adam
-from cofi_dist.training.metrics import Accuracy, EpochMetrics
-from cofi_dist.training.trainer import DivergedError, Trainer
+from cofi_dist.training.metrics import Accuracy
+from cofi_dist.training.trainer import DivergedError
 from cofi_dist.training.validation import Validation
 from tests.support.problems import (
     close,
@@ -34,36 +30,7 @@ from tests.support.problems import (
     slice_factors,
     sparse_cost,
 )
-
-
-class Recorder:
-    """Keeps what it hears."""
-
-    def __init__(self) -> None:
-        self.initial_cost = math.nan
-        self.steps: list[int] = []
-        self.metrics: list[EpochMetrics] = []
-        self.notes: list[str] = []
-
-    def info(self, text: str) -> None:
-        self.notes.append(text)
-
-    def on_start(self, cost: float, epoch: int) -> None:
-        self.initial_cost = cost
-
-    def on_step(self, epoch: int) -> None:
-        self.steps.append(epoch)
-
-    def on_metrics(self, metrics: EpochMetrics) -> None:
-        self.metrics.append(metrics)
-
-
-CPU = torch.device("cpu")
-
-
-def make_cost(kind: str = "sparse") -> Cost:
-    shard = UserShard.single_block(UserRange(0, 6), 8, random_ratings(6, 8, 20))
-    return sparse_cost(shard) if kind == "sparse" else DenseCost(shard, CPU)
+from tests.support.trainers import CPU, Recorder, make_cost, make_trainer
 
 
 class SpoiledCost:
@@ -95,29 +62,6 @@ class Scripted(Validation):
 
     def accuracy(self, factors: Factors, sums: Reducer) -> Accuracy:
         return Accuracy(next(self._rmses), 0.5)
-
-
-def make_trainer(
-    cost: Cost,
-    factors: Factors,
-    settings: TrainSection,
-    comm: Comm | None = None,
-    *,
-    regulariser: Regulariser | None = None,
-    validation: Validation | None = None,
-) -> Trainer:
-    """On 20 ratings, by Adam; alone unless there is a comm."""
-    comm = comm or SoloComm()
-    regulariser = regulariser or Regulariser(settings.lambda_, settings.lambda_b)
-    return Trainer(
-        factors=factors,
-        optimizer=build_adam(cost, factors, regulariser, settings, is_alone=comm.world_size == 1),
-        settings=settings,
-        num_ratings=20,
-        comm=comm,
-        reducer=comm,
-        validation=validation,
-    )
 
 
 def train(
@@ -317,14 +261,3 @@ def _drift(comm: Comm) -> str:
 def test_drift_of_the_replicas_of_x_is_an_error(tmp_path: Path) -> None:
     for said in run_ranks(2, _drift, tmp=tmp_path):
         assert said.startswith("[1] X differs between ranks")
-
-
-def test_metrics_have_the_fields_of_metrics_jsonl() -> None:
-    assert [f.name for f in dataclasses.fields(EpochMetrics)] == [
-        "epoch",
-        "cost",
-        "seconds",
-        "ratings_per_second",
-        "validation_rmse",
-        "validation_mae",
-    ]

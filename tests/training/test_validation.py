@@ -26,7 +26,6 @@ from cofi_dist.run.train import train
 from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.testing import run_ranks
 from cofi_dist.training import validation as module
-from cofi_dist.training.best_factors import BestFactors
 from cofi_dist.training.metrics import Accuracy
 from cofi_dist.training.validation import Validation
 from tests.support.problems import random_factors, random_ratings, shard_of, slice_factors
@@ -82,27 +81,6 @@ def test_every_rank_gets_the_accuracy_of_all_ranks_ratings(cuts: list[int], tmp_
 def test_is_due_every_nth_epoch() -> None:
     validation = Validation(random_ratings(2, 3, 4), MEANS, (0.5, 5.0), CPU, every=3)
     assert [epoch for epoch in range(1, 10) if validation.is_due(epoch)] == [3, 6, 9]
-
-
-def test_kept_are_the_latest_until_some_are_measured_and_then_the_best() -> None:
-    factors = random_factors(3, 2, 2, item_bias=True)
-    kept, seen = BestFactors(factors), []
-    for epoch, rmse in enumerate([None, None, 0.9, None, 0.95, 0.8, 0.8, None], start=1):
-        factors.X.fill_(epoch)
-        kept.update(epoch, None if rmse is None else Accuracy(rmse, 0.5))
-        seen.append((kept.epoch, kept.validations_since_best))
-    assert seen == [(1, 0), (2, 0), (3, 0), (3, 0), (3, 1), (6, 0), (6, 1), (6, 1)]
-    kept.restore()
-    assert torch.equal(factors.X, torch.full_like(factors.X, 6))
-
-
-def test_an_accuracy_that_is_no_number_is_never_the_best() -> None:
-    factors = random_factors(3, 2, 2)
-    kept, seen = BestFactors(factors), []
-    for epoch, rmse in enumerate([math.nan, 0.9, math.nan, math.inf, 0.8], start=1):
-        kept.update(epoch, Accuracy(rmse, 0.5))
-        seen.append((kept.epoch, kept.accuracy and kept.accuracy.rmse, kept.validations_since_best))
-    assert seen == [(1, None, 0), (2, 0.9, 0), (2, 0.9, 1), (2, 0.9, 2), (5, 0.8, 0)]
 
 
 TINY = """
