@@ -54,3 +54,12 @@ def test_float64_starts_from_the_same_numbers() -> None:
 
 def test_seeds_differ() -> None:
     assert not torch.equal(draw(UserRange(0, 9), seed=8).X, draw(UserRange(0, 9)).X)
+
+
+@pytest.mark.parametrize("item_bias", [False, True])
+def test_item_biases_are_zeros_if_the_model_has_none(item_bias: bool) -> None:
+    drawn = draw(UserRange(0, 9))
+    if item_bias:
+        drawn = factors.Factors(drawn.X, drawn.W, drawn.b, torch.ones(1, len(drawn.X)))
+    assert [tensor is not None for tensor in drawn.tensors] == [True] * (4 if item_bias else 3)
+    assert drawn.item_bias_or_zeros().tolist() == [float(item_bias)] * len(drawn.X)

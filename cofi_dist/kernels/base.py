@@ -119,7 +119,7 @@ class RowSolutions(NamedTuple):
     decreases: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RidgeTerm:
     """Hold what is added to a row's squared errors: weight_r/2 |features_r|^2 + weight_b/2 bias_r^2.
 
@@ -128,14 +128,14 @@ class RidgeTerm:
         weight_b: weight of the biases.
         has_bias: whether biases are solved for too.
         counts: number of ratings of each row over all ranks, (R,).
-        ratings: number of ratings of all rows over all ranks.
+        num_ratings: number of ratings of all rows over all ranks.
     """
 
     weight: Tensor
     weight_b: float
     has_bias: bool
     counts: Tensor
-    ratings: float
+    num_ratings: float
 
 
 def index_type(num_ratings: int) -> type[np.int32 | np.int64]:

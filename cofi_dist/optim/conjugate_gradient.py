@@ -49,7 +49,9 @@ def solve_by_cg(
     sums, sums_b, half_BR = kernels.error_gradients(solved, fixed)
     if not is_local:
         yield PendingSum(sums, sums_b, column_squares)
-    conjugate_gradient = start_cg(solved, Side(sums[0], sums_b[0]), column_squares[0] / ridge.ratings, ridge)
+    conjugate_gradient = start_cg(
+        solved, Side(sums[0], sums_b[0]), column_squares[0] / ridge.num_ratings, ridge
+    )
     for _ in range(steps):
         products, products_b = kernels.normal_products(conjugate_gradient.direction, fixed)
         if not is_local:

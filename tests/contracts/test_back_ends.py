@@ -17,7 +17,7 @@ from cofi_dist.cost.sparse import SparseCost, build_rating_matrix, sides_of
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import UserShard
 from cofi_dist.factors import Factors
-from cofi_dist.kernels.base import RidgeTerm, Side
+from cofi_dist.kernels.base import RatingKernels, RidgeTerm, Side
 from cofi_dist.kernels.cpu import schedule
 from cofi_dist.kernels.rating_matrix import Backend
 from cofi_dist.kernels.torch_ops.backend import TorchKernels
@@ -217,6 +217,17 @@ def test_the_ratings_are_given_back_row_by_row(name: str) -> None:
         assert values.tolist() == value.tolist()
 
 
+def ridge_term(kernels: RatingKernels, weight: float) -> RidgeTerm:
+    """Return the regulariser of rows that all weigh the same, with 0.2 for biases."""
+    return RidgeTerm(
+        weight=torch.full_like(kernels.counts, weight),
+        weight_b=0.2,
+        has_bias=True,
+        counts=kernels.counts,
+        num_ratings=float(kernels.counts.sum()),
+    )
+
+
 @pytest.mark.parametrize("name", BACK_ENDS)
 def test_a_row_that_is_solved_by_itself_falls_by_what_is_said_or_nothing_moves(name: str) -> None:
     shard = UserShard.single_block(UserRange(0, 9), 7, random_ratings(9, 7, 30))
@@ -224,7 +235,7 @@ def test_a_row_that_is_solved_by_itself_falls_by_what_is_said_or_nothing_moves(n
     factors = random_factors(7, 9, 3, item_bias=True)
     users, items = sides_of(factors)
     before = Side(users.features.clone(), users.bias.clone())
-    ridge = RidgeTerm(torch.full((9,), 0.7, dtype=torch.float64), 0.2, True, matrix.by_user.counts, 30.0)
+    ridge = ridge_term(matrix.by_user, 0.7)
 
     def parts(users: Side[Tensor]) -> tuple[Tensor, Tensor]:
         half = matrix.by_user.half_squared_errors(users, items)
@@ -245,5 +256,5 @@ def test_rows_in_several_tiles_are_not_solved_by_themselves(monkeypatch: pytest.
     shard = UserShard.single_block(UserRange(0, 9), 7, random_ratings(9, 7, 30))
     matrix = build_rating_matrix(shard, CPU, torch.float64)
     users, items = sides_of(random_factors(7, 9, 3, item_bias=True))
-    ridge = RidgeTerm(torch.ones(7).double(), 0.2, True, matrix.by_item.counts, 30.0)
+    ridge = ridge_term(matrix.by_item, 0.7)
     assert matrix.by_item.solve_rows(items, users, ridge, torch.ones(3).double(), 2) is None
