@@ -65,7 +65,7 @@ ORDER_WITHIN: dict[str, tuple[str, ...]] = {
     ),
     "checkpoint": ("manifest", "reader", "retention", "writer"),
     "run": (
-        *("deadline", "stop", "lock", "shard_table", "log_files", "log", "directory"),
+        *("deadline", "stop", "process_identity", "lock", "shard_table", "log_files", "log", "directory"),
         *("checkpointing", "outcome", "requirements", "resume", "start", "train", "tune"),
     ),
 }

@@ -1,4 +1,4 @@
-"""When a run is to save and leave by itself: so long after its start, or before its SLURM job ends."""
+"""The deadline at which a run saves and stops by itself, after its start or before its SLURM job ends."""
 
 import math
 import os
@@ -11,19 +11,18 @@ from cofi_dist.errors import ConfigError
 from cofi_dist.system.launcher import Launcher
 from cofi_dist.system.variables import read
 
-ASK_SECONDS = 30.0
+SQUEUE_TIMEOUT = 30.0  # seconds
 
 
 def stop_time(deadline: float | None) -> float:
-    """The time at which the run shall leave, in seconds of the clock; infinite for none.
+    """Return the time at which the run is to stop, in seconds since the epoch; infinite for none.
 
     Args:
-        deadline: `train.deadline`: seconds after the command was started (by torchrun, where that
-            starts the ranks, so that a restart doesn't begin to count anew); or, below 0, seconds
-            before the SLURM job ends.
+        deadline: `train.deadline`. If positive, seconds after the start of the command, or of torchrun, so
+            that a restart does not count anew. If negative, seconds before the end of the SLURM job.
 
     Raises:
-        ConfigError: the end of the job is asked for, and there is none.
+        ConfigError: the deadline refers to the end of a job, but there is no job, or it has no known end.
     """
     if deadline is None:
         return math.inf
@@ -37,7 +36,8 @@ def stop_time(deadline: float | None) -> float:
 
 
 def _end_of_job(deadline: float) -> float:
-    # squeue takes the number of one of an array's tasks for that of the array
+    """Return the time at which the SLURM job ends, in seconds since the epoch."""
+    # If given the job ID of an array's task, squeue takes it for that of the whole array.
     array, task = read("SLURM_ARRAY_JOB_ID"), read("SLURM_ARRAY_TASK_ID")
     job = f"{array}_{task}" if array and task else read("SLURM_JOB_ID")
     if not job:
@@ -45,9 +45,9 @@ def _end_of_job(deadline: float) -> float:
             f"train.deadline: {deadline:g} counts back from the end of a SLURM job, and this is none;"
             " give seconds from the start, such as 3600"
         )
-    said = read("SLURM_JOB_END_TIME")  # of newer SLURM versions
-    if said.isdecimal() and said.isascii():
-        return float(said)
+    end_time = read("SLURM_JOB_END_TIME")  # set by newer SLURM versions
+    if end_time.isdecimal() and end_time.isascii():
+        return float(end_time)
     command = ["squeue", "--noheader", f"--jobs={job}", "--format=%e"]
     try:
         done = subprocess.run(  # noqa: S603
@@ -55,7 +55,7 @@ def _end_of_job(deadline: float) -> float:
             capture_output=True,
             text=True,
             check=True,
-            timeout=ASK_SECONDS,
+            timeout=SQUEUE_TIMEOUT,
             env={**os.environ, "SLURM_TIME_FORMAT": "standard"},
         )
         return datetime.fromisoformat(done.stdout.strip()).timestamp()

@@ -1,14 +1,16 @@
-"""One run at a time in a run directory.
+"""A lock file that lets only one run at a time use a run directory.
 
-The lock is a file that says who holds it, and whose time is renewed while its owner lives. A lock is
-stale where its owner is a process of this host that is gone. Of an owner that can't be looked for it is
-watched for as long as it takes to see that nobody renews it: at once where that is an earlier start of this
-very job, or of this container, or where the lock was copied along with its directory; else once it looks
-STALE_SECONDS old. A run that has lost its lock ends.
+The file names its owner, who renews its modification time every few seconds. If the owner was a process of
+this host and is gone, the lock is stale. If the owner runs on another host, we cannot check whether its
+process is alive. We then watch the file: if it is not renewed within a few renewal intervals, it is stale. We
+start watching at once if the owner is an earlier attempt of the same job or container, or if the lock was
+copied along with its directory; otherwise only after the lock is STALE_SECONDS old. A run that has lost its
+lock ends.
 
-Many may find a lock stale at once, and each may be held up at any point. So whoever removes one first makes a
-file named after its content, which only one process can; then looks again whether the lock still has that
-content; and only then makes a lock of its own, as anybody else may.
+Several processes may find the same lock stale at once, and each may be delayed at any point. To remove the
+lock, a process therefore first creates a file that is named after the lock's content, which only one process
+can do. It then checks that the lock still has that content, and removes it. After that, any process may
+create a new lock.
 """
 
 import hashlib
@@ -25,23 +27,24 @@ from typing import Any, NamedTuple, Self
 
 from cofi_dist.errors import RunError, SaveError
 from cofi_dist.files.reading import open_regular
+from cofi_dist.run.process_identity import is_alive, job, pid_space, start_time
 from cofi_dist.run_layout import LOCK
 from cofi_dist.streams import exit_now
-from cofi_dist.system.variables import read
 
 RENEW_SECONDS, STALE_SECONDS = 3.0, 60.0
-RENEWALS = 4  # that a live owner does not miss in a row
-LAST_SECOND = 1e11  # of a time that can be said in words
-SETTLE_SECONDS, MOST_BYTES = 2.0, 2**16  # in which whoever has made the file also writes into it; and of it
+MAX_MISSED_RENEWALS = 4  # consecutive ones; a live owner does not miss as many
+LAST_SECOND = 1e11  # the latest time that can be formatted
+SETTLE_SECONDS = 2.0  # within which a process that has created the file also writes its content
+MAX_BYTES = 2**16  # of a lock file
 
 
 class Seen(NamedTuple):
-    """A lock as it was looked at.
+    """A lock file at the time it was read.
 
     Attributes:
-        content: says who holds it.
-        inode: of the file.
-        renewed: when, in nanoseconds of its file system's clock.
+        content: names the owner.
+        inode: inode of the file.
+        renewed: modification time, in nanoseconds of the file system's clock.
     """
 
     content: bytes
@@ -50,22 +53,22 @@ class Seen(NamedTuple):
 
 
 class Lock:
-    """Holds the run directory until `release`, as a context.
+    """Holds the lock of a run directory during the context.
 
     Args:
-        run_dir: made where it isn't there.
+        run_dir: the run directory, which is created if it does not exist.
 
     Raises:
-        RunError: another run holds it, or it can't be written.
+        RunError: another run holds the lock, or the directory cannot be written.
     """
 
     def __init__(self, run_dir: Path) -> None:
         self._file = run_dir / LOCK
         self._me = {
             "host": socket.gethostname(),
-            "space": _space(),
+            "space": pid_space(),
             "pid": os.getpid(),
-            "start": _start(os.getpid()),
+            "start": start_time(os.getpid()),
             "job": job(),
             "since": time.time(),
         }
@@ -74,7 +77,7 @@ class Lock:
         try:
             self._take()
             self._thread.start()
-        except BaseException:  # a signal
+        except BaseException:  # such as a signal's
             self._release()
             raise
 
@@ -97,16 +100,16 @@ class Lock:
                 pass
         except OSError as error:
             raise RunError(f"{self._file}: cannot be written: {error.strerror or error}") from None
-        for left in self._file.parent.glob(f"{LOCK}.{'[0-9a-f]' * 32}"):  # by starts that were killed
+        for left in self._file.parent.glob(f"{LOCK}.{'[0-9a-f]' * 32}"):  # left by killed processes
             with suppress(OSError):
                 if _age(left) > STALE_SECONDS:
                     left.unlink()
 
     def _try(self) -> bool:
-        """Get the lock, or find that another got it; returns false where neither could be seen.
+        """Try to create the lock; return False if the directory was removed meanwhile.
 
         Raises:
-            RunError: another process holds it.
+            RunError: another process holds the lock.
         """
         self._file.parent.mkdir(parents=True, exist_ok=True)
         candidate = self._file.with_name(f"{LOCK}.{uuid.uuid4().hex}")
@@ -114,25 +117,25 @@ class Lock:
             with candidate.open("x", encoding="utf-8") as opened:
                 self._me["inode"] = os.fstat(opened.fileno()).st_ino
                 json.dump(self._me, opened)
-            while not self._make(self._file, candidate):
+            while not self._create(self._file, candidate):
                 self._clear_stale(self._file, candidate)
-        except FileNotFoundError:  # its directory, or it, was cleared away by another start
+        except FileNotFoundError:  # another start has removed the candidate or its directory
             return False
         finally:
             candidate.unlink(missing_ok=True)
         return True
 
-    def _make(self, file: Path, candidate: Path) -> bool:
-        """Make a file of the candidate's content, whole at once; returns whether it is this process's."""
+    def _create(self, file: Path, candidate: Path) -> bool:
+        """Create a file with the candidate's content in one step; return whether this process did so."""
         try:
             os.link(candidate, file)
         except FileExistsError:
             with suppress(FileNotFoundError):
-                return candidate.samefile(file)  # a server may have made it, and its answer been lost
+                return candidate.samefile(file)  # the server's answer may have been lost
             return False
         except FileNotFoundError:
             raise
-        except OSError:  # a file system without links
+        except OSError:  # the file system has no hard links
             self._me["inode"] = None
             try:
                 with file.open("x", encoding="utf-8") as opened:
@@ -142,10 +145,10 @@ class Lock:
         return True
 
     def _clear_stale(self, file: Path, candidate: Path) -> None:
-        """Remove the lock that is there; or the right to remove it, of a process that was killed meanwhile.
+        """Remove a stale lock, or a stale right to remove one, which a killed process has left.
 
         Raises:
-            RunError: it is not stale.
+            RunError: the lock is not stale.
         """
         with suppress(FileNotFoundError):
             seen = _look(file)
@@ -156,7 +159,7 @@ class Lock:
                 raise self._refusal(owner, seen.inode)
             content = hashlib.md5(seen.content, usedforsecurity=False)
             right = self._file.with_name(f"{LOCK}.{content.hexdigest()}")
-            if self._make(right, candidate):
+            if self._create(right, candidate):
                 _remove(file, seen, right)
             else:
                 self._clear_stale(right, candidate)
@@ -166,19 +169,19 @@ class Lock:
         is_copy = _is_copy(owner, inode)
         copied = f"; where it was copied from that run's, remove {self._file}" if is_copy else ""
         return RunError(
-            f"{self._file.parent}: process {owner['pid']} on {owner['host']} is running here since {since};"
-            f" give another run_dir, or stop that run{copied}"
+            f"{self._file.parent}: process {owner['pid']} on {owner['host']} has been running here since"
+            f" {since}; give another run_dir, or stop that run{copied}"
         )
 
     def _renew(self) -> None:
         while not self._done.wait(RENEW_SECONDS):
-            with suppress(OSError):  # a file system that is away for a while
+            with suppress(OSError):  # the file system may be away for a while
                 if not self._is_ours():
-                    self._yield()
+                    self._end_process()
                 os.utime(self._file)
 
-    def _yield(self) -> None:
-        # at once: on the usual way out it would write where another run does
+    def _end_process(self) -> None:
+        # At once: on the usual way out it would still write files, which now belong to another run.
         exit_now(
             SaveError(
                 f"{self._file}: is not this run's any more: another run has taken the directory over, or"
@@ -190,37 +193,23 @@ class Lock:
         try:
             return _owner(_look(self._file).content) == self._me
         except FileNotFoundError:
-            # who took it over has ended; unless the whole directory is away, which the next save will say
+            # Another run took the lock over and has ended; or the directory is gone, which the next save reports.
             return not self._file.parent.exists()
 
 
-def job() -> str:
-    """The job that this process belongs to, which a restart of it does too; empty if none."""
-    return read("SLURM_JOB_ID") or read("TORCHELASTIC_RUN_ID")
-
-
-def _space() -> str:
-    """Where this process's number is its own: in one boot of one host or container; empty if not known."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return ""
-
-
 def _look(file: Path) -> Seen:
-    with open_regular(file, MOST_BYTES) as opened:  # opened anew, NFS asks its server
-        about = os.fstat(opened.fileno())
-        return Seen(opened.read(), about.st_ino, about.st_mtime_ns)
+    with open_regular(file, MAX_BYTES) as opened:  # opening a file makes NFS ask its server
+        info = os.fstat(opened.fileno())
+        return Seen(opened.read(), info.st_ino, info.st_mtime_ns)
 
 
 def _remove(file: Path, seen: Seen, right: Path) -> None:
-    """Remove a lock if it still is as it was seen; this process alone has the right to."""
+    """Remove a lock if it has not changed since it was seen; only this process has the right to."""
     aside = file.with_name(f"{LOCK}.{uuid.uuid4().hex}")
     try:
         if _look(file) == seen:
             file.rename(aside)
-            if _look(aside) != seen:  # this process slept meanwhile, and another took the right
+            if _look(aside) != seen:  # this process slept, and another took the right over
                 with suppress(OSError):
                     os.link(aside, file)
             aside.unlink(missing_ok=True)
@@ -229,41 +218,42 @@ def _remove(file: Path, seen: Seen, right: Path) -> None:
 
 
 def _owner(content: bytes) -> dict[str, Any] | None:
-    """Who holds the lock of this content; None where it says nothing."""
+    """Return the owner that a lock's content names, or None if it names none."""
     try:
-        said = json.loads(content)
+        owner = json.loads(content)
         known = {"host": str, "space": str, "pid": int, "start": str, "job": str, "since": float}
-        is_whole = all(isinstance(said[key], kind) for key, kind in known.items())
-        return said if is_whole and 0 <= said["since"] < LAST_SECOND else None
+        is_complete = all(isinstance(owner[key], kind) for key, kind in known.items())
+        return owner if is_complete and 0 <= owner["since"] < LAST_SECOND else None
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
 def _is_copy(owner: dict[str, Any], inode: int) -> bool:
-    """Whether its owner made another file than this one; not known of every file system."""
+    """Return whether the lock is a copy of the owner's file; not every file system can tell."""
     return owner.get("inode") not in (None, inode)
 
 
 def _is_stale(file: Path, inode: int, owner: dict[str, Any]) -> bool:
+    """Return whether a lock's owner is gone; this may take as long as a few renewals."""
     same_host = owner["host"] == socket.gethostname()
-    if same_host and owner["space"] == _space():
-        if not _lives(owner["pid"], owner["start"]):
+    if same_host and owner["space"] == pid_space():
+        if not is_alive(owner["pid"], owner["start"]):
             return True
         if not _is_copy(owner, inode):
             return False
     try:
-        # containers may have one name, and a host another boot: what is there may live, or be gone; and the
-        # owner of a copy holds another directory
+        # Containers may share a host name, and a host may have rebooted, so the owner may live or be gone.
+        # The owner of a copy holds another directory.
         same_job = bool(owner["job"]) and owner["job"] == job()
-        # its age is by two clocks, which may differ: so that alone makes no lock stale
+        # The age depends on two clocks, which may differ, so it does not make a lock stale by itself.
         is_doubtful = same_host or same_job or _age(file) > STALE_SECONDS
-        return is_doubtful and not _changes(file, RENEW_SECONDS * RENEWALS)
+        return is_doubtful and not _changes(file, RENEW_SECONDS * MAX_MISSED_RENEWALS)
     except FileNotFoundError:
         return True
 
 
 def _age(file: Path) -> float:
-    """Seconds since the lock was renewed, by its file system's clock and ours; infinite where it is gone."""
+    """Return a lock's age in seconds, by the file system's clock and ours; infinite if it is gone."""
     try:
         return time.time() - file.stat().st_mtime
     except OSError:
@@ -271,30 +261,10 @@ def _age(file: Path) -> float:
 
 
 def _changes(file: Path, seconds: float) -> bool:
-    """Watch a lock for so long by this process's own clock."""
+    """Return whether a lock changes within some seconds of this process's clock."""
     first, deadline = _look(file), time.monotonic() + seconds
     while time.monotonic() < deadline:
         time.sleep(0.1)
         if _look(file) != first:
             return True
     return False
-
-
-def _lives(pid: int, start: str) -> bool:
-    """Whether the process that began then is there, and not a later one of its number."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        pass
-    return _start(pid) in (start, "")
-
-
-def _start(pid: int) -> str:
-    """When a process began, as the kernel counts; empty where that can't be told, `gone` of a zombie."""
-    try:
-        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "gone" if after_name[0] == "Z" else after_name[19]

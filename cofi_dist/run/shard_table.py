@@ -11,23 +11,23 @@ from cofi_dist.distributed.comm import Comm
 from cofi_dist.sharding.ranges import UserRange, ratings_per_range
 from cofi_dist.training.problem import Problem
 
-MOST_ROWS = 16
+MAX_ROWS = 16
 
 
 def shard_table(
     ranges: Sequence[UserRange], per_user: NDArray[np.int64], num_items: int, config: Config
 ) -> list[str]:
-    """Users, ratings, bytes and load (ratings against the mean) of every rank, in lines.
+    """Return lines with the users, ratings, bytes and load (ratings divided by the mean) of each rank.
 
-    Bytes are of what the rank holds for its own users: ratings, W, b and their Adam moments. Of
-    more than MOST_ROWS ranks, the first few and the fullest are shown.
+    The bytes are those of the rank's own users: ratings, W, b and their Adam moments. If there are more than
+    MAX_ROWS ranks, only the first ones and the fullest one are shown.
     """
     ratings = ratings_per_range(ranges, per_user)
     mean = sum(ratings) / len(ratings)
     fullest = int(np.argmax(ratings))
     shown = list(range(len(ranges)))
-    if len(ranges) > MOST_ROWS:
-        shown = sorted({*range(MOST_ROWS - 1), fullest})
+    if len(ranges) > MAX_ROWS:
+        shown = sorted({*range(MAX_ROWS - 1), fullest})
     lines = ["rank      users       ratings       bytes    load"]
     for rank in shown:
         size = _size(_bytes(len(ranges[rank]), ratings[rank], num_items, config))
@@ -46,7 +46,7 @@ def _bytes(users: int, ratings: int, num_items: int, config: Config) -> int:
     own = 3 * users * (config.model.num_features + 1) * width
     if config.train.cost == "dense":
         return own + 16 * users * num_items  # Y and R in float64
-    return own + (16 + width) * ratings  # two orders of int32 indices, and the value
+    return own + (16 + width) * ratings  # int32 indices in two orders, and the value
 
 
 def _itemsize(config: Config) -> int:
@@ -62,7 +62,7 @@ def _size(count: float) -> str:
 
 
 def describe_shards(problem: Problem, comm: Comm) -> dict[str, Any]:
-    """How the run is spread; held-out ratings are counted, as in the table of shards."""
+    """Return the content of shards.json; ratings include the held-out ones, as in the table."""
     ratings = ratings_per_range(problem.ranges, problem.ratings_per_user)
     return {
         "world_size": comm.world_size,

@@ -1,4 +1,4 @@
-"""A grid of settings, a run each, and the table of how well they did."""
+"""Grid search: one run for each combination of settings, and a table of their validation errors."""
 
 import itertools
 from collections.abc import Sequence
@@ -27,11 +27,11 @@ TABLE = "table.csv"
 
 @dataclass(frozen=True)
 class Point:
-    """One place of the grid.
+    """One point of the grid.
 
     Attributes:
-        values: what each key is set to, as YAML.
-        run_dir: of its run.
+        values: the value of each varied key, as YAML.
+        run_dir: the directory of its run.
     """
 
     values: dict[str, str]
@@ -39,7 +39,7 @@ class Point:
 
     @property
     def overrides(self) -> list[str]:
-        """For `train`."""
+        """The overrides that `train` is given for this point."""
         return [
             *(f"{key}={value}" for key, value in self.values.items()),
             f"run_dir={quote_yaml(str(self.run_dir))}",
@@ -47,27 +47,27 @@ class Point:
 
     @property
     def words(self) -> tuple[dict[str, str], str]:
-        """For other ranks."""
+        """The point as values that can be sent to other ranks."""
         return self.values, str(self.run_dir)
 
     @classmethod
     def of_words(cls, words: Sequence[Any]) -> "Point":
-        """The point that `words` gave."""
+        """Return the point that `words` describe."""
         values, run_dir = words
         return cls(values, Path(run_dir))
 
 
 def points(file: Path, grid: Sequence[str], overrides: Sequence[str], output: Path) -> list[Point]:
-    """Every combination of the grid's values, the last key's changing fastest; all of them checked.
+    """Return every combination of the grid's values, after checking each; the last key varies fastest.
 
     Args:
-        file: YAML config.
-        grid: `KEY=V1,V2,...`.
-        overrides: KEY=VALUE for all runs.
-        output: where the runs go, numbered.
+        file: the YAML config.
+        grid: texts `KEY=V1,V2,...`.
+        overrides: texts `KEY=VALUE` for all runs.
+        output: the directory for the runs, which are numbered.
 
     Raises:
-        ConfigError: the grid, or the config of one of its points, can't be used.
+        ConfigError: the grid, or the config of one of its points, cannot be used.
     """
     axes = [_axis(text) for text in grid]
     keys = [key for key, _ in axes]
@@ -92,7 +92,7 @@ def points(file: Path, grid: Sequence[str], overrides: Sequence[str], output: Pa
 
 
 def first_config(file: Path, grid: Sequence[str], overrides: Sequence[str], output: Path) -> dict[str, Any]:
-    """What the config comes to at the first of the points."""
+    """Return the resolved config of the first point."""
     point = points(file, grid, overrides, output)[0]
     return load_config(file, [*overrides, *point.overrides]).model_dump(exclude_none=True)
 
@@ -119,21 +119,21 @@ def tune(
     only: int | None = None,
     stop: StopRequest | None = None,
 ) -> None:
-    """Train the grid's points, but for those that are done already, well or badly.
+    """Train the points of a grid that have not ended yet, well or badly.
 
     Collective: all ranks call it.
 
     Args:
-        file: YAML config.
-        grid: as `points` gives it.
-        overrides: KEY=VALUE for all runs.
+        file: the YAML config.
+        grid: the points, as `points` returns them.
+        overrides: texts `KEY=VALUE` for all runs.
         comm: the ranks.
-        only: the number of the one point to train; None for all.
-        stop: whether this process was asked to stop.
+        only: the number of the only point to train; None for all.
+        stop: whether this process has been asked to stop.
 
     Raises:
-        CofiError: a run can't be made. One that diverges is no reason to stop.
-        StoppedError: somebody asked it to stop; with checkpoint.resume=auto the point goes on.
+        CofiError: a run cannot be made; a run that diverges does not end the search.
+        StoppedError: the search was asked to stop; with checkpoint.resume=auto the point is resumed later.
     """
     for number, point in enumerate(grid):
         if only not in (None, number):
@@ -166,10 +166,10 @@ def _outcome(point: Point) -> str:
 
 
 def _is_done(file: Path, point: Point, overrides: Sequence[str]) -> bool:
-    """Whether a run of this very config is there, finished.
+    """Return whether a run with this config has ended in the point's directory.
 
     Raises:
-        RunError: the run there is of another config.
+        RunError: the run there has another config.
     """
     config = point.run_dir / CONFIG
     if read_result(point.run_dir) is None:
@@ -184,13 +184,13 @@ def _is_done(file: Path, point: Point, overrides: Sequence[str]) -> bool:
 
 
 def table_of(grid: Sequence[Point]) -> pl.DataFrame:
-    """What is known of the points that are done, the lowest validation RMSE first.
+    """Return the table of the points that have ended, the lowest validation RMSE first.
 
-    Columns: the grid's keys, rmse, mae, epoch, seconds, run. A point that diverged has no rmse and
-    mae, and no epoch where none was good.
+    Its columns are the grid's keys, rmse, mae, epoch, seconds and run. A point that diverged has no rmse and
+    no mae, and no epoch if none had a finite cost.
 
     Raises:
-        RunError: points of the same data section were trained on different ratings.
+        RunError: points with the same data section were trained on different ratings.
     """
     _require_same_ratings(grid)
     rows = []
@@ -233,7 +233,7 @@ def save_table(table: pl.DataFrame, output: Path) -> Path:
     """Write the table as CSV into the grid's directory.
 
     Raises:
-        RunError: it can't be written.
+        RunError: the file cannot be written.
     """
     write_atomically(output / TABLE, table.write_csv())
     return output / TABLE

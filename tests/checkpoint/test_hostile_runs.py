@@ -145,7 +145,10 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
         put("tensorboard", link),
         "run/tensorboard: is not a folder that a run created",
     ),
-    "the lock is held": (put(".lock", text_of(LOCK)), "run: process 1 on elsewhere is running here since"),
+    "the lock is held": (
+        put(".lock", text_of(LOCK)),
+        "run: process 1 on elsewhere has been running here since",
+    ),
     "the lock is a folder": (put(".lock", folder), "run/.lock: is not a file that a run created"),
     "the lock is a pipe": (put(".lock", os.mkfifo), "run/.lock: is not a file that a run created"),
     "the lock is a pipe where no run is": (

@@ -18,12 +18,13 @@ import pytest
 from cofi_dist.errors import RunError
 from cofi_dist.run import lock
 from cofi_dist.run.lock import STALE_SECONDS, Lock
+from cofi_dist.run.process_identity import pid_space, start_time
 from cofi_dist.run_layout import LOCK
 
 
 def leave(tmp: Path, **said: object) -> None:
-    owner = {"host": socket.gethostname(), "space": lock._space(), "pid": os.getpid(), "job": "", **said}
-    owner = {"start": lock._start(int(str(owner["pid"]))), "since": 1.7e9, **owner}
+    owner = {"host": socket.gethostname(), "space": pid_space(), "pid": os.getpid(), "job": "", **said}
+    owner = {"start": start_time(int(str(owner["pid"]))), "since": 1.7e9, **owner}
     (tmp / LOCK).write_text(json.dumps(owner))
 
 
@@ -49,7 +50,9 @@ def test_who_comes_second_is_told_who_is_there(tmp_path: Path) -> None:
     with Lock(tmp_path):
         with pytest.raises(RunError) as error:
             Lock(tmp_path)
-        assert f"process {os.getpid()} on {socket.gethostname()} is running here since 20" in str(error.value)
+        assert f"process {os.getpid()} on {socket.gethostname()} has been running here since 20" in str(
+            error.value
+        )
     assert not (tmp_path / LOCK).exists()
     with Lock(tmp_path):
         pass
@@ -72,7 +75,7 @@ def test_a_later_process_of_the_same_number_holds_nothing(tmp_path: Path) -> Non
 def test_the_lock_of_a_process_that_lives_here_is_not_stale_however_old(tmp_path: Path) -> None:
     leave(tmp_path)
     os.utime(tmp_path / LOCK, (1.0, 1.0))
-    with pytest.raises(RunError, match="is running here"):
+    with pytest.raises(RunError, match="has been running here"):
         Lock(tmp_path)
 
 
@@ -81,7 +84,7 @@ def test_the_lock_of_another_host_is_stale_where_nobody_renews_it(
 ) -> None:
     monkeypatch.setattr(lock, "RENEW_SECONDS", 0.2)
     leave(tmp_path, host="elsewhere")
-    with pytest.raises(RunError, match="on elsewhere is running here"):
+    with pytest.raises(RunError, match="on elsewhere has been running here"):
         Lock(tmp_path)
     long_ago = time.time() - STALE_SECONDS - 1
     os.utime(tmp_path / LOCK, (long_ago, long_ago))
@@ -96,7 +99,7 @@ def test_a_clock_that_is_ahead_takes_no_lock_that_is_renewed(
     leave(tmp_path, host="elsewhere")
     now = time.time
     monkeypatch.setattr(time, "time", lambda: now() + 2 * STALE_SECONDS)
-    with renewed(tmp_path), pytest.raises(RunError, match="on elsewhere is running here"):
+    with renewed(tmp_path), pytest.raises(RunError, match="on elsewhere has been running here"):
         Lock(tmp_path)
 
 
@@ -119,7 +122,7 @@ def test_a_container_of_the_same_name_is_asked_for_signs_of_life(
     for pid in (2**22 + 1, os.getpid()):
         leave(tmp_path, pid=pid, space="another boot pid:[1]")
         if lives:
-            with renewed(tmp_path), pytest.raises(RunError, match="is running here"):
+            with renewed(tmp_path), pytest.raises(RunError, match="has been running here"):
                 Lock(tmp_path)
         else:
             with Lock(tmp_path):
@@ -128,11 +131,11 @@ def test_a_container_of_the_same_name_is_asked_for_signs_of_life(
 
 def test_two_runs_of_one_job_are_one_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "123")
-    with Lock(tmp_path), pytest.raises(RunError, match="is running here"):
+    with Lock(tmp_path), pytest.raises(RunError, match="has been running here"):
         Lock(tmp_path)  # on the same host: its process lives
     monkeypatch.setattr(lock, "RENEW_SECONDS", 0.4)
     leave(tmp_path, host="elsewhere", job="123")
-    with renewed(tmp_path), pytest.raises(RunError, match="on elsewhere is running here"):
+    with renewed(tmp_path), pytest.raises(RunError, match="on elsewhere has been running here"):
         Lock(tmp_path)
 
 
@@ -189,7 +192,7 @@ def test_who_is_held_up_or_killed_while_it_removes_a_stale_lock_is_in_nobodys_wa
     with subprocess.Popen(given, stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout is not None
         assert first.stdout.readline() == "held up\n"
-        with pytest.raises(RunError, match=f"process {first.pid} on .* is running here"):
+        with pytest.raises(RunError, match=f"process {first.pid} on .* has been running here"):
             Lock(tmp_path)  # it would be removed when the other one wakes
         first.kill()
     with Lock(tmp_path):
@@ -209,7 +212,7 @@ def test_a_lock_that_was_taken_over_after_it_was_judged_stays(
         return was
 
     monkeypatch.setattr(lock, "_is_stale", held_up)
-    with pytest.raises(RunError, match="is running here since 2027"):
+    with pytest.raises(RunError, match="has been running here since 2027"):
         Lock(tmp_path)
     assert json.loads((tmp_path / LOCK).read_text())["since"] == 1.8e9
     assert [path.name for path in tmp_path.iterdir()] == [LOCK]
@@ -227,7 +230,7 @@ def test_a_lock_that_its_owner_renews_after_it_was_judged_stays(
         return True
 
     monkeypatch.setattr(lock, "_is_stale", held_up)
-    with pytest.raises(RunError, match="on elsewhere is running here"):
+    with pytest.raises(RunError, match="on elsewhere has been running here"):
         Lock(tmp_path)
 
 
@@ -240,10 +243,13 @@ def test_a_lock_that_was_copied_with_its_directory_is_stale(
     with Lock(run):
         shutil.copytree(run, copy)
         if lives:  # a file system whose inodes change, say
-            with renewed(copy), pytest.raises(RunError, match=f"is running here .*, remove {copy / LOCK}$"):
+            with (
+                renewed(copy),
+                pytest.raises(RunError, match=f"has been running here .*, remove {copy / LOCK}$"),
+            ):
                 Lock(copy)
         else:
-            with Lock(copy), pytest.raises(RunError, match="is running here"):
+            with Lock(copy), pytest.raises(RunError, match="has been running here"):
                 Lock(run)
 
 
@@ -253,7 +259,7 @@ def test_a_file_system_without_links_has_locks_too(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(os, "link", refuse)
     leave(tmp_path, pid=2**22 + 1)
-    with Lock(tmp_path), pytest.raises(RunError, match="is running here"):
+    with Lock(tmp_path), pytest.raises(RunError, match="has been running here"):
         Lock(tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -182,7 +182,7 @@ def test_a_run_is_not_lost_to_one_that_cannot_begin(whole: dict[int, Path], tmp_
 def test_who_prepares_has_the_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def prepared_twice(*given: Any) -> Any:
         monkeypatch.undo()
-        with pytest.raises(RunError, match="is running here since"):
+        with pytest.raises(RunError, match="has been running here since"):
             run(tmp_path, 1, 10, "run")
         return prepare_source(*given)
 
