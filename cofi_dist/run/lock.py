@@ -193,7 +193,7 @@ class Lock:
         try:
             return _owner(_look(self._file).content) == self._me
         except FileNotFoundError:
-            # Another run took the lock over and has ended; or the directory is gone, which the next save reports.
+            # Another run took it over and has ended; or the directory is gone, which the next save reports.
             return not self._file.parent.exists()
 
 
