@@ -21,7 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "run_layout": set(),
     "run_result": {"run_layout"},
     "sharding": set(),
-    "data": {"config", "sharding", "distributed"},
+    "data": {"config", "distributed", "sharding"},
     "data/readers": {"config", "data"},
     "data/preparation": {"config", "data", "data/readers", "sharding"},
     "data/datasets": set(),

@@ -14,13 +14,13 @@ from cofi_dist.cli.input_files import read_ratings
 from cofi_dist.cli.progress import Progress
 from cofi_dist.cli.session import Session
 from cofi_dist.cli.tables import warn_if_diverged
+from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import CofiError, ConfigError, DataError, RunError
 from cofi_dist.files.atomic import refuse_existing, write_atomically
 from cofi_dist.streams import log_stderr
 from cofi_dist.words import counted, have
 
 if TYPE_CHECKING:
-    from cofi_dist.distributed.comm import Comm
     from cofi_dist.model import Evaluation, Model, RunRatings
     from cofi_dist.model.held_out import HeldOut
 
@@ -93,7 +93,7 @@ def evaluate(
 
 
 def _load_model(
-    comm: "Comm", run: Path, prepared: Path | None, *, needs_ratings: bool
+    comm: Comm, run: Path, prepared: Path | None, *, needs_ratings: bool
 ) -> tuple["Model", "RunRatings | None", str | None]:
     """Return the model, the ratings of its run, and, if they can't be used, why not.
 
@@ -128,7 +128,7 @@ def _require_useful(
         raise ConfigError("--replace is for --output FILE; leave it out")
 
 
-def _load_everywhere(comm: "Comm", load: Callable[[], T], fingerprint: Callable[[T], Any], what: str) -> T:
+def _load_everywhere(comm: Comm, load: Callable[[], T], fingerprint: Callable[[T], Any], what: str) -> T:
     """Load the same thing on every rank, on rank 0 first, so that a mistake is reported only once.
 
     Collective: all ranks call it.
@@ -183,7 +183,7 @@ def _held_out_ratings(
     rated: "RunRatings | None",
     ratings: Path | None,
     part: HeldOutPart | None,
-    comm: "Comm",
+    comm: Comm,
 ) -> tuple["HeldOut", str]:
     """Return the ratings to judge by, and what to call them."""
     from cofi_dist.model.held_out import HeldOut

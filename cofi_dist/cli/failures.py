@@ -6,19 +6,17 @@ import sys
 import time
 import traceback
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
 from cofi_dist.cli.session import Session
+from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import CofiError, RankLostError, StoppedError, TrainingError
 from cofi_dist.run.stop import Interrupted
 from cofi_dist.streams import OutputError, log_stderr, redirect_to_devnull, tolerate_write_errors
 from cofi_dist.system.memory import is_out_of_memory
 from cofi_dist.system.variables import read
-
-if TYPE_CHECKING:
-    from cofi_dist.distributed.comm import Comm
 
 
 def exit_code(error: BaseException, session: Session) -> int:
@@ -79,7 +77,7 @@ def _print_traceback(error: Exception) -> int:
     return 1
 
 
-def _print_error(error: CofiError, comm: "Comm | None") -> int:
+def _print_error(error: CofiError, comm: Comm | None) -> int:
     """Print the error once for all ranks that have met, or else once per node; return the exit code."""
     who = ""
     if comm is None and error.shared and read("LOCAL_RANK") not in ("", "0"):

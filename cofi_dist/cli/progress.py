@@ -5,12 +5,11 @@ import time
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Self
 
+from cofi_dist.distributed.comm import Comm
 from cofi_dist.streams import log_stderr, tolerate_write_errors
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
-
-    from cofi_dist.distributed.comm import Comm
 
 FIRST_BAR, BETWEEN_BARS, FIRST_LINE = 0.5, 0.2, 10.0  # seconds; a line comes after twice as many as the last
 
@@ -84,7 +83,7 @@ def _drawing() -> AbstractContextManager[None]:
     return tolerate_write_errors(sys.stderr)
 
 
-def announce_compilation(comm: "Comm") -> None:
+def announce_compilation(comm: Comm) -> None:
     """Say so if loops are compiled before the first epoch, which takes seconds, once per installation."""
     from cofi_dist.kernels.first_compilation import FirstCompilation
 

@@ -4,14 +4,13 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
+from cofi_dist.distributed.comm import Comm
+from cofi_dist.distributed.handshake import Task
 from cofi_dist.run.stop import StopRequest
-
-if TYPE_CHECKING:
-    from cofi_dist.distributed.comm import Comm
 
 
 @dataclass
@@ -24,9 +23,9 @@ class Session:
     """
 
     stop: StopRequest = field(default_factory=StopRequest)
-    comm: "Comm | None" = None
+    comm: Comm | None = None
 
-    def meet(self, context: typer.Context, resolved: Callable[[], Mapping[str, Any]] = dict) -> "Comm":
+    def meet(self, context: typer.Context, resolved: Callable[[], Mapping[str, Any]] = dict) -> Comm:
         """Wait for the other ranks, if there are any.
 
         Args:
@@ -36,8 +35,7 @@ class Session:
         Raises:
             CofiError: the ranks do not meet, or were given different commands.
         """
-        from cofi_dist.distributed.handshake import Task  # torch, which takes seconds to import
-        from cofi_dist.distributed.rendezvous import init_comm
+        from cofi_dist.distributed.rendezvous import init_comm  # torch, which takes seconds to import
 
         def facts() -> dict[str, Any]:
             options = {
