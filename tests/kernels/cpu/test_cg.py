@@ -40,7 +40,13 @@ def test_steps_are_the_textbooks(kind: type[NumbaCG | TorchCG], seed: int, has_b
     def side(both: Array) -> Side[torch.Tensor]:
         return Side(torch.tensor(both[:, :-1]), torch.tensor(both[:, -1]))
 
-    term = RidgeTerm(torch.tensor(weight), weight_b, has_bias, torch.tensor(counts).double(), 1.0)
+    term = RidgeTerm(
+        weight=torch.tensor(weight),
+        weight_b=weight_b,
+        has_bias=has_bias,
+        counts=torch.tensor(counts).double(),
+        num_ratings=float(counts.sum()),
+    )
     solved = side(start)
     cg = kind(solved, side(gradient_sums), torch.tensor(mean_square), term)
     for _ in range(steps):
