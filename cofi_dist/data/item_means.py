@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cofi_dist.data.ratings import Ratings
-from cofi_dist.data.shard import AT_ONCE
+from cofi_dist.data.shard import PIECE_RATINGS
 from cofi_dist.distributed.comm import Reducer
 from cofi_dist.sharding.reduction_tree import ReductionBlocks
 
@@ -32,31 +32,30 @@ class ItemSums:
 def item_sums(
     ratings: Ratings, num_items: int, reducer: Reducer, blocks: ReductionBlocks | None = None
 ) -> ItemSums:
-    """Add up the training ratings of all ranks.
+    """Add up the training ratings of all ranks, per item.
 
     Collective: all ranks call it.
 
     Args:
-        ratings: this rank's.
+        ratings: training ratings of this rank's users.
         num_items: M.
-        reducer: adds up the ranks' sums.
-        blocks: of the rank's users, in which they are summed; None for one.
+        reducer: adds up the sums of all ranks.
+        blocks: the blocks of this rank's users in which the ratings are summed; None for a single one.
     """
-    import torch  # slow, and preparing a file does without it
+    import torch  # slow to import, and preparing a file needs none of it
 
-    users = [(0, int(ratings.user.max(initial=-1)) + 1)]
-    if blocks is not None:
-        users = [(run.start, run.stop) for run in blocks.users]
-    of_blocks = np.zeros((len(users), 2, num_items))
-    for (total, count), run in zip(of_blocks, users, strict=True):
-        first, stop = np.searchsorted(ratings.user, run)
-        for at in range(first, stop, AT_ONCE):
-            rows = slice(at, min(at + AT_ONCE, stop))
-            np.add.at(total, ratings.item[rows], ratings.value[rows])
-            count[:] += np.bincount(ratings.item[rows], minlength=num_items)
-    both = torch.from_numpy(of_blocks if blocks is None else blocks.subtree_sums(of_blocks))
-    reducer.all_reduce_(both)
-    return ItemSums(*both[0].numpy())
+    num_users = int(ratings.user.max(initial=-1)) + 1
+    blocks = blocks or ReductionBlocks.single(num_users)
+    block_sums = np.zeros((len(blocks.users), 2, num_items))
+    for (total, count), users in zip(block_sums, blocks.users, strict=True):
+        start, stop = np.searchsorted(ratings.user, (users.start, users.stop))
+        for piece_start in range(start, stop, PIECE_RATINGS):
+            piece = slice(piece_start, min(piece_start + PIECE_RATINGS, stop))
+            np.add.at(total, ratings.item[piece], ratings.value[piece])
+            count[:] += np.bincount(ratings.item[piece], minlength=num_items)
+    partials = torch.from_numpy(blocks.subtree_sums(block_sums))
+    reducer.all_reduce_(partials)
+    return ItemSums(*partials[0].numpy())
 
 
 def item_offsets(sums: ItemSums, centre: str, damping: float | None) -> NDArray[np.float64]:

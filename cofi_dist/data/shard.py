@@ -9,8 +9,8 @@ from cofi_dist.data.ratings import Ratings
 from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.sharding.reduction_tree import ReductionBlocks
 
-# Ratings whose temporaries, 8 bytes each, are not worth counting.
-AT_ONCE = 2**20
+# Ratings whose temporaries, of 8 bytes each, are in memory at a time.
+PIECE_RATINGS = 2**20
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class UserShard:
         """Return the ratings less their items' offsets, (N,), rounded once to `dtype`."""
         item, value = self.ratings.item, self.ratings.value
         centred = np.empty(len(value), dtype)
-        for at in range(0, len(value), AT_ONCE):
-            rows = slice(at, at + AT_ONCE)
+        for at in range(0, len(value), PIECE_RATINGS):
+            rows = slice(at, at + PIECE_RATINGS)
             offset = 0.0 if self.item_offsets is None else self.item_offsets[item[rows]]
             centred[rows] = value[rows] - offset
         return centred

@@ -8,7 +8,7 @@ import torch
 from cofi_dist.config import Config, DataSection, TrainSection, load_config
 from cofi_dist.config.diff import FIXED, PREPARED, changes, is_within
 from cofi_dist.cost.dense import BYTES_PER_CELL
-from cofi_dist.data.shard import AT_ONCE
+from cofi_dist.data.shard import PIECE_RATINGS
 from cofi_dist.data.sources.base import Source
 from cofi_dist.errors import CheckpointError, ConfigError, RunError
 from cofi_dist.run.directory import RunDirectory
@@ -132,7 +132,7 @@ def require_held_out(data: DataSection, source: Source, run: RunDirectory) -> No
             " validation.every out"
         )
     per_user = source.ratings_per_user()
-    pieces = balanced_ranges(per_user, 1 + int(per_user.sum()) // AT_ONCE)
+    pieces = balanced_ranges(per_user, 1 + int(per_user.sum()) // PIECE_RATINGS)
     if not any(len(source.load(users, "validation")) for users in pieces):
         raise ConfigError(
             "data.validation: holds out none of these ratings; hold out more, or leave validation.every out"
