@@ -1,12 +1,12 @@
-"""Counts in words, as every message has them."""
+"""Counts with their nouns, for messages."""
 
 
 def counted(number: int, noun: str) -> str:
     """Write a number with its noun: 1 user, 12,345 users.
 
     Args:
-        number: a whole number, of any integer type.
-        noun: in the singular; its plural ends in `s`, which joins its first word where `of` follows.
+        number: the count, of any integer type.
+        noun: the singular. Its plural ends in `s`; in `kind of x`, the first word gets the `s`.
     """
     if number != 1:
         first, of, rest = noun.partition(" of ")
@@ -15,5 +15,5 @@ def counted(number: int, noun: str) -> str:
 
 
 def have(number: int) -> str:
-    """Write `has` for one, `have` for any other number."""
+    """Return `has` for one and `have` for any other number."""
     return "has" if number == 1 else "have"

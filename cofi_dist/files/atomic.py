@@ -1,4 +1,4 @@
-"""Files and directories that appear whole: written under a temporary name, synced, then renamed."""
+"""Writes files and directories that appear complete: under a temporary name, flushed, then renamed."""
 
 import os
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from cofi_dist.files.written_file import WrittenFile, finish_on_exit, flush_to_d
 
 @contextmanager
 def atomic_directory(target: Path, *, replace: bool = False) -> Iterator[Path]:
-    """Yields a temporary directory beside `target`; renames it to `target` if nothing raised.
+    """Yield a temporary directory beside `target`, which is renamed to `target` if nothing is raised.
 
     Args:
-        target: to be made.
-        replace: what is there goes when the new one is whole.
+        target: the directory to make.
+        replace: whether an existing `target` is replaced once the new directory is complete.
 
     Raises:
-        RunError: `target` exists, or its parent can't be written.
+        RunError: `target` exists and is not to be replaced, or its parent cannot be written.
     """
     clear_temporaries(target)
     if target.exists() and not replace:
@@ -34,10 +34,10 @@ def atomic_directory(target: Path, *, replace: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def scratch_directory(target: Path) -> Iterator[Path]:
-    """Yields a new directory on the file system of `target`; it goes if it wasn't put in place.
+    """Yield a temporary directory on the file system of `target`, which is removed at the end.
 
     Raises:
-        RunError: it can't be made, or what is done in it fails with an OSError, as on a full disk.
+        RunError: it cannot be made, or work in it fails with an OSError, as on a full disk.
     """
     home = next(path for path in target.absolute().parents if path.exists())
     if not home.is_dir():
@@ -51,7 +51,13 @@ def scratch_directory(target: Path) -> Iterator[Path]:
 
 
 def commit_directory(directory: Path, target: Path, old: Path | None = None) -> None:
-    """Sync what is in a directory of `scratch_directory`, rename it to `target`; what is there, to `old`."""
+    """Flush a directory to the disk, and rename it to `target`.
+
+    Args:
+        directory: a directory inside a `scratch_directory`.
+        target: its final place.
+        old: where an existing `target` is moved to; None if there is none.
+    """
     flush_tree_to_disk(directory)
     made = _missing(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -63,12 +69,12 @@ def commit_directory(directory: Path, target: Path, old: Path | None = None) -> 
 
 
 def _missing(target: Path) -> list[Path]:
-    """The folders that must be made to hold `target`."""
+    """Return the folders above `target` that do not exist yet."""
     return [folder for folder in target.parents if not folder.exists()]
 
 
 def _sync_names(*paths: Path) -> None:
-    """Flush to the disk that these are there: each is an entry of its parent."""
+    """Flush the directory entries of these paths to the disk."""
     for path in paths:
         flush_to_disk(path.parent)
 
@@ -77,7 +83,7 @@ def refuse_existing(file: Path, *, replace: bool) -> None:
     """Raise unless an output file may be written.
 
     Raises:
-        RunError: it exists, and `replace` is false; or it is no regular file.
+        RunError: it exists and `replace` is false, or it is not a regular file.
     """
     if file.exists() and not (file.is_file() or file.is_dir()):
         raise RunError(f"{file}: is no regular file, and would be replaced by one; give another --output")
@@ -87,10 +93,12 @@ def refuse_existing(file: Path, *, replace: bool) -> None:
 
 @contextmanager
 def atomic_file(target: Path) -> Iterator[WrittenFile]:
-    """Yields a file to write beside `target`; renames it to `target` if nothing raised, or leaves nothing.
+    """Yield a temporary file beside `target`, which is renamed to `target` if nothing is raised.
+
+    If something is raised, nothing is left behind.
 
     Raises:
-        RunError: the file can't be written.
+        RunError: the file cannot be written.
     """
     clear_temporaries(target)
     made: list[Path] = []
@@ -113,20 +121,20 @@ def atomic_file(target: Path) -> Iterator[WrittenFile]:
 
 
 def write_atomically(target: Path, content: str | bytes) -> None:
-    """Write a file, whole or not at all.
+    """Write a file completely or not at all.
 
     Raises:
-        RunError: it can't be written.
+        RunError: it cannot be written.
     """
     with atomic_file(target) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
 def remove_file(file: Path) -> None:
-    """Remove a file, if it is there.
+    """Remove a file, if it exists.
 
     Raises:
-        RunError: it can't be removed.
+        RunError: it cannot be removed.
     """
     try:
         file.unlink(missing_ok=True)

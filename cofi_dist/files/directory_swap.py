@@ -1,4 +1,4 @@
-"""Putting a directory in the place of another one, so that one of them is whole at any time."""
+"""Replaces a directory by another one, so that one of them is complete at any time."""
 
 import ctypes
 import errno
@@ -9,26 +9,26 @@ from pathlib import Path
 
 from cofi_dist.files.written_file import flush_to_disk
 
-AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # constants of Linux
 
 
 def exchange(one: Path, other: Path) -> bool:
-    """Swap two names in one step that nobody sees half of; returns False where that can't be done."""
+    """Exchange two names atomically; return False if the system cannot do that."""
     if not sys.platform.startswith("linux"):
         return False
-    rename = getattr(ctypes.CDLL(None), "renameat2", None)  # not in every libc, nor in every file system
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)  # not in every libc, and not for every file system
     names = (AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other))
     return rename is not None and rename(*names, RENAME_EXCHANGE) == 0
 
 
 def swap(new: Path, target: Path, old: Path) -> None:
-    """Put `new` in the place of `target`, which becomes `old`, or goes.
+    """Replace `target` by `new`; what was there becomes `old` or is removed.
 
-    Both are on one file system, and synced. Where there is no exchange in one step, a process that is killed
-    may leave no `target`, or a part of it: then `old` is there, which tells `finish_swap`.
+    Both are on one file system, and flushed to the disk. Without an atomic exchange, a process that is killed
+    may leave no `target`, or a part of it. In that case `old` exists, and `finish_swap` can finish the work.
 
     Raises:
-        OSError: it can't be done; `target` is what it was, or `finish_swap` can make it whole.
+        OSError: it cannot be done; `target` is unchanged, or `finish_swap` can restore it.
     """
     if exchange(new, target):
         return
@@ -37,7 +37,7 @@ def swap(new: Path, target: Path, old: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        # a directory in a lower layer of an overlay can't be renamed, as one that was baked into an image
+        # In a lower layer of an overlay file system, as in an image, directories cannot be renamed.
         _copy(target, old)
         remove_any(target)
     try:
@@ -48,22 +48,22 @@ def swap(new: Path, target: Path, old: Path) -> None:
 
 
 def finish_swap(scratch: Path, target: Path) -> None:
-    """End a swap that was broken off; `scratch` holds its `new` and `old`, as far as they are there.
+    """Finish a swap that was interrupted; `scratch` holds its `new` and `old`, if they exist.
 
     Raises:
-        OSError: it can't be done; nothing is lost.
+        OSError: it cannot be done; nothing is lost.
     """
     if not os.path.lexists(scratch / "old"):
         return
-    whole = pending_replacement(scratch, target)
-    if whole is not None:
-        remove_any(target)  # of what could not be renamed, a part may be left
-        whole.rename(target)
+    complete = pending_replacement(scratch, target)
+    if complete is not None:
+        remove_any(target)  # a part of what could not be renamed may be left
+        complete.rename(target)
     flush_to_disk(target.parent)
 
 
 def pending_replacement(scratch: Path, target: Path) -> Path | None:
-    """What has to take the place of `target` to end a swap that was broken off, if one was."""
+    """Return what has to be renamed to `target` to finish an interrupted swap, if anything."""
     new, old = scratch / "new", scratch / "old"
     if not os.path.lexists(old):
         return None
@@ -73,7 +73,7 @@ def pending_replacement(scratch: Path, target: Path) -> Path | None:
 
 
 def remove_any(path: Path) -> None:
-    """Remove a directory and what is in it, a file, or nothing where nothing is."""
+    """Remove a directory with its content, or a file, or nothing if the path does not exist."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -81,13 +81,13 @@ def remove_any(path: Path) -> None:
 
 
 def flush_tree_to_disk(directory: Path) -> None:
-    """Sync a directory and everything in it."""
+    """Flush a directory and everything in it to the disk."""
     for path in (*directory.rglob("*"), directory):
         flush_to_disk(path)
 
 
 def _copy(directory: Path, target: Path) -> None:
-    """A copy that appears whole."""
+    """Copy a directory; the copy appears under its name once it is complete."""
     part = target.with_name(f"{target.name}.part")
     shutil.copytree(directory, part, symlinks=True)
     flush_tree_to_disk(part)

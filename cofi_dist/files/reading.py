@@ -1,7 +1,7 @@
-"""Files that are read: regular ones of a bounded size, which say what they should.
+"""Reads files safely: only regular files, of a bounded size, with the expected content.
 
-What stands in the place of a file may be damaged, or made to harm: a pipe would be waited for, a device has
-no end, and a few bytes may unfold to gigabytes. Everything that reads a file of ours begins here.
+A file may be damaged or malicious: reading a pipe would block, a device has no end, and a few bytes may
+expand to gigabytes. All code that reads files of this package uses these functions.
 """
 
 import io
@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-MOST_JSON = 2**20  # bytes of a file that holds a few facts
+MOST_JSON = 2**20  # bytes of a small JSON file
 LONGEST_LINE = 2**16  # bytes
-LONGEST = 80  # characters of foreign text in a message
+LONGEST = 80  # characters that a message quotes from a file
 KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",
@@ -30,11 +30,11 @@ KINDS = {
 
 
 class UnusableFileError(OSError):
-    """What stands there can't be read as a file of ours, and will not be so at another time."""
+    """The file cannot be used, and trying again later would not help."""
 
 
 class Record(BaseModel):
-    """What a JSON file holds, of these types and no others; keys that are not named here are not read."""
+    """The expected content of a JSON file, with strict types; other keys are ignored."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
@@ -43,18 +43,18 @@ R = TypeVar("R", bound=Record)
 
 
 def open_regular(path: str | Path, most_bytes: int | None = None) -> io.BufferedReader:
-    """Open a regular file to be read as bytes; nothing is waited for.
+    """Open a regular file for reading bytes, without ever blocking.
 
     Args:
-        path: of the file, or of a link to it.
-        most_bytes: it may have.
+        path: the file, or a link to it.
+        most_bytes: the largest size that is accepted; None for any.
 
     Raises:
-        OSError: there is no such file, it can't be read, it is a folder, pipe, socket or device, or larger.
+        OSError: the file does not exist, cannot be read, is not a regular file, or is too large.
     """
     try:
         _require_regular(os.stat(path), path, most_bytes)
-        # a pipe that came meanwhile is opened without waiting for a writer, and refused
+        # If a pipe has taken its place meanwhile, opening it does not wait for a writer, and it is refused.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except ValueError:
         raise UnusableFileError(22, "its name holds a NUL", str(path)) from None
@@ -75,23 +75,23 @@ def _require_regular(about: os.stat_result, path: str | Path, most_bytes: int | 
 
 
 def read_bytes(path: str | Path, most_bytes: int) -> bytes:
-    """All of a small regular file.
+    """Return the content of a small regular file.
 
     Raises:
-        OSError: as of `open_regular`.
+        OSError: as `open_regular`.
     """
     with open_regular(path, most_bytes) as opened:
         content = opened.read(most_bytes + 1)
-    if len(content) > most_bytes:  # it grew, or is one of /proc, whose size is not known beforehand
+    if len(content) > most_bytes:  # it grew, or is a file in /proc, which has no size
         raise UnusableFileError(27, f"it has more than {most_bytes:,} bytes", str(path))
     return content
 
 
 def read_text(path: str | Path, most_bytes: int) -> str:
-    """All of a small regular file, as text.
+    """Return the content of a small regular file as text.
 
     Raises:
-        OSError: as of `open_regular`.
+        OSError: as `open_regular`.
         ValueError: it is not UTF-8.
     """
     try:
@@ -101,11 +101,11 @@ def read_text(path: str | Path, most_bytes: int) -> str:
 
 
 def read_lines(path: str | Path) -> Iterator[str]:
-    """The lines of a regular file of any size, without their ends; one of them is in memory at a time.
+    """Yield the lines of a regular file of any size, without their line ends, one at a time.
 
     Raises:
-        OSError: as of `open_regular`.
-        ValueError: in plain words, and with its number: one is not UTF-8, or too long.
+        OSError: as `open_regular`.
+        ValueError: a line is not UTF-8 or is too long; the text names its number.
     """
     with open_regular(path) as opened:
         for number in itertools.count(1):
@@ -121,17 +121,17 @@ def read_lines(path: str | Path) -> Iterator[str]:
 
 
 def read_json(path: str | Path, most_bytes: int = MOST_JSON) -> Any:
-    """What a small JSON file says.
+    """Return the content of a small JSON file.
 
     Raises:
-        OSError: as of `open_regular`.
-        ValueError: as of `parse_json`.
+        OSError: as `open_regular`.
+        ValueError: as `parse_json`.
     """
     return parse_json(read_bytes(path, most_bytes))
 
 
 def parse_json(content: bytes | str) -> Any:
-    """What JSON says; numbers may be NaN and infinite, as Python writes them.
+    """Parse JSON; numbers may be NaN and infinite, as Python writes them.
 
     Raises:
         ValueError: in plain words: it is not JSON in UTF-8, nested too deeply, or holds a key twice.
@@ -158,20 +158,20 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def read_record(path: str | Path, kind: type[R], most_bytes: int = MOST_JSON) -> R:
-    """What a small JSON file says, checked.
+    """Return the content of a small JSON file as a checked record.
 
     Raises:
-        OSError: as of `open_regular`.
-        ValueError: as of `parse_json`; or a key is missing, or its value is not what it should be.
+        OSError: as `open_regular`.
+        ValueError: as `parse_json`; or a key is missing, or its value is not what it should be.
     """
     return check_record(read_json(path, most_bytes), kind)
 
 
 def check_record(said: object, kind: type[R]) -> R:
-    """Check what JSON said.
+    """Check parsed JSON against a record.
 
     Raises:
-        ValueError: in plain words: which key is missing, or what its value should be.
+        ValueError: names the key that is missing, or says what its value should be.
     """
     if not isinstance(said, dict):
         raise ValueError(f"holds {shortened(said)}, not an object of keys")
@@ -182,7 +182,7 @@ def check_record(said: object, kind: type[R]) -> R:
 
 
 def first_mistake(error: ValidationError) -> str:
-    """The first mistake that was found, in one line: its key, and what should be there."""
+    """Return the first mistake in one line: the key, and what its value should be."""
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"])
     what = f"{first['msg'][0].lower()}{first['msg'][1:]}"
@@ -192,7 +192,7 @@ def first_mistake(error: ValidationError) -> str:
 
 
 def shortened(value: object, *, quoted: bool = True) -> str:
-    """Foreign text for a message: cut to fit, and nothing in it that a terminal would obey."""
+    """Return text from a file for a message: cut to fit, and without control characters."""
     try:
         text = repr(value) if quoted else str(value)
     except (ValueError, RecursionError):  # a number of thousands of digits; lists without end
@@ -202,16 +202,16 @@ def shortened(value: object, *, quoted: bool = True) -> str:
 
 
 def read_failure(error: OSError | ValueError) -> str:
-    """Why a file could not be read, to follow its name and a colon."""
+    """Return why a file could not be read; a message puts it after the name and a colon."""
     if isinstance(error, OSError):
         return f"cannot be read: {error.strerror or error}"
     return str(error)
 
 
-class _Hush:
-    """How many threads have redirected file descriptor 2, and what it was before the first of them.
+class _StderrSilencer:
+    """Redirects file descriptor 2 to /dev/null as long as at least one thread asks for it.
 
-    There is one such descriptor in a process: the last thread puts back what the first one found.
+    A process has only one such descriptor, so the last thread restores what the first one found.
     """
 
     def __init__(self) -> None:
@@ -220,7 +220,7 @@ class _Hush:
     def begin(self) -> None:
         with self._lock:
             if self._threads == 0:
-                self._kept = _silenced()
+                self._kept = _redirect_stderr()
             self._threads += 1
 
     def end(self) -> None:
@@ -231,11 +231,11 @@ class _Hush:
                 os.close(self._kept)
 
 
-_HUSH = _Hush()
+_SILENCER = _StderrSilencer()
 
 
-def _silenced() -> int:
-    """Lead file descriptor 2 nowhere; returns what it was, or -1 if it is closed."""
+def _redirect_stderr() -> int:
+    """Redirect file descriptor 2 to /dev/null; return a copy of it, or -1 if it was closed."""
     try:
         kept = os.dup(2)
     except OSError:
@@ -248,9 +248,9 @@ def _silenced() -> int:
 
 @contextmanager
 def stderr_silenced() -> Iterator[None]:
-    """Drop what is written to file descriptor 2 meanwhile, where a library in Rust tells of its panics."""
-    _HUSH.begin()
+    """Drop what is written to file descriptor 2 during the context, where libraries in Rust report panics."""
+    _SILENCER.begin()
     try:
         yield
     finally:
-        _HUSH.end()
+        _SILENCER.end()

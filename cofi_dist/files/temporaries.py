@@ -1,10 +1,11 @@
-"""What is written beside its place, `.NAME.0123abcd.tmp`, and what is left of it by killed commands.
+"""Temporary files and directories beside their target, `.NAME.0123abcd.tmp`, and those of killed commands.
 
-Whoever writes one holds a lock of the system on it, which goes with the process. Where a file system knows of
-no locks, nobody can tell: nothing is removed then, and what is old is named instead.
+A process that writes one holds a lock of the operating system on it, which is released when the process
+ends. If a file system has no locks, nobody can tell whether a temporary file is still in use. In that case
+nothing is removed, and old ones are reported instead.
 
-The lock of a directory is on a file in it, as NFS locks no directory between hosts. Every lock is exclusive,
-on what is open for reading and writing, as NFS wants it.
+To lock a directory, a file in it is locked, because NFS cannot lock directories between hosts. All locks are
+exclusive, on files that are open for reading and writing, because NFS requires that.
 """
 
 import fcntl
@@ -21,16 +22,16 @@ from cofi_dist.files.directory_swap import finish_swap, pending_replacement, rem
 from cofi_dist.streams import log_stderr
 
 LOCK = "lock"  # beside `new` and `old` in a temporary directory
-OLD = 3600  # seconds since the last write; before, nobody is advised to remove what may be being written
+OLD = 3600  # seconds since the last write, before which nobody is advised to remove a temporary file
 
 
 @contextmanager
 def temporary_file(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
-    """Yields the path of a new file beside `target`, and the file; it goes unless it was renamed."""
-    while True:  # till it is ours before somebody clears it away
+    """Yield the path of a new file beside `target`, and the file; it is removed unless it was renamed."""
+    while True:  # until we lock it before another process removes it
         path = temporary_path(target)
         file = path.open("x+b")
-        mark = os.dup(file.fileno())  # holds the lock until the file, closed, is in its place
+        mark = os.dup(file.fileno())  # holds the lock until the file has been closed and renamed
         if _hold(mark, path):
             break
         file.close()
@@ -40,20 +41,20 @@ def temporary_file(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
     finally:
         with suppress(OSError):
             file.close()
-        with suppress(OSError):  # gone by the rename
+        with suppress(OSError):  # it has been renamed
             path.unlink()
         os.close(mark)
 
 
 @contextmanager
 def temporary_directory(target: Path) -> Iterator[Path]:
-    """Yields a new directory beside `target`; it goes, but not before a swap in it is ended."""
+    """Yield a new directory beside `target`, which is removed after a swap in it has been finished."""
     while True:
         path = temporary_path(target)
         path.mkdir()
         try:
             mark = _open_mark(path)
-        except FileNotFoundError:  # cleared away
+        except FileNotFoundError:  # another process removed it
             continue
         except OSError:
             with suppress(OSError):
@@ -65,21 +66,21 @@ def temporary_directory(target: Path) -> Iterator[Path]:
     try:
         yield path
     finally:
-        with suppress(OSError):  # what stays takes room, and nothing else
+        with suppress(OSError):  # what stays takes up space, but does no harm
             _clear(path, target, mark)
 
 
 def temporary_path(target: Path) -> Path:
-    """A new name for what is to be renamed to `target`."""
+    """Return a new name beside `target`, for what is later renamed to it."""
     return target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
 
 
 def clear_temporaries(target: Path, *, alone: bool = False) -> None:
-    """Remove what was written beside `target` by processes that were killed; end the swaps that they began.
+    """Remove what killed processes have written beside `target`, and finish the swaps that they began.
 
     Args:
-        target: where it was to go.
-        alone: nobody else can be writing there, as whoever has locked a run directory knows.
+        target: the path that the temporary files were to be renamed to.
+        alone: whether no other process can be writing there, as in a run directory that is locked.
     """
     name = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.tmp")
     with suppress(OSError):
@@ -93,18 +94,19 @@ def clear_temporaries(target: Path, *, alone: bool = False) -> None:
 
 
 def _clear_abandoned(path: Path, target: Path) -> None:
+    """Remove a temporary unless a process holds its lock; report it if there are no locks and it is old."""
     try:
         mark = _open_mark(path)
     except FileNotFoundError:
         return
     except OSError as error:
-        _name_if_old(path, target, error)
+        _report_if_old(path, target, error)
         return
     try:
         held = _lock(mark, path)
     except OSError as error:
         os.close(mark)
-        _name_if_old(path, target, error)
+        _report_if_old(path, target, error)
         return
     if held:
         _clear(path, target, mark)
@@ -117,17 +119,17 @@ def _locked_file(path: Path) -> Path:
 
 
 def _open_mark(path: Path) -> int:
-    """Open what the lock is on; a directory gets its lock's file if it has none."""
+    """Open the file that is locked; in a directory, it is created if it does not exist."""
     file = _locked_file(path)
     make = 0 if file == path else os.O_CREAT
     return os.open(file, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | make, 0o666)
 
 
 def _lock(mark: int, path: Path) -> bool:
-    """Lock what is open; returns False where somebody else holds it, or has cleared it away.
+    """Lock an open file; return False if another process has locked or removed it.
 
     Raises:
-        OSError: there are no locks here.
+        OSError: the file system has no locks.
     """
     try:
         fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -140,7 +142,7 @@ def _lock(mark: int, path: Path) -> bool:
 
 
 def _hold(mark: int, path: Path) -> bool:
-    """Lock what is being made; without locks it is ours too, as nobody removes anything then."""
+    """Lock a file that is being made; without locks it is ours too, because then nobody removes it."""
     try:
         return _lock(mark, path)
     except OSError:
@@ -148,10 +150,10 @@ def _hold(mark: int, path: Path) -> bool:
 
 
 def _clear(path: Path, target: Path, mark: int) -> None:
-    """End the swap in what is locked, remove it, and close `mark`.
+    """Finish the swap in a locked temporary, remove it, and close `mark`.
 
-    The lock's file is the last to go, so that nobody else finds a part to clear. It is closed before its
-    directory goes: NFS keeps a file that is open, under another name.
+    The locked file is removed last, so that no other process starts to clear the rest. It is closed before
+    its directory is removed, because NFS keeps an open file under another name.
     """
     file = _locked_file(path)
     try:
@@ -167,11 +169,14 @@ def _clear(path: Path, target: Path, mark: int) -> None:
         path.rmdir()
 
 
-def _name_if_old(path: Path, target: Path, error: OSError) -> None:
+def _report_if_old(path: Path, target: Path, error: OSError) -> None:
+    """Log that an old temporary may be abandoned, and what to do about it."""
     age = time.time() - max(part.lstat().st_mtime for part in (path, *path.rglob("*")))
     if age >= OLD:
-        whole = pending_replacement(path, target)
-        advice = "remove it" if whole is None else f"put {whole} in the place of {target}, then remove it"
+        complete = pending_replacement(path, target)
+        advice = (
+            "remove it" if complete is None else f"put {complete} in the place of {target}, then remove it"
+        )
         log_stderr(
             f"{path}: last written {age / 3600:.0f} h ago, and no lock tells whether it still is "
             f"({error.strerror}); if no command on any host is writing {target.name}, {advice}"
@@ -179,16 +184,16 @@ def _name_if_old(path: Path, target: Path, error: OSError) -> None:
 
 
 def discard_directory(path: Path) -> None:
-    """Remove a directory in one step, so that nobody ever sees a part of it; then what was in it.
+    """Remove a directory; its name disappears in one step, so that nobody ever sees a part of it.
 
     Raises:
-        OSError: it can't be removed.
+        OSError: it cannot be removed.
     """
     aside = temporary_path(path)
     try:
         path.rename(aside)
     except FileNotFoundError:
         return
-    except OSError:  # one of an overlay's lower layer can't be renamed
+    except OSError:  # in a lower layer of an overlay file system, directories cannot be renamed
         aside = path
     remove_any(aside)

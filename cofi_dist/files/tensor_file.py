@@ -1,8 +1,8 @@
-"""Tensors to a safetensors file, hashed on the way: no second copy in memory, no second reading.
+"""Writes tensors to a safetensors file, and hashes them on the way.
 
-safetensors' own `save_file` copies every tensor into a bytes object first, which takes three times as
-long as writing them; this work shares its cores with the steps, which is also why the checksum is a fast
-one: it is there to find what was cut off or decayed. The library reads what is written here.
+The library's own `save_file` first copies each tensor into a bytes object, which takes three times as long as
+writing it. Checkpoints are written while training goes on with the same cores, so no second copy is made and
+nothing is read again. For the same reason the checksum is a fast one; it detects truncated and damaged files.
 """
 
 import json
@@ -16,25 +16,24 @@ from torch import Tensor
 from cofi_dist.files.written_file import WrittenFile, finish_on_exit
 
 DTYPES = {torch.float32: "F32", torch.float64: "F64"}
-SLICE = 2**20  # bytes hashed while they are still in the cache that they were written from
+SLICE = 2**20  # bytes that are written and then hashed while they are still in the cache
 
 
 def write_tensors(
     file: Path | WrittenFile, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None
 ) -> tuple[int, str]:
-    """Write tensors, those of the wider type first, so that all are aligned, and sync the file.
+    """Write tensors to a file and flush it; return its size in bytes and its 128-bit XXH3 checksum.
+
+    Tensors of the wider type come first, so that all of them are aligned.
 
     Args:
-        file: is made new, or written over in place, not through a link; or is open already, and finished by
-            whoever opened it.
-        tensors: contiguous, on the CPU, float32 or float64.
-        metadata: texts to go with them.
-
-    Returns:
-        The file's size in bytes, and its XXH3 of 128 bits.
+        file: a path, which is created or overwritten in place, but not through a link; or an open file, which
+            the caller finishes.
+        tensors: contiguous tensors on the CPU, of float32 or float64.
+        metadata: texts to store with them.
 
     Raises:
-        OSError: it can't be written.
+        OSError: the file cannot be written.
     """
     if isinstance(file, WrittenFile):
         return _write(file, tensors, metadata)
@@ -59,7 +58,7 @@ def _write(file: WrittenFile, tensors: dict[str, Tensor], metadata: dict[str, st
         }
         size = end
     text = json.dumps(about).encode()
-    text += b" " * (-len(text) % 8)  # the numbers begin at a multiple of eight
+    text += b" " * (-len(text) % 8)  # so that the tensors are aligned to 8 bytes
     header = len(text).to_bytes(8, "little") + text
     digest = xxhash.xxh3_128(header)
     file.write(header)

@@ -1,7 +1,7 @@
-"""The table of a safetensors file, checked before any of its tensors is read.
+"""Reads and checks the header of a safetensors file before any of its tensors is read.
 
-The library takes a header of 100 MB, and tensors of any type and shape; what this project writes are a few
-tensors of floats.
+The library accepts headers of 100 MB, and tensors of any type and shape. This package only writes a few
+tensors of floating-point numbers, and reads nothing else.
 """
 
 import math
@@ -11,20 +11,20 @@ from typing import Any
 
 from cofi_dist.files.reading import open_regular, parse_json, shortened
 
-MOST_HEADER = 2**20  # bytes
+MAX_HEADER = 2**20  # bytes
 ITEM_BYTES = {"F32": 4, "F64": 8}
 NAMES = {"F32": "float32", "F64": "float64", "F16": "float16", "BF16": "bfloat16", "BOOL": "bool"}
-MOST = 2**53  # of rows, and of bytes
-MOST_DIMENSIONS = 8
+MAX_COUNT = 2**53  # of rows, and of bytes
+MAX_DIMENSIONS = 8
 
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """What the table says of one tensor.
+    """The type and shape of one tensor, as the header declares them.
 
     Attributes:
-        dtype: as the file has it, such as F32.
-        shape: of any number of dimensions.
+        dtype: as in the file, such as F32.
+        shape: any number of dimensions.
     """
 
     dtype: str
@@ -36,18 +36,20 @@ class TensorInfo:
 
 
 def read_header(file: Path) -> tuple[dict[str, TensorInfo], dict[str, str]]:
-    """The tensors that a file declares, all of them float32 or float64 and as long as the file; its metadata.
+    """Return the tensors that a file declares, and its metadata.
+
+    All tensors are of float32 or float64, and together they fill the file.
 
     Raises:
-        OSError: the file can't be read, or is no regular one.
-        ValueError: in plain words: it is not such a file.
+        OSError: the file cannot be read, or is not a regular file.
+        ValueError: the header is wrong; the text says how.
     """
     with open_regular(file) as opened:
         opened.seek(0, 2)
         size = opened.tell()
         opened.seek(0)
         length = int.from_bytes(opened.read(8), "little")
-        if size < 8 or length > min(size - 8, MOST_HEADER):
+        if size < 8 or length > min(size - 8, MAX_HEADER):
             raise ValueError("is no safetensors file, or was cut off")
         said = parse_json(opened.read(length))
     if not isinstance(said, dict):
@@ -70,13 +72,13 @@ def read_header(file: Path) -> tuple[dict[str, TensorInfo], dict[str, str]]:
 
 
 def _declared(name: str, about: Any) -> tuple[TensorInfo, tuple[int, int]]:
-    """One entry of the table, and from which byte to which the tensor lies."""
+    """Return one entry of the header, and the start and stop of the tensor's bytes."""
     what = shortened(name, quoted=False)
     keys = ("dtype", "shape", "data_offsets")
     if not isinstance(about, dict) or not all(key in about for key in keys):
         raise ValueError(f"is damaged: the table does not say what {what} is")
     dtype, shape, span = (about[key] for key in keys)
-    if not isinstance(dtype, str) or not _are_counts(shape, MOST_DIMENSIONS) or not _are_counts(span, 2):
+    if not isinstance(dtype, str) or not _are_counts(shape, MAX_DIMENSIONS) or not _are_counts(span, 2):
         raise ValueError(f"is damaged: the table says of {what}: {shortened(about)}")
     if len(span) < 2:
         raise ValueError(f"is damaged: the table does not say where {what} lies")
@@ -91,4 +93,4 @@ def _declared(name: str, about: Any) -> tuple[TensorInfo, tuple[int, int]]:
 def _are_counts(values: Any, most: int) -> bool:
     if not isinstance(values, list) or len(values) > most:
         return False
-    return all(type(each) is int and 0 <= each < MOST for each in values)
+    return all(type(each) is int and 0 <= each < MAX_COUNT for each in values)

@@ -1,4 +1,4 @@
-"""Writing of which every failure is told: of a write, a flush, a sync, and of bytes that are missing."""
+"""Writes files so that no failure goes unnoticed: of a write, a flush or a sync, or missing bytes."""
 
 import errno
 import io
@@ -9,18 +9,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-# what file systems answer that have no sync for directories
+# The errors of file systems that cannot sync directories.
 NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EROFS, errno.EBADF}
 
 
 class WrittenFile(io.BufferedIOBase, BinaryIO):
-    """A file that is being written, to be given to numpy, torch and polars.
+    """A file that numpy, torch and polars can write to without losing errors.
 
-    Given a path, or a file of Python's own, they write past Python, and some drop the error of their last
-    write. The first error is kept here, and `finish` raises it, whatever a library made of it.
+    If they are given a path or an ordinary file, they bypass Python's writes, and some drop the error of
+    their last write. Here the first error is kept, and `finish` raises it, whatever the library made of it.
 
     Args:
-        file: opened for writing; it is at its end, or is to be written over from its start.
+        file: opened for writing, at its end or at its start.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -35,7 +35,7 @@ class WrittenFile(io.BufferedIOBase, BinaryIO):
         return True
 
     def write(self, content: Any) -> int:
-        """Add bytes; all of them, or OSError is raised."""
+        """Write all bytes, or raise OSError."""
         if self.error is not None:
             raise self.error
         try:
@@ -55,14 +55,17 @@ class WrittenFile(io.BufferedIOBase, BinaryIO):
         return self._at
 
     def chmod(self, mode: int) -> None:
-        """Set who may read and write it."""
+        """Set the permissions of the file."""
         os.fchmod(self._file.fileno(), mode)
 
     def finish(self, *, to_disk: bool = True) -> None:
-        """Close the file if all of its bytes are there, on the disk itself unless that is not asked for.
+        """Check that all bytes were written, and close the file.
+
+        Args:
+            to_disk: whether to wait until the disk has them.
 
         Raises:
-            OSError: they are not.
+            OSError: bytes are missing.
         """
         try:
             if self.error is not None:
@@ -79,7 +82,7 @@ class WrittenFile(io.BufferedIOBase, BinaryIO):
             raise
 
     def close(self) -> None:
-        """Give it up, unless it is finished."""
+        """Close the file without any check; nothing happens if it is finished."""
         with suppress(OSError):
             self._file.close()
         super().close()
@@ -87,15 +90,15 @@ class WrittenFile(io.BufferedIOBase, BinaryIO):
 
 @contextmanager
 def checked_file(path: Path, *, append: bool = False, to_disk: bool = True) -> Iterator[WrittenFile]:
-    """Yields a file to write; when this ends all of its bytes are there.
+    """Yield a file to write, and check at the end that all bytes were written.
 
     Args:
-        path: written over, if it is there.
-        append: add to what is there instead.
-        to_disk: wait until the disk has it, as a file that stays should.
+        path: the file, which is overwritten if it exists.
+        append: whether to append to the file instead.
+        to_disk: whether to wait until the disk has it, as for each file that is to last.
 
     Raises:
-        OSError: they are not all there.
+        OSError: bytes are missing.
     """
     opened = WrittenFile(path.open("ab" if append else "wb"))
     with finish_on_exit(opened, to_disk=to_disk):
@@ -104,7 +107,7 @@ def checked_file(path: Path, *, append: bool = False, to_disk: bool = True) -> I
 
 @contextmanager
 def finish_on_exit(opened: WrittenFile, *, to_disk: bool = True) -> Iterator[None]:
-    """Finish a file at the end; raise its own error where a library has made another one of it."""
+    """Finish a file at the end; raise its own first error, even if a library turned it into another one."""
     try:
         yield
         opened.finish(to_disk=to_disk)
@@ -117,10 +120,10 @@ def finish_on_exit(opened: WrittenFile, *, to_disk: bool = True) -> Iterator[Non
 
 
 def write_file(path: Path, content: str | bytes) -> None:
-    """Write a file in a directory that is not in its place yet.
+    """Write a file under its own name; for a directory that is not in its final place yet.
 
     Raises:
-        OSError: not all of it could be written.
+        OSError: the file could not be written completely.
     """
     with checked_file(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
@@ -129,8 +132,8 @@ def write_file(path: Path, content: str | bytes) -> None:
 def flush_to_disk(path: Path) -> None:
     """Flush a file's bytes, or a directory's entries, to the disk.
 
-    Not every file system can do so for a directory, and not everybody may open one that they may write in:
-    such a directory is passed over. A file never is.
+    Some file systems cannot flush directories, and some directories are writable but cannot be opened. Such a
+    directory is skipped; a file never is.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY)
@@ -148,7 +151,7 @@ def flush_to_disk(path: Path) -> None:
 
 
 def write_failure(error: OSError) -> str:
-    """Why something can't be written, without the number and the path that an OSError's own text has."""
+    """Return why something cannot be written, without the errno and the path in the text of an OSError."""
     if error.errno == errno.EFBIG:
         return "a file would grow beyond what the system allows here (see `ulimit -f`)"
     return error.strerror or str(error)
