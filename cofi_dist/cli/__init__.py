@@ -1,1 +1,1 @@
-"""The commands, one file per command. Each parses its arguments and calls one function of the package."""
+"""Define the commands, a file each. A command parses its arguments and calls one function of the package."""

@@ -1,4 +1,4 @@
-"""Arguments that several commands share, and the rules for all: options are given once, paths are names."""
+"""Define arguments that several commands share, and rules for all: options are given once, paths are names."""
 
 from collections import Counter
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The command that lists the checkpoints of a run: checkpoints."""
+"""Define the command `checkpoints`, which lists the checkpoints of a run."""
 
 import time
 from pathlib import Path

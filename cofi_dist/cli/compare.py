@@ -1,4 +1,4 @@
-"""The command that compares two runs, bit by bit: compare."""
+"""Define the command `compare`, which compares two runs, bit by bit."""
 
 import math
 from pathlib import Path

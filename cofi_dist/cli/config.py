@@ -1,4 +1,4 @@
-"""The command that checks and prints a config: config."""
+"""Define the command `config`, which checks and prints a config."""
 
 from pathlib import Path
 from typing import Annotated

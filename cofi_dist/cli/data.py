@@ -1,4 +1,4 @@
-"""The commands about known data sets: data list, data get."""
+"""Define the commands `data list` and `data get`, which are about known data sets."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The command that measures how good a model is: evaluate."""
+"""Define the command `evaluate`, which measures how good a model is."""
 
 import json
 from collections.abc import Callable

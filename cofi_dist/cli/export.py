@@ -1,4 +1,4 @@
-"""The command that writes a model for other programs: export."""
+"""Define the command `export`, which writes a model for other programs."""
 
 from enum import StrEnum
 from pathlib import Path

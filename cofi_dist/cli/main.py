@@ -1,4 +1,4 @@
-"""The command line: all commands, and how the process begins and ends."""
+"""Define the command line: all commands, and how the process begins and ends."""
 
 import gc
 import os

@@ -1,4 +1,4 @@
-"""The command that draws runs: plot."""
+"""Define the command `plot`, which draws runs."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""The command that predicts ratings: predict."""
+"""Define the command `predict`, which predicts ratings."""
 
 from pathlib import Path
 from typing import Annotated

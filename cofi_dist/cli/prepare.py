@@ -1,4 +1,4 @@
-"""The command that reads a ratings file once, for many runs: prepare."""
+"""Define the command `prepare`, which reads a ratings file once, for many runs."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""The command that recommends items to users: recommend."""
+"""Define the command `recommend`, which recommends items to users."""
 
 from collections.abc import Iterator
 from itertools import chain

@@ -1,4 +1,4 @@
-"""The command that writes one page about a run: report."""
+"""Define the command `report`, which writes one page about a run."""
 
 from pathlib import Path
 from typing import Annotated

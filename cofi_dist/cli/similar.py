@@ -1,4 +1,4 @@
-"""The command that lists items like one item: similar."""
+"""Define the command `similar`, which lists items like one item."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""The command that writes and checks a batch script: slurm."""
+"""Define the command `slurm`, which writes and checks a batch script."""
 
 import os
 import shlex

@@ -1,4 +1,4 @@
-"""The command that trains a model: train."""
+"""Define the command `train`, which trains a model."""
 
 import shlex
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The command that trains a grid of settings: tune."""
+"""Define the command `tune`, which trains a grid of settings."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

@@ -1,4 +1,4 @@
-"""The config of a run: its keys, their types and defaults, and how it is read."""
+"""Define the config of a run: its keys, their types and defaults, and how it is read."""
 
 from cofi_dist.config.data_section import SOURCES, ColumnNames, DataSection, SplitSection, SyntheticSection
 from cofi_dist.config.load import load_config, quote_yaml, resolve

@@ -1,4 +1,4 @@
-"""The section `data` of a config: where the ratings come from, and what is done to them."""
+"""Define the section `data` of a config: where the ratings come from, and what is done to them."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, Literal

@@ -1,4 +1,4 @@
-"""What differs between the config of a run and the one that it is to be resumed with."""
+"""Find what differs between the config of a run and the one that it is to be resumed with."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The keys of a config: sections, types, defaults, and which keys go together.
+"""Define the keys of a config: sections, types, defaults, and which keys go together.
 
 The section `data` is in data_section.py.
 """

@@ -1,4 +1,4 @@
-"""The base of all sections of a config, and the kinds of values that several sections have.
+"""Define the base of all sections of a config, and the kinds of values that several sections have.
 
 The docstring below each key of a section is what docs/config.md says of it: `python -m tools.config_table`.
 """

@@ -1,4 +1,4 @@
-"""A subset of YAML in which nothing is taken for something else, and which cannot unfold without end.
+"""Read and write a subset of YAML in which nothing is taken for something else or unfolds without end.
 
 What surprises in YAML 1.1 is left out: yes, no, on and off are text, and so are dates; octal and base 60
 numbers and ~ are refused. As in YAML 1.2, 1e-4 is a number.
