@@ -1,4 +1,4 @@
-"""Define arguments that several commands share, and rules for all: options are given once, paths are names."""
+"""Define arguments that several commands share, and two rules for all: options once, paths as names."""
 
 from collections import Counter
 from collections.abc import Callable
