@@ -1,1 +1,1 @@
-"""Ratings: from a file, arrays or a seed to the shard of one rank."""
+"""Get ratings from a file, arrays or a seed into the shard of one rank."""

@@ -1,4 +1,4 @@
-"""How ids are spelt: which texts are refused as ids, and which deserve a note.
+"""Check how ids are spelt: which texts are refused as ids, and which deserve a note.
 
 Two ids that look alike are still two users: nothing is merged. Therefore an id that begins or ends with an
 invisible character is refused, and whatever else is odd about the ids of a file is reported once, with the
@@ -66,7 +66,7 @@ def bad_ids(text: pl.Series) -> pl.Series:
 
 @dataclass(frozen=True)
 class DistinctIds:
-    """The distinct ids of a column, in the order in which they first appear.
+    """Hold the distinct ids of a column, in the order in which they first appear.
 
     Attributes:
         ids: Int64 or String.

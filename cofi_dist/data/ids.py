@@ -1,4 +1,4 @@
-"""IdMap: the raw id of each row of X or W."""
+"""Map rows of X or W to raw ids, and back."""
 
 import hashlib
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ MOST_ROWS_PER_BYTE = 64  # of a Parquet file of ascending ids; observed were at 
 
 @dataclass(frozen=True)
 class IdMap:
-    """Row k belongs to the id `raw[k]`. Raw ids are integers or text, ascending, without repetition."""
+    """Map row k to the id `raw[k]`. Raw ids are integers or text, ascending, without repetition."""
 
     raw: pl.Series
 
@@ -61,7 +61,7 @@ class IdMap:
 
     @property
     def digest(self) -> str:
-        """The sha256 of all ids in row order: equal for equal maps, and for no others."""
+        """Return the sha256 of all ids in row order: equal for equal maps, and for no others."""
         digest = hashlib.sha256(str(self.raw.dtype).encode())
         for ids in (self.raw[start : start + DIGEST_IDS] for start in range(0, len(self), DIGEST_IDS)):
             if ids.dtype == pl.String:

@@ -1,4 +1,4 @@
-"""Item means and other offsets: subtracted before training, added back to every prediction."""
+"""Compute item means and other offsets: subtracted before training, added back to every prediction."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from cofi_dist.sharding.reduction_tree import ReductionBlocks
 
 @dataclass(frozen=True)
 class ItemSums:
-    """Sums and counts of the training ratings of all ranks, per item.
+    """Hold sums and counts of the training ratings of all ranks, per item.
 
     Attributes:
         total: sum of each item's ratings, (M,) float64.
@@ -25,7 +25,7 @@ class ItemSums:
 
     @property
     def global_mean(self) -> float:
-        """The mean of all ratings; 0 if there are none."""
+        """Return the mean of all ratings; 0 if there are none."""
         return float(self.total.sum() / max(self.count.sum(), 1.0))
 
 

@@ -1,4 +1,4 @@
-"""Ratings in memory."""
+"""Hold ratings in memory."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ MOST_ROWS = 2**31 - 1  # users, and items: their rows are numbered in int32
 
 @dataclass(frozen=True)
 class Ratings:
-    """N ratings, sorted by user, then item, without duplicate (user, item) pairs.
+    """Hold N ratings, sorted by user, then item, without duplicate (user, item) pairs.
 
     Attributes:
         user: row of W, (N,) int32, counted from the first user of the range that was loaded.

@@ -1,1 +1,1 @@
-"""Data sets that are known by name, and how they are downloaded."""
+"""Download data sets that are known by name."""

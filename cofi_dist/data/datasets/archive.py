@@ -21,7 +21,7 @@ DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, R
 
 
 class BadArchiveError(DataError):
-    """An archive is useless, even as the beginning of a download to be resumed."""
+    """Say that an archive is useless, even as the beginning of a download to be resumed."""
 
     def __init__(self, dataset: DataSet, why: str) -> None:
         super().__init__(f"{dataset.url}: refused, and the download deleted: {why}")

@@ -1,4 +1,4 @@
-"""Data sets that are known by name: where they are, how large they are, and their terms of use."""
+"""List the data sets that are known by name: where they are, how large they are, and their terms of use."""
 
 import shlex
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ SHARE_ALIKE = "for research; shared on the same terms only; commercial use needs
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet:
-    """An archive of ratings and what is known about it.
+    """Describe an archive of ratings.
 
     Attributes:
         name: the value of `data.name` that means it.

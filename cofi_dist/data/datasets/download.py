@@ -29,7 +29,7 @@ BLOCK_BYTES = 2**18
 
 
 class Progress(Protocol):
-    """Shows how a download goes."""
+    """Show how a download goes."""
 
     def note(self, text: str) -> None:
         """Show a line."""

@@ -1,4 +1,4 @@
-"""The received part of a download, which one command at a time extends."""
+"""Keep the received part of a download, which one command at a time extends."""
 
 import fcntl
 import os
@@ -13,7 +13,7 @@ MOST_VALIDATOR = 2**16  # bytes
 
 
 class PartialDownload:
-    """The bytes of an archive that were received, and the validator of the file that they belong to.
+    """Keep the received bytes of an archive, and the validator of the file that they belong to.
 
     A validator is what HTTP calls the ETag or the date that identifies a version of a file.
 

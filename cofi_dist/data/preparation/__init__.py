@@ -1,1 +1,1 @@
-"""Prepared ratings: written from a ratings file, and opened again."""
+"""Prepare the ratings of a file, and open prepared ratings."""

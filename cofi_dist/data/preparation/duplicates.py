@@ -1,4 +1,4 @@
-"""Duplicates: ratings of the same item by the same user."""
+"""Resolve duplicates: several ratings of an item by the same user."""
 
 import numpy as np
 from numpy.typing import NDArray

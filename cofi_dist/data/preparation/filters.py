@@ -1,4 +1,4 @@
-"""The k-core filter: drop users and items that have too few ratings."""
+"""Drop users and items that have too few ratings: the k-core filter."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Encoder: gives the ids of a stream of tables consecutive codes."""
+"""Give the ids of a stream of tables consecutive codes."""
 
 import numpy as np
 import polars as pl
@@ -12,7 +12,7 @@ LOOKUP_SIZE = 2**23  # ids below it are looked up in an array of 32 MB
 
 
 class Encoder:
-    """Numbers the ids of a stream of tables in the order in which they first appear.
+    """Number the ids of a stream of tables in the order in which they first appear.
 
     Ids stay integers as long as all of them are integers. The first text among them turns all into text.
     """
@@ -54,12 +54,12 @@ class Encoder:
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """Number of rows of each code, (codes,)."""
+        """Return the number of rows of each code, (codes,)."""
         return self._counts
 
     @property
     def distinct(self) -> DistinctIds:
-        """The ids in the order of their codes."""
+        """Return the ids in the order of their codes."""
         return DistinctIds(self._known, self._counts, self._first_rows)
 
     def ranked(self) -> tuple[pl.Series, NDArray[np.int32]]:

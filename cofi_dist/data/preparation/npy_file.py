@@ -1,4 +1,4 @@
-"""One-dimensional arrays in .npy files: written as they grow, and mapped after their header was checked."""
+"""Write .npy files of one dimension as they grow, and map them after their header was checked."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ HEADER = re.compile(
 
 
 class NpyWriter:
-    """A .npy file of one dimension that grows.
+    """Write a .npy file of one dimension that grows.
 
     Args:
         path: the file.

@@ -42,7 +42,7 @@ DTYPES = {"user": np.int32, "item": np.int32, "value": np.float64}
 
 @dataclass(frozen=True)
 class _Job:
-    """What every step of a preparation needs.
+    """Hold what every step of a preparation needs.
 
     Attributes:
         path: the ratings file.
@@ -59,7 +59,7 @@ class _Job:
 
 @dataclass
 class _SpooledRatings:
-    """Ratings on disk, in spools of consecutive users.
+    """Hold ratings on disk, in spools of consecutive users.
 
     Attributes:
         users: raw ids of the users, ascending; a rating's `user` is a position in it.

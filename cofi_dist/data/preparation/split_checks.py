@@ -1,4 +1,4 @@
-"""Splits that cannot do what they are asked for, and what to do instead."""
+"""Find out why a split holds out nothing, and say what to do instead."""
 
 from collections.abc import Sequence
 from pathlib import Path

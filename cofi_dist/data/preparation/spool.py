@@ -1,4 +1,4 @@
-"""Spools: rows on disk, appended to and read back in pieces, so that sorting needs bounded memory."""
+"""Keep rows on disk and read them back in pieces, so that sorting needs bounded memory."""
 
 import errno
 from collections.abc import Iterable, Iterator
@@ -20,7 +20,7 @@ SPOOL_ROWS = 2**20  # few enough to be sorted in memory
 
 
 class Spool:
-    """Rows on disk: one raw file per column.
+    """Keep rows on disk, in one raw file per column.
 
     Args:
         directory: the folder of the files, which is created here.

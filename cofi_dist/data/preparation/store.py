@@ -1,4 +1,4 @@
-"""Prepared ratings on disk: arrays, of which every rank maps its own users' part, and a manifest.
+"""Open prepared ratings: arrays, of which every rank maps its own users' part, and a manifest.
 
     manifest.json                      counts, columns, splits, centring, scale, fingerprint, notes
     users.parquet, items.parquet       the raw id of every row
@@ -36,7 +36,7 @@ MANIFEST, USERS, ITEMS = "manifest.json", "users.parquet", "items.parquet"
 
 
 class StoredRatings:
-    """A directory of prepared ratings, mapped into memory: a `Source`.
+    """Map a directory of prepared ratings into memory: a `Source`.
 
     Attributes:
         directory: the directory.
@@ -160,7 +160,7 @@ class StoredRatings:
 
 
 class _Manifest(Record):
-    """The fields of manifest.json that are read."""
+    """Check the fields of manifest.json that are read."""
 
     num_users: RowCount
     num_items: RowCount

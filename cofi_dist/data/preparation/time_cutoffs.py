@@ -1,4 +1,4 @@
-"""Cutoffs of splits by time: the latest time that stays in training."""
+"""Find the cutoffs of splits by time: the latest time that stays in training."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial

@@ -1,4 +1,4 @@
-"""The arrays of prepared ratings, each written in one pass. `store` lists the files."""
+"""Write the arrays of prepared ratings, each in one pass. `store` lists the files."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ PIECE_RATINGS = 2**20  # ratings in memory at a time
 
 
 class PartWriter:
-    """Writes the arrays of one part, in user order.
+    """Write the arrays of one part, in user order.
 
     Args:
         directory: of the prepared ratings.

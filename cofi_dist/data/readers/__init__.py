@@ -1,1 +1,1 @@
-"""Ratings files, read as streams of tables of bounded size."""
+"""Read ratings files as streams of tables of bounded size."""

@@ -1,4 +1,4 @@
-"""Conversions of columns, by what they hold and by polars' data type: ids, ratings and times.
+"""Convert columns of ids, ratings and times, according to polars' data type.
 
 Every command that reads a file uses this one table. A data type that is not in it is refused by its name.
 """

@@ -1,4 +1,4 @@
-"""The layout of a text file's lines, found from its suffix and its first lines."""
+"""Find the layout of a text file's lines from its suffix and its first lines."""
 
 import csv
 import io
@@ -32,7 +32,7 @@ NOT_TEXT = {
 
 @dataclass(frozen=True)
 class Head:
-    """The first line that is not blank: the header, or the first rating of a file without a header.
+    """Hold the first line that is not blank: the header, or the first rating of a file without a header.
 
     Attributes:
         separator: between two fields.
@@ -49,7 +49,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Layout:
-    """How the lines of a text file are laid out.
+    """Describe how the lines of a text file are laid out.
 
     Attributes:
         separator: between two fields; if it has more than one character, quotes mean nothing.
@@ -63,7 +63,7 @@ class Layout:
 
     @property
     def decimal_comma(self) -> bool:
-        """Whether a comma in a number is a decimal comma, as it must be if semicolons separate fields."""
+        """Tell whether numbers have decimal commas, as they may if semicolons separate fields."""
         return self.separator == ";"
 
 

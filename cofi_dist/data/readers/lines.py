@@ -1,4 +1,4 @@
-"""Lines of a text file: read in runs of whole lines, and parsed one by one."""
+"""Read a text file in chunks of whole lines, or parse its lines one by one."""
 
 import csv
 from collections.abc import Iterable, Iterator
@@ -58,7 +58,7 @@ def _last_line_end(block: bytes, quotes: bool) -> int:
 
 
 class NotTextError(Exception):
-    """A line is not UTF-8; the message says which line."""
+    """Say which line is not UTF-8."""
 
 
 def parse_lines(file: Iterable[bytes], separator: str, line: int = 1) -> Iterator[tuple[int, list[str]]]:

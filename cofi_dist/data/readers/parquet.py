@@ -1,4 +1,4 @@
-"""Parquet files of ratings, in tables of bounded size."""
+"""Read Parquet files of ratings, in tables of bounded size."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Ratings files of every format, as streams of tables of bounded size. Every bad line is named."""
+"""Read ratings files of every format as streams of tables of bounded size, and name every bad line."""
 
 import stat
 from collections.abc import Iterator

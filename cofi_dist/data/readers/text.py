@@ -1,4 +1,4 @@
-"""Text files of ratings, in tables of bounded size.
+"""Read text files of ratings, in tables of bounded size.
 
 Polars parses and checks a chunk of lines at once. Only if a check fails, `diagnose` reads that chunk again,
 line by line, to find the faulty one.

@@ -1,1 +1,1 @@
-"""Sources of ratings: a prepared file, arrays, or a seed."""
+"""Load ratings of any range of users from a prepared file, arrays or a seed."""

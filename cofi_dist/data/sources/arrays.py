@@ -1,4 +1,4 @@
-"""Ratings in the notebook's arrays Y and R."""
+"""Load ratings from the notebook's arrays Y and R."""
 
 import hashlib
 import math
@@ -17,7 +17,7 @@ CELLS_AT_ONCE = 2**22  # cells in memory during a pass over the arrays
 
 
 class ArrayRatings:
-    """An `UnsplitSource` over the .npy files of Y and R, which are mapped and never read whole.
+    """Load ratings from .npy files of Y and R, which are mapped and never read whole: an `UnsplitSource`.
 
     Y is taken as it is; the notebook has removed the item means. R is 1 if the rating is known, else 0.
 
@@ -43,7 +43,7 @@ class ArrayRatings:
 
     @property
     def notes(self) -> list[str]:
-        """Says so if all ratings are equal; reads until two differ."""
+        """Say so if all ratings are equal; reads until two differ."""
         first: Any = None
         for rows in self._rows():
             value = self._y[rows][np.asarray(self._r[rows]) != 0]

@@ -1,4 +1,4 @@
-"""The contract of a source of ratings, before and after its held-out parts are chosen."""
+"""Define what a source of ratings offers, before and after its held-out parts are chosen."""
 
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from cofi_dist.sharding.ranges import UserRange
 
 
 class UnsplitSource(Protocol):
-    """All ratings of num_users users on num_items items, of which any range of users can be loaded."""
+    """Load the ratings of any range of users, out of num_users users on num_items items."""
 
     @property
     def num_users(self) -> int: ...
@@ -24,12 +24,12 @@ class UnsplitSource(Protocol):
 
     @property
     def scale(self) -> tuple[float, float]:
-        """The lowest and the highest rating that are possible; infinite if unknown."""
+        """Return the lowest and the highest rating that are possible; infinite if unknown."""
         ...
 
     @property
     def notes(self) -> list[str]:
-        """Lines about what is known of the ratings, and what was done to them."""
+        """Return lines about what is known of the ratings, and what was done to them."""
         ...
 
     def ratings_per_user(self) -> NDArray[np.int64]:
@@ -46,31 +46,31 @@ class UnsplitSource(Protocol):
 
 
 class Source(UnsplitSource, Protocol):
-    """Ratings in parts, of which any range of users can be loaded."""
+    """Load any part of the ratings of any range of users."""
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """`train`, and the parts that are held out."""
+        """Return `train`, and the parts that are held out."""
         ...
 
     @property
     def ids(self) -> tuple[IdMap, IdMap]:
-        """The users' and the items' raw ids; row numbers if the source has no ids."""
+        """Return the users' and the items' raw ids; row numbers if the source has no ids."""
         ...
 
     @property
     def columns(self) -> ColumnNames:
-        """Names of the columns that the ratings were read from."""
+        """Return the names of the columns that the ratings were read from."""
         ...
 
     @property
     def item_sums(self) -> ItemSums | None:
-        """Sum and number of every item's training ratings; None if they are not known yet."""
+        """Return the sum and number of every item's training ratings; None if they are not known yet."""
         ...
 
     @property
     def centre(self) -> tuple[str, float | None]:
-        """The centring and damping that apply if the config sets none."""
+        """Return the centring and damping that apply if the config sets none."""
         ...
 
     def load(self, users: UserRange, part: Part = "train") -> Ratings:

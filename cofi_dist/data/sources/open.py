@@ -19,7 +19,7 @@ from cofi_dist.files.atomic import commit_directory, scratch_directory
 
 @dataclass(frozen=True)
 class PreparedSource:
-    """A source that was checked, and the prepared ratings in a temporary directory, if it needs them.
+    """Hold a source that was checked, and its prepared ratings in a temporary directory, if it needs them.
 
     Attributes:
         source: the ratings.

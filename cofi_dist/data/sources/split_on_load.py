@@ -1,4 +1,4 @@
-"""Ratings whose held-out parts are chosen as they are loaded, by hashes alone."""
+"""Choose held-out parts as ratings are loaded, by hashes alone."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ SPLIT_BATCH = 2**20  # ratings that are split at a time, which takes 80 bytes pe
 
 
 class SplitOnLoad:
-    """A `Source` made of one that has neither parts nor ids nor files of its own.
+    """Make a `Source` of a source that has neither parts nor ids nor files of its own.
 
     Args:
         source: all the ratings.
@@ -35,12 +35,12 @@ class SplitOnLoad:
 
     @property
     def notes(self) -> list[str]:
-        """Lines about what is known of the ratings."""
+        """Return lines about what is known of the ratings."""
         return self._source.notes
 
     @property
     def ids(self) -> tuple[IdMap, IdMap]:
-        """Row numbers, as the source has no ids."""
+        """Return row numbers, as the source has no ids."""
         return IdMap.row_numbers(self.num_users), IdMap.row_numbers(self.num_items)
 
     def fingerprint(self) -> str:

@@ -1,4 +1,4 @@
-"""Made-up ratings with a planted taste, from a seed.
+"""Make up ratings with a planted taste, from a seed.
 
 Users are drawn in blocks, each from a generator of its own that is seeded by (seed, block). So any rank can
 make its own users' ratings, and every number of ranks makes the same data.
@@ -28,7 +28,7 @@ POPULARITY = 40, 1.1  # weight 1 / (rank + 40)^1.1: few items have most ratings,
 
 @dataclass(frozen=True)
 class Items:
-    """What is planted in the items.
+    """Hold what is planted in the items.
 
     Attributes:
         cumulative: cumulative popularity, (M,); the last is 1.
@@ -42,7 +42,7 @@ class Items:
 
 
 class Planted(NamedTuple):
-    """The ratings of a block of users before the noise.
+    """Hold the ratings of a block of users before the noise.
 
     Attributes:
         rng: the block's generator, which draws the noise next.
@@ -58,7 +58,7 @@ class Planted(NamedTuple):
 
 
 class SyntheticRatings:
-    """An `UnsplitSource` of made-up ratings, 0.5 to 5 in half stars, with long-tailed users and items.
+    """Make up ratings, 0.5 to 5 in half stars, with long-tailed users and items: an `UnsplitSource`.
 
     rating = 3.5 + item quality + user mood + taste . flavour + noise, all normal, rounded to
     half stars; taste and flavour have 8 dimensions.
@@ -115,7 +115,7 @@ class SyntheticRatings:
 
     @property
     def notes(self) -> list[str]:
-        """Says which RMSE cannot be beaten."""
+        """Say which RMSE cannot be beaten."""
         return [
             f"made-up ratings: on unseen ones no RMSE below {self.best_rmse():.4f} can be expected,"
             " which is that of the planted truth itself"
