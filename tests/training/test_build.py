@@ -1,0 +1,98 @@
+"""What a rank trains with, by what the config says."""
+
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+
+from cofi_dist.config import Config
+from cofi_dist.distributed.comm import SoloComm
+from cofi_dist.optim.adam import Adam
+from cofi_dist.optim.als import Als
+from cofi_dist.training import build
+from cofi_dist.training.build import build_optimizer, build_trainer, build_validation, describe_computation
+from cofi_dist.training.problem import Problem, load_problem
+from tests.support.trainers import Recorder
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+def config_of(train: dict[str, Any], **more: Any) -> Config:
+    shape = {"num_users": 30, "num_items": 20, "num_ratings": 200}
+    given = {"data": {"synthetic": shape, "validation": {}}, "model": {"num_features": 3}, "run_dir": "none"}
+    return Config.model_validate({**given, "train": train, **more})
+
+
+def problem_on(device: torch.device, train: dict[str, Any]) -> Problem:
+    """Nothing is computed on the device."""
+    return load_problem(config_of(train), Path("none"), device, SoloComm())[0]
+
+
+@pytest.mark.parametrize(
+    ("device", "train", "said"),
+    [
+        (CPU, {}, "sparse cost: compiled loops"),
+        (CUDA, {}, "sparse cost: Triton's kernels"),
+        (torch.device("mps"), {}, "sparse cost: torch's operations"),
+        (CPU, {"cost": "dense"}, "dense cost"),
+        (CPU, {"optimizer": "als"}, "als: 3 steps a half-sweep"),
+        (CPU, {"optimizer": "als", "solver": "exact"}, "als: exact"),
+    ],
+)
+def test_the_log_says_how_j_is_minimised(device: torch.device, train: dict[str, Any], said: str) -> None:
+    with mock.patch.object(build, "triton_fault", return_value=""):
+        assert describe_computation(problem_on(device, train)) == said
+
+
+def test_the_log_says_why_triton_is_not_taken() -> None:
+    with mock.patch.object(build, "triton_fault", return_value="no compiler"):
+        said = describe_computation(problem_on(CUDA, {}))
+    assert said == "sparse cost: torch's operations, which are slower (no compiler)"
+
+
+@pytest.mark.parametrize(
+    ("train", "kind"), [({}, Adam), ({"cost": "dense"}, Adam), ({"optimizer": "als"}, Als)]
+)
+def test_there_is_always_an_optimiser(train: dict[str, Any], kind: type) -> None:
+    config = config_of({"lambda_": 2.5, "lambda_power": 0.5, **train})
+    problem, shard = load_problem(config, Path("none"), CPU, SoloComm())
+    optimizer = build_optimizer(problem, shard, build.initial_factors(problem))
+    assert type(optimizer) is kind
+    assert optimizer.objective.regulariser.lambda_ == 2.5
+    assert not optimizer.objective.regulariser.is_weight_decay
+
+
+@pytest.mark.parametrize(
+    ("device", "cost", "is_alone", "want"),
+    [
+        ("cpu", "sparse", True, (True, False)),
+        ("cpu", "dense", True, (False, False)),
+        ("cuda", "sparse", True, (True, True)),
+        ("cuda", "sparse", False, (True, False)),
+        ("cuda", "dense", True, (False, False)),
+        ("mps", "sparse", True, (False, False)),
+    ],
+)
+def test_what_is_fast_depends_on_device_cost_and_ranks(
+    device: str, cost: str, is_alone: bool, want: tuple[bool, bool]
+) -> None:
+    factors, settings = mock.Mock(), config_of({"cost": cost}).train
+    factors.X.device = torch.device(device)
+    with mock.patch.object(build, "Adam") as adam:
+        build.build_adam(mock.Mock(), factors, mock.Mock(), settings, is_alone=is_alone)
+    assert (adam.call_args.kwargs["fused"], adam.call_args.kwargs["record"]) == want
+
+
+def test_a_trainer_trains_and_validates() -> None:
+    config = config_of({"epochs": 4, "log_every": 2, "lr": 0.01}, validation={"every": 2})
+    problem, shard = load_problem(config, Path("none"), CPU, SoloComm())
+    heard = Recorder()
+    build_trainer(problem, shard, SoloComm(), build_validation(problem)).run(heard)
+    assert [metrics.epoch for metrics in heard.metrics] == [1, 2, 4]
+    assert [metrics.validation_rmse is None for metrics in heard.metrics] == [True, False, False]
+
+
+def test_without_validation_nothing_is_held_back() -> None:
+    assert build_validation(problem_on(CPU, {})) is None
