@@ -39,8 +39,8 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class Part(_Strict):
-    """One file of a checkpoint: the rows `start <= row < stop` of the users or of the items."""
+class PartFile(_Strict):
+    """Describe a file of a checkpoint: the rows `start <= row < stop` of the users or of the items."""
 
     side: Side
     start: Count
@@ -117,7 +117,7 @@ class Manifest(_Strict):
     ids: Ids | None = None
     config: dict[str, Any]
     versions: dict[str, str]
-    parts: list[Part]
+    parts: list[PartFile]
 
     @property
     def bytes(self) -> int:
@@ -222,7 +222,7 @@ def _check(directory: Path, manifest: Manifest) -> None:
             raise CheckpointError(f"{file}: {found}")
 
 
-def verify(directory: Path, part: Part) -> None:
+def verify(directory: Path, part: PartFile) -> None:
     """Compare the content of a part with its checksum.
 
     Raises:

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from cofi_dist.checkpoint.manifest import Manifest, Part, Side, epoch_of, read_manifest, verify
+from cofi_dist.checkpoint.manifest import Manifest, PartFile, Side, epoch_of, read_manifest, verify
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import (
     CheckpointError,
@@ -162,7 +162,7 @@ def load_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
     return whole
 
 
-def _overlaps(manifest: Manifest, side: Side, wanted: UserRange) -> Iterator[tuple[Part, slice, slice]]:
+def _overlaps(manifest: Manifest, side: Side, wanted: UserRange) -> Iterator[tuple[PartFile, slice, slice]]:
     """Yield each part that holds wanted rows, with their slice of the wanted range and of the part."""
     for part in manifest.parts:
         start, stop = max(part.start, wanted.start), min(part.stop, wanted.stop)
@@ -171,7 +171,7 @@ def _overlaps(manifest: Manifest, side: Side, wanted: UserRange) -> Iterator[tup
             yield part, in_wanted, in_part
 
 
-def _copy(file: Path, targets: dict[str, Tensor], part: Part, rows: slice) -> None:
+def _copy(file: Path, targets: dict[str, Tensor], part: PartFile, rows: slice) -> None:
     """Copy rows of a part's tensors into the target tensors of the same names."""
     with _damage_as_checkpoint_error(file):
         declared, _ = read_header(file)
@@ -189,7 +189,7 @@ def _copy(file: Path, targets: dict[str, Tensor], part: Part, rows: slice) -> No
                 target.copy_(read)
 
 
-def _require_shape(name: str, shape: tuple[int, ...], part: Part, manifest: Manifest) -> None:
+def _require_shape(name: str, shape: tuple[int, ...], part: PartFile, manifest: Manifest) -> None:
     """Raise ValueError unless a part may hold a tensor of this name and shape."""
     letter = name.partition(".")[0]
     wanted = {

@@ -17,7 +17,7 @@ from cofi_dist.checkpoint.manifest import (
     FORMAT,
     Manifest,
     Numbers,
-    Part,
+    PartFile,
     directory_name,
     part_name,
     read_manifest,
@@ -81,7 +81,7 @@ class CheckpointWriter:
         self._pruning: threading.Thread | None = None
         # Allocated once: fresh memory for each save would cost as much again as the copying.
         self._copies: dict[str, Tensor] = {}
-        self._parts: list[Part] = []
+        self._parts: list[PartFile] = []
         self._error = ""
 
     @property
@@ -137,7 +137,7 @@ class CheckpointWriter:
                 file = self._temporary / part_name(side, rows.start, rows.stop)
                 size, digest = write_tensors(file, tensors[side])
                 self._parts.append(
-                    Part(side=side, start=rows.start, stop=rows.stop, bytes=size, xxh3=digest)  # type: ignore[arg-type]
+                    PartFile(side=side, start=rows.start, stop=rows.stop, bytes=size, xxh3=digest)  # type: ignore[arg-type]
                 )
             if self._comm.rank == 0:
                 for file in self._synced_files:
@@ -173,7 +173,7 @@ class CheckpointWriter:
         self._thread = None
         errors = [error for error in self._comm.all_gather_objects(self._error) if error]
         parts_of_ranks = self._comm.all_gather_objects([part.model_dump() for part in self._parts])
-        parts = [Part.model_validate(part) for parts in parts_of_ranks for part in parts]
+        parts = [PartFile.model_validate(part) for parts in parts_of_ranks for part in parts]
         parts.sort(key=lambda part: (part.side, part.start))
         error = errors[0] if errors else self._comm.from_rank_zero(lambda: self._commit(parts))
         if error:
@@ -190,7 +190,7 @@ class CheckpointWriter:
     def _temporary(self) -> Path:
         return self._directory / f".{directory_name(self._numbers['epoch'])}.tmp"
 
-    def _commit(self, parts: list[Part]) -> str:
+    def _commit(self, parts: list[PartFile]) -> str:
         """Write the manifest, rename the directory and prune; return what went wrong. Rank 0 calls it."""
         manifest = Manifest(format=FORMAT, numbers=Numbers(**self._numbers), parts=parts, **self._about)
         target = self._directory / directory_name(self._numbers["epoch"])
