@@ -16,7 +16,7 @@ from cofi_dist.errors import CofiError, RankLostError, StoppedError, TrainingErr
 from cofi_dist.run.stop import Interrupted
 from cofi_dist.streams import OutputError, log_stderr, redirect_to_devnull, tolerate_write_errors
 from cofi_dist.system.memory import is_out_of_memory
-from cofi_dist.system.variables import read
+from cofi_dist.system.variables import read_variable
 
 
 def exit_code(error: BaseException, session: Session) -> int:
@@ -80,7 +80,7 @@ def _print_traceback(error: Exception) -> int:
 def _print_error(error: CofiError, comm: Comm | None) -> int:
     """Print the error once for all ranks that have met, or else once per node; return the exit code."""
     who = ""
-    if comm is None and error.shared and read("LOCAL_RANK") not in ("", "0"):
+    if comm is None and error.shared and read_variable("LOCAL_RANK") not in ("", "0"):
         return error.exit_code
     if comm is not None and comm.world_size > 1:
         if error.shared and comm.rank != 0:
@@ -94,7 +94,7 @@ def _print_error(error: CofiError, comm: Comm | None) -> int:
 
 def _tell_launcher(message: str) -> None:
     """Write the message where torchrun looks for the root cause of a failure."""
-    file = read("TORCHELASTIC_ERROR_FILE")
+    file = read_variable("TORCHELASTIC_ERROR_FILE")
     if file:
         # the form that torchrun's own error handler writes; py_callstack is what it prints
         details = {"py_callstack": message, "timestamp": str(int(time.time()))}

@@ -28,7 +28,7 @@ from cofi_dist.cli.train import train
 from cofi_dist.cli.tune import tune
 from cofi_dist.run.stop import Interrupted
 from cofi_dist.streams import open_streams
-from cofi_dist.system.variables import read, settle
+from cofi_dist.system.variables import clean_library_variables, read_variable
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
@@ -71,13 +71,13 @@ def main() -> NoReturn:
     # the imports make half a million objects that stay: to look through them again and again takes 0.1 s
     gc.set_threshold(100_000, 50, 100)
     try:
-        settle()
+        clean_library_variables()
         code = app(standalone_mode=False, obj=session) or 0
     except (Exception, Interrupted) as error:
         code = exit_code(error, session)
     gc.freeze()  # or the end of the process would look through them, which takes 0.2 s
     code = flush_streams(code)
-    if code and read("WORLD_SIZE") not in ("", "1"):
+    if code and read_variable("WORLD_SIZE") not in ("", "1"):
         # a rank that fails must go at once: interpreter exit would wait for its peers' sockets
         os._exit(code)
     sys.exit(code)

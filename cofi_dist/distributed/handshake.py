@@ -15,7 +15,7 @@ from typing import Any
 
 from cofi_dist import __version__
 from cofi_dist.errors import CofiError, ConfigError, TrainingError
-from cofi_dist.system.variables import read, token
+from cofi_dist.system.variables import read_token, read_variable
 
 MAX_NAMES = 4  # of differing facts, in a message
 MAX_COMMAND_LENGTH = 300  # in a message
@@ -47,10 +47,10 @@ class Task:
             "command": self.command,
             "versions": packages,
             "jobs": {
-                "SLURM_JOB_ID": read("SLURM_JOB_ID"),
-                "TORCHELASTIC_RUN_ID": read("TORCHELASTIC_RUN_ID"),
+                "SLURM_JOB_ID": read_variable("SLURM_JOB_ID"),
+                "TORCHELASTIC_RUN_ID": read_variable("TORCHELASTIC_RUN_ID"),
             },
-            "has_token": bool(token()),
+            "has_token": bool(read_token()),
             "facts": facts,
             "once": secrets.token_hex(16),  # so that a proof is worth nothing at another meeting
         }
@@ -77,7 +77,7 @@ def require_same_task(announcements: Sequence[str]) -> None:
 def token_proof(announcements: Sequence[str], rank: int) -> str:
     """Prove that this process holds the token, for one rank of one meeting."""
     message = json.dumps([rank, *announcements]).encode()
-    return hmac.new(token().encode(), message, "sha256").hexdigest()
+    return hmac.new(read_token().encode(), message, "sha256").hexdigest()
 
 
 def require_token_proofs(proofs: Sequence[Any], announcements: Sequence[str], own_rank: int) -> None:

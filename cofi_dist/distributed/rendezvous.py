@@ -17,7 +17,7 @@ from cofi_dist.distributed.handshake import Task, require_same_task, require_tok
 from cofi_dist.distributed.process_group import PREPARE_SECONDS, GroupComm
 from cofi_dist.distributed.waiting import CALL_SECONDS, BoundedWait
 from cofi_dist.errors import ConfigError, TrainingError
-from cofi_dist.system.variables import Place, by_loopback, place
+from cofi_dist.system.variables import RankPlacement, prefer_loopback, read_placement
 
 MEET_SECONDS = 60.0  # ranks of one job start within seconds of each other
 # Keys of the stores. In torchrun's store: where rank 0's store is. In rank 0's store: how many ranks have
@@ -39,11 +39,11 @@ def init_comm(task: Task = NO_TASK) -> Comm:
         ConfigError: the variables are incomplete or make no sense, or the ranks were told different things.
         TrainingError: the ranks do not meet.
     """
-    here = place()
+    here = read_placement()
     if here is None:
         return SoloComm()
     if here.local_world_size == here.world_size:
-        by_loopback()
+        prefer_loopback()
     announcement = task.announcement()
     wait = BoundedWait(MEET_SECONDS)
     group: dict[str, Any] = {
@@ -90,7 +90,9 @@ def rendezvous_by_file(rendezvous: Path, rank: int, world_size: int) -> Comm:
     return comm
 
 
-def _exchange_announcements(announcement: str, store: Store, here: Place, wait: BoundedWait) -> list[str]:
+def _exchange_announcements(
+    announcement: str, store: Store, here: RankPlacement, wait: BoundedWait
+) -> list[str]:
     """Return what every rank was told, in rank order."""
     store.set(f"{TOLD}/{here.rank}", announcement)
     keys = [f"{TOLD}/{rank}" for rank in range(here.world_size)]
@@ -103,7 +105,7 @@ def _exchange_announcements(announcement: str, store: Store, here: Place, wait: 
     return announcements
 
 
-def _open_stores(here: Place, wait: BoundedWait) -> tuple[Store, Store | None]:
+def _open_stores(here: RankPlacement, wait: BoundedWait) -> tuple[Store, Store | None]:
     """Return once all ranks are there, with their store; and with one for heartbeats if it is another."""
     if here.has_agent:
         store, heartbeat_store = _stores_by_torchrun(here, wait)
@@ -122,7 +124,7 @@ def _open_stores(here: Place, wait: BoundedWait) -> tuple[Store, Store | None]:
     return store, heartbeat_store
 
 
-def _store_of_rank_zero(here: Place, wait: BoundedWait) -> Store:
+def _store_of_rank_zero(here: RankPlacement, wait: BoundedWait) -> Store:
     """Open the store that rank 0 holds at MASTER_ADDR, without torchrun."""
     if here.rank == 0:
         try:
@@ -138,7 +140,7 @@ def _store_of_rank_zero(here: Place, wait: BoundedWait) -> Store:
     return TCPStore(here.host, here.port, is_master=False, timeout=timedelta(seconds=MEET_SECONDS))
 
 
-def _stores_by_torchrun(here: Place, wait: BoundedWait) -> tuple[Store, Store]:
+def _stores_by_torchrun(here: RankPlacement, wait: BoundedWait) -> tuple[Store, Store]:
     """Open a store that only the ranks of this start use, held by rank 0; and one for heartbeats.
 
     torchrun's own store outlives a restart, and keeps the addresses of ranks that are dead. torch 2.13 takes

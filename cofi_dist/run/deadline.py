@@ -9,7 +9,7 @@ import psutil
 
 from cofi_dist.errors import ConfigError
 from cofi_dist.system.launcher import Launcher
-from cofi_dist.system.variables import read
+from cofi_dist.system.variables import read_variable
 
 SQUEUE_TIMEOUT = 30.0  # seconds
 
@@ -38,14 +38,14 @@ def stop_time(deadline: float | None) -> float:
 def _end_of_job(deadline: float) -> float:
     """Return the time at which the SLURM job ends, in seconds since the epoch."""
     # If given the job ID of an array's task, squeue takes it for that of the whole array.
-    array, task = read("SLURM_ARRAY_JOB_ID"), read("SLURM_ARRAY_TASK_ID")
-    job = f"{array}_{task}" if array and task else read("SLURM_JOB_ID")
+    array, task = read_variable("SLURM_ARRAY_JOB_ID"), read_variable("SLURM_ARRAY_TASK_ID")
+    job = f"{array}_{task}" if array and task else read_variable("SLURM_JOB_ID")
     if not job:
         raise ConfigError(
             f"train.deadline: {deadline:g} counts back from the end of a SLURM job, and this is none;"
             " give seconds from the start, such as 3600"
         )
-    end_time = read("SLURM_JOB_END_TIME")  # set by newer SLURM versions
+    end_time = read_variable("SLURM_JOB_END_TIME")  # set by newer SLURM versions
     if end_time.isdecimal() and end_time.isascii():
         return float(end_time)
     command = ["squeue", "--noheader", f"--jobs={job}", "--format=%e"]

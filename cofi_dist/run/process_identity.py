@@ -3,12 +3,12 @@
 import os
 from pathlib import Path
 
-from cofi_dist.system.variables import read
+from cofi_dist.system.variables import read_variable
 
 
 def job() -> str:
     """Return the name of this process's job, which its restarts share; empty if there is none."""
-    return read("SLURM_JOB_ID") or read("TORCHELASTIC_RUN_ID")
+    return read_variable("SLURM_JOB_ID") or read_variable("TORCHELASTIC_RUN_ID")
 
 
 def pid_space() -> str:

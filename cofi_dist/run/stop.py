@@ -20,7 +20,7 @@ from cofi_dist.errors import StoppedError
 from cofi_dist.files.atomic import remove_file
 from cofi_dist.run_layout import STOP
 from cofi_dist.system.launcher import Launcher
-from cofi_dist.system.variables import read
+from cofi_dist.system.variables import read_variable
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 LAUNCHER_GONE = "the end of its launcher"
@@ -108,7 +108,7 @@ class StopRequest:
     def _look(self) -> str:
         """Return why to stop, as seen outside of the process; empty if there is no reason."""
         # Whoever starts a rank also ends it; a rank whose launcher is gone would go on alone.
-        if self._launcher is not None and not self._launcher.lives():
+        if self._launcher is not None and not self._launcher.is_alive():
             return LAUNCHER_GONE
         with suppress(OSError):
             if self._file is not None and self._file.exists():
@@ -120,7 +120,7 @@ class StopRequest:
 
         If torchrun itself passed the signal on, it is ending already.
         """
-        first = read("LOCAL_RANK") == "0"
+        first = read_variable("LOCAL_RANK") == "0"
         if first and self._launcher is not None and self.reason not in signal.Signals.__members__:
             self._launcher.end()
 
@@ -155,5 +155,5 @@ def clear_stop_file(run_dir: Path) -> None:
     Raises:
         RunError: the file cannot be removed.
     """
-    if read("TORCHELASTIC_RESTART_COUNT") in ("", "0") or Launcher.find() is None:
+    if read_variable("TORCHELASTIC_RESTART_COUNT") in ("", "0") or Launcher.find() is None:
         remove_file(run_dir / STOP)

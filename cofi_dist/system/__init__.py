@@ -1,1 +1,1 @@
-"""What the process runs on: environment variables, the launcher, memory and hardware."""
+"""The environment of the process: variables, the launcher, memory and hardware."""

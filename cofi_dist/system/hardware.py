@@ -1,4 +1,4 @@
-"""What the bits of a run depend on beside its config and data: one kind of hardware and software."""
+"""The hardware and software versions that the bits of a run depend on, beside its config and data."""
 
 from importlib.metadata import version
 
@@ -8,10 +8,12 @@ from llvmlite.binding import get_host_cpu_name
 
 
 def hardware_and_versions(device: torch.device) -> dict[str, str]:
-    """What the same bits are promised on: the processor that code is compiled for, and the libraries.
+    """Return the processor that code is compiled for and the versions of the libraries, by name.
+
+    Runs with equal values have the same bits.
 
     Args:
-        device: of the run.
+        device: the device of the run.
     """
     kind = {
         "cpu": f"{get_host_cpu_name()} {torch.backends.cpu.get_cpu_capability()}",

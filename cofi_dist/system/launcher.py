@@ -1,7 +1,8 @@
-"""What started this process as a rank: torchrun, or a program that calls its library.
+"""Finds the launcher that started this process as a rank: torchrun, or a program that calls its library.
 
-Scripts, srun and the like may stand between, and its variables may be left over in the shell of a process
-that it never started. So it is known by what it is, not by being the parent.
+There may be scripts, srun and the like between the launcher and this process. Conversely, the launcher's
+variables may be left over in the shell of a process that it never started. It is therefore recognised by its
+command line and environment, and not by being the parent.
 """
 
 from contextlib import suppress
@@ -11,7 +12,7 @@ from typing import Self
 
 import psutil
 
-from cofi_dist.system.variables import read
+from cofi_dist.system.variables import read_variable
 
 MODULES = ("torch.distributed.run", "torch.distributed.launch")
 PROGRAMS = ("torchrun", "torchrun.exe")
@@ -20,11 +21,11 @@ SCRIPTS = (*(f"/{name}" for name in PROGRAMS), *(f"/{name.replace('.', '/')}.py"
 
 @dataclass(frozen=True)
 class Launcher:
-    """Of this process.
+    """The launcher of this process.
 
     Attributes:
-        process: by number and start, so that no later process is taken for it.
-        is_torchrun: it does nothing else than start ranks, and may be ended; not so a program of the user's.
+        process: the process, identified by PID and start time, so that no later one is taken for it.
+        is_torchrun: whether it is torchrun, which may be ended, and not a program of the user.
     """
 
     process: psutil.Process
@@ -32,17 +33,17 @@ class Launcher:
 
     @classmethod
     def find(cls) -> Self | None:
-        """The nearest ancestor that started ranks, and this as one of them; None if there is none."""
-        run, several = read("TORCHELASTIC_RUN_ID"), read("WORLD_SIZE") not in ("", "1")
+        """Return the nearest ancestor that started this process as one of its ranks, or None."""
+        run, several = read_variable("TORCHELASTIC_RUN_ID"), read_variable("WORLD_SIZE") not in ("", "1")
         if not run:
             return None
-        with suppress(psutil.Error):  # one of them has just ended, or is another user's
+        with suppress(psutil.Error):  # an ancestor has just ended, or belongs to another user
             child = psutil.Process()
             for process in child.parents():
                 if _has(child, run):
                     if is_torchrun(process.cmdline()):
                         return cls(process, is_torchrun=True)
-                    # a shell with variables left over looks the same, but has no ranks that meet
+                    # A shell with left-over variables looks the same, but starts a process on its own.
                     if several and not _has(process, run):
                         return cls(process, is_torchrun=False)
                 child = process
@@ -50,25 +51,25 @@ class Launcher:
 
     @property
     def since(self) -> float:
-        """When it began, in seconds of the clock."""
+        """When it started, in seconds since the epoch."""
         return float(self.process.create_time())
 
-    def lives(self) -> bool:
-        """Whether it still runs."""
+    def is_alive(self) -> bool:
+        """Return whether it is still running."""
         try:
             return self.process.is_running() and self.process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return False
 
     def end(self) -> None:
-        """Ask torchrun to end; it takes a rank that leaves for one that failed, and would start all again."""
+        """Ask torchrun to end, or else it would restart all ranks when this one stops."""
         if self.is_torchrun:
             with suppress(psutil.Error):
                 self.process.terminate()
 
 
 def is_torchrun(command: list[str]) -> bool:
-    """Whether a command line is torchrun's, however it is called."""
+    """Return whether a command line starts torchrun, in any of its spellings."""
     program = Path(command[0]).name if command else ""
     if program in PROGRAMS:
         return True
@@ -83,7 +84,7 @@ def is_torchrun(command: list[str]) -> bool:
                 return False
             if letter == "m":
                 return (word[place:] or next(words, "")) in MODULES
-            if letter in "WX":  # takes what follows, here or in the next word
+            if letter in "WX":  # these options take a value, here or in the next word
                 if not word[place:]:
                     next(words, "")
                 break
@@ -91,7 +92,7 @@ def is_torchrun(command: list[str]) -> bool:
 
 
 def _has(process: psutil.Process, run: str) -> bool:
-    """Whether a process was started with the variables of this run; taken for so where that can't be read."""
+    """Return whether a process has the variables of this run; True if they cannot be read."""
     try:
         return process.environ().get("TORCHELASTIC_RUN_ID", "").strip() == run
     except psutil.AccessDenied:

@@ -1,7 +1,7 @@
-"""How much memory a process may still take: of its machine, its containers or job, and by its own limits.
+"""Determines how much memory this process may still take.
 
-Linux says the last two in control groups, of version 1 or 2, one inside the other, and in `ulimit`. What is
-not said is no limit.
+The limits are those of the machine, of the containers or the job, and of the process itself. On Linux, nested
+control groups (version 1 or 2) hold the limits of containers and jobs, and `ulimit` those of a process.
 """
 
 import resource
@@ -14,7 +14,7 @@ import psutil
 from cofi_dist.errors import ConfigError
 
 ROOT = Path("/")
-# Of each version: its limit, what is used of it, and what of that the kernel gives back when it is needed.
+# For each version: the files with the limit and the usage, and the kinds of usage that the kernel can free.
 FILES = {
     "cgroup2": ("memory.max", "memory.current", ("inactive_file", "active_file", "slab_reclaimable")),
     "cgroup": (
@@ -26,18 +26,18 @@ FILES = {
 
 
 def free_memory(local_world_size: int = 1, root: Path = ROOT) -> int:
-    """Bytes that this process may still take, where others of its node take as many.
+    """Return the bytes that this process may still take, if the other ranks of its node take as many.
 
     Args:
-        local_world_size: how many of them there are, this one with them.
-        root: of the file system that is asked.
+        local_world_size: number of ranks on this node, including this one.
+        root: root of the file system that holds the control groups.
     """
-    shared = [psutil.virtual_memory().available, *(_left(*group) for group in _groups(root))]
-    return max(0, int(min(min(shared) // local_world_size, *_own(root))))
+    shared = [psutil.virtual_memory().available, *(_group_headroom(*group) for group in _groups(root))]
+    return max(0, int(min(min(shared) // local_world_size, *_process_headroom(root))))
 
 
 def require_memory(need: int, free: int, what: str, advice: str) -> None:
-    """Refuse what won't fit, before anything of it is taken.
+    """Raise if something does not fit into memory, before any of it is allocated.
 
     Raises:
         ConfigError: names what needs how much, and what to do.
@@ -47,10 +47,10 @@ def require_memory(need: int, free: int, what: str, advice: str) -> None:
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether numpy, torch, Python or the loader of libraries could not get what they asked for."""
+    """Return whether an error says that numpy, torch, Python or the loader of libraries lacked memory."""
     if error is None:
         return False
-    # torch's error on CUDA has a name, that on a CPU and the loader's have their text alone
+    # The error of torch on CUDA has its own class; those on a CPU and of the loader only have their text.
     names = {kind.__name__ for kind in type(error).__mro__}
     said = ("can't allocate memory", "cannot allocate memory", "failed to map segment")
     is_one = names & {"MemoryError", "OutOfMemoryError"} or any(text in str(error).lower() for text in said)
@@ -58,12 +58,12 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 
 def _gigabytes(number: int) -> str:
-    # of a number that may be beyond any float
+    # In integers, because the number may be too large for a float.
     return f"{number // 10**9:,} GB" if number >= 10**12 else f"{number / 1e9:.3g} GB"
 
 
 def _groups(root: Path) -> Iterator[tuple[Path, str]]:
-    """Every control group that this process is in and that may limit its memory; and its version."""
+    """Yield each control group that may limit the memory of this process, and its version."""
     with suppress(OSError, ValueError):
         mine = {}
         for line in (root / "proc/self/cgroup").read_text().splitlines():
@@ -75,26 +75,28 @@ def _groups(root: Path) -> Iterator[tuple[Path, str]]:
             (top, mount), (kind, _, options) = before.split()[3:5], after.split()[:3]
             if kind not in mine or (kind == "cgroup" and "memory" not in options.split(",")):
                 continue
-            group = mine[kind]  # from the hierarchy's root, of which a container may see a part alone
+            group = mine[
+                kind
+            ]  # relative to the root of the hierarchy, of which a container may see only a part
             inside = group.relative_to(top) if group.is_relative_to(top) else PurePosixPath()
             for folder in (inside, *inside.parents):
                 yield root / mount.lstrip("/") / folder.as_posix().lstrip("/"), kind
 
 
-def _left(group: Path, kind: str) -> float:
-    """What a control group may still take; infinite where it has no limit."""
+def _group_headroom(group: Path, kind: str) -> float:
+    """Return the bytes that a control group may still take; infinite if it has no limit."""
     limit, used, spare = FILES[kind]
     try:
         most = int((group / limit).read_text())
         left = most - int((group / used).read_text())
         about = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
         return min(most, left + sum(int(about.get(name, 0)) for name in spare))
-    except (OSError, ValueError):  # there is none, or it is `max`
+    except (OSError, ValueError):  # there is no limit, or it is `max`
         return float("inf")
 
 
-def _own(root: Path) -> Iterator[float]:
-    """What the limits of this process alone leave: of its address space, and of its data."""
+def _process_headroom(root: Path) -> Iterator[float]:
+    """Yield the bytes that the limits of this process leave: of its address space, and of its data."""
     page, sizes = resource.getpagesize(), ["0"] * 7
     with suppress(OSError):
         sizes = (root / "proc/self/statm").read_text().split()

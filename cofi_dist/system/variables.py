@@ -1,7 +1,7 @@
-"""The environment variables that decide how this package runs: all of them, read here and nowhere else.
+"""All environment variables that decide how this package runs; they are read here and nowhere else.
 
-Shells, notebooks and schedulers leave such variables behind. An empty one counts as unset. What makes no
-sense is refused by name where it would decide something, and left alone elsewhere.
+Shells, notebooks and schedulers leave such variables behind. An empty variable counts as unset. A value that
+makes no sense is refused by name if it would decide something, and ignored otherwise.
 """
 
 import os
@@ -13,18 +13,18 @@ from dataclasses import dataclass
 from cofi_dist.errors import ConfigError
 
 LOWEST, HIGHEST = 0, 999_999_999
-TOKEN_LENGTH = 16  # at least: what is sent can be tried against guesses
+TOKEN_LENGTH = 16  # at least, because messages can be tried against guesses
 LOOPBACKS = ("lo", "lo0")
 ONE = "unset WORLD_SIZE to run in one process, or start the ranks with torchrun"
 
 
 @dataclass(frozen=True)
 class Variable:
-    """One of them.
+    """The documentation of one variable.
 
     Attributes:
-        used: by which part of the package, and for what.
-        wrong: what comes of a value that makes no sense, or of one that another job left.
+        used: which part of the package uses it, and for what.
+        wrong: what happens if its value makes no sense, or was left by another job.
     """
 
     used: str
@@ -37,7 +37,7 @@ _AT_ONCE = "not a number, or below what it may be: refused by name"
 _NAMED = "only told from other jobs by it: any text will do"
 
 VARIABLES: Mapping[str, Variable] = {
-    # of torchrun, for the ranks
+    # set by torchrun for the ranks
     "WORLD_SIZE": Variable("distributed: how many ranks there are; 1 or unset: one process", _MISSED),
     "RANK": Variable("distributed: which of them this is, from 0", _REFUSED),
     "LOCAL_RANK": Variable("distributed: which of this node's, and so its CUDA device; 0 if unset", _REFUSED),
@@ -58,7 +58,7 @@ VARIABLES: Mapping[str, Variable] = {
     "TORCHELASTIC_ERROR_FILE": Variable(
         "cli: where torchrun looks for why a rank failed", "not written where it can't be"
     ),
-    # of srun and mpirun, which start processes that know nothing of each other
+    # set by srun and mpirun, which start processes that know nothing of each other
     **dict.fromkeys(
         ("SLURM_STEP_ID", "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_PTY_PORT"),
         Variable(
@@ -71,7 +71,7 @@ VARIABLES: Mapping[str, Variable] = {
         ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE"),
         Variable("environment: above 1, a process of mpirun: refused", "taken for one process"),
     ),
-    # of SLURM, for the job
+    # set by SLURM for the job
     "SLURM_JOB_ID": Variable(
         "lock: the job's name; distributed: the same on all ranks that have one; deadline: whose end is asked"
         " for",
@@ -82,7 +82,7 @@ VARIABLES: Mapping[str, Variable] = {
         Variable("deadline: whose end is asked for", "refused where SLURM does not know it"),
     ),
     "SLURM_JOB_END_TIME": Variable("deadline: when the job ends, in seconds of the clock", "SLURM is asked"),
-    # of whoever starts the ranks
+    # set by the user who starts the ranks
     "COFI_DIST_TOKEN": Variable(
         "distributed: a secret that all ranks must hold, so that nobody else is taken for one",
         f"under {TOKEN_LENGTH} characters, or not the others': refused, where WORLD_SIZE is 2 or more",
@@ -91,7 +91,7 @@ VARIABLES: Mapping[str, Variable] = {
         "gloo: the network card that ranks connect by; if unset, the loopback where all are on one host",
         "gloo finds no such card: refused as it is",
     ),
-    # of sbatch, which takes them over what a script says
+    # read by sbatch, where they override the script
     **dict.fromkeys(
         (
             *("SBATCH_TIMELIMIT", "SBATCH_SIGNAL", "SBATCH_REQUEUE", "SBATCH_NO_REQUEUE", "SBATCH_OPEN_MODE"),
@@ -104,7 +104,7 @@ VARIABLES: Mapping[str, Variable] = {
     "HOME": Variable(
         "config: what ~ stands for; cost: where compiled loops may be kept", "refused where it is asked for"
     ),
-    # of libraries
+    # read by libraries
     "NUMBA_NUM_THREADS": Variable("numba: the most threads of the compiled loops", _AT_ONCE),
     "NUMBA_DISABLE_JIT": Variable("numba: 1: nothing is compiled", f"{_AT_ONCE}; 1: by what needs the loops"),
     "NUMBA_THREADING_LAYER": Variable("numba: what starts its threads", "refused by what needs the loops"),
@@ -121,23 +121,23 @@ VARIABLES: Mapping[str, Variable] = {
         Variable("rich: how the bar is drawn, on a terminal", "as if unset"),
     ),
 }
-# those that a library would fail or complain at length about, and the lowest number that they may be
+# Variables that must be numbers, or a library would fail or complain at length; and their lowest values.
 NUMBERS = {"NUMBA_NUM_THREADS": 1, "NUMBA_DISABLE_JIT": 0, "POLARS_MAX_THREADS": 1}
 
 
-def read(name: str) -> str:
-    """What one of VARIABLES is set to; empty if unset."""
+def read_variable(name: str) -> str:
+    """Return the value of one of VARIABLES; empty if it is unset."""
     assert name in VARIABLES, name
     return os.environ.get(name, "").strip()
 
 
-def token() -> str:
-    """The secret that the ranks of a job share; empty for none.
+def read_token() -> str:
+    """Return the secret that the ranks of a job share; empty if there is none.
 
     Raises:
-        ConfigError: it is too short, or set to nothing.
+        ConfigError: it is too short or empty.
     """
-    text = read("COFI_DIST_TOKEN")
+    text = read_variable("COFI_DIST_TOKEN")
     if "COFI_DIST_TOKEN" in os.environ and len(text) < TOKEN_LENGTH:
         raise ConfigError(
             f"COFI_DIST_TOKEN: has {len(text)} characters; give it {TOKEN_LENGTH} or more that nobody can"
@@ -146,33 +146,33 @@ def token() -> str:
     return text
 
 
-def by_loopback() -> None:
-    """Let gloo connect the ranks, all on this host, where no other host can reach them; unless it is told."""
+def prefer_loopback() -> None:
+    """Let gloo connect the ranks of one host by the loopback device, unless the user has chosen a device."""
     for name in {name for _, name in socket.if_nameindex()}.intersection(LOOPBACKS):
         os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
 
 
-def settle() -> None:
-    """Leave libraries, before they are imported, only what they can use.
+def clean_library_variables() -> None:
+    """Remove variables that libraries cannot use; to be called before the libraries are imported.
 
     Raises:
-        ConfigError: a variable that they take makes no sense.
+        ConfigError: a variable that they read makes no sense.
     """
     for name, low in NUMBERS.items():
-        if read(name):
-            whole(name, low, advice="unset it")
+        if read_variable(name):
+            read_whole_number(name, low, advice="unset it")
         else:
             os.environ.pop(name, None)
-    os.environ.pop("MPLBACKEND", None)  # a notebook's, which only the notebook's own Python may have
+    os.environ.pop("MPLBACKEND", None)  # set by a notebook, and valid only in its own Python
 
 
-def whole(name: str, low: int = LOWEST, high: int = HIGHEST, advice: str = ONE) -> int:
-    """The whole number that a variable is set to; else the advice is given.
+def read_whole_number(name: str, low: int = LOWEST, high: int = HIGHEST, advice: str = ONE) -> int:
+    """Return the whole number that a variable is set to.
 
     Raises:
-        ConfigError: it is none, or out of range.
+        ConfigError: it is not a whole number or out of range; the message ends with the advice.
     """
-    text = read(name)
+    text = read_variable(name)
     number = int(text) if re.fullmatch(r"[+-]?[0-9]{1,18}", text, re.ASCII) else None
     if number is None or not low <= number <= high:
         to = f" to {high}" if high < HIGHEST else " or more"
@@ -181,17 +181,17 @@ def whole(name: str, low: int = LOWEST, high: int = HIGHEST, advice: str = ONE) 
 
 
 @dataclass(frozen=True)
-class Place:
-    """Of this process among several ranks.
+class RankPlacement:
+    """The place of this process among the ranks.
 
     Attributes:
-        rank: its number.
-        world_size: how many there are.
-        local_rank: its number on this node.
-        local_world_size: how many this node has.
-        host: that they meet at.
-        port: of that host.
-        has_agent: torchrun holds the store there, not rank 0.
+        rank: number of this rank.
+        world_size: number of ranks.
+        local_rank: number of this rank on its node.
+        local_world_size: number of ranks on this node.
+        host: the host at which the ranks meet.
+        port: the port at which they meet.
+        has_agent: whether torchrun holds the store there, rather than rank 0.
     """
 
     rank: int
@@ -208,43 +208,52 @@ class Place:
         )
 
 
-def place() -> Place | None:
-    """Where the variables put this process; None for one alone.
+def read_placement() -> RankPlacement | None:
+    """Return the place of this process among the ranks, or None for a single process.
 
     Raises:
-        ConfigError: a variable that is needed is missing, or makes no sense; or the process was started by
-            srun or mpirun beside others, which it would know nothing of.
+        ConfigError: a variable is missing or makes no sense; or srun or mpirun started several processes,
+            which would know nothing of each other.
     """
-    if not read("WORLD_SIZE"):
+    if not read_variable("WORLD_SIZE"):
         _refuse_tasks()
         return None
-    world_size = whole("WORLD_SIZE", 1)
+    world_size = read_whole_number("WORLD_SIZE", 1)
     if world_size == 1:
         return None
-    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if not read(name)]
+    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if not read_variable(name)]
     if missing:
         raise ConfigError(f"WORLD_SIZE={world_size}, but {' and '.join(missing)} not set; {ONE}")
-    local_rank = whole("LOCAL_RANK", 0, world_size - 1) if read("LOCAL_RANK") else 0
-    here = read("LOCAL_WORLD_SIZE")
-    return Place(
-        rank=whole("RANK", 0, world_size - 1),
+    local_rank = read_whole_number("LOCAL_RANK", 0, world_size - 1) if read_variable("LOCAL_RANK") else 0
+    here = read_variable("LOCAL_WORLD_SIZE")
+    return RankPlacement(
+        rank=read_whole_number("RANK", 0, world_size - 1),
         world_size=world_size,
         local_rank=local_rank,
-        local_world_size=whole("LOCAL_WORLD_SIZE", local_rank + 1, world_size) if here else local_rank + 1,
-        host=read("MASTER_ADDR").strip("[]"),
-        port=whole("MASTER_PORT", 1, 65535),
-        has_agent=read("TORCHELASTIC_USE_AGENT_STORE") == "True",
+        local_world_size=read_whole_number("LOCAL_WORLD_SIZE", local_rank + 1, world_size)
+        if here
+        else local_rank + 1,
+        host=read_variable("MASTER_ADDR").strip("[]"),
+        port=read_whole_number("MASTER_PORT", 1, 65535),
+        has_agent=read_variable("TORCHELASTIC_USE_AGENT_STORE") == "True",
     )
 
 
 def _refuse_tasks() -> None:
-    """Raise ConfigError where other processes were started beside this one, to do the same."""
-    # a step has a number; a shell that salloc or sbatch started is in none, or in one of a single task
-    if read("SLURM_STEP_ID").isdecimal() and read("SLURM_PROCID") and not read("SLURM_PTY_PORT"):
-        name, by = ("SLURM_STEP_NUM_TASKS" if read("SLURM_STEP_NUM_TASKS") else "SLURM_NTASKS"), "srun"
+    """Raise ConfigError if srun or mpirun started other processes beside this one to do the same."""
+    # A shell of salloc or sbatch belongs to no numbered step, or to a step of a single task.
+    if (
+        read_variable("SLURM_STEP_ID").isdecimal()
+        and read_variable("SLURM_PROCID")
+        and not read_variable("SLURM_PTY_PORT")
+    ):
+        name, by = (
+            ("SLURM_STEP_NUM_TASKS" if read_variable("SLURM_STEP_NUM_TASKS") else "SLURM_NTASKS"),
+            "srun",
+        )
     else:
-        name, by = ("OMPI_COMM_WORLD_SIZE" if read("OMPI_COMM_WORLD_SIZE") else "PMI_SIZE"), "mpirun"
-    tasks = read(name)
+        name, by = ("OMPI_COMM_WORLD_SIZE" if read_variable("OMPI_COMM_WORLD_SIZE") else "PMI_SIZE"), "mpirun"
+    tasks = read_variable(name)
     if tasks.isdecimal() and int(tasks) > 1:
         raise ConfigError(
             f"{name}={tasks}: {by} started {tasks} processes that know nothing of each other; torchrun starts"

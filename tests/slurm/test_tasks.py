@@ -9,7 +9,7 @@ from tests.support.slurm_cluster import ENDED, Cluster
 
 pytestmark = pytest.mark.timeout(200)
 
-ALONE = "from cofi_dist.system.variables import place; print(place())"
+ALONE = "from cofi_dist.system.variables import read_placement; print(read_placement())"
 
 
 def test_tasks_of_srun_are_refused_and_the_shell_of_an_allocation_is_not(

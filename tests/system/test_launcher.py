@@ -146,11 +146,11 @@ def test_torchrun_above_a_shell_with_other_variables_is_not_this_run_s(start: Ca
 def test_a_process_that_ended_does_not_live_though_its_number_may() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         launcher = Launcher(psutil.Process(process.pid), is_torchrun=True)
-        assert launcher.lives()
+        assert launcher.is_alive()
         process.kill()
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        assert not launcher.lives(), "a zombie"
-    assert not launcher.lives()
+        assert not launcher.is_alive(), "a zombie"
+    assert not launcher.is_alive()
     launcher.end()
 
 

@@ -12,7 +12,7 @@ from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.distributed.rendezvous import init_comm
 from cofi_dist.errors import ConfigError, TrainingError
 from cofi_dist.slurm.sbatch import OPTION_VARIABLES
-from cofi_dist.system.variables import VARIABLES, Place, place, settle
+from cofi_dist.system.variables import VARIABLES, RankPlacement, clean_library_variables, read_placement
 from tests.e2e.conftest import here
 from tests.e2e.test_cli import cofi
 
@@ -72,7 +72,7 @@ def test_what_makes_no_sense_is_refused_by_name(
 ) -> None:
     given(monkeypatch, **{**TWO, name: value})
     with pytest.raises(ConfigError, match=rf"\b{name}\b.*unset WORLD_SIZE to run in one process"):
-        place()
+        read_placement()
 
 
 def test_the_table_has_what_sbatch_takes() -> None:
@@ -92,13 +92,13 @@ def test_what_would_end_a_library_in_a_traceback_is_refused(
 ) -> None:
     given(monkeypatch, **{name: value})
     with pytest.raises(ConfigError, match=rf"^{name}={value}: must be a whole number, .*; unset it$"):
-        settle()
+        clean_library_variables()
 
 
 def test_what_is_empty_or_a_notebook_s_is_no_library_s_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
     backend = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
     given(monkeypatch, NUMBA_NUM_THREADS="", NUMBA_DISABLE_JIT=" ", POLARS_MAX_THREADS="", **backend)
-    settle()
+    clean_library_variables()
     assert not {"NUMBA_NUM_THREADS", "NUMBA_DISABLE_JIT", "POLARS_MAX_THREADS", "MPLBACKEND"} & set(
         os.environ
     )
@@ -123,7 +123,7 @@ def test_a_run_whose_loops_cannot_be_compiled_or_called_leaves_nothing(
 
 def test_torchrun_says_where_a_rank_is(monkeypatch: pytest.MonkeyPatch) -> None:
     given(monkeypatch, **{**TWO, "MASTER_ADDR": "[::1]"}, LOCAL_RANK="1", TORCHELASTIC_USE_AGENT_STORE="True")
-    assert place() == Place(1, 2, 1, 2, "::1", 9, has_agent=True)
+    assert read_placement() == RankPlacement(1, 2, 1, 2, "::1", 9, has_agent=True)
 
 
 @pytest.mark.parametrize(
@@ -140,9 +140,9 @@ def test_tasks_that_know_nothing_of_each_other_are_refused(
 ) -> None:
     given(monkeypatch, **left)
     with pytest.raises(ConfigError, match=r"=2: .* started 2 processes .* torchrun starts the ranks"):
-        place()
+        read_placement()
     monkeypatch.setenv("WORLD_SIZE", "1")
-    assert place() is None, "said on purpose"
+    assert read_placement() is None, "said on purpose"
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_the_shell_of_an_allocation_is_one_process(
     left: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given(monkeypatch, **left)
-    assert place() is None
+    assert read_placement() is None
 
 
 @pytest.mark.parametrize("rank", ["0", "1"])
