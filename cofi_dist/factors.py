@@ -1,4 +1,4 @@
-"""The factors that a model learns, X, W, b and c, and how the notebook draws their starting values.
+"""Hold the factors that a model learns, X, W, b and c, and draw the notebook's starting values.
 
 K is the number of features.
 """

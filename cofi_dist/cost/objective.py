@@ -1,4 +1,4 @@
-"""The objective J that training minimises: half the squared error plus the regulariser.
+"""Put together the objective J that training minimises: half the squared error plus the regulariser.
 
 T is the number of subtrees of this rank's users (`cofi_dist.sharding.reduction_tree`).
 """

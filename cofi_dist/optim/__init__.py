@@ -1,1 +1,1 @@
-"""How the factors move."""
+"""Minimise J by moving the factors, without seeing a rank."""

@@ -1,4 +1,4 @@
-"""Full-batch Adam with torch's defaults, as in the notebook."""
+"""Minimise J by full-batch Adam with torch's defaults, as in the notebook."""
 
 import math
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Alternating least squares: solve for the users with the items fixed, then for the items, and accelerate.
+"""Minimise J by alternating least squares: solve for the users, then for the items, and accelerate.
 
 For fixed X and c, J falls apart into one least-squares problem per user, for w_j and b_j. For fixed W and b,
 it falls apart into one per item, for x_i and c_i. A half-sweep takes a few steps of conjugate gradients on

@@ -1,4 +1,4 @@
-"""The contract between optimisers and the trainer.
+"""Define the contract between optimisers and the trainer.
 
 An optimiser never sees a rank. Whatever it needs summed over all ranks, it yields as a `PendingSum`, and it
 goes on once the caller has summed it. T is the number of subtrees of this rank's users

@@ -1,1 +1,1 @@
-"""The training loop, its state and its validation."""
+"""Train the factors: the loop, its state and its validation."""

@@ -1,4 +1,4 @@
-"""A copy of the best factors so far."""
+"""Keep a copy of the best factors so far."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What a caller of the trainer can hook into: progress reports, and work between two steps."""
+"""Define what a caller of the trainer can hook into: progress reports, and work between two steps."""
 
 from typing import Protocol
 

@@ -1,4 +1,4 @@
-"""What is measured of an epoch: its cost, its speed, and its accuracy on held-out ratings."""
+"""Hold what is measured of an epoch: its cost, its speed, and its accuracy on held-out ratings."""
 
 from dataclasses import dataclass
 

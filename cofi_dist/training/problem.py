@@ -1,4 +1,4 @@
-"""The data that one rank trains on, and how it relates to the data of the other ranks."""
+"""Load the data that one rank trains on, and tell how it relates to the other ranks' data."""
 
 import hashlib
 from collections.abc import Sequence

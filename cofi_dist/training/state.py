@@ -1,4 +1,4 @@
-"""All that a run has learnt so far, as rows that a checkpoint may cut anywhere."""
+"""Hold all that a run has learnt so far, as rows that a checkpoint may cut anywhere."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

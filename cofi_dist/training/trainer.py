@@ -1,4 +1,4 @@
-"""The training loop: the only place where the maths meets the communication."""
+"""Run the training loop: the only place where the maths meets the communication."""
 
 import math
 import time

@@ -1,4 +1,4 @@
-"""Validation during training: how well the factors predict held-out ratings."""
+"""Validate during training: measure how well the factors predict held-out ratings."""
 
 import numpy as np
 import torch
