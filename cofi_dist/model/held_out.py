@@ -1,4 +1,4 @@
-"""Give the ratings to judge a model by, in its rows: a part of its run, or a table."""
+"""Provide the ratings to judge a model by, in its rows: a part of its run, or a table."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

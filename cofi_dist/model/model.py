@@ -1,4 +1,4 @@
-"""The trained model: factors, id maps, item means and the config, and what can be done with them."""
+"""Hold a trained model as data, and offer all that can be done with it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ class Model:
 
     @cached_property
     def scorer(self) -> Scorer:
-        """What scoring needs, with X widened to float64; computed at the first use."""
+        """All that scoring needs, with X widened to float64; built at the first use."""
         return Scorer.build(
             self.factors,
             item_means=self.item_means,
@@ -79,7 +79,7 @@ class Model:
 
     @property
     def fallbacks(self) -> tuple[str, str]:
-        """What predictions for an unknown user, and for an unknown item, consist of, in words."""
+        """In words, what the predictions for an unknown user, and for an unknown item, consist of."""
         return describe_fallbacks(means=has_means(self.item_means), item_biases=self.factors.c is not None)
 
     @property

@@ -1,1 +1,1 @@
-"""What runs look like: pictures, and one page that holds everything about a run."""
+"""Show runs: pictures of one or several, one page about a run, its checkpoints, and how two runs differ."""
