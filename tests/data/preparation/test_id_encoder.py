@@ -2,7 +2,10 @@
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from cofi_dist.data.id_spelling import DistinctIds
 from cofi_dist.data.preparation import id_encoder
 from cofi_dist.data.preparation.id_encoder import Encoder
 from cofi_dist.data.readers.text import integers_if_all
@@ -24,6 +27,19 @@ def test_more_ids_than_can_be_numbered_are_refused(monkeypatch: pytest.MonkeyPat
     encoder.codes(pl.Series([5, 6, 7]))
     with pytest.raises(DataError, match="more than 3 different ids; this is beyond what we can number"):
         encoder.codes(pl.Series([5, 8]))
+
+
+@given(st.lists(st.lists(st.integers(-3, 9), max_size=5), max_size=4), st.booleans())
+def test_ids_seen_in_pieces_are_those_seen_at_once(pieces: list[list[int]], as_text: bool) -> None:
+    dtype = pl.String if as_text else pl.Int64
+    columns = [pl.Series(piece, dtype=pl.Int64).cast(dtype) for piece in pieces]
+    encoder = Encoder()
+    for column in columns:
+        encoder.codes(column)
+    at_once = DistinctIds.of_column(pl.concat([pl.Series([], dtype=dtype), *columns]))
+    assert encoder.distinct.ids.to_list() == at_once.ids.to_list()
+    assert encoder.distinct.counts.tolist() == at_once.counts.tolist()
+    assert encoder.distinct.first_rows.tolist() == at_once.first_rows.tolist()
 
 
 @pytest.mark.parametrize(
