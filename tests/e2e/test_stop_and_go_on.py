@@ -136,7 +136,8 @@ def test_a_closed_terminal_saves_and_leaves_with_75(home: Path) -> None:
     assert process.wait(timeout=60) == 75
     assert list_checkpoints(home / "runs/c/checkpoints")
     log = (home / "runs/c/train.log").read_text()
-    assert log.count("stderr: cannot be written: Input/output error") == 1
+    # once, or not at all if the signal came before the bar was drawn again
+    assert log.count("stderr: cannot be written: Input/output error") <= 1
 
 
 def size_of(file: Path) -> int:
