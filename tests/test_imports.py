@@ -35,7 +35,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "optim": {"cost", "factors", "kernels", "kernels/cpu", "kernels/cuda"},
     "distributed": {"__init__", "sharding"},
     "testing": {"distributed"},
-    "model": {"config", "data", "data/readers", "data/sources", "distributed", "factors", "sharding"},
+    "model": {
+        "config",
+        "data",
+        "data/readers",
+        "data/sources",
+        "distributed",
+        "factors",
+        "run_layout",
+        "sharding",
+    },
     "training": {
         *("config", "cost", "data", "data/sources", "distributed", "factors", "kernels"),
         *("kernels/torch_ops", "optim", "sharding"),

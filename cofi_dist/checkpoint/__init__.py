@@ -1,1 +1,1 @@
-"""Checkpoints: saved in the background, row by row, whole or not there; loaded on any number of ranks."""
+"""Checkpoints: saved in the background, complete or absent, and loaded on any number of ranks."""

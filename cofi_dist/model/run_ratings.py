@@ -15,6 +15,7 @@ from cofi_dist.data.sources.open import open_source
 from cofi_dist.data.splits import Part
 from cofi_dist.errors import CofiError, ConfigError, RunError
 from cofi_dist.model.scoring import RowIndices
+from cofi_dist.run_layout import MODEL
 from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.words import counted
 
@@ -77,7 +78,7 @@ def open_run_ratings(
     Raises:
         CofiError: the ratings are not there, or are not the model's.
     """
-    run = directory if (directory / "model").is_dir() else directory.parent
+    run = directory if (directory / MODEL).is_dir() else directory.parent
 
     def opened(data: DataSection) -> Source:
         return _open_matching(data, run, fingerprint, ids)

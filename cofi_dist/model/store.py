@@ -22,6 +22,7 @@ from cofi_dist.files.tensor_file import write_tensors
 from cofi_dist.files.tensor_header import TensorInfo, read_header
 from cofi_dist.files.written_file import write_file
 from cofi_dist.model.facts import TrainingDataFacts
+from cofi_dist.run_layout import MODEL
 
 FACTORS, CONFIG, USERS, ITEMS = "factors.safetensors", "config.yaml", "users.parquet", "items.parquet"
 ID_DIGESTS = "ids"  # key in the metadata of the factors
@@ -59,7 +60,7 @@ def write(directory: Path, stored: StoredModel) -> None:
 
 def find(directory: Path) -> Path:
     """Return the model's own directory, given that or the directory of its run."""
-    return directory if os.path.lexists(directory / FACTORS) else directory / "model"
+    return directory if os.path.lexists(directory / FACTORS) else directory / MODEL
 
 
 def read(directory: Path) -> StoredModel:

@@ -1,1 +1,1 @@
-"""The life of a run: begun, resumed, saved, stopped, and its directory."""
+"""One training run, from its config to its saved model; `train.py` tells the story from top to bottom."""
