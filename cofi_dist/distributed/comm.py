@@ -33,7 +33,10 @@ class Reducer(Protocol):
         ...
 
     def all_reduce_scalars(self, *partials: "Tensor") -> "tuple[Tensor, ...]":
-        """Return the sum of all entries of all ranks for each tensor, (T,): 0-dim, in float64."""
+        """Return the sum of all entries of all ranks for each tensor, (T,), as a 0-dim tensor.
+
+        Several ranks add in float64. A single process returns its numbers in their own dtype.
+        """
         ...
 
 
