@@ -199,10 +199,12 @@ def _in_first_subtree(number: Tensor, *, like: Tensor) -> Tensor:
 
 
 def _require_unique(singular: float, whose: str) -> None:
+    """Raise RunError, shared, if some least-squares problems have no unique solution."""
     if singular:
         raise RunError(
-            f"{singular:.0f} of the {whose} least squares have no one solution: fewer ratings than unknowns,"
-            " or factors that hardly differ; set train.lambda_ higher, or leave out train.solver=exact",
+            f"{singular:.0f} of the {whose} least squares have no unique solution: fewer ratings than"
+            " unknowns, or factors that hardly differ; set train.lambda_ higher, or leave out"
+            " train.solver=exact",
             shared=True,
         )
 

@@ -122,7 +122,7 @@ def describe_computation(problem: Problem) -> str:
     settings, device = problem.config.train, problem.device.type
     if settings.optimizer == "als":
         exact = settings.solver == "exact"
-        return f"als: {'exact' if exact else f'{settings.cg_steps} steps a half-sweep'}"
+        return f"als: {'exact' if exact else f'{settings.cg_steps} steps per half-sweep'}"
     if settings.cost == "dense":
         return "dense cost"
     if device == "cuda" and (fault := triton_fault()):

@@ -16,9 +16,8 @@ def test_what_has_no_unique_solution_is_said() -> None:
     ratings = random_ratings(U, M, N)
     few = int((np.bincount(ratings.user, minlength=U) < K + 1).sum())
     als = als_on(ratings, random_factors(M, U, K), Regulariser(0.0), steps=0)
-    with pytest.raises(
-        RunError, match=rf"{few} of the users' least squares have no one solution: .*set train.lambda_ higher"
-    ) as raised:
+    said = f"{few} of the users' least squares have no unique solution: .*set train.lambda_ higher"
+    with pytest.raises(RunError, match=said) as raised:
         drive(als)
     assert raised.value.shared, "every rank knows it"
 

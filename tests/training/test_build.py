@@ -37,7 +37,7 @@ def problem_on(device: torch.device, train: dict[str, Any]) -> Problem:
         (CUDA, {}, "sparse cost: Triton's kernels"),
         (torch.device("mps"), {}, "sparse cost: torch's operations"),
         (CPU, {"cost": "dense"}, "dense cost"),
-        (CPU, {"optimizer": "als"}, "als: 3 steps a half-sweep"),
+        (CPU, {"optimizer": "als"}, "als: 3 steps per half-sweep"),
         (CPU, {"optimizer": "als", "solver": "exact"}, "als: exact"),
     ],
 )
