@@ -22,8 +22,6 @@ from cofi_dist.files import directory_swap
 from cofi_dist.files.atomic import atomic_directory, atomic_file, refuse_existing, write_atomically
 from cofi_dist.files.temporaries import clear_temporaries
 from cofi_dist.files.written_file import checked_file, write_file
-from cofi_dist.run.directory import RunDirectory
-from cofi_dist.run_layout import MARKER
 
 
 def test_a_directory_appears_whole(tmp_path: Path) -> None:
@@ -90,60 +88,6 @@ def test_what_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         pass
     with pytest.raises(RunError, match="cannot be written"), atomic_file(tmp_path / "file" / "f"):
         pass
-    with pytest.raises(RunError, match="cannot be used as run_dir"):
-        RunDirectory(tmp_path / "file" / "run").begin()
-
-
-def test_a_run_is_refused_unless_told_to_replace_it(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    RunDirectory(run).require_free(replace=False, inputs=[])
-    RunDirectory(run).begin()
-    with pytest.raises(RunError, match=r"already holds a run; .* --replace"):
-        RunDirectory(run).require_free(replace=False, inputs=[])
-    RunDirectory(run).require_free(replace=True, inputs=[])
-
-
-def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "run").write_text("")
-    with pytest.raises(RunError, match="is a file"):
-        RunDirectory(tmp_path / "run").require_free(replace=True, inputs=[])
-
-
-def test_replacing_a_run_keeps_what_is_not_its_own(tmp_path: Path) -> None:
-    RunDirectory(tmp_path).begin()
-    RunDirectory(tmp_path).save_config("seed: 1\n")
-    (tmp_path / "model").mkdir()
-    (tmp_path / "notes.txt").write_text("mine")
-    RunDirectory(tmp_path).begin()
-    assert sorted(path.name for path in tmp_path.iterdir()) == [MARKER, "notes.txt"]
-    RunDirectory(tmp_path).discard()
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
-
-
-@pytest.mark.parametrize(
-    "name", ["data", "model", "tensorboard", "config.yaml", "metrics.jsonl", "train.log"]
-)
-@pytest.mark.parametrize("replace", [False, True])
-def test_files_that_no_run_wrote_are_never_deleted(name: str, replace: bool, tmp_path: Path) -> None:
-    (tmp_path / name).mkdir()
-    (tmp_path / name / "mine").write_text("precious")
-    with pytest.raises(RunError, match="no run wrote it"):
-        RunDirectory(tmp_path).require_free(replace=replace, inputs=[])
-    assert (tmp_path / name / "mine").read_text() == "precious"
-
-
-def test_a_run_may_not_overwrite_its_own_input(tmp_path: Path) -> None:
-    RunDirectory(tmp_path).begin()
-    for name in ("data/r.csv", "config.yaml"):
-        with pytest.raises(RunError, match="would overwrite its own input"):
-            RunDirectory(tmp_path).require_free(replace=True, inputs=[tmp_path / name])
-
-
-def test_one_of_two_jobs_gets_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    RunDirectory(tmp_path).begin()
-    monkeypatch.setattr(Path, "exists", lambda self: False)  # as the slower job saw it
-    with pytest.raises(RunError, match="another job has just begun here"):
-        RunDirectory(tmp_path).begin()
 
 
 def test_a_library_that_drops_an_error_does_not_lose_it(tmp_path: Path) -> None:
