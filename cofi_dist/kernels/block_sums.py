@@ -16,7 +16,7 @@ from cofi_dist.kernels.base import accumulation_dtype
 from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.sharding.reduction_tree import ReductionBlocks
 
-# Every rank has all items. On a CPU, so many runs of their rows are summed side by side.
+# Every rank has all items. Their rows are cut into this many runs, which a CPU sums side by side.
 RUNS = 16
 
 
