@@ -21,9 +21,9 @@ FloatArray = NDArray[np.floating]
 
 
 class SumBuffers:
-    """The memory that sums over rows' ratings are put into, and in which partial sums wait to be merged.
+    """Hold the sums over rows' ratings, and the partial sums that wait to be merged.
 
-    It is the same at every call: touching fresh pages would take up to a tenth of the time of the sums.
+    The same memory is used at every call: touching fresh pages would take up to a tenth of the sums' time.
 
     Args:
         segments: which ratings are summed for which row.
@@ -55,7 +55,7 @@ class SumBuffers:
 
 
 class NumbaKernels:
-    """The kernels on the CPU: all that is summed over a row is summed while its ratings are read once.
+    """Sum over the ratings in compiled loops on the CPU; each call reads a row's ratings once.
 
     Args:
         segments: which ratings are summed for which row.

@@ -20,7 +20,7 @@ FloatArray = NDArray[np.floating]
 
 
 class Ridge(NamedTuple):
-    """What the rows' least squares have beside their ratings, and when conjugate gradients stop.
+    """Hold what the rows' least squares have beside their ratings, and when conjugate gradients stop.
 
     Attributes:
         counts: ratings of each row over all ranks, (R,).
@@ -42,7 +42,7 @@ class Ridge(NamedTuple):
 
 
 class CgState(NamedTuple):
-    """One row's solution and search direction, in registers; rows are `simd.Row`.
+    """Hold one row's solution and search direction in registers; arrays are of the type `simd.Row`.
 
     Attributes:
         features, bias: the solution so far.
@@ -65,7 +65,7 @@ class CgState(NamedTuple):
 
 
 class CgRows(NamedTuple):
-    """The state of all rows, in memory, but for the solution; attributes as those of `CgState`.
+    """Hold the state of all rows in memory, except their solutions; compare `CgState`.
 
     Attributes:
         residual, direction: (R, K).

@@ -12,7 +12,7 @@ from cofi_dist.kernels.cpu.jit import parallel, parallel_unfused
 
 
 class AdamSettings(NamedTuple):
-    """The scalars of a step of Adam, in the factor's dtype.
+    """Hold the scalars of a step of Adam, in the factor's dtype.
 
     Attributes:
         beta1, beta2: decay rates of the mean and of the mean square.

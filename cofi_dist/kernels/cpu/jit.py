@@ -49,8 +49,8 @@ def require_loops() -> None:
     try:
         match_torch_threads()
     except ValueError as error:
-        said = str(error).partition("\n")[0]
-        raise ConfigError(f"NUMBA_THREADING_LAYER: numba can start no threads ({said}); unset it") from None
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"NUMBA_THREADING_LAYER: numba can start no threads ({reason}); unset it") from None
 
 
 def match_torch_threads() -> int:

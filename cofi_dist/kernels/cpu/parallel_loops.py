@@ -36,7 +36,7 @@ from cofi_dist.kernels.cpu.simd import load_row, store_row
 
 
 class ErrorSums(NamedTuple):
-    """Where the sums over each row's ratings are put.
+    """Hold the sums over each row's ratings.
 
     Attributes:
         features: sum err p, (R, K).

@@ -34,7 +34,7 @@ from cofi_dist.kernels.cpu.simd import load_row, prefetch, store_row, zeros, zer
 
 
 class MergePlan(NamedTuple):
-    """How each row's block sums are merged, and the memory in which partial sums wait.
+    """Say how each row's block sums are merged, and hold the partial sums that wait for it.
 
     Attributes:
         is_first: whether the segment is the first of its row and block, so that its sum starts at zero, (S,).

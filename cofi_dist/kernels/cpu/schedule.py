@@ -35,7 +35,7 @@ CHUNKS_PER_THREAD = 16
 
 
 class Schedule(NamedTuple):
-    """What the threads of one compiled loop take, and in which order.
+    """Say which segments a compiled loop sums, and which of them its threads take at once.
 
     Attributes:
         tile_start, tile_stop: the tiles of this loop.
@@ -56,7 +56,7 @@ class Schedule(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Segments:
-    """The segments of one side's rows, cut into chunks and tiles, and how their sums are merged.
+    """Hold the segments of one side's rows, cut into chunks and tiles, and how their sums are merged.
 
     Attributes:
         row: row of each segment, (S,) int32; ascending in a tile. In each subtree every row has a segment.
@@ -106,7 +106,7 @@ class Segments:
 
 @dataclass(frozen=True)
 class _Tile:
-    """The segments of a tile: their rows, blocks and numbers of ratings, (S,) each."""
+    """Hold the rows, blocks and numbers of ratings of a tile's segments, (S,) each."""
 
     row: NDArray[np.int32]
     block: NDArray[np.int32]

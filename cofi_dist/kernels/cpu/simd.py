@@ -52,7 +52,7 @@ def _count(vectors: Any) -> int:
 
 
 class Row(types.Type):  # type: ignore[misc]
-    """The numba type of a row: `count` vectors of `dtype`."""
+    """Describe a row to numba: `count` vectors of `dtype`."""
 
     def __init__(self, dtype: types.Float, count: int) -> None:
         self.dtype, self.count, self.width = dtype, count, BITS // dtype.bitwidth
