@@ -1,4 +1,4 @@
-"""GroupComm: the ranks of a torch process group, and the only module that calls collectives.
+"""Run the collectives of several ranks by torch.distributed; no other module calls any.
 
 gloo carries CPU tensors and NCCL carries CUDA tensors.
 """
