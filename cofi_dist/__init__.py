@@ -1,3 +1,3 @@
-"""Distributed collaborative filtering: the notebook's cost, exactly, on any number of ranks."""
+"""Train and use collaborative filtering models: the notebook's cost, exactly, on any number of ranks."""
 
 __version__ = "0.1.0"

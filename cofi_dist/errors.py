@@ -1,4 +1,4 @@
-"""Errors that are not a bug of the package, and their exit codes.
+"""Define the errors that are not a bug of the package, and their exit codes.
 
 The message of each error fits on one line. It names the file, line or config key, and says what to do.
 The command line prints the message and exits with the code; any other exception is a bug and shows a

@@ -1,4 +1,4 @@
-"""Hold the factors that a model learns, X, W, b and c, and draw the notebook's starting values.
+"""Hold the factors that a model learns, X, W, b and c, and draw them as the notebook does.
 
 K is the number of features.
 """

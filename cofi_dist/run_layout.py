@@ -1,4 +1,4 @@
-"""Names of the files in a run directory; imports nothing of the package.
+"""Name the files in a run directory; this module imports nothing of the package.
 
 The marker says that the files with these names were written by a run. Without it, nothing in the directory is
 deleted, except temporary files that were left half-written.

@@ -1,4 +1,4 @@
-"""The outcome of a run as `result.json` records it."""
+"""Read and write the outcome of a run as `result.json` records it."""
 
 from pathlib import Path
 from typing import Annotated

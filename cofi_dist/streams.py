@@ -1,4 +1,4 @@
-"""Makes stdout and stderr safe to write to, even if they are closed, full or in another encoding."""
+"""Make stdout and stderr safe to write to, even if they are closed, full or in another encoding."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""Counts with their nouns, for messages."""
+"""Write counts with their nouns, for messages."""
 
 
 def counted(number: int, noun: str) -> str:

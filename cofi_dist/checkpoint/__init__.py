@@ -1,1 +1,1 @@
-"""Checkpoints: saved in the background, complete or absent, and loaded on any number of ranks."""
+"""Save checkpoints in the background, row by row, and load them on any number of ranks."""

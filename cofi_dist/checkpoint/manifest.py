@@ -1,4 +1,4 @@
-"""The manifest, which describes a checkpoint; a directory without a complete manifest is not a checkpoint.
+"""Describe a checkpoint by a manifest; a directory without a complete one is not a checkpoint.
 
 epoch-00000100/
   manifest.json

@@ -1,4 +1,4 @@
-"""Reads checkpoints, on any number of ranks."""
+"""Read checkpoints, on any number of ranks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

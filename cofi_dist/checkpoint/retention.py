@@ -1,4 +1,4 @@
-"""Which checkpoints of a run are kept, and how the others are removed or reused."""
+"""Choose which checkpoints of a run are kept, and remove or reuse the others."""
 
 import os
 import shutil

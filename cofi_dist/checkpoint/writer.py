@@ -1,4 +1,4 @@
-"""Writes checkpoints in the background: a training step only waits until the state has been copied."""
+"""Write checkpoints in the background: a training step only waits until the state has been copied."""
 
 import errno
 import os

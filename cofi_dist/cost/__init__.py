@@ -1,4 +1,4 @@
-"""The error term of the cost and its gradients, dense as in the notebook or sparse, and the regulariser."""
+"""Compute the cost: its error term, dense as in the notebook or sparse, and its regulariser."""
 
 from cofi_dist.cost.term import Cost, ErrorTerm
 

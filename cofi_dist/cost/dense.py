@@ -1,4 +1,4 @@
-"""The error term by the notebook's operations, in its order, on the masked matrix of one rank's users.
+"""Compute the error term by the notebook's operations, in its order, on one rank's masked matrix.
 
 M items, U users of this rank, K features.
 """

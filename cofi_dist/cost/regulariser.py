@@ -1,4 +1,4 @@
-"""The regulariser, which keeps the factors small: its value and its gradients.
+"""Keep the factors small: compute the regulariser and its gradients.
 
 M items, U users of this rank, K features.
 """

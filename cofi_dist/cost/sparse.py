@@ -1,4 +1,4 @@
-"""The error term as sums over the known ratings only."""
+"""Compute the error term as sums over the known ratings only."""
 
 import torch
 from torch import Tensor

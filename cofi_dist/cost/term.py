@@ -1,4 +1,4 @@
-"""What a cost gives the optimiser: an error term with its gradients.
+"""Define what a cost gives the optimiser: an error term with its gradients.
 
 T is the number of subtrees of this rank's users (`cofi_dist.sharding.reduction_tree`).
 """

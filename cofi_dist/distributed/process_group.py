@@ -1,4 +1,4 @@
-"""Run the collectives of several ranks by torch.distributed; no other module calls any.
+"""Connect the ranks of a torch process group; no other module calls collectives.
 
 gloo carries CPU tensors and NCCL carries CUDA tensors.
 """

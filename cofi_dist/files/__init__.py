@@ -1,1 +1,1 @@
-"""Files and directories that are complete or absent, and whose every byte is checked."""
+"""Write files and directories that are complete or absent, and read files with care."""

@@ -1,4 +1,4 @@
-"""Writes files and directories that appear complete: under a temporary name, flushed, then renamed."""
+"""Write files and directories that appear complete: under a temporary name, flushed, then renamed."""
 
 import os
 from collections.abc import Iterator

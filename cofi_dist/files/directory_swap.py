@@ -1,4 +1,4 @@
-"""Replaces a directory by another one, so that one of them is complete at any time."""
+"""Replace a directory by another one, so that one of them is complete at any time."""
 
 import ctypes
 import errno

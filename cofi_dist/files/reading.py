@@ -1,4 +1,4 @@
-"""Reads files safely: only regular files, of a bounded size, with the expected content.
+"""Read files safely: only regular files, of a bounded size, with the expected content.
 
 A file may be damaged or malicious: reading a pipe would block, a device has no end, and a few bytes may
 expand to gigabytes. All code that reads files of this package uses these functions.

@@ -1,4 +1,4 @@
-"""Temporary files and directories beside their target, `.NAME.0123abcd.tmp`, and those of killed commands.
+"""Name temporary files and directories beside their target, and remove those of killed commands.
 
 A process that writes one holds a lock of the operating system on it, which is released when the process
 ends. If a file system has no locks, nobody can tell whether a temporary file is still in use. In that case

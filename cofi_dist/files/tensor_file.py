@@ -1,4 +1,4 @@
-"""Writes tensors to a safetensors file, and hashes them on the way.
+"""Write tensors to a safetensors file, and hash them on the way.
 
 The library's own `save_file` first copies each tensor into a bytes object, which takes three times as long as
 writing it. Checkpoints are written while training goes on with the same cores, so no second copy is made and

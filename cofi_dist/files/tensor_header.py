@@ -1,4 +1,4 @@
-"""Reads and checks the header of a safetensors file before any of its tensors is read.
+"""Read and check the header of a safetensors file before any of its tensors is read.
 
 The library accepts headers of 100 MB, and tensors of any type and shape. This package only writes a few
 tensors of floating-point numbers, and reads nothing else.

@@ -1,4 +1,4 @@
-"""Writes files so that no failure goes unnoticed: of a write, a flush or a sync, or missing bytes."""
+"""Write files so that no failure goes unnoticed: of a write, a flush or a sync, or missing bytes."""
 
 import errno
 import io

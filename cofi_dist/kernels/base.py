@@ -1,11 +1,11 @@
-"""What every back end offers: sums over the ratings of each row of one side.
+"""Define what every back end offers: sums over the ratings of each row of one side.
 
 The ratings are those of one rank's users. One side, users or items, is solved for, or its gradient is asked
 for; the other side is fixed. Rating n of row r has the value y_n and belongs to row q_n of the fixed side:
 
     err_n = fixed.features[q_n] . solved.features[r] + solved.bias[r] + fixed.bias[q_n] - y_n
 
-R rows of the solved side, Q of the fixed side, K features, N ratings. Sums over users are formed in B blocks
+V rows of the solved side, Q of the fixed side, K features, N ratings. Sums over users are formed in B blocks
 and handed out as the sums of T subtrees of blocks (`cofi_dist.sharding.reduction_tree`).
 """
 
@@ -29,7 +29,7 @@ class Csr(NamedTuple):
     """Hold the ratings of one side's rows as a compressed sparse row matrix.
 
     Attributes:
-        indptr: where each row's ratings start, and where the last row's end, (R + 1,).
+        indptr: where each row's ratings start, and where the last row's end, (V + 1,).
         indices: row of the other side of each rating, row by row, (N,).
         values: value of each rating, (N,).
     """
@@ -58,7 +58,7 @@ class RatingKernels(Protocol):
     """Sum over the ratings of each row of one side; every back end has a class that does.
 
     Attributes:
-        counts: number of ratings of each row, (R,), in the factors' dtype.
+        counts: number of ratings of each row, (V,), in the factors' dtype.
         csr: the ratings as the indptr, indices and values of a `Csr`, on the device.
     """
 
@@ -68,24 +68,24 @@ class RatingKernels(Protocol):
     def csr(self) -> tuple[Tensor, Tensor, Tensor]: ...
 
     def half_squared_errors(self, solved: Side[Tensor], fixed: Side[Tensor]) -> Tensor:
-        """Return 1/2 sum err_n^2 of each row of the solved side, (R,) float64."""
+        """Return 1/2 sum err_n^2 of each row of the solved side, (V,) float64."""
         ...
 
     def error_gradients(self, solved: Side[Tensor], fixed: Side[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Sum err_n p_n and err_n over each row's ratings, where p_n are the fixed side's features.
+        """Sum err_n f_n and err_n over each row's ratings, where f_n are the fixed side's features.
 
         Returns:
-            The sums of err_n p_n, (T, R, K), and of err_n, (T, R), of each subtree of the users; and 1/2 sum
-            err_n^2 of each block and row, (B, R) float64. T = B = 1 if the rows are users.
+            The sums of err_n f_n, (T, V, K), and of err_n, (T, V), of each subtree of the users; and 1/2 sum
+            err_n^2 of each block and row, (B, V) float64. T = B = 1 if the rows are users.
         """
         ...
 
     def normal_products(self, directions: Side[Tensor], fixed: Side[Tensor]) -> tuple[Tensor, Tensor]:
-        """Multiply the normal matrix of each row's ratings, sum (p_n, 1) (p_n, 1)^T, by the row's direction.
+        """Multiply the normal matrix of each row's ratings, sum (f_n, 1) (f_n, 1)^T, by the row's direction.
 
         Returns:
-            The products' features, (T, R, K), and biases, (T, R), of each subtree of the users. These are the
-            sums of d_n p_n and of d_n, where d_n = p_n . direction + direction_b.
+            The products' features, (T, V, K), and biases, (T, V), of each subtree of the users. These are the
+            sums of d_n f_n and of d_n, where d_n = f_n . direction + direction_b.
         """
         ...
 
@@ -111,8 +111,8 @@ class RowSolutions(NamedTuple):
     """Say what solving each row by itself did.
 
     Attributes:
-        half_squared_errors: 1/2 sum err_n^2 before, (R,) float64.
-        decreases: by how much each row's part of J fell, (R,) float64.
+        half_squared_errors: 1/2 sum err_n^2 before, (V,) float64.
+        decreases: by how much each row's part of J fell, (V,) float64.
     """
 
     half_squared_errors: Tensor
@@ -124,10 +124,10 @@ class RidgeTerm:
     """Hold what is added to a row's squared errors: weight_r/2 |features_r|^2 + weight_b/2 bias_r^2.
 
     Attributes:
-        weight: weight of each row's features, (R,).
+        weight: weight of each row's features, (V,).
         weight_b: weight of the biases.
         has_bias: whether biases are solved for too.
-        counts: number of ratings of each row over all ranks, (R,).
+        counts: number of ratings of each row over all ranks, (V,).
         num_ratings: number of ratings of all rows over all ranks.
     """
 

@@ -1,8 +1,8 @@
-"""Sums over the rows of a factor, in a fixed order.
+"""Sum over the rows of a factor, in a fixed order.
 
 The result does not depend on the number of threads, nor, if `train.blocks` is set, on the number of ranks.
 
-R rows, K columns, B blocks, T subtrees (`cofi_dist.sharding.reduction_tree`).
+V rows, K columns, B blocks, T subtrees (`cofi_dist.sharding.reduction_tree`).
 """
 
 from collections.abc import Sequence
@@ -68,7 +68,7 @@ def ordered_sum(numbers: Tensor) -> Tensor:
 
 
 def ordered_row_sums(numbers: Tensor) -> Tensor:
-    """Return the ordered sum of each row: (B, R) -> (B,)."""
+    """Return the ordered sum of each row: (B, V) -> (B,)."""
     return torch.stack([ordered_sum(row) for row in numbers])
 
 

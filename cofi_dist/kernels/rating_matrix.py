@@ -1,4 +1,4 @@
-"""One rank's ratings in both orders, by user and by item, in the back end of their device.
+"""Hold one rank's ratings in both orders, by user and by item, in the back end of their device.
 
 The compiled loops and Triton are imported only if they are used: other costs, and commands that only read
 saved models, do without them.

@@ -6,7 +6,7 @@ all problems of one side, starting from the current factors; each step lowers J.
 factors are extrapolated along the previous sweep's change (Nesterov momentum). If the sweep then ends with a
 higher J than the previous one did, it is undone and taken again without momentum.
 
-K features, R rows of the side that is solved for; T subtrees of this rank's users
+K features, V rows of the side that is solved for; T subtrees of this rank's users
 (`cofi_dist.sharding.reduction_tree`).
 """
 

@@ -1,13 +1,13 @@
 """Solve each row's ridge regression exactly, by Cholesky factorisation of batches of normal equations.
 
 The step d of a row with features z solves one of two systems. The second one is smaller for rows of at most
-K ratings, and P has a row per rating in it.
+K ratings, and F has a row per rating in it.
 
-    (sum p p^T + weight) d = -sum err p - weight z      with a 1 below p, and the row's bias below z
-    (P P^T + weight) a = value - offset - bias          z + d = P^T a
+    (sum f f^T + weight) d = -sum err f - weight z      with a 1 below f, and the row's bias below z
+    (F F^T + weight) a = value - offset - bias          z + d = F^T a
 
 They are solved in float64 whatever the factors are, because a bias that is not regularised may leave little
-of its pivot. K features, R rows, B rows of a batch, n ratings of the longest row of a batch.
+of its pivot. K features, V rows, G rows of a batch, n ratings of the longest row of a batch.
 """
 
 from collections.abc import Iterator
@@ -67,7 +67,7 @@ def solve_by_cholesky(
 
 
 def _residual(sums: Side[Tensor], solved: Side[Tensor], ridge: RidgeTerm) -> Tensor:
-    """Return minus the gradient of each row, (R, K + 1), its bias last; `sums` are overwritten."""
+    """Return minus the gradient of each row, (V, K + 1), its bias last; `sums` are overwritten."""
     residual = sums.features.add_(ridge.weight[:, None] * solved.features).neg_()
     if ridge.has_bias:
         residual_b = sums.bias.add_(ridge.weight_b * solved.bias).neg_()
@@ -82,7 +82,7 @@ def batches(counts: Tensor, K: int) -> Iterator[Tensor]:
     The longest row of a batch has at most twice as many ratings as the shortest one.
 
     Args:
-        counts: ratings of each row, (R,).
+        counts: ratings of each row, (V,).
         K: features.
 
     Yields:
@@ -103,20 +103,20 @@ def batches(counts: Tensor, K: int) -> Iterator[Tensor]:
 
 
 def normal_matrices(kernels: RatingKernels, batch: Tensor, features: Tensor, *, has_bias: bool) -> Tensor:
-    """Sum (p, 1) (p, 1)^T over this rank's ratings of each row, (B, K + 1, K + 1); without a bias, (p, 0)."""
+    """Sum (f, 1) (f, 1)^T over this rank's ratings of each row, (G, K + 1, K + 1); without a bias, (f, 0)."""
     K = features.shape[1]
     A = features.new_zeros(len(batch), K + 1, K + 1, dtype=accumulation_dtype(features))
     piece = max(1, MAX_BATCH_NUMBERS // (len(batch) * (K + 1)))
     for indices, known, _ in _pieces(kernels, batch, piece):
         ones = known if has_bias else torch.zeros_like(known)
-        P = torch.cat([features[indices] * known[..., None], ones[..., None]], 2)
-        P = P.to(A.dtype)
-        A.baddbmm_(P.mT, P)
+        F = torch.cat([features[indices] * known[..., None], ones[..., None]], 2)
+        F = F.to(A.dtype)
+        A.baddbmm_(F.mT, F)
     return A
 
 
 def _solve_by_features(A: Tensor, residual: Tensor, batch: Tensor, ridge: RidgeTerm) -> tuple[Tensor, Tensor]:
-    """Return the step of each row, (B, K + 1), and how many rows have no unique one."""
+    """Return the step of each row, (G, K + 1), and how many rows have no unique one."""
     diagonal = ridge.weight[batch].to(A.dtype)[:, None].repeat(1, A.shape[-1])
     diagonal[:, -1] = ridge.weight_b if ridge.has_bias else 1
     # an unknown without ratings and weight stays as it is, since nothing depends on it
@@ -141,9 +141,9 @@ def _solve_by_ratings(
     """
     ((indices, known, value),) = _pieces(kernels, batch, int(ridge.counts[batch].max()))
     known = known.to(accumulation_dtype(fixed.features))
-    P = fixed.features[indices] * known[..., None]
-    weight = ridge.weight[batch].to(P.dtype)
-    A = P @ P.mT
+    F = fixed.features[indices] * known[..., None]
+    weight = ridge.weight[batch].to(F.dtype)
+    A = F @ F.mT
     A.diagonal(dim1=1, dim2=2).add_(weight[:, None])
     y = (value - fixed.bias[indices]) * known
     factor, good = _cholesky(A)
@@ -154,9 +154,9 @@ def _solve_by_ratings(
         bias = weight * u.sum(1) / (ridge.weight_b + weight * v.sum(1))
         a = u - bias[:, None] * v
     else:
-        bias = solved.bias[batch].to(P.dtype)
+        bias = solved.bias[batch].to(F.dtype)
         a = torch.cholesky_solve((y - bias[:, None] * known)[..., None], factor)[..., 0]
-    features = (P.mT @ a[..., None])[..., 0]
+    features = (F.mT @ a[..., None])[..., 0]
     step = torch.cat([features - solved.features[batch], (bias - solved.bias[batch])[:, None]], 1)
     return (step * good[:, None]).to(solved.features.dtype), (~good).sum()
 

@@ -1,10 +1,10 @@
 """Solve the ridge regressions of all rows of one side at once, by conjugate gradients.
 
-    (A_r + weight_r) d = residual       A_r = sum (p, 1) (p, 1)^T over the row's ratings
+    (A_r + weight_r) d = residual       A_r = sum (f, 1) (f, 1)^T over the row's ratings
 
 The products of A_r come from outside, because a row's ratings may be on several ranks. The preconditioner is
 1 / the diagonal that A_r + weight_r has on average, from the mean square of the fixed side's features. The
-exact diagonal would take one more sum over the ranks. K features, R rows, T subtrees of the users; names
+exact diagonal would take one more sum over the ranks. K features, V rows, T subtrees of the users; names
 ending in _b belong to the bias.
 """
 
@@ -90,7 +90,7 @@ def start_cg(
 
     Args:
         solved: the rows to solve for; moves with every step.
-        gradient_sums: of err p and of err over all ranks; is overwritten.
+        gradient_sums: of err f and of err over all ranks; is overwritten.
         mean_square: of each column of the fixed features, (K,).
         ridge: what is minimised beside the squared errors.
     """
@@ -144,7 +144,7 @@ class TorchCG:
         self._inv_diag_b = _inverse_or_zero(ridge.counts + ridge.weight_b)
         if not ridge.has_bias:
             self._inv_diag_b = torch.zeros_like(self._inv_diag_b)
-        # residual = -gradient, and the gradient is sum err (p, 1) + weight (features, bias)
+        # residual = -gradient, and the gradient is sum err (f, 1) + weight (features, bias)
         self._residual = gradient_sums.features.add_(self._weight * solved.features).neg_()
         self._residual_b = gradient_sums.bias.add_(ridge.weight_b * solved.bias).neg_()
         # the first direction is the preconditioned residual

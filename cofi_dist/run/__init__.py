@@ -1,1 +1,1 @@
-"""One training run, from its config to its saved model; `train.py` tells the story from top to bottom."""
+"""Manage the life of a run: start, resume, save and stop it, and keep its directory."""

@@ -1,4 +1,4 @@
-"""The callback between two training steps: saves checkpoints when they are due, and stops when requested."""
+"""Save checkpoints between two training steps when they are due, and stop when requested."""
 
 import platform
 from collections.abc import Callable

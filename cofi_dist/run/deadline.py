@@ -1,4 +1,4 @@
-"""The deadline at which a run saves and stops by itself, after its start or before its SLURM job ends."""
+"""Compute the time at which a run saves and stops by itself."""
 
 import math
 import os

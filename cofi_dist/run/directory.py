@@ -1,4 +1,4 @@
-"""The run directory: its paths, and how a run claims it, begins in it and writes its small files."""
+"""Hold the paths of a run directory, and claim it, begin a run in it and write its small files."""
 
 import json
 import os

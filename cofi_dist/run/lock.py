@@ -1,4 +1,4 @@
-"""A lock file that lets only one run at a time use a run directory.
+"""Let only one run at a time use a run directory, by a lock file.
 
 The file names its owner, who renews its modification time every few seconds. If the owner was a process of
 this host and is gone, the lock is stale. If the owner runs on another host, we cannot check whether its

@@ -1,4 +1,4 @@
-"""Reports the progress of a run: the notebook's lines, metrics.jsonl, train.log, a live bar, TensorBoard.
+"""Report the progress of a run: the notebook's lines, metrics.jsonl, train.log, a live bar, TensorBoard.
 
 Only the notebook's lines go to stdout, so that it can be compared with the notebook's output; everything else
 goes to stderr. train.log gets both. A stream that fails does not end the run: nothing more is written to it.

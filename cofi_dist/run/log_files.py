@@ -1,4 +1,4 @@
-"""The files of a run's log: appends lines, and drops the metrics of epochs that will be trained again."""
+"""Append to the files of a run's log, and drop the metrics of epochs that will be trained again."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Saves the outcome of a run: the model, and `result.json`."""
+"""Save the outcome of a run: the model, and `result.json`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

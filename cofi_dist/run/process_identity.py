@@ -1,4 +1,4 @@
-"""Identifies a process, its job, and the host or container in which its PID is unique."""
+"""Identify a process, its job, and the host or container in which its PID is unique."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Checks of a run before it begins: whether its config, its data and the machine allow it."""
+"""Check before a run begins whether its config, its data and the machine allow it."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Chooses the checkpoint that a run starts from, and checks that it belongs to the same problem."""
+"""Choose the checkpoint that a run starts from, and check that it belongs to the same problem."""
 
 from collections.abc import Callable
 from pathlib import Path

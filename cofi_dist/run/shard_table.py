@@ -1,4 +1,4 @@
-"""How a run is spread over the ranks: the table that it prints as it starts, and shards.json."""
+"""Describe how a run is spread over the ranks: the table that it prints, and shards.json."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Starts a run: checks everything that may be refused before anything is deleted; rank 0 calls it."""
+"""Start a run: check everything that may be refused before anything is deleted."""
 
 from dataclasses import dataclass
 from enum import Enum

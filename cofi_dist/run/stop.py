@@ -1,4 +1,4 @@
-"""Requests to stop: by a signal, a file, a deadline, or the end of the launcher.
+"""Collect requests to stop: by a signal, a file, a deadline, or the end of the launcher.
 
 During training a request is only recorded. It is looked at between two steps, when all ranks agree to save
 and to stop together. Before the first step there is nothing to save, so a signal interrupts at once.

@@ -1,4 +1,4 @@
-"""Trains a model: one run from config to model, started anew or resumed."""
+"""Train a model: one run from config to model, started or resumed."""
 
 import time
 from collections.abc import Sequence

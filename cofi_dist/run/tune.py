@@ -1,4 +1,4 @@
-"""Grid search: one run for each combination of settings, and a table of their validation errors."""
+"""Search a grid of settings: one run per combination, and a table of their validation errors."""
 
 import itertools
 from collections.abc import Sequence

@@ -1,1 +1,1 @@
-"""The environment of the process: variables, the launcher, memory and hardware."""
+"""Describe the environment of the process: variables, the launcher, memory and hardware."""

@@ -1,4 +1,4 @@
-"""The hardware and software versions that the bits of a run depend on, beside its config and data."""
+"""Name the hardware and software versions that the bits of a run depend on."""
 
 from importlib.metadata import version
 

@@ -1,4 +1,4 @@
-"""Finds the launcher that started this process as a rank: torchrun, or a program that calls its library.
+"""Find the launcher that started this process as a rank: torchrun, or a program that calls its library.
 
 There may be scripts, srun and the like between the launcher and this process. Conversely, the launcher's
 variables may be left over in the shell of a process that it never started. It is therefore recognised by its

@@ -1,4 +1,4 @@
-"""Determines how much memory this process may still take.
+"""Determine how much memory this process may still take.
 
 The limits are those of the machine, of the containers or the job, and of the process itself. On Linux, nested
 control groups (version 1 or 2) hold the limits of containers and jobs, and `ulimit` those of a process.

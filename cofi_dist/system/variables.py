@@ -1,4 +1,4 @@
-"""All environment variables that decide how this package runs; they are read here and nowhere else.
+"""Read all environment variables that decide how this package runs; no other module reads any.
 
 Shells, notebooks and schedulers leave such variables behind. An empty variable counts as unset. A value that
 makes no sense is refused by name if it would decide something, and ignored otherwise.

@@ -1,1 +1,1 @@
-"""The kernels that numba compiles for the processor."""
+"""Sum over ratings and factors with loops that numba compiles for the CPU."""

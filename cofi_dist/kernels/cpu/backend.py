@@ -27,19 +27,19 @@ class SumBuffers:
 
     Args:
         segments: which ratings are summed for which row.
-        like: features of the rows that are summed for, (R, K).
+        like: features of the rows that are summed for, (V, K).
 
     Attributes:
-        features, bias: the sums of each subtree, (T, R, K) and (T, R).
-        half_squared_errors: of each block, (B, R) float64.
+        features, bias: the sums of each subtree, (T, V, K) and (T, V).
+        half_squared_errors: of each block, (B, V) float64.
         sums: the same memory, one `Side` per subtree.
         plan: how partial sums are merged.
     """
 
     def __init__(self, segments: Segments, like: Tensor) -> None:
-        T, L, (R, K), dtype = len(segments.subtrees), segments.levels, like.shape, NUMPY_TYPE[like.dtype]
-        self.features, self.bias = like.new_empty(T, R, K), like.new_empty(T, R)
-        self.half_squared_errors = torch.zeros(segments.num_blocks, R, dtype=torch.float64)
+        T, L, (V, K), dtype = len(segments.subtrees), segments.levels, like.shape, NUMPY_TYPE[like.dtype]
+        self.features, self.bias = like.new_empty(T, V, K), like.new_empty(T, V)
+        self.half_squared_errors = torch.zeros(segments.num_blocks, V, dtype=torch.float64)
         self.sums = [Side(*pair) for pair in zip(self.features.numpy(), self.bias.numpy(), strict=True)]
         waiting = (int(segments.slot.max(initial=-1)) + 1) * L
         self.plan = MergePlan(
@@ -61,7 +61,7 @@ class NumbaKernels:
         segments: which ratings are summed for which row.
         indices: row of the other side of each rating, in the segments' order, (N,).
         values: value of each rating, (N,), in the factors' dtype.
-        num_rows: R.
+        num_rows: V.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class NumbaKernels:
         self.counts = torch.from_numpy(counts).to(torch.from_numpy(values).dtype)
 
     def half_squared_errors(self, solved: Side[Tensor], fixed: Side[Tensor]) -> Tensor:
-        """Return 1/2 sum err^2 of each row, (R,) float64."""
+        """Return 1/2 sum err^2 of each row, (V,) float64."""
         half = np.zeros(len(solved.features))
         operands = self._segments.schedule(), self._ratings, arrays_of(solved), arrays_of(fixed)
         parallel_loops.half_squared_errors(match_torch_threads(), _vectors(fixed), *operands, half)

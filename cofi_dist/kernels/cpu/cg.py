@@ -1,10 +1,10 @@
-"""Conjugate gradients on the ridge regression of each row, compiled by numba.
+"""Solve the ridge regression of each row by conjugate gradients, compiled by numba.
 
-    (A_r + weight_r) d = residual       A_r = sum (p, 1) (p, 1)^T over the row's ratings
+    (A_r + weight_r) d = residual       A_r = sum (f, 1) (f, 1)^T over the row's ratings
 
 `cg_step` is one step on one row in registers. `cg_init_rows` and `cg_step_rows` do it for all rows of a
 side, for products with A_r that come from outside. Rows are independent of each other: each one is rounded as
-if it were the only one. R rows, K features; names ending in _b belong to the bias.
+if it were the only one. V rows, K features; names ending in _b belong to the bias.
 """
 
 from typing import NamedTuple
@@ -23,8 +23,8 @@ class Ridge(NamedTuple):
     """Hold what the rows' least squares have beside their ratings, and when conjugate gradients stop.
 
     Attributes:
-        counts: ratings of each row over all ranks, (R,).
-        weight: ridge weight of each row's features, (R,).
+        counts: ratings of each row over all ranks, (V,).
+        weight: ridge weight of each row's features, (V,).
         weight_b: ridge weight of the biases.
         has_bias: whether the biases are solved for.
         mean_square: of each column of the other side's features, (1, K), for the preconditioner.
@@ -68,11 +68,11 @@ class CgRows(NamedTuple):
     """Hold the state of all rows in memory, except their solutions; compare `CgState`.
 
     Attributes:
-        residual, direction: (R, K).
-        residual_b, direction_b: (R,).
-        residual_norm2: (R,); 0 once a row cannot take any more steps.
-        stop_norm2: below it, the residual consists of rounding errors, (R,).
-        decrease: (R,) float64.
+        residual, direction: (V, K).
+        residual_b, direction_b: (V,).
+        residual_norm2: (V,); 0 once a row cannot take any more steps.
+        stop_norm2: below it, the residual consists of rounding errors, (V,).
+        decrease: (V,) float64.
     """
 
     residual: FloatArray
@@ -143,7 +143,7 @@ def _init_rows(start, stop, vectors, solved, rows, ridge):
     minus = solved.features.dtype.type(-1)
     for r in range(start, stop):
         weight = ridge.weight[r]
-        # residual = -gradient, and the gradient is sum err (p, 1) + weight (features, bias)
+        # residual = -gradient, and the gradient is sum err (f, 1) + weight (features, bias)
         gradient = load_row(rows.residual, r, vectors) + weight * load_row(solved.features, r, vectors)
         residual = minus * gradient
         rows.residual_b[r] = -(rows.residual_b[r] + ridge.weight_b * solved.bias[r])
@@ -165,7 +165,7 @@ def cg_init_rows(threads, vectors, solved, rows, ridge):
         threads: number of threads.
         vectors: of a row, from `vectors_of`.
         solved: the `Side` that is solved for; the start.
-        rows: `CgRows`, is overwritten. `residual` holds the sums of err p, and `residual_b` those of err.
+        rows: `CgRows`, is overwritten. `residual` holds the sums of err f, and `residual_b` those of err.
         ridge: `Ridge`.
     """
     num_rows = solved.features.shape[0]

@@ -1,6 +1,6 @@
 """Loop over the rows or entries of a factor, without any ratings, compiled by numba.
 
-R rows, K features.
+V rows, K features.
 """
 
 from typing import NamedTuple

@@ -10,9 +10,9 @@ Every loop takes the same operands:
     fixed       `Side`: the rows of the other side, to which ratings.indices point
 
 A row's sums depend neither on the number of threads nor on which rank has the row.
-R rows of `solved`, Q rows of `fixed`, K features, N ratings, B blocks.
+V rows of `solved`, Q rows of `fixed`, K features, N ratings, B blocks.
 
-    err = p . own + own_bias + fixed.bias - value
+    err = f . own + own_bias + fixed.bias - value
 """
 
 from typing import NamedTuple
@@ -39,9 +39,9 @@ class ErrorSums(NamedTuple):
     """Hold the sums over each row's ratings.
 
     Attributes:
-        features: sum err p, (R, K).
-        bias: sum err, (R,).
-        half_squared_errors: 1/2 sum err^2 of each block, (B, R) float64.
+        features: sum err f, (V, K).
+        bias: sum err, (V,).
+        half_squared_errors: 1/2 sum err^2 of each block, (B, V) float64.
     """
 
     features: NDArray[np.floating]
@@ -80,7 +80,7 @@ def _half_squared_errors(chunk, vectors, schedule, ratings, solved, fixed, half)
 
 @parallel
 def half_squared_errors(threads, vectors, schedule, ratings, solved, fixed, half):
-    """Add each row's 1/2 sum err^2 to half_r, (R,) float64."""
+    """Add each row's 1/2 sum err^2 to half_r, (V,) float64."""
     for tile in range(schedule.tile_start, schedule.tile_stop):
         for _ in prange(threads):
             chunk = _claim_chunk(schedule, tile)
@@ -103,7 +103,7 @@ def _error_gradients(chunk, vectors, schedule, ratings, solved, fixed, sums, pla
 
 @parallel
 def error_gradients(threads, vectors, schedule, ratings, solved, fixed, sums, plan):
-    """Sum err (p, 1) over each row's ratings, and add 1/2 sum err^2 to each block's, into `ErrorSums`.
+    """Sum err (f, 1) over each row's ratings, and add 1/2 sum err^2 to each block's, into `ErrorSums`.
 
     The rows' sums are merged as the `MergePlan` says.
     """
@@ -130,7 +130,7 @@ def _normal_products(chunk, vectors, schedule, ratings, directions, fixed, sums,
 
 @parallel
 def normal_products(threads, vectors, schedule, ratings, directions, fixed, sums, plan):
-    """Multiply the normal matrix of each row's ratings, sum (p, 1) (p, 1)^T, by the row's direction.
+    """Multiply the normal matrix of each row's ratings, sum (f, 1) (f, 1)^T, by the row's direction.
 
     `directions` is a `Side` with a row per row of the solved side; `sums` is one too, and is overwritten.
     """
@@ -161,7 +161,7 @@ def solve_rows(threads, vectors, schedule, ratings, solved, fixed, ridge, half, 
     the same on whole matrices, for rows whose ratings are on several ranks.
 
     `half` is overwritten by 1/2 sum err^2 of each row before, and `decrease` by how much the row's part of J
-    fell, (R,) float64 each.
+    fell, (V,) float64 each.
     """
     for tile in range(schedule.tile_start, schedule.tile_stop):
         for _ in prange(threads):

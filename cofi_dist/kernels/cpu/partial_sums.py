@@ -21,7 +21,7 @@ it has no ratings. For a row with ratings in blocks 0, 1 and 3, the sum is (s_0 
 `plan_merges` works this out once for all rows. `store_level` is 1 + the level on which the result waits, or 0
 if the result is final. Bit l of `merge_mask` says that the sum waiting on level l is to be added.
 
-S segments (`cofi_dist.kernels.cpu.schedule`), R rows, K features, L levels.
+S segments (`cofi_dist.kernels.cpu.schedule`), V rows, K features, L levels.
 """
 
 from typing import NamedTuple
@@ -67,7 +67,7 @@ def plan_merges(row, block, is_first, merge_mask, store_level, num_rows):
         is_first: is overwritten, (S,); see `MergePlan`.
         merge_mask: is overwritten where a merge happens, (S,); zeros.
         store_level: is overwritten where a sum waits, (S,); zeros.
-        num_rows: R.
+        num_rows: V.
     """
     # bit l of occupied[r]: a partial sum of row r is waiting on level l
     occupied = np.zeros(num_rows, np.int64)

@@ -2,10 +2,10 @@
 
 `s` is a segment: the ratings n from ratings.indptr[s] to ratings.indptr[s + 1] - 1. They belong to the row
 whose features are `own` and whose bias is `own_bias`. Rows of K numbers are those of
-`cofi_dist.kernels.cpu.simd`: they stay in registers while all ratings go by, and the features p of the other
+`cofi_dist.kernels.cpu.simd`: they stay in registers while all ratings go by, and the features f of the other
 side's row are loaded once per rating. K features.
 
-    err_n = p_n . own + own_bias + fixed.bias_n - value_n
+    err_n = f_n . own + own_bias + fixed.bias_n - value_n
 """
 
 import numpy as np
@@ -33,15 +33,15 @@ def row_half_squared_error(s, ratings, own, own_bias, fixed, vectors):
 
 @inlined
 def accumulate_gradient(s, ratings, own, own_bias, fixed, total, vectors):
-    """Return total + sum err p, sum err, and 1/2 sum err^2 in float64, over a segment."""
+    """Return total + sum err f, sum err, and 1/2 sum err^2 in float64, over a segment."""
     features, offset, indices, values = fixed.features, fixed.bias, ratings.indices, ratings.values
     total_bias, squares, end = features.dtype.type(0), 0.0, indices.shape[0] - 1
     for n in range(ratings.indptr[s], ratings.indptr[s + 1]):
         prefetch(features, indices[min(n + PREFETCH_DISTANCE, end)], vectors)
         q = indices[n]
-        p = load_row(features, q, vectors)
-        err = dot(p, own) + own_bias + offset[q] - values[n]
-        total = total + err * p
+        f = load_row(features, q, vectors)
+        err = dot(f, own) + own_bias + offset[q] - values[n]
+        total = total + err * f
         total_bias += err
         squares += np.float64(err) * np.float64(err)
     return total, total_bias, squares / 2
@@ -49,17 +49,17 @@ def accumulate_gradient(s, ratings, own, own_bias, fixed, total, vectors):
 
 @inlined
 def accumulate_normal_product(s, ratings, direction, direction_b, fixed, total, vectors):
-    """Return total + sum d p, and sum d, over a segment, where d = p . direction + direction_b.
+    """Return total + sum d f, and sum d, over a segment, where d = f . direction + direction_b.
 
-    This is the normal matrix of the segment's ratings, sum (p, 1) (p, 1)^T, times the direction.
+    This is the normal matrix of the segment's ratings, sum (f, 1) (f, 1)^T, times the direction.
     """
     features, indices = fixed.features, ratings.indices
     total_bias, end = features.dtype.type(0), indices.shape[0] - 1
     for n in range(ratings.indptr[s], ratings.indptr[s + 1]):
         prefetch(features, indices[min(n + PREFETCH_DISTANCE, end)], vectors)
-        p = load_row(features, indices[n], vectors)
-        d = dot(p, direction) + direction_b
-        total = total + d * p
+        f = load_row(features, indices[n], vectors)
+        d = dot(f, direction) + direction_b
+        total = total + d * f
         total_bias += d
     return total, total_bias
 
@@ -73,7 +73,7 @@ def solve_row(s, r, ratings, solved, fixed, ridge, vectors):
     """
     own, own_bias = load_row(solved.features, r, vectors), solved.bias[r]
     weight, minus = ridge.weight[r], solved.features.dtype.type(-1)
-    # gradient = sum err (p, 1) + weight (own, bias), and residual = -gradient
+    # gradient = sum err (f, 1) + weight (own, bias), and residual = -gradient
     gradient, gradient_b, half = accumulate_gradient(s, ratings, own, own_bias, fixed, zeros(own), vectors)
     residual, residual_b = minus * (gradient + weight * own), -(gradient_b + ridge.weight_b * own_bias)
     # the first direction is the preconditioned residual

@@ -8,7 +8,7 @@ stay in cache. A block (`cofi_dist.sharding`) has one tile or several; small blo
         chunk   neighbouring rows, about equally many ratings: what a thread takes at once
           segment   the ratings that one row has in the tile and one block
 
-R rows of this side, N ratings, S segments, C chunks, A tiles, B blocks, T subtrees.
+V rows of this side, N ratings, S segments, C chunks, D tiles, B blocks, T subtrees.
 """
 
 from collections.abc import Iterator, Sequence
@@ -41,8 +41,8 @@ class Schedule(NamedTuple):
         tile_start, tile_stop: the tiles of this loop.
         row: row of each segment, (S,) int32.
         chunk_start, chunk_stop: the segments of each chunk, (C,).
-        tile_chunks: first chunk of each tile, and the number of chunks, (A + 1,).
-        next_chunk: next chunk of each tile that no thread has taken yet, (A,); counts up during the loop.
+        tile_chunks: first chunk of each tile, and the number of chunks, (D + 1,).
+        next_chunk: next chunk of each tile that no thread has taken yet, (D,); counts up during the loop.
     """
 
     tile_start: int
@@ -66,7 +66,7 @@ class Segments:
             single tile, in a place for the chunk, which stays in cache.
         block: (S,) int32.
         chunk_start, chunk_stop: the segments of each chunk, (C,); a tile's longest chunk comes first.
-        tile_chunks: first chunk of each tile, and the number of chunks, (A + 1,).
+        tile_chunks: first chunk of each tile, and the number of chunks, (D + 1,).
         subtrees: the tiles of each subtree, T of them.
         num_blocks: B.
         has_whole_rows: whether each row is a single segment, which has all its ratings.
@@ -117,7 +117,7 @@ def by_rows(counts: Index) -> Segments:
     """Make a segment of every row, including rows without ratings, in a single tile.
 
     Args:
-        counts: ratings of each row, (R,).
+        counts: ratings of each row, (V,).
     """
     rows = np.arange(len(counts), dtype=np.int32)
     only = _Tile(rows, np.zeros_like(rows), counts.astype(np.int64))
@@ -151,7 +151,7 @@ def by_tiles(
 
     Args:
         row: row of each rating, (N,).
-        num_rows: R.
+        num_rows: V.
         blocks: the ratings of each tile of each block; slices that follow one another.
         subtrees: the blocks of each subtree.
 

@@ -5,7 +5,7 @@ of 16. LLVM maps them to the widest vectors of the processor. The lanes of the l
 `vectors` says how many vectors a row has and how many lanes of the last one are used. The number of vectors
 is part of its type, so the loops are compiled once per number.
 
-    x = load_row(P, q, vectors)     from memory; zeros(x) has the same shape
+    x = load_row(F, q, vectors)     from memory; zeros(x) has the same shape
     x + y, x - y, x * y, a * x      as numpy's
     dot(x, y), sum of products      inverse(x), 1 / x where x > 0, else 0
     store_row(x, Z, r, vectors)     to memory

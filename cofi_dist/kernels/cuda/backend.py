@@ -42,7 +42,7 @@ class TritonKernels:
         start = np.append(csr.indptr[row] + PIECE * nth_of_row, csr.indptr[-1])
         # of each piece: its row, (S,), and where its ratings start, (S + 1,)
         self._row, self._start = torch.from_numpy(row).to(device), torch.from_numpy(start).to(device)
-        # of each row: where its pieces start, (R + 1,)
+        # of each row: where its pieces start, (V + 1,)
         self._piece_start = torch.from_numpy(piece_start).to(device)
 
     @property
@@ -51,7 +51,7 @@ class TritonKernels:
         return self._start[self._piece_start], self._indices, self._values
 
     def half_squared_errors(self, solved: Side[Tensor], fixed: Side[Tensor]) -> Tensor:
-        """Return 1/2 sum err^2 of each row, (R,) float64."""
+        """Return 1/2 sum err^2 of each row, (V,) float64."""
         _, _, half = self._sum(solved, fixed, is_error=True, with_sums=False)
         return half
 
@@ -74,7 +74,7 @@ class TritonKernels:
     def _sum(
         self, solved: Side[Tensor], fixed: Side[Tensor], *, is_error: bool, with_sums: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return each row's sums, (R, K) and (R,), and its 1/2 sum err^2, (R,); empty if not asked for."""
+        """Return each row's sums, (V, K) and (V,), and its 1/2 sum err^2, (V,); empty if not asked for."""
         rows, pieces, K = len(self.counts), len(self._row), fixed.features.shape[1]
         block_k = max(16, 1 << (K - 1).bit_length())
         shape: dict[str, Any] = {"K": K, "BLOCK_K": block_k, "num_warps": WARPS}

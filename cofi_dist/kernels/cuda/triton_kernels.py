@@ -1,16 +1,16 @@
-"""Sums over the ratings of one row, compiled by Triton for the device.
+"""Sum over the ratings of one row with kernels that Triton compiles for the device.
 
 A row's ratings are cut into pieces of bounded length. `sum_piece` has one program per piece, `add_pieces`
 one program per row. Each program reads its ratings or pieces in order, so no sum depends on what else the
 device does. `cofi_dist.kernels.cuda.backend` launches these kernels.
 
-R rows of the solved side, Q rows of the fixed side, K features, N ratings, S pieces. BLOCK_K is the power of
+V rows of the solved side, Q rows of the fixed side, K features, N ratings, S pieces. BLOCK_K is the power of
 two that K is rounded up to, BLOCK_N the number of ratings that are read at once.
 
 Piece s has the ratings start[s] <= n < start[s + 1], which belong to row[s].
 
-    d = p . own + bias                     or, if IS_ERROR,
-    d = p . own + bias + fixed_bias - value
+    d = f . own + bias                     or, if IS_ERROR,
+    d = f . own + bias + fixed_bias - value
 """
 
 import triton
@@ -36,7 +36,7 @@ def sum_piece(
     IS_ERROR: tl.constexpr,
     WITH_SUMS: tl.constexpr,
 ):
-    """Sum d p and d, if WITH_SUMS, and 1/2 d^2 in float64, if IS_ERROR, over the ratings of each piece."""
+    """Sum d f and d, if WITH_SUMS, and 1/2 d^2 in float64, if IS_ERROR, over the ratings of each piece."""
     piece = tl.program_id(0).to(tl.int64)
     begin, end = tl.load(start + piece), tl.load(start + piece + 1)
     r = tl.load(row + piece).to(tl.int64)
@@ -51,15 +51,15 @@ def sum_piece(
         n = at + tl.arange(0, BLOCK_N)
         known = n < end
         q = tl.load(indices + n, mask=known, other=0).to(tl.int64)  # the fixed side's rows, gathered below
-        p = tl.load(fixed + q[:, None] * K + k[None, :], mask=known[:, None] & (k < K)[None, :], other=0.0)
-        d = tl.sum(p * own[None, :], 1) + bias
+        f = tl.load(fixed + q[:, None] * K + k[None, :], mask=known[:, None] & (k < K)[None, :], other=0.0)
+        d = tl.sum(f * own[None, :], 1) + bias
         if IS_ERROR:
             d += tl.load(fixed_bias + q, mask=known, other=0.0) - tl.load(values + n, mask=known, other=0.0)
         d = tl.where(known, d, 0.0)  # what lies past the end of the piece adds nothing
         if IS_ERROR:
             squares += d.to(tl.float64) * d.to(tl.float64)
         if WITH_SUMS:
-            total += d[:, None] * p
+            total += d[:, None] * f
             total_b += d
     if WITH_SUMS:
         tl.store(sums + piece * K + k, tl.sum(total, 0), mask=k < K)

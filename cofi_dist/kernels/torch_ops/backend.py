@@ -38,7 +38,7 @@ class TorchKernels:
         return self._indptr, self._indices, self._values
 
     def half_squared_errors(self, solved: Side[Tensor], fixed: Side[Tensor]) -> Tensor:
-        """Return 1/2 sum err^2 of each row, (R,) float64, or float32 on mps."""
+        """Return 1/2 sum err^2 of each row, (V,) float64, or float32 on mps."""
         return self._half(self._errors(solved, fixed))
 
     def error_gradients(self, solved: Side[Tensor], fixed: Side[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -64,11 +64,11 @@ class TorchKernels:
         return err_N.add_(fixed.bias.index_select(0, self._indices))
 
     def _sums(self, v_N: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Return sum v_n p_n, (1, R, K), and sum v_n, (1, R), of each row."""
+        """Return sum v_n f_n, (1, V, K), and sum v_n, (1, V), of each row."""
         sums_b = weighted_row_sum(v_N, self._one.to(v_N.dtype), self._zeros, self._indptr)
         return weighted_row_sum(v_N, features, self._indices, self._indptr)[None], sums_b.T
 
     def _half(self, err_N: Tensor) -> Tensor:
-        """Return 1/2 sum err_n^2 of each row, (R,)."""
+        """Return 1/2 sum err_n^2 of each row, (V,)."""
         squares = err_N.to(accumulation_dtype(err_N)).square().div_(2)
         return weighted_row_sum(squares, self._one.to(squares.dtype), self._zeros, self._indptr)[:, 0]

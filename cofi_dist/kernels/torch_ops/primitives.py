@@ -1,4 +1,4 @@
-"""Two primitives that sparse computations are made of, in torch's own operations on any device.
+"""Define the two primitives of sparse computations, in torch's own operations on any device.
 
 M rows of A, U rows of B, K features, N ratings.
 """
