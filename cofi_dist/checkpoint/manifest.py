@@ -32,7 +32,7 @@ FILE = "manifest.json"
 MOST_BYTES = 2**22  # a manifest has two parts of 150 bytes per rank
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
-Side = Literal["users", "items"]
+RowKind = Literal["users", "items"]
 
 
 class _Strict(BaseModel):
@@ -42,7 +42,7 @@ class _Strict(BaseModel):
 class PartFile(_Strict):
     """Describe a file of a checkpoint: the rows `start <= row < stop` of the users or of the items."""
 
-    side: Side
+    side: RowKind
     start: Count
     stop: Count
     bytes: Count

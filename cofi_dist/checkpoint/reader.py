@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from cofi_dist.checkpoint.manifest import Manifest, PartFile, Side, epoch_of, read_manifest, verify
+from cofi_dist.checkpoint.manifest import Manifest, PartFile, RowKind, epoch_of, read_manifest, verify
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import (
     CheckpointError,
@@ -162,7 +162,7 @@ def load_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
     return whole
 
 
-def _overlaps(manifest: Manifest, side: Side, wanted: UserRange) -> Iterator[tuple[PartFile, slice, slice]]:
+def _overlaps(manifest: Manifest, side: RowKind, wanted: UserRange) -> Iterator[tuple[PartFile, slice, slice]]:
     """Yield each part that holds wanted rows, with their slice of the wanted range and of the part."""
     for part in manifest.parts:
         start, stop = max(part.start, wanted.start), min(part.stop, wanted.stop)
