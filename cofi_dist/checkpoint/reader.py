@@ -162,7 +162,9 @@ def load_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
     return whole
 
 
-def _overlaps(manifest: Manifest, side: RowKind, wanted: UserRange) -> Iterator[tuple[PartFile, slice, slice]]:
+def _overlaps(
+    manifest: Manifest, side: RowKind, wanted: UserRange
+) -> Iterator[tuple[PartFile, slice, slice]]:
     """Yield each part that holds wanted rows, with their slice of the wanted range and of the part."""
     for part in manifest.parts:
         start, stop = max(part.start, wanted.start), min(part.stop, wanted.stop)
