@@ -13,7 +13,7 @@ TESTED_IN = {
     "cli/checkpoints.py": "report/test_checkpoint_list.py",
     "cli/compare.py": "report/test_compare.py",
     "cli/config.py": "e2e/test_cli.py",
-    "cli/data.py": "data/datasets/test_download.py",
+    "cli/data.py": "e2e/test_cli.py",
     "cli/evaluate.py": "e2e/test_model_commands.py",
     "cli/export.py": "e2e/test_model_commands.py",
     "cli/failures.py": "e2e/test_streams.py",
