@@ -1,4 +1,4 @@
-"""Data flows one way: cli -> run -> config, data -> factors, cost, optim -> trainer -> model."""
+"""Data flows one way: a room imports only what MAY_IMPORT says, as docs/architecture.md's levels have it."""
 
 import ast
 from graphlib import TopologicalSorter
@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "cofi_dist"
 
 # What a room may import from this package, beside itself; what EVERYBODYS holds it may import too. The inner
-# rooms of data/ and kernels/ are rooms of their own.
+# rooms of data/, and the inner rooms and files of kernels/, are rooms of their own.
 EVERYBODYS = {"errors", "files", "streams", "system", "words"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -27,12 +27,22 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data/datasets": set(),
     "data/sources": {"config", "data", "data/datasets", "data/preparation", "sharding"},
     "factors": {"sharding"},
-    "cost": {"data", "factors", "kernels"},
-    "kernels": {"kernels/cpu", "kernels/cuda", "kernels/torch_ops", "sharding"},
-    "kernels/cpu": {"kernels", "sharding"},
-    "kernels/cuda": {"kernels", "sharding"},
-    "kernels/torch_ops": {"kernels"},
-    "optim": {"cost", "factors", "kernels", "kernels/cpu", "kernels/cuda"},
+    "cost": {"data", "factors", "kernels/base", "kernels/block_sums", "kernels/rating_matrix"},
+    "kernels": set(),
+    "kernels/base": set(),
+    "kernels/first_compilation": set(),
+    "kernels/cpu": {"kernels/base", "kernels/first_compilation", "sharding"},
+    "kernels/cuda": {"kernels/base", "sharding"},
+    "kernels/torch_ops": {"kernels/base"},
+    "kernels/block_sums": {"kernels/base", "kernels/cpu", "sharding"},
+    "kernels/rating_matrix": {
+        *("kernels/base", "kernels/block_sums", "kernels/cpu", "kernels/cuda", "kernels/torch_ops"),
+        "sharding",
+    },
+    "optim": {
+        *("cost", "factors", "kernels/base", "kernels/block_sums", "kernels/cpu", "kernels/cuda"),
+        "kernels/rating_matrix",
+    },
     "distributed": {"__init__", "sharding"},
     "testing": {"distributed"},
     "model": {
@@ -46,8 +56,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "sharding",
     },
     "training": {
-        *("config", "cost", "data", "data/sources", "distributed", "factors", "kernels"),
-        *("kernels/torch_ops", "optim", "sharding"),
+        *("config", "cost", "data", "data/sources", "distributed", "factors"),
+        *("kernels/block_sums", "kernels/rating_matrix", "kernels/torch_ops", "optim", "sharding"),
     },
     "checkpoint": {"distributed", "run_layout", "sharding", "training"},
     "run": {
@@ -60,7 +70,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "slurm": {"config"},
     "cli": {
         *("__init__", "config", "data/datasets", "data/preparation", "data/readers", "data/sources"),
-        *("distributed", "kernels", "model", "report", "run", "slurm"),
+        *("distributed", "kernels/first_compilation", "model", "report", "run", "slurm"),
     },
     "__main__": {"cli"},
     "__init__": set(),
@@ -99,9 +109,10 @@ def imports_of(file: Path) -> set[str]:
 
 
 def room_of(file: Path) -> str:
-    """The folder that a file lies in, of the package or of data/ and kernels/; or the file itself."""
+    """The folder that a file lies in, of the package or of data/; for kernels/, or none, the file."""
     first, *rest = file.relative_to(ROOT).with_suffix("").parts
-    return f"{first}/{rest[0]}" if first in ("data", "kernels") and len(rest) > 1 else first
+    is_inner = (first == "data" and len(rest) > 1) or (first == "kernels" and rest[0] != "__init__")
+    return f"{first}/{rest[0]}" if is_inner else first
 
 
 def room_imported(name: str) -> str:
@@ -156,6 +167,21 @@ def test_modules_of_a_room_import_only_those_below_them(room: str) -> None:
 
 def test_every_room_is_in_the_list() -> None:
     assert {room_of(file) for file in FILES} == set(MAY_IMPORT)
+
+
+def test_no_room_may_import_what_it_does_not() -> None:
+    found: dict[str, set[str]] = {room: set() for room in MAY_IMPORT}
+    for file in FILES:
+        for name in imports_of(file):
+            if name.startswith("cofi_dist"):
+                found[room_of(file)].add(room_imported(name))
+    for room, allowed in MAY_IMPORT.items():
+        assert allowed <= found[room], room
+
+
+def test_no_rooms_import_each_other() -> None:
+    order = TopologicalSorter(MAY_IMPORT)
+    order.prepare()  # raises CycleError
 
 
 def test_files_stay_readable() -> None:

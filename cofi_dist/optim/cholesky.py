@@ -43,12 +43,12 @@ def solve_by_cholesky(
         ridge: what is minimised beside the squared errors.
         is_local: whether all ratings of each row are on this rank, so that nothing has to be summed.
     """
-    sums, sums_b, half_BR = kernels.error_gradients(solved, fixed)
+    sums, sums_b, half_BV = kernels.error_gradients(solved, fixed)
     if not is_local:
         yield PendingSum(sums, sums_b)
     residual = _residual(Side(sums[0], sums_b[0]), solved, ridge)
     K = fixed.features.shape[1]
-    decrease, singular = half_BR.new_zeros(()), half_BR.new_zeros(())
+    decrease, singular = half_BV.new_zeros(()), half_BV.new_zeros(())
     for batch in batches(ridge.counts, K):
         longest = int(ridge.counts[batch].max())
         if is_local and 0 < longest <= K and bool((ridge.weight[batch] > 0).all()):
@@ -63,7 +63,7 @@ def solve_by_cholesky(
         solved.features[batch] += step[:, :-1]
         if ridge.has_bias:
             solved.bias[batch] += step[:, -1]
-    return Solution(ordered_row_sums(half_BR), decrease, singular)
+    return Solution(ordered_row_sums(half_BV), decrease, singular)
 
 
 def _residual(sums: Side[Tensor], solved: Side[Tensor], ridge: RidgeTerm) -> Tensor:
@@ -86,7 +86,7 @@ def batches(counts: Tensor, K: int) -> Iterator[Tensor]:
         K: features.
 
     Yields:
-        Rows, (B,).
+        Rows, (G,).
     """
     order = torch.argsort(counts, descending=True, stable=True)
     lengths = counts[order].tolist()
@@ -162,7 +162,7 @@ def _solve_by_ratings(
 
 
 def _cholesky(A: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the Cholesky factors, and for which matrices they are more than rounding errors, (B,)."""
+    """Return the Cholesky factors, and for which matrices they are more than rounding errors, (G,)."""
     diagonal = A.diagonal(dim1=1, dim2=2).clone()
     factor, info = torch.linalg.cholesky_ex(A)
     pivots = factor.diagonal(dim1=1, dim2=2).square()
@@ -175,7 +175,7 @@ def _pieces(kernels: RatingKernels, batch: Tensor, piece: int) -> Iterator[tuple
     """Yield up to `piece` ratings of each row at a time, padded to the longest row.
 
     Yields:
-        Rows of the other side, 1 for a rating and 0 for padding, and the values; each (B, n).
+        Rows of the other side, 1 for a rating and 0 for padding, and the values; each (G, n).
     """
     indptr, indices, values = kernels.csr
     start, stop = indptr[batch], indptr[batch + 1]

@@ -46,7 +46,7 @@ def solve_by_cg(
         steps: the number of steps.
         is_local: whether all ratings of each row are on this rank, so that nothing has to be summed.
     """
-    sums, sums_b, half_BR = kernels.error_gradients(solved, fixed)
+    sums, sums_b, half_BV = kernels.error_gradients(solved, fixed)
     if not is_local:
         yield PendingSum(sums, sums_b, column_squares)
     conjugate_gradient = start_cg(
@@ -57,7 +57,7 @@ def solve_by_cg(
         if not is_local:
             yield PendingSum(products, products_b)
         conjugate_gradient.step(Side(products[0], products_b[0]))
-    return Solution(ordered_row_sums(half_BR), conjugate_gradient.decrease, half_BR.new_zeros(()))
+    return Solution(ordered_row_sums(half_BV), conjugate_gradient.decrease, half_BV.new_zeros(()))
 
 
 class ConjugateGradient(Protocol):

@@ -145,9 +145,14 @@ class Trainer:
         self.state.best.update(epoch, accuracy)
         seconds = time.perf_counter() - start
         speed = self._num_ratings * epoch / seconds
-        if accuracy is None:
-            return EpochMetrics(epoch, cost, seconds, speed)
-        return EpochMetrics(epoch, cost, seconds, speed, accuracy.rmse, accuracy.mae)
+        return EpochMetrics(
+            epoch=epoch,
+            cost=cost,
+            seconds=seconds,
+            ratings_per_second=speed,
+            validation_rmse=None if accuracy is None else accuracy.rmse,
+            validation_mae=None if accuracy is None else accuracy.mae,
+        )
 
     def _accuracy(self) -> Accuracy:
         assert self._validation is not None

@@ -90,10 +90,10 @@ class NumbaKernels:
             self._gradient_buffers = SumBuffers(self._segments, solved.features)
         buffers = self._gradient_buffers
         assert buffers.features.shape[1:] == solved.features.shape, "rows of another shape than before"
-        half_BR = buffers.half_squared_errors.zero_().numpy()
+        half_BV = buffers.half_squared_errors.zero_().numpy()
         sides = arrays_of(solved), arrays_of(fixed)
         for schedule, sums in zip(self._segments.schedules(), buffers.sums, strict=True):
-            operands = schedule, self._ratings, *sides, ErrorSums(*sums, half_BR), buffers.plan
+            operands = schedule, self._ratings, *sides, ErrorSums(*sums, half_BV), buffers.plan
             parallel_loops.error_gradients(match_torch_threads(), _vectors(fixed), *operands)
         return buffers.features, buffers.bias, buffers.half_squared_errors
 

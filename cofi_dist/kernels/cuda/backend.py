@@ -1,6 +1,6 @@
 """Sum over the ratings of one side's rows with the kernels that Triton compiles for CUDA devices.
 
-Letters as in `cofi_dist.kernels.base`; S pieces.
+Letters as in `cofi_dist.kernels.base`; H pieces.
 """
 
 from typing import Any

@@ -4,7 +4,7 @@ A row's ratings are cut into pieces of bounded length. `sum_piece` has one progr
 one program per row. Each program reads its ratings or pieces in order, so no sum depends on what else the
 device does. `cofi_dist.kernels.cuda.backend` launches these kernels.
 
-V rows of the solved side, Q rows of the fixed side, K features, N ratings, S pieces. BLOCK_K is the power of
+V rows of the solved side, Q rows of the fixed side, K features, N ratings, H pieces. BLOCK_K is the power of
 two that K is rounded up to, BLOCK_N the number of ratings that are read at once.
 
 Piece s has the ratings start[s] <= n < start[s + 1], which belong to row[s].
