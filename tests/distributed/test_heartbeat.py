@@ -28,6 +28,8 @@ class LocalStore:
         self.reachable.wait()
         if self.is_gone:
             raise ConnectionError("the store has ended")
+        if key not in self.values:  # the other rank has not begun to beat; a real store raises this too
+            raise RuntimeError("the key is not set")
         return self.values[key].encode()
 
 
