@@ -43,6 +43,7 @@ TESTED_IN = {
     "data/preparation/spool.py": "data/preparation/test_pipeline.py",
     "data/preparation/writers.py": "data/preparation/test_pipeline.py",
     "data/ratings.py": "data/test_shard.py",
+    "data/shards.py": "sharding/test_ranges.py",
     "data/readers/lines.py": "data/readers/test_layout.py",
     "data/readers/parquet.py": "data/readers/test_tables.py",
     "data/sources/base.py": "data/sources/test_open.py",

@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cofi_dist.sharding.ranges import balanced_ranges, offsets_from_counts, ratings_per_range
+from cofi_dist.data import shards
+from cofi_dist.sharding.ranges import UserRange, balanced_ranges, offsets_from_counts, ratings_per_range
 
 COUNTS = st.lists(st.integers(0, 50), min_size=1, max_size=30)
 
@@ -33,3 +34,7 @@ def test_ranges_and_offsets_count_every_rating(counts: list[int], parts: int) ->
     assert offsets[0] == 0
     assert np.array_equal(np.diff(offsets), per_user)
     assert sum(ratings_per_range(balanced_ranges(per_user, parts), per_user)) == offsets[-1]
+
+
+def test_scripts_find_user_ranges_at_their_former_place() -> None:
+    assert shards.UserRange is UserRange

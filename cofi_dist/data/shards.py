@@ -1,0 +1,3 @@
+"""Offer UserRange at its former place to scripts; the code is in `cofi_dist.sharding.ranges`."""
+
+from cofi_dist.sharding.ranges import UserRange as UserRange
