@@ -1,3 +1,5 @@
 """Offer UserRange at its former place to scripts; the code is in `cofi_dist.sharding.ranges`."""
 
-from cofi_dist.sharding.ranges import UserRange as UserRange
+from cofi_dist.sharding.ranges import UserRange
+
+__all__ = ["UserRange"]
