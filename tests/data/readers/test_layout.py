@@ -156,7 +156,7 @@ def test_a_long_file_of_carriage_returns_is_told_too(tmp_path: Path, monkeypatch
     [
         (
             "r.csv",
-            gzip.compress(b"userId,movieId,rating\n1,10,4\n"),
+            gzip.compress(b"userId,movieId,rating\n1,10,4\n", mtime=0),
             "is packed by gzip; add .gz to its name",
         ),
         ("r.csv", b"PK\x03\x04abc", "is a zip archive or a spreadsheet; unpack it, or save it as CSV"),
