@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 
 class CofiError(Exception):
-    """Base class of all errors that are not a bug of ours.
+    """Group all errors that are not a bug of ours.
 
     Args:
         message: put on one line.
@@ -27,51 +27,51 @@ class CofiError(Exception):
 
 
 class ConfigError(CofiError):
-    """A config file, an override or a command-line option is wrong."""
+    """Report that a config file, an override or a command-line option is wrong."""
 
 
 class DataError(CofiError):
-    """Ratings cannot be used; the message names the file and the line, or the array and the cell."""
+    """Report that ratings cannot be used; the message names the file and line, or the array and cell."""
 
 
 class RunError(CofiError):
-    """A run directory or a model cannot be used."""
+    """Report that a run directory or a model cannot be used."""
 
 
 class TrainingError(RunError):
-    """The work itself failed: the ranks do not meet, a cost is not finite, or memory runs out."""
+    """Report that the work itself failed: the ranks do not meet, a cost is not finite, or memory runs out."""
 
     exit_code = 1
 
 
 class CheckpointError(CofiError):
-    """A checkpoint cannot be used; the message names the file and what is wrong with it."""
+    """Report that a checkpoint cannot be used; the message names the file and what is wrong with it."""
 
 
 class CheckpointVersionError(CheckpointError):
-    """A checkpoint was written by a newer version, which alone can read it."""
+    """Report that a checkpoint was written by a newer version, which alone can read it."""
 
 
 class CheckpointReadError(CheckpointError):
-    """A checkpoint cannot be read at the moment, so nothing is known about its content."""
+    """Report that a checkpoint cannot be read at the moment, so nothing is known about its content."""
 
     exit_code = 1
 
 
 class SaveError(CofiError):
-    """The state or the model of a run cannot be saved; what was saved before is intact."""
+    """Report that the state or the model of a run cannot be saved; what was saved before is intact."""
 
     exit_code = 1
 
 
 class RankLostError(CofiError):
-    """Another rank was lost; its own message says why."""
+    """Report that another rank was lost; its own message says why."""
 
     exit_code = 1
 
 
 class StoppedError(CofiError):
-    """The run stopped because it was asked to, in a state from which it can be resumed.
+    """Report that the run stopped because it was asked to, in a state from which it can be resumed.
 
     Args:
         message: put on one line.

@@ -11,7 +11,7 @@ from cofi_dist.run_layout import MODEL, RESULT
 
 
 class Result(Record):
-    """The content of `result.json`.
+    """Hold the content of `result.json`.
 
     Attributes:
         epoch: the epoch whose factors (before its step, or after the last step) are in the model; None if no

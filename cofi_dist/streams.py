@@ -15,7 +15,7 @@ DIRECTION_CHANGES = {*"\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2
 
 
 class OutputError(OSError):
-    """stdout cannot be written."""
+    """Report that stdout cannot be written."""
 
     def __init__(self, error: OSError) -> None:
         # No errno is passed on, because click exits silently if it is that of a broken pipe.
@@ -23,7 +23,7 @@ class OutputError(OSError):
 
 
 class Output(io.TextIOWrapper):
-    """A stdout that replaces what its encoding lacks, and on a terminal all control characters."""
+    """Write to stdout, with replacements for what its encoding lacks and for control characters."""
 
     def write(self, text: str) -> int:
         """Write the text, or raise OutputError."""

@@ -50,7 +50,7 @@ class PartFile(_Strict):
 
     @property
     def rows(self) -> int:
-        """Number of rows."""
+        """Return the number of rows."""
         return self.stop - self.start
 
     @property
@@ -59,7 +59,7 @@ class PartFile(_Strict):
 
 
 class Best(_Strict):
-    """The best factors so far, by validation, without their tensors."""
+    """Hold the best factors so far, by validation, without their tensors."""
 
     epoch: Count
     stale: Count
@@ -68,7 +68,7 @@ class Best(_Strict):
 
 
 class Momentum(_Strict):
-    """The state of ALS without its tensors."""
+    """Hold the state of ALS without its tensors."""
 
     J: Number | None
     momentum: Count
@@ -76,7 +76,7 @@ class Momentum(_Strict):
 
 
 class Numbers(_Strict):
-    """The state of a run without its tensors."""
+    """Hold the state of a run without its tensors."""
 
     epoch: Count
     seconds: Number
@@ -85,14 +85,14 @@ class Numbers(_Strict):
 
 
 class Ids(_Strict):
-    """Digests of the id maps, which say whose rows the checkpoint holds."""
+    """Hold digests of the id maps, which say whose rows the checkpoint holds."""
 
     users: str
     items: str
 
 
 class Manifest(_Strict):
-    """Everything that a resuming run needs to know before it reads a tensor.
+    """Hold everything that a resuming run needs to know before it reads a tensor.
 
     Attributes:
         numbers: the epoch, which is also Adam's step; the seconds; the best validation.
@@ -121,7 +121,7 @@ class Manifest(_Strict):
 
     @property
     def bytes(self) -> int:
-        """Size of all parts."""
+        """Return the size of all parts."""
         return sum(part.bytes for part in self.parts)
 
 

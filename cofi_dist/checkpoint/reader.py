@@ -27,7 +27,7 @@ from cofi_dist.training.state import ITEM_FACTORS, USER_FACTORS, State
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A complete checkpoint.
+    """Hold a complete checkpoint.
 
     Attributes:
         directory: where its files lie.
@@ -39,7 +39,7 @@ class Checkpoint:
 
     @property
     def epoch(self) -> int:
-        """Number of steps that the saved state had taken."""
+        """Return the number of steps that the saved state had taken."""
         return self.manifest.numbers.epoch
 
 

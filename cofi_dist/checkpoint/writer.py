@@ -35,7 +35,7 @@ from cofi_dist.training.state import ITEM_FACTORS, USER_FACTORS, State
 
 @dataclass(frozen=True)
 class SaveReport:
-    """The outcome of one save.
+    """Hold the outcome of one save.
 
     Attributes:
         epoch: number of steps that the saved state had taken.
@@ -53,7 +53,7 @@ class SaveReport:
 
 
 class CheckpointWriter:
-    """Writes one checkpoint at a time; each rank writes its users' rows and its share of the items' rows.
+    """Write one checkpoint at a time; each rank writes its users' rows and its share of the items' rows.
 
     Args:
         directory: directory of the run's checkpoints; its parent is the run directory.
@@ -86,12 +86,12 @@ class CheckpointWriter:
 
     @property
     def is_running(self) -> bool:
-        """Whether this rank is still writing."""
+        """Tell whether this rank is still writing."""
         return self._thread is not None and self._thread.is_alive()
 
     @property
     def is_open(self) -> bool:
-        """Whether a save has been started and not yet finished; the same on all ranks."""
+        """Tell whether a save has been started and not yet finished; the same on all ranks."""
         return self._thread is not None
 
     def start_save(self, state: State) -> None:

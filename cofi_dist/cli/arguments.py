@@ -38,7 +38,7 @@ MinRatings = Annotated[
 
 
 class StrictCommand(TyperCommand):
-    """A command that refuses an option given twice, of which typer would silently take the last."""
+    """Refuse an option given twice, of which typer would silently take the last."""
 
     def make_parser(self, ctx: Any) -> Any:
         parser = super().make_parser(ctx)

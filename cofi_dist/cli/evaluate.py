@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class HeldOutPart(StrEnum):
-    """The held-out ratings of a run."""
+    """Hold the held-out ratings of a run."""
 
     test = "test"
     validation = "validation"

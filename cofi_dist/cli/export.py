@@ -11,7 +11,7 @@ from cofi_dist.cli.tables import warn_if_diverged
 
 
 class Form(StrEnum):
-    """The formats that `export` writes."""
+    """List the formats that `export` writes."""
 
     pt = "pt"
     npz = "npz"

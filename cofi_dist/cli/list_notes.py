@@ -83,7 +83,7 @@ class ListNotes:
 
     @property
     def _candidates(self) -> tuple[int, str]:
-        """The number of items that may be in a list, and that in words."""
+        """Return the number of items that may be in a list, and that in words."""
         number = int((self._counts >= self._min_ratings).sum())
         noun = f"{self._other}item"
         limit = f" with {counted(self._min_ratings, 'training rating')} or more" if self._min_ratings else ""

@@ -15,7 +15,7 @@ from cofi_dist.run.stop import StopRequest
 
 @dataclass
 class Session:
-    """The state of this process, of which there is one.
+    """Hold the state of this process, of which there is one.
 
     Attributes:
         stop: whether this process was asked to stop.

@@ -9,7 +9,7 @@ from cofi_dist.config.section import FileName, PositiveFloat, PositiveInt, RowCo
 
 
 class ColumnNames(Section):
-    """Names of the columns of a ratings file that has a header."""
+    """Name the columns of a ratings file that has a header."""
 
     user: str = "userId"
     """Column of user ids."""
@@ -25,7 +25,7 @@ class ColumnNames(Section):
 
 
 class SyntheticSection(Section):
-    """Made-up ratings with a planted taste. The defaults are the shape of ml-latest-small."""
+    """Describe made-up ratings with a planted taste. The defaults are the shape of ml-latest-small."""
 
     num_users: RowCount = 610
     """Number of users."""
@@ -50,7 +50,7 @@ SPLIT_DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 class SplitSection(Section):
-    """Which ratings are held out. The same ones on any number of ranks."""
+    """Say which ratings are held out: the same ones on any number of ranks."""
 
     by: Literal["random", "time", "last", "leave_one_out"] = "random"
     """`random`: each rating with probability `fraction`. `time`: the newest `fraction` of all ratings.
@@ -68,7 +68,7 @@ class SplitSection(Section):
 
     @property
     def needs_times(self) -> bool:
-        """Whether ratings are chosen by their times."""
+        """Tell whether ratings are chosen by their times."""
         return self.by in ("time", "last")
 
     @model_validator(mode="before")
@@ -88,7 +88,7 @@ SOURCES = ("ratings", "name", "prepared", "y", "r", "synthetic")
 
 
 class DataSection(Section):
-    """The ratings.
+    """Choose the ratings.
 
     Exactly one of `ratings`, `name`, `prepared`, `y` with `r`, and `synthetic` says where they come from.
     """
@@ -145,7 +145,7 @@ class DataSection(Section):
 
     @property
     def is_file(self) -> bool:
-        """Whether a ratings file is to be prepared."""
+        """Tell whether a ratings file is to be prepared."""
         return self.ratings is not None or self.name is not None
 
     def with_paths(self, change: Callable[[str], str]) -> "DataSection":

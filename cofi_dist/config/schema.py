@@ -32,7 +32,7 @@ ALS_DEFAULTS = {"epochs": 100, "tolerance": 1e-5, "log_every": 10}
 
 
 class ModelSection(Section):
-    """The shape of the model."""
+    """Choose the shape of the model."""
 
     num_features: RowCount = 100
     """K, the number of features of every user and item."""
@@ -42,7 +42,7 @@ class ModelSection(Section):
 
 
 class TrainSection(Section):
-    """The cost and how it is minimised. The defaults are the notebook's, except for the sparse cost."""
+    """Choose the cost and how it is minimised. The defaults are the notebook's, but for the sparse cost."""
 
     epochs: PositiveInt = 15_000
     """Steps of Adam, or sweeps of ALS."""
@@ -168,7 +168,7 @@ class TrainSection(Section):
 
 
 class CheckpointSection(Section):
-    """When the state of the run is saved, and whether the run goes on from a saved one."""
+    """Say when the state of the run is saved, and whether the run goes on from a saved one."""
 
     every: PositiveInt | None = None
     """Epochs from one checkpoint to the next. If not set, a checkpoint is saved only when the run is asked
@@ -189,12 +189,12 @@ class CheckpointSection(Section):
 
     @property
     def start_from(self) -> Path | None:
-        """The checkpoint, or the run, from which a new run starts; None if there is none."""
+        """Return the checkpoint, or the run, from which a new run starts; None if there is none."""
         return None if self.resume in ("none", "auto") else Path(self.resume)
 
 
 class ValidationSection(Section):
-    """When the validation ratings are predicted during training, and when that ends the training."""
+    """Say when the validation ratings are predicted during training, and when that ends the training."""
 
     every: PositiveInt | None = None
     """Epochs from one validation to the next. Needs `data.validation`, or prepared ratings that have one."""
@@ -210,7 +210,7 @@ class ValidationSection(Section):
 
 
 class Config(Section):
-    """Everything that a run depends on."""
+    """Hold everything that a run depends on."""
 
     seed: Seed = 1
     """Seed of the initial factors."""

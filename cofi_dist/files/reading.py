@@ -30,11 +30,11 @@ KINDS = {
 
 
 class UnusableFileError(OSError):
-    """The file cannot be used, and trying again later would not help."""
+    """Report that the file cannot be used, and trying again later would not help."""
 
 
 class Record(BaseModel):
-    """The expected content of a JSON file, with strict types; other keys are ignored."""
+    """Hold the expected content of a JSON file, with strict types; other keys are ignored."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
@@ -209,7 +209,7 @@ def read_failure(error: OSError | ValueError) -> str:
 
 
 class _StderrSilencer:
-    """Redirects file descriptor 2 to /dev/null as long as at least one thread asks for it.
+    """Redirect file descriptor 2 to /dev/null as long as at least one thread asks for it.
 
     A process has only one such descriptor, so the last thread restores what the first one found.
     """

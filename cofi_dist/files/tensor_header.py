@@ -20,7 +20,7 @@ MAX_DIMENSIONS = 8
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """The type and shape of one tensor, as the header declares them.
+    """Hold the type and shape of one tensor, as the header declares them.
 
     Attributes:
         dtype: as in the file, such as F32.

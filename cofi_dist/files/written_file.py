@@ -14,7 +14,7 @@ NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ER
 
 
 class WrittenFile(io.BufferedIOBase, BinaryIO):
-    """A file that numpy, torch and polars can write to without losing errors.
+    """Offer a file that numpy, torch and polars can write to without losing errors.
 
     If they are given a path or an ordinary file, they bypass Python's writes, and some drop the error of
     their last write. Here the first error is kept, and `finish` raises it, whatever the library made of it.

@@ -66,7 +66,7 @@ class Model:
 
     @cached_property
     def scorer(self) -> Scorer:
-        """All that scoring needs, with X widened to float64; built at the first use."""
+        """Return all that scoring needs, with X widened to float64; built at the first use."""
         return Scorer.build(
             self.factors,
             item_means=self.item_means,
@@ -79,12 +79,12 @@ class Model:
 
     @property
     def fallbacks(self) -> tuple[str, str]:
-        """In words, what the predictions for an unknown user, and for an unknown item, consist of."""
+        """Say in words what the predictions for an unknown user, and for an unknown item, consist of."""
         return describe_fallbacks(means=has_means(self.item_means), item_biases=self.factors.c is not None)
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """Every tensor by its name in the files."""
+        """Return every tensor by its name in the files."""
         named = {
             "X": self.factors.X,
             "W": self.factors.W,

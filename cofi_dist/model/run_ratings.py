@@ -40,7 +40,7 @@ class RunRatings:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """Names of the parts: `train`, and what was held out."""
+        """Return the names of the parts: `train`, and what was held out."""
         return self.source.parts
 
     def load(self, users: UserRange, part: Part = "train") -> Ratings:

@@ -79,7 +79,7 @@ class ConjugateGradient(Protocol):
 
     @property
     def decrease(self) -> Tensor:
-        """By how much J has fallen so far, 0-dim float64."""
+        """Return by how much J has fallen so far, 0-dim float64."""
         ...
 
 

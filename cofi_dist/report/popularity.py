@@ -37,18 +37,18 @@ class ErrorByPopularity:
 
     @property
     def rmse_by_bin(self) -> NDArray[np.float64]:
-        """RMSE of each bin, (num_bins,); nan in a bin without ratings."""
+        """Return the RMSE of each bin, (num_bins,); nan in a bin without ratings."""
         squared = np.where(self.count > 0, self.squared, np.nan)
         return np.asarray(np.sqrt(squared / np.maximum(self.count, 1)))
 
     @property
     def rmse(self) -> float:
-        """RMSE over all ratings of the part."""
+        """Return the RMSE over all ratings of the part."""
         return float(np.sqrt(self.squared.sum() / self.count.sum()))
 
     @property
     def mae(self) -> float:
-        """MAE over all ratings of the part."""
+        """Return the MAE over all ratings of the part."""
         return float(self.absolute.sum() / self.count.sum())
 
 

@@ -61,13 +61,13 @@ class Metrics:
 
     @property
     def best(self) -> int | None:
-        """The row with the lowest validation RMSE; None if there is no validation."""
+        """Return the row with the lowest validation RMSE; None if there is no validation."""
         known = np.isfinite(self.validation_rmse)
         return int(np.nanargmin(np.where(known, self.validation_rmse, np.nan))) if known.any() else None
 
     @property
     def speed(self) -> NDArray[np.float64]:
-        """Training ratings per second since the previous row, or since the start."""
+        """Return the training ratings per second since the previous row, or since the start."""
         with np.errstate(all="ignore"):
             seconds = np.diff(self.seconds, prepend=0.0)
             ratings = np.diff(self.ratings_per_second * self.seconds, prepend=0.0)
@@ -95,7 +95,7 @@ class Shards:
 
     @property
     def load(self) -> NDArray[np.float64]:
-        """Ratings of each rank, divided by the mean over ranks."""
+        """Return the ratings of each rank, divided by the mean over ranks."""
         return np.divide(self.ratings, max(self.ratings.mean(), 1.0), dtype=np.float64)
 
 
@@ -123,7 +123,7 @@ class RunFiles:
 
     @property
     def num_items(self) -> int | None:
-        """The number of items; None if it is unknown."""
+        """Return the number of items; None if it is unknown."""
         if self.shards is not None and self.shards.num_items is not None:
             return self.shards.num_items
         # An older run has it only in its log, in a line of the notebook's.

@@ -19,7 +19,7 @@ from cofi_dist.words import counted
 
 
 class CheckpointCallback:
-    """Saves the state of a run every so many epochs, and before the run stops.
+    """Save the state of a run every so many epochs, and before the run stops.
 
     Args:
         writer: writes the checkpoints.

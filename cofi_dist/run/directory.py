@@ -19,7 +19,7 @@ from cofi_dist.run_result import Result, is_finished, read_result
 
 
 class RunDirectory:
-    """The directory of one run.
+    """Give the paths of one run directory, and act on it.
 
     Args:
         path: the directory, which need not exist yet.
@@ -47,12 +47,12 @@ class RunDirectory:
 
     @property
     def is_run(self) -> bool:
-        """Whether a run has begun here."""
+        """Tell whether a run has begun here."""
         return run_layout.is_run(self.path)
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run here has completed; see `run_result.is_finished`."""
+        """Tell whether the run here has completed; see `run_result.is_finished`."""
         return is_finished(self.path)
 
     def require_free(self, *, replace: bool, inputs: Sequence[Path]) -> None:
@@ -226,7 +226,7 @@ def _write_json(file: Path, values: dict[str, Any]) -> None:
 
 
 class ProvisionalRun:
-    """Discards a new run at the end of the context, unless `keep` has been called before.
+    """Discard a new run at the end of the context, unless `keep` has been called before.
 
     Args:
         directory: the run directory.

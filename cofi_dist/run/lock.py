@@ -39,7 +39,7 @@ MAX_BYTES = 2**16  # of a lock file
 
 
 class Seen(NamedTuple):
-    """A lock file at the time it was read.
+    """Hold a lock file at the time it was read.
 
     Attributes:
         content: names the owner.
@@ -53,7 +53,7 @@ class Seen(NamedTuple):
 
 
 class Lock:
-    """Holds the lock of a run directory during the context.
+    """Hold the lock of a run directory during the context.
 
     Args:
         run_dir: the run directory, which is created if it does not exist.

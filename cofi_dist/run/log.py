@@ -30,7 +30,7 @@ SCALARS = {"cost", "validation_rmse", "validation_mae"}  # written for TensorBoa
 
 
 class Log(ProgressListener, Protocol):
-    """Receives what a run has to say; entered before the first line, and left after the last."""
+    """Receive what a run has to say; entered before the first line, and left after the last."""
 
     def __enter__(self) -> Self: ...
 
@@ -46,7 +46,7 @@ class Log(ProgressListener, Protocol):
 
 
 class NullLog:
-    """The log of all ranks but rank 0: drops everything."""
+    """Drop everything: the log of all ranks but rank 0."""
 
     def __enter__(self) -> Self:
         return self
@@ -74,7 +74,7 @@ class NullLog:
 
 
 class RunLog:
-    """The log of rank 0: writes to stdout, stderr, the log files and TensorBoard.
+    """Write to stdout, stderr, the log files and TensorBoard: the log of rank 0.
 
     Args:
         directory: the run directory, which must exist.

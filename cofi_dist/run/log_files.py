@@ -14,7 +14,7 @@ from cofi_dist.run_layout import METRICS
 
 
 class LineFile:
-    """A file to which lines are appended; lines that a full disk refuses are kept in memory and tried again.
+    """Append lines to a file; lines that a full disk refuses are kept in memory and tried again.
 
     Raises:
         OSError: the file cannot be opened.

@@ -28,7 +28,7 @@ from cofi_dist.run_layout import CHECKPOINTS
 
 
 class RunAction(Enum):
-    """What there is to do in a run directory."""
+    """Describe what there is to do in a run directory."""
 
     START = "start"
     RESUME = "resume"
@@ -37,7 +37,7 @@ class RunAction(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class StartRequest:
-    """A run that is to be started or resumed.
+    """Hold a run that is to be started or resumed.
 
     Attributes:
         config: the config of the run.
@@ -59,7 +59,7 @@ class StartRequest:
 
     @property
     def may_resume(self) -> bool:
-        """Whether the run in the directory, if there is one, is to be resumed."""
+        """Tell whether the run in the directory, if there is one, is to be resumed."""
         return self.config.checkpoint.resume == "auto" and self.directory.is_run
 
 

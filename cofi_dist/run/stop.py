@@ -29,7 +29,7 @@ SECONDS_BETWEEN_LOOKS = 1.0  # at the stop file and the launcher
 
 
 class Interrupted(BaseException):
-    """A signal ends the command; what it has begun is cleared away on the way out."""
+    """End the command because of a signal; what it has begun is cleared away on the way out."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -37,7 +37,7 @@ class Interrupted(BaseException):
 
 
 class Phase(Enum):
-    """What the process is doing, which decides what a signal does."""
+    """Describe what the process is doing, which decides what a signal does."""
 
     OTHER = "a signal raises Interrupted"
     STARTING = "a signal raises StoppedError, as nothing is lost: the command can simply be repeated"
@@ -46,7 +46,7 @@ class Phase(Enum):
 
 
 class StopRequest:
-    """Records whether this process has been asked to stop.
+    """Record whether this process has been asked to stop.
 
     Attributes:
         reason: what asked for it; empty while nothing has.

@@ -94,7 +94,7 @@ def _log_finished(run: RunDirectory) -> None:
 
 
 class _Training:
-    """One run, once its directory has been prepared.
+    """Hold one run, once its directory has been prepared.
 
     Args:
         request: the run, as it was started or resumed.
@@ -185,7 +185,7 @@ class _Training:
 
 
 class _KeepOnceStepped:
-    """Keeps a new run as soon as it has taken a step, or has none to take; then calls the next callback."""
+    """Keep a new run as soon as it has taken a step, or has none to take; then call the next callback."""
 
     def __init__(self, provisional: ProvisionalRun, callback: CheckpointCallback) -> None:
         self._provisional, self._callback = provisional, callback

@@ -27,7 +27,7 @@ TABLE = "table.csv"
 
 @dataclass(frozen=True)
 class Point:
-    """One point of the grid.
+    """Hold one point of the grid.
 
     Attributes:
         values: the value of each varied key, as YAML.
@@ -39,7 +39,7 @@ class Point:
 
     @property
     def overrides(self) -> list[str]:
-        """The overrides that `train` is given for this point."""
+        """Return the overrides that `train` is given for this point."""
         return [
             *(f"{key}={value}" for key, value in self.values.items()),
             f"run_dir={quote_yaml(str(self.run_dir))}",
@@ -47,7 +47,7 @@ class Point:
 
     @property
     def words(self) -> tuple[dict[str, str], str]:
-        """The point as values that can be sent to other ranks."""
+        """Return the point as values that can be sent to other ranks."""
         return self.values, str(self.run_dir)
 
     @classmethod

@@ -25,7 +25,7 @@ LOCAL_FILE_SYSTEMS = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Something that is, or may be, wrong.
+    """Describe something that is, or may be, wrong.
 
     Attributes:
         certain: whether the job would certainly fail, or do what nobody wants.

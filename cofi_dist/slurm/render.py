@@ -17,7 +17,7 @@ HEAD = ["#!/bin/bash", "# Written by `cofi-dist slurm`; submit it with sbatch, f
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What is asked of SLURM.
+    """Describe what is asked of SLURM.
 
     Attributes:
         name: name of the job.

@@ -40,7 +40,7 @@ OPPOSITES = {"requeue": "no-requeue", "no-requeue": "requeue"}
 
 @dataclass(frozen=True)
 class Script:
-    """A batch script and the options with which sbatch would submit it.
+    """Hold a batch script and the options with which sbatch would submit it.
 
     Attributes:
         text: the whole file.
@@ -52,23 +52,23 @@ class Script:
 
     @property
     def nodes(self) -> int:
-        """The least number of nodes that it asks for."""
+        """Return the least number of nodes that it asks for."""
         return _whole_number(self.options.get("nodes", "1").split("-")[0], "nodes")
 
     @property
     def seconds(self) -> int | None:
-        """Its time limit; None if it sets none."""
+        """Return its time limit in seconds; None if it sets none."""
         time = self.options.get("time", UNLIMITED[0])
         return None if time.upper() in UNLIMITED else parse_time(time)
 
     @property
     def lead(self) -> int | None:
-        """How many seconds before its time limit it is warned; None if it is not."""
+        """Return how many seconds before its time limit it is warned; None if it is not."""
         return None if self.signal is None else self.signal.lead
 
     @property
     def signal(self) -> "Signal | None":
-        """The warning before its time limit.
+        """Return the warning before its time limit.
 
         Raises:
             ConfigError: SLURM does not take this --signal.
@@ -92,7 +92,7 @@ class Script:
 
 @dataclass(frozen=True)
 class Signal:
-    """The signal that warns a job before its time limit.
+    """Hold the signal that warns a job before its time limit.
 
     Attributes:
         name: such as USR1.

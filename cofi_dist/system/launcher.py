@@ -21,7 +21,7 @@ SCRIPTS = (*(f"/{name}" for name in PROGRAMS), *(f"/{name.replace('.', '/')}.py"
 
 @dataclass(frozen=True)
 class Launcher:
-    """The launcher of this process.
+    """Describe the launcher of this process.
 
     Attributes:
         process: the process, identified by PID and start time, so that no later one is taken for it.
@@ -51,7 +51,7 @@ class Launcher:
 
     @property
     def since(self) -> float:
-        """When it started, in seconds since the epoch."""
+        """Return when it started, in seconds since the epoch."""
         return float(self.process.create_time())
 
     def is_alive(self) -> bool:

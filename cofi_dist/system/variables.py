@@ -20,7 +20,7 @@ ONE = "unset WORLD_SIZE to run in one process, or start the ranks with torchrun"
 
 @dataclass(frozen=True)
 class Variable:
-    """The documentation of one variable.
+    """Document one variable.
 
     Attributes:
         used: which part of the package uses it, and for what.
@@ -182,7 +182,7 @@ def read_whole_number(name: str, low: int = LOWEST, high: int = HIGHEST, advice:
 
 @dataclass(frozen=True)
 class RankPlacement:
-    """The place of this process among the ranks.
+    """Describe the place of this process among the ranks.
 
     Attributes:
         rank: number of this rank.

@@ -111,7 +111,7 @@ class NumbaKernels:
 
     @property
     def csr(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The ratings of each row, if they are not cut into tiles."""
+        """Return the ratings of each row, if they are not cut into tiles."""
         assert self._segments.has_whole_rows
         indptr, indices, values = (torch.from_numpy(array) for array in self._ratings)
         return indptr, indices, values

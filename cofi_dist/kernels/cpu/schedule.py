@@ -88,7 +88,7 @@ class Segments:
 
     @property
     def levels(self) -> int:
-        """The number of partial sums of a row that can wait at the same time, L."""
+        """Return the number of partial sums of a row that can wait at the same time, L."""
         return int(self.store_level.max(initial=0))
 
     def schedules(self) -> Iterator[Schedule]:
