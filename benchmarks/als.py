@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 from benchmarks.cmf import fit
-from benchmarks.epoch import CPU, NUM_FEATURES, load
+from benchmarks.epoch import CPU, NUM_FEATURES, load, start, train
 from benchmarks.machine import machine, spread
 from cofi_dist.config import TrainSection
 from cofi_dist.cost.dense import DenseCost
@@ -37,13 +37,11 @@ from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.sparse import SparseCost, build_rating_matrix, half_squared_error
 from cofi_dist.data.shard import UserShard
 from cofi_dist.distributed.comm import SoloComm
-from cofi_dist.factors import Factors, draw_factors
+from cofi_dist.factors import Factors
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import run_step
 from cofi_dist.run.log import NullLog
-from cofi_dist.training.build import build_adam
 from cofi_dist.training.metrics import EpochMetrics
-from cofi_dist.training.trainer import Trainer
 from tests.support.notebook import run_notebook
 
 NOTEBOOK_EPOCHS, TIMED_EPOCHS = 15_000, 200
@@ -58,19 +56,6 @@ def cost_of(shard: UserShard, factors: Factors) -> float:
     wide = Factors(*(factor.double() for factor in factors.by_name.values()))
     norms = regulariser.user_squares(wide, cost.sums)
     return float(half_squared_error(cost, wide) + regulariser.value(norms, wide, cost.sums))
-
-
-def start(shard: UserShard, seed: int) -> Factors:
-    """The notebook's."""
-    return draw_factors(
-        shard.num_items,
-        len(shard.users),
-        NUM_FEATURES,
-        seed=seed,
-        users=shard.users,
-        device=CPU,
-        dtype=torch.float32,
-    )
 
 
 def ours(shard: UserShard, seed: int, *, momentum: bool = True, steps: int = 3) -> Reached:
@@ -112,18 +97,9 @@ def theirs(shard: UserShard, seed: int, *, cg: bool) -> Reached:
 
 def adam(shard: UserShard, seed: int) -> Reached:
     """Epochs and seconds of sparse Adam, by the trainer, as the notebook has it."""
-    factors, heard = start(shard, seed), Heard()
-    settings = TrainSection(epochs=NOTEBOOK_EPOCHS, log_every=10)
+    heard, settings = Heard(), TrainSection(epochs=NOTEBOOK_EPOCHS, log_every=10)
     cost = SparseCost(build_rating_matrix(shard, CPU, torch.float32))
-    comm = SoloComm()
-    Trainer(
-        factors=factors,
-        optimizer=build_adam(cost, factors, Regulariser(settings.lambda_), settings, is_alone=True),
-        settings=settings,
-        num_ratings=len(shard.ratings),
-        comm=comm,
-        reducer=comm,
-    ).run(heard)
+    train(shard, cost, start(shard, seed), settings, heard)
     return heard.reached
 
 

@@ -27,10 +27,11 @@ from cofi_dist.data.shard import UserShard
 from cofi_dist.data.sources.open import prepare_source
 from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.distributed.comm import SoloComm
-from cofi_dist.factors import draw_factors
+from cofi_dist.factors import Factors, draw_factors
 from cofi_dist.run.log import NullLog
 from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.training.build import build_adam
+from cofi_dist.training.callbacks import ProgressListener
 from cofi_dist.training.trainer import Trainer
 from tests.support.notebook import run_notebook
 
@@ -54,18 +55,23 @@ def load() -> tuple[str, UserShard]:
     return name, UserShard.single_block(UserRange(0, num_users), num_items, mean_centred(ratings, means))
 
 
-def ours(shard: UserShard, cost: Cost, kind: str, epochs: int) -> None:
-    """`epochs` of the trainer itself, costs printed every 100th."""
-    factors = draw_factors(
+def start(shard: UserShard, seed: int) -> Factors:
+    """The notebook's."""
+    return draw_factors(
         shard.num_items,
         len(shard.users),
         NUM_FEATURES,
-        seed=1,
+        seed=seed,
         users=shard.users,
         device=CPU,
         dtype=torch.float32,
     )
-    settings = TrainSection(epochs=epochs, cost="dense" if kind == "dense" else "sparse")
+
+
+def train(
+    shard: UserShard, cost: Cost, factors: Factors, settings: TrainSection, listener: ProgressListener
+) -> None:
+    """Train by Adam on one rank, with the trainer itself."""
     comm = SoloComm()
     Trainer(
         factors=factors,
@@ -74,7 +80,13 @@ def ours(shard: UserShard, cost: Cost, kind: str, epochs: int) -> None:
         num_ratings=len(shard.ratings),
         comm=comm,
         reducer=comm,
-    ).run(NullLog())
+    ).run(listener)
+
+
+def ours(shard: UserShard, cost: Cost, kind: str, epochs: int) -> None:
+    """`epochs` of the trainer itself, costs printed every 100th."""
+    settings = TrainSection(epochs=epochs, cost="dense" if kind == "dense" else "sparse")
+    train(shard, cost, start(shard, seed=1), settings, NullLog())
 
 
 def main() -> None:

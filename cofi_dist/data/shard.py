@@ -38,7 +38,7 @@ class UserShard:
 
     def ratings_per_user(self) -> NDArray[np.int64]:
         """Count the ratings of each user of the shard, (U,)."""
-        return np.diff(np.searchsorted(self.ratings.user, np.arange(len(self.users) + 1)))
+        return np.diff(self._indptr())
 
     def csr(
         self, dtype: type[np.float32 | np.float64]
@@ -49,8 +49,10 @@ class UserShard:
             indptr, (U + 1,): where each user's ratings start, and where the last user's end; the items, (N,);
             the ratings less their items' offsets, (N,), in `dtype`.
         """
-        indptr = np.searchsorted(self.ratings.user, np.arange(len(self.users) + 1))
-        return indptr, self.ratings.item.astype(np.int32, copy=False), self.centred(dtype)
+        return self._indptr(), self.ratings.item.astype(np.int32, copy=False), self.centred(dtype)
+
+    def _indptr(self) -> NDArray[np.int64]:
+        return np.searchsorted(self.ratings.user, np.arange(len(self.users) + 1))
 
     def centred(self, dtype: type[np.float32 | np.float64] = np.float64) -> NDArray[np.floating]:
         """Return the ratings less their items' offsets, (N,), rounded once to `dtype`."""

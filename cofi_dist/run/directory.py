@@ -26,18 +26,16 @@ class RunDirectory:
 
     Attributes:
         path: the directory.
-        config, metrics, log, shards, model, data, tensorboard, checkpoints, marker: paths in it.
+        config, metrics, shards, model, data, checkpoints, marker: paths in it.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.config = self.path / run_layout.CONFIG
         self.metrics = self.path / run_layout.METRICS
-        self.log = self.path / run_layout.LOG
         self.shards = self.path / run_layout.SHARDS
         self.model = self.path / run_layout.MODEL
         self.data = self.path / run_layout.DATA
-        self.tensorboard = self.path / run_layout.TENSORBOARD
         self.checkpoints = self.path / run_layout.CHECKPOINTS
         self.marker = self.path / MARKER
         self._result = self.path / run_layout.RESULT

@@ -1,5 +1,6 @@
 """A server on this machine that serves one data set, well or badly; for the tests of downloads."""
 
+import hashlib
 import io
 import time
 import zipfile
@@ -31,6 +32,22 @@ def packed(files: dict[str, str], **attributes: object) -> bytes:
 
 
 ARCHIVE = packed(GOOD)
+
+
+def toy_data_set(url: str) -> DataSet:
+    """The data set that is in ARCHIVE, served at this address."""
+    return DataSet(
+        name="toy",
+        url=url,
+        archive_bytes=len(ARCHIVE),
+        unpacked_bytes=200_000,
+        md5=hashlib.md5(ARCHIVE).hexdigest(),
+        folder="toy",
+        ratings="ratings.csv",
+        titles="movies.csv",
+        num_ratings=4000,
+        note="free",
+    )
 
 
 @dataclass

@@ -13,9 +13,8 @@ from typing import Any
 
 from cofi_dist.checkpoint.manifest import read_manifest, verify
 from cofi_dist.checkpoint.reader import list_checkpoints
-from cofi_dist.data.datasets.catalog import DataSet
 from cofi_dist.errors import CheckpointError
-from tests.support.dataset_server import ARCHIVE, Handler, Site
+from tests.support.dataset_server import Handler, Site
 
 SETTINGS = """
 model: {num_features: 3}
@@ -177,22 +176,6 @@ def _costs(file: Path) -> list[Any]:
         if "cost" in values:
             said.append([values["epoch"], values["cost"], values.get("validation_rmse")])
     return said
-
-
-def TOY(url: str) -> DataSet:
-    """The data set that `served` serves."""
-    return DataSet(
-        name="toy",
-        url=url,
-        archive_bytes=len(ARCHIVE),
-        unpacked_bytes=200_000,
-        md5=hashlib.md5(ARCHIVE).hexdigest(),
-        folder="toy",
-        ratings="ratings.csv",
-        titles="movies.csv",
-        num_ratings=4000,
-        note="free",
-    )
 
 
 @contextmanager

@@ -25,7 +25,7 @@ import typer
 
 from cofi_dist.cli.main import app, main
 from cofi_dist.data.datasets import catalog
-from tools.file_faults.commands import TOY
+from tests.support.dataset_server import toy_data_set
 
 HERE = Path(__file__).parent
 KINDS = ("open", "write", "fsync", "rename", "close", "mkdir", "unlink", "link", "read")  # as in shim.c
@@ -178,7 +178,7 @@ def _run(request: dict[str, Any], shim: ctypes.CDLL, said: Path) -> None:
 
 
 def _main() -> None:
-    catalog.DATASETS["toy"] = TOY(sys.argv.pop())
+    catalog.DATASETS["toy"] = toy_data_set(sys.argv.pop())
     main()
 
 

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from cofi_dist.data.preparation.npy_file import NpyWriter
 from cofi_dist.data.preparation.spool import RowBatch, spools_by_range, stable_order
+from cofi_dist.data.shard import PIECE_RATINGS
 from cofi_dist.data.splits import Part
 from cofi_dist.files.written_file import checked_file
 from cofi_dist.sharding.ranges import balanced_ranges, offsets_from_counts
-
-PIECE_RATINGS = 2**20  # ratings in memory at a time
 
 
 class PartWriter:

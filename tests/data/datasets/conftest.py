@@ -1,6 +1,5 @@
 """A data set and the site that serves it."""
 
-import hashlib
 import threading
 from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
@@ -9,7 +8,7 @@ import pytest
 
 from cofi_dist.data.datasets import download
 from cofi_dist.data.datasets.catalog import DataSet
-from tests.support.dataset_server import ARCHIVE, Handler, Site
+from tests.support.dataset_server import Handler, Site, toy_data_set
 
 
 @pytest.fixture
@@ -25,16 +24,5 @@ def toy(site: Site) -> Iterator[DataSet]:
     handler = type("HandlerOfSite", (Handler,), {"site": site})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        yield DataSet(
-            name="toy",
-            url=f"http://127.0.0.1:{server.server_port}/toy.zip",
-            archive_bytes=len(ARCHIVE),
-            unpacked_bytes=200_000,
-            md5=hashlib.md5(ARCHIVE).hexdigest(),
-            folder="toy",
-            ratings="ratings.csv",
-            titles="movies.csv",
-            num_ratings=4000,
-            note="free",
-        )
+        yield toy_data_set(f"http://127.0.0.1:{server.server_port}/toy.zip")
         server.shutdown()
