@@ -130,9 +130,13 @@ def restore_state(checkpoint: Checkpoint, state: State, users: UserRange) -> Non
     manifest = checkpoint.manifest
     state.restore_scalars(manifest.numbers.model_dump())
     all_items = UserRange(0, manifest.num_items)
-    for side, letters, wanted in (("users", USER_FACTORS, users), ("items", ITEM_FACTORS, all_items)):
-        rows = state.row_tensors(letters)
-        for part, in_state, in_part in _overlaps(manifest, side, wanted):  # type: ignore[arg-type]
+    sides: dict[RowKind, tuple[tuple[str, ...], UserRange]] = {
+        "users": (USER_FACTORS, users),
+        "items": (ITEM_FACTORS, all_items),
+    }
+    for side, (names, wanted) in sides.items():
+        rows = state.row_tensors(names)
+        for part, in_state, in_part in _overlaps(manifest, side, wanted):
             targets = {name: tensor[in_state] for name, tensor in rows.items()}
             _copy(checkpoint.directory / part.name, targets, part, in_part)
     # A run that is still going on may have expired the checkpoint meanwhile, and overwritten its files.

@@ -62,9 +62,8 @@ def _keep_as_spare(directory: Path, file_names: set[str]) -> bool:
         return False
     (directory / FILE).unlink(missing_ok=True)  # first: without a manifest it is no checkpoint
     try:
-        flush_to_disk(
-            directory
-        )  # or else a power cut could bring the manifest back, beside overwritten files
+        # or else a power cut could bring the manifest back, beside overwritten files
+        flush_to_disk(directory)
         directory.rename(spare)
     except OSError:  # in a lower layer of an overlay file system, directories cannot be renamed
         return False

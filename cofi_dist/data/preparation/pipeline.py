@@ -123,12 +123,8 @@ def _read(job: _Job) -> _SpooledRatings:
         raise DataError(f"{job.path}: holds no ratings")
     # until now, ids were numbered as they came; from here on, in ascending order
     (user_ids, user_rank), (item_ids, item_rank) = users.ranked(), items.ranked()
-    read, of, on = (
-        counted(len(spool), "rating"),
-        counted(len(user_ids), "user"),
-        counted(len(item_ids), "item"),
-    )
-    job.notes.append(f"read {read} of {of} on {on}")
+    who, what = counted(len(user_ids), "user"), counted(len(item_ids), "item")
+    job.notes.append(f"read {counted(len(spool), 'rating')} of {who} on {what}")
     job.notes.extend(notes_on_layout(job.path, columns))
     job.notes.extend(notes_on_ids(job.path, columns, users.distinct, items.distinct))
     ratings_per_user = np.empty_like(users.counts)
