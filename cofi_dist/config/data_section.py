@@ -18,7 +18,11 @@ class ColumnNames(Section):
     """Column of item ids."""
 
     rating: str = "rating"
-    """Column of ratings."""
+    """Column of ratings; with `feedback: implicit`, of the strengths of the events. There, a file without a
+    column `rating` has events of strength 1."""
+
+    weight: str | None = None
+    """Column of weights: a rating of weight 2 counts twice. Only with `feedback: explicit`."""
 
     timestamp: str = "timestamp"
     """Column of times, which are read only if a split needs them."""
@@ -113,12 +117,17 @@ class DataSection(Section):
     """The notebook's array that says which cells of `y` are known (.npy, items x users). Needs `y`."""
 
     synthetic: SyntheticSection | None = None
-    """Made-up ratings."""
+    """Made-up ratings, or events."""
+
+    feedback: Literal["explicit", "implicit"] = "explicit"
+    """`explicit`: ratings, which are predicted. `implicit`: events such as clicks or purchases, from which
+    lists are learnt (docs/choosing.md). For `prepared` ratings, what they were prepared as."""
 
     columns: ColumnNames = ColumnNames()
-    duplicates: Literal["error", "last", "mean"] = "error"
-    """What is done if a user has rated an item twice: refuse the file, keep the `last` rating in the file,
-    or keep the `mean`. Only with `ratings` and `name`."""
+    duplicates: Literal["error", "last", "mean", "sum"] = "error"
+    """What is done if a pair of user and item is in the file twice: refuse the file, keep the `last` rating
+    in the file, or keep the `mean`. With `feedback: implicit`, the default is the `sum` of the strengths.
+    Only with `ratings` and `name`."""
 
     min_user_ratings: PositiveInt = 1
     """Users with fewer ratings are dropped, until all that are left have enough. Only with `ratings` and
@@ -136,8 +145,9 @@ class DataSection(Section):
     """Ratings held out of those that remain, to be predicted during training."""
 
     centre: Literal["item_mean", "damped_item_mean", "global_mean", "none"] | None = None
-    """What is subtracted from the ratings before training; means are those of the training ratings. `y` is
-    taken as it is. Ratings that were `prepared` are centred as they were then, unless this is set."""
+    """What is subtracted from the ratings before training; means are those of the training ratings. `y` and
+    events are taken as they are. Ratings that were `prepared` are centred as they were then, unless this is
+    set."""
 
     damping: PositiveFloat | None = None
     """Damping strength: the number of imaginary average ratings that are added to each item's. Only with
@@ -160,7 +170,11 @@ class DataSection(Section):
         if not isinstance(given, dict):
             return given
         centre = given.get("centre")
-        if given.get("y") or given.get("r"):
+        if given.get("feedback") == "implicit":
+            if centre not in (None, "none"):
+                raise ValueError("feedback: implicit has no ratings to centre; leave centre out")
+            centre = "none"
+        elif given.get("y") or given.get("r"):
             if centre not in (None, "none"):
                 raise ValueError("the arrays y and r are taken as they are; leave centre out")
             centre = "none"
@@ -172,6 +186,26 @@ class DataSection(Section):
         if centre == "damped_item_mean":
             filled["damping"] = given.get("damping", 5.0)
         return filled
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_duplicates(cls, given: Any) -> Any:
+        """Fill in that events of a file add up."""
+        is_of_events = isinstance(given, dict) and given.get("feedback") == "implicit"
+        if is_of_events and given.get("duplicates") is None and (given.get("ratings") or given.get("name")):
+            return {**given, "duplicates": "sum"}
+        return given
+
+    @model_validator(mode="after")
+    def _require_keys_of_the_feedback(self) -> "DataSection":
+        if self.feedback == "explicit" and self.duplicates == "sum":
+            raise ValueError("duplicates: sum adds up events; take mean or last, or set feedback: implicit")
+        if self.feedback == "implicit" and self.columns.weight is not None:
+            raise ValueError(
+                "columns.weight: the weight of an event is 1 + train.alpha times its strength, in"
+                " columns.rating; leave it out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _require_one_source(self) -> "DataSection":

@@ -7,6 +7,7 @@ from cofi_dist.config.schema import Config
 # Keys whose change makes it another problem, or gives other numbers. Whether the ratings are the same is
 # decided by their fingerprint.
 FIXED = (
+    "data.feedback",
     "data.centre",
     "data.damping",
     "data.test",
@@ -19,6 +20,8 @@ FIXED = (
     "train.lambda_",
     "train.lambda_power",
     "train.lambda_b",
+    "train.alpha",
+    "train.unknown_weight",
     "train.dtype",
     "train.optimizer",
 )
@@ -26,6 +29,7 @@ FIXED = (
 PREPARED = (
     "data.ratings",
     "data.name",
+    "data.feedback",
     "data.columns",
     "data.duplicates",
     "data.min_user_ratings",
@@ -33,6 +37,13 @@ PREPARED = (
     "data.test",
     "data.validation",
 )
+# Keys that configs of earlier versions lack, and what such a config means.
+ADDED = {
+    "data.feedback": "explicit",
+    "model.user_bias": True,
+    "train.unknown_weight": 0.0,
+    "validation.metric": "rmse",
+}
 # Keys that say where things are, or how long to go on: their change is not worth a line.
 FREE = (
     "run_dir",
@@ -53,7 +64,7 @@ def changes(was: dict[str, Any], now: Config) -> list[tuple[str, Any, Any]]:
         was: the values of the run's config, by section and key.
         now: the config to go on with.
     """
-    old, new = _flat(was), _flat(now.model_dump(exclude_none=True))
+    old, new = {**ADDED, **_flat(was)}, _flat(now.model_dump(exclude_none=True))
     found = []
     for key in sorted(old.keys() | new.keys()):
         before, after = old.get(key, "not set"), new.get(key, "not set")

@@ -31,6 +31,17 @@ DEFAULT_BLOCKS = 8
 ALS_DEFAULTS = {"epochs": 100, "tolerance": 1e-5, "log_every": 10}
 
 
+# The defaults that are others if the data are events.
+IMPLICIT_DEFAULTS: dict[str, dict[str, Any]] = {
+    "model": {"user_bias": False},
+    "train": {"alpha": 1.0, "unknown_weight": 1.0},
+    "validation": {"metric": "ndcg"},
+}
+
+# The length of the lists that validation judges, if it is not set.
+DEFAULT_K = 10
+
+
 class ModelSection(Section):
     """Choose the shape of the model."""
 
@@ -39,6 +50,9 @@ class ModelSection(Section):
 
     item_bias: bool = False
     """Also learn a bias per item."""
+
+    user_bias: bool = True
+    """Learn a bias per user, as the notebook does. With `data.feedback: implicit`, the default is false."""
 
 
 class TrainSection(Section):
@@ -54,10 +68,19 @@ class TrainSection(Section):
     """Regularisation of the features."""
 
     lambda_power: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] = 0.0
-    """p: each row's lambda_ is multiplied by the row's number of ratings to the power p."""
+    """p: each row's lambda_ is multiplied by n to the power p, where n is the row's number of ratings plus
+    unknown_weight times the number of rows of the other side."""
 
     lambda_b: NonNegativeFloat = 0.0
     """Regularisation of the biases."""
+
+    alpha: NonNegativeFloat | None = None
+    """An event of strength r has the weight 1 + alpha r. Only with `data.feedback: implicit`, where the
+    default is 1."""
+
+    unknown_weight: NonNegativeFloat = 0.0
+    """Weight of each pair of user and item that is not in the data; its score is drawn to 0. With
+    `data.feedback: implicit`, the default is 1."""
 
     optimizer: Literal["adam", "als"] = "adam"
     """`als`, alternating least squares, minimises the same J in far fewer epochs."""
@@ -128,9 +151,10 @@ class TrainSection(Section):
     def _require_finite_steps(self) -> "TrainSection":
         # the dense cost is minimised by torch's Adam, which refuses a step that is too large, and whose first
         # one is ten times lr
-        for key, times in (("lr", 10 if self.cost == "dense" else 1), ("lambda_", 1), ("lambda_b", 1)):
+        ones = ((key, 1) for key in ("lambda_", "lambda_b", "alpha", "unknown_weight"))
+        for key, times in (("lr", 10 if self.cost == "dense" else 1), *ones):
             given, largest = getattr(self, key), LARGEST_FINITE[self.dtype] / times
-            if given > largest:
+            if given is not None and given > largest:
                 raise ValueError(f"{key}: {given:g} is too large for {self.dtype}; set {largest:.2g} at most")
         return self
 
@@ -193,20 +217,47 @@ class CheckpointSection(Section):
         return None if self.resume in ("none", "auto") else Path(self.resume)
 
 
+Metric = Literal["rmse", "mae", "ndcg", "recall", "precision", "map", "hit_rate"]
+
+
 class ValidationSection(Section):
-    """Say when the validation ratings are predicted during training, and when that ends the training."""
+    """Say when the factors are judged by the validation ratings, by what, and when that ends the training."""
 
     every: PositiveInt | None = None
     """Epochs from one validation to the next. Needs `data.validation`, or prepared ratings that have one."""
 
     patience: PositiveInt | None = None
-    """Stop after this many validations without a lower RMSE. Needs `validation.every`."""
+    """Stop after this many validations without a better figure. Needs `validation.every`."""
+
+    metric: Metric = "rmse"
+    """The figure by which the best epoch, and the best point of a grid, are chosen. With
+    `data.feedback: implicit`, the default is `ndcg`."""
+
+    k: PositiveInt | None = None
+    """Length of the lists that `metric` judges; 10 if it is not set. Not with `rmse` and `mae`."""
+
+    users: PositiveInt | None = None
+    """Judge the lists of about this many users, always the same ones. If not set, all users are taken, or
+    so many that lists are ranked for a billion pairs. Not with `rmse` and `mae`."""
 
     @model_validator(mode="after")
     def _require_every(self) -> "ValidationSection":
         if self.patience is not None and self.every is None:
             raise ValueError("patience counts validations; set validation.every too")
+        for key in ("k", "users"):
+            if not self.ranks and getattr(self, key) is not None:
+                raise ValueError(f"{key}: belongs to metrics of lists; leave it out, or set metric: ndcg")
         return self
+
+    @property
+    def ranks(self) -> bool:
+        """Tell whether lists are judged, and not predicted ratings."""
+        return self.metric not in ("rmse", "mae")
+
+    @property
+    def list_length(self) -> int:
+        """Return the length of the lists that are judged."""
+        return self.k or DEFAULT_K
 
 
 class Config(Section):
@@ -226,6 +277,31 @@ class Config(Section):
     train: TrainSection = TrainSection()
     validation: ValidationSection = ValidationSection()
     checkpoint: CheckpointSection = CheckpointSection()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_implicit_defaults(cls, given: Any) -> Any:
+        data = given.get("data") if isinstance(given, dict) else None
+        if not isinstance(data, dict) or data.get("feedback") != "implicit":
+            return given
+        filled = dict(given)
+        for name, defaults in IMPLICIT_DEFAULTS.items():
+            section = given.get(name, {})
+            if isinstance(section, dict):
+                filled[name] = {**defaults, **{k: v for k, v in section.items() if v is not None}}
+        return filled
+
+    @model_validator(mode="after")
+    def _require_keys_of_the_feedback(self) -> "Config":
+        is_implicit = self.data.feedback == "implicit"
+        if not is_implicit and self.train.alpha is not None:
+            raise ValueError("train.alpha: belongs to data.feedback: implicit; leave it out, or set that")
+        if is_implicit and not self.validation.ranks:
+            raise ValueError(
+                f"validation.metric: events have no rating to predict, so no {self.validation.metric};"
+                " take ndcg, recall, precision, map or hit_rate"
+            )
+        return self
 
     @model_validator(mode="after")
     def _require_validation_ratings(self) -> "Config":

@@ -16,17 +16,25 @@ class ItemSums:
     """Hold sums and counts of the training ratings of all ranks, per item.
 
     Attributes:
-        total: sum of each item's ratings, (M,) float64.
+        total: sum of each item's ratings, each times its weight, (M,) float64.
         count: number of each item's ratings, (M,) float64.
+        given_weight: sum of the weights of each item's ratings, (M,) float64; None if all weights are 1.
     """
 
     total: NDArray[np.float64]
     count: NDArray[np.float64]
+    given_weight: NDArray[np.float64] | None = None
+
+    @property
+    def weight(self) -> NDArray[np.float64]:
+        """Return the sum of the weights of each item's ratings, (M,)."""
+        return self.count if self.given_weight is None else self.given_weight
 
     @property
     def global_mean(self) -> float:
-        """Return the mean of all ratings; 0 if there are none."""
-        return float(self.total.sum() / max(self.count.sum(), 1.0))
+        """Return the mean of all ratings, weighted if they have weights; 0 if there are none."""
+        sum_of_weights = self.weight.sum()
+        return float(self.total.sum() / (sum_of_weights if sum_of_weights > 0 else 1.0))
 
 
 def item_sums(

@@ -15,12 +15,15 @@ class Ratings:
     Attributes:
         user: row of W, (N,) int32, counted from the first user of the range that was loaded.
         item: row of X, (N,) int32.
-        value: the rating, (N,) float64, or float32 if that holds all of them exactly.
+        value: the rating, or the strength of the event, (N,) float64, or float32 if that holds all of them
+            exactly.
+        weight: the weight of each rating, (N,), of the same types; None if all are 1.
     """
 
     user: NDArray[np.int32]
     item: NDArray[np.int32]
     value: NDArray[np.floating]
+    weight: NDArray[np.floating] | None = None
 
     def __len__(self) -> int:
         return len(self.value)

@@ -23,6 +23,8 @@ class UserShard:
         ratings: of these users; `user` counts from `users.start`.
         blocks: of these users, in which sums over them are formed.
         item_offsets: what is subtracted from each item's ratings, (M,); None for nothing.
+        alpha: if the ratings are strengths of events, the weight of one of strength r is 1 + alpha r, and
+            its target is 1; None for ratings.
     """
 
     users: UserRange
@@ -30,6 +32,7 @@ class UserShard:
     ratings: Ratings
     blocks: ReductionBlocks
     item_offsets: NDArray[np.float64] | None = None
+    alpha: float | None = None
 
     @classmethod
     def single_block(cls, users: UserRange, num_items: int, ratings: Ratings) -> "UserShard":
@@ -53,6 +56,24 @@ class UserShard:
 
     def _indptr(self) -> NDArray[np.int64]:
         return np.searchsorted(self.ratings.user, np.arange(len(self.users) + 1))
+
+    def targets(self, dtype: type[np.float32 | np.float64]) -> NDArray[np.floating] | np.floating:
+        """Return what the scores should be: the centred ratings, (N,), or the number 1 for events."""
+        return self.centred(dtype) if self.alpha is None else dtype(1)
+
+    def known_weights(self, dtype: type[np.float32 | np.float64]) -> NDArray[np.floating] | np.floating:
+        """Return the weight of each rating or event, (N,), or a single number if all are equal."""
+        ratings = self.ratings
+        given = ratings.weight if self.alpha is None else ratings.value
+        if given is None:
+            return dtype(1)
+        is_equal = len(given) == 0 or bool((given == given[0]).all())
+        chosen = given[:1].astype(np.float64) if is_equal else given
+        weights = np.empty(len(chosen), dtype)
+        for at in range(0, len(chosen), PIECE_RATINGS):
+            piece = slice(at, at + PIECE_RATINGS)
+            weights[piece] = chosen[piece] if self.alpha is None else 1 + self.alpha * chosen[piece]
+        return (weights[0] if len(weights) else dtype(1)) if is_equal else weights
 
     def centred(self, dtype: type[np.float32 | np.float64] = np.float64) -> NDArray[np.floating]:
         """Return the ratings less their items' offsets, (N,), rounded once to `dtype`."""

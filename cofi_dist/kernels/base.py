@@ -3,7 +3,16 @@
 The ratings are those of one rank's users. One side, users or items, is solved for, or its gradient is asked
 for; the other side is fixed. Rating n of row r has the value y_n and belongs to row q_n of the fixed side:
 
-    err_n = fixed.features[q_n] . solved.features[r] + solved.bias[r] + fixed.bias[q_n] - y_n
+    s_n   = fixed.features[q_n] . solved.features[r] + solved.bias[r] + fixed.bias[q_n]
+    err_n = s_n - y_n                               d_n = 1
+
+Ratings with weights c_n, and with a weight a0 of the unknown pairs (`WeightedCsr`), have in their place
+
+    err_n = c_n (s_n - y_n) - a0 s_n                d_n = c_n - a0
+    2 half_n = c_n (s_n - y_n)^2 - a0 s_n^2         else err_n^2
+
+so that a0/2 sum s^2 over *all* pairs, which needs no pair (`cofi_dist.cost.unknown`), completes the cost.
+err_n is the derivative of half_n by s_n, and d_n the second one.
 
 V rows of the solved side, Q of the fixed side, K features, N ratings. Sums over users are formed in B blocks
 and handed out as the sums of T subtrees of blocks (`cofi_dist.sharding.reduction_tree`).
@@ -39,6 +48,23 @@ class Csr(NamedTuple):
     values: NDArray[np.floating]
 
 
+class WeightedCsr(NamedTuple):
+    """Hold the ratings of one side's rows with their weights; a number stands for N equal ones.
+
+    Attributes:
+        indptr, indices: as in `Csr`.
+        values: y_n, (N,), or their common value.
+        weights: c_n, (N,), or their common value; in the type of the factors.
+        unknown_weight: a0, in the type of the factors.
+    """
+
+    indptr: Index
+    indices: NDArray[np.int32]
+    values: NDArray[np.floating] | np.floating
+    weights: NDArray[np.floating] | np.floating
+    unknown_weight: np.floating
+
+
 Array = TypeVar("Array")
 
 
@@ -59,33 +85,39 @@ class RatingKernels(Protocol):
 
     Attributes:
         counts: number of ratings of each row, (V,), in the factors' dtype.
+        curvature: sum d_n of each row, (V,), in the factors' dtype; equal to `counts` without weights.
         csr: the ratings as the indptr, indices and values of a `Csr`, on the device.
+        weights: c_n, (N,), on the device, or their common value; and a0.
     """
 
     counts: Tensor
+    curvature: Tensor
 
     @property
     def csr(self) -> tuple[Tensor, Tensor, Tensor]: ...
 
+    @property
+    def weights(self) -> tuple[Tensor | float, float]: ...
+
     def half_squared_errors(self, solved: Side[Tensor], fixed: Side[Tensor]) -> Tensor:
-        """Return 1/2 sum err_n^2 of each row of the solved side, (V,) float64."""
+        """Return sum half_n of each row of the solved side, (V,) float64."""
         ...
 
     def error_gradients(self, solved: Side[Tensor], fixed: Side[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Sum err_n f_n and err_n over each row's ratings, where f_n are the fixed side's features.
 
         Returns:
-            The sums of err_n f_n, (T, V, K), and of err_n, (T, V), of each subtree of the users; and 1/2 sum
-            err_n^2 of each block and row, (B, V) float64. T = B = 1 if the rows are users.
+            The sums of err_n f_n, (T, V, K), and of err_n, (T, V), of each subtree of the users; and sum
+            half_n of each block and row, (B, V) float64. T = B = 1 if the rows are users.
         """
         ...
 
     def normal_products(self, directions: Side[Tensor], fixed: Side[Tensor]) -> tuple[Tensor, Tensor]:
-        """Multiply the normal matrix of each row's ratings, sum (f_n, 1) (f_n, 1)^T, by the row's direction.
+        """Multiply the normal matrix of each row's ratings, sum d_n (f_n, 1) (f_n, 1)^T, by its direction.
 
         Returns:
             The products' features, (T, V, K), and biases, (T, V), of each subtree of the users. These are the
-            sums of d_n f_n and of d_n, where d_n = f_n . direction + direction_b.
+            sums of p_n f_n and of p_n, where p_n = d_n (f_n . direction + direction_b).
         """
         ...
 
@@ -111,7 +143,7 @@ class RowSolutions(NamedTuple):
     """Say what solving each row by itself did.
 
     Attributes:
-        half_squared_errors: 1/2 sum err_n^2 before, (V,) float64.
+        half_squared_errors: sum half_n before, (V,) float64; without the unknown pairs' share.
         decreases: by how much each row's part of J fell, (V,) float64.
     """
 
@@ -123,19 +155,26 @@ class RowSolutions(NamedTuple):
 class RidgeTerm:
     """Hold what is added to a row's squared errors: weight_r/2 |features_r|^2 + weight_b/2 bias_r^2.
 
+    If there is a Gram matrix, 1/2 z^T gram z is added too, where z = (features_r, bias_r, 1).
+
     Attributes:
         weight: weight of each row's features, (V,).
         weight_b: weight of the biases.
         has_bias: whether biases are solved for too.
         counts: number of ratings of each row over all ranks, (V,).
-        num_ratings: number of ratings of all rows over all ranks.
+        curvature: sum d_n of each row over all ranks, at least 0, (V,).
+        total_curvature: their sum.
+        gram: a0 times the Gram matrix of the fixed side's rows (features, 1, bias), (K + 2, K + 2), in the
+            type of the factors; None if a0 is 0.
     """
 
     weight: Tensor
     weight_b: float
     has_bias: bool
     counts: Tensor
-    num_ratings: float
+    curvature: Tensor
+    total_curvature: float
+    gram: Tensor | None = None
 
 
 def index_type(num_ratings: int) -> type[np.int32 | np.int64]:

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cofi_dist.kernels.base import Csr, RatingKernels
+from cofi_dist.kernels.base import Csr, RatingKernels, WeightedCsr
 from cofi_dist.kernels.block_sums import BlockSums
 from cofi_dist.kernels.torch_ops.backend import TorchKernels
 from cofi_dist.sharding.reduction_tree import ReductionBlocks
 
 # Makes the kernels of one side from its ratings, on a device.
-Backend = Callable[[Csr, torch.device], RatingKernels]
+Backend = Callable[[Csr | WeightedCsr, torch.device], RatingKernels]
 
 # Users whose ratings are moved at once while the ratings are transposed; it bounds temporary memory.
 USERS_AT_ONCE = 2**14

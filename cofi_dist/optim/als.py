@@ -74,14 +74,16 @@ class Als:
             weight_b=regulariser.weight("b"),
             has_bias=True,
             counts=ratings.by_user.counts,
-            num_ratings=num_ratings,
+            curvature=ratings.by_user.curvature,
+            total_curvature=num_ratings,
         )
         self._item_ridge = RidgeTerm(
             weight=regulariser.row_weights("X", factors.X),
             weight_b=regulariser.weight("c"),
             has_bias=factors.c is not None,
             counts=item_counts.to(factors.X),
-            num_ratings=num_ratings,
+            curvature=item_counts.to(factors.X),
+            total_curvature=num_ratings,
         )
         # The factors at the end of the sweep before the last; during a sweep, at the end of the last one.
         self._previous = {name: factor.clone() for name, factor in self._by_name.items()}
@@ -226,7 +228,7 @@ def _solve(
     if not steps:
         return (yield from solve_by_cholesky(kernels, solved, fixed, ridge, is_local=is_local))
     if is_local:
-        by_row = kernels.solve_rows(solved, fixed, ridge, column_squares[0] / ridge.num_ratings, steps)
+        by_row = kernels.solve_rows(solved, fixed, ridge, column_squares[0] / ridge.total_curvature, steps)
         if by_row is not None:
             half, decrease = ordered_sum(by_row.half_squared_errors), ordered_sum(by_row.decreases)
             return Solution(half[None], decrease, half.new_zeros(()))

@@ -50,7 +50,7 @@ def solve_by_cg(
     if not is_local:
         yield PendingSum(sums, sums_b, column_squares)
     conjugate_gradient = start_cg(
-        solved, Side(sums[0], sums_b[0]), column_squares[0] / ridge.num_ratings, ridge
+        solved, Side(sums[0], sums_b[0]), column_squares[0] / ridge.total_curvature, ridge
     )
     for _ in range(steps):
         products, products_b = kernels.normal_products(conjugate_gradient.direction, fixed)

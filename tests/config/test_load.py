@@ -1,6 +1,7 @@
 """Configs: every mistake gives one line that names the file and the key."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,6 +41,8 @@ def test_defaults_are_the_notebooks_but_for_the_cost(tmp_path: Path) -> None:
         "lambda_": 1.0,
         "lambda_power": 0.0,
         "lambda_b": 0.0,
+        "alpha": None,
+        "unknown_weight": 0.0,
         "optimizer": "adam",
         "solver": "cg",
         "cg_steps": 3,
@@ -366,3 +369,32 @@ def test_what_is_no_regular_file_is_refused(make: Callable[[Path], None], tmp_pa
     make(tmp_path / "c.yaml")
     with pytest.raises(ConfigError, match=r"c\.yaml: cannot be read: it is a (pipe|folder|device)"):
         load_config(tmp_path / "c.yaml")
+
+
+def test_events_have_defaults_of_their_own(tmp_path: Path) -> None:
+    config = load(
+        tmp_path, "data: {ratings: r.csv, feedback: implicit, validation: {}}\nvalidation: {every: 5}\n"
+    )
+    assert (config.train.alpha, config.train.unknown_weight) == (1.0, 1.0)
+    assert (config.data.duplicates, config.data.centre) == ("sum", "none")
+    assert (config.validation.metric, config.validation.list_length) == ("ndcg", 10)
+    again = tmp_path / "again.yaml"
+    again.write_text(config.to_yaml())
+    assert load_config(again) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (GOOD + "train: {alpha: 2}", "train.alpha: belongs to data.feedback: implicit"),
+        (GOOD + "validation: {k: 5}", "k: belongs to metrics of lists"),
+        ("data: {ratings: r, feedback: implicit, centre: item_mean}", "no ratings to centre"),
+        ("data: {ratings: r, feedback: implicit}\nvalidation: {metric: rmse}", "take ndcg"),
+        ("data: {ratings: r, feedback: implicit, columns: {weight: w}}", "weight of an event is"),
+        ("data: {ratings: r, duplicates: sum}", "sum adds up events"),
+        ("data: {ratings: r, feedback: implicit}\ntrain: {unknown_weight: -1}", "unknown_weight"),
+    ],
+)
+def test_keys_of_events_and_of_ratings_do_not_mix(tmp_path: Path, text: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(why)):
+        load(tmp_path, text)

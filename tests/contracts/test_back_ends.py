@@ -224,7 +224,8 @@ def ridge_term(kernels: RatingKernels, weight: float) -> RidgeTerm:
         weight_b=0.2,
         has_bias=True,
         counts=kernels.counts,
-        num_ratings=float(kernels.counts.sum()),
+        curvature=kernels.curvature,
+        total_curvature=float(kernels.counts.sum()),
     )
 
 

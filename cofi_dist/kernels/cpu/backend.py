@@ -76,6 +76,12 @@ class NumbaKernels:
         counts = np.zeros(num_rows, np.int64)
         np.add.at(counts, segments.row, np.diff(segments.indptr))
         self.counts = torch.from_numpy(counts).to(torch.from_numpy(values).dtype)
+        self.curvature = self.counts
+
+    @property
+    def weights(self) -> tuple[Tensor | float, float]:
+        """Return the weights of the ratings, and of the unknown pairs."""
+        return 1.0, 0.0
 
     def half_squared_errors(self, solved: Side[Tensor], fixed: Side[Tensor]) -> Tensor:
         """Return 1/2 sum err^2 of each row, (V,) float64."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cofi_dist.kernels.base import Csr, RidgeTerm, Side
+from cofi_dist.kernels.base import Csr, RidgeTerm, Side, WeightedCsr
 from cofi_dist.kernels.cuda import triton_kernels
 from cofi_dist.sharding.ranges import offsets_from_counts
 
@@ -29,11 +29,13 @@ class TritonKernels:
         device: where they are summed.
     """
 
-    def __init__(self, csr: Csr, device: torch.device) -> None:
+    def __init__(self, csr: Csr | WeightedCsr, device: torch.device) -> None:
+        assert isinstance(csr, Csr), "weights are not implemented here yet"
         counts = np.diff(csr.indptr)
         self._indices = torch.from_numpy(csr.indices).to(device)
         self._values = torch.from_numpy(csr.values).to(device)
         self.counts = torch.from_numpy(counts).to(device, self._values.dtype)
+        self.curvature = self.counts
         # a row without ratings has one piece, which is empty
         pieces = np.maximum(1, -(-counts // PIECE))
         piece_start = offsets_from_counts(pieces)
@@ -49,6 +51,11 @@ class TritonKernels:
     def csr(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return the ratings as indptr, indices and values."""
         return self._start[self._piece_start], self._indices, self._values
+
+    @property
+    def weights(self) -> tuple[Tensor | float, float]:
+        """Return the weights of the ratings, and of the unknown pairs."""
+        return 1.0, 0.0
 
     def half_squared_errors(self, solved: Side[Tensor], fixed: Side[Tensor]) -> Tensor:
         """Return 1/2 sum err^2 of each row, (V,) float64."""

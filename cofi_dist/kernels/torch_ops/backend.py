@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cofi_dist.kernels.base import Csr, RidgeTerm, Side, accumulation_dtype, index_type
+from cofi_dist.kernels.base import Csr, RidgeTerm, Side, WeightedCsr, accumulation_dtype, index_type
 from cofi_dist.kernels.torch_ops.primitives import pair_dot, weighted_row_sum
 
 
@@ -19,11 +19,13 @@ class TorchKernels:
         device: where they are summed.
     """
 
-    def __init__(self, csr: Csr, device: torch.device) -> None:
+    def __init__(self, csr: Csr | WeightedCsr, device: torch.device) -> None:
+        assert isinstance(csr, Csr), "weights are not implemented here yet"
         counts, kind = np.diff(csr.indptr), index_type(len(csr.indices))
         self._values = torch.from_numpy(csr.values).to(device)
         dtype = self._values.dtype
         self.counts = torch.from_numpy(counts).to(device, dtype)
+        self.curvature = self.counts
         row = np.repeat(np.arange(len(counts), dtype=kind), counts)
         self._indptr, self._row, self._indices = (
             torch.from_numpy(index.astype(kind)).to(device) for index in (csr.indptr, row, csr.indices)
@@ -36,6 +38,11 @@ class TorchKernels:
     def csr(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return the ratings as indptr, indices and values."""
         return self._indptr, self._indices, self._values
+
+    @property
+    def weights(self) -> tuple[Tensor | float, float]:
+        """Return the weights of the ratings, and of the unknown pairs."""
+        return 1.0, 0.0
 
     def half_squared_errors(self, solved: Side[Tensor], fixed: Side[Tensor]) -> Tensor:
         """Return 1/2 sum err^2 of each row, (V,) float64, or float32 on mps."""

@@ -45,7 +45,8 @@ def test_steps_are_the_textbooks(kind: type[NumbaCG | TorchCG], seed: int, has_b
         weight_b=weight_b,
         has_bias=has_bias,
         counts=torch.tensor(counts).double(),
-        num_ratings=float(counts.sum()),
+        curvature=torch.tensor(counts).double(),
+        total_curvature=float(counts.sum()),
     )
     solved = side(start)
     cg = kind(solved, side(gradient_sums), torch.tensor(mean_square), term)
