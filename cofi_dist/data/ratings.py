@@ -27,3 +27,8 @@ class Ratings:
 
     def __len__(self) -> int:
         return len(self.value)
+
+    def masked(self, mask: NDArray[np.bool_]) -> "Ratings":
+        """Return the ratings whose mask is set."""
+        weight = None if self.weight is None else self.weight[mask]
+        return Ratings(self.user[mask], self.item[mask], self.value[mask], weight)

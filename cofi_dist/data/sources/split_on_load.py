@@ -61,7 +61,7 @@ class SplitOnLoad:
             global_user = ratings.user[rows].astype(np.int64) + users.start
             part_N = assign_parts(global_user, ratings.item[rows], self._splits)
             in_part[rows] = part_N == PARTS.index(part)
-        return Ratings(ratings.user[in_part], ratings.item[in_part], ratings.value[in_part])
+        return ratings.masked(in_part)
 
 
 def _whole_users(user: NDArray[np.int32]) -> Iterator[slice]:
