@@ -177,6 +177,17 @@ class RidgeTerm:
     gram: Tensor | None = None
 
 
+def row_curvature(csr: WeightedCsr) -> NDArray[np.float64]:
+    """Return sum d_n of each row, (V,)."""
+    counts, unknown_weight = np.diff(csr.indptr), np.float64(csr.unknown_weight)
+    if np.ndim(csr.weights) == 0:
+        return counts * (np.float64(csr.weights) - unknown_weight)
+    sums, known = np.zeros(len(counts)), counts > 0
+    # reduceat would give a row without ratings a number of the next row
+    sums[known] = np.add.reduceat(csr.weights, csr.indptr[:-1][known], dtype=np.float64)
+    return sums - counts * unknown_weight
+
+
 def index_type(num_ratings: int) -> type[np.int32 | np.int64]:
     """Return the integer type for numbers up to the number of ratings."""
     return np.int32 if num_ratings < 2**31 else np.int64

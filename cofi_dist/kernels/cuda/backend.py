@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from cofi_dist.kernels.base import Csr, RidgeTerm, Side, WeightedCsr
+from cofi_dist.kernels.base import Csr, RidgeTerm, Side, WeightedCsr, row_curvature
 from cofi_dist.kernels.cuda import triton_kernels
 from cofi_dist.sharding.ranges import offsets_from_counts
 
@@ -25,17 +26,30 @@ class TritonKernels:
     """Sum over the pieces of each row's ratings, in order, and then over each row's pieces, in order.
 
     Args:
-        csr: the ratings; `values` have the dtype of the factors.
+        csr: the ratings; `values` and weights have the dtype of the factors.
         device: where they are summed.
     """
 
+    weights: tuple[Tensor | float, float]
+
     def __init__(self, csr: Csr | WeightedCsr, device: torch.device) -> None:
-        assert isinstance(csr, Csr), "weights are not implemented here yet"
         counts = np.diff(csr.indptr)
         self._indices = torch.from_numpy(csr.indices).to(device)
-        self._values = torch.from_numpy(csr.values).to(device)
-        self.counts = torch.from_numpy(counts).to(device, self._values.dtype)
-        self.curvature = self.counts
+        self._values = _as_vector(csr.values, device)
+        dtype = self._values.dtype
+        self.counts = torch.from_numpy(counts).to(device, dtype)
+        self.curvature, self.weights = self.counts, (1.0, 0.0)
+        # without weights, the kernels read neither of these
+        self._weights = self._unknown_weight = self._values
+        self._weighting = {"VALUE_STRIDE": np.ndim(csr.values), "HAS_WEIGHTS": False, "WEIGHT_STRIDE": 0}
+        if isinstance(csr, WeightedCsr):
+            stride = np.ndim(csr.weights)
+            self._weights, self._unknown_weight = (
+                _as_vector(numbers, device) for numbers in (csr.weights, csr.unknown_weight)
+            )
+            self._weighting |= {"HAS_WEIGHTS": True, "WEIGHT_STRIDE": stride}
+            self.weights = (self._weights if stride else float(csr.weights)), float(csr.unknown_weight)
+            self.curvature = torch.from_numpy(row_curvature(csr)).to(device, dtype)
         # a row without ratings has one piece, which is empty
         pieces = np.maximum(1, -(-counts // PIECE))
         piece_start = offsets_from_counts(pieces)
@@ -50,15 +64,11 @@ class TritonKernels:
     @property
     def csr(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return the ratings as indptr, indices and values."""
-        return self._start[self._piece_start], self._indices, self._values
-
-    @property
-    def weights(self) -> tuple[Tensor | float, float]:
-        """Return the weights of the ratings, and of the unknown pairs."""
-        return 1.0, 0.0
+        values = self._values.expand(len(self._indices))
+        return self._start[self._piece_start], self._indices, values
 
     def half_squared_errors(self, solved: Side[Tensor], fixed: Side[Tensor]) -> Tensor:
-        """Return 1/2 sum err^2 of each row, (V,) float64."""
+        """Return sum half_n of each row, (V,) float64."""
         _, _, half = self._sum(solved, fixed, is_error=True, with_sums=False)
         return half
 
@@ -81,7 +91,7 @@ class TritonKernels:
     def _sum(
         self, solved: Side[Tensor], fixed: Side[Tensor], *, is_error: bool, with_sums: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return each row's sums, (V, K) and (V,), and its 1/2 sum err^2, (V,); empty if not asked for."""
+        """Return each row's sums, (V, K) and (V,), and its sum half_n, (V,); empty if not asked for."""
         rows, pieces, K = len(self.counts), len(self._row), fixed.features.shape[1]
         block_k = max(16, 1 << (K - 1).bit_length())
         shape: dict[str, Any] = {"K": K, "BLOCK_K": block_k, "num_warps": WARPS}
@@ -94,11 +104,17 @@ class TritonKernels:
 
         of_pieces = buffers(pieces)
         if rows:
-            operands = self._row, self._start, self._indices, self._values, *fixed, *solved
+            ratings = self._indices, self._values, self._weights, self._unknown_weight
+            operands = self._row, self._start, *ratings, *fixed, *solved, *of_pieces
             block_n = max(1, TILE // block_k)
-            triton_kernels.sum_piece[pieces,](*operands, *of_pieces, BLOCK_N=block_n, **shape)
+            triton_kernels.sum_piece[pieces,](*operands, BLOCK_N=block_n, **shape, **self._weighting)
         if rows == pieces:
             return of_pieces
         of_rows = buffers(rows)
         triton_kernels.add_pieces[rows,](self._piece_start, *of_pieces, *of_rows, **shape)
         return of_rows
+
+
+def _as_vector(numbers: NDArray[np.floating] | np.floating, device: torch.device) -> Tensor:
+    """Return the numbers on the device, (N,), or a single number as (1,)."""
+    return torch.from_numpy(np.atleast_1d(numbers)).to(device)

@@ -11,6 +11,13 @@ Piece s has the ratings start[s] <= n < start[s + 1], which belong to row[s].
 
     d = f . own + bias                     or, if IS_ERROR,
     d = f . own + bias + fixed_bias - value
+
+If HAS_WEIGHTS, rating n has the weight c, and a0 is the weight of unknown pairs. Then
+
+    d = (c - a0) (f . own + bias)          or, if IS_ERROR,
+    d = c (s - value) - a0 s               where s = f . own + bias + fixed_bias
+
+The values have VALUE_STRIDE 0 if one number stands for all of them; so have the weights.
 """
 
 import triton
@@ -23,6 +30,8 @@ def sum_piece(
     start,
     indices,
     values,
+    weights,
+    unknown_weight,
     fixed,
     fixed_bias,
     solved,
@@ -35,8 +44,14 @@ def sum_piece(
     BLOCK_N: tl.constexpr,
     IS_ERROR: tl.constexpr,
     WITH_SUMS: tl.constexpr,
+    VALUE_STRIDE: tl.constexpr,
+    HAS_WEIGHTS: tl.constexpr,
+    WEIGHT_STRIDE: tl.constexpr,
 ):
-    """Sum d f and d, if WITH_SUMS, and 1/2 d^2 in float64, if IS_ERROR, over the ratings of each piece."""
+    """Sum d f and d, if WITH_SUMS, and half_n in float64, if IS_ERROR, over the ratings of each piece.
+
+    `cofi_dist.kernels.base` defines half_n; without weights it is 1/2 d^2.
+    """
     piece = tl.program_id(0).to(tl.int64)
     begin, end = tl.load(start + piece), tl.load(start + piece + 1)
     r = tl.load(row + piece).to(tl.int64)
@@ -54,10 +69,23 @@ def sum_piece(
         f = tl.load(fixed + q[:, None] * K + k[None, :], mask=known[:, None] & (k < K)[None, :], other=0.0)
         d = tl.sum(f * own[None, :], 1) + bias
         if IS_ERROR:
-            d += tl.load(fixed_bias + q, mask=known, other=0.0) - tl.load(values + n, mask=known, other=0.0)
-        d = tl.where(known, d, 0.0)  # what lies past the end of the piece adds nothing
-        if IS_ERROR:
+            offset = tl.load(fixed_bias + q, mask=known, other=0.0)
+            s = d + offset  # read below, if there are weights
+            d += offset - tl.load(values + n * VALUE_STRIDE, mask=known, other=0.0)
+        # what lies past the end of the piece adds nothing
+        d = tl.where(known, d, 0.0)
+        if IS_ERROR and not HAS_WEIGHTS:
             squares += d.to(tl.float64) * d.to(tl.float64)
+        if HAS_WEIGHTS:
+            c = tl.load(weights + n * WEIGHT_STRIDE, mask=known, other=0.0)
+            a0 = tl.load(unknown_weight)
+            if IS_ERROR:
+                s = tl.where(known, s, 0.0)
+                squares += c.to(tl.float64) * d.to(tl.float64) * d.to(tl.float64)
+                squares -= a0.to(tl.float64) * s.to(tl.float64) * s.to(tl.float64)
+                d = c * d - a0 * s
+            else:
+                d *= c - a0
         if WITH_SUMS:
             total += d[:, None] * f
             total_b += d
