@@ -33,6 +33,7 @@ TESTED_IN = {
     "config/data_section.py": "config/test_load.py",
     "config/schema.py": "config/test_load.py",
     "config/section.py": "config/test_load.py",
+    "config/train_section.py": "config/test_load.py",
     "cost/dense.py": "contracts/test_back_ends.py",
     "cost/sparse.py": "contracts/test_back_ends.py",
     "cost/term.py": "contracts/test_back_ends.py",

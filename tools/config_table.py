@@ -14,9 +14,10 @@ from pydantic import AfterValidator
 from pydantic.fields import FieldInfo
 
 from cofi_dist.config.data_section import SPLIT_DEFAULTS, DataSection, SplitSection
-from cofi_dist.config.schema import Config, TrainSection
+from cofi_dist.config.schema import Config
 from cofi_dist.config.section import Section
 from cofi_dist.config.strict_yaml import to_yaml
+from cofi_dist.config.train_section import TrainSection
 
 PAGE = Path(__file__).parents[1] / "docs" / "config.md"
 

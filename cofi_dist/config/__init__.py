@@ -3,7 +3,8 @@
 from cofi_dist.config.data_section import SOURCES, ColumnNames, DataSection, SplitSection, SyntheticSection
 from cofi_dist.config.load import load_config, quote_yaml, resolve
 from cofi_dist.config.paths import as_path
-from cofi_dist.config.schema import Config, TrainSection, ValidationSection
+from cofi_dist.config.schema import Config, ValidationSection
+from cofi_dist.config.train_section import TrainSection
 
 __all__ = [
     "SOURCES",

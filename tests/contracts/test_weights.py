@@ -131,7 +131,7 @@ def test_weights_of_one_without_unknown_pairs_are_no_weights(name: str) -> None:
     one = np.ones_like(Y)
     users, items = sides_of(random_factors(7, 9, 5, item_bias=True))
     csr = Problem(R, Y, one, 0.0, False, True).csr(torch.float64, by_item=False)
-    plain = kernels_of(name, Csr(csr.indptr, csr.indices, csr.values))
+    plain = kernels_of(name, Csr(csr.indptr, csr.indices, Y[R]))
     assert plain.weights == (1.0, 0.0)
     for weights in (np.float64(1), np.ones(len(csr.indices))):
         weighted = kernels_of(name, csr._replace(weights=weights))

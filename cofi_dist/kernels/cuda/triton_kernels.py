@@ -17,11 +17,48 @@ If HAS_WEIGHTS, rating n has the weight c, and a0 is the weight of unknown pairs
     d = (c - a0) (f . own + bias)          or, if IS_ERROR,
     d = c (s - value) - a0 s               where s = f . own + bias + fixed_bias
 
-The values have VALUE_STRIDE 0 if one number stands for all of them; so have the weights.
+VALUE_STRIDE is 0 if one value stands for all of them, and WEIGHT_STRIDE if one weight does.
 """
 
 import triton
 import triton.language as tl
+
+
+@triton.jit
+def weighted(
+    err, s, n, known, weights, unknown_weight, HAS_WEIGHTS: tl.constexpr, WEIGHT_STRIDE: tl.constexpr
+):
+    """Return c err - a0 s, and c err^2 - a0 s^2 in float64; without weights err and err^2."""
+    # what lies past the end of the piece adds nothing
+    err, s = tl.where(known, err, 0.0), tl.where(known, s, 0.0)
+    square = err.to(tl.float64) * err.to(tl.float64)
+    if HAS_WEIGHTS:
+        c, a0 = tl.load(weights + n * WEIGHT_STRIDE, mask=known, other=0.0), tl.load(unknown_weight)
+        square = c.to(tl.float64) * square - a0.to(tl.float64) * s.to(tl.float64) * s.to(tl.float64)
+        err = c * err - a0 * s
+    return err, square
+
+
+@triton.jit
+def store_sums(
+    row,
+    k,
+    total,
+    total_b,
+    squares,
+    sums,
+    sums_b,
+    halves,
+    K: tl.constexpr,
+    IS_ERROR: tl.constexpr,
+    WITH_SUMS: tl.constexpr,
+):
+    """Add up the lanes' sums, and store them in a row of each output."""
+    if WITH_SUMS:
+        tl.store(sums + row * K + k, tl.sum(total, 0), mask=k < K)
+        tl.store(sums_b + row, tl.sum(total_b, 0))
+    if IS_ERROR:
+        tl.store(halves + row, tl.sum(squares, 0) / 2)
 
 
 @triton.jit
@@ -48,10 +85,7 @@ def sum_piece(
     HAS_WEIGHTS: tl.constexpr,
     WEIGHT_STRIDE: tl.constexpr,
 ):
-    """Sum d f and d, if WITH_SUMS, and half_n in float64, if IS_ERROR, over the ratings of each piece.
-
-    `cofi_dist.kernels.base` defines half_n; without weights it is 1/2 d^2.
-    """
+    """Sum d f and d, if WITH_SUMS, and half_n in float64, if IS_ERROR, over the ratings of each piece."""
     piece = tl.program_id(0).to(tl.int64)
     begin, end = tl.load(start + piece), tl.load(start + piece + 1)
     r = tl.load(row + piece).to(tl.int64)
@@ -60,40 +94,23 @@ def sum_piece(
     bias = tl.load(solved_bias + r)
     # each of BLOCK_N lanes has sums of its own, which are added up at the end
     total = tl.zeros((BLOCK_N, BLOCK_K), fixed.dtype.element_ty)
-    total_b = tl.zeros((BLOCK_N,), fixed.dtype.element_ty)
-    squares = tl.zeros((BLOCK_N,), tl.float64)
+    total_b, squares = tl.zeros((BLOCK_N,), fixed.dtype.element_ty), tl.zeros((BLOCK_N,), tl.float64)
     for at in range(begin, end, BLOCK_N):
         n = at + tl.arange(0, BLOCK_N)
         known = n < end
         q = tl.load(indices + n, mask=known, other=0).to(tl.int64)  # the fixed side's rows, gathered below
         f = tl.load(fixed + q[:, None] * K + k[None, :], mask=known[:, None] & (k < K)[None, :], other=0.0)
         d = tl.sum(f * own[None, :], 1) + bias
+        s = d
         if IS_ERROR:
             offset = tl.load(fixed_bias + q, mask=known, other=0.0)
-            s = d + offset  # read below, if there are weights
-            d += offset - tl.load(values + n * VALUE_STRIDE, mask=known, other=0.0)
-        # what lies past the end of the piece adds nothing
-        d = tl.where(known, d, 0.0)
-        if IS_ERROR and not HAS_WEIGHTS:
-            squares += d.to(tl.float64) * d.to(tl.float64)
-        if HAS_WEIGHTS:
-            c = tl.load(weights + n * WEIGHT_STRIDE, mask=known, other=0.0)
-            a0 = tl.load(unknown_weight)
-            if IS_ERROR:
-                s = tl.where(known, s, 0.0)
-                squares += c.to(tl.float64) * d.to(tl.float64) * d.to(tl.float64)
-                squares -= a0.to(tl.float64) * s.to(tl.float64) * s.to(tl.float64)
-                d = c * d - a0 * s
-            else:
-                d *= c - a0
+            s, d = d + offset, d + (offset - tl.load(values + n * VALUE_STRIDE, mask=known, other=0.0))
+        d, square = weighted(d, s, n, known, weights, unknown_weight, HAS_WEIGHTS, WEIGHT_STRIDE)
+        squares += square
         if WITH_SUMS:
             total += d[:, None] * f
             total_b += d
-    if WITH_SUMS:
-        tl.store(sums + piece * K + k, tl.sum(total, 0), mask=k < K)
-        tl.store(sums_b + piece, tl.sum(total_b, 0))
-    if IS_ERROR:
-        tl.store(halves + piece, tl.sum(squares, 0) / 2)
+    store_sums(piece, k, total, total_b, squares, sums, sums_b, halves, K, IS_ERROR, WITH_SUMS)
 
 
 @triton.jit

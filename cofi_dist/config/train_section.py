@@ -1,0 +1,152 @@
+"""Define the section `train` of a config: the cost, and how it is minimised."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from cofi_dist.config.section import NonNegativeFloat, PositiveFloat, PositiveInt, Section
+
+LARGEST_FINITE = {"float32": 3.4028234663852886e38, "float64": 1.7976931348623157e308}
+
+# The number of blocks of users of an invariant run, if it is not set. No run has more ranks than blocks.
+DEFAULT_BLOCKS = 8
+
+# The defaults of ALS where they differ: tens of sweeps do what thousands of Adam's steps do. docs/maths.md
+# says what more sweeps would change.
+ALS_DEFAULTS = {"epochs": 100, "tolerance": 1e-5, "log_every": 10}
+
+
+class TrainSection(Section):
+    """Choose the cost and how it is minimised. The defaults are the notebook's, but for the sparse cost."""
+
+    epochs: PositiveInt = 15_000
+    """Steps of Adam, or sweeps of ALS."""
+
+    lr: PositiveFloat = 1e-4
+    """Learning rate of Adam."""
+
+    lambda_: NonNegativeFloat = 1.0
+    """Regularisation of the features."""
+
+    lambda_power: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] = 0.0
+    """p: each row's lambda_ is multiplied by n to the power p, where n is the row's number of ratings plus
+    unknown_weight times the number of rows of the other side."""
+
+    lambda_b: NonNegativeFloat = 0.0
+    """Regularisation of the biases."""
+
+    alpha: NonNegativeFloat | None = None
+    """An event of strength r has the weight 1 + alpha r. Only with `data.feedback: implicit`, where the
+    default is 1."""
+
+    unknown_weight: NonNegativeFloat = 0.0
+    """Weight of each pair of user and item that is not in the data; its score is drawn to 0. With
+    `data.feedback: implicit`, the default is 1."""
+
+    optimizer: Literal["adam", "als"] = "adam"
+    """`als`, alternating least squares, minimises the same J in far fewer epochs."""
+
+    solver: Literal["cg", "exact"] = "cg"
+    """How ALS solves: by conjugate gradients, or exactly by Cholesky, which is slower (docs/benchmarks.md).
+    Only with `optimizer: als`."""
+
+    cg_steps: PositiveInt = 3
+    """Steps of conjugate gradients per half-sweep. Only with `optimizer: als` and `solver: cg`."""
+
+    tolerance: PositiveFloat | None = None
+    """End when a sweep lowers J by less than this, relative to J. Only with `optimizer: als`; not set if
+    `epochs` is set and this is not."""
+
+    cost: Literal["sparse", "dense"] = "sparse"
+    """`sparse` computes on the known ratings only; `dense` runs the notebook's operations on the whole
+    matrix. `dense` goes with neither `optimizer: als` nor `reduction: invariant`."""
+
+    dtype: Literal["float32", "float64"] = "float32"
+    """Type of the factors."""
+
+    reduction: Literal["fast", "invariant"] = "fast"
+    """`invariant` gives the same bits on any number of ranks. Only on the CPU, with `cost: sparse`, and not
+    with `solver: exact`."""
+
+    blocks: PositiveInt | None = None
+    """Blocks of users whose sums are added in a fixed order: a power of two, at least the number of ranks.
+    Only with `reduction: invariant`."""
+
+    log_every: PositiveInt = 100
+    """Epochs from one printed line to the next."""
+
+    tensorboard: bool = False
+    """Also write scalars for TensorBoard (extra `tensorboard`)."""
+
+    deadline: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    """Seconds from the start after which the run saves its state and leaves; below 0, seconds before its
+    SLURM job ends. Not 0."""
+
+    timeout: Annotated[float, Field(gt=0, le=1e9)] = 600.0
+    """Seconds that ranks wait for each other in an epoch."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_blocks(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        if given.get("reduction") == "invariant":
+            return {**given, "blocks": given.get("blocks") or DEFAULT_BLOCKS}
+        if given.get("blocks") is not None:
+            raise ValueError("blocks belong to reduction: invariant; leave them out, or set that")
+        return given
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_als_defaults(cls, given: Any) -> Any:
+        """Fill in the defaults of ALS. If a number of epochs is given, all are run: there is no tolerance."""
+        if not isinstance(given, dict) or given.get("optimizer") != "als":
+            return given
+        known = {key: value for key, value in given.items() if value is not None}
+        filled = {**ALS_DEFAULTS, **known}
+        if "epochs" in known and "tolerance" not in known:
+            del filled["tolerance"]
+        return filled
+
+    @model_validator(mode="after")
+    def _require_finite_steps(self) -> "TrainSection":
+        # the dense cost is minimised by torch's Adam, which refuses a step that is too large, and whose first
+        # one is ten times lr
+        ones = ((key, 1) for key in ("lambda_", "lambda_b", "alpha", "unknown_weight"))
+        for key, times in (("lr", 10 if self.cost == "dense" else 1), *ones):
+            given, largest = getattr(self, key), LARGEST_FINITE[self.dtype] / times
+            if given is not None and given > largest:
+                raise ValueError(f"{key}: {given:g} is too large for {self.dtype}; set {largest:.2g} at most")
+        return self
+
+    @model_validator(mode="after")
+    def _require_an_order(self) -> "TrainSection":
+        if self.blocks is not None and self.blocks & (self.blocks - 1):
+            raise ValueError(f"blocks: {self.blocks} is not a power of two")
+        if self.reduction == "invariant" and self.cost == "dense":
+            raise ValueError("reduction: invariant is for the sparse cost; leave cost: dense out")
+        if self.reduction == "invariant" and self.solver == "exact":
+            raise ValueError("reduction: invariant is for solver: cg; leave exact out")
+        return self
+
+    @model_validator(mode="after")
+    def _require_keys_of_the_optimizer(self) -> "TrainSection":
+        if self.optimizer == "als" and self.cost == "dense":
+            raise ValueError("optimizer: als works on the known cells; leave cost: dense out")
+        if self.optimizer == "adam" and self.solver == "exact":
+            raise ValueError("solver: adam solves nothing; leave it out, or take als")
+        steps = type(self).model_fields["cg_steps"].default
+        if self.cg_steps != steps and (self.optimizer, self.solver) != ("als", "cg"):
+            raise ValueError("cg_steps: belongs to als with solver: cg; leave it out")
+        if self.optimizer == "adam" and self.tolerance is not None:
+            raise ValueError("tolerance: adam does not look at J after each step; leave it out, or take als")
+        return self
+
+    @field_validator("deadline")
+    @classmethod
+    def _require_some_time(cls, given: float | None) -> float | None:
+        if given == 0:
+            raise ValueError(
+                "0 is not a deadline; give seconds from the start, or -SECONDS before a SLURM job ends"
+            )
+        return given
