@@ -1,4 +1,4 @@
-"""Check what callers of the Python interface pass: ids, and whole numbers."""
+"""Check what callers of the Python interface pass: ids, ratings, and whole numbers."""
 
 from collections.abc import Sequence
 
@@ -32,6 +32,23 @@ def as_ids(ids: Ids) -> pl.Series:
     if read is None:
         raise DataError(f"ids must be integers or text, not {series.dtype}")
     return read(series)
+
+
+def as_values(values: Sequence[float] | NDArray[np.floating] | None) -> NDArray[np.float64] | None:
+    """Return ratings, or strengths of events, as an array; None if there are none.
+
+    Raises:
+        DataError: they are not a list of numbers.
+    """
+    if values is None:
+        return None
+    try:
+        array = np.asarray(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"ratings are numbers: {error}") from None
+    if array.ndim != 1:
+        raise DataError(f"ratings are a list of numbers, not an array of {array.ndim} dimensions")
+    return array
 
 
 def find_row(ids: IdMap, raw: int | str, kind: str) -> int:

@@ -3,7 +3,7 @@
 import json
 import math
 from dataclasses import asdict, dataclass, fields
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
@@ -11,6 +11,7 @@ from cofi_dist.config import ColumnNames
 from cofi_dist.files.reading import Record, check_record, parse_json
 
 Text = Annotated[str, Field(max_length=4096)]
+Feedback = Literal["explicit", "implicit"]
 
 
 @dataclass(frozen=True)
@@ -18,13 +19,16 @@ class TrainingDataFacts:
     """Hold what a model knows of the ratings it was trained on.
 
     Attributes:
-        global_mean: mean of the training ratings, which stands in for the mean of an unknown item.
+        global_mean: mean of the training ratings, which stands in for the mean of an unknown item; 0 for
+            events.
         lowest, highest: of the training ratings; predictions are clipped to this scale. Infinite for
-            arrays, whose ratings were centred before we saw them.
+            arrays, whose ratings were centred before we saw them, and for events.
         fingerprint: of the ratings, including the held-out ones.
         columns: names of the columns that the ratings were read from.
         diverged: what became NaN or infinite in the run, if this is the last good model before that;
             else empty.
+        feedback: whether the model learnt from ratings, or from events. Models of earlier versions, which do
+            not say so, learnt from ratings.
     """
 
     global_mean: float
@@ -33,6 +37,17 @@ class TrainingDataFacts:
     fingerprint: str
     columns: ColumnNames
     diverged: str = ""
+    feedback: Feedback = "explicit"
+
+    @property
+    def is_implicit(self) -> bool:
+        """Tell whether the model learnt from events, so that it gives scores and predicts no ratings."""
+        return self.feedback == "implicit"
+
+    @property
+    def noun(self) -> str:
+        """Return what messages call one pair of the training data."""
+        return "event" if self.is_implicit else "rating"
 
     def to_metadata(self) -> dict[str, str]:
         """Return each attribute as JSON, by name."""
@@ -65,3 +80,4 @@ class _FactsRecord(Record):
     fingerprint: Text
     columns: ColumnNames
     diverged: Text
+    feedback: Feedback = "explicit"

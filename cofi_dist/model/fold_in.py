@@ -1,18 +1,32 @@
-"""Compute a new user's weights and bias from a few ratings, without the training data."""
+"""Compute a new user's weights and bias from a few ratings or events, without the training data.
+
+They minimise the part of J that belongs to one user, with X and c fixed:
+
+    1/2 sum over the known items of c_i (s_i - y_i)^2  +  a0/2 sum over the others of s_i^2
+        + lambda (N + a0 M)^p / 2 |w|^2 + lambda_b / 2 b^2            s_i = w . x_i + b + c_i
+
+Ratings have y = rating - item_mean and weight 1. Events of strength r have y = 1 and weight 1 + alpha r.
+"""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cofi_dist.config import TrainSection
 from cofi_dist.errors import DataError
+from cofi_dist.factors import Factors
 from cofi_dist.model.arguments import Ids, as_ids
 from cofi_dist.model.scoring import RowIndices, Scorer
 from cofi_dist.words import counted
 
-# N ratings of items that the model knows, K features.
+# N ratings or events of items that the model knows, M items, K features. D is K + 1 if users have a bias,
+# which then is the last entry of v = (w, b); else K.
+
+ROWS_AT_ONCE = 2**16  # of X that are widened to float64 at a time
 
 
 @dataclass(frozen=True)
@@ -21,9 +35,9 @@ class FoldedUser:
 
     Attributes:
         w: weights, (K,) float64.
-        b: bias.
-        rated: rows of the items that the user has rated, (N,).
-        unknown: number of ratings that were dropped because the model does not know their items.
+        b: bias; 0 if the users of the model have none.
+        rated: rows of the items that the user has rated, or has events of, (N,).
+        unknown: number of ratings or events that were dropped because the model does not know their items.
     """
 
     w: Tensor
@@ -36,60 +50,174 @@ class FoldedUser:
         return f"FoldedUser({features}, b {self.b:.4g}; {items}, {self.unknown:,} unknown)"
 
 
+@dataclass(frozen=True, kw_only=True)
+class UserObjective:
+    """Hold what the objective of a new user is made of: the factors and the keys that they were trained with.
+
+    Attributes:
+        factors: as they were trained; W and b are not read.
+        item_means: what was subtracted from each item's ratings, (M,) float64.
+        train: the weights of the objective.
+        has_bias: whether users have a bias; else b is 0.
+    """
+
+    factors: Factors
+    item_means: Tensor
+    train: TrainSection
+    has_bias: bool
+
+    @cached_property
+    def gram(self) -> NDArray[np.float64]:
+        """Return sum z_i z_i^T over all items, where z_i = (x_i, 1, c_i), (K + 2, K + 2); built once."""
+        num_items, num_features = self.factors.X.shape
+        gram = np.zeros((num_features + 2, num_features + 2))
+        for start in range(0, num_items, ROWS_AT_ONCE):
+            x, c = self.rows(np.arange(start, min(start + ROWS_AT_ONCE, num_items)))
+            z = np.column_stack([x, np.ones(len(x)), c])
+            gram += z.T @ z
+        return gram
+
+    def rows(self, items: RowIndices) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return x_i, (N, K), and c_i, (N,), of some items as they were trained."""
+        rows = torch.from_numpy(items)
+        return self.factors.X[rows].double().numpy(), self.factors.item_bias_or_zeros()[rows].double().numpy()
+
+    def weights(self, strengths: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """Return the weights of events of these strengths, (N,); None for ratings, whose weights are 1."""
+        return None if self.train.alpha is None else 1 + self.train.alpha * strengths
+
+    def penalty(self, num_known: int) -> NDArray[np.float64]:
+        """Return the weight of each entry of v in the regulariser, (D,), for a user with N ratings."""
+        train, (num_items, num_features) = self.train, self.factors.X.shape
+        count = float(num_known) + train.unknown_weight * num_items
+        penalty = np.full(num_features + 1, train.lambda_ * count**train.lambda_power)
+        penalty[-1] = train.lambda_b
+        return penalty if self.has_bias else penalty[:-1]
+
+
 def fold_in(
-    scorer: Scorer,
-    items: Ids,
-    ratings: NDArray[np.float64],
-    *,
-    lambda_: float,
-    lambda_b: float,
-    lambda_power: float,
+    scorer: Scorer, objective: UserObjective, items: Ids, values: NDArray[np.float64] | None
 ) -> FoldedUser:
-    """Return the w and b that minimise the training objective of these ratings, with X and c fixed.
+    """Return the w and b that minimise the objective above, in float64.
 
-        1/2 sum (w . x_i + b + c_i + mean_i - y_i)^2 + lambda N^p / 2 |w|^2 + lambda_b / 2 b^2
-
-    It is solved in float64 as the least-squares problem of the stacked system. The normal equations
-    would square its condition number. With lambda 0 there may be many solutions, of which the
-    shortest is returned.
+    With lambda 0 there may be many solutions, of which the shortest is returned.
 
     Args:
         scorer: of the model.
-        items: raw ids, each once.
-        ratings: one per item, on the scale of the training ratings.
-        lambda_: lambda that the model was trained with.
-        lambda_b: lambda_b that the model was trained with.
-        lambda_power: p that the model was trained with.
+        objective: of the model.
+        items: raw ids. Ratings have each once; the strengths of an item's events are added up.
+        values: one per item: the rating, on the scale of the training ratings; or the strength of the event.
+            None is for events alone, and means strength 1.
 
     Raises:
-        DataError: an item appears twice, no item is known, or a rating is not finite or not on the
-            scale.
+        DataError: no item is known; an item is rated twice; a rating is not finite or not on the scale; or a
+            strength is not finite or not positive.
     """
     ids = as_ids(items)
-    _check(scorer, ids.to_list(), ratings)
+    values = _checked(scorer, ids.to_list(), values)
     rows = scorer.items.find(ids)
     is_known = rows >= 0
     if not is_known.any():
         raise DataError(
             f"the model knows none of these {counted(len(rows), 'item')}; are they ids of its data?"
         )
-    rated = rows[is_known]
-    penalty = np.full(scorer.X.shape[1] + 1, lambda_ * float(len(rated)) ** lambda_power)
-    penalty[-1] = lambda_b
-    # With v = (w, b), minimise |design v - target|^2 + |sqrt(penalty) v|^2: the penalty is rows of target 0.
-    design = np.column_stack([scorer.X.numpy()[rated], np.ones(len(rated))])
-    target_N = ratings[is_known] - scorer.offset.numpy()[rated]
-    solution = np.linalg.lstsq(
+    rated, values = rows[is_known], values[is_known]
+    unknown = len(rows) - len(rated)
+    if scorer.is_implicit:
+        rated, first = np.unique(rated, return_inverse=True)
+        values = np.bincount(first, values)
+    solve = _solve_with_unknown if objective.train.unknown_weight else _solve_known
+    v = solve(scorer, objective, rated, values)
+    num_features = scorer.X.shape[1]
+    w, b = torch.from_numpy(v[:num_features].copy()), float(v[-1]) if objective.has_bias else 0.0
+    return FoldedUser(w, b, rated, unknown)
+
+
+def _solve_known(
+    scorer: Scorer, objective: UserObjective, rated: RowIndices, values: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the v of a model that ignores unknown pairs, (D,).
+
+    It is the least-squares problem of a stacked system: minimise |design v - target|^2 + |sqrt(penalty) v|^2,
+    where the penalty is rows of target 0. The normal equations would square its condition number.
+
+    An item without training ratings is the average one here, as it holds the remains of its random start.
+    """
+    penalty, weights = objective.penalty(len(rated)), objective.weights(values)
+    offset_N = scorer.offset.numpy()[rated]
+    target_N = (1.0 if scorer.is_implicit else values) - offset_N
+    design = scorer.X.numpy()[rated]
+    if objective.has_bias:
+        design = np.column_stack([design, np.ones(len(rated))])
+    if weights is not None:
+        design, target_N = design * np.sqrt(weights)[:, None], target_N * np.sqrt(weights)
+    solution: NDArray[np.float64] = np.linalg.lstsq(
         np.vstack([design, np.diag(np.sqrt(penalty))]), np.concatenate([target_N, np.zeros(len(penalty))])
     )[0]
-    w, b = torch.from_numpy(solution[:-1].copy()), float(solution[-1])
-    return FoldedUser(w, b, rated, unknown=len(rows) - len(rated))
+    return solution
 
 
-def _check(scorer: Scorer, ids: list[int] | list[str], ratings: NDArray[np.float64]) -> None:
+def _solve_with_unknown(
+    scorer: Scorer, objective: UserObjective, rated: RowIndices, values: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the v of a model that draws the scores of unknown pairs to 0, (D,).
+
+    The unknown items are all items less the known ones. So the normal equations need the Gram matrix of all
+    items, which is the same for every user, and a row for each known item.
+    """
+    penalty, a0 = objective.penalty(len(rated)), objective.train.unknown_weight
+    size = len(penalty)
+    x, c_N = objective.rows(rated)
+    z = np.column_stack([x, np.ones(len(x))])[:, :size]
+    y_N = 1.0 if scorer.is_implicit else values - objective.item_means.numpy()[rated]
+    weights = objective.weights(values)
+    weight_N = np.ones(len(rated)) if weights is None else weights
+    normal = a0 * objective.gram[:size, :size] + z.T @ ((weight_N - a0)[:, None] * z) + np.diag(penalty)
+    target = z.T @ (weight_N * (y_N - c_N) + a0 * c_N) - a0 * objective.gram[:size, -1]
+    return _solve_symmetric(normal, target)
+
+
+def _solve_symmetric(matrix: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Solve a positive semi-definite system; if it is singular, return the shortest solution."""
+    values, vectors = np.linalg.eigh(matrix)
+    is_used = values > len(values) * np.finfo(np.float64).eps * values[-1]
+    solution: NDArray[np.float64] = (vectors[:, is_used] / values[is_used]) @ (vectors[:, is_used].T @ target)
+    return solution
+
+
+def _checked(
+    scorer: Scorer, ids: list[int] | list[str], values: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
+    """Return a value for each item.
+
+    Raises:
+        DataError: there are fewer or more values than items, or one is not what the model learnt from.
+    """
+    if values is None:
+        if not scorer.is_implicit:
+            raise DataError("give a rating for each item; only models of events do without")
+        values = np.ones(len(ids))
+    if len(ids) != len(values):
+        noun = "strength" if scorer.is_implicit else "rating"
+        raise DataError(f"{counted(len(ids), 'item')}, but {counted(len(values), noun)}")
+    check = _check_strengths if scorer.is_implicit else _check_ratings
+    check(scorer, ids, values)
+    return values
+
+
+def _check_strengths(_: Scorer, ids: list[int] | list[str], strengths: NDArray[np.float64]) -> None:
+    """Raise DataError unless each strength is positive and finite."""
+    wrong = np.flatnonzero(~((strengths > 0) & np.isfinite(strengths)))
+    if len(wrong):
+        item, strength = ids[wrong[0]], strengths[wrong[0]]
+        raise DataError(
+            f"the strength of the event of item {item}, {strength:g}, is not a positive number; leave out"
+            " what did not happen"
+        )
+
+
+def _check_ratings(scorer: Scorer, ids: list[int] | list[str], ratings: NDArray[np.float64]) -> None:
     """Raise DataError unless each item has one rating, finite and on the scale of the training ratings."""
-    if len(ids) != len(ratings):
-        raise DataError(f"{counted(len(ids), 'item')}, but {counted(len(ratings), 'rating')}")
     seen = set()
     for item, rating in zip(ids, ratings.tolist(), strict=True):
         if item in seen:

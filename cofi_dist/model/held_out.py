@@ -13,6 +13,7 @@ from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.splits import Part
 from cofi_dist.errors import DataError
 from cofi_dist.model.arguments import as_ids
+from cofi_dist.model.facts import Feedback
 from cofi_dist.model.run_ratings import RunRatings
 from cofi_dist.model.scoring import RowIndices
 from cofi_dist.sharding.ranges import UserRange, offsets_from_counts
@@ -42,17 +43,22 @@ class HeldOut:
         return cls(source.num_users, source.num_items, lambda users: rated.load(users, part))
 
     @classmethod
-    def from_table(cls, user_ids: IdMap, item_ids: IdMap, table: pl.DataFrame) -> Self:
-        """Take ratings of any users and items.
+    def from_table(
+        cls, user_ids: IdMap, item_ids: IdMap, table: pl.DataFrame, feedback: Feedback = "explicit"
+    ) -> Self:
+        """Take ratings, or events, of any users and items.
 
         Args:
             user_ids: the model's users.
             item_ids: the model's items.
-            table: columns `user` and `item`, raw ids, and `value`.
+            table: columns `user` and `item`, raw ids, and `value`. Events may have no `value`, which means
+                strength 1; the strengths of a pair's events are added up.
+            feedback: whether the table holds ratings, or events.
 
         Raises:
             DataError: there are no ratings, one is not a finite number, or a user rates an item twice.
         """
+        table = _summed_events(table) if feedback == "implicit" else table
         value = _checked_values(table)
         user, num_users = _rows_of(user_ids, as_ids(table["user"]))
         item, num_items = _rows_of(item_ids, as_ids(table["item"]))
@@ -70,6 +76,24 @@ class HeldOut:
             return Ratings(user_in_range, item[rows].astype(np.int32), value[rows])
 
         return cls(num_users, num_items, load)
+
+
+def _summed_events(table: pl.DataFrame) -> pl.DataFrame:
+    """Return a table of events with one strength for each pair, in the order of the table.
+
+    Raises:
+        DataError: a strength is not positive.
+    """
+    if not isinstance(table, pl.DataFrame) or not {"user", "item"} <= set(table.columns):
+        return table  # `_checked_values` says what is wrong
+    if "value" not in table.columns:
+        table = table.with_columns(value=pl.lit(1.0))
+    value = _checked_values(table)
+    if (value <= 0).any():
+        raise DataError(
+            f"the strength {value[value <= 0][0]:g} is not positive; leave out what did not happen"
+        )
+    return table.group_by("user", "item", maintain_order=True).agg(pl.col("value").sum())
 
 
 def _checked_values(table: pl.DataFrame) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ from cofi_dist.errors import DataError, RunError
 from cofi_dist.factors import Factors
 from cofi_dist.files.atomic import atomic_directory
 from cofi_dist.model import evaluate, fold_in, predict, recommend, store
-from cofi_dist.model.arguments import Ids, as_ids
+from cofi_dist.model.arguments import Ids, as_ids, as_values
 from cofi_dist.model.evaluate import Evaluation
 from cofi_dist.model.facts import TrainingDataFacts
 from cofi_dist.model.fold_in import FoldedUser
@@ -57,11 +57,13 @@ class Model:
     config: Config
 
     def __repr__(self) -> str:
-        train, (lowest, highest) = self.config.train, (self.facts.lowest, self.facts.highest)
+        train, facts = self.config.train, self.facts
+        scale = f"ratings from {facts.lowest:g} to {facts.highest:g}"
+        learnt_from = "events" if facts.is_implicit else scale
         return (
             f"Model({counted(len(self.users), 'user')}, {counted(len(self.items), 'item')},"
             f" {counted(self.factors.X.shape[1], 'feature')}; {train.optimizer}, lambda {train.lambda_:g};"
-            f" ratings from {lowest:g} to {highest:g}{', diverged' * bool(self.facts.diverged)})"
+            f" {learnt_from}{', diverged' * bool(self.facts.diverged)})"
         )
 
     @cached_property
@@ -77,10 +79,23 @@ class Model:
             items=self.items,
         )
 
+    @cached_property
+    def _user_objective(self) -> fold_in.UserObjective:
+        return fold_in.UserObjective(
+            factors=self.factors,
+            item_means=self.item_means,
+            train=self.config.train,
+            has_bias=self.config.model.user_bias,
+        )
+
     @property
     def fallbacks(self) -> tuple[str, str]:
         """Say in words what the predictions for an unknown user, and for an unknown item, consist of."""
-        return describe_fallbacks(means=has_means(self.item_means), item_biases=self.factors.c is not None)
+        return describe_fallbacks(
+            means=has_means(self.item_means),
+            item_biases=self.factors.c is not None,
+            user_biases=self.config.model.user_bias,
+        )
 
     @property
     def tensors(self) -> dict[str, Tensor]:
@@ -157,7 +172,8 @@ class Model:
     def predict(self, users: Ids | FoldedUser, items: Ids) -> NDArray[np.float64]:
         """Predict ratings, clipped to the scale of the training ratings: (N,) float64.
 
-        An unknown user or item is treated as the average one; see `cofi_dist.model.scoring`.
+        A model of events gives scores, which are not clipped. An unknown user or item is treated as the
+        average one; see `cofi_dist.model.scoring`.
 
         Args:
             users: N raw ids; or one folded-in user, for all items.
@@ -190,7 +206,7 @@ class Model:
 
         Returns:
             Columns `rank` from 1, `item`, `prediction` and `score`: the prediction before it is
-            clipped, by which items are ranked.
+            clipped, by which items are ranked. A model of events has no `prediction`.
 
         Raises:
             DataError: the model has no such user, or k is not positive.
@@ -237,30 +253,23 @@ class Model:
         """
         return recommend.similar_items(self.scorer, item, k, min_ratings)
 
-    def fold_in(self, items: Ids, ratings: Sequence[float] | NDArray[np.floating]) -> FoldedUser:
-        """Compute a new user from their ratings, for `predict` and `recommend`; nothing is trained.
+    def fold_in(
+        self, items: Ids, ratings: Sequence[float] | NDArray[np.floating] | None = None
+    ) -> FoldedUser:
+        """Compute a new user from their ratings or events, for `predict` and `recommend`; nothing is trained.
 
         The result is the exact minimiser of the training objective over this user's weights and bias,
-        with X fixed. Items that the model does not know are dropped, and counted in the result.
+        with X and c fixed. Items that the model does not know are dropped, and counted in the result.
+
+        Args:
+            items: raw ids.
+            ratings: of each item. For a model of events, their strengths, which are added up; 1 if not given.
 
         Raises:
-            DataError: no item is known, one is rated twice, or a rating is not on the scale.
+            DataError: no item is known, one is rated twice, a rating is not on the scale, or a strength is
+                not positive.
         """
-        try:
-            values = np.asarray(ratings, np.float64)
-        except (TypeError, ValueError) as error:
-            raise DataError(f"ratings are numbers: {error}") from None
-        if values.ndim != 1:
-            raise DataError(f"ratings are a list of numbers, not an array of {values.ndim} dimensions")
-        train = self.config.train
-        return fold_in.fold_in(
-            self.scorer,
-            items,
-            values,
-            lambda_=train.lambda_,
-            lambda_b=train.lambda_b,
-            lambda_power=train.lambda_power,
-        )
+        return fold_in.fold_in(self.scorer, self._user_objective, items, as_values(ratings))
 
     def evaluate(
         self,
@@ -281,5 +290,5 @@ class Model:
         Raises:
             DataError: there are no ratings, one is not finite or appears twice, or k is not positive.
         """
-        held_out = HeldOut.from_table(self.users, self.items, ratings)
+        held_out = HeldOut.from_table(self.users, self.items, ratings, self.facts.feedback)
         return evaluate.evaluate(self.scorer, held_out, rated, k=k, relevant=relevant)

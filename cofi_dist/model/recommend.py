@@ -75,12 +75,7 @@ def _is_rare(scorer: Scorer, min_ratings: int) -> NDArray[np.bool_]:
 
 
 def _table(scorer: Scorer, best: TopK) -> pl.DataFrame:
-    return pl.DataFrame(
-        {
-            "user": best.user,
-            "rank": best.rank,
-            "item": scorer.items.raw[best.item],
-            "prediction": scorer.clip(best.score),
-            "score": best.score,
-        }
-    )
+    lists = {"user": best.user, "rank": best.rank, "item": scorer.items.raw[best.item]}
+    if not scorer.is_implicit:
+        lists["prediction"] = scorer.clip(best.score)
+    return pl.DataFrame({**lists, "score": best.score})

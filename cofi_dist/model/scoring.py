@@ -6,6 +6,9 @@ without training ratings is treated as the average one:
     unknown user   w = 0, b = the mean of b over the users that have training ratings
     unknown item   x = 0, o = the global mean (0 if no means were subtracted)
                               + the mean of c over the items that have training ratings
+
+With `model.user_bias: false`, every b is 0. A model of events has no means. Without biases too, whatever
+is unknown scores 0.
 """
 
 from dataclasses import dataclass
@@ -43,8 +46,9 @@ class Scorer:
         item_counts, user_counts: training ratings of each item and of each user, float64.
         unknown_offset: offset of an unknown item.
         unknown_bias: bias of an unknown user.
-        lowest, highest: the scale to which predictions are clipped.
+        lowest, highest: the scale to which predictions are clipped; infinite for events.
         users, items: raw id of each row of W and of X.
+        is_implicit: the model learnt from events, so scores are all that there is.
     """
 
     X: Tensor
@@ -59,6 +63,7 @@ class Scorer:
     highest: float
     users: IdMap
     items: IdMap
+    is_implicit: bool = False
 
     @classmethod
     def build(
@@ -92,6 +97,7 @@ class Scorer:
             highest=facts.highest,
             users=users,
             items=items,
+            is_implicit=facts.is_implicit,
         )
 
     def user_factors(self, users: RowIndices) -> tuple[Tensor, Tensor]:
@@ -132,16 +138,19 @@ def has_training_ratings(counts: Tensor, rows: RowIndices) -> NDArray[np.bool_]:
     return is_inside & (counts.numpy()[np.where(is_inside, rows, 0)] > 0)
 
 
-def describe_fallbacks(*, means: bool, item_biases: bool) -> tuple[str, str]:
+def describe_fallbacks(*, means: bool, item_biases: bool, user_biases: bool) -> tuple[str, str]:
     """Say in words what the predictions for an unknown user, and for an unknown item, consist of.
 
     Args:
         means: item means were subtracted from the ratings.
         item_biases: the model has item biases.
+        user_biases: the model has user biases.
     """
     for_user = ["the item's mean"] * means + ["the item's bias"] * item_biases
     for_item = ["the global mean"] * means + ["the average item's bias"] * item_biases
-    return " + ".join([*for_user, "the average user's bias"]), " + ".join([*for_item, "the user's bias"])
+    for_user += ["the average user's bias"] * user_biases
+    for_item += ["the user's bias"] * user_biases
+    return " + ".join(for_user) or "0", " + ".join(for_item) or "0"
 
 
 def user_batches(num_users: int, num_items: int, users_at_once: int | None = None) -> list[UserRange]:

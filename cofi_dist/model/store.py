@@ -80,6 +80,11 @@ def read(directory: Path) -> StoredModel:
     except (OSError, ValueError) as error:
         raise RunError(f"{file}: {read_failure(error)}; {ADVICE}") from None
     config = load_config(directory / CONFIG)
+    if config.data.feedback != facts.feedback:
+        raise RunError(
+            f"{directory / CONFIG}: data.feedback is {config.data.feedback}, but the model was trained with"
+            f" {facts.feedback}; {ADVICE}"
+        )
     users = IdMap.load(directory / USERS, num_users)
     items = IdMap.load(directory / ITEMS, num_items)
     if id_digests not in (None, digests((users, items))):  # None: written by an earlier version

@@ -1,5 +1,6 @@
 """Save the outcome of a run: the model, and `result.json`."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -126,6 +127,9 @@ def gather_model(problem: Problem, factors: Factors, comm: Comm, diverged: str) 
     )
     source, item_sums = problem.source, problem.item_sums
     (lowest, highest), (users, items) = source.scale, source.ids
+    feedback, global_mean = problem.config.data.feedback, item_sums.global_mean
+    if feedback == "implicit":  # scores of events have no scale, and nothing was subtracted
+        lowest, highest, global_mean = -math.inf, math.inf, 0.0
     c = None if factors.c is None else factors.c.cpu()
     return Model(
         factors=Factors(factors.X.cpu(), W, b, c),
@@ -133,12 +137,13 @@ def gather_model(problem: Problem, factors: Factors, comm: Comm, diverged: str) 
         item_counts=torch.from_numpy(item_sums.count),
         user_counts=user_counts,
         facts=TrainingDataFacts(
-            global_mean=item_sums.global_mean,
+            global_mean=global_mean,
             lowest=lowest,
             highest=highest,
             fingerprint=problem.fingerprint,
             columns=source.columns,
             diverged=diverged,
+            feedback=feedback,
         ),
         users=users,
         items=items,

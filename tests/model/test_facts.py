@@ -1,6 +1,8 @@
 """What a model knows of its training data is read back as it was written, or refused in plain words."""
 
 import json
+import math
+from dataclasses import replace
 
 import pytest
 
@@ -21,6 +23,20 @@ def test_facts_are_read_back_from_metadata() -> None:
     assert TrainingDataFacts.from_metadata(FACTS.to_metadata()) == FACTS
 
 
+def test_facts_of_events_are_read_back_and_have_no_scale() -> None:
+    facts = replace(FACTS, feedback="implicit", global_mean=0.0, lowest=-math.inf, highest=math.inf)
+    assert TrainingDataFacts.from_metadata(facts.to_metadata()) == facts
+    assert facts.is_implicit
+    assert (facts.noun, FACTS.noun) == ("event", "rating")
+
+
+def test_facts_of_earlier_versions_are_about_ratings() -> None:
+    metadata = FACTS.to_metadata()
+    del metadata["feedback"]
+    assert TrainingDataFacts.from_metadata(metadata) == FACTS
+    assert not FACTS.is_implicit
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -28,6 +44,7 @@ def test_facts_are_read_back_from_metadata() -> None:
         ({"global_mean": 6.0}, "global_mean, 6.0, is not between lowest and highest"),
         ({"global_mean": "x"}, "global_mean"),
         ({"columns": 3}, "columns"),
+        ({"feedback": "shouted"}, "feedback"),
     ],
 )
 def test_facts_that_no_model_has_are_refused(change: dict[str, object], says: str) -> None:

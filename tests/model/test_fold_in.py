@@ -5,9 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import settings as settings_of_hypothesis
+from hypothesis import strategies as st
 
 from cofi_dist.errors import DataError
-from cofi_dist.model import Model
+from cofi_dist.model import Model, fold_in
 from cofi_dist.model.fold_in import FoldedUser
 from cofi_dist.sharding.ranges import UserRange
 from tests.support.models import made_up, trained
@@ -93,6 +96,117 @@ def test_a_trained_user_folded_in_again_gets_the_trained_predictions(
 
 def range_of(user: int) -> UserRange:
     return UserRange(user, user + 1)
+
+
+# Models whose objective has more than the known ratings.
+OBJECTIVES = {
+    "events": ["data.feedback=implicit"],
+    "events, little weight": ["data.feedback=implicit", "train.unknown_weight=0.01", "train.alpha=40"],
+    "events alone": ["data.feedback=implicit", "train.unknown_weight=0", "train.alpha=0.5"],
+    "events with user biases": ["data.feedback=implicit", "model.user_bias=true"],
+    "ratings and the unknown": ["train.unknown_weight=0.05"],
+    "ratings without user biases": ["model.user_bias=false"],
+    "heavy unknown": ["train.unknown_weight=3.0", "model.user_bias=false"],
+}
+
+
+def over_all_cells(model: Model, items: list[int], values: list[float]) -> np.ndarray:
+    """Minimise one user's part of J over all cells, in float64: a row of a least-squares problem for each."""
+    train, factors, num_items = model.config.train, model.factors, len(model.items)
+    X, c = factors.X.double().numpy(), factors.item_bias_or_zeros().double().numpy()
+    weight, target = np.full(num_items, train.unknown_weight), np.zeros(num_items)
+    for item, value in zip(items, values, strict=True):
+        row = item - 100
+        if train.alpha is not None:
+            weight[row], target[row] = 1 + train.alpha * value, 1
+        else:
+            weight[row], target[row] = 1, value - float(model.item_means[row])
+    design = np.column_stack([X, np.ones(num_items)])
+    count = len(items) + train.unknown_weight * num_items
+    penalty = np.full(design.shape[1], train.lambda_ * count**train.lambda_power)
+    penalty[-1] = train.lambda_b
+    if not model.config.model.user_bias:
+        design, penalty = design[:, :-1], penalty[:-1]
+    root = np.sqrt(weight)
+    system = np.vstack([root[:, None] * design, np.diag(np.sqrt(penalty))])
+    v = np.linalg.lstsq(system, np.concatenate([root * (target - c), np.zeros(len(penalty))]))[0]
+    return v if model.config.model.user_bias else np.append(v, 0.0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.mark.parametrize("settings", OBJECTIVES.values(), ids=OBJECTIVES.keys())
+@settings_of_hypothesis(max_examples=15, deadline=None)
+@given(
+    seed=st.integers(0, 99),
+    of_item=st.dictionaries(st.integers(100, 129), st.sampled_from([0.5, 1.0, 3.0, 5.0]), min_size=1),
+    regulariser=st.sampled_from([(0.1, 0.0, 0.0), (5.0, 1.0, 0.3), (0.01, 0.5, 2.0)]),
+    item_bias=st.booleans(),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+)
+def test_it_is_the_minimiser_over_all_cells(
+    settings: list[str],
+    folder: Path,
+    seed: int,
+    of_item: dict[int, float],
+    regulariser: tuple[float, float, float],
+    item_bias: bool,
+    dtype: torch.dtype,
+) -> None:
+    keys = zip(("lambda_", "lambda_power", "lambda_b"), regulariser, strict=True)
+    overrides = [*settings, *(f"train.{key}={value}" for key, value in keys)]
+    model = made_up(folder, 3, 30, *overrides, item_bias=item_bias, dtype=dtype, seed=seed)
+    items, values = list(of_item), list(of_item.values())
+    folded = model.fold_in(items, values)
+    want = over_all_cells(model, items, values)
+    np.testing.assert_allclose(np.append(folded.w.numpy(), folded.b), want, rtol=1e-8, atol=1e-9)
+
+
+def test_an_item_without_training_events_counts_among_the_unknown_as_it_was_trained(tmp_path: Path) -> None:
+    model = made_up(tmp_path, 3, 30, "data.feedback=implicit")
+    model.item_counts[7] = 0
+    folded = model.fold_in([104, 109])
+    want = over_all_cells(model, [104, 109], [1.0, 1.0])
+    np.testing.assert_allclose(np.append(folded.w.numpy(), folded.b), want, rtol=1e-10)
+
+
+def test_pieces_of_any_size_have_the_same_gram_matrix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = made_up(tmp_path, 3, 30, "data.feedback=implicit").fold_in([104, 109])
+    monkeypatch.setattr(fold_in, "ROWS_AT_ONCE", 7)
+    in_pieces = made_up(tmp_path, 3, 30, "data.feedback=implicit").fold_in([104, 109])
+    torch.testing.assert_close(in_pieces.w, whole.w, rtol=1e-12, atol=0)
+
+
+def test_if_the_unknown_leave_a_choice_the_shortest_solution_is_taken(tmp_path: Path) -> None:
+    model = made_up(tmp_path, 3, 30, "data.feedback=implicit", "train.lambda_=0.0", item_bias=False)
+    model.factors.X[:, 3] = model.factors.X[:, 2]  # so that only the sum of two weights matters
+    folded = model.fold_in([104, 109])
+    want = over_all_cells(model, [104, 109], [1.0, 1.0])[:4]
+    np.testing.assert_allclose(folded.w.numpy(), want, rtol=1e-9)
+    assert folded.w[2] == pytest.approx(float(folded.w[3]))
+
+
+def test_events_have_strength_one_unless_said_and_add_up(tmp_path: Path) -> None:
+    model = made_up(tmp_path, 3, 30, "data.feedback=implicit")
+    assert torch.equal(model.fold_in([104, 109]).w, model.fold_in([104, 109], [1.0, 1.0]).w)
+    repeated = model.fold_in([104, 7, 109, 104], [1.0, 1.0, 2.0, 2.5])
+    assert torch.equal(repeated.w, model.fold_in([104, 109], [3.5, 2.0]).w)
+    assert (repeated.rated.tolist(), repeated.unknown) == ([4, 9], 1)
+    with pytest.raises(DataError, match="give a rating for each item; only models of events do without"):
+        made_up(tmp_path).fold_in([104, 109])
+
+
+@pytest.mark.parametrize("strength", ["0", "-1", "nan", "inf", "-inf"])
+def test_a_strength_that_is_no_positive_number_is_refused(strength: str, tmp_path: Path) -> None:
+    model = made_up(tmp_path, 3, 30, "data.feedback=implicit")
+    says = f"^the strength of the event of item 109, {strength}, is not a positive number; leave out"
+    with pytest.raises(DataError, match=says):
+        model.fold_in([104, 109], [1.0, float(strength)])
 
 
 def test_a_folded_user_is_recommended_what_they_have_not_rated(tmp_path: Path) -> None:

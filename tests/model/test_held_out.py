@@ -9,6 +9,7 @@ import pytest
 from cofi_dist.errors import DataError
 from cofi_dist.model.evaluate import evaluate
 from cofi_dist.model.held_out import HeldOut
+from cofi_dist.sharding.ranges import UserRange
 from tests.support.models import (
     EVERYONE,
     as_table,
@@ -45,6 +46,23 @@ def test_unknown_users_and_items_are_counted_and_fall_back(tmp_path: Path) -> No
     assert found.ranking is not None
     assert found.ranking.users + found.ranking.users_without_relevant == 4
     assert found.ranking.users_without_relevant >= 2
+
+
+def test_events_of_a_pair_add_up_and_need_no_strength(tmp_path: Path) -> None:
+    model = made_up(tmp_path)
+    table = pl.DataFrame(
+        {"user": ["u0001", "u0002", "u0001", "x"], "item": [101, 101, 101, 7], "value": [1.0, 2.0, 0.5, 1.0]}
+    )
+    held_out = HeldOut.from_table(model.users, model.items, table, "implicit")
+    loaded = held_out.load(UserRange(0, held_out.num_users))
+    assert loaded.user.tolist() == [1, 2, 12]
+    assert loaded.value.tolist() == [1.5, 2.0, 1.0]
+    held_out = HeldOut.from_table(model.users, model.items, table.drop("value"), "implicit")
+    assert held_out.load(UserRange(0, held_out.num_users)).value.tolist() == [2.0, 1.0, 1.0]
+    with pytest.raises(DataError, match=r"the strength -1 is not positive; leave out what did not happen"):
+        HeldOut.from_table(model.users, model.items, table.with_columns(value=pl.lit(-1.0)), "implicit")
+    with pytest.raises(DataError, match="ratings need the columns user, item and value, not user, item"):
+        HeldOut.from_table(model.users, model.items, table.drop("value"))
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,25 @@ def test_where_no_means_were_taken_out_the_biases_hold_them(tmp_path: Path) -> N
     )
 
 
+def test_a_model_of_events_gives_scores_that_are_not_clipped(tmp_path: Path) -> None:
+    model = made_up(tmp_path, 12, 30, "data.feedback=implicit")
+    user, item = np.repeat(model.users.raw, 30), np.tile(model.items.raw, 12)
+    got = model.predict(user.tolist(), item.tolist())
+    np.testing.assert_allclose(got, dense_scores(model).ravel(), rtol=1e-12)
+    assert got.min() < 0
+
+
+def test_without_biases_whatever_is_unknown_scores_0(tmp_path: Path) -> None:
+    model = made_up(tmp_path, 12, 30, "data.feedback=implicit", item_bias=False)
+    assert model.predict(["nobody", "u0003", "nobody"], [104, 9, 9]).tolist() == [0.0, 0.0, 0.0]
+    assert model.fallbacks == ("0", "0")
+    with_item_bias = made_up(tmp_path, 12, 30, "data.feedback=implicit")
+    assert with_item_bias.fallbacks == ("the item's bias", "the average item's bias")
+    c = with_item_bias.factors.c
+    assert c is not None
+    np.testing.assert_allclose(with_item_bias.predict(["nobody"], [104]), [float(c[0, 4])])
+
+
 def test_a_row_without_training_ratings_counts_as_unknown(tmp_path: Path) -> None:
     model = made_up(tmp_path)
     model.item_counts[4], model.user_counts[3] = 0, 0

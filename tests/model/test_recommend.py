@@ -24,6 +24,20 @@ def test_recommend_is_a_plain_sort_of_the_scores(tmp_path: Path) -> None:
         np.testing.assert_allclose(got["prediction"], scores[want].clip(0.5, 5.0), rtol=1e-12)
 
 
+@pytest.mark.parametrize("item_bias", [False, True])
+def test_a_model_of_events_lists_by_brute_force_scores_alone(item_bias: bool, tmp_path: Path) -> None:
+    model = made_up(tmp_path, 12, 30, "data.feedback=implicit", item_bias=item_bias)
+    all_lists = pl.concat(model.recommend_all(7, users_at_once=5))
+    assert all_lists.columns == ["user", "rank", "item", "score"]
+    for j, scores in enumerate(dense_scores(model)):
+        got = model.recommend(f"u{j:04}", k=7)
+        assert got.columns == ["rank", "item", "score"]
+        want = np.argsort(-scores, kind="stable")[:7]
+        assert got["item"].to_list() == (100 + want).tolist()
+        np.testing.assert_allclose(got["score"], scores[want], rtol=1e-12)
+        assert got["item"].equals(all_lists.filter(user=f"u{j:04}")["item"])
+
+
 def test_what_is_clipped_alike_is_still_ranked(tmp_path: Path) -> None:
     model = made_up(tmp_path)
     got = model.recommend("u0000", k=30)

@@ -10,10 +10,10 @@ import torch
 
 from cofi_dist.data.ids import IdMap
 from cofi_dist.errors import RunError
+from cofi_dist.files.tensor_file import write_tensors
+from cofi_dist.files.tensor_header import read_header
 from cofi_dist.model import Model
-from tests.support.models import (
-    small,
-)
+from tests.support.models import made_up, small
 
 
 @pytest.fixture
@@ -44,6 +44,41 @@ def test_a_saved_model_is_loaded_bit_for_bit(model: Model, tmp_path: Path) -> No
     assert again.users.raw.to_list() == ["ann", "bob", "zoe"]
     assert again.items.raw.to_list() == [0, 1, 2, 3, 4]
     assert again.config == model.config
+
+
+def test_a_model_of_events_is_loaded_as_one(tmp_path: Path) -> None:
+    model = made_up(tmp_path, 3, 5, "data.feedback=implicit", "train.alpha=2.5")
+    model.save(tmp_path / "m")
+    again = Model.load(tmp_path / "m")
+    assert (again.facts, again.config) == (model.facts, model.config)
+    assert again.scorer.is_implicit
+    assert (again.scorer.lowest, again.scorer.highest) == (-math.inf, math.inf)
+
+
+def test_a_model_of_an_earlier_version_is_one_of_ratings(model: Model, tmp_path: Path) -> None:
+    model.save(tmp_path / "m")
+    file = tmp_path / "m" / "factors.safetensors"
+    metadata = read_header(file)[1]
+    del metadata["feedback"]
+    write_tensors(file, model.tensors, metadata)
+    config = tmp_path / "m" / "config.yaml"
+    new_keys = ("feedback:", "user_bias:", "unknown_weight:", "metric:")
+    lines = config.read_text().splitlines(keepends=True)
+    older = [line for line in lines if not line.strip().startswith(new_keys)]
+    assert len(lines) - len(older) == len(new_keys)
+    config.write_text("".join(older))
+    again = Model.load(tmp_path / "m")
+    assert (again.facts, again.config) == (model.facts, model.config)
+    assert not again.facts.is_implicit
+
+
+def test_a_config_of_other_feedback_than_the_model_is_refused(model: Model, tmp_path: Path) -> None:
+    model.save(tmp_path / "m")
+    config = tmp_path / "m" / "config.yaml"
+    config.write_text("run_dir: runs/x\ndata: {ratings: r.csv, feedback: implicit}\n")
+    says = r"config\.yaml: data\.feedback is implicit, but the model was trained with explicit; the model is"
+    with pytest.raises(RunError, match=says):
+        Model.load(tmp_path / "m")
 
 
 @pytest.mark.parametrize(

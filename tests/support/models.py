@@ -1,6 +1,7 @@
 """Small models for the tests, trained or made up."""
 
-from dataclasses import asdict
+import math
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,19 +35,29 @@ def made_up(
     item_bias: bool = True,
     seed: int = 0,
 ) -> Model:
-    """Normal factors of 4 features, item means about 3, raw ids u0, u1, ... and 100, 101, ..."""
+    """Normal factors of 4 features, item means about 3, raw ids u0, u1, ... and 100, 101, ...
+
+    With `data.feedback=implicit` among the overrides, there are no means.
+    """
     rng = np.random.default_rng(seed)
     drawn = random_factors(num_items, num_users, 4, dtype, seed)
     c = torch.from_numpy(rng.normal(size=(1, num_items))).to(dtype) if item_bias else None
+    means = torch.from_numpy(3 + rng.normal(size=num_items) / 3)
+    config, facts = a_config(tmp, *overrides), TrainingDataFacts(3.25, 0.5, 5.0, "made up", ColumnNames())
+    if config.data.feedback == "implicit":
+        means.zero_()
+        facts = replace(facts, global_mean=0.0, lowest=-math.inf, highest=math.inf, feedback="implicit")
+    if not config.model.user_bias:
+        drawn.b.zero_()
     return Model(
         factors=Factors(drawn.X, drawn.W, drawn.b, c),
-        item_means=torch.from_numpy(3 + rng.normal(size=num_items) / 3),
+        item_means=means,
         item_counts=torch.from_numpy(rng.integers(1, 50, num_items).astype(np.float64)),
         user_counts=torch.from_numpy(rng.integers(1, 50, num_users).astype(np.float64)),
-        facts=TrainingDataFacts(3.25, 0.5, 5.0, "made up", ColumnNames()),
+        facts=facts,
         users=IdMap(pl.Series("id", [f"u{j:04}" for j in range(num_users)])),
         items=IdMap(pl.Series("id", range(100, 100 + num_items))),
-        config=a_config(tmp, *overrides),
+        config=config,
     )
 
 
