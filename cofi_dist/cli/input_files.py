@@ -14,6 +14,8 @@ from cofi_dist.streams import log_stderr
 if TYPE_CHECKING:
     import polars as pl
 
+    from cofi_dist.model import Model
+
 # MovieLens' movies.dat and u.item, which have no header.
 TITLES_WITHOUT_HEADER = {".dat": "::", ".item": "|"}
 TITLES_WITH_HEADER = (".csv", ".tsv")
@@ -30,6 +32,23 @@ def read_ratings(
     table = read_whole_table(path, columns, notes, rating=rating)
     for note in notes if aloud else ():
         log_stderr(f"{path}: {note}")
+    return table
+
+
+def read_of_new_user(path: Path, model: "Model", columns: ColumnNames) -> "pl.DataFrame":
+    """Read the ratings or events of somebody whom a model does not know; events need no strengths.
+
+    Args:
+        path: the file.
+        model: the model.
+        columns: names of the columns in the file.
+    """
+    from cofi_dist.data.readers.tables import has_column
+
+    with_values = not model.facts.is_implicit or has_column(path, columns.rating)
+    table = read_ratings(path, columns, rating=with_values)
+    if not with_values:
+        log_stderr(f"{path}: has no column {columns.rating!r}, so each line is an event of strength 1")
     return table
 
 

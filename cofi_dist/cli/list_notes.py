@@ -13,6 +13,21 @@ if TYPE_CHECKING:
 FEW = 2  # training ratings of an item, whose mean and features are mostly chance
 
 
+def has_rated(model: "Model") -> str:
+    """Return what a user did to the items that lists leave out."""
+    return "has events of" if model.facts.is_implicit else "has rated"
+
+
+def describe_unknown_list(model: "Model") -> str:
+    """Say what the list of a user without training ratings is."""
+    if bool((model.scorer.offset == model.scorer.offset[0]).all()):
+        return (
+            "a list in the order of the ids, as all items score the same; a model trained with"
+            " model.item_bias=true lists popular items"
+        )
+    return "the average user's list"
+
+
 class ListNotes:
     """Count the places in lists of k items, of one user or many, and say what is odd about them.
 
@@ -25,6 +40,7 @@ class ListNotes:
 
     def __init__(self, model: "Model", k: int, min_ratings: int, beside: int | None = None) -> None:
         self._model, self._k, self._min_ratings = model, k, min_ratings
+        self._training_rating, self._has_rated = f"training {model.facts.noun}", has_rated(model)
         self._other = "" if beside is None else "other "
         self._counts = model.item_counts.numpy().copy()
         if beside is not None:
@@ -48,9 +64,10 @@ class ListNotes:
         if not number:
             yield f"nothing to list: the model has {items}; lower --min-ratings"
         elif not self._places:
-            yield f"nothing to list: the model has {items}, and {who} has rated all of them"
+            yield f"nothing to list: the model has {items}, and {who} {self._has_rated} all of them"
         elif not self._full:
-            others = "" if who is None or self._places == number else f", and {who} has rated the others"
+            is_whole = who is None or self._places == number
+            others = "" if is_whole else f", and {who} {self._has_rated} the others"
             yield f"{self._places:,} of {self._k:,}: the model has {items}{others}"
         yield from self._notes()
 
@@ -62,11 +79,12 @@ class ListNotes:
             none = f", {empty:,} of them none" if empty else ""
             yield (
                 f"{short:,} of {users} get fewer than {counted(self._k, 'item')}{none}: the model has"
-                f" {self._candidates[1]}, less those that a user has rated"
+                f" {self._candidates[1]}, less those that a user {self._has_rated}"
             )
         unseen = int((self._model.user_counts == 0).sum())
         if unseen:
-            yield f"{unseen:,} of {users} {have(unseen)} no training ratings, so the average user's list"
+            what = describe_unknown_list(self._model)
+            yield f"{unseen:,} of {users} {have(unseen)} no {self._training_rating}s, so {what}"
         yield from self._notes()
 
     def _notes(self) -> Iterator[str]:
@@ -77,7 +95,7 @@ class ListNotes:
                 also = ", and a model trained with data.centre=damped_item_mean ranks them lower"
             yield (
                 f"{self._few:,} of {counted(self._places, 'place')} go to items with at most"
-                f" {counted(FEW, 'training rating')}; --min-ratings {FEW + 1}, or more, leaves such items"
+                f" {counted(FEW, self._training_rating)}; --min-ratings {FEW + 1}, or more, leaves such items"
                 f" out{also}"
             )
 
@@ -86,5 +104,6 @@ class ListNotes:
         """Return the number of items that may be in a list, and that in words."""
         number = int((self._counts >= self._min_ratings).sum())
         noun = f"{self._other}item"
-        limit = f" with {counted(self._min_ratings, 'training rating')} or more" if self._min_ratings else ""
+        least = counted(self._min_ratings, self._training_rating)
+        limit = f" with {least} or more" if self._min_ratings else ""
         return number, f"{counted(number, noun) if number else f'no {noun}'}{limit}"

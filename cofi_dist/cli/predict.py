@@ -1,4 +1,4 @@
-"""Define the command `predict`, which predicts ratings."""
+"""Define the command `predict`, which predicts ratings, or scores pairs of a model of events."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +9,7 @@ from cofi_dist.cli.arguments import Run
 from cofi_dist.cli.input_files import read_ratings
 from cofi_dist.cli.output_tables import Replace, id_column_names, require_writable, write_table
 from cofi_dist.cli.progress import Progress
-from cofi_dist.cli.tables import warn_if_diverged
+from cofi_dist.cli.tables import say_if_scores, warn_if_diverged
 from cofi_dist.streams import log_stderr
 from cofi_dist.words import counted
 
@@ -24,7 +24,10 @@ def predict(
     ],
     replace: Replace = False,
 ) -> None:
-    """Predict the rating of each pair of a file."""
+    """Predict the rating of each pair of a file.
+
+    With a model of events, score each pair.
+    """
     import polars as pl
 
     from cofi_dist.model import Model
@@ -34,7 +37,9 @@ def predict(
     require_writable(output, replace=replace)
     model = Model.load(run)
     warn_if_diverged(model)
+    say_if_scores(model)
     columns = model.facts.columns
+    result, verb = ("score", "scored") if model.facts.is_implicit else ("prediction", "predicted")
     table = read_ratings(pairs, columns, rating=False)
     sides = (("user", model.users, model.user_counts), ("item", model.items, model.item_counts))
     rows = []
@@ -44,10 +49,10 @@ def predict(
         if len(unseen):
             count = f"{len(unseen):,} of {counted(len(table), 'pair')}"
             who = counted(unseen.n_unique(), name)
-            log_stderr(f"{count} are of {who} without training ratings: predicted {instead}")
+            log_stderr(f"{count} are of {who} without training {model.facts.noun}s: {verb} {instead}")
     with Progress("predicting", "pairs") as progress:
-        prediction = predict_pairs(model.scorer, rows[0], rows[1], progress.add)
-    user, item = id_column_names(columns, ("prediction",))
+        results = predict_pairs(model.scorer, rows[0], rows[1], progress.add)
+    user, item = id_column_names(columns, (result,))
     pairs_of = table.select(pl.col("user").alias(user), pl.col("item").alias(item))
-    write_table(pairs_of.with_columns(prediction=prediction).lazy(), output)
-    log_stderr(f"{counted(len(table), 'prediction')} written to {output}")
+    write_table(pairs_of.with_columns(pl.Series(result, results)).lazy(), output)
+    log_stderr(f"{counted(len(table), result)} written to {output}")

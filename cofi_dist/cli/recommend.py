@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cofi_dist.cli.arguments import ListLength, MinRatings, Prepared, Run, Titles
-from cofi_dist.cli.input_files import read_ratings, read_titles, warn_if_untitled
-from cofi_dist.cli.list_notes import ListNotes
+from cofi_dist.cli.input_files import read_of_new_user, read_titles, warn_if_untitled
+from cofi_dist.cli.list_notes import ListNotes, describe_unknown_list, has_rated
 from cofi_dist.cli.output_tables import Replace, id_column_names, require_writable, write_table
 from cofi_dist.cli.progress import Progress
-from cofi_dist.cli.tables import print_table, warn_if_diverged
+from cofi_dist.cli.tables import print_table, say_if_scores, warn_if_diverged
 from cofi_dist.errors import CofiError, ConfigError, DataError
 from cofi_dist.streams import log_stderr
 from cofi_dist.words import counted
@@ -29,7 +29,7 @@ def recommend(
         str | None, typer.Option(metavar="ID", help="A user of the data.", show_default=False)
     ] = None,
     ratings: Annotated[
-        Path | None, typer.Option(help="Ratings of somebody who is not in the data.", show_default=False)
+        Path | None, typer.Option(help="Ratings or events of somebody not in the data.", show_default=False)
     ] = None,
     prepared: Prepared = None,
     everyone: Annotated[bool, typer.Option("--all", help="Every user of the data; needs --output.")] = False,
@@ -41,9 +41,10 @@ def recommend(
     ] = None,
     replace: Replace = False,
 ) -> None:
-    """List the unrated items that a user would rate highest."""
-    from cofi_dist.model import Model
+    """List the unrated items that a user would rate highest.
 
+    With a model of events, list the items with the highest scores that the user has no events of.
+    """
     if (user is not None) + (ratings is not None) + everyone != 1:
         raise ConfigError("give one of --user, --ratings and --all")
     if everyone != (output is not None):
@@ -56,8 +57,7 @@ def recommend(
         raise ConfigError("--prepared is for users of the model; leave it or --ratings out")
     if output is not None:
         require_writable(output, replace=replace)
-    model = Model.load(run)
-    warn_if_diverged(model)
+    model = _load_model(run)
     notes = ListNotes(model, k, min_ratings)
     if output is not None:
         _recommend_all(model, _run_ratings(model, run, prepared), k, min_ratings, notes, output)
@@ -75,15 +75,27 @@ def recommend(
         log_stderr(note)
 
 
+def _load_model(run: Path) -> "Model":
+    from cofi_dist.model import Model
+
+    model = Model.load(run)
+    warn_if_diverged(model)
+    say_if_scores(model)
+    return model
+
+
 def _print_list(table: "pl.DataFrame", column: str, title_of: dict[str, str]) -> None:
     """Print a user's list; if predictions are clipped, with the scores that decide its order."""
-    clipped = bool((table["prediction"].round(2) != table["score"].round(2)).any())
-    rows = [
-        (str(rank), f"{prediction:.2f}", *[f"{score:.2f}"] * clipped, str(item), title_of.get(str(item), ""))
-        for rank, item, prediction, score in table.iter_rows()
-    ]
-    headers = ("rank", "predicted", *["score"] * clipped, column, "title" if title_of else "")
-    print_table(headers, rows)
+    figures = {"score": [f"{score:.3f}" for score in table["score"]]}
+    if "prediction" in table.columns:
+        predicted, scores = ([f"{x:.2f}" for x in table[name]] for name in ("prediction", "score"))
+        figures = (
+            {"predicted": predicted} if predicted == scores else {"predicted": predicted, "score": scores}
+        )
+    items = [str(item) for item in table["item"]]
+    titles = [title_of.get(item, "") for item in items]
+    rows = list(zip(map(str, table["rank"]), *figures.values(), items, titles, strict=True))
+    print_table(("rank", *figures, column, "title" if title_of else ""), rows)
 
 
 def _recommend_all(
@@ -93,7 +105,7 @@ def _recommend_all(
 
     from cofi_dist.model.scoring import user_batches
 
-    results = ("rank", "prediction", "score")
+    results = ("rank", *([] if model.facts.is_implicit else ["prediction"]), "score")
     user, item = id_column_names(model.facts.columns, results)
     progress = Progress("recommending", "users")
 
@@ -104,7 +116,7 @@ def _recommend_all(
         ):
             notes.add(table)
             progress.add(len(users), len(model.users))
-            in_order = table.select("user", "rank", "item", "prediction", "score")
+            in_order = table.select("user", "rank", "item", *results[1:])
             yield in_order.rename({"user": user, "item": item})
 
     with progress:
@@ -125,7 +137,7 @@ def _recommend_known(
 
     table = model.recommend(user, k, rated.items_of(user) if rated else (), min_ratings)
     if not model.user_counts[find_row(model.users, user, "user")]:
-        log_stderr(f"user {user} has no training ratings: this is the average user's list")
+        log_stderr(f"user {user} has no training {model.facts.noun}s: this is {describe_unknown_list(model)}")
     return table, f"user {user}" if rated else None
 
 
@@ -135,16 +147,17 @@ def _recommend_new(model: "Model", path: Path, k: int, min_ratings: int) -> "pl.
     columns = model.facts.columns
     if not has_column(path, columns.user):  # which a new user's file need not: the items stand in for it
         columns = columns.model_copy(update={"user": columns.item})
-    table = read_ratings(path, columns)
-    count = table["user"].n_unique()
+    table = read_of_new_user(path, model, columns)
+    count, noun = table["user"].n_unique(), model.facts.noun
     if columns.user != columns.item and count > 1:
-        raise DataError(f"{path}: holds ratings of {count:,} users; give those of one")
+        raise DataError(f"{path}: holds {noun}s of {count:,} users; give those of one")
     try:
-        folded = model.fold_in(table["item"], table["value"].to_numpy())
+        values = table["value"].to_numpy() if "value" in table.columns else None
+        folded = model.fold_in(table["item"], values)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     if folded.unknown:
-        of = f"{folded.unknown:,} of {counted(len(table), 'rating')}"
+        of = f"{folded.unknown:,} of {counted(len(table), noun)}"
         log_stderr(f"{path}: {of} {'is' if folded.unknown == 1 else 'are'} of unknown items; not used")
     return model.recommend(folded, k, min_ratings=min_ratings)
 
@@ -154,7 +167,7 @@ def _run_ratings(model: "Model", run: Path, prepared: Path | None) -> "RunRating
     try:
         rated = model.rated(run, prepared)
     except CofiError as error:
-        log_stderr(f"items that a user has rated are not left out: {error}")
+        log_stderr(f"items that a user {has_rated(model)} are not left out: {error}")
         return None
     if rated.note:
         log_stderr(rated.note)

@@ -40,6 +40,12 @@ def _cut(text: str, room: int) -> str:
     return set_cell_size(text, max(room - 3, 0)).rstrip() + "..."
 
 
+def say_if_scores(model: "Model") -> None:
+    """Say so on stderr if the model gives scores, which are no ratings."""
+    if model.facts.is_implicit:
+        log_stderr("scores say in which order items suit a user; they are not ratings, and not clipped")
+
+
 def warn_if_diverged(model: "Model") -> None:
     """Say so on stderr if the model is the last good one of a run that diverged."""
     if model.facts.diverged:

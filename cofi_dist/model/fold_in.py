@@ -23,8 +23,8 @@ from cofi_dist.model.arguments import Ids, as_ids
 from cofi_dist.model.scoring import RowIndices, Scorer
 from cofi_dist.words import counted
 
-# N ratings or events of items that the model knows, M items, K features. D is K + 1 if users have a bias,
-# which then is the last entry of v = (w, b); else K.
+# N ratings or events of items that the model knows, M items, K features. v is (w, b), with K + 1 entries, or
+# w alone if the users of the model have no bias.
 
 ROWS_AT_ONCE = 2**16  # of X that are widened to float64 at a time
 
@@ -87,7 +87,7 @@ class UserObjective:
         return None if self.train.alpha is None else 1 + self.train.alpha * strengths
 
     def penalty(self, num_known: int) -> NDArray[np.float64]:
-        """Return the weight of each entry of v in the regulariser, (D,), for a user with N ratings."""
+        """Return the weight of each entry of v in the regulariser, for a user with N ratings."""
         train, (num_items, num_features) = self.train, self.factors.X.shape
         count = float(num_known) + train.unknown_weight * num_items
         penalty = np.full(num_features + 1, train.lambda_ * count**train.lambda_power)
@@ -124,8 +124,8 @@ def fold_in(
     rated, values = rows[is_known], values[is_known]
     unknown = len(rows) - len(rated)
     if scorer.is_implicit:
-        rated, first = np.unique(rated, return_inverse=True)
-        values = np.bincount(first, values)
+        rated, place = np.unique(rated, return_inverse=True)
+        values = np.bincount(place, values).astype(np.float64)
     solve = _solve_with_unknown if objective.train.unknown_weight else _solve_known
     v = solve(scorer, objective, rated, values)
     num_features = scorer.X.shape[1]
@@ -136,7 +136,7 @@ def fold_in(
 def _solve_known(
     scorer: Scorer, objective: UserObjective, rated: RowIndices, values: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the v of a model that ignores unknown pairs, (D,).
+    """Return the v of a model that ignores unknown pairs.
 
     It is the least-squares problem of a stacked system: minimise |design v - target|^2 + |sqrt(penalty) v|^2,
     where the penalty is rows of target 0. The normal equations would square its condition number.
@@ -160,7 +160,7 @@ def _solve_known(
 def _solve_with_unknown(
     scorer: Scorer, objective: UserObjective, rated: RowIndices, values: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the v of a model that draws the scores of unknown pairs to 0, (D,).
+    """Return the v of a model that draws the scores of unknown pairs to 0.
 
     The unknown items are all items less the known ones. So the normal equations need the Gram matrix of all
     items, which is the same for every user, and a row for each known item.

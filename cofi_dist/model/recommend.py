@@ -58,7 +58,8 @@ def similar_items(scorer: Scorer, item: int | str, k: int, min_ratings: int) -> 
     norm = np.linalg.norm(X, axis=1)
     has_features = norm > 0  # an item without training ratings has none
     if not has_features[row]:
-        raise RunError(f"item {item} has no training ratings, so the model knows no features to compare")
+        what = "events" if scorer.is_implicit else "ratings"
+        raise RunError(f"item {item} has no training {what}, so the model knows no features to compare")
     is_candidate = has_features & ~is_rare
     cosine: NDArray[np.float64] = X @ X[row] / np.where(is_candidate, norm * norm[row], 1.0)
     cosine[~is_candidate] = -np.inf

@@ -1,12 +1,15 @@
-"""recommend and similar say why lists are short, and that they rest on few ratings."""
+"""recommend, similar and predict say what is odd about their lists and figures."""
 
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from cofi_dist.cli.predict import predict
 from cofi_dist.cli.recommend import recommend
 from cofi_dist.cli.similar import similar
+from cofi_dist.errors import DataError, RunError
 from tests.support.models import made_up, trained
 
 SETTINGS = "model: {num_features: 2}\ntrain: {epochs: 30, log_every: 30, lr: 0.05}\n"
@@ -98,3 +101,107 @@ def test_scores_stand_beside_predictions_that_were_clipped(
     header, *lines = capsys.readouterr().out.splitlines()
     assert header.split() == ["rank", "predicted", "movieId"]
     assert [float(line.split()[1]) for line in lines] == scores
+
+
+EVENTS = "data.feedback=implicit"
+SCORES = "scores say in which order items suit a user; they are not ratings, and not clipped"
+
+
+def test_a_model_of_events_lists_scores_and_says_what_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = made_up(tmp_path, 12, 30, EVENTS)
+    model.save(tmp_path / "m")
+    recommend(tmp_path / "m", user="u0000", k=3)
+    said = capsys.readouterr()
+    header, *lines = said.out.splitlines()
+    assert header.split() == ["rank", "score", "movieId"]
+    want = [f"{score:.3f}" for score in model.recommend("u0000", 3)["score"]]
+    assert [line.split()[1] for line in lines] == want
+    first, second = said.err.splitlines()
+    assert first == SCORES
+    assert second.startswith("items that a user has events of are not left out: ")
+    output = tmp_path / "all.csv"
+    recommend(tmp_path / "m", everyone=True, k=2, output=output)
+    assert output.read_text().splitlines()[0] == "userId,rank,movieId,score"
+    assert capsys.readouterr().err.splitlines()[0] == SCORES
+
+
+@pytest.mark.parametrize("item_bias", [False, True])
+def test_it_is_said_what_the_list_of_a_user_without_events_is(
+    item_bias: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = made_up(tmp_path, 12, 30, EVENTS, item_bias=item_bias)
+    model.user_counts[3] = 0
+    model.save(tmp_path / "m")
+    what = "the average user's list"
+    if not item_bias:
+        what = (
+            "a list in the order of the ids, as all items score the same; a model trained with"
+            " model.item_bias=true lists popular items"
+        )
+    recommend(tmp_path / "m", user="u0003", k=3)
+    assert f"user u0003 has no training events: this is {what}" in capsys.readouterr().err.splitlines()
+    recommend(tmp_path / "m", everyone=True, k=2, output=tmp_path / "all.csv")
+    assert f"1 of 12 users has no training events, so {what}" in capsys.readouterr().err.splitlines()
+
+
+def test_a_new_user_of_a_model_of_events_gives_items_and_no_ratings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = made_up(tmp_path, 12, 30, EVENTS)
+    model.save(tmp_path / "m")
+    mine = tmp_path / "mine.csv"
+    for text in ("movieId\n104\n109\n7\n", "userId,movieId\n5,104\n5,109\n5,7\n"):
+        mine.write_text(text)
+        recommend(tmp_path / "m", ratings=mine, k=30)
+        said = capsys.readouterr()
+        want = model.recommend(model.fold_in([104, 109]), 30)
+        assert [int(line.split()[2]) for line in said.out.splitlines()[1:]] == want["item"].to_list()
+        assert said.err.splitlines()[:3] == [
+            SCORES,
+            f"{mine}: has no column 'rating', so each line is an event of strength 1",
+            f"{mine}: 1 of 3 events is of unknown items; not used",
+        ]
+    mine.write_text("movieId,rating\n104,2.5\n109,1\n104,1\n")
+    recommend(tmp_path / "m", ratings=mine, k=3)
+    said = capsys.readouterr()
+    want = model.recommend(model.fold_in([104, 109], [3.5, 1.0]), 3)
+    assert [int(line.split()[2]) for line in said.out.splitlines()[1:]] == want["item"].to_list()
+    assert said.err.splitlines() == [SCORES]
+    mine.write_text("movieId,rating\n104,2.5\n109,0\n")
+    with pytest.raises(DataError, match=r"mine\.csv: the strength of the event of item 109, 0, is not a"):
+        recommend(tmp_path / "m", ratings=mine, k=3)
+    mine.write_text("userId,movieId\n5,104\n6,109\n")
+    with pytest.raises(DataError, match=r"mine\.csv: holds events of 2 users; give those of one"):
+        recommend(tmp_path / "m", ratings=mine, k=3)
+
+
+@pytest.mark.parametrize("item_bias", [False, True])
+def test_pairs_of_a_model_of_events_are_scored(
+    item_bias: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = made_up(tmp_path, 12, 30, EVENTS, item_bias=item_bias)
+    model.save(tmp_path / "m")
+    pairs, output = tmp_path / "pairs.csv", tmp_path / "scores.csv"
+    pairs.write_text("userId,movieId\nu0001,104\nnobody,104\nu0001,7\n")
+    predict(tmp_path / "m", pairs=pairs, output=output)
+    got = pl.read_csv(output)
+    assert got.columns == ["userId", "movieId", "score"]
+    want = model.predict(["u0001", "nobody", "u0001"], [104, 104, 7])
+    assert got["score"].to_list() == pytest.approx(want.tolist())
+    for_user, for_item = ("the item's bias", "the average item's bias") if item_bias else ("0", "0")
+    assert capsys.readouterr().err.splitlines() == [
+        SCORES,
+        f"1 of 3 pairs are of 1 user without training events: scored {for_user}",
+        f"1 of 3 pairs are of 1 item without training events: scored {for_item}",
+        f"3 scores written to {output}",
+    ]
+
+
+def test_an_item_without_events_has_none_that_are_like_it(tmp_path: Path) -> None:
+    model = made_up(tmp_path, 12, 30, EVENTS)
+    model.item_counts[4] = 0
+    model.save(tmp_path / "m")
+    with pytest.raises(RunError, match="item 104 has no training events, so the model knows no features"):
+        similar(tmp_path / "m", item="104")

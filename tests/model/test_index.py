@@ -16,10 +16,12 @@ from tests.support.models import (
 )
 
 
+@pytest.mark.parametrize("feedback", ["explicit", "implicit"])
 @pytest.mark.parametrize("item_bias", [False, True])
-def test_the_index_ranks_as_the_model_does(item_bias: bool, tmp_path: Path) -> None:
+def test_the_index_ranks_as_the_model_does(item_bias: bool, feedback: str, tmp_path: Path) -> None:
     usearch = pytest.importorskip("usearch.index")
-    model = made_up(tmp_path, 40, 500, dtype=torch.float32, item_bias=item_bias)
+    settings = f"data.feedback={feedback}"
+    model = made_up(tmp_path, 40, 500, settings, dtype=torch.float32, item_bias=item_bias)
     export(model, "index", tmp_path / "out", replace=False)
     index = usearch.Index.restore(tmp_path / "out" / "items.usearch")
     ids = pl.read_parquet(tmp_path / "out" / "item_ids.parquet")["id"]
