@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data/readers": {"config", "data"},
     "data/preparation": {"config", "data", "data/readers", "sharding"},
     "data/datasets": set(),
-    "data/sources": {"config", "data", "data/datasets", "data/preparation", "sharding"},
+    "data/sources": {"config", "data", "data/datasets", "data/preparation", "data/readers", "sharding"},
     "factors": {"sharding"},
     "cost": {"data", "factors", "kernels/base", "kernels/block_sums", "kernels/rating_matrix"},
     "kernels": set(),

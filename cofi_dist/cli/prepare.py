@@ -30,17 +30,19 @@ def prepare(
         if text.partition("=")[0].removeprefix("data.").partition(".")[0] in SOURCES:
             raise ConfigError(f"{text!r}: prepare reads {ratings}; leave one of them out")
     resolved = resolve(given, "prepare", overrides or [])
-    said = notes_on_layout(ratings, resolved.data.columns)  # at once: to read on may take minutes
+    data = resolved.data
+    said = notes_on_layout(ratings, data.columns)  # at once: to read on may take minutes
     for note in said:
         log_stderr(f"{ratings}: {note}")
     clear_temporaries(output)  # of one that was killed
     if output.exists():
         raise RunError(f"{output}: already exists; remove it or name another")
-    with prepare_source(resolved.data, output) as prepared:
+    with prepare_source(data, output) as prepared:
         prepared.keep(output)
     for note in StoredRatings(output).notes:
         if note not in said:
             print(note)
-    print(
-        f"prepared in {output}; to train on it, set data: {to_yaml({'prepared': str(output)}, one_line=True)}"
-    )
+    keys = {"prepared": str(output)}
+    if data.feedback != "explicit":
+        keys["feedback"] = data.feedback
+    print(f"prepared in {output}; to train on it, set data: {to_yaml(keys, one_line=True)}")

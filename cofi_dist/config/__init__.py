@@ -1,6 +1,13 @@
 """Define the config of a run: its keys, their types and defaults, and how it is read."""
 
-from cofi_dist.config.data_section import SOURCES, ColumnNames, DataSection, SplitSection, SyntheticSection
+from cofi_dist.config.data_section import (
+    SOURCES,
+    ColumnNames,
+    DataSection,
+    Feedback,
+    SplitSection,
+    SyntheticSection,
+)
 from cofi_dist.config.load import load_config, quote_yaml, resolve
 from cofi_dist.config.paths import as_path
 from cofi_dist.config.schema import Config, ValidationSection
@@ -11,6 +18,7 @@ __all__ = [
     "ColumnNames",
     "Config",
     "DataSection",
+    "Feedback",
     "SplitSection",
     "SyntheticSection",
     "TrainSection",

@@ -7,6 +7,9 @@ from pydantic import Field, model_validator
 
 from cofi_dist.config.section import FileName, PositiveFloat, PositiveInt, RowCount, Section, Seed
 
+# What the data are: ratings, or events such as clicks.
+Feedback = Literal["explicit", "implicit"]
+
 
 class ColumnNames(Section):
     """Name the columns of a ratings file that has a header."""
@@ -22,7 +25,8 @@ class ColumnNames(Section):
     column `rating` has events of strength 1."""
 
     weight: str | None = None
-    """Column of weights: a rating of weight 2 counts twice. Only with `feedback: explicit`."""
+    """Column of weights: a rating of weight 2 counts twice. Only with `feedback: explicit`, and not for .dat
+    and .data files."""
 
     timestamp: str = "timestamp"
     """Column of times, which are read only if a split needs them."""
@@ -119,7 +123,7 @@ class DataSection(Section):
     synthetic: SyntheticSection | None = None
     """Made-up ratings, or events."""
 
-    feedback: Literal["explicit", "implicit"] = "explicit"
+    feedback: Feedback = "explicit"
     """`explicit`: ratings, which are predicted. `implicit`: events such as clicks or purchases, from which
     lists are learnt (docs/choosing.md). For `prepared` ratings, what they were prepared as."""
 

@@ -54,12 +54,17 @@ def item_sums(
 
     num_users = int(ratings.user.max(initial=-1)) + 1
     blocks = blocks or ReductionBlocks.single(num_users)
-    block_sums = np.zeros((len(blocks.users), 2, num_items))
-    for (total, count), users in zip(block_sums, blocks.users, strict=True):
+    weight = ratings.weight
+    block_sums = np.zeros((len(blocks.users), 2 if weight is None else 3, num_items))
+    for (total, count, *sum_of_weights), users in zip(block_sums, blocks.users, strict=True):
         start, stop = np.searchsorted(ratings.user, (users.start, users.stop))
         for piece_start in range(start, stop, PIECE_RATINGS):
             piece = slice(piece_start, min(piece_start + PIECE_RATINGS, stop))
-            np.add.at(total, ratings.item[piece], ratings.value[piece])
+            values = ratings.value[piece]
+            if weight is not None:
+                values = weight[piece].astype(np.float64) * values
+                np.add.at(sum_of_weights[0], ratings.item[piece], weight[piece])
+            np.add.at(total, ratings.item[piece], values)
             count[:] += np.bincount(ratings.item[piece], minlength=num_items)
     partials = torch.from_numpy(blocks.subtree_sums(block_sums))
     reducer.all_reduce_(partials)
@@ -69,7 +74,8 @@ def item_sums(
 def item_offsets(sums: ItemSums, centre: str, damping: float | None) -> NDArray[np.float64]:
     """Return what to subtract from each item's ratings, (M,) float64.
 
-    With the global mean m, total t and count n of an item, and k = `damping`:
+    With the global mean m, an item's total t and sum of weights n (without weights, its number of ratings),
+    and k = `damping`:
 
         item_mean           t / n, or m if n = 0
         damped_item_mean    (t + k m) / (n + k), as if the item had k more ratings of m
@@ -83,11 +89,11 @@ def item_offsets(sums: ItemSums, centre: str, damping: float | None) -> NDArray[
         return np.full(len(sums.count), mean)
     if centre == "damped_item_mean":
         assert damping is not None
-        return (sums.total + damping * mean) / (sums.count + damping)
+        return (sums.total + damping * mean) / (sums.weight + damping)
     seen = sums.count > 0
-    return np.where(seen, sums.total / np.where(seen, sums.count, 1.0), mean)
+    return np.where(seen, sums.total / np.where(seen, sums.weight, 1.0), mean)
 
 
 def mean_centred(ratings: Ratings, means: NDArray[np.float64]) -> Ratings:
     """Subtract its item's mean from every rating."""
-    return Ratings(ratings.user, ratings.item, ratings.value - means[ratings.item])
+    return Ratings(ratings.user, ratings.item, ratings.value - means[ratings.item], ratings.weight)

@@ -6,6 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 MOST_ROWS = 2**31 - 1  # users, and items: their rows are numbered in int32
+# What is said of ratings that are all equal.
+EQUAL_RATINGS = (
+    "nothing can be learnt from equal ratings; if they are events, such as clicks, set data.feedback:"
+    " implicit"
+)
 
 
 @dataclass(frozen=True)

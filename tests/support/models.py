@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from cofi_dist.config import ColumnNames, Config, load_config
+from cofi_dist.config import ColumnNames, Config, Feedback, load_config
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.splits import Part
@@ -89,6 +89,7 @@ class Halves:
     """A source whose ratings are train and test in turn; model rows."""
 
     parts: tuple[Part, ...] = ("train", "test")
+    feedback: Feedback = "explicit"
     scale = (0.5, 5.0)
     notes: list[str] = []  # noqa: RUF012
     columns, item_sums, centre = ColumnNames(), None, ("none", None)

@@ -1,5 +1,7 @@
 """Resolve duplicates: several ratings of an item by the same user."""
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,18 +23,28 @@ def sort_by_pair(rows: RowBatch) -> tuple[RowBatch, NDArray[np.bool_]]:
     return rows, repeats
 
 
-def keep_one_of_each(rows: RowBatch, repeats: NDArray[np.bool_], *, mean: bool) -> RowBatch:
-    """Keep one row per pair: the last one, or if `mean`, the last one with the mean of the pair's values.
+def keep_one_of_each(
+    rows: RowBatch, repeats: NDArray[np.bool_], policy: Literal["last", "mean", "sum"]
+) -> RowBatch:
+    """Keep the last row of each pair, with the mean or the sum of the pair's values if the policy says so.
+
+    A mean is weighted if the rows have weights, and its weight is their sum.
 
     Args:
         rows: N rows, sorted by pair.
         repeats: whether row n + 1 repeats the pair of row n, (N - 1,).
-        mean: whether the values of a pair are averaged.
+        policy: what is kept.
     """
     last = np.flatnonzero(np.append(~repeats, True))
     kept = {name: values[last] for name, values in rows.items()}
-    if mean:
-        first = np.concatenate([[0], last[:-1] + 1])
+    first = np.concatenate([[0], last[:-1] + 1])
+    if policy == "sum":
+        kept["value"] = np.add.reduceat(rows["value"], first)
+    elif policy == "mean" and "weight" in rows:
+        kept["weight"] = np.add.reduceat(rows["weight"], first)
+        shares = rows["weight"] / np.repeat(kept["weight"], last - first + 1)
+        kept["value"] = np.add.reduceat(rows["value"] * shares, first)
+    elif policy == "mean":
         count = last - first + 1
         with np.errstate(over="ignore"):
             means = np.add.reduceat(rows["value"], first) / count

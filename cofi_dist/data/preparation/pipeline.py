@@ -25,11 +25,13 @@ from cofi_dist.data.preparation.spool import RowBatch, Spool, spools_by_range
 from cofi_dist.data.preparation.store import FORMAT, ITEMS, MANIFEST, USERS
 from cofi_dist.data.preparation.time_cutoffs import time_cutoffs
 from cofi_dist.data.preparation.writers import PartWriter, fingerprint, write_transposed
+from cofi_dist.data.ratings import EQUAL_RATINGS
 from cofi_dist.data.readers.tables import (
     first_lines_of_pair,
     is_parquet,
     notes_on_ids,
     notes_on_layout,
+    notes_on_strengths,
     stream_tables,
 )
 from cofi_dist.data.splits import PARTS, Part, assign_parts, held_out
@@ -38,6 +40,7 @@ from cofi_dist.files.written_file import write_file
 from cofi_dist.words import counted
 
 DTYPES = {"user": np.int32, "item": np.int32, "value": np.float64}
+KEPT = {"last": "the last of each pair kept", "mean": "each pair's mean kept"}
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,11 @@ class _Job:
     work: Path
     notes: list[str]
 
+    @property
+    def noun(self) -> str:
+        """Return what a line of the file is."""
+        return "event" if self.data.feedback == "implicit" else "rating"
+
 
 @dataclass
 class _SpooledRatings:
@@ -65,13 +73,13 @@ class _SpooledRatings:
         users: raw ids of the users, ascending; a rating's `user` is a position in it.
         items: the same of the items.
         spools: in the order of their users.
-        fit_float32: whether float32 holds every value exactly.
+        dtypes: of the values, and of the weights if there are any: float32 if that holds all exactly.
     """
 
     users: pl.Series
     items: pl.Series
     spools: list[Spool]
-    fit_float32: bool = True
+    dtypes: dict[str, type[np.floating]]
 
     def __len__(self) -> int:
         return sum(map(len, self.spools))
@@ -112,27 +120,32 @@ def prepare_file(path: Path, data: DataSection, directory: Path) -> None:
 
 def _read(job: _Job) -> _SpooledRatings:
     """Read the file into spools of consecutive users (steps 1 and 2)."""
-    columns = job.data.columns
+    columns, feedback = job.data.columns, job.data.feedback
     with_time = any(split.needs_times for split in held_out(job.data).values())
-    dtypes = {**DTYPES, "time": np.float64} if with_time else DTYPES
+    with_weight = columns.weight is not None
+    floats = {"time": with_time, "weight": with_weight}
+    dtypes = {**DTYPES, **{name: np.float64 for name, is_read in floats.items() if is_read}}
     users, items, spool = Encoder(), Encoder(), Spool(job.work / "read", dtypes)
-    for table in stream_tables(job.path, columns, time=with_time):
+    for table in stream_tables(job.path, columns, feedback=feedback, time=with_time, weight=with_weight):
         codes = {"user": users.codes(table["user"]), "item": items.codes(table["item"])}
         spool.append({**codes, **{name: table[name].to_numpy() for name in dtypes if name not in codes}})
     if not len(spool):
-        raise DataError(f"{job.path}: holds no ratings")
+        raise DataError(f"{job.path}: holds no {job.noun}s")
     # until now, ids were numbered as they came; from here on, in ascending order
     (user_ids, user_rank), (item_ids, item_rank) = users.ranked(), items.ranked()
     who, what = counted(len(user_ids), "user"), counted(len(item_ids), "item")
-    job.notes.append(f"read {counted(len(spool), 'rating')} of {who} on {what}")
+    job.notes.append(f"read {counted(len(spool), job.noun)} of {who} on {what}")
     job.notes.extend(notes_on_layout(job.path, columns))
+    if feedback == "implicit":
+        job.notes.extend(notes_on_strengths(job.path, columns))
     job.notes.extend(notes_on_ids(job.path, columns, users.distinct, items.distinct))
     ratings_per_user = np.empty_like(users.counts)
     ratings_per_user[user_rank] = users.counts
     rows = _renumbered(spool, user_rank, item_rank)
     spools = spools_by_range(rows, dtypes, "user", ratings_per_user, job.work)
     spool.remove()
-    return _SpooledRatings(user_ids, item_ids, spools)
+    kept_as = dict.fromkeys(("value", "weight") if with_weight else ("value",), np.float32)
+    return _SpooledRatings(user_ids, item_ids, spools, {**kept_as})
 
 
 def _renumbered(
@@ -144,30 +157,36 @@ def _renumbered(
 
 def _resolve_duplicates(job: _Job, ratings: _SpooledRatings) -> None:
     """Sort every spool by user, then item, and keep one rating of each pair."""
-    policy, dropped = job.data.duplicates, 0
+    policy, num_before = job.data.duplicates, len(ratings)
     for k, spool in enumerate(ratings.spools):
         rows, repeats = sort_by_pair(spool.whole())
         if repeats.any():
             if policy == "error":
                 first = int(np.flatnonzero(repeats)[0])
                 raise _duplicate_error(job, ratings, rows["user"][first], rows["item"][first])
-            dropped += int(repeats.sum())
-            rows = keep_one_of_each(rows, repeats, mean=policy == "mean")
-        with np.errstate(over="ignore"):
-            ratings.fit_float32 &= np.array_equal(rows["value"].astype(np.float32), rows["value"])
+            rows = keep_one_of_each(rows, repeats, policy)
+        for name in ratings.dtypes:
+            with np.errstate(over="ignore", under="ignore"):
+                if not np.array_equal(rows[name].astype(np.float32), rows[name]):
+                    ratings.dtypes[name] = np.float64
         ratings.replace_spool(k, rows, job.work, "sorted")
-    if policy != "error":
-        kept = {"last": "the last of each pair kept", "mean": "each pair's mean kept"}[policy]
-        job.notes.append(f"duplicates: {kept}, {counted(dropped, 'rating')} dropped")
+    if policy == "sum":
+        pairs = counted(len(ratings), "pair of user and item")
+        job.notes.append(f"duplicates: the strengths of {counted(num_before, 'event')} summed over {pairs}")
+    elif policy != "error":
+        dropped = counted(num_before - len(ratings), job.noun)
+        job.notes.append(f"duplicates: {KEPT[policy]}, {dropped} dropped")
 
 
 def _duplicate_error(job: _Job, ratings: _SpooledRatings, user: int, item: int) -> DataError:
     user_id, item_id = str(ratings.users[int(user)]), str(ratings.items[int(item)])
     first, second = first_lines_of_pair(job.path, job.data.columns, user_id, item_id)
     where = "row" if is_parquet(job.path) else "line"
+    is_of_events = job.data.feedback == "implicit"
+    verb, policies = ("has", "sum, last or mean") if is_of_events else ("rated", "last or mean")
     return DataError(
-        f"{job.path}: {where} {second}: user {user_id} rated item {item_id} on {where} {first} already;"
-        " keep one of them, or set data.duplicates to last or mean"
+        f"{job.path}: {where} {second}: user {user_id} {verb} item {item_id} on {where} {first} already;"
+        f" keep one of them, or set data.duplicates to {policies}"
     )
 
 
@@ -192,7 +211,7 @@ def _filter(job: _Job, ratings: _SpooledRatings) -> None:
         raise DataError(f"{job.path}: {limits}: nothing is left; lower them")
     job.notes.append(
         f"{limits}: dropped {counted(int((~user_stays).sum()), 'user')},"
-        f" {counted(int((~item_stays).sum()), 'item')} and {counted(num_before - len(ratings), 'rating')}"
+        f" {counted(int((~item_stays).sum()), 'item')} and {counted(num_before - len(ratings), job.noun)}"
         f" in {counted(rounds, 'round')}"
     )
 
@@ -202,20 +221,19 @@ def _write_parts(job: _Job, ratings: _SpooledRatings, directory: Path) -> dict[P
     splits = held_out(job.data)
     refuse_equal_times(job.path, ratings.spools, splits)
     cutoffs = time_cutoffs(ratings.spools, splits)
-    dtype = np.float32 if ratings.fit_float32 else np.float64
     parts: tuple[Part, ...] = ("train", *splits)
-    writers = {part: PartWriter(directory, part, len(ratings.users), dtype) for part in parts}
+    writers = {part: PartWriter(directory, part, len(ratings.users), ratings.dtypes) for part in parts}
     total = len(ratings)
     for spool in ratings.spools:
         rows = spool.whole()
         part_N = assign_parts(rows["user"], rows["item"], splits, rows.get("time"), cutoffs)
         for part in parts:
             in_part = part_N == PARTS.index(part)
-            writers[part].append({name: rows[name][in_part] for name in DTYPES})
+            writers[part].append({name: values[in_part] for name, values in rows.items()})
         spool.remove()
     num_ratings = {part: writer.close() for part, writer in writers.items()}
     if splits:
-        job.notes.extend(f"{part}: {counted(count, 'rating')}" for part, count in num_ratings.items())
+        job.notes.extend(f"{part}: {counted(count, job.noun)}" for part, count in num_ratings.items())
     if not num_ratings["train"]:
         raise DataError(f"{job.path}: nothing is left for training; hold out less")
     for part, split in splits.items():
@@ -233,14 +251,16 @@ def _manifest(
 ) -> dict[str, object]:
     """Describe the prepared ratings, for `StoredRatings` and for people."""
     lowest, highest = scale
-    if lowest == highest:
-        job.notes.append(f"every training rating is {lowest:g}: nothing can be learnt from equal ratings")
+    if lowest == highest and job.data.feedback == "explicit":
+        job.notes.append(f"every training rating is {lowest:g}: {EQUAL_RATINGS}")
     return {
         "format": FORMAT,
         "source": str(job.path),
         "num_users": len(ratings.users),
         "num_items": len(ratings.items),
         "num_ratings": num_ratings,
+        "feedback": job.data.feedback,
+        "weighted": [part for part in num_ratings if (directory / f"{part}_weight.npy").exists()],
         "columns": job.data.columns.model_dump(),
         "splits": {part: split.model_dump(exclude_none=True) for part, split in held_out(job.data).items()},
         "centre": job.data.centre,

@@ -4,12 +4,17 @@
     users.parquet, items.parquet       the raw id of every row
     PART_user_start.npy                where each user's ratings start, (num_users + 1,) int64
     PART_item.npy, PART_value.npy      in user order, then item order; PART: train, validation, test
+    PART_weight.npy                    the ratings' weights, unless all of the part are 1
     train_item_start.npy, train_user_by_item.npy, train_value_by_item.npy     in item order, then user order
-    item_total.npy, item_count.npy     sum and number of every item's training ratings
+    train_weight_by_item.npy           the same of the weights, if there is train_weight.npy
+    item_total.npy, item_count.npy     weighted sum and number of every item's training ratings
+    item_weight.npy                    sum of their weights, if there is train_weight.npy
 
-Values are float32 if float32 holds all of them exactly, else float64.
+Values, which are ratings or strengths of events, are float32 if float32 holds all of them exactly, else
+float64; so are weights.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cofi_dist.config import ColumnNames
+from cofi_dist.config import ColumnNames, Feedback
 from cofi_dist.data.ids import IdMap, digests
 from cofi_dist.data.item_means import ItemSums
 from cofi_dist.data.preparation.npy_file import map_array
@@ -42,7 +47,8 @@ class StoredRatings:
         directory: the directory.
         manifest: its manifest, as `prepare_file` wrote it.
         parts: `train`, and the parts that are held out.
-        scale: lowest and highest training rating.
+        feedback: whether they are ratings or events.
+        scale: lowest and highest training rating; infinite for events, whose scores have no bounds.
         item_sums: sum and number of every item's training ratings.
         centre: the centring and damping that the ratings were prepared with.
         columns: of the file that they were prepared from.
@@ -60,7 +66,8 @@ class StoredRatings:
         counts = manifest.num_ratings
         self.parts: tuple[Part, ...] = tuple(part for part in PARTS if part in counts)
         self.num_items, self.num_users = manifest.num_items, manifest.num_users
-        self.scale = manifest.lowest, manifest.highest
+        self.feedback, self._bounds = manifest.feedback, (manifest.lowest, manifest.highest)
+        self.scale = self._bounds if self.feedback == "explicit" else (-math.inf, math.inf)
         self.centre: tuple[str, float | None] = manifest.centre, manifest.damping
         self.columns, self.notes, self._fingerprint = manifest.columns, manifest.notes, manifest.fingerprint
         # the ids first: that there are so many bounds the sizes of the arrays, which are mapped next
@@ -77,6 +84,10 @@ class StoredRatings:
         self._value = {
             part: self._map(f"{part}_value.npy", counts[part], np.float32, np.float64) for part in self.parts
         }
+        self._weight = {
+            part: self._map(f"{part}_weight.npy", counts[part], np.float32, np.float64)
+            for part in manifest.weighted
+        }
         self.item_sums = self._item_sums(counts["train"])
 
     def _read_manifest(self) -> "_Manifest":
@@ -88,6 +99,8 @@ class StoredRatings:
             checked = check_record(self.manifest, _Manifest)
             if checked.lowest > checked.highest:
                 raise ValueError(f"lowest, {checked.lowest}, is above highest, {checked.highest}")
+            if not set(checked.weighted) <= set(checked.num_ratings):
+                raise ValueError("weighted names parts that num_ratings does not")
             if not checked.num_ratings.get("train"):
                 raise ValueError("num_ratings says of no ratings to train on")
             return checked
@@ -117,7 +130,13 @@ class StoredRatings:
                 raise ValueError(
                     f"does not hold how the {num_ratings:,} training ratings are spread over the items"
                 )
-        return ItemSums(total, counts)
+        if "train" not in self._weight:
+            return ItemSums(total, counts)
+        weight = np.array(self._map("item_weight.npy", self.num_items, np.float64))
+        with _faults_named(self.directory / "item_weight.npy"):
+            if not np.isfinite(weight).all() or not ((weight > 0) == (counts > 0)).all() or weight.min() < 0:
+                raise ValueError("does not hold the sums of the training ratings' weights")
+        return ItemSums(total, counts, weight)
 
     def fingerprint(self) -> str:
         """Return the hash of ids, ratings and parts that the manifest holds."""
@@ -138,9 +157,19 @@ class StoredRatings:
         rows = slice(offsets[0], offsets[-1])
         user = np.repeat(np.arange(len(users), dtype=np.int32), np.diff(offsets))
         item, value = np.array(self._item[part][rows]), np.array(self._value[part][rows])
+        weight = np.array(self._weight[part][rows]) if part in self._weight else None
         if len(item):
             self._check(part, item, value)
-        return Ratings(user, item, value)
+        if weight is not None:
+            self._check_positive(f"{part}_weight.npy", weight)
+        if self.feedback == "implicit":
+            self._check_positive(f"{part}_value.npy", value)
+        return Ratings(user, item, value, weight)
+
+    def _check_positive(self, name: str, values: NDArray[np.floating]) -> None:
+        with _faults_named(self.directory / name):
+            if not (np.isfinite(values) & (values > 0)).all():
+                raise ValueError("holds a number that is not finite or not above 0")
 
     def _check(self, part: Part, item: NDArray[np.int32], value: NDArray[np.floating]) -> None:
         with _faults_named(self.directory / f"{part}_item.npy"):
@@ -152,10 +181,10 @@ class StoredRatings:
             ends = float(value.min()), float(value.max())  # both NaN if one of the values is
             if not np.isfinite(ends).all():
                 raise ValueError("holds a rating that is not finite")
-            if part == "train" and not (self.scale[0] <= ends[0] and ends[1] <= self.scale[1]):
+            if part == "train" and not (self._bounds[0] <= ends[0] and ends[1] <= self._bounds[1]):
                 raise ValueError(
                     f"holds ratings from {ends[0]:g} to {ends[1]:g}, and {MANIFEST} says from"
-                    f" {self.scale[0]:g} to {self.scale[1]:g}"
+                    f" {self._bounds[0]:g} to {self._bounds[1]:g}"
                 )
 
 
@@ -165,6 +194,8 @@ class _Manifest(Record):
     num_users: RowCount
     num_items: RowCount
     num_ratings: dict[Part, Annotated[int, Field(ge=0, le=2**53)]]
+    feedback: Feedback = "explicit"  # earlier versions wrote none
+    weighted: list[Part] = Field(default_factory=list, max_length=len(PARTS))
     columns: ColumnNames
     centre: Literal["item_mean", "damped_item_mean", "global_mean", "none"]
     damping: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None

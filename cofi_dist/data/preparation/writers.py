@@ -24,31 +24,42 @@ class PartWriter:
         directory: of the prepared ratings.
         part: the part, which begins the names of its files.
         num_users: number of users of all parts together.
-        value_dtype: type of the ratings.
+        dtypes: types of the values, and of the weights if there are any.
     """
 
-    def __init__(self, directory: Path, part: Part, num_users: int, value_dtype: type[np.floating]) -> None:
+    def __init__(
+        self, directory: Path, part: Part, num_users: int, dtypes: dict[str, type[np.floating]]
+    ) -> None:
         self._counts = np.zeros(num_users, np.int64)
-        self._user_start = directory / f"{part}_user_start.npy"
-        self._item = NpyWriter(directory / f"{part}_item.npy", np.int32)
-        self._value = NpyWriter(directory / f"{part}_value.npy", value_dtype)
+        self._user_start, self._weight = (
+            directory / f"{part}_{what}.npy" for what in ("user_start", "weight")
+        )
+        self._columns = {
+            name: NpyWriter(directory / f"{part}_{name}.npy", dtype)
+            for name, dtype in {"item": np.int32, **dtypes}.items()
+        }
+        self._weights_are_one = True
 
     def append(self, rows: RowBatch) -> None:
         """Add ratings, of later users than those so far."""
         self._counts += np.bincount(rows["user"], minlength=len(self._counts))
-        self._item.append(rows["item"])
-        self._value.append(rows["value"])
+        for name, writer in self._columns.items():
+            writer.append(rows[name])
+        if "weight" in self._columns:
+            self._weights_are_one &= bool((rows["weight"] == 1).all())
 
     def close(self) -> int:
-        """Finish the files and return the number of ratings."""
+        """Finish the files and return the number of ratings; weights that are all 1 are not kept."""
         _save(self._user_start, offsets_from_counts(self._counts))
-        self._item.close()
-        self._value.close()
+        for writer in self._columns.values():
+            writer.close()
+        if "weight" in self._columns and self._weights_are_one:
+            self._weight.unlink()
         return int(self._counts.sum())
 
 
 def write_transposed(directory: Path, num_items: int, work: Path) -> tuple[float, float]:
-    """Write the training ratings in item order, then user order, and their sums and counts per item.
+    """Write the training ratings in item order, then user order, and their sums per item.
 
     Args:
         directory: the prepared ratings, which hold the training ratings in user order already.
@@ -58,29 +69,44 @@ def write_transposed(directory: Path, num_items: int, work: Path) -> tuple[float
     Returns:
         The lowest and the highest training rating.
     """
-    value_dtype = np.load(directory / "train_value.npy", mmap_mode="r").dtype
+    columns = _train_columns(directory)
     count = np.zeros(num_items, np.int64)
     for piece in _train_pieces(directory):
         count += np.bincount(piece["item"], minlength=num_items)
-    total, lowest, highest = np.zeros(num_items), np.inf, -np.inf
-    user = NpyWriter(directory / "train_user_by_item.npy", np.int32)
-    value = NpyWriter(directory / "train_value_by_item.npy", value_dtype)
-    dtypes = {"user": np.int32, "item": np.int32, "value": value_dtype}
+    total, weight, lowest, highest = np.zeros(num_items), np.zeros(num_items), np.inf, -np.inf
+    by_item = {name: array.dtype for name, array in columns.items() if name != "item"}
+    writers = {
+        name: NpyWriter(directory / f"train_{name}_by_item.npy", dtype)
+        for name, dtype in {"user": np.int32, **by_item}.items()
+    }
+    dtypes = {"user": np.int32, "item": np.int32, **by_item}
     for spool in spools_by_range(_train_pieces(directory), dtypes, "item", count, work):
         rows = spool.whole()
         spool.remove()
         order = stable_order(rows["item"])  # an item's ratings stay in user order
-        user.append(rows["user"][order])
-        value.append(rows["value"][order])
+        for name, writer in writers.items():
+            writer.append(rows[name][order])
         if len(order):
-            total += np.bincount(rows["item"], rows["value"], minlength=num_items)
-            lowest, highest = min(lowest, rows["value"].min()), max(highest, rows["value"].max())
-    user.close()
-    value.close()
+            values = rows["value"]
+            lowest, highest = min(lowest, values.min()), max(highest, values.max())
+            if "weight" in rows:
+                weight += np.bincount(rows["item"], rows["weight"], minlength=num_items)
+                values = rows["weight"].astype(np.float64) * values
+            total += np.bincount(rows["item"], values, minlength=num_items)
+    for writer in writers.values():
+        writer.close()
     _save(directory / "train_item_start.npy", offsets_from_counts(count))
     _save(directory / "item_total.npy", total)
     _save(directory / "item_count.npy", count.astype(np.float64))
+    if "weight" in columns:
+        _save(directory / "item_weight.npy", weight)
     return float(lowest), float(highest)
+
+
+def _train_columns(directory: Path) -> dict[str, NDArray[Any]]:
+    """Map the training ratings in user order: item, value, and weight if there are weights."""
+    files = {name: directory / f"train_{name}.npy" for name in ("item", "value", "weight")}
+    return {name: np.load(file, mmap_mode="r") for name, file in files.items() if file.exists()}
 
 
 def _save(path: Path, array: NDArray[Any]) -> None:
@@ -91,12 +117,11 @@ def _save(path: Path, array: NDArray[Any]) -> None:
 def _train_pieces(directory: Path) -> Iterator[RowBatch]:
     """Yield the training ratings in user order, whole users at a time."""
     offsets = np.load(directory / "train_user_start.npy")
-    item, value = (np.load(directory / f"train_{what}.npy", mmap_mode="r") for what in ("item", "value"))
-    counts = np.diff(offsets)
-    for users in balanced_ranges(counts, max(1, round(len(item) / PIECE_RATINGS))):
+    columns, counts = _train_columns(directory), np.diff(offsets)
+    for users in balanced_ranges(counts, max(1, round(len(columns["item"]) / PIECE_RATINGS))):
         rows = slice(offsets[users.start], offsets[users.stop])
         user = np.repeat(np.arange(users.start, users.stop, dtype=np.int32), counts[users.start : users.stop])
-        yield {"user": user, "item": item[rows], "value": value[rows]}
+        yield {"user": user, **{name: values[rows] for name, values in columns.items()}}
 
 
 def fingerprint(ids: Sequence[pl.Series], directory: Path, parts: Sequence[Part]) -> str:
@@ -112,6 +137,13 @@ def fingerprint(ids: Sequence[pl.Series], directory: Path, parts: Sequence[Part]
         digest.update("".join(text).encode())
     for part in parts:
         for what in ("user_start", "item", "value"):
-            with (directory / f"{part}_{what}.npy").open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+            digest.update(_file_digest(directory / f"{part}_{what}.npy"))
+        weights = directory / f"{part}_weight.npy"
+        if weights.exists():  # else nothing, so that ratings without weights keep their fingerprint
+            digest.update(b"weight" + _file_digest(weights))
     return f"sha256:{digest.hexdigest()}"
+
+
+def _file_digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

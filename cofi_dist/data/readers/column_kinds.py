@@ -1,19 +1,36 @@
-"""Convert columns of ids, ratings and times, according to polars' data type.
+"""Convert columns of ids, ratings, weights and times, according to polars' data type.
 
 Every command that reads a file uses this one table. A data type that is not in it is refused by its name.
 """
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
 import polars as pl
 
-Role = Literal["user", "item", "rating", "time"]  # what a column holds
+# What a column holds. The strengths of events are in the place of ratings.
+Role = Literal["user", "item", "rating", "strength", "time", "weight"]
 Conversion = Callable[[pl.Series], pl.Series]
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 MOST_DIGITS = 38  # of a decimal that polars can convert
 SECONDS_PER_DAY = 86400.0
+NAMES: dict[Role, str] = {
+    "user": "user id",
+    "item": "item id",
+    "rating": "rating",
+    "strength": "strength",
+    "time": "timestamp",
+    "weight": "weight",
+}
+# What to do with a number that must be above 0 but is not.
+LEAVE_OUT: dict[Role, str] = {
+    "strength": "leave out what is no event, such as a dislike",
+    "weight": "leave out what counts for nothing",
+}
+# Strengths and weights within these bounds neither overflow nor vanish in float32, nor do their sums.
+SMALLEST, LARGEST = 1e-30, 1e30
 UNITS_PER_SECOND = {"ms": 1e3, "us": 1e6, "ns": 1e9}
 
 
@@ -81,7 +98,9 @@ CONVERSIONS: dict[Role, tuple[dict[type[pl.DataType], Conversion], str]] = {
     "user": (IDS, "integers or text"),
     "item": (IDS, "integers or text"),
     "rating": (RATINGS, "numbers"),
+    "strength": (RATINGS, "numbers"),
     "time": (TIMES, "numbers or dates"),
+    "weight": (RATINGS, "numbers"),
 }
 
 
@@ -100,3 +119,30 @@ def refusal(role: Role, dtype: pl.DataType) -> str:
     if isinstance(dtype, pl.Decimal) and dtype.precision > MOST_DIGITS:
         return f"holds {dtype}, of more than {MOST_DIGITS} digits; convert it"
     return f"holds {dtype}, not {CONVERSIONS[role][1]}; convert it"
+
+
+def wrong_numbers(role: Role, numbers: pl.Series) -> pl.Series:
+    """Mark the numbers that a column of this role must not hold, (N,)."""
+    if role in LEAVE_OUT:
+        return ~numbers.is_between(SMALLEST, LARGEST)  # NaN is beyond LARGEST to polars
+    return ~numbers.is_finite()
+
+
+def number_fault(role: Role, number: float, text: str, hint: str | None = None) -> str | None:
+    """Say what is wrong with a number, and what to do; None if it is usable.
+
+    Args:
+        role: what its column holds.
+        number: the number; NaN if it is not one.
+        text: the number as it is written, for the message.
+        hint: what to do about a text that is no finite number; None if nothing is known.
+    """
+    what = f"the {NAMES[role]} {text} is not"
+    if not math.isfinite(number):
+        hint = hint or LEAVE_OUT.get(role)
+        return f"{what} a finite number" + (f"; {hint}" if hint else "")
+    if role not in LEAVE_OUT or SMALLEST <= number <= LARGEST:
+        return None
+    if number <= 0:
+        return f"{what} above 0; {LEAVE_OUT[role]}"
+    return f"{what} between {SMALLEST:g} and {LARGEST:g}; multiply the whole column by a number"

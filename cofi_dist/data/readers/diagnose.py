@@ -6,7 +6,7 @@ import math
 import re
 
 from cofi_dist.data.id_spelling import id_fault
-from cofi_dist.data.readers.column_kinds import Role
+from cofi_dist.data.readers.column_kinds import Role, number_fault
 from cofi_dist.data.readers.layout import Layout
 from cofi_dist.data.readers.lines import NUMBER, NotTextError, parse_lines
 from cofi_dist.files.reading import shortened
@@ -66,17 +66,17 @@ def _field_count_fault(row: list[str], layout: Layout, *, cut_off: bool) -> str:
 
 
 def _number_fault(role: Role, text: str, layout: Layout) -> str | None:
-    if _is_finite(text.replace(",", ".") if layout.decimal_comma else text):
-        return None
-    what = f"the {'timestamp' if role == 'time' else role} {shortened(text)} is not a finite number"
+    number = _number(text.replace(",", ".") if layout.decimal_comma else text)
+    hint = None
     if role == "time" and re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{1,2}[./][0-9]{1,2}[./][0-9]{2}", text):
-        return f"{what}; give seconds since 1970, or a column of dates in a Parquet file"
-    if re.fullmatch(r"-?[0-9]{1,3}(,[0-9]{3})+", text):
-        return f"{what}; write it without commas, or with a point if the comma is a decimal one"
-    if "," in text and _is_finite(text.replace(",", ".")):
-        return f"{what}; write a point in place of the comma"
-    return what
+        hint = "give seconds since 1970, or a column of dates in a Parquet file"
+    elif re.fullmatch(r"-?[0-9]{1,3}(,[0-9]{3})+", text):
+        hint = "write it without commas, or with a point if the comma is a decimal one"
+    elif "," in text and math.isfinite(_number(text.replace(",", "."))):
+        hint = "write a point in place of the comma"
+    return number_fault(role, number, shortened(text), hint)
 
 
-def _is_finite(text: str) -> bool:
-    return re.fullmatch(NUMBER, text) is not None and math.isfinite(float(text))
+def _number(text: str) -> float:
+    """Return the number that a text is; NaN if it is not one."""
+    return float(text) if re.fullmatch(NUMBER, text) else math.nan

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import get_args
+from typing import NamedTuple
 
 from cofi_dist.data.id_spelling import HIDDEN
 from cofi_dist.data.readers.column_kinds import Role
@@ -16,6 +16,8 @@ from cofi_dist.files.reading import shortened
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".dat": "::", ".data": "\t"}
 WITHOUT_HEADER = (".dat", ".data")
+# The fields of a file without a header.
+FIELD_PLACES: dict[Role, int] = {"user": 0, "item": 1, "rating": 2, "strength": 2, "time": 3}
 SEPARATOR_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "::": "'::'", "|": "'|'", " ": "blanks"}
 # The first bytes of files that are not text, and what to do with them.
 NOT_TEXT = {
@@ -28,6 +30,26 @@ NOT_TEXT = {
     b"\xff\xfe": "is text in UTF-16; save it as UTF-8",
     b"\xfe\xff": "is text in UTF-16; save it as UTF-8",
 }
+
+
+class Advice(NamedTuple):
+    """Say what to do if a column is missing.
+
+    Attributes:
+        missing: what to do about any column.
+        no_rating: what else may help if there are no ratings; may be empty.
+    """
+
+    missing: str
+    no_rating: str = ""
+
+    def for_column(self, role: Role) -> str:
+        """Return what to do if the column of this role is missing."""
+        return self.or_events(self.missing, role)
+
+    def or_events(self, advice: str, role: Role) -> str:
+        """Return the advice, and what else may help if the role is that of ratings."""
+        return f"{advice}; {self.no_rating}" if role == "rating" and self.no_rating else advice
 
 
 @dataclass(frozen=True)
@@ -54,7 +76,7 @@ class Layout:
     Attributes:
         separator: between two fields; if it has more than one character, quotes mean nothing.
         fields: number of fields per line.
-        places: index of the field of each column that is read: of `user`, `item`, `rating`, `time`.
+        places: index of the field of each column that is read.
     """
 
     separator: str
@@ -133,24 +155,24 @@ def _first_line(text: bytes) -> bytes:
     return next((line for line in io.BytesIO(text.removeprefix(BYTE_ORDER_MARK)) if line.strip()), b"")
 
 
-def find_layout(path: Path, head: Head, suffix: str, wanted: dict[Role, str], advice: str) -> Layout:
+def find_layout(path: Path, head: Head, suffix: str, wanted: dict[Role, str], advice: Advice) -> Layout:
     """Find which field holds which column.
 
     Args:
         path: the file, for messages.
         head: head of the file.
         suffix: one of SEPARATORS.
-        wanted: name of each column that is needed: `user`, `item`, `rating`, `time`.
+        wanted: name of each column that is needed.
         advice: what to do if one is missing.
 
     Raises:
         DataError: a column is missing, or is there twice.
     """
     if suffix in WITHOUT_HEADER:
-        return _without_header(path, head, suffix, wanted)
-    for name in wanted.values():
+        return _without_header(path, head, suffix, wanted, advice)
+    for role, name in wanted.items():
         if name not in head.fields:
-            what = _other_separator(head, name) or _no_column(head, name, wanted, advice)
+            what = _other_separator(head, name) or _no_column(head, role, wanted, advice)
             raise DataError(f"{path}: line {head.line}: {what}")
         if head.fields.count(name) > 1:
             raise DataError(f"{path}: line {head.line}: column {name!r} stands there twice")
@@ -164,12 +186,13 @@ def column_list(fields: list[str]) -> str:
     return ", ".join([*shown, "..."] if len(fields) > len(shown) else shown)
 
 
-def _no_column(head: Head, name: str, wanted: dict[Role, str], advice: str) -> str:
+def _no_column(head: Head, role: Role, wanted: dict[Role, str], advice: Advice) -> str:
+    do = advice.for_column(role)
     if all(re.fullmatch(NUMBER, field) for field in head.fields):
-        advice = f"put a header before the ratings, such as {head.separator.join(wanted.values())}"
+        do = f"put a header before the ratings, such as {head.separator.join(wanted.values())}"
     elif len(head.fields) < len(wanted):
-        advice = f"{len(wanted)} columns are needed: {', '.join(wanted)}"
-    return f"no column {name!r} in {column_list(head.fields)}; {advice}"
+        do = advice.or_events(f"{len(wanted)} columns are needed: {', '.join(wanted)}", role)
+    return f"no column {wanted[role]!r} in {column_list(head.fields)}; {do}"
 
 
 def _other_separator(head: Head, name: str) -> str | None:
@@ -204,21 +227,28 @@ def _separated_by(other: str, separator: str) -> str:
     return f"fields are separated by {SEPARATOR_NAMES[other]}, not by {SEPARATOR_NAMES[separator]}; {do}"
 
 
-def _without_header(path: Path, head: Head, suffix: str, wanted: dict[Role, str]) -> Layout:
-    """Lay out a file without a header, whose columns are those of Role, in that order."""
-    roles: tuple[Role, ...] = get_args(Role)
-    needed = {role: roles.index(role) for role in wanted}
+def _without_header(path: Path, head: Head, suffix: str, wanted: dict[Role, str], advice: Advice) -> Layout:
+    """Lay out a file without a header, whose fields are those of FIELD_PLACES."""
+    where = f"{path}: line {head.line}"
+    if "weight" in wanted:
+        raise DataError(f"{where}: a {suffix} file has no column of weights; write a .csv file with a header")
+    needed = {role: FIELD_PLACES[role] for role in wanted}
     if len(head.fields) <= max(needed.values()):
         between = "'::'" if head.separator == "::" else "a tab"
         needs = head.separator.join(needed) if head.separator == "::" else ", ".join(needed)
         others = [other for other in SEPARATOR_NAMES if other != head.separator]
         found = [SEPARATOR_NAMES[other] for other in others if other in head.fields[0]]
-        but = f", not {' or '.join(found)}" if found and len(head.fields) == 1 else ""
-        raise DataError(f"{path}: line {head.line}: needs {needs}, with {between} between two fields{but}")
-    rating = head.fields[needed.get("rating", 0)]
-    if "rating" in needed and re.fullmatch(r"[A-Za-z_ ]+", rating) and not re.fullmatch(NUMBER, rating):
-        raise DataError(
-            f"{path}: line {head.line}: the rating {shortened(rating)} is not a finite number; a {suffix}"
-            " file has no header, so leave the line out if it is one"
-        )
+        what = f"needs {needs}, with {between} between two fields"
+        if found and len(head.fields) == 1:
+            what += f", not {' or '.join(found)}"
+        elif len(head.fields) == 2 and "rating" in needed:
+            what = advice.or_events(what, "rating")
+        raise DataError(f"{where}: {what}")
+    for role in ("rating", "strength"):
+        text = head.fields[needed[role]] if role in needed else ""
+        if re.fullmatch(r"[A-Za-z_ ]+", text) and not re.fullmatch(NUMBER, text):
+            raise DataError(
+                f"{where}: the {role} {shortened(text)} is not a finite number; a {suffix} file has no"
+                " header, so leave the line out if it is one"
+            )
     return Layout(head.separator, len(head.fields), needed)

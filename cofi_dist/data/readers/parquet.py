@@ -7,14 +7,21 @@ from typing import BinaryIO
 import polars as pl
 
 from cofi_dist.data.id_spelling import bad_ids, id_fault
-from cofi_dist.data.readers.column_kinds import Role, converter, refusal
-from cofi_dist.data.readers.layout import column_list
+from cofi_dist.data.readers.column_kinds import (
+    LEAVE_OUT,
+    NAMES,
+    Role,
+    converter,
+    number_fault,
+    refusal,
+    wrong_numbers,
+)
+from cofi_dist.data.readers.layout import Advice, column_list
 from cofi_dist.errors import DataError
 from cofi_dist.files.reading import open_regular, shortened, stderr_silenced
 
 TABLE_ROWS = 2**21  # rows per table
 PARQUET_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
-ROLE_NAMES: dict[Role, str] = {"user": "user id", "item": "item id", "rating": "rating", "time": "timestamp"}
 
 
 def parquet_columns(path: Path) -> dict[str, pl.DataType]:
@@ -30,12 +37,13 @@ def parquet_columns(path: Path) -> dict[str, pl.DataType]:
         raise DataError(f"{path}: cannot be read as Parquet: {shortened(error, quoted=False)}") from None
 
 
-def parquet_tables(path: Path, wanted: dict[Role, str], advice: str) -> Iterator[pl.DataFrame]:
+def parquet_tables(path: Path, wanted: dict[Role, str], advice: Advice) -> Iterator[pl.DataFrame]:
     """Yield the tables of a Parquet file, as `tables.stream_tables` describes them."""
     schema = parquet_columns(path)
     for role, name in wanted.items():
         if name not in schema:
-            raise DataError(f"{path}: no column {name!r}; it has {column_list(list(schema))}; {advice}")
+            has = column_list(list(schema))
+            raise DataError(f"{path}: no column {name!r}; it has {has}; {advice.for_column(role)}")
         if converter(role, schema[name]) is None:
             raise DataError(f"{path}: column {name!r} {refusal(role, schema[name])}")
     try:
@@ -48,7 +56,7 @@ def parquet_tables(path: Path, wanted: dict[Role, str], advice: str) -> Iterator
                 with stderr_silenced():
                     table = piece.collect()
                 converted = [_converted(path, role, table[role], start) for role in wanted]
-                yield pl.DataFrame(converted).rename({"rating": "value"}, strict=False)
+                yield pl.DataFrame(converted)
     except PARQUET_ERRORS as error:
         raise DataError(f"{path}: cannot be read as Parquet: {shortened(error, quoted=False)}") from None
 
@@ -65,7 +73,7 @@ def _converted(path: Path, role: Role, column: pl.Series, start: int) -> pl.Seri
     values = convert(column)
     bad = values.is_null()
     if values.dtype == pl.Float64:
-        bad |= ~values.is_finite()
+        bad |= wrong_numbers(role, values)
     elif values.dtype == pl.String:
         bad |= bad_ids(values)
     row = bad.arg_max()
@@ -73,9 +81,11 @@ def _converted(path: Path, role: Role, column: pl.Series, start: int) -> pl.Seri
         return values
     value = values[row]
     if value is None:
-        what = f"there is no {ROLE_NAMES[role]}"
+        what = f"there is no {NAMES[role]}"
+        if role in LEAVE_OUT:
+            what += f"; {LEAVE_OUT[role]}"
     elif isinstance(value, str):
         what = str(id_fault(role, value))
     else:
-        what = f"the {ROLE_NAMES[role]} {value} is not a finite number"
+        what = str(number_fault(role, value, str(value)))
     raise DataError(f"{path}: row {start + row + 1}: {what}")

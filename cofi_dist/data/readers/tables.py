@@ -8,25 +8,36 @@ from pathlib import Path
 
 import polars as pl
 
-from cofi_dist.config import ColumnNames
+from cofi_dist.config import ColumnNames, Feedback
 from cofi_dist.data.id_spelling import DistinctIds, id_notes
 from cofi_dist.data.readers.column_kinds import Role
-from cofi_dist.data.readers.layout import SEPARATORS, WITHOUT_HEADER, format_of
+from cofi_dist.data.readers.layout import (
+    FIELD_PLACES,
+    SEPARATORS,
+    WITHOUT_HEADER,
+    Advice,
+    column_list,
+    format_of,
+)
 from cofi_dist.data.readers.lines import parse_lines
 from cofi_dist.data.readers.parquet import parquet_columns, parquet_tables
 from cofi_dist.data.readers.text import READ_ERRORS, line_of_row, open_text, read_head, text_tables
 from cofi_dist.errors import DataError
 
-SET_COLUMNS = "set data.columns"
+SET_COLUMNS = Advice(
+    "set data.columns", "if the lines are events, such as clicks, set data.feedback: implicit"
+)
 
 
 def stream_tables(
     path: Path,
     columns: ColumnNames,
     *,
+    feedback: Feedback = "explicit",
     rating: bool = True,
     time: bool = False,
-    advice: str = SET_COLUMNS,
+    weight: bool = False,
+    advice: Advice = SET_COLUMNS,
 ) -> Iterator[pl.DataFrame]:
     """Read a ratings file in pieces: .csv, .tsv, .dat, .data (each also as .gz) or .parquet.
 
@@ -36,35 +47,52 @@ def stream_tables(
     Args:
         path: the file.
         columns: names of the columns, if the file has a header.
-        rating: whether ratings are needed.
+        feedback: whether the lines are ratings, or events, whose strengths may be missing.
+        rating: whether ratings, or the strengths of events, are needed.
         time: whether timestamps are needed.
+        weight: whether weights are needed; `columns` then names theirs.
         advice: what to do if a column is missing.
 
     Yields:
-        Tables with the columns user and item (Int64 or String, one type per table), value (Float64) if
-        `rating`, and time (Float64) if `time`; without nulls, NaNs and infinities.
+        Tables with the columns user and item (Int64 or String, one type per table), and, as far as they are
+        needed, value, time and weight (Float64); without nulls, NaNs and infinities. The value is the rating,
+        or the strength of the event, which is 1 if the file has none. Strengths and weights are above 0.
 
     Raises:
         DataError: the file, its line (row, for Parquet) and what is wrong with it.
     """
     require_file(path)
     wanted: dict[Role, str] = {"user": columns.user, "item": columns.item}
-    if rating:
+    if rating and feedback == "explicit":
         wanted["rating"] = columns.rating
+    elif rating and has_strengths(path, columns):
+        wanted["strength"] = columns.rating
     if time:
         wanted["time"] = columns.timestamp
+    if weight:
+        assert columns.weight is not None
+        wanted["weight"] = columns.weight
     if is_parquet(path):
-        yield from parquet_tables(path, wanted, advice)
+        tables = parquet_tables(path, wanted, advice)
     elif format_of(path) in SEPARATORS:
-        yield from text_tables(path, wanted, advice)
+        tables = text_tables(path, wanted, advice)
     else:
         raise DataError(
             f"{path}: unknown kind of file; use .csv, .tsv, .dat or .data (or .gz of them), .parquet"
         )
+    for table in tables:
+        named = table.rename({"rating": "value", "strength": "value"}, strict=False)
+        is_complete = not rating or "value" in named.columns
+        yield named if is_complete else named.with_columns(value=pl.lit(1.0))
 
 
 def read_whole_table(
-    path: Path, columns: ColumnNames, notes: list[str], *, rating: bool = True
+    path: Path,
+    columns: ColumnNames,
+    notes: list[str],
+    *,
+    feedback: Feedback = "explicit",
+    rating: bool = True,
 ) -> pl.DataFrame:
     """Read a ratings file as one table, for a model that knows the names of its columns.
 
@@ -72,16 +100,19 @@ def read_whole_table(
         path: the file.
         columns: names of the columns.
         notes: a list that gets a line about everything that is odd about the file.
-        rating: whether ratings are needed.
+        feedback: whether the lines are ratings, or events, whose strengths may be missing.
+        rating: whether ratings, or the strengths of events, are needed.
 
     Raises:
         DataError: as in `stream_tables`, or the file holds no ratings.
     """
-    advice = "name it so there, as in the ratings that the model was trained on"
-    pieces = list(stream_tables(path, columns, rating=rating, advice=advice))
+    advice = Advice("name it so there, as in the ratings that the model was trained on")
+    pieces = list(stream_tables(path, columns, feedback=feedback, rating=rating, advice=advice))
     if not pieces:
         raise DataError(f"{path}: holds no ratings")
     notes += notes_on_layout(path)
+    if rating and feedback == "implicit":
+        notes += notes_on_strengths(path, columns)
     user, item = (_joined([piece[name] for piece in pieces]) for name in ("user", "item"))
     notes += notes_on_ids(path, columns, DistinctIds.of_column(user), DistinctIds.of_column(item))
     if any(piece.schema["user"] != user.dtype or piece.schema["item"] != item.dtype for piece in pieces):
@@ -121,6 +152,35 @@ def notes_on_layout(path: Path, columns: ColumnNames | None = None) -> list[str]
     if head is None or head.separator != ";":
         return []
     return ["fields are separated by semicolons; a comma in a number is its decimal point"]
+
+
+def notes_on_strengths(path: Path, columns: ColumnNames) -> list[str]:
+    """Return a line if a file of events has no strengths."""
+    if has_strengths(path, columns):
+        return []
+    if format_of(path) in WITHOUT_HEADER:
+        return ["there is no third field: each line is an event of strength 1"]
+    names = list(parquet_columns(path)) if is_parquet(path) else _header(path)
+    others = [name for name in names if name not in (columns.user, columns.item, columns.timestamp)]
+    holds = f"; if one of {column_list(others)} holds strengths, set data.columns.rating" if others else ""
+    line = "row" if is_parquet(path) else "line"
+    return [f"there is no column {columns.rating!r}: each {line} is an event of strength 1{holds}"]
+
+
+def has_strengths(path: Path, columns: ColumnNames) -> bool:
+    """Return whether a file of events has strengths, or must have the column that the config names."""
+    if format_of(path) not in WITHOUT_HEADER:
+        return columns.rating != ColumnNames().rating or has_column(path, columns.rating)
+    try:
+        return len(_header(path)) != FIELD_PLACES["strength"]
+    except (*READ_ERRORS, DataError):
+        return True  # `stream_tables` says what is wrong
+
+
+def _header(path: Path) -> list[str]:
+    """Return the fields of the first line of a text file; none if the file is empty."""
+    head = read_head(path)
+    return head.fields if head else []
 
 
 def notes_on_ids(path: Path, columns: ColumnNames, users: DistinctIds, items: DistinctIds) -> list[str]:

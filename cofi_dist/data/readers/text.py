@@ -20,11 +20,12 @@ import numpy as np
 import polars as pl
 
 from cofi_dist.data.id_spelling import bad_ids
-from cofi_dist.data.readers.column_kinds import Role
+from cofi_dist.data.readers.column_kinds import Role, wrong_numbers
 from cofi_dist.data.readers.diagnose import diagnose
 from cofi_dist.data.readers.layout import (
     SEPARATORS,
     WITHOUT_HEADER,
+    Advice,
     Head,
     Layout,
     find_layout,
@@ -50,12 +51,12 @@ def open_text(path: Path) -> BinaryIO:
     return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")  # type: ignore[return-value]
 
 
-def text_tables(path: Path, wanted: dict[Role, str], advice: str) -> Iterator[pl.DataFrame]:
+def text_tables(path: Path, wanted: dict[Role, str], advice: Advice) -> Iterator[pl.DataFrame]:
     """Yield the tables of a text file, as `tables.stream_tables` describes them.
 
     Args:
         path: the file; its suffix is one of SEPARATORS, with or without .gz.
-        wanted: name of each column that is needed: `user`, `item`, `rating`, `time`.
+        wanted: name of each column that is needed.
         advice: what to do if one is missing.
     """
     try:
@@ -86,7 +87,7 @@ def read_head(path: Path) -> Head | None:
 def line_of_row(path: Path, wanted: dict[Role, str], row: int) -> int:
     """Return the number of the line that holds a row of `text_tables`, counted from 0."""
     num_before = 0
-    for text, layout, line in _chunks(path, wanted, ""):
+    for text, layout, line in _chunks(path, wanted, Advice("")):
         table = _parse(path, text, layout, line)
         if row < num_before + len(table):
             lines = parse_lines(io.BytesIO(text), layout.separator, line)
@@ -95,7 +96,7 @@ def line_of_row(path: Path, wanted: dict[Role, str], row: int) -> int:
     raise DataError(f"{path}: has changed while it was read")
 
 
-def _chunks(path: Path, wanted: dict[Role, str], advice: str) -> Iterator[tuple[bytes, Layout, int]]:
+def _chunks(path: Path, wanted: dict[Role, str], advice: Advice) -> Iterator[tuple[bytes, Layout, int]]:
     """Yield chunks of lines without the header, how they are laid out, and the number of their first line."""
     suffix = format_of(path)
     layout, line = None, 1
@@ -184,7 +185,7 @@ def _parse_quickly(text: bytes, layout: Layout) -> pl.DataFrame | None:
 def _converted(table: pl.DataFrame, layout: Layout) -> pl.DataFrame | None:
     """Convert text to ids and numbers; None if one of them is faulty."""
     columns = []
-    for role in table.columns:
+    for role in layout.places:
         text = table[role]
         if text.null_count():
             return None
@@ -198,10 +199,10 @@ def _converted(table: pl.DataFrame, layout: Layout) -> pl.DataFrame | None:
         if not text.unique().str.contains(f"^(?:{NUMBER})$").all():
             return None
         numbers = text.cast(pl.Float64, strict=False)
-        if numbers.null_count() or not numbers.is_finite().all():
+        if numbers.null_count() or wrong_numbers(role, numbers).any():
             return None
         columns.append(numbers)
-    return pl.DataFrame(columns).rename({"rating": "value"}, strict=False)
+    return pl.DataFrame(columns)
 
 
 def integers_if_all(text: pl.Series) -> pl.Series:

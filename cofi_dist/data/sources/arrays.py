@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cofi_dist.data.ratings import MOST_ROWS, Ratings
+from cofi_dist.config import Feedback
+from cofi_dist.data.ratings import EQUAL_RATINGS, MOST_ROWS, Ratings
+from cofi_dist.data.readers.column_kinds import LARGEST, SMALLEST, number_fault
 from cofi_dist.errors import DataError
 from cofi_dist.files.reading import open_regular, read_failure
 from cofi_dist.sharding.ranges import UserRange
@@ -19,17 +21,20 @@ CELLS_AT_ONCE = 2**22  # cells in memory during a pass over the arrays
 class ArrayRatings:
     """Load ratings from .npy files of Y and R, which are mapped and never read whole: an `UnsplitSource`.
 
-    Y is taken as it is; the notebook has removed the item means. R is 1 if the rating is known, else 0.
+    Y is taken as it is; the notebook has removed the item means, or Y holds the strengths of events. R is 1
+    if the rating is known, else 0.
 
     Args:
         y: file of Y, (num_items, num_users).
         r: file of R, of the same shape.
+        feedback: whether Y holds ratings, or the strengths of events.
 
     Raises:
         DataError: a file does not hold such an array, or the first wrong cell.
     """
 
-    def __init__(self, y: Path, r: Path) -> None:
+    def __init__(self, y: Path, r: Path, feedback: Feedback = "explicit") -> None:
+        self.feedback = feedback
         self._y_file, self._r_file = y, r
         self._y, self._r = _map(y), _map(r)
         if self._y.shape != self._r.shape:
@@ -44,6 +49,8 @@ class ArrayRatings:
     @property
     def notes(self) -> list[str]:
         """Say so if all ratings are equal; reads until two differ."""
+        if self.feedback == "implicit":
+            return []
         first: Any = None
         for rows in self._rows():
             value = self._y[rows][np.asarray(self._r[rows]) != 0]
@@ -51,7 +58,7 @@ class ArrayRatings:
                 first = value[0]
             if (value != first).any():
                 return []
-        return [f"every rating is {float(first):g}: nothing can be learnt from equal ratings"]
+        return [f"every rating is {float(first):g}: {EQUAL_RATINGS}"]
 
     def ratings_per_user(self) -> NDArray[np.int64]:
         """Count each user's ratings, the column sums of R: (num_users,).
@@ -83,7 +90,7 @@ class ArrayRatings:
         return f"sha256:{digest.hexdigest()}"
 
     def check_values(self) -> None:
-        """Raise DataError at the first known cell of Y that is not a finite number."""
+        """Raise DataError at the first known cell of Y that is not a finite number, or no strength."""
         for rows in self._rows():
             value = np.where(self._r[rows] != 0, self._y[rows], 0)
             wrong = np.argwhere(~np.isfinite(value))
@@ -91,6 +98,17 @@ class ArrayRatings:
                 row, column = wrong[0]
                 cell = f"[{rows.start + row}, {column}]"
                 raise DataError(f"{self._y_file}: {cell} is {value[row, column]}, but R says it is known")
+            if self.feedback == "implicit":
+                self._require_strengths(rows, value)
+
+    def _require_strengths(self, rows: slice, value: NDArray[np.generic]) -> None:
+        strength = value.astype(np.float64)
+        wrong = np.argwhere(((strength < SMALLEST) | (strength > LARGEST)) & (self._r[rows] != 0))
+        if len(wrong):
+            row, column = wrong[0]
+            fault = number_fault("strength", float(strength[row, column]), str(value[row, column]))
+            how = ", by a 0 in R" if strength[row, column] <= 0 else ""
+            raise DataError(f"{self._y_file}: [{rows.start + row}, {column}]: {fault}{how}")
 
     def load(self, users: UserRange) -> Ratings:
         """Load the ratings of these users; `user` counts from `users.start`."""

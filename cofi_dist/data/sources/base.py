@@ -5,7 +5,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cofi_dist.config import ColumnNames
+from cofi_dist.config import ColumnNames, Feedback
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.item_means import ItemSums
 from cofi_dist.data.ratings import Ratings
@@ -23,8 +23,13 @@ class UnsplitSource(Protocol):
     def num_items(self) -> int: ...
 
     @property
+    def feedback(self) -> Feedback:
+        """Return whether the values are ratings, or the strengths of events."""
+        ...
+
+    @property
     def scale(self) -> tuple[float, float]:
-        """Return the lowest and the highest rating that are possible; infinite if unknown."""
+        """Return the lowest and the highest rating that are possible; infinite if unknown, and for events."""
         ...
 
     @property
@@ -65,7 +70,7 @@ class Source(UnsplitSource, Protocol):
 
     @property
     def item_sums(self) -> ItemSums | None:
-        """Return the sum and number of every item's training ratings; None if they are not known yet."""
+        """Return the sums over every item's training ratings; None if they are not known yet."""
         ...
 
     @property

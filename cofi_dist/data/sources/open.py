@@ -14,6 +14,7 @@ from cofi_dist.data.sources.base import Source
 from cofi_dist.data.sources.split_on_load import SplitOnLoad
 from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.data.splits import held_out
+from cofi_dist.errors import ConfigError
 from cofi_dist.files.atomic import commit_directory, scratch_directory
 
 
@@ -57,7 +58,7 @@ def prepare_source(data: DataSection, target: Path) -> Iterator[PreparedSource]:
             yield PreparedSource(StoredRatings(temporary), temporary)
         return
     if data.y is not None and data.r is not None:
-        ArrayRatings(Path(data.y), Path(data.r)).check_values()
+        ArrayRatings(Path(data.y), Path(data.r), data.feedback).check_values()
     source = open_source(data, target)
     source.ratings_per_user()  # reads, and so checks, all of R
     yield PreparedSource(source)
@@ -83,11 +84,17 @@ def open_source(data: DataSection, store: Path) -> Source:
         store: directory in which `PreparedSource.keep` put the prepared ratings of a file.
     """
     if data.prepared is not None:
-        return StoredRatings(Path(data.prepared))
+        stored = StoredRatings(Path(data.prepared))
+        if stored.feedback != data.feedback:
+            raise ConfigError(
+                f"data.feedback: {data.feedback}, but {data.prepared} was prepared as {stored.feedback}; set"
+                f" data.feedback: {stored.feedback}, or prepare it again"
+            )
+        return stored
     if data.synthetic is not None:
         shape = data.synthetic
         made_up = SyntheticRatings(shape.num_users, shape.num_items, shape.num_ratings, shape.seed)
         return SplitOnLoad(made_up, held_out(data))
     if data.y is not None and data.r is not None:
-        return SplitOnLoad(ArrayRatings(Path(data.y), Path(data.r)), held_out(data))
+        return SplitOnLoad(ArrayRatings(Path(data.y), Path(data.r), data.feedback), held_out(data))
     return StoredRatings(store)

@@ -30,7 +30,7 @@ class SplitOnLoad:
     def __init__(self, source: UnsplitSource, splits: dict[Part, SplitSection]) -> None:
         self._source, self._splits = source, splits
         self.num_users, self.num_items = source.num_users, source.num_items
-        self.scale = source.scale
+        self.feedback, self.scale = source.feedback, source.scale
         self.parts: tuple[Part, ...] = ("train", *splits)
 
     @property

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cofi_dist.config import Feedback
 from cofi_dist.data.ratings import MOST_ROWS, Ratings
 from cofi_dist.errors import ConfigError
 from cofi_dist.sharding.ranges import UserRange
@@ -73,6 +74,7 @@ class SyntheticRatings:
         ConfigError: more ratings than half of the matrix holds, or more rows than can be numbered.
     """
 
+    feedback: Feedback = "explicit"
     scale = (LOWEST, HIGHEST)
 
     def __init__(self, num_users: int, num_items: int, num_ratings: int, seed: int) -> None:

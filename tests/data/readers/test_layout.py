@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from cofi_dist.config import ColumnNames, SplitSection
+from cofi_dist.data.ratings import EQUAL_RATINGS
 from cofi_dist.data.readers import lines as line_runs
 from cofi_dist.data.readers.tables import first_lines_of_pair, has_column, read_whole_table, stream_tables
 from cofi_dist.errors import DataError
@@ -260,7 +261,7 @@ def test_dates_in_text_are_refused_with_where_they_are_read(tmp_path: Path) -> N
 
 
 def test_equal_ratings_are_said_to_teach_nothing(tmp_path: Path) -> None:
-    says = "every training rating is 3.5: nothing can be learnt from equal ratings"
+    says = f"every training rating is 3.5: {EQUAL_RATINGS}"
     (tmp_path / "r.csv").write_text(HEADER + "1,1,3.5,1\n1,2,3.5,1\n2,1,3.5,1\n")
     with prepared(tmp_path / "r.csv") as stored:
         assert says in stored.notes

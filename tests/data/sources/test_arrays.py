@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cofi_dist.data.ratings import Ratings
+from cofi_dist.data.ratings import EQUAL_RATINGS, Ratings
 from cofi_dist.data.sources import arrays
 from cofi_dist.data.sources.arrays import ArrayRatings
 from cofi_dist.errors import DataError
@@ -86,7 +86,7 @@ def test_equal_arrays_are_said_to_teach_nothing(
     monkeypatch.setattr(arrays, "CELLS_AT_ONCE", cells_at_once)
     R = np.array([[False, False], [True, False], [True, True]])
     Y = np.where(R, 2.5, 9.0)
-    says = ["every rating is 2.5: nothing can be learnt from equal ratings"]
+    says = [f"every rating is 2.5: {EQUAL_RATINGS}"]
     assert ArrayRatings(*save(tmp_path, Y, R)).notes == says
     Y[2, 1] = 3
     assert ArrayRatings(*save(tmp_path, Y, R)).notes == []
