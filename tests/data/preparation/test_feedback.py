@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cofi_dist.config import ColumnNames, DataSection, SplitSection
+from cofi_dist.config import ColumnNames, DataSection, Feedback, SplitSection
 from cofi_dist.data.item_means import item_offsets, item_sums
 from cofi_dist.data.preparation.store import StoredRatings
 from cofi_dist.data.sources.open import open_source
@@ -256,7 +256,8 @@ def test_directories_of_earlier_versions_hold_ratings(tmp_path: Path) -> None:
 
 def test_prepared_ratings_are_taken_as_what_they_were_prepared_as(tmp_path: Path) -> None:
     file = save(random_table(), tmp_path / "r.csv")
-    for made, wanted in (("explicit", "implicit"), ("implicit", "explicit")):
+    kinds: tuple[Feedback, Feedback] = ("explicit", "implicit")
+    for made, wanted in (kinds, kinds[::-1]):
         with prepared(file, feedback=made) as stored:
             where = str(stored.directory)
             assert open_source(DataSection(prepared=where, feedback=made), tmp_path).feedback == made
