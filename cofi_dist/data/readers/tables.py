@@ -63,27 +63,26 @@ def stream_tables(
     """
     require_file(path)
     wanted: dict[Role, str] = {"user": columns.user, "item": columns.item}
-    if rating and feedback == "explicit":
-        wanted["rating"] = columns.rating
-    elif rating and has_strengths(path, columns):
-        wanted["strength"] = columns.rating
+    if rating and (feedback == "explicit" or has_strengths(path, columns)):
+        wanted["rating" if feedback == "explicit" else "strength"] = columns.rating
     if time:
         wanted["time"] = columns.timestamp
     if weight:
         assert columns.weight is not None
         wanted["weight"] = columns.weight
-    if is_parquet(path):
-        tables = parquet_tables(path, wanted, advice)
-    elif format_of(path) in SEPARATORS:
-        tables = text_tables(path, wanted, advice)
-    else:
-        raise DataError(
-            f"{path}: unknown kind of file; use .csv, .tsv, .dat or .data (or .gz of them), .parquet"
-        )
-    for table in tables:
+    for table in _tables(path, wanted, advice):
         named = table.rename({"rating": "value", "strength": "value"}, strict=False)
         is_complete = not rating or "value" in named.columns
         yield named if is_complete else named.with_columns(value=pl.lit(1.0))
+
+
+def _tables(path: Path, wanted: dict[Role, str], advice: Advice) -> Iterator[pl.DataFrame]:
+    """Return the tables of a file by the reader of its format; a table's columns are named by their roles."""
+    if is_parquet(path):
+        return parquet_tables(path, wanted, advice)
+    if format_of(path) in SEPARATORS:
+        return text_tables(path, wanted, advice)
+    raise DataError(f"{path}: unknown kind of file; use .csv, .tsv, .dat or .data (or .gz of them), .parquet")
 
 
 def read_whole_table(
