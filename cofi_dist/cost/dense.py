@@ -3,6 +3,7 @@
 M items, U users of this rank, K features.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,18 +21,31 @@ class DenseCost:
 
     On one process the numbers are the notebook's, bit for bit. Adding the regulariser's gradient after the
     reduction changes no rounding, because autograd adds it to the error's gradient in one addition too.
+
+    Args:
+        shard: this rank's ratings.
+        device: where the matrices are.
+        unknown_weight: a0. R holds it at the unknown pairs, whose Y is 0, and the ratings' weights elsewhere.
+        user_bias: whether b is learnt; else its gradient is zero.
     """
 
-    def __init__(self, shard: UserShard, device: torch.device) -> None:
-        self.sums = DenseSums()
+    def __init__(
+        self,
+        shard: UserShard,
+        device: torch.device,
+        unknown_weight: float = 0.0,
+        user_bias: bool = True,
+    ) -> None:
+        self.sums, self._user_bias = DenseSums(), user_bias
         # mps has no float64
         dtype = torch.float32 if device.type == "mps" else torch.float64
         ratings = shard.ratings
         cells = torch.from_numpy(ratings.item).long(), torch.from_numpy(ratings.user).long()
         Y = torch.zeros(shard.num_items, len(shard.users), dtype=dtype)
-        R = torch.zeros_like(Y)
-        Y[cells] = torch.from_numpy(shard.centred()).to(dtype)
-        R[cells] = 1
+        R = torch.full_like(Y, unknown_weight)
+        for matrix, known in ((Y, shard.targets(np.float64)), (R, shard.known_weights(np.float64))):
+            # an array, or a number for all
+            matrix[cells] = torch.as_tensor(known).to(dtype)
         self._Y, self._R = Y.to(device), R.to(device)
 
     def __call__(self, factors: Factors, *, with_cost: bool) -> ErrorTerm:
@@ -47,7 +61,7 @@ class DenseCost:
         j = j.multiply(0.5)
         dX, dW, db, *dc = torch.autograd.grad(j, moved)
         # W.T's gradient comes back transposed, and Adam's kernels round alike only on like layouts
-        user_gradients = dW.contiguous(), db.contiguous()
+        user_gradients = dW.contiguous(), db.contiguous() if self._user_bias else torch.zeros_like(b)
         return ErrorTerm(
             j.detach()[None] if with_cost else None,
             dX.contiguous()[None],
