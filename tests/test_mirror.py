@@ -48,6 +48,7 @@ TESTED_IN = {
     "data/readers/lines.py": "data/readers/test_layout.py",
     "data/readers/parquet.py": "data/readers/test_tables.py",
     "data/sources/base.py": "data/sources/test_open.py",
+    "data/sources/population.py": "data/sources/test_synthetic.py",
     "distributed/waiting.py": "distributed/test_rendezvous.py",
     "errors.py": "distributed/test_messages.py",
     "files/directory_swap.py": "files/test_atomic.py",

@@ -33,7 +33,7 @@ class ColumnNames(Section):
 
 
 class SyntheticSection(Section):
-    """Describe made-up ratings with a planted taste. The defaults are the shape of ml-latest-small."""
+    """Describe made-up ratings or events with a planted taste. The defaults are those of ml-latest-small."""
 
     num_users: RowCount = 610
     """Number of users."""
@@ -42,10 +42,10 @@ class SyntheticSection(Section):
     """Number of items."""
 
     num_ratings: PositiveInt = 100_836
-    """Number of ratings."""
+    """Number of ratings, or of pairs of a user and an item that have events."""
 
     seed: Seed = 0
-    """Seed of the ratings."""
+    """Seed of the ratings or events."""
 
 
 # The keys that each kind of split takes, and their defaults.

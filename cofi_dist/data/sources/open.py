@@ -13,6 +13,7 @@ from cofi_dist.data.sources.arrays import ArrayRatings
 from cofi_dist.data.sources.base import Source
 from cofi_dist.data.sources.split_on_load import SplitOnLoad
 from cofi_dist.data.sources.synthetic import SyntheticRatings
+from cofi_dist.data.sources.synthetic_events import SyntheticEvents
 from cofi_dist.data.splits import held_out
 from cofi_dist.errors import ConfigError
 from cofi_dist.files.atomic import commit_directory, scratch_directory
@@ -93,7 +94,8 @@ def open_source(data: DataSection, store: Path) -> Source:
         return stored
     if data.synthetic is not None:
         shape = data.synthetic
-        made_up = SyntheticRatings(shape.num_users, shape.num_items, shape.num_ratings, shape.seed)
+        kind = SyntheticEvents if data.feedback == "implicit" else SyntheticRatings
+        made_up = kind(shape.num_users, shape.num_items, shape.num_ratings, shape.seed)
         return SplitOnLoad(made_up, held_out(data))
     if data.y is not None and data.r is not None:
         return SplitOnLoad(ArrayRatings(Path(data.y), Path(data.r), data.feedback), held_out(data))

@@ -102,3 +102,26 @@ def test_pickled_arrays_are_not_executed(tmp_path: Path) -> None:
     np.save(tmp_path / "Y.npy", np.array([[{}]], dtype=object), allow_pickle=True)
     with pytest.raises(DataError, match=r"Y\.npy"):
         ArrayRatings(tmp_path / "Y.npy", tmp_path / "Y.npy")
+
+
+@pytest.mark.parametrize("cells_at_once", [1, 2**22])
+def test_strengths_of_events_are_above_0(
+    cells_at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrays, "CELLS_AT_ONCE", cells_at_once)
+    R = np.array([[1, 0], [1, 1]], np.uint8)
+    Y = np.array([[2.0, -5.0], [2.0, 2.0]])
+    source = ArrayRatings(*save(tmp_path, Y, R), "implicit")
+    source.check_values()
+    assert source.notes == []
+    for value, says in (
+        (0.0, r"\[1, 0\]: the strength 0.0 is not above 0; leave out what is no event, .*, by a 0 in R"),
+        (-1.0, r"\[1, 0\]: the strength -1.0 is not above 0; leave out"),
+        (1e31, r"\[1, 0\]: the strength 1e\+31 is not between 1e-30 and 1e\+30; multiply"),
+        (np.nan, r"\[1, 0\] is nan, but R says it is known"),
+    ):
+        Y[1, 0] = value
+        with pytest.raises(DataError, match=rf"Y\.npy: {says}"):
+            ArrayRatings(*save(tmp_path, Y, R), "implicit").check_values()
+    Y[1, 0] = -1.0
+    ArrayRatings(*save(tmp_path, Y, R)).check_values()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cofi_dist.data.sources import synthetic
+from cofi_dist.data.sources import population, synthetic
 from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.errors import ConfigError
 from cofi_dist.sharding.ranges import UserRange
@@ -41,7 +41,7 @@ def test_any_cut_gives_the_same_ratings(data: st.DataObject) -> None:
 
 
 def test_cuts_across_blocks_of_users(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(synthetic, "BLOCK_USERS", 4)
+    monkeypatch.setattr(population, "BLOCK_USERS", 4)
     made_up = SyntheticRatings(10, 30, 100, seed=3)
     parts = [made_up.load(UserRange(a, b)).value for a, b in ((0, 3), (3, 8), (8, 10))]
     assert np.array_equal(np.concatenate(parts), made_up.load(UserRange(0, 10)).value)
@@ -80,7 +80,7 @@ def test_the_planted_taste_is_more_than_noise() -> None:
 
 def test_the_best_rmse_is_known_where_the_first_users_have_no_ratings() -> None:
     made_up = SyntheticRatings(50_000, 50, 1, seed=0)
-    assert not made_up.counts[: synthetic.BLOCK_USERS].any(), "the case that is meant"
+    assert not made_up.counts[: population.BLOCK_USERS].any(), "the case that is meant"
     assert 0.5 < made_up.best_rmse() < 1.0
 
 
@@ -105,3 +105,11 @@ def test_more_rows_than_can_be_numbered_are_refused(key: str) -> None:
     sizes = {"num_users": 2, "num_items": 2, "num_ratings": 1, key: 2**31}
     with pytest.raises(ConfigError, match=rf"data\.synthetic\.{key}: 2147483648 is too many"):
         SyntheticRatings(**sizes, seed=0)
+
+
+@given(st.integers(1, 300), st.integers(0, 5))
+def test_popularity_is_drawn_as_by_a_search(num_items: int, seed: int) -> None:
+    items = population.Population(1, num_items, 1, seed).items
+    drawn = items.draw(np.random.default_rng(seed), 500)
+    uniform = np.random.default_rng(seed).random(500)
+    assert np.array_equal(drawn, np.minimum(np.searchsorted(items.cumulative, uniform), num_items - 1))
