@@ -19,7 +19,9 @@ class Result(Record):
         steps: number of steps that led to these factors; None in older files and after a divergence.
         seconds: duration of the training.
         fingerprint: fingerprint of the ratings.
-        validation_rmse, validation_mae: errors of the model, if there was validation.
+        validation_rmse, validation_mae: errors of the model, if it was validated by one of them.
+        validation_ndcg, validation_recall, validation_precision, validation_map, validation_hit_rate: that by
+            which it was validated, if by one of these.
         diverged: what was no longer finite, and when this was noticed; empty if the run did not diverge.
     """
 
@@ -29,7 +31,17 @@ class Result(Record):
     fingerprint: Annotated[str, Field(max_length=200)]
     validation_rmse: float | None = None
     validation_mae: float | None = None
+    validation_ndcg: float | None = None
+    validation_recall: float | None = None
+    validation_precision: float | None = None
+    validation_map: float | None = None
+    validation_hit_rate: float | None = None
     diverged: Annotated[str, Field(max_length=4096)] = ""
+
+    def validation(self, metric: str) -> float | None:
+        """Return a figure on the validation ratings by the name of its metric; None if there is none."""
+        figure: float | None = getattr(self, f"validation_{metric}")
+        return figure
 
 
 def read_result(run_dir: Path) -> Result | None:

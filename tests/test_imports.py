@@ -45,6 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "distributed": {"__init__", "sharding"},
     "testing": {"distributed"},
+    "ranking": {"data", "factors"},
     "model": {
         "config",
         "data",
@@ -52,14 +53,15 @@ MAY_IMPORT: dict[str, set[str]] = {
         "data/sources",
         "distributed",
         "factors",
+        "ranking",
         "run_layout",
         "sharding",
     },
     "training": {
-        *("config", "cost", "data", "data/sources", "distributed", "factors"),
+        *("config", "cost", "data", "data/sources", "distributed", "factors", "ranking"),
         *("kernels/block_sums", "kernels/rating_matrix", "kernels/torch_ops", "optim", "sharding"),
     },
-    "checkpoint": {"distributed", "run_layout", "sharding", "training"},
+    "checkpoint": {"config", "distributed", "run_layout", "sharding", "training"},
     "run": {
         *("__init__", "checkpoint", "config", "cost", "data", "data/sources", "distributed", "factors"),
         *("model", "run_layout", "run_result", "sharding", "training"),
@@ -70,7 +72,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "slurm": {"config"},
     "cli": {
         *("__init__", "config", "data/datasets", "data/preparation", "data/readers", "data/sources"),
-        *("distributed", "kernels/first_compilation", "model", "report", "run", "slurm"),
+        *("distributed", "kernels/first_compilation", "model", "ranking", "report", "run", "slurm"),
     },
     "__main__": {"cli"},
     "__init__": set(),

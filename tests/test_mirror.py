@@ -68,6 +68,8 @@ TESTED_IN = {
     "kernels/rating_matrix.py": "contracts/test_back_ends.py",
     "kernels/torch_ops/backend.py": "contracts/test_back_ends.py",
     "optim/conjugate_gradient.py": "optim/test_als.py",
+    "ranking/pairs.py": "ranking/test_metrics.py",
+    "ranking/scores.py": "model/test_scoring.py",
     "run/log_files.py": "run/test_log.py",
     "run/outcome.py": "e2e/test_start.py",
     "run/process_identity.py": "run/test_lock.py",

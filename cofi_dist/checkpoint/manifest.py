@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import xxhash
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from cofi_dist.config import Metric
 from cofi_dist.errors import CheckpointError, CheckpointReadError, CheckpointVersionError
 from cofi_dist.files.reading import (
     UnusableFileError,
@@ -59,12 +60,35 @@ class PartFile(_Strict):
 
 
 class Best(_Strict):
-    """Hold the best factors so far, by validation, without their tensors."""
+    """Hold the best factors so far, by their RMSE on the validation ratings, without their tensors."""
 
     epoch: Count
     stale: Count
     rmse: Number
     mae: Number
+
+
+class Criterion(_Strict):
+    """Say by which figure the best factors were chosen."""
+
+    metric: Metric
+    k: Count | None
+    users: Count | None
+
+
+class BestByCriterion(_Strict):
+    """Hold the best factors so far, by another figure than the RMSE, without their tensors."""
+
+    epoch: Count
+    stale: Count
+    figures: dict[Metric, Number]
+    criterion: Criterion
+
+    @model_validator(mode="after")
+    def _require_the_deciding_figure(self) -> "BestByCriterion":
+        if self.criterion.metric not in self.figures:
+            raise ValueError(f"there is no figure of {self.criterion.metric}")
+        return self
 
 
 class Momentum(_Strict):
@@ -80,7 +104,7 @@ class Numbers(_Strict):
 
     epoch: Count
     seconds: Number
-    best: Best | None
+    best: Best | BestByCriterion | None
     optimizer: Momentum | None = None
 
 

@@ -207,6 +207,8 @@ def _held_out_ratings(
 
 
 def _print_table(found: "Evaluation", name: str, fallbacks: tuple[str, str]) -> None:
+    from cofi_dist.ranking.metrics import TITLES
+
     for_user, for_item = fallbacks
     print(f"{counted(found.ratings, 'rating')} by {counted(found.users, 'user')}: {name}")
     unseen, trained = found.unseen_ratings, found.ratings_seen_in_training
@@ -230,14 +232,7 @@ def _print_table(found: "Evaluation", name: str, fallbacks: tuple[str, str]) -> 
         f"\nRanking of {counted(ranking.users, 'user')} at k = {ranking.k};"
         f" {without:,} {have(without)} no item{relevant} to find"
     )
-    names = {
-        "precision": "precision",
-        "recall": "recall",
-        "ndcg": "NDCG",
-        "map": "MAP",
-        "hit_rate": "hit rate",
-    }
-    for key, title in names.items():
+    for key, title in TITLES.items():
         average = getattr(ranking, key)
         print(f"{title:12}{'-' if average is None else f'{average:.4f}':>12}")
 

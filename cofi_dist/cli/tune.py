@@ -76,7 +76,9 @@ def _print_results(grid: list["Point"], folder: Path) -> None:
 
     results = table_of(grid)
     file = save_table(results, folder)
-    shown = results.with_columns(pl.col("rmse", "mae").round(5), pl.col("run").str.split("/").list.last())
+    shown = results.with_columns(
+        pl.col(*grid[0].criterion.names).round(5), pl.col("run").str.split("/").list.last()
+    )
     rows = [["-" if cell is None else str(cell) for cell in row] for row in shown.iter_rows()]
     print_table(shown.columns, rows)
     done = f"{len(rows)} of {counted(len(grid), 'point')} {'is' if len(rows) == 1 else 'are'} done"

@@ -10,7 +10,7 @@ from cofi_dist.config.data_section import (
 )
 from cofi_dist.config.load import load_config, quote_yaml, resolve
 from cofi_dist.config.paths import as_path
-from cofi_dist.config.schema import Config, ValidationSection
+from cofi_dist.config.schema import Config, Metric, ValidationSection
 from cofi_dist.config.train_section import TrainSection
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Config",
     "DataSection",
     "Feedback",
+    "Metric",
     "SplitSection",
     "SyntheticSection",
     "TrainSection",

@@ -41,7 +41,7 @@ class UserShard:
 
     def ratings_per_user(self) -> NDArray[np.int64]:
         """Count the ratings of each user of the shard, (U,)."""
-        return np.diff(self._indptr())
+        return np.diff(self.indptr())
 
     def csr(
         self, dtype: type[np.float32 | np.float64]
@@ -52,9 +52,10 @@ class UserShard:
             indptr, (U + 1,): where each user's ratings start, and where the last user's end; the items, (N,);
             the ratings less their items' offsets, (N,), in `dtype`.
         """
-        return self._indptr(), self.ratings.item.astype(np.int32, copy=False), self.centred(dtype)
+        return self.indptr(), self.ratings.item.astype(np.int32, copy=False), self.centred(dtype)
 
-    def _indptr(self) -> NDArray[np.int64]:
+    def indptr(self) -> NDArray[np.int64]:
+        """Return where each user's ratings start, and where the last user's end, (U + 1,)."""
         return np.searchsorted(self.ratings.user, np.arange(len(self.users) + 1))
 
     def targets(self, dtype: type[np.float32 | np.float64]) -> NDArray[np.floating] | np.floating:

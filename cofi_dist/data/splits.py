@@ -80,12 +80,12 @@ def hash_uniform(
     """
     state = np.full(len(user), seed, np.uint64)
     for word in (PART_SALT[part], user.astype(np.uint64), item.astype(np.uint64)):
-        state = _splitmix64(state ^ word)
+        state = splitmix64(state ^ word)
     uniform: NDArray[np.float64] = (state >> np.uint64(11)).astype(np.float64) * 2.0**-53
     return uniform
 
 
-def _splitmix64(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def splitmix64(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Apply one round of splitmix64."""
     state = state + np.uint64(0x9E3779B97F4A7C15)
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -19,9 +19,10 @@ from cofi_dist.errors import DataError
 from cofi_dist.model.arguments import require_whole_number
 from cofi_dist.model.held_out import HeldOut
 from cofi_dist.model.predict import predict_pairs
-from cofi_dist.model.ranking import METRICS, UserItemPairs, ranking_metrics
 from cofi_dist.model.run_ratings import RunRatings
-from cofi_dist.model.scoring import Scorer, has_training_ratings, user_batches
+from cofi_dist.model.scoring import RowIndices, Scorer, has_training_ratings, user_batches
+from cofi_dist.ranking.metrics import METRICS, rank_users
+from cofi_dist.ranking.pairs import UserItemPairs
 from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.words import counted
 
@@ -43,7 +44,7 @@ KEYS_IN_FILES = {"ratings_seen_in_training": "trained_ratings", "users_without_r
 class Ranking:
     """Hold ranking metrics, averaged over the users with relevant items.
 
-    `cofi_dist.model.ranking` defines each of them.
+    `cofi_dist.ranking.metrics` defines each of them.
 
     Attributes:
         k: length of a list.
@@ -51,7 +52,7 @@ class Ranking:
         users: number of users with relevant items.
         users_without_relevant: number of users with held-out ratings, but no relevant item; they are in
             no average.
-        precision, recall, ndcg, map, hit_rate: None if no user has relevant items.
+        precision, recall, ndcg, map, hit_rate, mrr: None if no user has relevant items.
     """
 
     k: int
@@ -63,6 +64,7 @@ class Ranking:
     ndcg: float | None
     map: float | None
     hit_rate: float | None
+    mrr: float | None
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ def evaluate(
     """Compute RMSE, MAE and ranking metrics. Collective: all ranks call it and get the result.
 
     A rating of a user or an item that the model does not know counts for RMSE and MAE, with the
-    fallback of `cofi_dist.model.scoring`, and is not ranked.
+    fallback of `cofi_dist.ranking.scores`, and is not ranked.
 
     Args:
         scorer: of the model.
@@ -230,21 +232,17 @@ class _Batch:
         is_relevant_N = ~is_in_training_N & is_known_N
         if relevant is not None:
             is_relevant_N &= self.held_out.value >= relevant
-        # Only users with relevant items are scored: user j of the batch has row row_of_user[j], or -1.
-        ranked_users = np.unique(pairs.user[is_relevant_N])
-        row_of_user = np.full(len(self.users), -1)
-        row_of_user[ranked_users] = np.arange(len(ranked_users))
-        scores = self.scorer.score_items(*self.scorer.user_factors(ranked_users + self.users.start))
-        training_row = row_of_user[training.user]
-        excluded = UserItemPairs(training_row, training.item).masked(training_row >= 0)
-        wanted = UserItemPairs(row_of_user[pairs.user], pairs.item).masked(is_relevant_N)
-        metrics = ranking_metrics(scores, wanted, excluded, k)
+        ranked = rank_users(self.score, pairs.masked(is_relevant_N), training, len(self.users), k)
         return {
-            **dict(zip(METRICS, metrics.sum(axis=0), strict=True)),
-            "ranked_users": len(ranked_users),
-            "users_without_relevant": len(np.unique(pairs.user)) - len(ranked_users),
+            **dict(zip(METRICS, ranked.metrics.sum(axis=0), strict=True)),
+            "ranked_users": len(ranked.users),
+            "users_without_relevant": len(np.unique(pairs.user)) - len(ranked.users),
             "ratings_seen_in_training": is_in_training_N.sum(),
         }
+
+    def score(self, users: RowIndices) -> NDArray[np.float64]:
+        """Return the scores of all items for some users of the batch, (V, M)."""
+        return self.scorer.score_items(*self.scorer.user_factors(users + self.users.start))
 
 
 def _count_unseen(num_held_out_M: NDArray[np.float64], scorer: Scorer) -> int:

@@ -23,7 +23,8 @@ from cofi_dist.model.facts import TrainingDataFacts
 from cofi_dist.model.fold_in import FoldedUser
 from cofi_dist.model.held_out import HeldOut
 from cofi_dist.model.run_ratings import RunRatings, open_run_ratings
-from cofi_dist.model.scoring import Scorer, describe_fallbacks, has_means
+from cofi_dist.model.scoring import Scorer, describe_fallbacks
+from cofi_dist.ranking.scores import has_means
 from cofi_dist.words import counted
 
 # K features.
@@ -173,7 +174,7 @@ class Model:
         """Predict ratings, clipped to the scale of the training ratings: (N,) float64.
 
         A model of events gives scores, which are not clipped. An unknown user or item is treated as the
-        average one; see `cofi_dist.model.scoring`.
+        average one; see `cofi_dist.ranking.scores`.
 
         Args:
             users: N raw ids; or one folded-in user, for all items.

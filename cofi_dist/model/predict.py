@@ -24,7 +24,7 @@ def predict_pairs(
 
     Args:
         scorer: of the model.
-        users: rows of W, (N,); an unknown row gets the fallback of `cofi_dist.model.scoring`.
+        users: rows of W, (N,); an unknown row gets the fallback of `cofi_dist.ranking.scores`.
         items: rows of X, (N,); the same.
         on_progress: called after each chunk of pairs with its length and N.
     """

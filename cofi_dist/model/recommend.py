@@ -12,7 +12,7 @@ from cofi_dist.model.arguments import Ids, as_ids, find_row, require_whole_numbe
 from cofi_dist.model.fold_in import FoldedUser
 from cofi_dist.model.run_ratings import RunRatings
 from cofi_dist.model.scoring import Scorer, user_batches
-from cofi_dist.model.top_k import TopK, top_k
+from cofi_dist.ranking.top_k import TopK, top_k
 
 
 def recommend(

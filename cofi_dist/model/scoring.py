@@ -1,14 +1,6 @@
-"""Score all items for a batch of users, in float64.
+"""Score items for the users of a model.
 
-The score is `x_i . w_j + b_j + o_i` with the offset `o_i = item_mean_i + c_i`. A user or an item
-without training ratings is treated as the average one:
-
-    unknown user   w = 0, b = the mean of b over the users that have training ratings
-    unknown item   x = 0, o = the global mean (0 if no means were subtracted)
-                              + the mean of c over the items that have training ratings
-
-With `model.user_bias: false`, every b is 0. A model of events has no means. Without biases too, whatever
-is unknown scores 0.
+`cofi_dist.ranking.scores` defines the score, and what stands in for users and items without training ratings.
 """
 
 from dataclasses import dataclass
@@ -23,15 +15,13 @@ from cofi_dist.data.ids import IdMap
 from cofi_dist.factors import Factors
 from cofi_dist.model.arguments import require_whole_number
 from cofi_dist.model.facts import TrainingDataFacts
+from cofi_dist.ranking.scores import ItemScores, known_users, mean_of_known
+from cofi_dist.ranking.users import batch_size
 from cofi_dist.sharding.ranges import UserRange
 
 # U users of a batch, M items, K features.
 
 RowIndices = NDArray[np.int64]  # rows of W, or of X; a row outside the matrix is an unknown user, or item
-
-# The most scores in a batch, 32 MB, and the most users. Neither depends on the number of ranks or threads,
-# so that the batches, and with them the figures, are the same on any number of them.
-MAX_BATCH_SCORES, MAX_BATCH_USERS = 2**22, 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,21 +68,16 @@ class Scorer:
         items: IdMap,
     ) -> Self:
         """Widen the item features to float64 once, and compute what stands in for the unknown."""
-        is_known = item_counts > 0
-        offset = item_means.clone()
-        unknown_offset = facts.global_mean if has_means(item_means) else 0.0
-        if factors.c is not None:
-            offset += factors.c[0]
-            unknown_offset += _mean(factors.c[0], is_known)
+        scored = ItemScores.build(factors, item_means, item_counts, facts.global_mean)
         return cls(
-            X=torch.where(is_known[:, None], factors.X.double(), 0.0),
-            offset=torch.where(is_known, offset, unknown_offset),
+            X=scored.X,
+            offset=scored.offset,
             W=factors.W,
             b=factors.b[0],
             item_counts=item_counts,
             user_counts=user_counts,
-            unknown_offset=unknown_offset,
-            unknown_bias=_mean(factors.b[0], user_counts > 0),
+            unknown_offset=scored.unknown_offset,
+            unknown_bias=mean_of_known(factors.b[0], user_counts > 0),
             lowest=facts.lowest,
             highest=facts.highest,
             users=users,
@@ -106,30 +91,15 @@ class Scorer:
         is_known = (rows >= 0) & (rows < len(self.users))
         rows = torch.where(is_known, rows, 0)
         is_known &= self.user_counts[rows] > 0
-        w = torch.where(is_known[:, None], self.W[rows].double(), 0.0)
-        return w, torch.where(is_known, self.b[rows].double(), self.unknown_bias)
+        return known_users(self.W[rows], self.b[rows], is_known, self.unknown_bias)
 
     def score_items(self, w: Tensor, b: Tensor) -> NDArray[np.float64]:
         """Return the scores of all items, not clipped: (U, K), (U,) -> (U, M)."""
-        scores = w.double() @ self.X.T
-        scores += b.double()[:, None]
-        scores += self.offset
-        array: NDArray[np.float64] = scores.numpy()
-        return array
+        return ItemScores(self.X, self.offset, self.unknown_offset).score(w, b)
 
     def clip(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Clip scores to the scale of the training ratings, which makes predictions of them."""
         return np.clip(scores, self.lowest, self.highest)
-
-
-def _mean(values: Tensor, is_known: Tensor) -> float:
-    """Return the mean of the known values, in float64; 0 if none is known."""
-    return float(values[is_known].double().mean()) if bool(is_known.any()) else 0.0
-
-
-def has_means(item_means: Tensor) -> bool:
-    """Tell whether item means were subtracted from the ratings."""
-    return bool(item_means.any())
 
 
 def has_training_ratings(counts: Tensor, rows: RowIndices) -> NDArray[np.bool_]:
@@ -154,12 +124,12 @@ def describe_fallbacks(*, means: bool, item_biases: bool, user_biases: bool) -> 
 
 
 def user_batches(num_users: int, num_items: int, users_at_once: int | None = None) -> list[UserRange]:
-    """Cut all users into ranges of equal length, each with at most MAX_BATCH_SCORES scores.
+    """Cut all users into ranges of equal length, each with at most `batch_size` users.
 
     Raises:
         DataError: `users_at_once` is not a positive whole number.
     """
     if users_at_once is not None:
         require_whole_number("users_at_once", users_at_once)
-    size = users_at_once or max(1, min(MAX_BATCH_USERS, MAX_BATCH_SCORES // max(num_items, 1)))
+    size = users_at_once or batch_size(num_items)
     return [UserRange(start, min(start + size, num_users)) for start in range(0, num_users, size)]

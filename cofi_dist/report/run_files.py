@@ -32,7 +32,7 @@ OPTIONAL_COLUMNS = ("validation_rmse", "validation_mae")
 LONGEST_NAME = 48
 
 # Lines about epochs in train.log, which are left out, as the curves show them better.
-EPOCH_LINE = re.compile(r"Epoch  .*| *\d+ {7}\S+( +\S+ +\S+)?")
+EPOCH_LINE = re.compile(r"Epoch  .*| *\d+ {7}\S+( +\S+){0,2}")
 MAX_LOG_LINES = 20_000  # without those about epochs
 MAX_SHARDS_BYTES = 2**22  # enough for tens of thousands of ranks
 MAX_MEASURED = 1e100  # larger values cannot be drawn

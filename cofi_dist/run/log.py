@@ -23,10 +23,9 @@ from cofi_dist.run.log_files import LineFile, truncate_metrics
 from cofi_dist.run_layout import LOG, METRICS, TENSORBOARD
 from cofi_dist.streams import harmless, log_stderr, tolerate_write_errors
 from cofi_dist.training.callbacks import ProgressListener
-from cofi_dist.training.metrics import EpochMetrics
+from cofi_dist.training.metrics import Criterion, EpochMetrics
 
 SECONDS_BETWEEN_REDRAWS = 0.2
-SCALARS = {"cost", "validation_rmse", "validation_mae"}  # written for TensorBoard
 
 
 class Log(ProgressListener, Protocol):
@@ -81,7 +80,7 @@ class RunLog:
         epochs: number of epochs of the run.
         tensorboard: whether to also write scalars for TensorBoard.
         quiet: whether to print no lines, and only write the files; a terminal still gets the progress bar.
-        validates: whether lines have two more columns, for the epochs that are validated.
+        criterion: names the figures that lines also show, for the epochs that are validated; None for none.
         begun_at: the epoch from which the run resumes; the metrics of later epochs are dropped.
 
     Raises:
@@ -94,7 +93,7 @@ class RunLog:
         epochs: int,
         *,
         tensorboard: bool,
-        validates: bool = False,
+        criterion: Criterion | None = None,
         quiet: bool = False,
         begun_at: int = 0,
     ) -> None:
@@ -105,12 +104,12 @@ class RunLog:
         except OSError as error:
             raise RunError(f"{directory}: cannot be written: {error.strerror}") from None
         self._scalar = _scalar_writer(directory / TENSORBOARD) if tensorboard else None
-        self._validates, self._quiet = validates, quiet
-        # The bar is shorter if the RMSE stands beside it, so that all fits into 80 columns.
-        self._bar = _bar(epochs, 8 if validates else 20)
+        self._criterion, self._quiet = criterion, quiet
+        # The bar is shorter if a figure stands beside it, so that all fits into 80 columns.
+        self._bar = _bar(epochs, 20 if criterion is None else max(1, 12 - len(criterion.metric)))
         self._task = self._bar.add_task("", total=epochs, visible=False, cost="", speed="")
         self._drawn = self._started = time.perf_counter()
-        self._cost = self._rmse = ""
+        self._cost = self._figure = ""
 
     def __enter__(self) -> Self:
         with self._drawing():
@@ -134,24 +133,25 @@ class RunLog:
 
     def on_start(self, cost: float, epoch: int) -> None:
         self.stdout_line(f"Loss after epoch {epoch}: {cost}" if epoch else f"Initial loss: {cost}")
-        self.stdout_line(
-            f"Epoch       {'Loss':<16} {'RMSE':>8} {'MAE':>8}" if self._validates else "Epoch       Loss"
-        )
+        columns = "".join(f" {title}" for title in self._titles.values())
+        self.stdout_line(f"Epoch       {'Loss':<16}{columns}" if columns else "Epoch       Loss")
         self._started = time.perf_counter()
         with self._drawing():
             self._bar.reset(self._task, visible=True)
 
     def on_metrics(self, metrics: EpochMetrics) -> None:
-        measured = {name: value for name, value in dataclasses.asdict(metrics).items() if value is not None}
+        measured, accuracy = metrics.to_json(), metrics.accuracy
         self._metrics.add(json.dumps(measured))
-        line, rmse = f"{metrics.epoch:5}       {metrics.cost:.5f}", metrics.validation_rmse
+        line = f"{metrics.epoch:5}       {metrics.cost:.5f}"
         self._cost = f"{metrics.cost:.5g}"
-        if rmse is not None:
-            line = f"{line:<28} {rmse:8.5f} {metrics.validation_mae:8.5f}"
-            self._rmse = f" rmse {rmse:.4f}"
+        if accuracy is not None:
+            titles = self._titles
+            figures = (f"{figure:{len(titles[name])}.5f}" for name, figure in accuracy.figures.items())
+            line = f"{line:<28} {' '.join(figures)}"
+            self._figure = f" {accuracy.criterion.metric} {accuracy.deciding:.4f}"
         self.stdout_line(line)
         if self._scalar:
-            for name in SCALARS & measured.keys():
+            for name in ("cost", *(accuracy.to_json() if accuracy else ())):
                 self._scalar(name, measured[name], metrics.epoch)
 
     def on_save(self, report: SaveReport) -> None:
@@ -167,9 +167,15 @@ class RunLog:
             return
         self._drawn = now
         speed = f"{(epoch - self._begun_at) / (now - self._started):.3g}"
-        shown = self._cost + self._rmse
+        shown = self._cost + self._figure
         with self._drawing():
             self._bar.update(self._task, completed=epoch, cost=shown, speed=speed, refresh=True)
+
+    @property
+    def _titles(self) -> dict[str, str]:
+        """Return the title of each figure's column, as wide as the column."""
+        criterion = self._criterion
+        return {} if criterion is None else {name: f"{criterion.title(name):>8}" for name in criterion.names}
 
     def _drawing(self) -> AbstractContextManager[None]:
         return tolerate_write_errors(sys.stderr, self._log.add)

@@ -39,7 +39,7 @@ def save_outcome(
         state: the state with the factors to save.
         comm: the ranks.
         epoch: the epoch before whose step the factors were as they are now.
-        accuracy: their validation error, if it was measured.
+        accuracy: their accuracy on the held-out ratings, if it was measured.
         seconds: duration of the training.
 
     Raises:
@@ -49,7 +49,7 @@ def save_outcome(
     result: dict[str, Any] = {"epoch": min(epoch, state.epoch), "steps": epoch - 1, "seconds": seconds}
     result["fingerprint"] = problem.fingerprint
     if accuracy is not None:
-        result |= {"validation_rmse": accuracy.rmse, "validation_mae": accuracy.mae}
+        result |= accuracy.to_json()
     _save_model(problem, run, state, comm)
     _save_result(run, result, comm)
 

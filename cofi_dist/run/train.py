@@ -21,10 +21,11 @@ from cofi_dist.run.shard_table import describe_shards, shard_table
 from cofi_dist.run.start import RunAction, StartRequest, check_start, prepare_run
 from cofi_dist.run.stop import Phase, StopRequest
 from cofi_dist.streams import log_stderr
-from cofi_dist.training.build import build_trainer, build_validation, describe_computation
+from cofi_dist.training.build import build_trainer, describe_computation
 from cofi_dist.training.problem import Problem, load_problem
 from cofi_dist.training.state import State
 from cofi_dist.training.trainer import DivergedError, Trainer
+from cofi_dist.training.validation import Validation, build_validation
 from cofi_dist.words import counted
 
 
@@ -126,7 +127,7 @@ class _Training:
         """
         config, comm = self._config, self._comm
         problem, shard = load_problem(config, self._run.data, self._device, comm)
-        validation = build_validation(problem)
+        validation = build_validation(problem, shard)
         checkpoint, notes = choose_checkpoint(problem, self._run, comm, resume=resume)
         trainer = build_trainer(problem, shard, comm, validation)
         del shard  # the cost holds the ratings in its own order
@@ -134,23 +135,23 @@ class _Training:
             notes += _restore(checkpoint, problem, trainer.state)
         comm.set_timeout(config.train.timeout)
         comm.barrier()
-        with self._stop.phase(Phase.TRAINING), self._open_log(checkpoint) as log:
+        with self._stop.phase(Phase.TRAINING), self._open_log(checkpoint, validation) as log:
             _log_start(problem, comm, log)
-            for text in (describe_computation(problem), *notes):
+            for text in (describe_computation(problem), *(validation.notes if validation else ()), *notes):
                 log.info(text)
             if checkpoint is not None:
                 log_changes(checkpoint, config, self._device, log.info)
             self._record_start(problem)
             self._fit(problem, trainer, log, saved_epoch=trainer.state.epoch if resume else 0)
 
-    def _open_log(self, checkpoint: Checkpoint | None) -> Log:
+    def _open_log(self, checkpoint: Checkpoint | None, validation: Validation | None) -> Log:
         if self._comm.rank != 0:
             return NullLog()
         return RunLog(
             self._run.path,
             self._config.train.epochs,
             tensorboard=self._config.train.tensorboard,
-            validates=self._config.validation.every is not None,
+            criterion=None if validation is None else validation.criterion,
             quiet=self._quiet,
             begun_at=0 if checkpoint is None else checkpoint.epoch,
         )
@@ -204,6 +205,8 @@ def _restore(checkpoint: Checkpoint, problem: Problem, state: State) -> list[str
     restore_state(checkpoint, state, problem.users)
     ranks = counted(checkpoint.manifest.world_size, "rank")
     notes = [f"gone on with from {checkpoint.directory}, saved by {ranks}"]
+    if checkpoint.manifest.numbers.best is not None and state.best.accuracy is None:
+        notes.append("its best epoch was chosen by another figure; the best is looked for from here on")
     if state.epoch == problem.config.train.epochs:
         notes.append(
             f"nothing is left to train: that is of epoch {state.epoch}, the last by train.epochs; set it"

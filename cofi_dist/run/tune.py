@@ -1,15 +1,15 @@
-"""Search a grid of settings: one run per combination, and a table of their validation errors."""
+"""Search a grid of settings: one run per combination, and a table of their validation figures."""
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from cofi_dist.config import DataSection, load_config, quote_yaml
+from cofi_dist.config import Config, DataSection, load_config, quote_yaml
 from cofi_dist.config.strict_yaml import parse, to_yaml
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import ConfigError, RunError
@@ -20,6 +20,7 @@ from cofi_dist.run.train import train
 from cofi_dist.run_layout import CONFIG
 from cofi_dist.run_result import read_result
 from cofi_dist.streams import log_stderr
+from cofi_dist.training.metrics import Criterion
 from cofi_dist.training.trainer import DivergedError
 
 TABLE = "table.csv"
@@ -32,10 +33,12 @@ class Point:
     Attributes:
         values: the value of each varied key, as YAML.
         run_dir: the directory of its run.
+        criterion: by which figure points are compared; the same for all.
     """
 
     values: dict[str, str]
     run_dir: Path
+    criterion: Criterion
 
     @property
     def overrides(self) -> list[str]:
@@ -46,15 +49,15 @@ class Point:
         ]
 
     @property
-    def words(self) -> tuple[dict[str, str], str]:
+    def words(self) -> tuple[dict[str, str], str, dict[str, Any]]:
         """Return the point as values that can be sent to other ranks."""
-        return self.values, str(self.run_dir)
+        return self.values, str(self.run_dir), asdict(self.criterion)
 
     @classmethod
     def of_words(cls, words: Sequence[Any]) -> "Point":
         """Return the point that `words` describe."""
-        values, run_dir = words
-        return cls(values, Path(run_dir))
+        values, run_dir, criterion = words
+        return cls(values, Path(run_dir), Criterion(**criterion))
 
 
 def points(file: Path, grid: Sequence[str], overrides: Sequence[str], output: Path) -> list[Point]:
@@ -79,16 +82,28 @@ def points(file: Path, grid: Sequence[str], overrides: Sequence[str], output: Pa
         raise ConfigError("run_dir: tune puts each run into a folder of its own; give --output instead")
     for key in given.intersection(keys):
         raise ConfigError(f"{key}: is set and varied by --grid too; keep one of them")
-    found = []
+    found: list[Point] = []
     for number, values in enumerate(itertools.product(*(values for _, values in axes))):
-        point = Point(dict(zip(keys, values, strict=True)), output / f"{number:03}")
+        point = Point(dict(zip(keys, values, strict=True)), output / f"{number:03}", Criterion())
         config = load_config(file, [*overrides, *point.overrides])
         if config.validation.every is None:
             raise ConfigError(
-                f"{file}: validation.every: tune compares by validation RMSE; set it, and data.validation"
+                f"{file}: validation.every: tune compares by validation {_criterion(config).title()};"
+                " set it, and data.validation"
             )
-        found.append(point)
+        found.append(replace(point, criterion=_criterion(config)))
+        if found[-1].criterion != found[0].criterion:
+            raise ConfigError(
+                f"{file}: validation: tune compares by one figure, but point 0 is judged by"
+                f" {found[0].criterion} and point {number} by {found[-1].criterion}; vary neither"
+                " validation.metric, k nor users"
+            )
     return found
+
+
+def _criterion(config: Config) -> Criterion:
+    settings = config.validation
+    return Criterion(settings.metric, settings.list_length if settings.ranks else None, settings.users)
 
 
 def first_config(file: Path, grid: Sequence[str], overrides: Sequence[str], output: Path) -> dict[str, Any]:
@@ -160,9 +175,11 @@ def _is_resumed(file: Path, overrides: list[str]) -> bool:
 
 def _outcome(point: Point) -> str:
     result = read_result(point.run_dir)
-    if result is None or result.validation_rmse is None:
-        return "no RMSE"
-    return f"RMSE {result.validation_rmse:.5f}, of epoch {result.epoch}, in {result.seconds:.1f} s"
+    criterion = point.criterion
+    figure = None if result is None else result.validation(criterion.metric)
+    if result is None or figure is None:
+        return f"no {criterion.title()}"
+    return f"{criterion.title()} {figure:.5f}, of epoch {result.epoch}, in {result.seconds:.1f} s"
 
 
 def _is_done(file: Path, point: Point, overrides: Sequence[str]) -> bool:
@@ -184,16 +201,16 @@ def _is_done(file: Path, point: Point, overrides: Sequence[str]) -> bool:
 
 
 def table_of(grid: Sequence[Point]) -> pl.DataFrame:
-    """Return the table of the points that have ended, the lowest validation RMSE first.
+    """Return the table of the points that have ended, that of the best figure first.
 
-    Its columns are the grid's keys, rmse, mae, epoch, seconds and run. A point that diverged has no rmse and
-    no mae, and no epoch if none had a finite cost.
+    Its columns are the grid's keys, the figures (rmse and mae, or that of the lists), epoch, seconds and
+    run. A point that diverged has no figures, and no epoch if none had a finite cost.
 
     Raises:
         RunError: points with the same data section were trained on different ratings.
     """
     _require_same_ratings(grid)
-    rows = []
+    rows, criterion = [], grid[0].criterion
     for point in grid:
         result = read_result(point.run_dir)
         if result is None:
@@ -201,17 +218,17 @@ def table_of(grid: Sequence[Point]) -> pl.DataFrame:
         rows.append(
             {
                 **point.values,
-                "rmse": result.validation_rmse,
-                "mae": result.validation_mae,
+                **{name: result.validation(name) for name in criterion.names},
                 "epoch": result.epoch,
                 "seconds": round(result.seconds, 1),
                 "run": str(point.run_dir),
             }
         )
-    kinds = {"rmse": pl.Float64, "mae": pl.Float64, "epoch": pl.Int64, "seconds": pl.Float64}
+    figures = dict.fromkeys(criterion.names, pl.Float64)
+    kinds = {**figures, "epoch": pl.Int64, "seconds": pl.Float64}
     columns = [*grid[0].values, *kinds, "run"]
     table = pl.DataFrame(rows, schema={name: kinds.get(name, pl.String) for name in columns})
-    return table.sort("rmse", nulls_last=True)
+    return table.sort(criterion.metric, descending=criterion.better == "higher", nulls_last=True)
 
 
 def _require_same_ratings(grid: Sequence[Point]) -> None:

@@ -1,29 +1,29 @@
 """Keep a copy of the best factors so far."""
 
-import math
-
 import torch
 from torch import Tensor
 
 from cofi_dist.factors import Factors
-from cofi_dist.training.metrics import Accuracy
+from cofi_dist.training.metrics import Accuracy, Criterion
 
 
 class BestFactors:
-    """Keep a copy of the factors with the lowest RMSE or, until an RMSE is known, of the latest ones.
+    """Keep a copy of the factors with the best accuracy or, until one is known, of the latest ones.
 
     Args:
         factors: this rank's factors, which are copied and can be restored.
+        criterion: by which figure they are compared.
 
     Attributes:
+        criterion: as given.
         copies: the copy of each factor, by name; empty if nothing is kept yet.
         epoch: the epoch before whose step the copies were made; None if nothing is kept yet.
         accuracy: the accuracy of the copies; None if it was not measured.
         validations_since_best: how many validations have not improved on it.
     """
 
-    def __init__(self, factors: Factors) -> None:
-        self._factors = factors.by_name
+    def __init__(self, factors: Factors, criterion: Criterion | None = None) -> None:
+        self._factors, self.criterion = factors.by_name, criterion or Criterion()
         self.copies: dict[str, Tensor] = {}
         self.epoch: int | None = None
         self.accuracy: Accuracy | None = None
@@ -36,12 +36,12 @@ class BestFactors:
 
         Args:
             epoch: the epoch before whose step the factors are as they are now.
-            accuracy: None if it was not measured. One that is not a finite number never counts as best.
+            accuracy: None if it was not measured. One that is not finite never counts as best.
         """
         was_measured = accuracy is not None
-        if accuracy is not None and not math.isfinite(accuracy.rmse):
+        if accuracy is not None and not accuracy.is_finite:
             accuracy = None
-        if self.accuracy is not None and (accuracy is None or not accuracy.rmse < self.accuracy.rmse):
+        if self.accuracy is not None and (accuracy is None or not accuracy.is_better_than(self.accuracy)):
             self.validations_since_best += was_measured
             return False
         self.allocate()

@@ -101,22 +101,6 @@ def build_regulariser(problem: Problem, factors: Factors) -> Regulariser:
     return Regulariser(settings.lambda_, settings.lambda_b, *scales)
 
 
-def build_validation(problem: Problem) -> Validation | None:
-    """Load this rank's held-out ratings, if the config asks for validation."""
-    settings, source = problem.config.validation, problem.source
-    if settings.every is None:
-        return None
-    return Validation(
-        source.load(problem.users, "validation"),
-        problem.item_offsets,
-        source.scale,
-        problem.device,
-        problem.partition.local_blocks(problem.rank),
-        every=settings.every,
-        patience=settings.patience,
-    )
-
-
 def describe_computation(problem: Problem) -> str:
     """Return a line for the log that says how J is minimised on this device."""
     settings, device = problem.config.train, problem.device.type

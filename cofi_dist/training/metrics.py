@@ -1,39 +1,108 @@
-"""Hold what is measured of an epoch: its cost, its speed, and its accuracy on held-out ratings."""
+"""Hold what is measured of an epoch: its cost, its speed, and its figures on held-out ratings."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cofi_dist.config import Metric
+from cofi_dist.ranking.metrics import TITLES as LIST_TITLES
+
+TITLES = {"rmse": "RMSE", "mae": "MAE", **LIST_TITLES}
+ERRORS = ("rmse", "mae")
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """Say by which figure factors are judged.
+
+    Attributes:
+        metric: name of the figure.
+        k: length of the lists that it judges; None for errors.
+        users: about how many users' lists it judges; None for all, and for errors.
+    """
+
+    metric: Metric = "rmse"
+    k: int | None = None
+    users: int | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all figures that are measured, in the order in which they are shown."""
+        return ERRORS if self.metric in ERRORS else (self.metric,)
+
+    @property
+    def better(self) -> str:
+        """Return the word for a better figure."""
+        return "lower" if self.metric in ERRORS else "higher"
+
+    def title(self, name: str | None = None) -> str:
+        """Return what a figure is called in messages, such as NDCG@10; that which decides by default."""
+        return TITLES[name or self.metric] + ("" if self.k is None else f"@{self.k}")
+
+    def is_better(self, figure: float, than: float) -> bool:
+        """Tell whether a figure is better than another one; one that is not a number never is."""
+        return figure < than if self.metric in ERRORS else figure > than
+
+    def __str__(self) -> str:
+        return self.title() + ("" if self.users is None else f" of about {self.users} users")
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Hold the errors on the held-out ratings of all ranks, in the ratings' own units.
+    """Hold figures on the held-out ratings of all ranks; errors are in the ratings' own units.
 
     Attributes:
-        rmse: root of the mean squared error.
-        mae: mean absolute error.
+        figures: by name, those that the criterion names.
+        criterion: says which of them decides.
     """
 
-    rmse: float
-    mae: float
+    figures: Mapping[str, float]
+    criterion: Criterion = field(default_factory=Criterion)
+
+    @property
+    def deciding(self) -> float:
+        """Return the figure that decides."""
+        return self.figures[self.criterion.metric]
+
+    @property
+    def is_finite(self) -> bool:
+        """Tell whether the figure that decides is a finite number."""
+        return math.isfinite(self.deciding)
+
+    def is_better_than(self, other: "Accuracy") -> bool:
+        """Tell whether these factors are to be preferred."""
+        return self.criterion.is_better(self.deciding, other.deciding)
+
+    def to_json(self) -> dict[str, float]:
+        """Return the figures by their names in metrics.jsonl and result.json."""
+        return {f"validation_{name}": figure for name, figure in self.figures.items()}
 
     def __str__(self) -> str:
-        return f"validation RMSE {self.rmse:.4f}, MAE {self.mae:.4f}"
+        shown = (f"{self.criterion.title(name)} {figure:.4f}" for name, figure in self.figures.items())
+        return f"validation {', '.join(shown)}"
 
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """Hold what is printed of an epoch; the fields are those of a line of metrics.jsonl.
+    """Hold what is printed of an epoch.
 
     Attributes:
         epoch: counted from 1.
         cost: J over all ranks, before this epoch's step.
         seconds: time since training started.
         ratings_per_second: training ratings of all ranks processed per second, since training started.
-        validation_rmse, validation_mae: accuracy of the same factors, if it was measured.
+        accuracy: of the same factors, if it was measured.
     """
 
     epoch: int
     cost: float
     seconds: float
     ratings_per_second: float
-    validation_rmse: float | None = None
-    validation_mae: float | None = None
+    accuracy: Accuracy | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of a line of metrics.jsonl."""
+        names = ("epoch", "cost", "seconds", "ratings_per_second")
+        line = {name: getattr(self, name) for name in names}
+        return line if self.accuracy is None else line | self.accuracy.to_json()

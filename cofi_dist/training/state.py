@@ -1,7 +1,7 @@
 """Hold all that a run has learnt so far, as rows that a checkpoint may cut anywhere."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch import Tensor
@@ -9,7 +9,7 @@ from torch import Tensor
 from cofi_dist.factors import Factors
 from cofi_dist.optim.base import Optimizer
 from cofi_dist.training.best_factors import BestFactors
-from cofi_dist.training.metrics import Accuracy
+from cofi_dist.training.metrics import Accuracy, Criterion
 
 # Names of the factors with a row for each user, and of those with a row for each item.
 USER_FACTORS, ITEM_FACTORS = ("W", "b"), ("X", "c")
@@ -62,8 +62,7 @@ class State:
             else {
                 "epoch": best.epoch,
                 "stale": best.validations_since_best,
-                "rmse": best.accuracy.rmse,
-                "mae": best.accuracy.mae,
+                **_record(best.accuracy),
             },
             "optimizer": self.optimizer.scalars,
         }
@@ -73,10 +72,11 @@ class State:
         self.epoch, self.seconds = scalars["epoch"], scalars["seconds"]
         self.optimizer.restore_scalars(self.epoch, scalars["optimizer"])
         best = scalars["best"]
-        if best is not None:
+        # A figure by another criterion cannot be compared: the search for the best epoch begins anew.
+        if best is not None and (accuracy := _accuracy(best)).criterion == self.best.criterion:
             self.best.allocate()
             self.best.epoch, self.best.validations_since_best = best["epoch"], best["stale"]
-            self.best.accuracy = Accuracy(best["rmse"], best["mae"])
+            self.best.accuracy = accuracy
 
     @property
     def has_finite_factors(self) -> bool:
@@ -87,6 +87,21 @@ class State:
     def is_finite(self) -> bool:
         """Return whether every number is finite that a checkpoint would hold, not only the factors."""
         return _are_finite(self.row_tensors((*USER_FACTORS, *ITEM_FACTORS)).values())
+
+
+def _record(accuracy: Accuracy) -> dict[str, Any]:
+    """Return an accuracy as a checkpoint holds it; that of RMSE is as it was before there were others."""
+    criterion = accuracy.criterion
+    if criterion == Criterion():
+        return dict(accuracy.figures)
+    return {"figures": dict(accuracy.figures), "criterion": asdict(criterion)}
+
+
+def _accuracy(record: dict[str, Any]) -> Accuracy:
+    """Return the accuracy of which `_record` returned the record."""
+    if "criterion" not in record:
+        return Accuracy({"rmse": record["rmse"], "mae": record["mae"]})
+    return Accuracy(record["figures"], Criterion(**record["criterion"]))
 
 
 def _are_finite(tensors: Iterable[Tensor]) -> bool:

@@ -60,7 +60,9 @@ class Trainer:
     ) -> None:
         self._settings, self._num_ratings, self._validation = settings, num_ratings, validation
         self._comm, self._reducer = comm, reducer
-        self.state = State(factors, optimizer, BestFactors(factors))
+        self.state = State(
+            factors, optimizer, BestFactors(factors, validation.criterion if validation else None)
+        )
 
     def run(
         self, listener: ProgressListener, callback: StepCallback | None = None
@@ -150,8 +152,7 @@ class Trainer:
             cost=cost,
             seconds=seconds,
             ratings_per_second=speed,
-            validation_rmse=None if accuracy is None else accuracy.rmse,
-            validation_mae=None if accuracy is None else accuracy.mae,
+            accuracy=accuracy,
         )
 
     def _accuracy(self) -> Accuracy:
@@ -162,9 +163,10 @@ class Trainer:
         best, patience = self.state.best, None if self._validation is None else self._validation.patience
         if patience is None or best.validations_since_best < patience or best.accuracy is None:
             return False
+        criterion, figure = best.criterion, best.accuracy.deciding
         listener.info(
-            f"stopped at epoch {epoch}: {counted(best.validations_since_best, 'validation')} without a lower"
-            f" RMSE than epoch {best.epoch}'s {best.accuracy.rmse:.4f}"
+            f"stopped at epoch {epoch}: {counted(best.validations_since_best, 'validation')} without a"
+            f" {criterion.better} {criterion.title()} than epoch {best.epoch}'s {figure:.4f}"
         )
         return True
 

@@ -1,87 +1,135 @@
-"""Validate during training: measure how well the factors predict held-out ratings."""
+"""Validate during training: judge the factors by held-out ratings, every few epochs."""
+
+from typing import Protocol
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from cofi_dist.data.ratings import Ratings
+from cofi_dist.data.shard import UserShard
 from cofi_dist.distributed.comm import Reducer
+from cofi_dist.errors import ConfigError
 from cofi_dist.factors import Factors
-from cofi_dist.kernels.block_sums import BlockSums, ordered_sum
-from cofi_dist.kernels.torch_ops.primitives import pair_dot
-from cofi_dist.sharding.reduction_tree import ReductionBlocks
-from cofi_dist.training.metrics import Accuracy
+from cofi_dist.ranking.users import default_sample, is_sampled
+from cofi_dist.training.metrics import Accuracy, Criterion
+from cofi_dist.training.prediction_errors import PredictionErrors
+from cofi_dist.training.problem import Problem
+from cofi_dist.training.ranked_lists import ItemFacts, RankedLists
+from cofi_dist.words import counted
 
-# Held-out ratings that are predicted at once: their float64 temporaries stay below 50 MB.
-CHUNK = 2**20
+
+class Judge(Protocol):
+    """Measure the factors on the held-out ratings of all ranks."""
+
+    def measure(self, factors: Factors, reducer: Reducer) -> dict[str, float]:
+        """Return the figures that the criterion names. Collective: all ranks call it, all get the same."""
+        ...
 
 
 class Validation:
-    """Measure the accuracy of the factors on one rank's held-out ratings, every few epochs.
+    """Say when the factors are judged, by which figure, and when that ends the training.
 
     Args:
-        ratings: as the users gave them, in user order; `user` counts from the rank's first user.
-        item_offsets: what was subtracted from each item's training ratings, (num_items,).
-        scale: lowest and highest rating; predictions are clipped to it. May be infinite.
-        device: the device of the factors.
-        blocks: blocks of this rank's users, in which errors are summed; None for a single block.
+        judge: measures that figure, and perhaps others.
+        criterion: says which figure decides.
         every: epochs from one validation to the next.
-        patience: validations without a lower RMSE after which training stops; None for never.
+        patience: validations without a better figure after which training stops; None for never.
+        notes: lines for the log about what is measured.
     """
 
     def __init__(
         self,
-        ratings: Ratings,
-        item_offsets: NDArray[np.float64],
-        scale: tuple[float, float],
-        device: torch.device,
-        blocks: ReductionBlocks | None = None,
+        judge: Judge,
+        criterion: Criterion | None = None,
         *,
         every: int,
         patience: int | None = None,
+        notes: tuple[str, ...] = (),
     ) -> None:
-        self.patience, self._every, self._scale = patience, every, scale
-        self._block_sums = BlockSums(blocks or ReductionBlocks.single(int(ratings.user.max(initial=0)) + 1))
-        bounds = [(users.start, users.stop) for users in self._block_sums.blocks.users]
-        self._block_rows = [slice(*np.searchsorted(ratings.user, bound)) for bound in bounds]
-        self._dtype = torch.float32 if device.type == "mps" else torch.float64  # mps has no float64
-        self._item, self._user = (torch.from_numpy(row).to(device) for row in (ratings.item, ratings.user))
-        self._offset, self._value = (
-            torch.from_numpy(array).to(device, self._dtype)
-            for array in (item_offsets[ratings.item], ratings.value)
-        )
+        self.criterion, self.patience, self.notes = criterion or Criterion(), patience, notes
+        self._judge, self._every = judge, every
 
     def is_due(self, epoch: int) -> bool:
         """Return whether the factors are validated before this epoch's step."""
         return epoch % self._every == 0
 
     def accuracy(self, factors: Factors, reducer: Reducer) -> Accuracy:
-        """Return the accuracy of clip(w_j . x_i + b_j + c_i + offset_i) on all ranks' held-out ratings.
-
-        It is made of sums over all ratings, in float64. Collective: all ranks call it, all get the same.
+        """Return the accuracy of the factors. Collective: all ranks call it, all get the same.
 
         Args:
             factors: X, c if there is one, and this rank's W and b.
-            reducer: sums over the users of all ranks. At least one rank holds a rating.
+            reducer: sums over the users of all ranks.
         """
-        sums_B3 = self._value.new_zeros(len(self._block_rows), 3)
-        for sums, rows in zip(sums_B3, self._block_rows, strict=True):
-            for start in range(rows.start, rows.stop, CHUNK):
-                err_N = self._errors(factors, slice(start, min(start + CHUNK, rows.stop)))
-                sums[0] += ordered_sum(err_N.square())
-                sums[1] += ordered_sum(err_N.abs())
-                sums[2] += len(err_N)
-        per_subtree = self._block_sums.sum_subtrees(sums_B3)
-        squares, absolutes, count = reducer.all_reduce_scalars(*per_subtree.unbind(1))
-        return Accuracy((squares / count).sqrt().item(), (absolutes / count).item())
+        return Accuracy(self._judge.measure(factors, reducer), self.criterion)
 
-    def _errors(self, factors: Factors, rows: slice) -> Tensor:
-        """Return prediction minus rating of some of the ratings."""
-        item, user = self._item[rows], self._user[rows]
-        predicted_N = pair_dot(factors.X, factors.W, item, user).to(self._dtype)
-        predicted_N += factors.b[0].index_select(0, user)
-        if factors.c is not None:
-            predicted_N += factors.c[0].index_select(0, item)
-        predicted_N += self._offset[rows]
-        return predicted_N.clamp_(*self._scale).sub_(self._value[rows])
+
+def build_validation(problem: Problem, shard: UserShard) -> Validation | None:
+    """Load this rank's held-out ratings, if the config asks for validation.
+
+    Of the shard, only its training items are kept, and only if lists are judged.
+
+    Collective: all ranks call it.
+
+    Raises:
+        ConfigError: there is no list to judge.
+    """
+    settings, source = problem.config.validation, problem.source
+    if settings.every is None:
+        return None
+    held_out = source.load(problem.users, "validation")
+    judge: Judge
+    if settings.ranks:
+        criterion = _list_criterion(problem)
+        judge = _ranked_lists(problem, shard, held_out, criterion)
+    else:
+        criterion = Criterion(settings.metric)
+        blocks = problem.partition.local_blocks(problem.rank)
+        judge = PredictionErrors(held_out, problem.item_offsets, source.scale, problem.device, blocks)
+    return Validation(
+        judge,
+        criterion,
+        every=settings.every,
+        patience=settings.patience,
+        notes=_sample_notes(problem, criterion),
+    )
+
+
+def _list_criterion(problem: Problem) -> Criterion:
+    """Return by which figure lists are judged, and the lists of how many users."""
+    settings, source = problem.config.validation, problem.source
+    users = settings.users or default_sample(source.num_users, source.num_items)
+    is_sample = users is not None and users < source.num_users
+    return Criterion(settings.metric, settings.list_length, users if is_sample else None)
+
+
+def _ranked_lists(problem: Problem, shard: UserShard, held_out: Ratings, criterion: Criterion) -> RankedLists:
+    assert criterion.k is not None
+    rows = np.arange(problem.users.start, problem.users.stop)
+    judge = RankedLists(
+        held_out,
+        shard,
+        ItemFacts(problem.item_sums, problem.item_offsets),
+        criterion.metric,
+        criterion.k,
+        is_sampled(rows, problem.source.num_users, criterion.users),
+    )
+    if not judge.num_judged(problem.reducer):
+        of_sample = "" if criterion.users is None else f" among the {counted(criterion.users, 'user')} chosen"
+        raise ConfigError(
+            f"validation.metric: there is no list to judge: no user{of_sample} has a validation rating of an"
+            " item that was not trained on; set a higher validation.users, or hold out more by"
+            " data.validation",
+            shared=True,
+        )
+    return judge
+
+
+def _sample_notes(problem: Problem, criterion: Criterion) -> tuple[str, ...]:
+    """Return a line for the log if the lists of a sample of the users are judged."""
+    if criterion.users is None:
+        return ()
+    num_users = problem.source.num_users
+    chosen = int(is_sampled(np.arange(num_users), num_users, criterion.users).sum())
+    return (
+        f"validation judges the lists of {chosen:,} of {counted(num_users, 'user')}, always the same ones;"
+        " validation.users says how many",
+    )

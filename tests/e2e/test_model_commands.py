@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from cofi_dist.model.scoring import MAX_BATCH_USERS
+from cofi_dist.ranking.users import MAX_BATCH_USERS
 from tests.support.commands import CONFIG, TORCHRUN, cofi, fine
 
 

@@ -9,7 +9,7 @@ from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import DataError
 from cofi_dist.model.evaluate import evaluate
 from cofi_dist.model.held_out import HeldOut
-from cofi_dist.model.ranking import METRICS
+from cofi_dist.ranking.metrics import METRICS
 from cofi_dist.testing import run_ranks
 from tests.support.models import EVERYONE, NUM_USERS, as_table, dense_scores, figures, judged
 

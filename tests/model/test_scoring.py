@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cofi_dist.model.scoring import MAX_BATCH_SCORES, user_batches
+from cofi_dist.model.scoring import user_batches
+from cofi_dist.ranking.users import MAX_BATCH_SCORES
 from tests.support.models import dense_scores, made_up
 
 

@@ -16,7 +16,7 @@ from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.run.log import RunLog, require_tensorboard
 from cofi_dist.run.shard_table import shard_table
 from cofi_dist.sharding.ranges import balanced_ranges
-from cofi_dist.training.metrics import EpochMetrics
+from cofi_dist.training.metrics import Accuracy, Criterion, EpochMetrics
 
 
 def say(directory: Path, *, tensorboard: bool = False) -> None:
@@ -57,10 +57,11 @@ def test_metrics_are_one_object_a_printed_epoch(tmp_path: Path) -> None:
 
 
 def say_validated(directory: Path, *, tensorboard: bool = False) -> None:
-    with RunLog(directory, 200, tensorboard=tensorboard, validates=True) as log:
+    figures = {"rmse": 0.871234, "mae": 0.660123}
+    with RunLog(directory, 200, tensorboard=tensorboard, criterion=Criterion()) as log:
         log.on_start(1234567890.25, 0)
         log.on_metrics(EpochMetrics(1, 1234567890.25, 0.5, 201672.0))
-        log.on_metrics(EpochMetrics(100, 9966.912101, 1.5, 6722400.0, 0.871234, 0.660123))
+        log.on_metrics(EpochMetrics(100, 9966.912101, 1.5, 6722400.0, Accuracy(figures)))
 
 
 def test_validation_has_two_more_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,17 +89,45 @@ def test_tensorboard_gets_the_accuracy(tmp_path: Path) -> None:
         assert [(e.step, e.value) for e in events.Scalars(name)] == [(100, pytest.approx(value, rel=1e-6))]
 
 
-@pytest.mark.parametrize("validates", [False, True])
-def test_the_bar_fits_80_columns(validates: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("criterion", "header", "line"),
+    [
+        (Criterion("ndcg", 10), "  NDCG@10", "  0.31234"),
+        (Criterion("precision", 100), " precision@100", "       0.31234"),
+    ],
+)
+def test_a_figure_of_lists_has_one_more_column(
+    criterion: Criterion, header: str, line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with RunLog(tmp_path, 200, tensorboard=False, criterion=criterion) as log:
+        log.on_start(1234567890.25, 0)
+        log.on_metrics(EpochMetrics(1, 1234567890.25, 0.5, 201672.0))
+        log.on_metrics(EpochMetrics(100, 9.5, 1.5, 67.0, Accuracy({criterion.metric: 0.31234}, criterion)))
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        f"Epoch       Loss            {header}",
+        "    1       1234567890.25000",
+        f"  100       9.50000         {line}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("criterion", "figure"),
+    [
+        (None, ""),
+        (Criterion(), " rmse 0.8712"),
+        (Criterion("ndcg", 10), " ndcg 0.8712"),
+        (Criterion("precision", 1000), " precision 0.8712"),
+    ],
+)
+def test_the_bar_fits_80_columns(criterion: Criterion | None, figure: str, tmp_path: Path) -> None:
     console = Console(width=200, file=io.StringIO(), force_terminal=True, color_system=None)
-    with RunLog(tmp_path, 15000, tensorboard=False, validates=validates) as log:
+    with RunLog(tmp_path, 15000, tensorboard=False, criterion=criterion) as log:
         bar = log._bar
-    rmse = " rmse 0.8712" if validates else ""
-    bar.update(bar.task_ids[0], completed=14999, visible=True, cost=f"40621{rmse}", speed="123")
+    bar.update(bar.task_ids[0], completed=14999, visible=True, cost=f"40621{figure}", speed="123")
     console.print(bar.get_renderable())
     drawn = console.file.getvalue().rstrip()  # type: ignore[attr-defined]
     assert "epoch 14999/15000" in drawn
-    assert rmse in drawn
+    assert figure in drawn
     assert len(drawn) <= 80
 
 

@@ -62,6 +62,22 @@ def test_values_with_an_exponent_are_numbers(file: Path, tmp_path: Path) -> None
         (["train.lr=1,2", "train.lr=3"], [], r"--grid train\.lr: is given twice"),
         (["run_dir=a,b"], [], "--grid run_dir: is given twice, or is not to be varied"),
         (["train.lr=1,2"], ["validation.every=null"], r"validation\.every: tune compares by validation RMSE"),
+        (
+            ["train.lr=1,2"],
+            ["validation.every=null", "validation.metric=map"],
+            r"validation\.every: tune compares by validation MAP@10;",
+        ),
+        (
+            ["validation.metric=rmse,ndcg"],
+            [],
+            r"c\.yaml: validation: tune compares by one figure, but point 0 is judged by RMSE and point 1 by"
+            r" NDCG@10; vary neither validation\.metric, k nor users",
+        ),
+        (
+            ["validation.users=20,30"],
+            ["validation.metric=ndcg"],
+            "point 0 is judged by NDCG@10 of about 20 users and point 1 by NDCG@10 of about 30 users",
+        ),
     ],
 )
 def test_a_wrong_grid_is_refused_before_anything_is_trained(
@@ -91,6 +107,23 @@ def test_points_are_trained_once_and_the_table_is_sorted(
     assert pl.read_csv(save_table(table, tmp_path / "out")).height == 2
     result = json.loads((Path(table["run"][0]) / "result.json").read_text())
     assert result["validation_rmse"] == table["rmse"][0]
+
+
+def test_points_are_sorted_by_the_figure_of_their_lists(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = points(
+        file, ["train.lr=1.0e-3,0.1,1.0e+38"], ["validation.metric=ndcg", "validation.k=5"], tmp_path / "o"
+    )
+    tune(file, grid, ["validation.metric=ndcg", "validation.k=5"], SoloComm())
+    table = table_of(grid)
+    assert table.columns == ["train.lr", "ndcg", "epoch", "seconds", "run"]
+    figures = table["ndcg"].drop_nulls().to_list()
+    assert len(figures) == 2
+    assert figures == sorted(figures, reverse=True)
+    assert table["train.lr"][-1] == "1.0e+38"
+    assert pl.read_csv(save_table(table, tmp_path / "o"))["ndcg"][0] == figures[0]
+    assert re.search(r"^    NDCG@5 0\.\d{5}, of epoch \d+, in", capsys.readouterr().err, re.MULTILINE)
 
 
 def test_a_point_that_diverges_is_no_reason_to_stop(file: Path, tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.als import Als
 from cofi_dist.training import build
-from cofi_dist.training.build import build_optimizer, build_trainer, build_validation, describe_computation
+from cofi_dist.training.build import build_optimizer, build_trainer, describe_computation
 from cofi_dist.training.problem import Problem, load_problem
+from cofi_dist.training.validation import build_validation
 from tests.support.trainers import Recorder
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -89,10 +90,11 @@ def test_a_trainer_trains_and_validates() -> None:
     config = config_of({"epochs": 4, "log_every": 2, "lr": 0.01}, validation={"every": 2})
     problem, shard = load_problem(config, Path("none"), CPU, SoloComm())
     heard = Recorder()
-    build_trainer(problem, shard, SoloComm(), build_validation(problem)).run(heard)
+    build_trainer(problem, shard, SoloComm(), build_validation(problem, shard)).run(heard)
     assert [metrics.epoch for metrics in heard.metrics] == [1, 2, 4]
-    assert [metrics.validation_rmse is None for metrics in heard.metrics] == [True, False, False]
+    assert [metrics.accuracy is None for metrics in heard.metrics] == [True, False, False]
 
 
 def test_without_validation_nothing_is_held_back() -> None:
-    assert build_validation(problem_on(CPU, {})) is None
+    problem, shard = load_problem(config_of({}), Path("none"), CPU, SoloComm())
+    assert build_validation(problem, shard) is None

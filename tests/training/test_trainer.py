@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -18,7 +17,7 @@ from cofi_dist.errors import RunError
 from cofi_dist.factors import Factors
 from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.testing import run_ranks
-from cofi_dist.training.metrics import Accuracy
+from cofi_dist.training.metrics import Criterion
 from cofi_dist.training.trainer import DivergedError
 from cofi_dist.training.validation import Validation
 from tests.support.problems import (
@@ -30,7 +29,7 @@ from tests.support.problems import (
     slice_factors,
     sparse_cost,
 )
-from tests.support.trainers import CPU, Recorder, make_cost, make_trainer
+from tests.support.trainers import Recorder, make_cost, make_trainer
 
 
 class SpoiledCost:
@@ -54,14 +53,19 @@ class SpoiledCost:
 class Scripted(Validation):
     """Measures what it was told to, one after the other."""
 
-    def __init__(self, *rmses: float, every: int = 5, patience: int | None = None) -> None:
-        super().__init__(
-            random_ratings(6, 8, 3), np.zeros(8), (0.0, 5.0), CPU, every=every, patience=patience
-        )
-        self._rmses = iter(rmses)
+    def __init__(
+        self,
+        *figures: float,
+        criterion: Criterion | None = None,
+        every: int = 5,
+        patience: int | None = None,
+    ) -> None:
+        self._figures = iter(figures)
+        super().__init__(self, criterion, every=every, patience=patience)
 
-    def accuracy(self, factors: Factors, sums: Reducer) -> Accuracy:
-        return Accuracy(next(self._rmses), 0.5)
+    def measure(self, factors: Factors, reducer: Reducer) -> dict[str, float]:
+        figures = {"rmse": next(self._figures), "mae": 0.5}
+        return figures if self.criterion == Criterion() else {self.criterion.metric: figures["rmse"]}
 
 
 def train(
@@ -184,7 +188,7 @@ def test_the_best_epochs_factors_are_restored() -> None:
     factors = random_factors(8, 6, 3)
     heard = train(TrainSection(epochs=17, log_every=10, lr=0.01), factors, Scripted(0.9, 0.8, 0.8, 0.85))
     assert [m.epoch for m in heard.metrics] == [1, 5, 10, 15]
-    assert [m.validation_rmse for m in heard.metrics] == [None, 0.9, 0.8, 0.8]
+    assert [m.accuracy and m.accuracy.deciding for m in heard.metrics] == [None, 0.9, 0.8, 0.8]
     assert heard.notes == [
         "after the last step: validation RMSE 0.8500, MAE 0.5000",
         "restored the factors of epoch 10: validation RMSE 0.8000, MAE 0.5000",
@@ -208,6 +212,17 @@ def test_patience_counts_validations_without_a_lower_rmse() -> None:
     assert heard.notes == [
         "stopped at epoch 25: 2 validations without a lower RMSE than epoch 15's 0.8000",
         "restored the factors of epoch 15: validation RMSE 0.8000, MAE 0.5000",
+    ]
+    assert_equal(factors, after(14))
+
+
+def test_patience_and_the_best_follow_the_lists_figure() -> None:
+    factors = random_factors(8, 6, 3)
+    script = Scripted(0.1, 0.05, 0.3, 0.3, 0.29, criterion=Criterion("ndcg", 10), patience=2)
+    heard = train(TrainSection(epochs=500, lr=0.01), factors, script)
+    assert heard.notes == [
+        "stopped at epoch 25: 2 validations without a higher NDCG@10 than epoch 15's 0.3000",
+        "restored the factors of epoch 15: validation NDCG@10 0.3000",
     ]
     assert_equal(factors, after(14))
 

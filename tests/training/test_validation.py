@@ -10,76 +10,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cofi_dist.config import DataSection, SplitSection
-from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.sources.open import prepare_source
 from cofi_dist.data.sources.split_on_load import SplitOnLoad
 from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.distributed.comm import Comm, SoloComm
 from cofi_dist.errors import CofiError, ConfigError, RunError
-from cofi_dist.factors import Factors
 from cofi_dist.model import Model
 from cofi_dist.run.train import train
 from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.testing import run_ranks
-from cofi_dist.training import validation as module
-from cofi_dist.training.metrics import Accuracy
+from cofi_dist.training.prediction_errors import PredictionErrors
 from cofi_dist.training.validation import Validation
-from tests.support.problems import random_factors, random_ratings, shard_of, slice_factors
+from tests.support.problems import random_ratings
 
 CPU = torch.device("cpu")
-MEANS = np.linspace(2.0, 4.0, 9)
-
-
-def accuracy_reference(factors: Factors, ratings: Ratings, scale: tuple[float, float]) -> Accuracy:
-    """Rating by rating; `MEANS` were taken off the items."""
-    squares, absolutes = [], []
-    for j, i, y in zip(ratings.user.tolist(), ratings.item.tolist(), ratings.value.tolist(), strict=True):
-        c = 0.0 if factors.c is None else float(factors.c[0, i])
-        predicted = float(factors.W[j].double() @ factors.X[i].double() + factors.b[0, j]) + c + MEANS[i]
-        err = min(max(predicted, scale[0]), scale[1]) - y
-        squares.append(err * err)
-        absolutes.append(abs(err))
-    return Accuracy(math.sqrt(sum(squares) / len(squares)), sum(absolutes) / len(absolutes))
-
-
-@given(st.data())
-def test_any_problem_matches_the_formula(data: st.DataObject) -> None:
-    num_users, num_items = data.draw(st.integers(1, 7)), data.draw(st.integers(1, 9))
-    ratings = random_ratings(num_users, num_items, data.draw(st.integers(1, num_users * num_items)))
-    dtype = data.draw(st.sampled_from([torch.float32, torch.float64]))
-    factors = random_factors(num_items, num_users, 3, dtype, item_bias=data.draw(st.booleans()))
-    scale = data.draw(st.sampled_from([(0.5, 5.0), (-math.inf, math.inf), (1.0, 1.0)]))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "CHUNK", data.draw(st.sampled_from([1, 3, 1000])))
-        got = Validation(ratings, MEANS, scale, CPU, every=1).accuracy(factors, SoloComm())
-    want = accuracy_reference(factors, ratings, scale)
-    rel = 1e-12 if dtype == torch.float64 else 1e-5
-    assert got.rmse == pytest.approx(want.rmse, rel=rel)
-    assert got.mae == pytest.approx(want.mae, rel=rel)
-
-
-def _accuracy(comm: Comm, cuts: list[int]) -> Accuracy:
-    users = UserRange(cuts[comm.rank], cuts[comm.rank + 1])
-    mine = shard_of(random_ratings(6, 9, 31), users, 9).ratings
-    factors = slice_factors(random_factors(9, 6, 3, item_bias=True), users)
-    return Validation(mine, MEANS, (0.5, 5.0), CPU, every=1).accuracy(factors, comm)
-
-
-@pytest.mark.parametrize("cuts", [[0, 6], [0, 1, 6], [0, 5, 5, 6]], ids=["one", "uneven", "empty rank"])
-def test_every_rank_gets_the_accuracy_of_all_ranks_ratings(cuts: list[int], tmp_path: Path) -> None:
-    want = accuracy_reference(random_factors(9, 6, 3, item_bias=True), random_ratings(6, 9, 31), (0.5, 5.0))
-    told = run_ranks(len(cuts) - 1, _accuracy, cuts, tmp=tmp_path)
-    assert len(set(told)) == 1
-    assert told[0].rmse == pytest.approx(want.rmse, rel=1e-12)
-    assert told[0].mae == pytest.approx(want.mae, rel=1e-12)
 
 
 def test_is_due_every_nth_epoch() -> None:
-    validation = Validation(random_ratings(2, 3, 4), MEANS, (0.5, 5.0), CPU, every=3)
+    validation = Validation(PredictionErrors(random_ratings(2, 3, 4), np.zeros(3), (0.5, 5.0), CPU), every=3)
     assert [epoch for epoch in range(1, 10) if validation.is_due(epoch)] == [3, 6, 9]
 
 
@@ -140,9 +90,9 @@ def test_the_saved_model_has_the_best_accuracy_that_was_printed(tmp_path: Path) 
     source = SplitOnLoad(made_up, {"validation": SplitSection(by="random", fraction=0.2, seed=0)})
     held_out, model = source.load(UserRange(0, 60), "validation"), Model.load(run_dir)
     means = model.item_means.numpy()
-    got = Validation(held_out, means, made_up.scale, CPU, every=1).accuracy(model.factors, SoloComm())
-    assert got.rmse == pytest.approx(best["validation_rmse"], rel=1e-12)
-    assert got.mae == pytest.approx(best["validation_mae"], rel=1e-12)
+    got = PredictionErrors(held_out, means, made_up.scale, CPU).measure(model.factors, SoloComm())
+    assert got["rmse"] == pytest.approx(best["validation_rmse"], rel=1e-12)
+    assert got["mae"] == pytest.approx(best["validation_mae"], rel=1e-12)
 
 
 def test_no_validation_no_new_fields(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from cofi_dist.model.top_k import top_k
+from cofi_dist.ranking.top_k import top_k
 
 few_values = st.sampled_from([-np.inf, -1.0, 0.0, 1e-13, 2.0, 2.0 + 1e-12, 3.0])
 

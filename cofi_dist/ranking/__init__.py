@@ -1,0 +1,1 @@
+"""Rank items for users, and measure how good the lists are; training and the model use the same code."""

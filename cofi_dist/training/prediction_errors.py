@@ -1,0 +1,77 @@
+"""Measure how well the factors predict held-out ratings, during training."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cofi_dist.data.ratings import Ratings
+from cofi_dist.distributed.comm import Reducer
+from cofi_dist.factors import Factors
+from cofi_dist.kernels.block_sums import BlockSums, ordered_sum
+from cofi_dist.kernels.torch_ops.primitives import pair_dot
+from cofi_dist.sharding.reduction_tree import ReductionBlocks
+
+# Held-out ratings that are predicted at once: their float64 temporaries stay below 50 MB.
+CHUNK = 2**20
+
+
+class PredictionErrors:
+    """Measure the errors of the factors on one rank's held-out ratings.
+
+    Args:
+        ratings: as the users gave them, in user order; `user` counts from the rank's first user.
+        item_offsets: what was subtracted from each item's training ratings, (num_items,).
+        scale: lowest and highest rating; predictions are clipped to it. May be infinite.
+        device: the device of the factors.
+        blocks: blocks of this rank's users, in which errors are summed; None for a single block.
+    """
+
+    def __init__(
+        self,
+        ratings: Ratings,
+        item_offsets: NDArray[np.float64],
+        scale: tuple[float, float],
+        device: torch.device,
+        blocks: ReductionBlocks | None = None,
+    ) -> None:
+        self._scale = scale
+        self._block_sums = BlockSums(blocks or ReductionBlocks.single(int(ratings.user.max(initial=0)) + 1))
+        bounds = [(users.start, users.stop) for users in self._block_sums.blocks.users]
+        self._block_rows = [slice(*np.searchsorted(ratings.user, bound)) for bound in bounds]
+        self._dtype = torch.float32 if device.type == "mps" else torch.float64  # mps has no float64
+        self._item, self._user = (torch.from_numpy(row).to(device) for row in (ratings.item, ratings.user))
+        self._offset, self._value = (
+            torch.from_numpy(array).to(device, self._dtype)
+            for array in (item_offsets[ratings.item], ratings.value)
+        )
+
+    def measure(self, factors: Factors, reducer: Reducer) -> dict[str, float]:
+        """Return RMSE and MAE of clip(w_j . x_i + b_j + c_i + offset_i) on all ranks' held-out ratings.
+
+        They are made of sums over all ratings, in float64. Collective: all ranks call it, all get the same.
+
+        Args:
+            factors: X, c if there is one, and this rank's W and b.
+            reducer: sums over the users of all ranks. At least one rank holds a rating.
+        """
+        sums_B3 = self._value.new_zeros(len(self._block_rows), 3)
+        for sums, rows in zip(sums_B3, self._block_rows, strict=True):
+            for start in range(rows.start, rows.stop, CHUNK):
+                err_N = self._errors(factors, slice(start, min(start + CHUNK, rows.stop)))
+                sums[0] += ordered_sum(err_N.square())
+                sums[1] += ordered_sum(err_N.abs())
+                sums[2] += len(err_N)
+        per_subtree = self._block_sums.sum_subtrees(sums_B3)
+        squares, absolutes, count = reducer.all_reduce_scalars(*per_subtree.unbind(1))
+        return {"rmse": (squares / count).sqrt().item(), "mae": (absolutes / count).item()}
+
+    def _errors(self, factors: Factors, rows: slice) -> Tensor:
+        """Return prediction minus rating of some of the ratings."""
+        item, user = self._item[rows], self._user[rows]
+        predicted_N = pair_dot(factors.X, factors.W, item, user).to(self._dtype)
+        predicted_N += factors.b[0].index_select(0, user)
+        if factors.c is not None:
+            predicted_N += factors.c[0].index_select(0, item)
+        predicted_N += self._offset[rows]
+        return predicted_N.clamp_(*self._scale).sub_(self._value[rows])
