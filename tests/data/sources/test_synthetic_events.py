@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cofi_dist.model.ranking import METRICS, UserItemPairs, ranking_metrics
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +14,6 @@ from cofi_dist.data.sources.base import Source
 from cofi_dist.data.sources.open import open_source
 from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.data.sources.synthetic_events import SyntheticEvents
-from cofi_dist.model.ranking import METRICS, UserItemPairs, ranking_metrics
 from cofi_dist.sharding.ranges import UserRange
 
 
