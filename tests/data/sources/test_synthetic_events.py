@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cofi_dist.model.ranking import METRICS, UserItemPairs, ranking_metrics
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +13,8 @@ from cofi_dist.data.sources.base import Source
 from cofi_dist.data.sources.open import open_source
 from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.data.sources.synthetic_events import SyntheticEvents
+from cofi_dist.ranking.metrics import METRICS, rank_users
+from cofi_dist.ranking.pairs import UserItemPairs
 from cofi_dist.sharding.ranges import UserRange
 
 
@@ -52,12 +53,8 @@ def test_the_planted_truth_is_judged_as_evaluate_judges_models() -> None:
     held_out = UserItemPairs(test.user.astype(int), test.item.astype(int))
     pairs = UserItemPairs(all_.user.astype(int), all_.item.astype(int))
     known = pairs.masked(~pairs.isin(held_out, 150))
-    judged = np.unique(held_out.user)
-    scores = made_up._planted(0).taste.scores(200)
-    in_judged = np.isin(known.user, judged)
-    relevant = UserItemPairs(np.searchsorted(judged, held_out.user), held_out.item)
-    excluded = UserItemPairs(np.searchsorted(judged, known.user[in_judged]), known.item[in_judged])
-    want = ranking_metrics(scores[judged].astype(np.float64), relevant, excluded, 10)
+    scores = made_up._planted(0).taste.scores(200).astype(np.float64)
+    want = rank_users(lambda users: scores[users], held_out, known, 200, 10).metrics
     found = made_up.best_ndcg()
     assert found is not None
     assert found[0] == pytest.approx(want[:, METRICS.index("ndcg")].mean(), rel=1e-12)
