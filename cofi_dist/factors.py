@@ -71,6 +71,7 @@ def draw_factors(
     device: torch.device,
     dtype: torch.dtype,
     item_bias: bool = False,
+    user_bias: bool = True,
 ) -> Factors:
     """Draw the notebook's starting values and return the rows of `users`.
 
@@ -78,7 +79,7 @@ def draw_factors(
     `kaiming_uniform_(a=sqrt(5))`) and b (uniform within 1 / sqrt(K)) for all users, in float32 and on the
     run's device; float64 factors start from the same numbers. W is drawn in pieces of DRAW_AT_ONCE entries.
     On the CPU, that gives the notebook's numbers at any size; on other devices, as long as one piece holds
-    all of W. Item biases, which the notebook does not have, start at zero.
+    all of W. Item biases, which the notebook does not have, start at zero. Without user biases, b is zeros.
     """
     generator = torch.Generator(device).manual_seed(seed)
 
@@ -97,5 +98,7 @@ def draw_factors(
     bound = 1 / math.sqrt(num_features)
     b = nn.init.uniform_(torch.empty(1, num_users, device=device), -bound, bound, generator=generator)
     local_b = b[:, users.start : users.stop].contiguous()
+    if not user_bias:
+        local_b.zero_()
     c = torch.zeros(1, num_items, device=device, dtype=dtype) if item_bias else None
     return Factors(X.to(dtype), W.to(dtype), local_b.to(dtype), c)

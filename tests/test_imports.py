@@ -27,7 +27,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data/datasets": set(),
     "data/sources": {"config", "data", "data/datasets", "data/preparation", "data/readers", "sharding"},
     "factors": {"sharding"},
-    "cost": {"data", "factors", "kernels/base", "kernels/block_sums", "kernels/rating_matrix"},
+    "cost": {
+        *("data", "factors", "kernels/base", "kernels/block_sums", "kernels/gram"),
+        "kernels/rating_matrix",
+    },
     "kernels": set(),
     "kernels/base": set(),
     "kernels/first_compilation": set(),
@@ -35,13 +38,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "kernels/cuda": {"kernels/base", "sharding"},
     "kernels/torch_ops": {"kernels/base"},
     "kernels/block_sums": {"kernels/base", "kernels/cpu", "sharding"},
+    "kernels/gram": {"kernels/base", "kernels/cpu"},
     "kernels/rating_matrix": {
         *("kernels/base", "kernels/block_sums", "kernels/cpu", "kernels/cuda", "kernels/torch_ops"),
         "sharding",
     },
     "optim": {
         *("cost", "factors", "kernels/base", "kernels/block_sums", "kernels/cpu", "kernels/cuda"),
-        "kernels/rating_matrix",
+        *("kernels/gram", "kernels/rating_matrix"),
     },
     "distributed": {"__init__", "sharding"},
     "testing": {"distributed"},
@@ -86,8 +90,8 @@ ORDER_WITHIN: dict[str, tuple[str, ...]] = {
     ),
     "checkpoint": ("manifest", "reader", "retention", "writer"),
     "kernels/cpu": (
-        *("compiled_cache", "jit", "simd", "counting_sort", "partial_sums", "cg", "row_kernels"),
-        *("parallel_loops", "factor_loops", "schedule", "backend"),
+        *("compiled_cache", "jit", "simd", "counting_sort", "partial_sums", "rating_terms", "gram_rows"),
+        *("cg", "row_kernels", "parallel_loops", "factor_loops", "schedule", "backend"),
     ),
     "run": (
         *("deadline", "stop", "process_identity", "lock", "shard_table", "log_files", "log", "directory"),

@@ -21,8 +21,9 @@ class Regulariser:
 
         lambda/2 (sum_j n_j^p |w_j|^2 + sum_i n_i^p |x_i|^2) + lambda_b/2 (|b|^2 + |c|^2)
 
-    User j has n_j training ratings, item i has n_i. A row without ratings counts as having one, so that it
-    shrinks and does not keep its random start. The notebook has p = 0 and lambda_b = 0.
+    User j has n_j training ratings, item i has n_i; if unknown pairs have the weight a0, a0 times the number
+    of rows of the other side is added (Rendle et al. 2021). A row without ratings counts as having one, so
+    that it shrinks and does not keep its random start. The notebook has p = 0 and lambda_b = 0.
 
     Attributes:
         lambda_: weight of the features.
@@ -90,14 +91,14 @@ class Regulariser:
 
 
 def count_scales(
-    power: float, item_counts: NDArray[np.floating], user_counts: NDArray[np.integer], factors: Factors
+    power: float, item_counts: NDArray[np.floating], user_counts: NDArray[np.number], factors: Factors
 ) -> tuple[Tensor, Tensor] | tuple[None, None]:
     """Return the `scale_X` and `scale_W` of a regulariser; None and None if p = 0.
 
     Args:
         power: the exponent p.
-        item_counts: training ratings of each item, over all ranks, (M,).
-        user_counts: training ratings of each of this rank's users, (U,).
+        item_counts: n of each item, over all ranks, (M,).
+        user_counts: n of each of this rank's users, (U,).
         factors: give the device and the dtype.
     """
     if power == 0:

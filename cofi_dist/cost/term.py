@@ -13,6 +13,10 @@ from torch import Tensor
 from cofi_dist.factors import Factors
 
 
+def do_nothing() -> None:
+    pass
+
+
 class RowSums(Protocol):
     """Sum the squares of a factor's rows."""
 
@@ -36,12 +40,18 @@ class ErrorTerm:
         compute_user_gradients: returns dW and db. They need no sum over ranks, so they may be computed while
             dX is being summed, but before any factor moves.
         dc: gradient of c per subtree, (T, 1, num_items); None if the factors have no c.
+        gram_of_users: of the unknown pairs, times their weight, per subtree, (T, K + 2, K + 2); None if they
+            have no weight.
+        complete_item_gradients: adds the share of the unknown pairs to dX[0] and dc[0], once all is summed
+            over the ranks, and before X moves. Any of W and b may have moved.
     """
 
     value: Tensor | None
     dX: Tensor
     compute_user_gradients: Callable[[], tuple[Tensor, Tensor]]
     dc: Tensor | None = None
+    gram_of_users: Tensor | None = None
+    complete_item_gradients: Callable[[], None] = do_nothing
 
     @cached_property
     def user_gradients(self) -> tuple[Tensor, Tensor]:
@@ -61,7 +71,7 @@ class ErrorTerm:
     @property
     def to_reduce(self) -> tuple[Tensor, ...]:
         """Return the tensors to sum over the subtrees of all ranks; the sum replaces the first subtree."""
-        return (self.dX,) if self.dc is None else (self.dX, self.dc)
+        return tuple(t for t in (self.dX, self.dc, self.gram_of_users) if t is not None)
 
 
 class Cost(Protocol):

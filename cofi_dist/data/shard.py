@@ -43,17 +43,6 @@ class UserShard:
         """Count the ratings of each user of the shard, (U,)."""
         return np.diff(self.indptr())
 
-    def csr(
-        self, dtype: type[np.float32 | np.float64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.floating]]:
-        """Return the ratings as the arrays of a compressed sparse row matrix, user by user.
-
-        Returns:
-            indptr, (U + 1,): where each user's ratings start, and where the last user's end; the items, (N,);
-            the ratings less their items' offsets, (N,), in `dtype`.
-        """
-        return self.indptr(), self.ratings.item.astype(np.int32, copy=False), self.centred(dtype)
-
     def indptr(self) -> NDArray[np.int64]:
         """Return where each user's ratings start, and where the last user's end, (U + 1,)."""
         return np.searchsorted(self.ratings.user, np.arange(len(self.users) + 1))

@@ -10,9 +10,10 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from cofi_dist.kernels.base import accumulation_dtype
+from cofi_dist.kernels.base import Side, accumulation_dtype
 from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.sharding.reduction_tree import ReductionBlocks
 
@@ -49,6 +50,16 @@ class BlockSums:
         """Return sum_r weight_r X_rk^2 over all items, (K,), rounded to X's dtype."""
         return _squares(X, weight, _runs(len(X))).sum(0).to(X.dtype)
 
+    def gram_over_users(self, users: Side[Tensor]) -> Tensor:
+        """Return sum (w, 1, b) (w, 1, b)^T over this rank's users, per subtree, (T, K + 2, K + 2)."""
+        # block after block, because each is summed in runs of its own
+        runs = [_runs(len(block), start=block.start) for block in self.blocks.users]
+        return self.sum_subtrees(torch.stack([_gram_matrices(users, block).sum(0) for block in runs]))
+
+    def gram_over_items(self, items: Side[Tensor]) -> Tensor:
+        """Return sum (x, 1, c) (x, 1, c)^T over all items, (K + 2, K + 2)."""
+        return _gram_matrices(items, _runs(len(items.features))).sum(0)
+
     def sum_over_users(self, numbers: Tensor) -> Tensor:
         """Add one number per user, (U,) float64, per subtree, (T,)."""
         sums = torch.stack([ordered_sum(numbers[u.start : u.stop]) for u in self.blocks.users])
@@ -72,9 +83,34 @@ def ordered_row_sums(numbers: Tensor) -> Tensor:
     return torch.stack([ordered_sum(row) for row in numbers])
 
 
-def _runs(rows: int) -> list[UserRange]:
-    cuts = np.linspace(0, rows, RUNS + 1).astype(int).tolist()
+def _runs(rows: int, *, start: int = 0) -> list[UserRange]:
+    cuts = (start + np.linspace(0, rows, RUNS + 1).astype(int)).tolist()
     return [UserRange(a, b) for a, b in pairwise(cuts)]
+
+
+def _gram_matrices(side: Side[Tensor], runs: Sequence[UserRange]) -> Tensor:
+    """Return sum (f, 1, f_b) (f, 1, f_b)^T over each run of rows, (runs, K + 2, K + 2)."""
+    features, bias = side
+    size = features.shape[1] + 2
+    sums = torch.zeros(len(runs), size, size, dtype=accumulation_dtype(features), device=features.device)
+    if features.device.type == "cpu":
+        from cofi_dist.kernels.cpu import factor_loops
+        from cofi_dist.kernels.cpu.jit import match_torch_threads
+
+        start, stop = _ends(runs)
+        match_torch_threads()
+        factor_loops.gram_matrices(start, stop, features.numpy(), bias.numpy(), sums.numpy())
+        return sums
+    for k, run in enumerate(runs):
+        rows = slice(run.start, run.stop)
+        extended = torch.cat([features[rows], torch.ones_like(bias[rows, None]), bias[rows, None]], 1)
+        extended = extended.to(sums.dtype)
+        sums[k] = extended.T @ extended
+    return sums
+
+
+def _ends(runs: Sequence[UserRange]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    return np.array([run.start for run in runs]), np.array([run.stop for run in runs])
 
 
 def _squares(Z: Tensor, weight: Tensor | None, runs: Sequence[UserRange]) -> Tensor:
@@ -86,7 +122,7 @@ def _squares(Z: Tensor, weight: Tensor | None, runs: Sequence[UserRange]) -> Ten
         from cofi_dist.kernels.cpu import factor_loops
         from cofi_dist.kernels.cpu.jit import match_torch_threads
 
-        start, stop = np.array([run.start for run in runs]), np.array([run.stop for run in runs])
+        start, stop = _ends(runs)
         match_torch_threads()
         factor_loops.weighted_squares(start, stop, Z.numpy(), weight.numpy(), sums.numpy())
         return sums

@@ -12,13 +12,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cofi_dist.kernels.base import Csr, RatingKernels, WeightedCsr
+from cofi_dist.kernels.base import Csr, Index, RatingKernels, WeightedCsr
 from cofi_dist.kernels.block_sums import BlockSums
 from cofi_dist.kernels.torch_ops.backend import TorchKernels
 from cofi_dist.sharding.reduction_tree import ReductionBlocks
 
+AnyCsr = Csr | WeightedCsr
+
 # Makes the kernels of one side from its ratings, on a device.
-Backend = Callable[[Csr | WeightedCsr, torch.device], RatingKernels]
+Backend = Callable[[AnyCsr, torch.device], RatingKernels]
 
 # Users whose ratings are moved at once while the ratings are transposed; it bounds temporary memory.
 USERS_AT_ONCE = 2**14
@@ -28,8 +30,9 @@ class RatingMatrix:
     """Hold one rank's ratings in both orders, for least squares.
 
     Args:
-        csr: the ratings, user by user; `values` have the dtype of the factors.
+        csr: the ratings, user by user; `values` and `weights` have the dtype of the factors.
         num_items: number of items.
+        dtype: of the factors.
         blocks: blocks of this rank's users, in which sums over users are formed.
         device: where the kernels run.
         tiled: on a CPU, sum the items' ratings tile by tile of users. This is faster, but whole rows can only
@@ -46,17 +49,18 @@ class RatingMatrix:
 
     def __init__(
         self,
-        csr: Csr,
+        csr: AnyCsr,
         num_items: int,
         blocks: ReductionBlocks,
         device: torch.device,
+        dtype: torch.dtype,
         *,
         tiled: bool = True,
         backend: Backend | None = None,
     ) -> None:
         self.sums = BlockSums(blocks)
         if device.type == "cpu" and backend is None:
-            self.by_user, self.by_item = _numba_kernels(csr, num_items, blocks if tiled else None)
+            self.by_user, self.by_item = _numba_kernels(csr, num_items, blocks if tiled else None, dtype)
         else:
             backend = backend or device_backend(device)
             self.by_user = backend(csr, device)
@@ -64,19 +68,19 @@ class RatingMatrix:
 
 
 def _numba_kernels(
-    csr: Csr, num_items: int, blocks: ReductionBlocks | None
+    csr: AnyCsr, num_items: int, blocks: ReductionBlocks | None, dtype: torch.dtype
 ) -> tuple[RatingKernels, RatingKernels]:
     """Return the kernels by user and by item on a CPU; without blocks, each item's ratings are together."""
     from cofi_dist.kernels.cpu.backend import NumbaKernels
     from cofi_dist.kernels.cpu.schedule import by_rows, by_tiles, tiles_of_blocks
 
     counts = np.diff(csr.indptr)
-    by_user = NumbaKernels(by_rows(counts), csr.indices, csr.values, len(counts))
+    by_user = NumbaKernels(by_rows(counts), csr, len(counts), dtype)
     tiles = [[slice(0, len(csr.indices))]] if blocks is None else tiles_of_blocks(csr.indptr, blocks.users)
     subtrees = (range(1),) if blocks is None else blocks.subtrees
     segments, place = by_tiles(csr.indices, num_items, tiles, subtrees)
-    users, values = _reorder(csr, place)
-    return by_user, NumbaKernels(segments, users, values, num_items)
+    by_item = _reordered(csr, place, segments.indptr)
+    return by_user, NumbaKernels(segments, by_item, num_items, dtype)
 
 
 def device_backend(device: torch.device) -> Backend:
@@ -102,27 +106,35 @@ def triton_fault() -> str:
     return ""
 
 
-def transposed(csr: Csr, num_items: int) -> Csr:
+def transposed(csr: AnyCsr, num_items: int) -> AnyCsr:
     """Return the ratings item by item; an item's ratings stay in the order of users."""
     from cofi_dist.kernels.cpu.counting_sort import sort_by_row
 
     place = np.empty(len(csr.indices), np.int64)
     indptr = sort_by_row(csr.indices, 0, len(csr.indices), num_items, place)
-    return Csr(indptr, *_reorder(csr, place))
+    return _reordered(csr, place, indptr)
 
 
-def _reorder(csr: Csr, place: NDArray[np.integer]) -> tuple[NDArray[np.int32], NDArray[np.floating]]:
-    """Move each rating to its place in another order.
-
-    Returns:
-        The user of each rating, (N,), and its value, (N,), in the new order.
-    """
-    users, values = np.empty(len(place), np.int32), np.empty_like(csr.values)
-    values[place] = csr.values
+def _reordered(csr: AnyCsr, place: NDArray[np.integer], indptr: Index) -> AnyCsr:
+    """Return the ratings with each in its place in another order, in which `indices` are the users."""
+    users = np.empty(len(place), np.int32)
     num_users = len(csr.indptr) - 1
     for start in range(0, num_users, USERS_AT_ONCE):
         stop = min(start + USERS_AT_ONCE, num_users)
         counts = np.diff(csr.indptr[start : stop + 1])
         ratings = slice(csr.indptr[start], csr.indptr[stop])
         users[place[ratings]] = np.repeat(np.arange(start, stop, dtype=np.int32), counts)
-    return users, values
+    if isinstance(csr, Csr):
+        return Csr(indptr, users, _moved(csr.values, place))
+    values, weights = (
+        _moved(column, place) if isinstance(column, np.ndarray) else column  # a number stands for equal ones
+        for column in (csr.values, csr.weights)
+    )
+    return WeightedCsr(indptr, users, values, weights, csr.unknown_weight)
+
+
+def _moved(column: NDArray[np.floating], place: NDArray[np.integer]) -> NDArray[np.floating]:
+    """Return a column with each entry in its place."""
+    moved = np.empty_like(column)
+    moved[place] = column
+    return moved

@@ -110,7 +110,8 @@ class Adam:
     def _moves(self, error: ErrorTerm) -> Iterator[PendingSum]:
         """Move W and b while the gradients of X and c are summed over the ranks, then X and c."""
         yield PendingSum(*error.to_reduce, overlap=lambda: self._move_users(error))
-        # The regulariser's gradient is added after the sum, so that lambda X counts once, not once per rank.
+        # Their gradients are added after the sum, so that they count once, not once per rank.
+        error.complete_item_gradients()
         self._move("X", error.dX[0])
         if error.dc is not None:
             self._move("c", error.dc[0])

@@ -12,6 +12,7 @@ K features, V rows of the side that is solved for; T subtrees of this rank's use
 
 import math
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,7 +20,9 @@ from torch import Tensor
 
 from cofi_dist.cost.objective import Objective
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.sparse import half_squared_error, sides_of
+from cofi_dist.cost.sides import sides_of
+from cofi_dist.cost.sparse import half_squared_error
+from cofi_dist.cost.unknown import UnknownPairs
 from cofi_dist.errors import RunError
 from cofi_dist.factors import Factors
 from cofi_dist.kernels.base import RatingKernels, RidgeTerm, Side, accumulation_dtype
@@ -40,6 +43,9 @@ class Als:
         factors: are moved in place.
         regulariser: the second term of J.
         item_counts: training ratings of each item over all ranks, (num_items,).
+        item_curvature: sum of d_n (`cofi_dist.kernels.base`) over them, (num_items,); None if all are 1.
+        unknown: the unknown pairs; None if they have no weight.
+        user_bias: whether b is solved for; else it stays as it is.
         steps: steps of conjugate gradients per half-sweep; 0 to solve each half exactly.
         tolerance: relative change of J per sweep below which the optimiser has converged; 0 for never.
         owns_all_users: whether all users are on this rank, so that items' problems are complete too.
@@ -63,27 +69,31 @@ class Als:
         tolerance: float,
         owns_all_users: bool,
         adds_shared_terms: bool = True,
+        item_curvature: Tensor | None = None,
+        unknown: UnknownPairs | None = None,
+        user_bias: bool = True,
     ) -> None:
         self._ratings, self._factors, self._by_name = ratings, factors, factors.by_name
         self.objective = Objective(regulariser, ratings.sums)
-        self._steps, self._tolerance = steps, tolerance
+        self._steps, self._tolerance, self._unknown = steps, tolerance, unknown
         self._owns_all_users, self._adds_shared_terms = owns_all_users, adds_shared_terms
-        num_ratings = max(1.0, float(item_counts.sum(dtype=accumulation_dtype(factors.X))))
+        item_curvature = item_counts if item_curvature is None else item_curvature.clamp(min=0)
+        total = max(1.0, float(item_curvature.sum(dtype=accumulation_dtype(factors.X))))
         self._user_ridge = RidgeTerm(
             weight=regulariser.row_weights("W", factors.W),
             weight_b=regulariser.weight("b"),
-            has_bias=True,
+            has_bias=user_bias,
             counts=ratings.by_user.counts,
-            curvature=ratings.by_user.curvature,
-            total_curvature=num_ratings,
+            curvature=ratings.by_user.curvature.clamp(min=0),
+            total_curvature=total,
         )
         self._item_ridge = RidgeTerm(
             weight=regulariser.row_weights("X", factors.X),
             weight_b=regulariser.weight("c"),
             has_bias=factors.c is not None,
             counts=item_counts.to(factors.X),
-            curvature=item_counts.to(factors.X),
-            total_curvature=num_ratings,
+            curvature=item_curvature.to(factors.X),
+            total_curvature=total,
         )
         # The factors at the end of the sweep before the last; during a sweep, at the end of the last one.
         self._previous = {name: factor.clone() for name, factor in self._by_name.items()}
@@ -92,7 +102,7 @@ class Als:
 
     def prepare_step(self, *, with_cost: bool = False) -> Step:
         """Return a sweep from where the factors are now, and compute the cost if asked for."""
-        half = half_squared_error(self._ratings, self._factors) if with_cost else None
+        half = half_squared_error(self._ratings, self._factors, self._unknown) if with_cost else None
         return Step(half, self._accelerated_sweep())
 
     @property
@@ -148,21 +158,34 @@ class Als:
         factors, ratings, sums = self._factors, self._ratings, self._ratings.sums
         of_users, of_items = sides_of(factors)
 
-        squares = sums.column_squares_over_items(factors.X, self._item_ridge.counts)[None]
+        squares = sums.column_squares_over_items(factors.X, self._item_ridge.curvature)[None]
+        user_ridge, gram_X = self._user_ridge, None
+        if self._unknown is not None:
+            gram_X = self._unknown.gram_of_items(factors)
+            user_ridge = replace(user_ridge, gram=self._unknown.scaled(gram_X, factors))
         users = yield from _solve(
-            ratings.by_user, of_users, of_items, self._user_ridge, squares, self._steps, is_local=True
+            ratings.by_user, of_users, of_items, user_ridge, squares, self._steps, is_local=True
         )
         W2, b2 = self.objective.user_squares(factors)
-        W2, b2, singular = yield from _sum_numbers(W2, b2, _in_first_subtree(users.singular, like=W2))
+        item_ridge, unknown = self._item_ridge, W2.new_zeros(())
+        numbers = W2, b2, _in_first_subtree(users.singular, like=W2)
+        if self._unknown is not None and gram_X is not None:
+            gram_W = self._unknown.gram_of_users(factors)
+            W2, b2, singular = yield from _sum_numbers(*numbers, beside=gram_W)
+            (unknown,) = self._unknown.value(gram_W[:1], gram_X)
+            item_ridge = replace(item_ridge, gram=self._unknown.scaled(gram_W[0], factors))
+        else:
+            W2, b2, singular = yield from _sum_numbers(*numbers)
         _require_unique(float(singular), "users'")
 
-        penalty = self.objective.penalty((W2, b2), factors)
-        squares = sums.column_squares_over_users(factors.W, self._user_ridge.counts)
+        # what every rank knows of J before the items' half-sweep
+        penalty = self.objective.penalty((W2, b2), factors) + unknown
+        squares = sums.column_squares_over_users(factors.W, user_ridge.curvature)
         items = yield from _solve(
             ratings.by_item,
             of_items,
             of_users,
-            self._item_ridge,
+            item_ridge,
             squares,
             self._steps,
             is_local=self._owns_all_users,
@@ -180,16 +203,19 @@ class Als:
         return float(half + shared)
 
 
-def _sum_numbers(*numbers: Tensor) -> Generator[PendingSum, None, tuple[Tensor, ...]]:
+def _sum_numbers(
+    *numbers: Tensor, beside: Tensor | None = None
+) -> Generator[PendingSum, None, tuple[Tensor, ...]]:
     """Sum several numbers over the ranks, and return them, 0-dim each.
 
     They travel in one tensor, because what a small message costs is its latency.
 
     Args:
         numbers: each per subtree, (T,), all of one dtype.
+        beside: a tensor per subtree, (T, ...), that is summed too, in place.
     """
     packed = torch.stack(numbers, 1)
-    yield PendingSum(packed)
+    yield PendingSum(packed) if beside is None else PendingSum(packed, beside)
     return packed[0].unbind()
 
 

@@ -12,10 +12,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from cofi_dist.cost.objective import Objective
-
-
-def _do_nothing() -> None:
-    pass
+from cofi_dist.cost.term import do_nothing
 
 
 class PendingSum:
@@ -27,7 +24,7 @@ class PendingSum:
             must be called exactly once.
     """
 
-    def __init__(self, *tensors: Tensor, overlap: Callable[[], None] = _do_nothing) -> None:
+    def __init__(self, *tensors: Tensor, overlap: Callable[[], None] = do_nothing) -> None:
         self.tensors, self.overlap = tensors, overlap
 
 

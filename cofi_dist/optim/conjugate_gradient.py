@@ -1,6 +1,6 @@
 """Solve the ridge regressions of all rows of one side at once, by conjugate gradients.
 
-    (A_r + weight_r) d = residual       A_r = sum (f, 1) (f, 1)^T over the row's ratings
+    (A_r + gram + weight_r) d = residual        A_r = sum d_n (f, 1) (f, 1)^T over the row's ratings
 
 The products of A_r come from outside, because a row's ratings may be on several ranks. The preconditioner is
 1 / the diagonal that A_r + weight_r has on average, from the mean square of the fixed side's features. The
@@ -16,9 +16,10 @@ from torch import Tensor
 from cofi_dist.kernels.base import RatingKernels, RidgeTerm, Side, accumulation_dtype, rounding_floor
 from cofi_dist.kernels.block_sums import ordered_row_sums, ordered_sum
 from cofi_dist.kernels.cpu import cg
-from cofi_dist.kernels.cpu.backend import arrays_of, ridge_arrays
+from cofi_dist.kernels.cpu.backend import arrays_of, gram_of, ridge_arrays
 from cofi_dist.kernels.cpu.jit import match_torch_threads
 from cofi_dist.kernels.cpu.simd import vectors_of
+from cofi_dist.kernels.gram import add_gram_product
 from cofi_dist.optim.base import PendingSum, Solution, Solved
 
 
@@ -42,13 +43,15 @@ def solve_by_cg(
         fixed: the other side's rows.
         ridge: what is minimised beside the squared errors.
         column_squares: sum of the squares of each column of the fixed features, each row weighted by its
-            number of ratings, of each subtree, (T, K).
+            curvature, of each subtree, (T, K).
         steps: the number of steps.
         is_local: whether all ratings of each row are on this rank, so that nothing has to be summed.
     """
     sums, sums_b, half_BV = kernels.error_gradients(solved, fixed)
     if not is_local:
         yield PendingSum(sums, sums_b, column_squares)
+    if ridge.gram is not None:
+        add_gram_product(Side(sums[0], sums_b[0]), solved, ridge.gram, constant=1)
     conjugate_gradient = start_cg(
         solved, Side(sums[0], sums_b[0]), column_squares[0] / ridge.total_curvature, ridge
     )
@@ -56,7 +59,10 @@ def solve_by_cg(
         products, products_b = kernels.normal_products(conjugate_gradient.direction, fixed)
         if not is_local:
             yield PendingSum(products, products_b)
-        conjugate_gradient.step(Side(products[0], products_b[0]))
+        total = Side(products[0], products_b[0])
+        if ridge.gram is not None:
+            add_gram_product(total, conjugate_gradient.direction, ridge.gram, constant=0)
+        conjugate_gradient.step(total)
     return Solution(ordered_row_sums(half_BV), conjugate_gradient.decrease, half_BV.new_zeros(()))
 
 
@@ -120,11 +126,11 @@ class NumbaCG:
         )
         self._solved = arrays_of(solved)
         floor = self._solved.features.dtype.type(rounding_floor(features.dtype))
-        self._ridge = ridge_arrays(ridge, mean_square, steps=0, rounding_floor=floor)
-        cg.cg_init_rows(match_torch_threads(), self._vectors, self._solved, self._rows, self._ridge)
+        self._ridge = ridge_arrays(ridge, mean_square, steps=0, rounding_floor=floor), gram_of(ridge)
+        cg.cg_init_rows(match_torch_threads(), self._vectors, self._solved, self._rows, *self._ridge)
 
     def step(self, products: Side[Tensor]) -> None:
-        operands = self._solved, self._rows, arrays_of(products), self._ridge
+        operands = self._solved, self._rows, arrays_of(products), *self._ridge
         cg.cg_step_rows(match_torch_threads(), self._vectors, *operands)
 
     @property
@@ -140,8 +146,12 @@ class TorchCG:
     ) -> None:
         self._solved, self._ridge = solved, ridge
         self._weight = ridge.weight[:, None]
-        self._inv_diag = _inverse_or_zero(ridge.counts[:, None] * mean_square + self._weight)
-        self._inv_diag_b = _inverse_or_zero(ridge.counts + ridge.weight_b)
+        diagonal = ridge.curvature[:, None] * mean_square + self._weight
+        diagonal_b = ridge.curvature + ridge.weight_b
+        if ridge.gram is not None:
+            K, of_gram = diagonal.shape[1], ridge.gram.diagonal()
+            diagonal, diagonal_b = diagonal + of_gram[:K], diagonal_b + of_gram[K]
+        self._inv_diag, self._inv_diag_b = _inverse_or_zero(diagonal), _inverse_or_zero(diagonal_b)
         if not ridge.has_bias:
             self._inv_diag_b = torch.zeros_like(self._inv_diag_b)
         # residual = -gradient, and the gradient is sum err (f, 1) + weight (features, bias)

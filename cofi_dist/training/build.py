@@ -6,11 +6,11 @@ from cofi_dist.config import TrainSection
 from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.regulariser import Regulariser, count_scales
-from cofi_dist.cost.sparse import SparseCost, build_rating_matrix
+from cofi_dist.cost.sparse import SparseCost, build_rating_matrix, unknown_pairs
 from cofi_dist.data.shard import UserShard
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.factors import Factors, draw_factors
-from cofi_dist.kernels.rating_matrix import triton_fault
+from cofi_dist.kernels.rating_matrix import RatingMatrix, triton_fault
 from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import Optimizer
@@ -46,6 +46,7 @@ def initial_factors(problem: Problem) -> Factors:
         device=problem.device,
         dtype=problem.dtype,
         item_bias=problem.config.model.item_bias,
+        user_bias=problem.config.model.user_bias,
     )
 
 
@@ -56,11 +57,15 @@ def build_optimizer(problem: Problem, shard: UserShard, factors: Factors) -> Opt
     if settings.optimizer == "adam":
         return build_adam(build_cost(problem, shard), factors, regulariser, settings, is_alone=is_alone)
     is_exact = settings.solver == "exact"
+    ratings = _build_rating_matrix(problem, shard, tiled=not is_exact)
     return Als(
-        build_rating_matrix(shard, problem.device, problem.dtype, tiled=not is_exact),
+        ratings,
         factors,
         regulariser,
         item_counts=torch.from_numpy(problem.item_sums.count),
+        item_curvature=torch.from_numpy(problem.item_curvature),
+        unknown=unknown_pairs(ratings, settings.unknown_weight),
+        user_bias=problem.config.model.user_bias,
         steps=0 if is_exact else settings.cg_steps,
         tolerance=settings.tolerance or 0.0,
         owns_all_users=is_alone,
@@ -88,16 +93,29 @@ def build_adam(
 
 
 def build_cost(problem: Problem, shard: UserShard) -> Cost:
-    """Return the error term on this rank's ratings."""
-    if problem.config.train.cost == "dense":
+    """Return the error term on this rank's ratings and unknown pairs."""
+    settings, user_bias = problem.config.train, problem.config.model.user_bias
+    if settings.cost == "dense":
         return DenseCost(shard, problem.device)
-    return SparseCost(build_rating_matrix(shard, problem.device, problem.dtype))
+    ratings = _build_rating_matrix(problem, shard, tiled=True)
+    return SparseCost(ratings, unknown_pairs(ratings, settings.unknown_weight), user_bias=user_bias)
+
+
+def _build_rating_matrix(problem: Problem, shard: UserShard, *, tiled: bool) -> RatingMatrix:
+    unknown_weight = problem.config.train.unknown_weight
+    return build_rating_matrix(
+        shard, problem.device, problem.dtype, unknown_weight=unknown_weight, tiled=tiled
+    )
 
 
 def build_regulariser(problem: Problem, factors: Factors) -> Regulariser:
     """Return the regulariser, scaled by the numbers of ratings if the config says so."""
     settings = problem.config.train
-    scales = count_scales(settings.lambda_power, problem.item_sums.count, problem.user_counts, factors)
+    a0, source = settings.unknown_weight, problem.source
+    # each row's number of ratings, and that of its unknown pairs as far as they have weight
+    item_counts = problem.item_sums.count + a0 * source.num_users
+    user_counts = problem.user_counts + a0 * source.num_items
+    scales = count_scales(settings.lambda_power, item_counts, user_counts, factors)
     return Regulariser(settings.lambda_, settings.lambda_b, *scales)
 
 

@@ -69,6 +69,13 @@ class Problem:
         return torch.float64 if is_wide else torch.float32
 
     @property
+    def item_curvature(self) -> NDArray[np.float64]:
+        """Return sum d_n (`cofi_dist.kernels.base`) over each item's training ratings, (num_items,)."""
+        sums, alpha = self.item_sums, self.config.train.alpha
+        weight = sums.weight if alpha is None else sums.count + alpha * sums.total
+        return weight - self.config.train.unknown_weight * sums.count
+
+    @property
     def num_ratings(self) -> int:
         """Return the number of training ratings of all ranks."""
         return int(self.item_sums.count.sum())
@@ -99,7 +106,7 @@ def load_problem(config: Config, store: Path, device: torch.device, comm: Comm) 
     sums = source.item_sums or item_sums(ratings, num_items, reducer, blocks)
     centre, damping = (config.data.centre, config.data.damping) if config.data.centre else source.centre
     offsets = item_offsets(sums, centre, damping)
-    shard = UserShard(users, num_items, ratings, blocks, offsets)
+    shard = UserShard(users, num_items, ratings, blocks, offsets, config.train.alpha)
     problem = Problem(
         config=config,
         device=device,

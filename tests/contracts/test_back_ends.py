@@ -13,7 +13,8 @@ from torch import Tensor
 
 from cofi_dist.cost import Cost, ErrorTerm
 from cofi_dist.cost.dense import DenseCost
-from cofi_dist.cost.sparse import SparseCost, build_rating_matrix, sides_of
+from cofi_dist.cost.sides import sides_of
+from cofi_dist.cost.sparse import SparseCost, build_rating_matrix
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import UserShard
 from cofi_dist.factors import Factors

@@ -17,7 +17,7 @@ def test_rows_of_the_matrix_are_the_users_centred_ratings(
     monkeypatch.setattr(shard_module, "PIECE_RATINGS", piece_ratings)
     ratings, offsets = random_ratings(6, 5, 20), np.arange(5) / 7
     shard = UserShard(UserRange(3, 9), 5, ratings, ReductionBlocks.single(6), offsets)
-    indptr, item, value = shard.csr(np.float32)
+    indptr, item, value = shard.indptr(), shard.ratings.item, shard.centred(np.float32)
     for user in range(6):
         row = slice(indptr[user], indptr[user + 1])
         mine = ratings.user == user

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.sparse import SparseCost, build_rating_matrix, sides_of
+from cofi_dist.cost.sides import sides_of
+from cofi_dist.cost.sparse import SparseCost, build_rating_matrix
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import UserShard
 from cofi_dist.distributed.comm import SoloComm

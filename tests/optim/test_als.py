@@ -156,7 +156,7 @@ def test_lambda_0_goes_down_though_there_are_many_solutions() -> None:
 
 SOLVE = """
 import hashlib, torch
-from cofi_dist.cost.sparse import sides_of
+from cofi_dist.cost.sides import sides_of
 from tests.support.als_problems import als_on, drive
 from tests.support.problems import random_factors, random_ratings
 als = als_on(random_ratings(300, 200, 9000), factors := random_factors(200, 300, 16))

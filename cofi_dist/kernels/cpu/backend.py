@@ -8,12 +8,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cofi_dist.kernels.base import NUMPY_TYPE, Csr, RidgeTerm, RowSolutions, Side, rounding_floor
+from cofi_dist.kernels.base import (
+    NUMPY_TYPE,
+    Csr,
+    RidgeTerm,
+    RowSolutions,
+    Side,
+    WeightedCsr,
+    rounding_floor,
+)
 from cofi_dist.kernels.cpu import parallel_loops
 from cofi_dist.kernels.cpu.cg import Ridge
+from cofi_dist.kernels.cpu.gram_rows import GramRows, gram_rows
 from cofi_dist.kernels.cpu.jit import match_torch_threads, require_loops
 from cofi_dist.kernels.cpu.parallel_loops import ErrorSums
 from cofi_dist.kernels.cpu.partial_sums import MergePlan
+from cofi_dist.kernels.cpu.rating_terms import sum_curvature
 from cofi_dist.kernels.cpu.schedule import Segments
 from cofi_dist.kernels.cpu.simd import Vectors, vectors_of
 
@@ -59,35 +69,33 @@ class NumbaKernels:
 
     Args:
         segments: which ratings are summed for which row.
-        indices: row of the other side of each rating, in the segments' order, (N,).
-        values: value of each rating, (N,), in the factors' dtype.
+        ratings: in the segments' order, whose `indptr` takes the place of theirs; of the factors' dtype.
         num_rows: V.
+        dtype: of the factors.
     """
 
     def __init__(
-        self, segments: Segments, indices: NDArray[np.int32], values: FloatArray, num_rows: int
+        self, segments: Segments, ratings: Csr | WeightedCsr, num_rows: int, dtype: torch.dtype
     ) -> None:
         require_loops()
         self._segments = segments
-        self._ratings = Csr(segments.indptr, indices, values)
+        self._ratings = ratings._replace(indptr=segments.indptr)
         # two, because the gradients are still needed while products are formed
         self._gradient_buffers: SumBuffers | None = None
         self._product_buffers: SumBuffers | None = None
         counts = np.zeros(num_rows, np.int64)
         np.add.at(counts, segments.row, np.diff(segments.indptr))
-        self.counts = torch.from_numpy(counts).to(torch.from_numpy(values).dtype)
+        self.counts = torch.from_numpy(counts).to(dtype)
         self.curvature = self.counts
-
-    @property
-    def weights(self) -> tuple[Tensor | float, float]:
-        """Return the weights of the ratings, and of the unknown pairs."""
-        return 1.0, 0.0
+        if isinstance(self._ratings, WeightedCsr):
+            curvature = sum_curvature(segments.row, self._ratings, counts)
+            self.curvature = torch.from_numpy(curvature).to(dtype)
 
     def half_squared_errors(self, solved: Side[Tensor], fixed: Side[Tensor]) -> Tensor:
-        """Return 1/2 sum err^2 of each row, (V,) float64."""
+        """Return sum half_n of each row, (V,) float64."""
         half = np.zeros(len(solved.features))
         operands = self._segments.schedule(), self._ratings, arrays_of(solved), arrays_of(fixed)
-        parallel_loops.half_squared_errors(match_torch_threads(), _vectors(fixed), *operands, half)
+        parallel_loops.half_squared_errors(match_torch_threads(), vectors_of_rows(fixed), *operands, half)
         return torch.from_numpy(half)
 
     def error_gradients(self, solved: Side[Tensor], fixed: Side[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -100,7 +108,7 @@ class NumbaKernels:
         sides = arrays_of(solved), arrays_of(fixed)
         for schedule, sums in zip(self._segments.schedules(), buffers.sums, strict=True):
             operands = schedule, self._ratings, *sides, ErrorSums(*sums, half_BV), buffers.plan
-            parallel_loops.error_gradients(match_torch_threads(), _vectors(fixed), *operands)
+            parallel_loops.error_gradients(match_torch_threads(), vectors_of_rows(fixed), *operands)
         return buffers.features, buffers.bias, buffers.half_squared_errors
 
     def normal_products(self, directions: Side[Tensor], fixed: Side[Tensor]) -> tuple[Tensor, Tensor]:
@@ -112,15 +120,24 @@ class NumbaKernels:
         sides = arrays_of(directions), arrays_of(fixed)
         for schedule, sums in zip(self._segments.schedules(), buffers.sums, strict=True):
             operands = schedule, self._ratings, *sides, sums, buffers.plan
-            parallel_loops.normal_products(match_torch_threads(), _vectors(fixed), *operands)
+            parallel_loops.normal_products(match_torch_threads(), vectors_of_rows(fixed), *operands)
         return buffers.features, buffers.bias
 
     @property
     def csr(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return the ratings of each row, if they are not cut into tiles."""
         assert self._segments.has_whole_rows
-        indptr, indices, values = (torch.from_numpy(array) for array in self._ratings)
-        return indptr, indices, values
+        indptr, indices = (torch.from_numpy(array) for array in self._ratings[:2])
+        return indptr, indices, entries_of(self._ratings.values, len(indices))
+
+    @property
+    def weights(self) -> tuple[Tensor | float, float]:
+        """Return the weights of the ratings, and of the unknown pairs."""
+        if isinstance(self._ratings, Csr):
+            return 1.0, 0.0
+        weights = self._ratings.weights
+        c = torch.from_numpy(weights) if isinstance(weights, np.ndarray) else float(weights)
+        return c, float(self._ratings.unknown_weight)
 
     def solve_rows(
         self, solved: Side[Tensor], fixed: Side[Tensor], ridge: RidgeTerm, mean_square: Tensor, steps: int
@@ -131,7 +148,9 @@ class NumbaKernels:
         half, decrease = np.empty((2, len(solved.features)))
         operands = self._segments.schedule(), self._ratings, arrays_of(solved), arrays_of(fixed)
         problem = ridge_arrays(ridge, mean_square, steps, rounding_floor(solved.features.dtype))
-        parallel_loops.solve_rows(match_torch_threads(), _vectors(fixed), *operands, problem, half, decrease)
+        parallel_loops.solve_rows(
+            match_torch_threads(), vectors_of_rows(fixed), *operands, problem, gram_of(ridge), half, decrease
+        )
         return RowSolutions(torch.from_numpy(half), torch.from_numpy(decrease))
 
 
@@ -141,7 +160,7 @@ def ridge_arrays(
     """Return what the compiled loops need to know of the rows' least squares; see `Ridge`."""
     weight = ridge.weight.numpy()
     return Ridge(
-        counts=ridge.counts.numpy(),
+        curvature=ridge.curvature.numpy(),
         weight=weight,
         weight_b=weight.dtype.type(ridge.weight_b),
         has_bias=ridge.has_bias,
@@ -151,8 +170,21 @@ def ridge_arrays(
     )
 
 
-def _vectors(fixed: Side[Tensor]) -> Vectors:
-    return vectors_of(fixed.features.shape[1], fixed.features.element_size())
+def gram_of(ridge: RidgeTerm) -> GramRows | None:
+    """Return the Gram matrix of the rows' least squares for the loops; None if there is none."""
+    return None if ridge.gram is None else gram_rows(ridge.gram.numpy())
+
+
+def vectors_of_rows(side: Side[Tensor]) -> Vectors:
+    """Return the vectors of a row of a side, for the loops."""
+    return vectors_of(side.features.shape[1], side.features.element_size())
+
+
+def entries_of(column: FloatArray | np.floating, length: int) -> Tensor:
+    """Return a column of `length` entries as a tensor; a number stands for equal ones."""
+    if isinstance(column, np.ndarray):
+        return torch.from_numpy(column)
+    return torch.from_numpy(np.array([column])).expand(length)
 
 
 def arrays_of(side: Side[Tensor]) -> Side[FloatArray]:

@@ -1,6 +1,6 @@
 """Solve the ridge regression of each row by conjugate gradients, compiled by numba.
 
-    (A_r + weight_r) d = residual       A_r = sum (f, 1) (f, 1)^T over the row's ratings
+    (A_r + gram + weight_r) d = residual        A_r = sum d_n (f, 1) (f, 1)^T over the row's ratings
 
 `cg_step` is one step on one row in registers. `cg_init_rows` and `cg_step_rows` do it for all rows of a
 side, for products with A_r that come from outside. Rows are independent of each other: each one is rounded as
@@ -13,6 +13,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from cofi_dist.kernels.cpu.gram_rows import add_gram_diagonal
 from cofi_dist.kernels.cpu.jit import inlined, parallel, row_kernel
 from cofi_dist.kernels.cpu.simd import dot, inverse, load_row, store_row
 
@@ -23,7 +24,7 @@ class Ridge(NamedTuple):
     """Hold what the rows' least squares have beside their ratings, and when conjugate gradients stop.
 
     Attributes:
-        counts: ratings of each row over all ranks, (V,).
+        curvature: sum d_n of each row over all ranks, at least 0, (V,).
         weight: ridge weight of each row's features, (V,).
         weight_b: ridge weight of the biases.
         has_bias: whether the biases are solved for.
@@ -32,7 +33,7 @@ class Ridge(NamedTuple):
         rounding_floor: a row is done once its squared residual has fallen to this fraction.
     """
 
-    counts: FloatArray
+    curvature: FloatArray
     weight: FloatArray
     weight_b: float | np.floating
     has_bias: bool
@@ -91,15 +92,18 @@ def _inverse_or_zero(diagonal):
 
 
 @inlined
-def jacobi_preconditioner(r, ridge, vectors):
+def jacobi_preconditioner(r, ridge, gram, vectors):
     """Return 1 / the expected diagonal of row r's normal matrix: of its features, and of its bias.
 
     The diagonal is that of a row with average features on the other side. The row's own diagonal would take
     one more sum over all ranks.
     """
-    count = ridge.counts[r]
-    inv_diag_b = _inverse_or_zero(count + ridge.weight_b) if ridge.has_bias else count * 0
-    return inverse(ridge.weight[r] + count * load_row(ridge.mean_square, 0, vectors)), inv_diag_b
+    count = ridge.curvature[r]
+    of_ratings = count * load_row(ridge.mean_square, 0, vectors)
+    diagonal, diagonal_b = add_gram_diagonal(gram, of_ratings, count, vectors)
+    inv_diag = inverse(ridge.weight[r] + diagonal)
+    inv_diag_b = _inverse_or_zero(diagonal_b + ridge.weight_b) if ridge.has_bias else count * 0
+    return inv_diag, inv_diag_b
 
 
 @inlined
@@ -139,7 +143,7 @@ def cg_step(state, product, product_b, inv_diag, inv_diag_b):
 
 
 @row_kernel
-def _init_rows(start, stop, vectors, solved, rows, ridge):
+def _init_rows(start, stop, vectors, solved, rows, ridge, gram):
     minus = solved.features.dtype.type(-1)
     for r in range(start, stop):
         weight = ridge.weight[r]
@@ -148,7 +152,7 @@ def _init_rows(start, stop, vectors, solved, rows, ridge):
         residual = minus * gradient
         rows.residual_b[r] = -(rows.residual_b[r] + ridge.weight_b * solved.bias[r])
         # the first direction is the preconditioned residual
-        inv_diag, inv_diag_b = jacobi_preconditioner(r, ridge, vectors)
+        inv_diag, inv_diag_b = jacobi_preconditioner(r, ridge, gram, vectors)
         direction, rows.direction_b[r] = inv_diag * residual, inv_diag_b * rows.residual_b[r]
         rows.residual_norm2[r] = dot(residual, direction) + rows.residual_b[r] * rows.direction_b[r]
         rows.stop_norm2[r] = rows.residual_norm2[r] * ridge.rounding_floor
@@ -158,25 +162,27 @@ def _init_rows(start, stop, vectors, solved, rows, ridge):
 
 
 @parallel
-def cg_init_rows(threads, vectors, solved, rows, ridge):
+def cg_init_rows(threads, vectors, solved, rows, ridge, gram):
     """Prepare the first step of conjugate gradients on every row.
 
     Args:
         threads: number of threads.
         vectors: of a row, from `vectors_of`.
         solved: the `Side` that is solved for; the start.
-        rows: `CgRows`, is overwritten. `residual` holds the sums of err f, and `residual_b` those of err.
+        rows: `CgRows`, is overwritten. `residual` holds the sums of err f, and `residual_b` those of err,
+            each with the unknown pairs' share.
         ridge: `Ridge`.
+        gram: `GramRows`, for the preconditioner; None if unknown pairs have no weight.
     """
     num_rows = solved.features.shape[0]
     share = -(-num_rows // threads)
     for thread in prange(threads):
         start, stop = thread * share, min((thread + 1) * share, num_rows)
-        _init_rows(start, stop, vectors, solved, rows, ridge)
+        _init_rows(start, stop, vectors, solved, rows, ridge, gram)
 
 
 @row_kernel
-def _step_rows(start, stop, vectors, solved, rows, products, ridge):
+def _step_rows(start, stop, vectors, solved, rows, products, ridge, gram):
     for r in range(start, stop):
         if not rows.residual_norm2[r] > rows.stop_norm2[r]:
             continue
@@ -195,7 +201,7 @@ def _step_rows(start, stop, vectors, solved, rows, products, ridge):
         # (A + weight) direction, where A is the normal matrix of the row's ratings
         product = load_row(products.features, r, vectors) + ridge.weight[r] * direction
         product_b = products.bias[r] + ridge.weight_b * direction_b
-        inv_diag, inv_diag_b = jacobi_preconditioner(r, ridge, vectors)
+        inv_diag, inv_diag_b = jacobi_preconditioner(r, ridge, gram, vectors)
         state = cg_step(state, product, product_b, inv_diag, inv_diag_b)
         store_row(state.features, solved.features, r, vectors)
         if ridge.has_bias:
@@ -208,7 +214,7 @@ def _step_rows(start, stop, vectors, solved, rows, products, ridge):
 
 
 @parallel
-def cg_step_rows(threads, vectors, solved, rows, products, ridge):
+def cg_step_rows(threads, vectors, solved, rows, products, ridge, gram):
     """Take a step of conjugate gradients on every row whose residual is more than rounding errors.
 
     Args:
@@ -216,11 +222,12 @@ def cg_step_rows(threads, vectors, solved, rows, products, ridge):
         vectors: of a row, from `vectors_of`.
         solved: the `Side` that is solved for; moves.
         rows: `CgRows`; moves.
-        products: a `Side`: for each row, A_r times its direction, without the ridge weights.
+        products: a `Side`: for each row, A_r + gram times its direction, without the ridge weights.
         ridge: `Ridge`.
+        gram: `GramRows`, for the preconditioner; None if unknown pairs have no weight.
     """
     num_rows = solved.features.shape[0]
     share = -(-num_rows // threads)
     for thread in prange(threads):
         start, stop = thread * share, min((thread + 1) * share, num_rows)
-        _step_rows(start, stop, vectors, solved, rows, products, ridge)
+        _step_rows(start, stop, vectors, solved, rows, products, ridge, gram)

@@ -39,6 +39,33 @@ def weighted_squares(starts, stops, factor, weight, out):
                 out[b, k] += np.float64(weight[r]) * (np.float64(factor[r, k]) * np.float64(factor[r, k]))
 
 
+@parallel
+def gram_matrices(starts, stops, features, bias, out):
+    """Add sum (f, 1, f_b) (f, 1, f_b)^T over rows starts[b] to stops[b] - 1 to out[b], (K + 2, K + 2)."""
+    K = features.shape[1]
+    for b in prange(starts.shape[0]):
+        # four rows at a time, so that an entry of the sum is loaded and stored once for all of them
+        four = np.empty((4, K + 2))
+        for first in range(starts[b], stops[b], 4):
+            for place in range(4):
+                r = first + place
+                if r < stops[b]:
+                    for k in range(K):
+                        four[place, k] = features[r, k]
+                    four[place, K], four[place, K + 1] = 1.0, bias[r]
+                else:
+                    four[place, :] = 0.0
+            for k in range(K + 2):
+                f0, f1, f2, f3 = four[0, k], four[1, k], four[2, k], four[3, k]
+                for other in range(k, K + 2):
+                    out[b, k, other] += (
+                        f0 * four[0, other] + f1 * four[1, other] + f2 * four[2, other] + f3 * four[3, other]
+                    )
+        for k in range(K + 2):
+            for other in range(k):
+                out[b, k, other] = out[b, other, k]
+
+
 @parallel_unfused
 def adam(threads, factor, grad, mean, square, settings):
     """Take one step of Adam on flat arrays in a single pass; moves `factor`, `mean` and `square`."""

@@ -143,10 +143,10 @@ def normal_products(threads, vectors, schedule, ratings, directions, fixed, sums
 
 
 @row_kernel
-def _solve_rows(chunk, vectors, schedule, ratings, solved, fixed, ridge, half, decrease):
+def _solve_rows(chunk, vectors, schedule, ratings, solved, fixed, ridge, gram, half, decrease):
     for s in range(schedule.chunk_start[chunk], schedule.chunk_stop[chunk]):
         r = schedule.row[s]
-        state, half[r] = solve_row(s, r, ratings, solved, fixed, ridge, vectors)
+        state, half[r] = solve_row(s, r, ratings, solved, fixed, ridge, gram, vectors)
         decrease[r] = state.decrease
         store_row(state.features, solved.features, r, vectors)
         if ridge.has_bias:
@@ -154,11 +154,12 @@ def _solve_rows(chunk, vectors, schedule, ratings, solved, fixed, ridge, half, d
 
 
 @parallel
-def solve_rows(threads, vectors, schedule, ratings, solved, fixed, ridge, half, decrease):
+def solve_rows(threads, vectors, schedule, ratings, solved, fixed, ridge, gram, half, decrease):
     """Take all steps of conjugate gradients on one row after the other, while its ratings are in cache.
 
-    Moves `solved`. Each row is one segment; `ridge` is a `Ridge`. `cofi_dist.optim.conjugate_gradient` does
-    the same on whole matrices, for rows whose ratings are on several ranks.
+    Moves `solved`. Each row is one segment; `ridge` is a `Ridge`, and `gram` is `GramRows`, or None.
+    `cofi_dist.optim.conjugate_gradient` does the same on whole matrices, for rows whose ratings are on
+    several ranks.
 
     `half` is overwritten by 1/2 sum err^2 of each row before, and `decrease` by how much the row's part of J
     fell, (V,) float64 each.
@@ -167,5 +168,5 @@ def solve_rows(threads, vectors, schedule, ratings, solved, fixed, ridge, half, 
         for _ in prange(threads):
             chunk = _claim_chunk(schedule, tile)
             while chunk >= 0:
-                _solve_rows(chunk, vectors, schedule, ratings, solved, fixed, ridge, half, decrease)
+                _solve_rows(chunk, vectors, schedule, ratings, solved, fixed, ridge, gram, half, decrease)
                 chunk = _claim_chunk(schedule, tile)
