@@ -34,7 +34,6 @@ TESTED_IN = {
     "config/schema.py": "config/test_load.py",
     "config/train_section.py": "config/test_load.py",
     "config/section.py": "config/test_load.py",
-    "config/train_section.py": "config/test_load.py",
     "cost/dense.py": "contracts/test_back_ends.py",
     "cost/sides.py": "contracts/test_back_ends.py",
     "cost/sparse.py": "contracts/test_back_ends.py",

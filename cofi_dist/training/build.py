@@ -96,7 +96,7 @@ def build_cost(problem: Problem, shard: UserShard) -> Cost:
     """Return the error term on this rank's ratings and unknown pairs."""
     settings, user_bias = problem.config.train, problem.config.model.user_bias
     if settings.cost == "dense":
-        return DenseCost(shard, problem.device)
+        return DenseCost(shard, problem.device, settings.unknown_weight, user_bias=user_bias)
     ratings = _build_rating_matrix(problem, shard, tiled=True)
     return SparseCost(ratings, unknown_pairs(ratings, settings.unknown_weight), user_bias=user_bias)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cofi_dist.cost.sparse import sides_of
+from cofi_dist.cost.sides import sides_of
 from cofi_dist.kernels.base import NUMPY_TYPE, Csr, RatingKernels, Side, WeightedCsr
 from cofi_dist.kernels.torch_ops.backend import TorchKernels
 from tests.support.problems import close, random_factors

@@ -16,6 +16,7 @@ from cofi_dist.kernels.base import (
     Side,
     WeightedCsr,
     rounding_floor,
+    row_curvature,
 )
 from cofi_dist.kernels.cpu import parallel_loops
 from cofi_dist.kernels.cpu.cg import Ridge
@@ -23,7 +24,6 @@ from cofi_dist.kernels.cpu.gram_rows import GramRows, gram_rows
 from cofi_dist.kernels.cpu.jit import match_torch_threads, require_loops
 from cofi_dist.kernels.cpu.parallel_loops import ErrorSums
 from cofi_dist.kernels.cpu.partial_sums import MergePlan
-from cofi_dist.kernels.cpu.rating_terms import sum_curvature
 from cofi_dist.kernels.cpu.schedule import Segments
 from cofi_dist.kernels.cpu.simd import Vectors, vectors_of
 
@@ -88,7 +88,8 @@ class NumbaKernels:
         self.counts = torch.from_numpy(counts).to(dtype)
         self.curvature = self.counts
         if isinstance(self._ratings, WeightedCsr):
-            curvature = sum_curvature(segments.row, self._ratings, counts)
+            curvature = np.zeros(num_rows)
+            np.add.at(curvature, segments.row, row_curvature(self._ratings))
             self.curvature = torch.from_numpy(curvature).to(dtype)
 
     def half_squared_errors(self, solved: Side[Tensor], fixed: Side[Tensor]) -> Tensor:

@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 from numba import types
 from numba.extending import overload
-from numpy.typing import NDArray
 
 from cofi_dist.kernels.base import WeightedCsr
-from cofi_dist.kernels.cpu.jit import CONTRACT, compiled
 
 
 def error_and_square(ratings: Any, n: int, score: Any) -> Any:
@@ -65,29 +63,3 @@ def _implement_times_curvature(ratings, n, number):
     if _has_weights(ratings):
         return lambda ratings, n, number: (_entry(ratings.weights, n) - ratings.unknown_weight) * number
     return lambda ratings, n, number: number
-
-
-@compiled(**CONTRACT)
-def add_weights(row, indptr, weights, sums):
-    """Add the weights of each segment's ratings to sums[row of the segment], (V,) float64."""
-    for s in range(row.shape[0]):
-        for n in range(indptr[s], indptr[s + 1]):
-            sums[row[s]] += np.float64(weights[n])
-
-
-def sum_curvature(
-    row: NDArray[np.int32], ratings: WeightedCsr, counts: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Return sum (c_n - a0) of each row, (V,).
-
-    Args:
-        row: row of each segment; the ratings of segment s are those from ratings.indptr[s] on.
-        ratings: the ratings, in the segments' order.
-        counts: number of ratings of each row, (V,).
-    """
-    sums = np.zeros(len(counts))
-    if isinstance(ratings.weights, np.ndarray):
-        add_weights(row, ratings.indptr, ratings.weights, sums)
-    else:
-        sums += float(ratings.weights) * counts
-    return sums - float(ratings.unknown_weight) * counts
