@@ -111,3 +111,25 @@ def test_a_mistake_is_one_line_and_leaves_nothing(args: list[str], says: str, re
     assert says in done.stderr
     assert done.stderr.count("\n") == 1
     assert sorted(path.name for path in ready.rglob("*")) == before
+
+
+def test_events_are_prepared_and_opened_as_events(tmp_path: Path) -> None:
+    (tmp_path / "clicks.csv").write_text("userId,movieId\n1,5\n1,6\n2,5\n1,5\n3,6\n3,7\n")
+    refused = cofi("prepare", "clicks.csv", "--output", "ready", cwd=tmp_path)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.endswith("if the lines are events, such as clicks, set data.feedback: implicit\n")
+    done = cofi("prepare", "clicks.csv", "--output", "ready", "data.feedback=implicit", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "read 6 events of 3 users on 3 items",
+        "there is no column 'rating': each line is an event of strength 1",
+        "duplicates: the strengths of 6 events summed over 5 pairs of user and item",
+        "prepared in ready; to train on it, set data: {prepared: ready, feedback: implicit}",
+    ]
+    (tmp_path / "t.yaml").write_text("data: {prepared: ready}\n" + TRAIN)
+    other = cofi("train", "--config", "t.yaml", cwd=tmp_path)
+    assert (other.returncode, other.stdout) == (2, "")
+    assert other.stderr == (
+        "cofi-dist: data.feedback: explicit, but ready was prepared as implicit; set data.feedback: implicit,"
+        " or prepare it again\n"
+    )

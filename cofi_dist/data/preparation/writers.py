@@ -91,7 +91,8 @@ def write_transposed(directory: Path, num_items: int, work: Path) -> tuple[float
             lowest, highest = min(lowest, values.min()), max(highest, values.max())
             if "weight" in rows:
                 weight += np.bincount(rows["item"], rows["weight"], minlength=num_items)
-                values = rows["weight"].astype(np.float64) * values
+                with np.errstate(over="ignore"):  # what is not finite is refused later
+                    values = rows["weight"].astype(np.float64) * values
             total += np.bincount(rows["item"], values, minlength=num_items)
     for writer in writers.values():
         writer.close()

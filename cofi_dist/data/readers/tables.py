@@ -199,7 +199,7 @@ def first_lines_of_pair(path: Path, columns: ColumnNames, user: str, item: str) 
     """Return the first two lines (rows, for Parquet) of a ratings file that hold this pair of ids."""
     if is_parquet(path):
         found, num_before = list[int](), 0
-        for table in stream_tables(path, columns):
+        for table in stream_tables(path, columns, rating=False):
             same = (pl.col("user").cast(pl.String) == user) & (pl.col("item").cast(pl.String) == item)
             found += [num_before + row + 1 for row in table.with_row_index("row").filter(same)["row"]]
             num_before += len(table)

@@ -279,3 +279,28 @@ def test_damaged_weights_are_found(damage: str, tmp_path: Path) -> None:
             file.write_bytes(file.read_bytes()[:-4])
         with pytest.raises(RunError, match=r"train_weight\.npy: .*prepare"):
             StoredRatings(stored.directory).load(UserRange(0, 20))
+
+
+@pytest.mark.parametrize("name", ["r.csv", "r.parquet", "r.dat"])
+def test_repeated_events_are_named_where_they_are_refused(name: str, tmp_path: Path) -> None:
+    file = save(pl.DataFrame({"userId": [1, 2, 1], "movieId": [5, 5, 5]}), tmp_path / name)
+    line = {"r.csv": ("line 4", "line 2"), "r.parquet": ("row 3", "row 1"), "r.dat": ("line 3", "line 1")}[
+        name
+    ]
+    says = (
+        f"{line[0]}: user 1 has item 5 on {line[1]} already; keep one of them, or set data.duplicates to sum"
+    )
+    with pytest.raises(DataError, match=says), prepared(file, feedback="implicit", duplicates="error"):
+        pass
+
+
+@pytest.mark.filterwarnings("error")
+def test_sums_that_overflow_are_refused(tmp_path: Path) -> None:
+    rows: Rows = [(1, 1, 1.5e308, 2.0), (2, 1, 1.5e308, 2.0)]
+    for columns in (ColumnNames(), WEIGHTED):
+        file = write(rows, tmp_path / "r.csv")
+        with (
+            pytest.raises(DataError, match="sum to more than float64 holds"),
+            prepared(file, columns=columns),
+        ):
+            pass

@@ -2,11 +2,14 @@
 
 import csv
 import io
+import re
+from typing import Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cofi_dist.config import ColumnNames
 from cofi_dist.data.readers.diagnose import diagnose
 from cofi_dist.data.readers.layout import Layout
 from cofi_dist.data.readers.lines import NUMBER
@@ -54,3 +57,29 @@ def test_both_passes_agree_on_what_a_number_is(tmp_path_factory: pytest.TempPath
             read_ratings(file)
     else:
         assert read_ratings(file)[0].value.tolist() == [float(text)]
+
+
+@given(
+    st.from_regex(NUMBER, fullmatch=True)
+    | st.text("0123456789+-.eE", min_size=1, max_size=8)
+    | st.floats(1e-32, 1e32).map(str),
+    st.sampled_from(["strength", "weight"]),
+)
+def test_both_passes_agree_on_what_counts(
+    tmp_path_factory: pytest.TempPathFactory, text: str, role: Literal["strength", "weight"]
+) -> None:
+    """Strengths and weights are above 0, and neither overflow nor vanish in float32."""
+    file = tmp_path_factory.getbasetemp() / "counts.csv"
+    file.write_text(f"userId,movieId,rating,w\n1,1,{text if role == 'strength' else 3},{text}\n")
+    fault = diagnose(f"1,1,{text}\n".encode(), Layout(",", 3, {"user": 0, "item": 1, role: 2}), 2)
+    is_usable = re.fullmatch(NUMBER, text) is not None and 1e-30 <= float(text) <= 1e30
+    assert is_usable == (fault is None)
+    keys = {"feedback": "implicit"} if role == "strength" else {"columns": ColumnNames(weight="w")}
+    if fault:
+        with pytest.raises(DataError, match=f"line 2: the {role}") as caught:
+            read_ratings(file, **keys)
+        assert str(caught.value) == f"{file}: {fault}"
+    else:
+        ratings, *_ = read_ratings(file, **keys)
+        found = ratings.value if role == "strength" or ratings.weight is None else ratings.weight
+        assert found.tolist() == [float(text)] or (ratings.weight is None and float(text) == 1)
