@@ -71,7 +71,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("model", "run_layout", "run_result", "sharding", "training"),
     },
     "report": {
-        *("__init__", "checkpoint", "data", "distributed", "model", "run_layout", "run_result", "sharding"),
+        *("__init__", "checkpoint", "config", "data", "distributed", "model", "ranking", "run_layout"),
+        *("run_result", "sharding", "training"),
     },
     "slurm": {"config"},
     "cli": {

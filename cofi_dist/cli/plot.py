@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cofi_dist.cli.report_files import Replace, popularity_error, target_file
+from cofi_dist.cli.report_files import Replace, measure_by_popularity, target_file
 from cofi_dist.errors import RunError
 from cofi_dist.files.atomic import write_atomically
 
@@ -28,7 +28,7 @@ def plot(
     require_matplotlib()
     target = target_file(output, runs[0] if len(runs) == 1 else None, "plot.png", replace=replace)
     read = read_runs(runs)
-    pictures = build_panels(read, [popularity_error(run) for run in runs])
+    pictures = build_panels(read, [measure_by_popularity(run) for run in runs])
     if not pictures:
         raise RunError(f"{runs[0]}: has nothing to draw: no cost in it is a positive number")
     write_atomically(target, draw_panels(pictures, [run.name for run in read]))

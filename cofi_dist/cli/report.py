@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cofi_dist.cli.report_files import Replace, popularity_error, target_file
+from cofi_dist.cli.report_files import Replace, measure_by_popularity, target_file
 from cofi_dist.files.atomic import write_atomically
 
 
@@ -26,7 +26,7 @@ def report(
     require_matplotlib()
     target = target_file(output, run, "report.html", replace=replace)
     (read,) = read_runs([run])
-    error = popularity_error(run)
-    text = render_page(read, build_panels([read], [error]), error, read_evaluations(run))
+    found = measure_by_popularity(run)
+    text = render_page(read, build_panels([read], [found]), found, read_evaluations(run))
     write_atomically(target, text)
     print(target)

@@ -1,4 +1,4 @@
-"""Choose the file that plot and report write, and measure the error by popularity that both show."""
+"""Choose the file that plot and report write, and measure the figures by popularity that both show."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +12,7 @@ from cofi_dist.files.reading import open_regular
 from cofi_dist.streams import log_stderr
 
 if TYPE_CHECKING:
-    from cofi_dist.report.popularity import ErrorByPopularity
+    from cofi_dist.report.popularity import ByPopularity
 
 MARK = b"cofi-dist"  # near the start of either file, as the program that wrote it
 
@@ -40,13 +40,13 @@ def _was_written_by_us(file: Path) -> bool:
         return False
 
 
-def popularity_error(run: Path) -> "ErrorByPopularity | None":
-    """Return the error by popularity of the item, or None if the model or its ratings are gone."""
-    from cofi_dist.report.popularity import error_by_popularity
+def measure_by_popularity(run: Path) -> "ByPopularity | None":
+    """Return figures by popularity of the item, or None if the model or its ratings are gone."""
+    from cofi_dist.report.popularity import by_popularity
 
     with Progress("evaluating", "users") as progress:
         try:
-            return error_by_popularity(run, progress.add)
+            return by_popularity(run, progress.add)
         except CofiError as error:
-            log_stderr(f"error by popularity of the item is left out: {error}")
+            log_stderr(f"figures by popularity of the item are left out: {error}")
             return None

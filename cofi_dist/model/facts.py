@@ -3,15 +3,14 @@
 import json
 import math
 from dataclasses import asdict, dataclass, fields
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field
 
-from cofi_dist.config import ColumnNames
+from cofi_dist.config import ColumnNames, Feedback
 from cofi_dist.files.reading import Record, check_record, parse_json
 
 Text = Annotated[str, Field(max_length=4096)]
-Feedback = Literal["explicit", "implicit"]
 
 
 @dataclass(frozen=True)

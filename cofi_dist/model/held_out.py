@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from cofi_dist.config import Feedback
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.splits import Part
 from cofi_dist.errors import DataError
 from cofi_dist.model.arguments import as_ids
-from cofi_dist.model.facts import Feedback
 from cofi_dist.model.run_ratings import RunRatings
 from cofi_dist.model.scoring import RowIndices
 from cofi_dist.sharding.ranges import UserRange, offsets_from_counts

@@ -13,11 +13,10 @@ from cofi_dist.checkpoint.reader import find_newest, load_tensors
 from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.errors import RunError
 from cofi_dist.model import Model
-from cofi_dist.report.run_files import Metrics, RunFiles, read_runs
+from cofi_dist.report.run_files import RunFiles, read_runs
+from cofi_dist.report.run_metrics import Metrics
 from cofi_dist.run_layout import CHECKPOINTS, MODEL
 from cofi_dist.words import counted
-
-COMPARED_COLUMNS = ("cost", "validation_rmse", "validation_mae")
 
 
 @dataclass(frozen=True)
@@ -48,14 +47,15 @@ def compare(first: Path, second: Path) -> list[Difference]:
         CheckpointError: a checkpoint cannot be read.
     """
     a, b = read_runs([first, second])
-    columns = [_compare_column(name, a.metrics, b.metrics) for name in COMPARED_COLUMNS]
+    names = dict.fromkeys([*a.metrics.figures, *b.metrics.figures])
+    columns = [_compare_column(name, a.metrics, b.metrics) for name in names]
     return [column for column in columns if column is not None] + _compare_tensors(a, b)
 
 
 def _compare_column(name: str, a: Metrics, b: Metrics) -> Difference | None:
     """Compare one column of the metrics epoch by epoch; None if neither run has any value in it."""
     values_a, values_b = (
-        {int(epoch): float(value) for epoch, value in zip(m.epoch, getattr(m, name), strict=True)}
+        {int(epoch): float(value) for epoch, value in zip(m.epoch, m.figures.get(name, ()), strict=False)}
         for m in (a, b)
     )
     epochs = sorted(values_a.keys() | values_b.keys())

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from cofi_dist import __version__
 from cofi_dist.report.panels import Panel
 from cofi_dist.report.plot import WRITER, draw_panel
-from cofi_dist.report.popularity import ErrorByPopularity, bin_name
+from cofi_dist.report.popularity import ByPopularity, bin_name
 from cofi_dist.report.run_files import RunFiles
 from cofi_dist.report.saved_evaluations import SavedEvaluation
 from cofi_dist.run_layout import CONFIG, LOG, MODEL
@@ -43,7 +43,7 @@ footer { margin-top: 2rem; color: #555; font-size: .85rem }
 def render_page(
     run: RunFiles,
     panels: Sequence[Panel],
-    error: ErrorByPopularity | None,
+    by_popularity: ByPopularity | None,
     evaluated: Sequence[SavedEvaluation],
 ) -> str:
     """Return the page in HTML.
@@ -51,13 +51,13 @@ def render_page(
     Args:
         run: the run that the page is about.
         panels: the pictures, which are drawn here.
-        error: by popularity of the item; None if unknown.
+        by_popularity: figures by popularity of the item; None if unknown.
         evaluated: the evaluations in the run directory.
     """
     body = [
         f"<h1>{_escaped(run.name)}</h1>",
         _section("Summary", [_table(_summary(run))]),
-        _section("Error and ranking", [_tables(_accuracy_tables(error, evaluated))]),
+        _section("Accuracy and lists", [_tables(_accuracy_tables(by_popularity, evaluated))]),
         _section(
             "Pictures", [f'<div class="pictures">{_lines(map(_picture, panels))}</div>'] if panels else []
         ),
@@ -101,8 +101,11 @@ def _summary(run: RunFiles) -> dict[str, str]:
     facts["last printed epoch"] = f"{metrics.epoch[-1]:,.0f}"
     facts["cost then"] = f"{metrics.cost[-1]:,.8g}"
     if metrics.best is not None:
-        rmse, mae = metrics.validation_rmse[metrics.best], metrics.validation_mae[metrics.best]
-        facts["best validated epoch"] = f"{metrics.epoch[metrics.best]:,.0f}: RMSE {rmse:.4f}, MAE {mae:.4f}"
+        figures = ", ".join(
+            f"{metrics.criterion.title(name)} {values[metrics.best]:.4f}"
+            for name, values in metrics.validation.items()
+        )
+        facts["best validated epoch"] = f"{metrics.epoch[metrics.best]:,.0f}: {figures}"
     facts["seconds"] = f"{metrics.seconds[-1]:,.1f}"
     facts["ratings per second"] = f"{metrics.ratings_per_second[-1]:,.0f}"
     if run.diverged:
@@ -113,24 +116,24 @@ def _summary(run: RunFiles) -> dict[str, str]:
 
 
 def _accuracy_tables(
-    error: ErrorByPopularity | None, evaluated: Sequence[SavedEvaluation]
+    by_popularity: ByPopularity | None, evaluated: Sequence[SavedEvaluation]
 ) -> dict[str, dict[str, str]]:
     """Return tables of errors and ranking metrics, by caption."""
     tables = {}
-    for found in evaluated:
-        older = ", older than the model: of an earlier one?" if found.outdated else ""
-        tables[f"{found.name}, by evaluate{older}"] = found.figures
-    if error is not None:
-        held = "none were held out" if error.part == "train" else "held out"
-        part = "training" if error.part == "train" else error.part
-        tables[f"{part} ratings, {held}"] = {
-            "ratings": f"{error.count.sum():,}",
-            "RMSE": f"{error.rmse:.4f}",
-            "MAE": f"{error.mae:.4f}",
+    for saved in evaluated:
+        older = ", older than the model: of an earlier one?" if saved.outdated else ""
+        tables[f"{saved.name}, by evaluate{older}"] = saved.figures
+    if by_popularity is not None:
+        found, nouns = by_popularity, f"{by_popularity.noun}s"
+        held = "none were held out" if found.part == "train" else "held out"
+        part = "training" if found.part == "train" else found.part
+        tables[f"{part} {nouns}, {held}"] = {
+            nouns: f"{found.count.sum():,}",
+            **{name: f"{figure:.4f}" for name, figure in found.figures.items()},
         }
-        rows = enumerate(zip(error.count, error.rmse_by_bin, strict=True))
-        tables[f"RMSE on {part} ratings, by training ratings of the item"] = {
-            bin_name(number): f"{rmse:.4f} over {count:,}" for number, (count, rmse) in rows if count
+        rows = enumerate(zip(found.count, found.by_bin, strict=True))
+        tables[f"{found.title} on {part} {nouns}, by training {nouns} of the item"] = {
+            bin_name(number): f"{figure:.4f} over {count:,}" for number, (count, figure) in rows if count
         }
     return tables
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cofi_dist.report.popularity import ErrorByPopularity, bin_name
+from cofi_dist.report.popularity import ByPopularity, bin_name
 from cofi_dist.report.run_files import RunFiles
+from cofi_dist.training.metrics import ERRORS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,20 +47,24 @@ def run_style(number: int) -> dict[str, Any]:
     return {"color": COLOURS[number % len(COLOURS)], "linestyle": DASHES[number % len(DASHES)]}
 
 
-def build_panels(runs: Sequence[RunFiles], errors: Sequence[ErrorByPopularity | None]) -> list[Panel]:
+def build_panels(runs: Sequence[RunFiles], by_popularity: Sequence[ByPopularity | None]) -> list[Panel]:
     """Return all pictures for which there is something to show.
 
     Args:
         runs: at least one.
-        errors: each run's error by popularity of the item; None if unknown.
+        by_popularity: each run's figures by popularity of the item; None if unknown.
     """
+    figures = {run.metrics.criterion.title(name): name for run in runs for name in run.metrics.validation}
+    kinds = dict.fromkeys(type(found) for found in by_popularity if found is not None)
     found = [
         _cost_panel(runs),
-        _validation_panel(runs, "RMSE", [run.metrics.validation_rmse for run in runs]),
-        _validation_panel(runs, "MAE", [run.metrics.validation_mae for run in runs]),
+        *(_validation_panel(runs, title, name) for title, name in figures.items()),
         _throughput_panel(runs),
         _balance_panel(runs),
-        _popularity_panel(errors),
+        *(
+            _popularity_panel([each if type(each) is kind else None for each in by_popularity])
+            for kind in kinds
+        ),
     ]
     return [panel for panel in found if panel is not None]
 
@@ -95,7 +100,13 @@ def _cost_panel(runs: Sequence[RunFiles]) -> Panel | None:
     return Panel(title, "The cost J over all training ratings, before the step of each printed epoch.", draw)
 
 
-def _validation_panel(runs: Sequence[RunFiles], name: str, columns: Sequence[Values]) -> Panel | None:
+def _validation_panel(runs: Sequence[RunFiles], title: str, name: str) -> Panel | None:
+    """Return the picture of a figure on the validation ratings: of the runs that call it by this title."""
+    missing = [np.full(len(run.metrics.epoch), np.nan) for run in runs]
+    columns = [
+        run.metrics.validation.get(name, none) if run.metrics.criterion.title(name) == title else none
+        for run, none in zip(runs, missing, strict=True)
+    ]
     if not any(np.isfinite(values).any() for values in columns):
         return None
     best = [run.metrics.best for run in runs]
@@ -106,17 +117,25 @@ def _validation_panel(runs: Sequence[RunFiles], name: str, columns: Sequence[Val
             if row is not None and np.isfinite(columns[number][row]):
                 ring = {"markersize": 9, "fillstyle": "none", "color": run_style(number)["color"]}
                 axes.plot(runs[number].metrics.epoch[row], columns[number][row], "o", **ring)
-        _hide_the_start(axes, columns)
-        axes.set_ylabel(name)
+        if name in ERRORS:
+            _hide_the_start(axes, columns)
+        axes.set_ylabel(title)
 
-    title = f"Validation {name}"
+    headline = f"Validation {title}"
     if len(runs) == 1 and best[0] is not None:
-        title += f": {columns[0][best[0]]:.4f} at epoch {runs[0].metrics.epoch[best[0]]:,.0f}"
-    caption = (
-        f"{name} on the validation ratings, which are not trained on. The ring marks the epoch with"
-        " the lowest RMSE. Far higher values, as at the start, lie outside the picture."
+        headline += f": {columns[0][best[0]]:.4f} at epoch {runs[0].metrics.epoch[best[0]]:,.0f}"
+    deciding = dict.fromkeys(
+        f"the {'lowest' if criterion.metric in ERRORS else 'highest'} {criterion.title()}"
+        for run, values in zip(runs, columns, strict=True)
+        if np.isfinite(values).any() and (criterion := run.metrics.criterion)
     )
-    return Panel(title, caption, draw)
+    caption = (
+        f"{title} on the held-out validation part, which is not trained on. The ring marks the epoch with"
+        f" {' or '.join(deciding)}."
+    )
+    if name in ERRORS:
+        caption += " Far higher values, as at the start, lie outside the picture."
+    return Panel(headline, caption, draw)
 
 
 def _hide_the_start(axes: "Axes", columns: Sequence[Values]) -> None:
@@ -196,21 +215,21 @@ def _balance_panel(runs: Sequence[RunFiles]) -> Panel | None:
     return Panel("Balance: a stroke for each rank", caption, strokes)
 
 
-def _popularity_panel(errors: Sequence[ErrorByPopularity | None]) -> Panel | None:
-    known = [(number, error) for number, error in enumerate(errors) if error is not None]
-    if not known:
-        return None
-    counts = np.zeros((len(known), max(len(error.count) for _, error in known)), np.int64)
-    for row, (_, error) in enumerate(known):
-        counts[row, : len(error.count)] = error.count
+def _popularity_panel(by_popularity: Sequence[ByPopularity | None]) -> Panel:
+    """Return the picture of figures of one kind, of which there is at least one."""
+    known = [(number, found) for number, found in enumerate(by_popularity) if found is not None]
+    kind, nouns = known[0][1], f"{known[0][1].noun}s"
+    counts = np.zeros((len(known), max(len(found.count) for _, found in known)), np.int64)
+    for row, (_, found) in enumerate(known):
+        counts[row, : len(found.count)] = found.count
     shown = np.flatnonzero(counts.any(axis=0))
 
     def draw(axes: "Axes") -> None:
-        for number, error in known:
-            bins = shown[shown < len(error.count)]
+        for number, found in known:
+            bins = shown[shown < len(found.count)]
             axes.plot(
                 np.searchsorted(shown, bins),
-                error.rmse_by_bin[bins],
+                found.by_bin[bins],
                 marker="o",
                 markersize=4,
                 **run_style(number),
@@ -219,21 +238,17 @@ def _popularity_panel(errors: Sequence[ErrorByPopularity | None]) -> Panel | Non
         axes.set_xticks(range(len(shown)), labels, fontsize=7.5)
         axes.set_xlim(-0.5, len(shown) - 0.5)
         least = " (+: at least)" if (counts != counts[0]).any() else ""
-        axes.set_xlabel(f"training ratings of the item; below them, how many ratings are judged{least}")
-        axes.set_ylabel("RMSE")
+        axes.set_xlabel(f"training {nouns} of the item; below them, how many {nouns} are judged{least}")
+        axes.set_ylabel(kind.title)
 
-    held = dict.fromkeys(error.part for _, error in known if error.part != "train")
-    on = f"on {' or '.join(held)} ratings" if held else "on training ratings, as none were held out"
-    if held and any(error.part == "train" for _, error in known):
+    held = dict.fromkeys(found.part for _, found in known if found.part != "train")
+    on = f"on {' or '.join(held)} {nouns}" if held else "on training ratings, as none were held out"
+    if held and any(found.part == "train" for _, found in known):
         on += " (training ratings where none were held out)"
-    title = f"RMSE by popularity of the item, {on}"
-    if len(errors) == 1:
-        title += f": {known[0][1].rmse:.4f} over all"
-    caption = (
-        "Each point is the RMSE over the ratings of the items with that many training ratings. Items with few"
-        " training ratings are usually the hardest. A point over few ratings says little."
-    )
-    return Panel(title, caption, draw, wide=True)
+    title = f"{kind.title} by popularity of the item, {on}"
+    if len(by_popularity) == 1:
+        title += f": {kind.overall:.4f} over all"
+    return Panel(title, kind.caption, draw, wide=True)
 
 
 def _least_count(counts: NDArray[np.int64]) -> str:

@@ -3,11 +3,11 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,62 +17,23 @@ from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.files.reading import (
     MOST_JSON,
     Record,
-    parse_json,
-    read_failure,
     read_lines,
     read_record,
     read_text,
-    shortened,
 )
+from cofi_dist.report.run_metrics import Metrics, named_errors, read_divergence, read_metrics
 from cofi_dist.run_layout import CONFIG, LOG, METRICS, SHARDS
-from cofi_dist.run_result import read_result
 
-REQUIRED_COLUMNS = ("epoch", "cost", "seconds", "ratings_per_second")
-OPTIONAL_COLUMNS = ("validation_rmse", "validation_mae")
 LONGEST_NAME = 48
 
 # Lines about epochs in train.log, which are left out, as the curves show them better.
 EPOCH_LINE = re.compile(r"Epoch  .*| *\d+ {7}\S+( +\S+){0,2}")
 MAX_LOG_LINES = 20_000  # without those about epochs
 MAX_SHARDS_BYTES = 2**22  # enough for tens of thousands of ranks
-MAX_MEASURED = 1e100  # larger values cannot be drawn
 GO_WITHOUT = "remove it to go without"
 
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 Word = Annotated[str, Field(max_length=200)]
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """Hold the columns of metrics.jsonl, with one row per printed epoch; nan if a value was not measured.
-
-    Attributes:
-        epoch: ascending. If an epoch occurs twice, because training was resumed at an earlier one, the
-            later line counts.
-        cost, seconds, ratings_per_second, validation_rmse, validation_mae: as the trainer reports them.
-    """
-
-    epoch: NDArray[np.float64]
-    cost: NDArray[np.float64]
-    seconds: NDArray[np.float64]
-    ratings_per_second: NDArray[np.float64]
-    validation_rmse: NDArray[np.float64]
-    validation_mae: NDArray[np.float64]
-
-    @property
-    def best(self) -> int | None:
-        """Return the row with the lowest validation RMSE; None if there is no validation."""
-        known = np.isfinite(self.validation_rmse)
-        return int(np.nanargmin(np.where(known, self.validation_rmse, np.nan))) if known.any() else None
-
-    @property
-    def speed(self) -> NDArray[np.float64]:
-        """Return the training ratings per second since the previous row, or since the start."""
-        with np.errstate(all="ignore"):
-            seconds = np.diff(self.seconds, prepend=0.0)
-            ratings = np.diff(self.ratings_per_second * self.seconds, prepend=0.0)
-            speed: NDArray[np.float64] = np.where((seconds > 0) & (ratings > 0), ratings / seconds, np.nan)
-        return speed
 
 
 @dataclass(frozen=True)
@@ -156,11 +117,11 @@ def _read_run(directory: Path, name: str) -> RunFiles:
     return RunFiles(
         directory=directory,
         name=name,
-        metrics=_read_metrics(directory / METRICS),
+        metrics=read_metrics(directory / METRICS, directory / CONFIG),
         shards=_read_shards(directory / SHARDS),
         config=_read_config(directory / CONFIG),
         log=_read_log(directory / LOG),
-        diverged=_read_divergence(directory),
+        diverged=read_divergence(directory),
     )
 
 
@@ -184,19 +145,8 @@ def display_names(directories: Sequence[Path]) -> list[str]:
     return names
 
 
-@contextmanager
-def _named_errors(file: Path, advice: str) -> Iterator[None]:
-    """Turn an error about a file of the run into one that says what to do; a missing file is passed on."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError) as error:
-        raise RunError(f"{file}: {read_failure(error)}; {advice}") from None
-
-
 def _read_config(file: Path) -> str:
-    with suppress(FileNotFoundError), _named_errors(file, GO_WITHOUT):
+    with suppress(FileNotFoundError), named_errors(file, GO_WITHOUT):
         return read_text(file, MOST_JSON)
     return ""
 
@@ -204,52 +154,13 @@ def _read_config(file: Path) -> str:
 def _read_log(file: Path) -> list[str]:
     """Return the lines of the log, without those about epochs."""
     found: list[str] = []
-    with suppress(FileNotFoundError), _named_errors(file, GO_WITHOUT):
+    with suppress(FileNotFoundError), named_errors(file, GO_WITHOUT):
         for line in read_lines(file):
             if not EPOCH_LINE.fullmatch(line):
                 found.append(line)
             if len(found) > MAX_LOG_LINES:
                 raise ValueError(f"holds more than {MAX_LOG_LINES:,} lines beside those of the epochs")
     return found
-
-
-def _read_divergence(directory: Path) -> str:
-    """Return what diverged in a run; empty if nothing did, or the run has not ended."""
-    result = read_result(directory)
-    return "" if result is None else result.diverged
-
-
-def _read_metrics(file: Path) -> Metrics:
-    rows: dict[float, list[float]] = {}
-    with _named_errors(file, "it is damaged: mend or remove that line"):
-        for number, line in enumerate(read_lines(file), 1):
-            try:
-                entry = parse_json(line)
-                if isinstance(entry, dict) and "checkpoint" in entry:
-                    continue  # it is about a checkpoint, not about an epoch
-                row = _row(entry)
-            except (ValueError, OverflowError) as error:
-                raise ValueError(f"line {number}: {error}") from None
-            rows[row[0]] = row
-    if not rows:
-        raise RunError(f"{file}: holds no epoch; {_read_divergence(file.parent) or 'was anything trained?'}")
-    return Metrics(*np.array([rows[epoch] for epoch in sorted(rows)]).T)
-
-
-def _row(line: Any) -> list[float]:
-    """Return the values of a line of metrics, in the order of the columns."""
-    if not isinstance(line, dict):
-        raise ValueError(f"must hold an object, not {shortened(line)}")
-    for name in (*REQUIRED_COLUMNS, *(name for name in OPTIONAL_COLUMNS if name in line)):
-        value = line.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"{name} must be a number, not {shortened(value)}")
-    if not 1 <= line["epoch"] < 2**53:
-        raise ValueError(f"epoch must be 1 or more, not {shortened(line['epoch'])}")
-    for name in ("seconds", "ratings_per_second"):
-        if not 0 <= line[name] < MAX_MEASURED:
-            raise ValueError(f"{name} must be a finite number, 0 or more, not {shortened(line[name])}")
-    return [float(line.get(name, np.nan)) for name in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS)]
 
 
 class _RankRecord(Record):
@@ -269,7 +180,7 @@ class _ShardsRecord(Record):
 
 
 def _read_shards(file: Path) -> Shards | None:
-    with suppress(FileNotFoundError), _named_errors(file, GO_WITHOUT):
+    with suppress(FileNotFoundError), named_errors(file, GO_WITHOUT):
         record = read_record(file, _ShardsRecord, MAX_SHARDS_BYTES)
         return Shards(
             ratings=np.array([rank.ratings for rank in record.ranks], np.int64),

@@ -16,6 +16,9 @@ TITLES = {
     "ndcg": "NDCG",
     "map": "MAP",
 }
+# Left out if they are null: the lowest relevant rating if every item is relevant, and errors of a model of
+# events, which predicts no ratings. Of other figures, null is an average over no user.
+LEFT_OUT = ("relevant", "rmse", "mae", "rmse_by_user", "mae_by_user")
 MAX_FIXED_POINT = 1e15  # larger figures are shown with an exponent
 
 
@@ -72,12 +75,12 @@ def _figures(file: Path, content: dict[str, object]) -> dict[str, str]:
     return {
         TITLES.get(name, name.replace("_", " ")): _format_figure(value)
         for name, value in figures.items()
-        if value is not None or name != "relevant"
+        if value is not None or name not in LEFT_OUT
     }
 
 
 def _format_figure(value: object) -> str:
-    if value is None:  # an average over no user
+    if value is None:
         return "-"
     if isinstance(value, float):
         return f"{value:.4f}" if abs(value) < MAX_FIXED_POINT else f"{value:.4g}"

@@ -10,7 +10,7 @@ import torch
 from cofi_dist.errors import RunError
 from cofi_dist.report.compare import Difference, compare
 from tests.support.models import small
-from tests.support.written_runs import falling, write_run
+from tests.support.written_runs import falling, rising, write_run
 
 
 def differences(first: Path, second: Path) -> dict[str, Difference]:
@@ -27,6 +27,20 @@ def test_a_column_that_differs_is_named_with_its_epochs(tmp_path: Path) -> None:
     cost = found["cost"]
     assert (cost.bit_identical, cost.largest, cost.where) == (False, 2.0, "epoch 21")
     assert cost.detail == "first in epoch 11; 1 only in one run"
+
+
+def test_figures_of_lists_are_compared_too(tmp_path: Path) -> None:
+    rows = rising(4)
+    small(tmp_path).save(write_run(tmp_path / "a", rows) / "model")
+    rows[2]["validation_ndcg"] -= 0.125
+    small(tmp_path).save(write_run(tmp_path / "b", rows) / "model")
+    found = differences(tmp_path / "a", tmp_path / "b")
+    assert found["cost"].bit_identical
+    assert (found["validation_ndcg"].largest, found["validation_ndcg"].where) == (0.125, "epoch 3")
+    small(tmp_path).save(write_run(tmp_path / "c", falling(4)) / "model")
+    found = differences(tmp_path / "a", tmp_path / "c")
+    assert found["validation_ndcg"].detail.endswith("only in one run")
+    assert found["validation_rmse"].detail.endswith("only in one run")
 
 
 def test_a_tensor_that_differs_is_named_with_its_place(tmp_path: Path) -> None:

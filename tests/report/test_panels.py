@@ -8,7 +8,15 @@ from matplotlib.figure import Figure
 from cofi_dist.report import plot
 from cofi_dist.report.panels import Panel, build_panels, run_style
 from cofi_dist.report.run_files import read_runs
-from tests.support.written_runs import falling, popularity_errors, row, write_run
+from tests.support.written_runs import (
+    EVENTS_CONFIG,
+    falling,
+    found_by_popularity,
+    popularity_errors,
+    rising,
+    row,
+    write_run,
+)
 
 
 def kinds(found: Sequence[Panel]) -> list[str]:
@@ -38,6 +46,31 @@ def test_titles_of_one_run_say_what_matters(tmp_path: Path) -> None:
         "Balance: the fullest rank has 1.20 of the mean",
         "RMSE by popularity of the item, on training ratings, as none were held out: 0.9000 over all",
     ]
+
+
+def test_a_run_of_events_shows_the_figure_of_its_lists(tmp_path: Path) -> None:
+    (run,) = read_runs([write_run(tmp_path / "a", rising(), config=EVENTS_CONFIG)])
+    panels = build_panels([run], [found_by_popularity(0, 30, 90)])
+    assert [panel.title for panel in panels] == [
+        "Cost: 180 at epoch 5",
+        "Validation NDCG@20: 0.3500 at epoch 4",
+        "Throughput: 1k ratings/s over all",
+        "Share found by lists of 10 by popularity of the item, on test events: 0.3333 over all",
+    ]
+    assert "The ring marks the epoch with the highest NDCG@20." in panels[1].caption
+    assert "lie outside" not in panels[1].caption
+
+
+def test_runs_of_both_kinds_have_pictures_of_both(tmp_path: Path) -> None:
+    runs = read_runs([write_run(tmp_path / "a"), write_run(tmp_path / "b", rising(), config=EVENTS_CONFIG)])
+    found = build_panels(runs, [popularity_errors(9), found_by_popularity(9)])
+    assert kinds(found) == [
+        *("Cost", "Validation RMSE", "Validation MAE", "Validation NDCG@20", "Throughput"),
+        "RMSE by popularity of the item, on test ratings",
+        "Share found by lists of 10 by popularity of the item, on test events",
+    ]
+    for panel in found:
+        panel.draw(Figure().add_subplot())
 
 
 def test_the_start_does_not_flatten_the_curve(tmp_path: Path) -> None:

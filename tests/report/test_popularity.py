@@ -1,15 +1,19 @@
 """Errors by popularity against the same sums, rating by rating."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from cofi_dist.errors import CofiError
+from cofi_dist.model import Model
+from cofi_dist.model.scoring import user_batches
 from cofi_dist.report import popularity
-from cofi_dist.report.popularity import bin_name, bins_of, error_by_popularity
+from cofi_dist.report.popularity import bin_name, bins_of, by_popularity
 from cofi_dist.sharding.ranges import UserRange
-from tests.support.models import trained
+from tests.support.models import dense_scores, made_up, rated_halves, trained
 
 CONFIG = """
 data: {synthetic: {num_users: 40, num_items: 60, num_ratings: 900}, test: {}, validation: {}}
@@ -33,7 +37,7 @@ def test_bins_are_powers_of_two_and_their_names_say_so() -> None:
 def test_errors_are_those_of_each_rating(block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = trained(tmp_path, CONFIG)
     monkeypatch.setattr(popularity, "BATCH_RATINGS", block)
-    got = error_by_popularity(tmp_path / "run")
+    got = by_popularity(tmp_path / "run")
     everyone = UserRange(0, 40)
     train, test = (model.rated(tmp_path / "run").load(everyone, part) for part in ("train", "test"))
     errors: dict[int, list[float]] = {}
@@ -44,11 +48,10 @@ def test_errors_are_those_of_each_rating(block: int, tmp_path: Path, monkeypatch
     assert got.part == "test"
     assert got.count.tolist() == [len(errors.get(k, [])) for k in range(max(errors) + 1)]
     for k, found in errors.items():
-        assert got.rmse_by_bin[k] == pytest.approx(np.sqrt(np.mean(np.square(found))), rel=1e-12)
+        assert got.by_bin[k] == pytest.approx(np.sqrt(np.mean(np.square(found))), rel=1e-12)
     every = np.concatenate(list(errors.values()))
-    assert (got.rmse, got.mae) == pytest.approx(
-        (np.sqrt(np.mean(every**2)), np.mean(np.abs(every))), rel=1e-12
-    )
+    want = {"RMSE": np.sqrt(np.mean(every**2)), "MAE": np.mean(np.abs(every))}
+    assert got.figures == pytest.approx(want, rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -59,15 +62,67 @@ def test_without_a_test_part_the_next_best_is_taken(
     overrides: tuple[str, ...], part: str, tmp_path: Path
 ) -> None:
     trained(tmp_path, CONFIG, *overrides)
-    assert error_by_popularity(tmp_path / "run").part == part
+    assert by_popularity(tmp_path / "run").part == part
 
 
 def test_a_bin_without_ratings_has_no_error() -> None:
     found = popularity.ErrorByPopularity("test", np.array([0, 2]), np.array([0.0, 8.0]), np.array([0.0, 4.0]))
-    assert np.isnan(found.rmse_by_bin[0])
-    assert found.rmse_by_bin[1] == found.rmse == found.mae == 2.0
+    assert np.isnan(found.by_bin[0])
+    assert found.by_bin[1] == found.overall == 2.0
+    assert found.figures == {"RMSE": 2.0, "MAE": 2.0}
+
+
+def of_events(tmp: Path) -> Model:
+    """A model of 40 users' events on 60 items, whose counts are those of `rated_halves`."""
+    num_users, num_items = 40, 60
+    model = made_up(
+        tmp, num_users, num_items, "data.feedback=implicit", "validation.k=5", dtype=torch.float32
+    )
+    rated = rated_halves(model, 900)
+    training = rated.load(UserRange(0, num_users))
+    model.item_counts[:] = torch.from_numpy(np.bincount(training.item, minlength=num_items))
+    return model
+
+
+@pytest.mark.parametrize("users_at_once", [7, 256])
+def test_the_share_of_events_that_lists_find_is_that_of_brute_force(
+    users_at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = of_events(tmp_path)
+    rated = rated_halves(model, 900)
+    monkeypatch.setattr(Model, "load", lambda _: model)
+    monkeypatch.setattr(Model, "rated", lambda *_: rated)
+    small = partial(user_batches, users_at_once=users_at_once)
+    monkeypatch.setattr(popularity, "user_batches", small)
+    got = by_popularity(tmp_path)
+    assert isinstance(got, popularity.FoundByPopularity)
+    assert (got.part, got.k, got.title) == ("test", 5, "Share found by lists of 5")
+    is_found: dict[int, list[bool]] = {}
+    for number, scores in enumerate(dense_scores(model)):
+        one = UserRange(number, number + 1)
+        training, held_out = rated.load(one).item, rated.load(one, "test").item
+        scores[training] = -np.inf
+        best = np.argsort(-scores)[:5]
+        for item in held_out:
+            is_found.setdefault(int(model.item_counts[item]).bit_length(), []).append(item in best)
+    assert got.count.tolist() == [len(is_found.get(k, [])) for k in range(max(is_found) + 1)]
+    assert got.found.tolist() == [sum(is_found.get(k, [])) for k in range(max(is_found) + 1)]
+    assert 0 < got.found.sum() < got.count.sum()
+    assert got.overall == pytest.approx(got.found.sum() / got.count.sum())
+
+
+def test_without_held_out_events_nothing_can_be_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = of_events(tmp_path)
+    rated = rated_halves(model, 900)
+    monkeypatch.setattr(type(rated.source), "parts", ("train",))
+    monkeypatch.setattr(Model, "load", lambda _: model)
+    monkeypatch.setattr(Model, "rated", lambda *_: rated)
+    with pytest.raises(CofiError, match="no events were held out that lists could find"):
+        by_popularity(tmp_path)
 
 
 def test_without_a_model_nothing_is_judged(tmp_path: Path) -> None:
     with pytest.raises(CofiError, match="no such file"):
-        error_by_popularity(tmp_path)
+        by_popularity(tmp_path)

@@ -29,6 +29,14 @@ def test_files_with_the_keys_of_an_evaluation_are_read_and_others_skipped(tmp_pa
     }
 
 
+def test_a_model_of_events_has_no_errors_to_show(tmp_path: Path) -> None:
+    without = dict.fromkeys(("rmse", "mae", "rmse_by_user", "mae_by_user"))
+    (tmp_path / "test.json").write_text(json.dumps(EVALUATION | without))
+    (found,) = read_evaluations(tmp_path)
+    assert not [title for title in found.figures if "RMSE" in title or "MAE" in title]
+    assert found.figures["NDCG"] == "0.2500"
+
+
 def test_a_value_that_evaluate_does_not_write_is_refused(tmp_path: Path) -> None:
     (tmp_path / "test.json").write_text(json.dumps(EVALUATION | {"rmse": "low"}))
     with pytest.raises(RunError, match=r"test\.json: rmse cannot be 'low'; it is damaged: evaluate again"):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cofi_dist.report.popularity import ErrorByPopularity
+from cofi_dist.report.popularity import ErrorByPopularity, FoundByPopularity
 
 LOG = """read 100 ratings of 10 users on 20 items
 Using cpu device
@@ -19,6 +19,13 @@ Epoch       Loss                 RMSE      MAE
     1       900.50000          1.20000  1.00000
     2       800.00000
 stopped at epoch 3: because <b>it</b> & "she" said so
+"""
+
+# Of a run that was validated by its lists.
+EVENTS_CONFIG = """
+run_dir: runs/x
+data: {ratings: r.csv, feedback: implicit, validation: {}}
+validation: {every: 1, k: 20}
 """
 
 # What `evaluate --output` writes.
@@ -52,6 +59,12 @@ def falling(count: int = 5, *, validated: bool = True) -> list[dict[str, Any]]:
     ]
 
 
+def rising(count: int = 5, metric: str = "ndcg") -> list[dict[str, Any]]:
+    """Rows whose cost falls, and whose figure of lists is highest in the last but one."""
+    figure = [0.35 - abs(k - count + 2) / 20 for k in range(count)]
+    return [row(k + 1, 900.0 / (k + 1)) | {f"validation_{metric}": figure[k]} for k in range(count)]
+
+
 def write_run(
     directory: Path,
     rows: Sequence[dict[str, Any]] | None = None,
@@ -68,6 +81,11 @@ def write_run(
     (directory / "config.yaml").write_text(config)
     (directory / "train.log").write_text(LOG)
     return directory
+
+
+def found_by_popularity(*counts: int) -> FoundByPopularity:
+    count = np.array(counts)
+    return FoundByPopularity("test", 10, count, count // 3)
 
 
 def popularity_errors(*counts: int, part: Any = "test") -> ErrorByPopularity:

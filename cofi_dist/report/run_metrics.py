@@ -1,0 +1,138 @@
+"""Read the metrics of a run, and tell which epoch was the best."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cofi_dist.config import Metric, load_config
+from cofi_dist.errors import CofiError, RunError
+from cofi_dist.files.reading import parse_json, read_failure, read_lines, shortened
+from cofi_dist.run_result import read_result
+from cofi_dist.training.metrics import TITLES, Criterion
+
+REQUIRED_COLUMNS = ("epoch", "cost", "seconds", "ratings_per_second")
+VALIDATION = "validation_"  # begins the names of the columns of figures on the validation ratings
+MAX_MEASURED = 1e100  # larger values cannot be drawn
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Hold the columns of metrics.jsonl, with one row per printed epoch; nan if a value was not measured.
+
+    Attributes:
+        epoch: ascending. If an epoch occurs twice, because training was resumed at an earlier one, the
+            later line counts.
+        cost, seconds, ratings_per_second: as the trainer reports them.
+        validation: figures on the validation ratings by the name of the metric, those that were measured.
+        criterion: the metric that decides which epoch is the best.
+    """
+
+    epoch: NDArray[np.float64]
+    cost: NDArray[np.float64]
+    seconds: NDArray[np.float64]
+    ratings_per_second: NDArray[np.float64]
+    validation: dict[str, NDArray[np.float64]]
+    criterion: Criterion
+
+    @property
+    def best(self) -> int | None:
+        """Return the row with the best figure on the validation ratings; None if there is no validation."""
+        figures = self.validation.get(self.criterion.metric, np.empty(0))
+        known = np.flatnonzero(np.isfinite(figures))
+        if not len(known):
+            return None
+        sign = 1 if self.criterion.better == "lower" else -1
+        return int(known[np.argmin(sign * figures[known])])
+
+    @property
+    def figures(self) -> dict[str, NDArray[np.float64]]:
+        """Return the columns that do not depend on how fast the run was, apart from the epochs, by name."""
+        measured = {VALIDATION + name: values for name, values in self.validation.items()}
+        return {"cost": self.cost, **measured}
+
+    @property
+    def speed(self) -> NDArray[np.float64]:
+        """Return the training ratings per second since the previous row, or since the start."""
+        with np.errstate(all="ignore"):
+            seconds = np.diff(self.seconds, prepend=0.0)
+            ratings = np.diff(self.ratings_per_second * self.seconds, prepend=0.0)
+            speed: NDArray[np.float64] = np.where((seconds > 0) & (ratings > 0), ratings / seconds, np.nan)
+        return speed
+
+
+def read_metrics(file: Path, config: Path) -> Metrics:
+    """Read the metrics of a run, and from its config by which of them it was judged.
+
+    Raises:
+        RunError: the file of metrics is damaged, or holds no epoch.
+    """
+    rows: dict[float, dict[str, float]] = {}
+    with named_errors(file, "it is damaged: mend or remove that line"):
+        for number, line in enumerate(read_lines(file), 1):
+            try:
+                entry = parse_json(line)
+                if isinstance(entry, dict) and "checkpoint" in entry:
+                    continue  # it is about a checkpoint, not about an epoch
+                row = _row(entry)
+            except (ValueError, OverflowError) as error:
+                raise ValueError(f"line {number}: {error}") from None
+            rows[row["epoch"]] = row
+    if not rows:
+        raise RunError(f"{file}: holds no epoch; {read_divergence(file.parent) or 'was anything trained?'}")
+    in_order = [rows[epoch] for epoch in sorted(rows)]
+
+    def column(name: str) -> NDArray[np.float64]:
+        return np.array([row.get(name, np.nan) for row in in_order])
+
+    measured = [name for name in TITLES if any(VALIDATION + name in row for row in in_order)]
+    validation = {name: column(VALIDATION + name) for name in measured}
+    required = {name: column(name) for name in REQUIRED_COLUMNS}
+    return Metrics(**required, validation=validation, criterion=_read_criterion(config, measured))
+
+
+def _read_criterion(config: Path, measured: Sequence[str]) -> Criterion:
+    """Return what decides, as the run's config says; else, as for older runs, the first that was measured."""
+    with suppress(CofiError):
+        section = load_config(config).validation
+        if section.metric in measured:
+            return Criterion(section.metric, section.list_length if section.ranks else None)
+    return Criterion(cast(Metric, measured[0])) if measured else Criterion()
+
+
+def _row(line: Any) -> dict[str, float]:
+    """Return the values of a line of metrics, by the name of the column."""
+    if not isinstance(line, dict):
+        raise ValueError(f"must hold an object, not {shortened(line)}")
+    optional = [name for name in map(VALIDATION.__add__, TITLES) if name in line]
+    for name in (*REQUIRED_COLUMNS, *optional):
+        value = line.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"{name} must be a number, not {shortened(value)}")
+    if not 1 <= line["epoch"] < 2**53:
+        raise ValueError(f"epoch must be 1 or more, not {shortened(line['epoch'])}")
+    for name in ("seconds", "ratings_per_second"):
+        if not 0 <= line[name] < MAX_MEASURED:
+            raise ValueError(f"{name} must be a finite number, 0 or more, not {shortened(line[name])}")
+    return {name: float(line[name]) for name in (*REQUIRED_COLUMNS, *optional)}
+
+
+def read_divergence(directory: Path) -> str:
+    """Return what diverged in a run; empty if nothing did, or the run has not ended."""
+    result = read_result(directory)
+    return "" if result is None else result.diverged
+
+
+@contextmanager
+def named_errors(file: Path, advice: str) -> Iterator[None]:
+    """Turn an error about a file of the run into one that says what to do; a missing file is passed on."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file}: {read_failure(error)}; {advice}") from None
