@@ -2,25 +2,33 @@
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from cofi_dist.cost.sides import sides_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from torch import Tensor
 
-from cofi_dist.cost.sides import sides_of
-from cofi_dist.kernels.base import NUMPY_TYPE, Csr, RatingKernels, Side, WeightedCsr
+from cofi_dist.cost import Cost
+from cofi_dist.cost.dense import DenseCost
+from cofi_dist.cost.sparse import SparseCost, build_rating_matrix, unknown_pairs
+from cofi_dist.data.shard import UserShard
+from cofi_dist.kernels.base import Csr, Side, WeightedCsr
+from cofi_dist.kernels.cpu import schedule
+from cofi_dist.kernels.rating_matrix import Backend, RatingMatrix
 from cofi_dist.kernels.torch_ops.backend import TorchKernels
-from tests.support.problems import close, random_factors
+from cofi_dist.sharding.ranges import UserRange
+from cofi_dist.sharding.reduction_tree import ReductionBlocks
+from tests.support.problems import close, random_factors, slice_factors
 from tests.support.triton_interpreter import INTERPRETED, interpreted, needs_triton, triton_backend
+from tests.support.weighted_problems import Problem, error_term_of_all_pairs, problems
 
 CPU = torch.device("cpu")
-BACK_ENDS = ["torch", pytest.param("triton", marks=needs_triton)]
-NUMBERS = st.floats(0.1, 5.0, width=32)
+BACK_ENDS = ["numba", "torch", pytest.param("triton", marks=needs_triton)]
+COSTS = ["dense", *BACK_ENDS]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -29,49 +37,68 @@ def _interpreted() -> Iterator[None]:
         yield
 
 
-@dataclass(frozen=True)
-class Problem:
-    """Known pairs, users by items: R says which, Y their targets and C their weights, (U, M) each."""
-
-    R: NDArray[np.bool_]
-    Y: NDArray[np.float64]
-    C: NDArray[np.float64]
-    unknown_weight: float
-    values_are_one: bool
-    weights_are_one: bool
-
-    def csr(self, dtype: torch.dtype, *, by_item: bool) -> WeightedCsr:
-        """Return the ratings of each row; equal values and weights as a number."""
-        R, Y, C = (A.T if by_item else A for A in (self.R, self.Y, self.C))
-        numbers = NUMPY_TYPE[dtype]
-        return WeightedCsr(
-            np.append(0, R.sum(1).cumsum()),
-            np.nonzero(R)[1].astype(np.int32),
-            numbers(1) if self.values_are_one else Y[R].astype(numbers),
-            numbers(1) if self.weights_are_one else C[R].astype(numbers),
-            numbers(self.unknown_weight),
-        )
+def backend_of(name: str) -> Backend | None:
+    """A back end, or None for that of a CPU."""
+    return {"numba": lambda: None, "torch": lambda: TorchKernels, "triton": triton_backend}[name]()
 
 
-@st.composite
-def problems(draw: st.DrawFn) -> Problem:
-    """Draw a problem, in which users and items may be without ratings."""
-    shape = draw(st.integers(1, 7)), draw(st.integers(1, 7))
-    rng = np.random.default_rng(draw(st.integers(0, 999)))
-    values_are_one, weights_are_one = draw(st.booleans()), draw(st.booleans())
-    return Problem(
-        rng.random(shape) < draw(st.sampled_from([0.0, 0.3, 1.0])),
-        np.ones(shape) if values_are_one else rng.standard_normal(shape),
-        np.ones(shape) if weights_are_one else rng.uniform(0.2, 4, shape),
-        # 9 is more than all weights, so that all d_n are below 0
-        draw(st.sampled_from([0.0, 0.125, 1.0, 9.0])),
-        values_are_one,
-        weights_are_one,
-    )
+def matrix_of(name: str, csr: Csr | WeightedCsr, num_items: int, dtype: torch.dtype) -> RatingMatrix:
+    """Hold the ratings, given user by user, in both orders."""
+    blocks = ReductionBlocks.single(len(csr.indptr) - 1)
+    return RatingMatrix(csr, num_items, blocks, CPU, dtype, tiled=False, backend=backend_of(name))
 
 
-def kernels_of(name: str, csr: Csr | WeightedCsr) -> RatingKernels:
-    return (TorchKernels if name == "torch" else triton_backend())(csr, CPU)
+def cost_of(name: str, shard: UserShard, problem: Problem, dtype: torch.dtype, *, user_bias: bool) -> Cost:
+    """The dense cost, or the sparse one on a back end."""
+    a0 = problem.unknown_weight
+    if name == "dense":
+        return DenseCost(shard, CPU, a0, user_bias)
+    ratings = build_rating_matrix(shard, CPU, dtype, unknown_weight=a0, backend=backend_of(name))
+    return SparseCost(ratings, unknown_pairs(ratings, a0), user_bias=user_bias)
+
+
+@pytest.mark.parametrize("name", COSTS)
+@settings(max_examples=50)
+@given(st.data())
+def test_the_error_term_is_that_of_all_pairs_on_any_ranks(name: str, data: st.DataObject) -> None:
+    problem = data.draw(problems())
+    num_users, num_items = problem.R.shape
+    dtype = data.draw(st.sampled_from([torch.float32, torch.float64]))
+    item_bias, user_bias = data.draw(st.booleans()), data.draw(st.booleans())
+    # one vector and several, the last one full or not
+    num_features = data.draw(st.sampled_from([1, 3, 16, 17]))
+    factors = random_factors(num_items, num_users, num_features, dtype, item_bias=item_bias)
+    if not user_bias:
+        factors.b.zero_()
+    cuts = sorted(data.draw(st.lists(st.integers(0, num_users), max_size=2)))
+    of_ranks = [UserRange(start, stop) for start, stop in pairwise([0, *cuts, num_users])]
+    terms = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schedule, "TILE_RATINGS", data.draw(st.sampled_from([1, 3, 1000])))
+        for users in of_ranks:
+            cost = cost_of(name, problem.shard(users), problem, dtype, user_bias=user_bias)
+            terms.append(cost(slice_factors(factors, users), with_cost=True))
+    want, rtol = error_term_of_all_pairs(problem, factors), 1e-12 if dtype == torch.float64 else 1e-4
+    # the items' gradients are completed when all is summed, and after the users' gradients
+    got = {
+        "value": torch.stack([term.value.sum() for term in terms if term.value is not None]).sum(),
+        "W": torch.cat([term.dW for term in terms]),
+        "b": torch.cat([term.db for term in terms], 1),
+    }
+    for parts in zip(*(term.to_reduce for term in terms), strict=True):
+        total = torch.stack([part.sum(0) for part in parts]).sum(0)
+        for part in parts:
+            part[0] = total
+    scale = problem.unknown_weight * float((factors.X @ factors.W.T).square().sum())
+    assert float(got["value"]) == pytest.approx(float(want["value"]), rel=rtol, abs=rtol * max(1, scale))
+    close(got["W"], want["W"], rtol)
+    close(got["b"], want["b"] if user_bias else torch.zeros_like(want["b"]), rtol)
+    for term in terms:
+        term.complete_item_gradients()
+        close(term.dX[0], want["X"], rtol)
+        assert (term.dc is not None) == item_bias
+        if term.dc is not None:
+            close(term.dc[0], want["c"], rtol)
 
 
 def row_sums_reference(
@@ -97,7 +124,7 @@ def row_sums_reference(
 
 
 @pytest.mark.parametrize("name", BACK_ENDS)
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(st.data())
 def test_weighted_sums_over_rows_match_the_formula(name: str, data: st.DataObject) -> None:
     problem = data.draw(problems())
@@ -105,8 +132,11 @@ def test_weighted_sums_over_rows_match_the_formula(name: str, data: st.DataObjec
     num_users, num_items = problem.R.shape
     K = data.draw(st.sampled_from([1, 5, 17]))
     users, items = sides_of(random_factors(num_items, num_users, K, dtype, item_bias=True))
-    for by_item, solved, fixed in ((False, users, items), (True, items, users)):
-        kernels = kernels_of(name, problem.csr(dtype, by_item=by_item))
+    matrix = matrix_of(name, problem.csr(dtype, by_item=False), num_items, dtype)
+    for by_item, kernels, solved, fixed in (
+        (False, matrix.by_user, users, items),
+        (True, matrix.by_item, items, users),
+    ):
         sums, sums_b, half = kernels.error_gradients(solved, fixed)
         products, products_b = kernels.normal_products(solved, fixed)
         got = {
@@ -131,10 +161,10 @@ def test_weights_of_one_without_unknown_pairs_are_no_weights(name: str) -> None:
     one = np.ones_like(Y)
     users, items = sides_of(random_factors(7, 9, 5, item_bias=True))
     csr = Problem(R, Y, one, 0.0, False, True).csr(torch.float64, by_item=False)
-    plain = kernels_of(name, Csr(csr.indptr, csr.indices, Y[R]))
+    plain = matrix_of(name, Csr(csr.indptr, csr.indices, Y[R]), 7, torch.float64).by_user
     assert plain.weights == (1.0, 0.0)
     for weights in (np.float64(1), np.ones(len(csr.indices))):
-        weighted = kernels_of(name, csr._replace(weights=weights))
+        weighted = matrix_of(name, csr._replace(weights=weights), 7, torch.float64).by_user
         for kernels in (plain, weighted):
             assert kernels.curvature.tolist() == R.sum(1).tolist()
         for got, want in zip(
@@ -152,7 +182,7 @@ def test_targets_and_weights_are_given_back_row_by_row(name: str, equal: bool) -
     R, Y, C = rng.random((9, 7)) < 0.5, rng.standard_normal((9, 7)), rng.uniform(0.2, 4, (9, 7))
     problem = Problem(R, Y, C, 0.5, equal, equal)
     given_csr = problem.csr(torch.float64, by_item=True)
-    kernels = kernels_of(name, given_csr)
+    kernels = matrix_of(name, problem.csr(torch.float64, by_item=False), 7, torch.float64).by_item
     indptr, indices, values = kernels.csr
     weights, unknown_weight = kernels.weights
     assert indptr.tolist() == given_csr.indptr.tolist()
@@ -179,7 +209,7 @@ def test_a_weight_of_two_is_the_rating_twice(name: str) -> None:
         np.repeat(csr.indices, copies),
         np.repeat(Y[R], copies),
     )
-    once, often = kernels_of(name, csr), kernels_of(name, repeated)
+    once, often = (matrix_of(name, given, 7, torch.float64).by_user for given in (csr, repeated))
     for got, want in zip(
         (*once.error_gradients(users, items), *once.normal_products(users, items), once.curvature),
         (*often.error_gradients(users, items), *often.normal_products(users, items), often.counts),
