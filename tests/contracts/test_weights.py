@@ -7,13 +7,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from cofi_dist.cost.sides import sides_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost
+from cofi_dist.cost.sides import sides_of
 from cofi_dist.cost.sparse import SparseCost, build_rating_matrix, unknown_pairs
 from cofi_dist.data.shard import UserShard
 from cofi_dist.kernels.base import Csr, Side, WeightedCsr

@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from cofi_dist.cost.sides import sides_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from cofi_dist.cost.regulariser import Regulariser
+from cofi_dist.cost.sides import sides_of
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.errors import RunError
 from cofi_dist.kernels.base import RatingKernels, RidgeTerm, Side
