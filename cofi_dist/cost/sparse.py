@@ -56,10 +56,10 @@ def half_squared_error(
 ) -> Tensor:
     """Return half the squared error over this rank's ratings and unknown pairs, per subtree, (T,) float64."""
     half_U = ratings.by_user.half_squared_errors(*sides_of(factors))
-    half = ratings.sums.sum_over_users(half_U)
     if unknown is None:
-        return half
-    return half + unknown.value(unknown.gram_of_users(factors), unknown.gram_of_items(factors))
+        return ratings.sums.sum_over_users(half_U)
+    of_blocks = unknown.value(unknown.gram_of_users(factors), unknown.gram_of_items(factors))
+    return ratings.sums.sum_over_users(half_U, of_blocks)
 
 
 class SparseCost:
@@ -83,16 +83,19 @@ class SparseCost:
     def __call__(self, factors: Factors, *, with_cost: bool) -> ErrorTerm:
         users, items = sides_of(factors)
         dX, dc, half_BM = self._ratings.by_item.error_gradients(items, users)
-        value = self.sums.sum_subtrees(ordered_row_sums(half_BM)) if with_cost else None
+        half_B = ordered_row_sums(half_BM) if with_cost else None
         dc_or_none = None if factors.c is None else dc[:, None]
         if self._unknown is None:
+            value = None if half_B is None else self.sums.sum_subtrees(half_B)
             return ErrorTerm(value, dX, lambda: self._user_gradients(factors, None), dc_or_none)
         gram_W, gram_X = self._unknown.gram_of_users(factors), self._unknown.gram_of_items(factors)
-        if value is not None:
-            value = value + self._unknown.value(gram_W, gram_X)
-        of_users, of_items = (self._unknown.scaled(gram, factors) for gram in (gram_W, gram_X))
+        if half_B is not None:
+            half_B = half_B + self._unknown.value(gram_W, gram_X)
+        of_items = self._unknown.scaled(gram_X, factors)
+        # rounded before the blocks are added, as it is on any number of ranks
+        of_users = self.sums.sum_subtrees(self._unknown.scaled(gram_W, factors))
         return ErrorTerm(
-            value,
+            None if half_B is None else self.sums.sum_subtrees(half_B),
             dX,
             lambda: self._user_gradients(factors, of_items),
             dc_or_none,

@@ -5,7 +5,7 @@ x~ = (x, 1, c) and w~ = (w, b, 1), a score is s = x~ . w~, so
 
     sum over all s^2 = sum_kl (G_W)_kl (G_X)_kl         G_W = sum w~ w~^T,  G_X = sum x~ x~^T
 
-(Hu, Koren and Volinsky 2008 have the same sum without biases.) K features, M items, T subtrees of this rank's
+(Hu, Koren and Volinsky 2008 have the same sum without biases.) K features, M items, B blocks of this rank's
 users (`cofi_dist.sharding.reduction_tree`). A Gram matrix is kept in the order (features, 1, bias) of its own
 side, which is what the other side's rows (features, bias, 1) are multiplied by.
 """
@@ -33,7 +33,7 @@ class UnknownPairs:
     sums: BlockSums
 
     def gram_of_users(self, factors: Factors) -> Tensor:
-        """Return G_W of this rank's users per subtree, (T, K + 2, K + 2); in float64, except on mps."""
+        """Return G_W of each block of this rank's users, (B, K + 2, K + 2); in float64, except on mps."""
         return self.sums.gram_over_users(sides_of(factors)[0])
 
     def gram_of_items(self, factors: Factors) -> Tensor:
@@ -41,17 +41,18 @@ class UnknownPairs:
         return self.sums.gram_over_items(sides_of(factors)[1])
 
     def value(self, gram_W: Tensor, gram_X: Tensor) -> Tensor:
-        """Return a0/2 sum s^2 over all pairs of the users in `gram_W`, (T,).
+        """Return a0/2 sum s^2 over all pairs of the users of each Gram matrix, (n,).
 
         Args:
-            gram_W: (T, K + 2, K + 2).
+            gram_W: of n groups of users, (n, K + 2, K + 2).
             gram_X: (K + 2, K + 2).
         """
         # the users' 1 meets the items' bias, and the other way round
-        crossed = torch.cat([torch.arange(len(gram_X) - 2), torch.tensor([len(gram_X) - 1, len(gram_X) - 2])])
+        K = len(gram_X) - 2
+        crossed = torch.tensor([*range(K), K + 1, K], device=gram_X.device)
         matched = gram_X[crossed][:, crossed]
         return self.weight / 2 * ordered_row_sums((gram_W * matched).flatten(1))
 
     def scaled(self, gram: Tensor, factors: Factors) -> Tensor:
-        """Return a0 times a Gram matrix in the type of the factors, to multiply rows by."""
+        """Return a0 times Gram matrices in the type of the factors, to multiply rows by."""
         return (self.weight * gram).to(factors.X.dtype)

@@ -51,19 +51,19 @@ class BlockSums:
         return _squares(X, weight, _runs(len(X))).sum(0).to(X.dtype)
 
     def gram_over_users(self, users: Side[Tensor]) -> Tensor:
-        """Return sum (w, 1, b) (w, 1, b)^T over this rank's users, per subtree, (T, K + 2, K + 2)."""
+        """Return sum (w, 1, b) (w, 1, b)^T over each block of this rank's users, (B, K + 2, K + 2)."""
         # block after block, because each is summed in runs of its own
         runs = [_runs(len(block), start=block.start) for block in self.blocks.users]
-        return self.sum_subtrees(torch.stack([_gram_matrices(users, block).sum(0) for block in runs]))
+        return torch.stack([_gram_matrices(users, block).sum(0) for block in runs])
 
     def gram_over_items(self, items: Side[Tensor]) -> Tensor:
         """Return sum (x, 1, c) (x, 1, c)^T over all items, (K + 2, K + 2)."""
         return _gram_matrices(items, _runs(len(items.features))).sum(0)
 
-    def sum_over_users(self, numbers: Tensor) -> Tensor:
-        """Add one number per user, (U,) float64, per subtree, (T,)."""
+    def sum_over_users(self, numbers: Tensor, of_blocks: Tensor | None = None) -> Tensor:
+        """Add one number per user, (U,) float64, and one per block, (B,), per subtree, (T,)."""
         sums = torch.stack([ordered_sum(numbers[u.start : u.stop]) for u in self.blocks.users])
-        return self.sum_subtrees(sums)
+        return self.sum_subtrees(sums if of_blocks is None else sums + of_blocks)
 
     def sum_subtrees(self, block_sums: Tensor) -> Tensor:
         """Add the block sums of each subtree: (B, ...) -> (T, ...)."""

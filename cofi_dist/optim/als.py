@@ -170,7 +170,7 @@ class Als:
         item_ridge, unknown = self._item_ridge, W2.new_zeros(())
         numbers = W2, b2, _in_first_subtree(users.singular, like=W2)
         if self._unknown is not None and gram_X is not None:
-            gram_W = self._unknown.gram_of_users(factors)
+            gram_W = sums.sum_subtrees(self._unknown.gram_of_users(factors))
             W2, b2, singular = yield from _sum_numbers(*numbers, beside=gram_W)
             (unknown,) = self._unknown.value(gram_W[:1], gram_X)
             item_ridge = replace(item_ridge, gram=self._unknown.scaled(gram_W[0], factors))

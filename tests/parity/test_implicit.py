@@ -1,0 +1,83 @@
+"""Events on any number of ranks: the same bits with ordered sums, and the same costs with fast ones."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from cofi_dist.distributed.comm import Comm
+from cofi_dist.report.compare import compare
+from cofi_dist.run.train import train
+from cofi_dist.testing import run_ranks
+from tests.parity.test_ranks import assert_same
+from tests.support.training_runs import train_on
+
+CONFIG = """
+data:
+  synthetic: {num_users: 90, num_items: 700, num_ratings: 5000}
+  feedback: implicit
+  validation: {}
+model: {num_features: 13, item_bias: true, user_bias: true}
+train: {epochs: 12, log_every: 3, lr: 0.01, lambda_: 0.01, lambda_power: 0.5, unknown_weight: 0.3}
+validation: {every: 4}
+"""
+WEIGHTS_OF_UNKNOWN_RATINGS = """
+data: {synthetic: {num_users: 90, num_items: 700, num_ratings: 5000}}
+model: {num_features: 13, item_bias: true}
+train: {epochs: 12, log_every: 3, lr: 0.01, lambda_: 0.01, lambda_power: 0.5, unknown_weight: 0.02}
+"""
+
+
+def _train(comm: Comm, file: Path, overrides: list[str], threads: int) -> None:
+    torch.set_num_threads(threads)
+    train(file, overrides, comm, quiet=True)
+
+
+def run(tmp: Path, name: str, ranks: int, *overrides: str, threads: int = 1) -> Path:
+    file, run_dir = tmp / "c.yaml", tmp / name
+    file.write_text(CONFIG)
+    given = ["train.reduction=invariant", *overrides, f"run_dir={run_dir}"]
+    run_ranks(ranks, _train, file, given, threads, tmp=tmp, seconds=120)
+    return run_dir
+
+
+def assert_same_bits(first: Path, second: Path) -> None:
+    found = compare(first, second)
+    assert {"cost", "validation_ndcg", "X", "W", "b", "c"} <= {each.name for each in found}
+    assert [each for each in found if not each.bit_identical] == []
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "als"])
+def test_any_number_of_ranks_and_threads_gives_the_same_bits(optimizer: str, tmp_path: Path) -> None:
+    given = f"train.optimizer={optimizer}"
+    one = run(tmp_path, "one", 1, given)
+    assert_same_bits(run(tmp_path, "threads", 1, given, threads=2), one)
+    for ranks in (2, 3, 5, 8):
+        assert_same_bits(run(tmp_path, f"on{ranks}", ranks, given), one)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "als"])
+def test_a_run_that_is_moved_from_ranks_to_ranks_keeps_its_bits(optimizer: str, tmp_path: Path) -> None:
+    given = f"train.optimizer={optimizer}", "checkpoint.every=4", "checkpoint.resume=auto"
+    whole = run(tmp_path, "whole", 2, *given)
+    for ranks, epochs in ((4, 4), (3, 8), (1, 12)):
+        moved = run(tmp_path, "moved", ranks, *given, f"train.epochs={epochs}")
+    assert_same_bits(moved, whole)
+
+
+@pytest.mark.parametrize("config", [CONFIG, WEIGHTS_OF_UNKNOWN_RATINGS], ids=["events", "ratings"])
+@pytest.mark.parametrize("way", ["cost=sparse", "cost=dense", "optimizer=als", "solver=exact"])
+def test_costs_are_the_same_on_any_number_of_ranks(config: str, way: str, tmp_path: Path) -> None:
+    settings = ["optimizer=als", way] if way == "solver=exact" else [way]
+    overrides = [*(f"train.{setting}" for setting in settings), "train.dtype=float64"]
+    one = train_on(1, config, overrides, tmp_path)
+    for ranks in (2, 3, 5, 8) if way == "optimizer=als" else (3,):
+        assert_same(train_on(ranks, config, overrides, tmp_path), one, 1e-10, factors=True)
+
+
+def test_dense_and_sparse_are_one_cost(tmp_path: Path) -> None:
+    runs = [
+        train_on(1, CONFIG, ["train.dtype=float64", f"train.cost={cost}"], tmp_path)
+        for cost in ("dense", "sparse")
+    ]
+    assert_same(runs[1], runs[0], 1e-10, factors=True)
