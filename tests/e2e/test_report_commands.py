@@ -101,7 +101,7 @@ def test_a_run_without_its_model_says_what_is_left_out(tmp_path: Path) -> None:
         done = cofi(command, "a", cwd=tmp_path)
         assert done.returncode == 0
         assert done.stderr == (
-            "error by popularity of the item is left out: a/model/factors.safetensors: no such file;"
+            "figures by popularity of the item are left out: a/model/factors.safetensors: no such file;"
             " is this the directory of a finished run?\n"
         )
 
