@@ -37,7 +37,6 @@ def predict(
     require_writable(output, replace=replace)
     model = Model.load(run)
     warn_if_diverged(model)
-    say_if_scores(model)
     columns = model.facts.columns
     result, verb = ("score", "scored") if model.facts.is_implicit else ("prediction", "predicted")
     table = read_ratings(pairs, columns, rating=False)
@@ -56,3 +55,4 @@ def predict(
     pairs_of = table.select(pl.col("user").alias(user), pl.col("item").alias(item))
     write_table(pairs_of.with_columns(pl.Series(result, results)).lazy(), output)
     log_stderr(f"{counted(len(table), result)} written to {output}")
+    say_if_scores(model)

@@ -69,6 +69,7 @@ def recommend(
         assert ratings is not None
         table, who = _recommend_new(model, ratings, k, min_ratings), "this user"
     notes.add(table)
+    say_if_scores(model)
     _print_list(table, model.facts.columns.item, title_of)
     warn_if_untitled(titles, title_of, table["item"])
     for note in notes.for_one_list(who):
@@ -80,7 +81,6 @@ def _load_model(run: Path) -> "Model":
 
     model = Model.load(run)
     warn_if_diverged(model)
-    say_if_scores(model)
     return model
 
 
@@ -125,6 +125,7 @@ def _recommend_all(
         write_table(register_io_source(lambda *_: chain([first], tables), schema=first.schema), output)
     what = "the best item" if k == 1 else f"the {k:,} best items"
     log_stderr(f"{what} of {counted(len(model.users), 'user')} written to {output}")
+    say_if_scores(model)
     for note in notes.for_all_users():
         log_stderr(note)
 

@@ -97,7 +97,7 @@ def _cost_panel(runs: Sequence[RunFiles]) -> Panel | None:
     if len(runs) == 1:
         last = int(np.flatnonzero(np.isfinite(costs[0]))[-1])
         title = f"Cost: {costs[0][last]:,.6g} at epoch {runs[0].metrics.epoch[last]:,.0f}"
-    return Panel(title, "The cost J over all training ratings, before the step of each printed epoch.", draw)
+    return Panel(title, "The cost J before the step of each printed epoch.", draw)
 
 
 def _validation_panel(runs: Sequence[RunFiles], title: str, name: str) -> Panel | None:

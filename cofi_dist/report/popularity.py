@@ -133,7 +133,7 @@ class FoundByPopularity:
     @property
     def title(self) -> str:
         """Return the name of the share of events that are found."""
-        return f"Share found by lists of {self.k}"
+        return f"Found in lists of {self.k}"
 
     @property
     def caption(self) -> str:

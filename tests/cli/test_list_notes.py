@@ -119,12 +119,12 @@ def test_a_model_of_events_lists_scores_and_says_what_they_are(
     want = [f"{score:.3f}" for score in model.recommend("u0000", 3)["score"]]
     assert [line.split()[1] for line in lines] == want
     first, second = said.err.splitlines()
-    assert first == SCORES
-    assert second.startswith("items that a user has events of are not left out: ")
+    assert first.startswith("items that a user has events of are not left out: ")
+    assert second == SCORES
     output = tmp_path / "all.csv"
     recommend(tmp_path / "m", everyone=True, k=2, output=output)
     assert output.read_text().splitlines()[0] == "userId,rank,movieId,score"
-    assert capsys.readouterr().err.splitlines()[0] == SCORES
+    assert capsys.readouterr().err.splitlines()[-1] == SCORES
 
 
 @pytest.mark.parametrize("item_bias", [False, True])
@@ -159,9 +159,9 @@ def test_a_new_user_of_a_model_of_events_gives_items_and_no_ratings(
         want = model.recommend(model.fold_in([104, 109]), 30)
         assert [int(line.split()[2]) for line in said.out.splitlines()[1:]] == want["item"].to_list()
         assert said.err.splitlines()[:3] == [
-            SCORES,
             f"{mine}: has no column 'rating', so each line is an event of strength 1",
             f"{mine}: 1 of 3 events is of unknown items; not used",
+            SCORES,
         ]
     mine.write_text("movieId,rating\n104,2.5\n109,1\n104,1\n")
     recommend(tmp_path / "m", ratings=mine, k=3)
@@ -192,10 +192,10 @@ def test_pairs_of_a_model_of_events_are_scored(
     assert got["score"].to_list() == pytest.approx(want.tolist())
     for_user, for_item = ("the item's bias", "the average item's bias") if item_bias else ("0", "0")
     assert capsys.readouterr().err.splitlines() == [
-        SCORES,
         f"1 of 3 pairs are of 1 user without training events: scored {for_user}",
         f"1 of 3 pairs are of 1 item without training events: scored {for_item}",
         f"3 scores written to {output}",
+        SCORES,
     ]
 
 

@@ -55,7 +55,7 @@ def test_a_run_of_events_shows_the_figure_of_its_lists(tmp_path: Path) -> None:
         "Cost: 180 at epoch 5",
         "Validation NDCG@20: 0.3500 at epoch 4",
         "Throughput: 1k ratings/s over all",
-        "Share found by lists of 10 by popularity of the item, on test events: 0.3333 over all",
+        "Found in lists of 10 by popularity of the item, on test events: 0.3333 over all",
     ]
     assert "The ring marks the epoch with the highest NDCG@20." in panels[1].caption
     assert "lie outside" not in panels[1].caption
@@ -67,7 +67,7 @@ def test_runs_of_both_kinds_have_pictures_of_both(tmp_path: Path) -> None:
     assert kinds(found) == [
         *("Cost", "Validation RMSE", "Validation MAE", "Validation NDCG@20", "Throughput"),
         "RMSE by popularity of the item, on test ratings",
-        "Share found by lists of 10 by popularity of the item, on test events",
+        "Found in lists of 10 by popularity of the item, on test events",
     ]
     for panel in found:
         panel.draw(Figure().add_subplot())

@@ -96,7 +96,7 @@ def test_the_share_of_events_that_lists_find_is_that_of_brute_force(
     monkeypatch.setattr(popularity, "user_batches", small)
     got = by_popularity(tmp_path)
     assert isinstance(got, popularity.FoundByPopularity)
-    assert (got.part, got.k, got.title) == ("test", 5, "Share found by lists of 5")
+    assert (got.part, got.k, got.title) == ("test", 5, "Found in lists of 5")
     is_found: dict[int, list[bool]] = {}
     for number, scores in enumerate(dense_scores(model)):
         one = UserRange(number, number + 1)

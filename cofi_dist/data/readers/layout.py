@@ -189,7 +189,8 @@ def column_list(fields: list[str]) -> str:
 def _no_column(head: Head, role: Role, wanted: dict[Role, str], advice: Advice) -> str:
     do = advice.for_column(role)
     if all(re.fullmatch(NUMBER, field) for field in head.fields):
-        do = f"put a header before the ratings, such as {head.separator.join(wanted.values())}"
+        names = dict.fromkeys(wanted.values())  # of a new user's items, which stand in for the user too
+        do = f"put a header before the ratings, such as {head.separator.join(names)}"
     elif len(head.fields) < len(wanted):
         do = advice.or_events(f"{len(wanted)} columns are needed: {', '.join(wanted)}", role)
     return f"no column {wanted[role]!r} in {column_list(head.fields)}; {do}"
