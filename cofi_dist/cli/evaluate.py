@@ -10,7 +10,7 @@ import typer
 import xxhash
 
 from cofi_dist.cli.arguments import Prepared, Run
-from cofi_dist.cli.input_files import read_ratings
+from cofi_dist.cli.input_files import read_as_trained
 from cofi_dist.cli.progress import Progress
 from cofi_dist.cli.session import Session
 from cofi_dist.cli.tables import warn_if_diverged
@@ -189,9 +189,9 @@ def _held_out_ratings(
     from cofi_dist.model.held_out import HeldOut
 
     if ratings is not None:
-        table = read_ratings(ratings, model.facts.columns, aloud=comm.rank == 0)
+        table = read_as_trained(ratings, model, aloud=comm.rank == 0)
         try:
-            return HeldOut.from_table(model.users, model.items, table), str(ratings)
+            return HeldOut.from_table(model.users, model.items, table, model.facts.feedback), str(ratings)
         except DataError as error:
             raise DataError(f"{ratings}: {error}") from None
     assert rated is not None

@@ -35,19 +35,23 @@ def read_ratings(
     return table
 
 
-def read_of_new_user(path: Path, model: "Model", columns: ColumnNames) -> "pl.DataFrame":
-    """Read the ratings or events of somebody whom a model does not know; events need no strengths.
+def read_as_trained(
+    path: Path, model: "Model", columns: ColumnNames | None = None, *, aloud: bool = True
+) -> "pl.DataFrame":
+    """Read ratings for a model of ratings, or events, which need no strengths, for a model of events.
 
     Args:
         path: the file.
         model: the model.
-        columns: names of the columns in the file.
+        columns: names of the columns in the file, if they are not those of the training data.
+        aloud: whether notes go to stderr.
     """
     from cofi_dist.data.readers.tables import has_column
 
+    columns = columns or model.facts.columns
     with_values = not model.facts.is_implicit or has_column(path, columns.rating)
-    table = read_ratings(path, columns, rating=with_values)
-    if not with_values:
+    table = read_ratings(path, columns, rating=with_values, aloud=aloud)
+    if not with_values and aloud:
         log_stderr(f"{path}: has no column {columns.rating!r}, so each line is an event of strength 1")
     return table
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cofi_dist.cli.arguments import ListLength, MinRatings, Prepared, Run, Titles
-from cofi_dist.cli.input_files import read_of_new_user, read_titles, warn_if_untitled
+from cofi_dist.cli.input_files import read_as_trained, read_titles, warn_if_untitled
 from cofi_dist.cli.list_notes import ListNotes, describe_unknown_list, has_rated
 from cofi_dist.cli.output_tables import Replace, id_column_names, require_writable, write_table
 from cofi_dist.cli.progress import Progress
@@ -69,8 +69,7 @@ def recommend(
         assert ratings is not None
         table, who = _recommend_new(model, ratings, k, min_ratings), "this user"
     notes.add(table)
-    say_if_scores(model)
-    _print_list(table, model.facts.columns.item, title_of)
+    _print_list(model, table, title_of)
     warn_if_untitled(titles, title_of, table["item"])
     for note in notes.for_one_list(who):
         log_stderr(note)
@@ -84,7 +83,7 @@ def _load_model(run: Path) -> "Model":
     return model
 
 
-def _print_list(table: "pl.DataFrame", column: str, title_of: dict[str, str]) -> None:
+def _print_list(model: "Model", table: "pl.DataFrame", title_of: dict[str, str]) -> None:
     """Print a user's list; if predictions are clipped, with the scores that decide its order."""
     figures = {"score": [f"{score:.3f}" for score in table["score"]]}
     if "prediction" in table.columns:
@@ -95,7 +94,8 @@ def _print_list(table: "pl.DataFrame", column: str, title_of: dict[str, str]) ->
     items = [str(item) for item in table["item"]]
     titles = [title_of.get(item, "") for item in items]
     rows = list(zip(map(str, table["rank"]), *figures.values(), items, titles, strict=True))
-    print_table(("rank", *figures, column, "title" if title_of else ""), rows)
+    say_if_scores(model)
+    print_table(("rank", *figures, model.facts.columns.item, "title" if title_of else ""), rows)
 
 
 def _recommend_all(
@@ -148,7 +148,7 @@ def _recommend_new(model: "Model", path: Path, k: int, min_ratings: int) -> "pl.
     columns = model.facts.columns
     if not has_column(path, columns.user):  # which a new user's file need not: the items stand in for it
         columns = columns.model_copy(update={"user": columns.item})
-    table = read_of_new_user(path, model, columns)
+    table = read_as_trained(path, model, columns)
     count, noun = table["user"].n_unique(), model.facts.noun
     if columns.user != columns.item and count > 1:
         raise DataError(f"{path}: holds {noun}s of {count:,} users; give those of one")

@@ -94,6 +94,37 @@ def test_a_trained_user_folded_in_again_gets_the_trained_predictions(
     assert float(model.factors.W.abs().max()) > 0.1, "the features are worth something"
 
 
+ALS = """
+data: {synthetic: {num_users: 20, num_items: 15, num_ratings: 100}}
+model: {num_features: 2}
+train: {optimizer: als, epochs: 300, log_every: 300, lambda_: 0.3, dtype: float64}
+"""
+WITH_UNKNOWN = {
+    "events": ["data.feedback=implicit", "train.alpha=3"],
+    "all switches": [
+        *("data.feedback=implicit", "model.item_bias=true", "model.user_bias=true"),
+        *("train.lambda_power=0.5", "train.lambda_b=0.7", "train.unknown_weight=0.1"),
+    ],
+    "ratings": ["train.unknown_weight=0.2"],
+    "ratings without user biases": ["train.unknown_weight=0.2", "model.user_bias=false"],
+}
+
+
+@pytest.mark.parametrize("switches", WITH_UNKNOWN.values(), ids=WITH_UNKNOWN.keys())
+def test_a_trained_user_folded_in_again_with_the_unknown_pairs_gets_the_trained_scores(
+    switches: list[str], tmp_path: Path
+) -> None:
+    model = trained(tmp_path, ALS, *switches)
+    rated, everything = model.rated(tmp_path / "run"), model.items.raw
+    for user in range(20):
+        theirs = rated.load(range_of(user))
+        folded = model.fold_in(model.items.raw[theirs.item], theirs.value)
+        want = model.predict([user] * len(everything), everything)
+        np.testing.assert_allclose(model.predict(folded, everything), want, atol=1e-6)
+    assert float(model.factors.W.abs().max()) > 0.1, "the features are worth something"
+    assert bool(model.factors.b.any()) == model.config.model.user_bias
+
+
 def range_of(user: int) -> UserRange:
     return UserRange(user, user + 1)
 
