@@ -29,8 +29,9 @@ LEAVE_OUT: dict[Role, str] = {
     "strength": "leave out what is no event, such as a dislike",
     "weight": "leave out what counts for nothing",
 }
-# Strengths and weights within these bounds neither overflow nor vanish in float32, nor do their sums.
-SMALLEST, LARGEST = 1e-30, 1e30
+# Training squares sums of strengths and weights. Within these bounds, the squares neither overflow nor vanish
+# in float32.
+SMALLEST, LARGEST = 1e-15, 1e15
 UNITS_PER_SECOND = {"ms": 1e3, "us": 1e6, "ns": 1e9}
 
 

@@ -117,7 +117,7 @@ def test_strengths_of_events_are_above_0(
     for value, says in (
         (0.0, r"\[1, 0\]: the strength 0.0 is not above 0; leave out what is no event, .*, by a 0 in R"),
         (-1.0, r"\[1, 0\]: the strength -1.0 is not above 0; leave out"),
-        (1e31, r"\[1, 0\]: the strength 1e\+31 is not between 1e-30 and 1e\+30; multiply"),
+        (1e16, r"\[1, 0\]: the strength 1e\+16 is not between 1e-15 and 1e\+15; multiply"),
         (np.nan, r"\[1, 0\] is nan, but R says it is known"),
     ):
         Y[1, 0] = value
