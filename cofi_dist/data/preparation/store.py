@@ -88,6 +88,11 @@ class StoredRatings:
             part: self._map(f"{part}_weight.npy", counts[part], np.float32, np.float64)
             for part in manifest.weighted
         }
+        for part in set(self.parts) - set(manifest.weighted):
+            if (directory / f"{part}_weight.npy").exists():
+                raise RunError(
+                    f"{directory}: {MANIFEST} does not name the weights of {part}; prepare it again"
+                )
         self.item_sums = self._item_sums(counts["train"])
 
     def _read_manifest(self) -> "_Manifest":

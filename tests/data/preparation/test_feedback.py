@@ -304,3 +304,13 @@ def test_sums_that_overflow_are_refused(tmp_path: Path) -> None:
             prepared(file, columns=columns),
         ):
             pass
+
+
+def test_weights_that_the_manifest_leaves_out_are_not_dropped(tmp_path: Path) -> None:
+    with prepared(save(random_table().with_columns(w=2), tmp_path / "r.csv"), columns=WEIGHTED) as stored:
+        manifest = {**stored.manifest, "weighted": []}
+        (stored.directory / "manifest.json").write_text(json.dumps(manifest))
+        with pytest.raises(
+            RunError, match=r"manifest\.json does not name the weights of train; prepare it again"
+        ):
+            StoredRatings(stored.directory)
