@@ -103,10 +103,14 @@ def table(found: Found) -> list[str]:
         if goal is not None:
             its, theirs = reached(points, goal), reached(found["implicit"]["points"], goal)
             assert theirs is not None
-            cells += ["not reached", ""] if its is None else [
-                f"{its[0]:.2f} s, {its[1]} sweeps",
-                f"{its[0] / theirs[0]:.2f}",
-            ]
+            cells += (
+                ["not reached", ""]
+                if its is None
+                else [
+                    f"{its[0]:.2f} s, {its[1]} sweeps",
+                    f"{its[0] / theirs[0]:.2f}",
+                ]
+            )
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
@@ -180,7 +184,9 @@ def main() -> None:
         f" lambda {args.lambda_:g}, lr {args.lr:g}"
     )
     all_found: dict[int, Found] = {}
-    shared = {key: getattr(args, key) for key in Settings.__annotations__ if key not in ("points", "features")}
+    shared = {
+        key: getattr(args, key) for key in Settings.__annotations__ if key not in ("points", "features")
+    }
     for features in numbers(args.features):
         found = all_found[features] = {}
         given = shared | {"features": features}

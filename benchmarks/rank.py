@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,6 +40,7 @@ class Settings:
     threads: int = 1
     reduction: str = "fast"
     prepared: str = ""
+    feedback: str = "explicit"
 
 
 @dataclass
@@ -102,7 +104,8 @@ def config_of(settings: Settings) -> Config:
     shape = {"num_users": settings.users, "num_items": settings.items, "num_ratings": settings.ratings}
     train = {"optimizer": settings.optimizer, "epochs": settings.epochs, "log_every": 5, "lr": 0.01}
     train["reduction"] = settings.reduction
-    data = {"prepared": settings.prepared} if settings.prepared else {"synthetic": shape}
+    data: dict[str, Any] = {"prepared": settings.prepared} if settings.prepared else {"synthetic": shape}
+    data["feedback"] = settings.feedback
     model = {"num_features": settings.features}
     return Config.model_validate(
         {"data": data, "model": model, "train": train, "run_dir": "none", "device": "cpu"}

@@ -1,6 +1,7 @@
 """One rank and two, of one thread each: an epoch of Adam and a sweep of ALS, on made-up ratings.
 
     python -m benchmarks.ranks [--ratings 1e6,1e7,5e7] [--repeats 3] [--network 100mbit,1gbit/1ms]
+        [--feedback implicit]
 
 Strong scaling: the same ratings on two ranks. Weak scaling: as many ratings a rank, so twice as many
 users; items are the same. Every run is of fresh processes, gloo between them, one and two ranks in turn.
@@ -101,7 +102,8 @@ def cases(args: argparse.Namespace, optimizer: str, ratings: int, cables: Sequen
 
     def of(number: int) -> Settings:
         users = round(number / RATINGS_A_USER)
-        return Settings(optimizer, users, args.items, number, args.features, args.epochs)
+        shape = users, args.items, number, args.features, args.epochs
+        return Settings(optimizer, *shape, feedback=args.feedback)
 
     return [
         Case("one rank", of(ratings), 1),
@@ -137,6 +139,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--optimizers", default="adam,als")
+    parser.add_argument("--feedback", choices=["explicit", "implicit"], default="explicit")
     parser.add_argument("--no-weak", action="store_true", help="strong scaling only")
     parser.add_argument("--network", default="", metavar="RATE[/DELAY],...")
     args = parser.parse_args()
@@ -153,7 +156,10 @@ def main() -> None:
         print(f"no limited network: {why}")
         cables = []
     torch.set_num_threads(1)
-    print(f"{machine()}; two ranks of one thread each, gloo; {args.items:,} items, {args.features} features")
+    print(
+        f"{machine()}; two ranks of one thread each, gloo;"
+        f" {args.feedback} feedback, {args.items:,} items, {args.features} features"
+    )
     size = 4 * args.items * args.features
     print(f"Adam: a rank sends {size / 1e6:.2f} MB an epoch (X's bytes x 2 (P - 1) / P, P = 2)\n")
     print("| | ratings | | s an epoch | | in sums | costs differ by |\n|---|---|---|---|---|---|---|")
