@@ -3,12 +3,13 @@
     COFI_DIST_DATA=FOLDER python -m benchmarks.clicks [--trials 30] [--folds 2] [--split 7] [--others 1,2,3]
 
 The test part of a split are the lines of ratings.csv, in file order, where
-`numpy.random.default_rng(SPLIT).random(100836) < 0.2`. Settings are chosen on --split alone: of its training
-part, a random tenth is held out for validation, once for each of --folds. All solvers get the same number of
-trials, drawn at random from the ranges in benchmarks.clicks_solvers, and the settings with the highest mean NDCG
-of the folds are kept. Each solver then learns from the whole training part of --split, and, with the same
-settings, from those of --others. A rating in the test part of one split is in the training part of
-another, so that the choice has seen a little of the others' test parts; it has seen nothing of --split's.
+`numpy.random.default_rng(SPLIT).random(100836) < 0.2`. Settings are chosen on --split alone: a random
+tenth of its training part is held out for validation, once for each of --folds. All solvers get the same
+number of trials, drawn at random from the ranges in benchmarks.clicks_solvers. The settings with the
+highest mean NDCG of the folds are kept. Each solver then learns from the whole training part of --split,
+and, with the same settings, from those of --others. A rating in the test part of one split is in the
+training part of another. So the choice has seen a little of the test parts of --others, and nothing of
+that of --split.
 
 NDCG@10 is that of `cofi-dist evaluate`: all items are ranked but those in the user's training part, and users
 with a held-out item are averaged. Items without training events stay in; no solver can find them.
@@ -27,8 +28,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.clicks_solvers import SOLVERS, Solver
 from benchmarks.clicks_data import Split, read, test_split, validation_split
+from benchmarks.clicks_solvers import SOLVERS, Solver
 from benchmarks.machine import machine
 
 FIGURES = 1_000  # means that an interval rests on

@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cofi_dist.model.ranking import METRICS, UserItemPairs, ranking_metrics
+from cofi_dist.ranking.metrics import METRICS, rank_users
+from cofi_dist.ranking.pairs import UserItemPairs
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -59,14 +60,14 @@ class Split:
 
     def ndcg(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
         """NDCG@10 of each user with a held-out item."""
-        user, item = self.events.user[self.held_out], self.events.item[self.held_out]
-        judged, row = np.unique(user, return_inverse=True)
-        place = np.full(self.shape[0], -1)
-        place[judged] = np.arange(len(judged))
-        excluded = UserItemPairs(place[self.events.user[self.known]], self.events.item[self.known])
-        excluded = excluded.masked(excluded.user >= 0)
-        figures = ranking_metrics(scores[judged].astype(np.float64), UserItemPairs(row, item), excluded, K)
-        return figures[:, METRICS.index("ndcg")]
+        known, relevant = (
+            UserItemPairs(self.events.user[part], self.events.item[part])
+            for part in (self.known, self.held_out)
+        )
+        ranked = rank_users(
+            lambda users: scores[users].astype(np.float64), relevant, known, num_users=self.shape[0], k=K
+        )
+        return ranked.metrics[:, METRICS.index("ndcg")]
 
 
 def read(file: Path) -> Events:

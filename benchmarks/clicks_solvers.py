@@ -7,7 +7,6 @@ sweeps that is drawn too.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -95,8 +94,8 @@ def popularity(split: Split, settings: dict[str, Any]) -> Scores:
 def ease(split: Split, settings: dict[str, Any]) -> Scores:
     """Steck 2019, "Embarrassingly Shallow Autoencoders for Sparse Data".
 
-    With P = (Y^T Y + lambda)^-1, the weights are B = I - P / diag(P), in which column i is divided by P_ii. By
-    Woodbury's identity P needs a matrix of users x users only.
+    With P = (Y^T Y + lambda)^-1, the weights are B = I - P / diag(P), in which column i is divided by P_ii.
+    By Woodbury's identity, P needs only a matrix of users x users.
     """
     Y, lambda_ = split.matrix.toarray().astype(np.float64), settings["lambda"]
     gram = Y @ Y.T

@@ -3,14 +3,15 @@
     python -m benchmarks.implicit [--features 64,128] [--only als,exact,adam,implicit,cmfrec] [--threads 2]
         [--points adam=10,20 ...] [--output points.json] [--picture clicks_cost.png]
 
-All minimise the same J, Hu, Koren and Volinsky's: 1/2 sum c (s - 1)^2 over the events, with c = 1 + alpha, plus
-1/2 sum s^2 over all other pairs, plus lambda/2 (|W|^2 + |X|^2). J is computed for all by one loop of
-benchmarks.implicit_cost, in float64, while the clock stands still. That it is everybody's is shown first:
+All minimise the same J, that of Hu, Koren and Volinsky: 1/2 sum c (s - 1)^2 over the events, with
+c = 1 + alpha x strength, plus 1/2 sum s^2 over all other pairs, plus lambda/2 (|W|^2 + |X|^2). One loop of
+benchmarks.implicit_cost computes J for all, in float64, while the clock stands still. First, it is shown that
+this is everybody's:
 
 - implicit tells its own loss. It is 2 J divided by the sum of all weights, those of unknown pairs too. Its
-  confidences are the weights, so it is given 1 + alpha.
-- cmfrec tells no loss. Its users are solved last, so J must have no gradient there. An excess over the
-  least J for its items is at most |gradient|^2 / (2 lambda), which is printed.
+  confidences are the weights, so it is given c.
+- cmfrec tells no loss. It solves the users last, so J must have no gradient there. J exceeds the least J for
+  its items by at most |gradient|^2 / (2 lambda), which is printed.
 - Ours tells J.
 
 Each solver runs in a process of its own. Seconds are the solver's: set-up has a column of its own. Memory is

@@ -2,16 +2,16 @@
 
     python -m benchmarks.implicit_peers NAME SETTINGS.json RESULT.json     # what benchmarks.implicit starts
 
-One that can be watched is judged after its sweeps, with its clock stopped. cmfrec's ALS can't, and is run anew
-with so many sweeps for each point; a line through the times of these calls then gives its set-up.
-Without points, two sweeps are run and only the peak of the memory is of interest.
+One that can be watched is judged after its sweeps, with its clock stopped. cmfrec's ALS can't, and is run
+anew with so many sweeps for each point. A line through the times of these calls then gives its set-up.
+Without points, two sweeps are run, and only the peak of the memory is of interest.
 """
 
 import json
 import sys
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -241,8 +241,9 @@ def check(s: Settings) -> dict[str, Any]:
     gradient = user_gradient(events, model.A_, model.B_, s.lambda_)
     excess = float((gradient**2).sum()) / (2 * s.lambda_ * least)
     text = (
-        f"J of implicit's factors: {J:.9g}; by implicit's own loss {theirs:.9g}, off by {theirs / J - 1:.1e}\n"
-        f"J of cmfrec's factors (Cholesky): {least:.9g}, at most {excess:.1e} of it above the least for its items"
+        f"J of implicit's factors: {J:.9g}; by its own loss {theirs:.9g}, off by {theirs / J - 1:.1e}\n"
+        f"J of cmfrec's factors, by Cholesky: {least:.9g}, at most {excess:.1e} of it above the least J for"
+        " its items"
     )
     return {"text": text}
 
