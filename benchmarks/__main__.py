@@ -34,6 +34,11 @@ BENCHMARKS = {
     "saving": ("--pairs 30", "--pairs 1 --features 16"),
     "als": ("--repeats 3", "--repeats 1 --no-cholesky"),
     "large": ("", f"{SMALL} --points spark=1,2 --points adam=20,40,80,160 --spark-memory 4g"),
+    "implicit": (
+        "",
+        "--events 200000 --users 1400 --items 2000 --features 16 --points als=1-30 --points adam=20,40,80",
+    ),
+    "clicks": ("", "--trials 1 --folds 1 --others 1"),
     "ranks": (
         "--ratings 1e6,1e7 --network 100mbit,1gbit",
         "--ratings 1e5 --items 2000 --repeats 1 --network 1gbit",
@@ -46,7 +51,7 @@ BENCHMARKS = {
     "curve": ("", "--seeds 1"),
     "gpu": ("", "--quick"),
 }
-PICTURES = {"curve": "notebook_curve.png", "large": "large.png"}
+PICTURES = {"curve": "notebook_curve.png", "large": "large.png", "implicit": "clicks_cost.png"}
 
 
 def run(name: str, options: str, output: Path, data: str) -> str:
