@@ -113,8 +113,8 @@ def draw_peer(rng: np.random.Generator) -> dict[str, Any]:
     """What implicit and cmfrec share."""
     return {
         "factors": int(rng.choice(FACTORS)),
-        "lambda": _between(rng, 1, 200),
-        "alpha": _between(rng, 0.5, 40),
+        "lambda": _between(rng, 5, 50),
+        "alpha": _between(rng, 1, 10),
     }
 
 
