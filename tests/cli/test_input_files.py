@@ -8,8 +8,9 @@ import polars as pl
 import pytest
 
 from cofi_dist.cli import input_files
-from cofi_dist.cli.input_files import read_titles, warn_if_untitled
+from cofi_dist.cli.input_files import read_as_trained, read_titles, warn_if_untitled
 from cofi_dist.errors import DataError
+from tests.support.models import made_up
 
 WANT = {"14": "Les Misérables… (1995)", "20": "Plain"}
 
@@ -82,4 +83,22 @@ def test_titles_of_other_ids_are_said_to_be_of_none(capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err.startswith("m.csv: has no title of any of these items; are its ids spelt")
     warn_if_untitled(Path("m.csv"), {"1": "One"}, pl.Series([1, 2]))
     warn_if_untitled(None, {}, pl.Series([1]))
+    assert capsys.readouterr().err == ""
+
+
+def test_events_need_no_strengths_and_ratings_are_needed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "e.csv"
+    file.write_text("userId,movieId\n1,104\n2,105\n")
+    table = read_as_trained(file, made_up(tmp_path, 3, 30, "data.feedback=implicit"))
+    assert table.to_dict(as_series=False) == {"user": [1, 2], "item": [104, 105]}
+    assert (
+        capsys.readouterr().err == f"{file}: has no column 'rating', so each line is an event of strength 1\n"
+    )
+    with pytest.raises(DataError, match=r"e\.csv: line 1: no column 'rating' in userId, movieId"):
+        read_as_trained(file, made_up(tmp_path))
+    file.write_text("userId,movieId,rating\n1,104,2.5\n2,105,1\n")
+    table = read_as_trained(file, made_up(tmp_path, 3, 30, "data.feedback=implicit"))
+    assert table["value"].to_list() == [2.5, 1.0]
     assert capsys.readouterr().err == ""

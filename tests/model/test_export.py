@@ -16,9 +16,11 @@ from cofi_dist.model.export import export
 from tests.support.models import made_up
 
 
-@pytest.fixture(params=[False, True], ids=["plain", "item bias"])
+@pytest.fixture(params=["plain", "item bias", "events"])
 def model(request: pytest.FixtureRequest, tmp_path: Path) -> Model:
-    return made_up(tmp_path, 3, 5, dtype=torch.float32, item_bias=request.param)
+    feedback = "implicit" if request.param == "events" else "explicit"
+    settings, item_bias = f"data.feedback={feedback}", request.param == "item bias"
+    return made_up(tmp_path, 3, 5, settings, dtype=torch.float32, item_bias=item_bias)
 
 
 def test_pt_is_what_the_notebook_saves(model: Model, tmp_path: Path) -> None:

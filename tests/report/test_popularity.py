@@ -5,15 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from cofi_dist.errors import CofiError
-from cofi_dist.model import Model
 from cofi_dist.model.scoring import user_batches
 from cofi_dist.report import popularity
 from cofi_dist.report.popularity import bin_name, bins_of, by_popularity
 from cofi_dist.sharding.ranges import UserRange
-from tests.support.models import dense_scores, made_up, rated_halves, trained
+from tests.support.models import trained
 
 CONFIG = """
 data: {synthetic: {num_users: 40, num_items: 60, num_ratings: 900}, test: {}, validation: {}}
@@ -72,37 +70,33 @@ def test_a_bin_without_ratings_has_no_error() -> None:
     assert found.figures == {"RMSE": 2.0, "MAE": 2.0}
 
 
-def of_events(tmp: Path) -> Model:
-    """A model of 40 users' events on 60 items, whose counts are those of `rated_halves`."""
-    num_users, num_items = 40, 60
-    model = made_up(
-        tmp, num_users, num_items, "data.feedback=implicit", "validation.k=5", dtype=torch.float32
-    )
-    rated = rated_halves(model, 900)
-    training = rated.load(UserRange(0, num_users))
-    model.item_counts[:] = torch.from_numpy(np.bincount(training.item, minlength=num_items))
-    return model
+EVENTS = """
+data:
+  synthetic: {num_users: 40, num_items: 60, num_ratings: 900}
+  feedback: implicit
+  test: {fraction: 0.3}
+model: {num_features: 4}
+train: {optimizer: als, epochs: 10, log_every: 10}
+validation: {k: 5}
+"""
 
 
 @pytest.mark.parametrize("users_at_once", [7, 256])
 def test_the_share_of_events_that_lists_find_is_that_of_brute_force(
     users_at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = of_events(tmp_path)
-    rated = rated_halves(model, 900)
-    monkeypatch.setattr(Model, "load", lambda _: model)
-    monkeypatch.setattr(Model, "rated", lambda *_: rated)
+    model = trained(tmp_path, EVENTS)
+    rated = model.rated(tmp_path / "run")
     small = partial(user_batches, users_at_once=users_at_once)
     monkeypatch.setattr(popularity, "user_batches", small)
-    got = by_popularity(tmp_path)
+    got = by_popularity(tmp_path / "run")
     assert isinstance(got, popularity.FoundByPopularity)
     assert (got.part, got.k, got.title) == ("test", 5, "Found in lists of 5")
     is_found: dict[int, list[bool]] = {}
-    for number, scores in enumerate(dense_scores(model)):
+    for number in range(40):
         one = UserRange(number, number + 1)
         training, held_out = rated.load(one).item, rated.load(one, "test").item
-        scores[training] = -np.inf
-        best = np.argsort(-scores)[:5]
+        best = model.recommend(number, 5, exclude=training)["item"].to_list()
         for item in held_out:
             is_found.setdefault(int(model.item_counts[item]).bit_length(), []).append(item in best)
     assert got.count.tolist() == [len(is_found.get(k, [])) for k in range(max(is_found) + 1)]
@@ -111,16 +105,10 @@ def test_the_share_of_events_that_lists_find_is_that_of_brute_force(
     assert got.overall == pytest.approx(got.found.sum() / got.count.sum())
 
 
-def test_without_held_out_events_nothing_can_be_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = of_events(tmp_path)
-    rated = rated_halves(model, 900)
-    monkeypatch.setattr(type(rated.source), "parts", ("train",))
-    monkeypatch.setattr(Model, "load", lambda _: model)
-    monkeypatch.setattr(Model, "rated", lambda *_: rated)
-    with pytest.raises(CofiError, match="no events were held out that lists could find"):
-        by_popularity(tmp_path)
+def test_without_held_out_events_nothing_can_be_found(tmp_path: Path) -> None:
+    trained(tmp_path, EVENTS, "data.test=null")
+    with pytest.raises(CofiError, match="run: no events were held out that lists could find"):
+        by_popularity(tmp_path / "run")
 
 
 def test_without_a_model_nothing_is_judged(tmp_path: Path) -> None:
