@@ -1,6 +1,6 @@
 """Runs disturbed at random moments, and whether they end as the undisturbed one does.
 
-    python -m tools.faults [--runs 200] [--seed 0] [--folder DIR]
+    python -m tools.faults [--runs 200] [--seed 0] [--folder DIR] [--set KEY=VALUE ...]
 
 Every run has 2 or 3 ranks under torchrun, which may restart them; when it gives up or is gone, the same
 command is given again, as an operator would. The end is compared with that of an undisturbed run on as
@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +52,7 @@ class Case:
         folder: holds c.yaml and, once it runs, `run` and `log`.
         ranks: how many.
         rng: of this run.
+        overrides: `KEY=VALUE` texts that change CONFIG.
         resumed_from: the newest whole checkpoint before each start but the first.
         hit: whether there was something to be harmed, as far as the fault could tell.
     """
@@ -59,6 +60,7 @@ class Case:
     folder: Path
     ranks: int
     rng: random.Random
+    overrides: Sequence[str] = ()
     resumed_from: list[int] = field(default_factory=list)
     hit: bool = True
 
@@ -79,7 +81,7 @@ class Case:
         env = {**os.environ, "OMP_NUM_THREADS": "1"}
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(
-                [*command, f"run_dir={self.run_dir}"],
+                [*command, *self.overrides, f"run_dir={self.run_dir}"],
                 cwd=self.folder,
                 env=env,
                 stdout=log,
@@ -272,10 +274,10 @@ def small_disk(folder: Path) -> Iterator[None]:
         subprocess.run(["umount", "-l", folder], check=True)
 
 
-def undisturbed(folder: Path, ranks: int) -> Path:
+def undisturbed(folder: Path, ranks: int, overrides: Sequence[str] = ()) -> Path:
     """The run directory of a run that nothing happened to."""
     folder.mkdir(parents=True)
-    case = Case(folder, ranks, random.Random(0))
+    case = Case(folder, ranks, random.Random(0), overrides)
     if case.start().wait() != 0:
         raise RuntimeError((folder / "log").read_text())
     return case.run_dir
@@ -290,17 +292,19 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=None)
     parser.add_argument("--fault", choices=FAULTS, default=None)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     args = parser.parse_args()
     if args.folder:
         args.folder.mkdir(parents=True, exist_ok=True)
     home = Path(tempfile.mkdtemp(dir=args.folder))
-    whole = {ranks: undisturbed(home / f"whole{ranks}", ranks) for ranks in (2, 3)}
+    overrides = tuple(args.overrides)
+    whole = {ranks: undisturbed(home / f"whole{ranks}", ranks, overrides) for ranks in (2, 3)}
     counts: Counter[tuple[str, str]] = Counter()
     repeats: Counter[str] = Counter()
     for number in range(args.runs):
         rng = random.Random(f"{args.seed}-{number}")
         name = args.fault or rng.choice(list(FAULTS))
-        outcome, again = one(home / f"run{number}", name, whole, rng, number)
+        outcome, again = one(home / f"run{number}", name, whole, rng, number, overrides)
         counts[name, outcome] += 1
         repeats[name] += again
     for (name, outcome), count in sorted(counts.items()):
@@ -310,14 +314,21 @@ def main() -> None:
     sys.exit(any(outcome != GOOD for _, outcome in counts))
 
 
-def one(folder: Path, name: str, whole: dict[int, Path], rng: random.Random, number: int) -> tuple[str, int]:
+def one(
+    folder: Path,
+    name: str,
+    whole: dict[int, Path],
+    rng: random.Random,
+    number: int,
+    overrides: Sequence[str] = (),
+) -> tuple[str, int]:
     """A fault, tried until it meets something: the outcome, and how often it was tried again.
 
     The folder is left only where the outcome is bad.
     """
     ranks, moment, again = rng.choice([2, 3]), rng.choice(["start", "step", "step", "step"]), 0
     while (
-        outcome := _attempt(Case(folder, ranks, rng), name, moment, whole[ranks], number)
+        outcome := _attempt(Case(folder, ranks, rng, overrides), name, moment, whole[ranks], number)
     ) == MISSED and again < MOST_REPEATS:
         shutil.rmtree(folder)
         moment, again = "step", again + 1  # at the start there may be nothing to be met
