@@ -11,6 +11,7 @@ from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import UserShard
 from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.factors import Factors
+from cofi_dist.kernels.cpu.backend import NumbaKernels
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import run_step
 from cofi_dist.sharding.ranges import UserRange
@@ -82,3 +83,29 @@ def test_als_lowers_the_sum_over_all_cells_and_knows_its_value(
         assert pytest.approx(half_by_cells(factors, Y, C, a0) + penalty, rel=1e-12) == als.J
         assert before >= als.J
         before = als.J
+
+
+@pytest.mark.parametrize(
+    ("alpha", "weights", "strengths", "bytes_per_rating"),
+    [
+        (None, "none", "varied", 8),  # an item and a value, in each order
+        (None, "ones", "varied", 8),
+        (None, "varied", "varied", 12),
+        (2.0, "none", "ones", 4),  # all events weigh the same, and all their targets are 1
+        (2.0, "none", "varied", 8),
+    ],
+)
+def test_weights_that_are_equal_take_no_memory(
+    alpha: float | None, weights: str, strengths: str, bytes_per_rating: int
+) -> None:
+    user, item = (row.ravel().astype(np.int32) for row in np.indices((U, M)))
+    columns = {"ones": np.ones(U * M), "varied": 1.0 + np.arange(U * M) % 5}
+    ratings = Ratings(user, item, columns[strengths], columns.get(weights))
+    single = UserShard.single_block(UserRange(0, U), M, ratings)
+    shard = UserShard(single.users, M, ratings, single.blocks, None, alpha)
+    matrix = build_rating_matrix(shard, CPU, torch.float32)
+    for kernels in (matrix.by_user, matrix.by_item):
+        assert isinstance(kernels, NumbaKernels)
+        _, *columns_of_rating = kernels._ratings
+        arrays = [column for column in columns_of_rating if isinstance(column, np.ndarray)]
+        assert sum(array.nbytes for array in arrays) == bytes_per_rating * len(ratings)
