@@ -91,7 +91,7 @@ def _summary(run: RunFiles) -> dict[str, str]:
     metrics, shards = run.metrics, run.shards
     facts = {"directory": str(run.directory.resolve())}
     if shards is not None:
-        facts["ratings"] = f"{shards.ratings.sum():,}, including held-out ones"
+        facts[f"{run.noun}s"] = f"{shards.ratings.sum():,}, including held-out ones"
         facts["users"] = f"{shards.num_users:,}"
     if run.num_items is not None:
         facts["items"] = f"{run.num_items:,}"
@@ -107,7 +107,7 @@ def _summary(run: RunFiles) -> dict[str, str]:
         )
         facts["best validated epoch"] = f"{metrics.epoch[metrics.best]:,.0f}: {figures}"
     facts["seconds"] = f"{metrics.seconds[-1]:,.1f}"
-    facts["ratings per second"] = f"{metrics.ratings_per_second[-1]:,.0f}"
+    facts[f"{run.noun}s per second"] = f"{metrics.ratings_per_second[-1]:,.0f}"
     if run.diverged:
         facts["diverged"] = run.diverged
     if not (run.directory / MODEL).is_dir():

@@ -158,13 +158,13 @@ def _throughput_panel(runs: Sequence[RunFiles]) -> Panel | None:
         _draw_curves(axes, runs, speeds)
         axes.set_ylim(0, 1.08 * max(speed.max() for speed in known if len(speed)))
         _short_numbers(axes.yaxis)
-        axes.set_ylabel("ratings/s")
+        axes.set_ylabel(f"{nouns}/s")
 
-    title = "Throughput"
+    title, nouns = "Throughput", _nouns(runs)
     if len(runs) == 1:
-        title += f": {_short(runs[0].metrics.ratings_per_second[-1])} ratings/s over all"
+        title += f": {_short(runs[0].metrics.ratings_per_second[-1])} {nouns}/s over all"
     caption = (
-        "Training ratings per second on all ranks, from one printed epoch to the next. Starting up slows"
+        f"Training {nouns} per second on all ranks, from one printed epoch to the next. Starting up slows"
         " the first value, and validation takes time too."
     )
     return Panel(title, caption, draw)
@@ -174,8 +174,10 @@ def _balance_panel(runs: Sequence[RunFiles]) -> Panel | None:
     sharded = [(number, run.shards) for number, run in enumerate(runs) if run.shards is not None]
     if not any(len(shards.ratings) > 1 for _, shards in sharded):
         return None  # one rank has all ratings: there is nothing to balance
+    nouns = _nouns([runs[number] for number, _ in sharded])
     caption = (
-        "Ratings of each rank, including held-out ones, relative to the mean. The fullest rank sets the pace."
+        f"{nouns.capitalize()} of each rank, including held-out ones, relative to the mean. The fullest rank"
+        " sets the pace."
     )
     if len(runs) == 1:
         shards = sharded[0][1]
@@ -193,7 +195,7 @@ def _balance_panel(runs: Sequence[RunFiles]) -> Panel | None:
             axes.grid(visible=False, axis="x")
             _short_numbers(axes.yaxis)
             axes.set_xlabel("rank")
-            axes.set_ylabel("ratings")
+            axes.set_ylabel(nouns)
 
         return Panel(f"Balance: the fullest rank has {shards.load.max():.2f} of the mean", caption, bars)
 
@@ -210,7 +212,7 @@ def _balance_panel(runs: Sequence[RunFiles]) -> Panel | None:
         axes.set_ylim(len(sharded) - 0.4, -0.6)  # the first run on top
         most = max(float(np.abs(s.load - 1).max()) for _, s in sharded)
         axes.set_xlim(1 - 1.2 * max(most, 0.05), 1 + 1.2 * max(most, 0.05))
-        axes.set_xlabel("ratings of each rank, relative to the mean")
+        axes.set_xlabel(f"{nouns} of each rank, relative to the mean")
 
     return Panel("Balance: a stroke for each rank", caption, strokes)
 
@@ -249,6 +251,11 @@ def _popularity_panel(by_popularity: Sequence[ByPopularity | None]) -> Panel:
     if len(by_popularity) == 1:
         title += f": {kind.overall:.4f} over all"
     return Panel(title, kind.caption, draw, wide=True)
+
+
+def _nouns(runs: Sequence[RunFiles]) -> str:
+    """Return what the pairs of the runs' data are called."""
+    return " or ".join(dict.fromkeys(f"{run.noun}s" for run in runs))
 
 
 def _least_count(counts: NDArray[np.int64]) -> str:

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cofi_dist.errors import ConfigError, RunError
+from cofi_dist.config import Config, load_config
+from cofi_dist.errors import CofiError, ConfigError, RunError
 from cofi_dist.files.reading import (
     MOST_JSON,
     Record,
@@ -72,6 +73,7 @@ class RunFiles:
         config: text of the resolved config; empty if there is no file.
         log: lines of train.log, without those about epochs.
         diverged: what became NaN or infinite; empty if nothing did.
+        noun: what one pair of the data is called, `rating` or `event`.
     """
 
     directory: Path
@@ -81,6 +83,7 @@ class RunFiles:
     config: str
     log: list[str]
     diverged: str = ""
+    noun: str = "rating"
 
     @property
     def num_items(self) -> int | None:
@@ -114,14 +117,16 @@ def _read_run(directory: Path, name: str) -> RunFiles:
         raise RunError(f"{directory}: {'is a file' if directory.exists() else 'no such directory'}")
     if not os.path.lexists(directory / METRICS):
         raise RunError(f"{directory}: has no {METRICS}; is it a run's?")
+    config = _load_config(directory / CONFIG)
     return RunFiles(
         directory=directory,
         name=name,
-        metrics=read_metrics(directory / METRICS, directory / CONFIG),
+        metrics=read_metrics(directory / METRICS, config),
         shards=_read_shards(directory / SHARDS),
         config=_read_config(directory / CONFIG),
         log=_read_log(directory / LOG),
         diverged=read_divergence(directory),
+        noun="event" if config is not None and config.data.feedback == "implicit" else "rating",
     )
 
 
@@ -143,6 +148,13 @@ def display_names(directories: Sequence[Path]) -> list[str]:
     if len(set(names)) < len(names):
         names = [f"{number}: {name}" for number, name in enumerate(names, 1)]
     return names
+
+
+def _load_config(file: Path) -> Config | None:
+    """Return the run's config; None if it is missing, or of a version that this one cannot read."""
+    with suppress(CofiError):
+        return load_config(file)
+    return None
 
 
 def _read_config(file: Path) -> str:

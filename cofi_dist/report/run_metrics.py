@@ -1,7 +1,7 @@
 """Read the metrics of a run, and tell which epoch was the best."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -9,8 +9,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from cofi_dist.config import Metric, load_config
-from cofi_dist.errors import CofiError, RunError
+from cofi_dist.config import Config, Metric
+from cofi_dist.errors import RunError
 from cofi_dist.files.reading import parse_json, read_failure, read_lines, shortened
 from cofi_dist.run_result import read_result
 from cofi_dist.training.metrics import TITLES, Criterion
@@ -65,8 +65,8 @@ class Metrics:
         return speed
 
 
-def read_metrics(file: Path, config: Path) -> Metrics:
-    """Read the metrics of a run, and from its config by which of them it was judged.
+def read_metrics(file: Path, config: Config | None) -> Metrics:
+    """Read the metrics of a run, whose config says by which of them it was judged.
 
     Raises:
         RunError: the file of metrics is damaged, or holds no epoch.
@@ -92,15 +92,14 @@ def read_metrics(file: Path, config: Path) -> Metrics:
     measured = [name for name in TITLES if any(VALIDATION + name in row for row in in_order)]
     validation = {name: column(VALIDATION + name) for name in measured}
     required = {name: column(name) for name in REQUIRED_COLUMNS}
-    return Metrics(**required, validation=validation, criterion=_read_criterion(config, measured))
+    return Metrics(**required, validation=validation, criterion=_criterion(config, measured))
 
 
-def _read_criterion(config: Path, measured: Sequence[str]) -> Criterion:
-    """Return what decides, as the run's config says; else, as for older runs, the first that was measured."""
-    with suppress(CofiError):
-        section = load_config(config).validation
-        if section.metric in measured:
-            return Criterion(section.metric, section.list_length if section.ranks else None)
+def _criterion(config: Config | None, measured: Sequence[str]) -> Criterion:
+    """Return what decides, as the run's config says; without it, the first figure that was measured."""
+    if config is not None and config.validation.metric in measured:
+        section = config.validation
+        return Criterion(section.metric, section.list_length if section.ranks else None)
     return Criterion(cast(Metric, measured[0])) if measured else Criterion()
 
 

@@ -13,7 +13,15 @@ from cofi_dist.report.panels import build_panels
 from cofi_dist.report.popularity import ErrorByPopularity
 from cofi_dist.report.run_files import read_runs
 from cofi_dist.report.saved_evaluations import read_evaluations
-from tests.support.written_runs import EVALUATION, falling, row, write_run
+from tests.support.written_runs import (
+    EVALUATION,
+    EVENTS_CONFIG,
+    falling,
+    found_by_popularity,
+    rising,
+    row,
+    write_run,
+)
 
 VOID = {"meta", "img"}
 NASTY = """</pre><script>alert("&amp;")</script><b title='x'>"""
@@ -78,6 +86,21 @@ def test_the_page_holds_what_is_known_of_the_run(tmp_path: Path) -> None:
         assert words in found.text.replace("  ", " "), words
     assert "800.00000" not in found.text, "epochs are in the curves"
     assert "stopped at epoch 3" in found.text
+
+
+def test_a_page_about_events_calls_them_so(tmp_path: Path) -> None:
+    directory = write_run(tmp_path / "a", rising(), ranks=[60, 40], config=EVENTS_CONFIG)
+    (run,) = read_runs([directory])
+    found = found_by_popularity(0, 30, 90)
+    page = Page(render_page(run, build_panels([run], [found]), found, [])).text
+    for words in (
+        "events100, including held-out ones",
+        "best validated epoch4: NDCG@20 0.3500",
+        "events per second1,005",
+        "test events, held out events120 Found in lists of 100.3333",
+        "Events of each rank, including held-out ones",
+    ):
+        assert words in page.replace("  ", " "), words
 
 
 def test_nothing_is_loaded_from_anywhere(tmp_path: Path) -> None:
