@@ -111,9 +111,11 @@ def prepare_file(path: Path, data: DataSection, directory: Path) -> None:
         _filter(job, ratings)
     num_ratings = _write_parts(job, ratings, directory)
     scale = write_transposed(directory, len(ratings.items), job.work)
-    if not np.isfinite(np.load(directory / "item_total.npy")).all():
+    overflows = np.flatnonzero(~np.isfinite(np.load(directory / "item_total.npy")))
+    if len(overflows):
+        item = ratings.items[int(overflows[0])]
         raise DataError(
-            f"{path}: the ratings of an item sum to more than float64 holds; divide all by a number"
+            f"{path}: the ratings of item {item} sum to more than float64 holds; divide all by a number"
         )
     manifest = _manifest(job, ratings, directory, num_ratings, scale)
     job.work.rmdir()

@@ -186,6 +186,8 @@ SETTINGS: list[dict[str, Any]] = [
     {},
     {"duplicates": "last", **BY_TIME},
     {"duplicates": "mean", "min_user_ratings": 2, "test": SplitSection(fraction=0.5, seed=0)},
+    {"feedback": "implicit", "duplicates": "sum"},
+    {"columns": ColumnNames(weight="timestamp"), "duplicates": "mean"},
 ]
 
 
@@ -207,6 +209,7 @@ LINES = st.lists(  # that come near to being ratings
 )
 @example(b"a\rb,1,4,1\na\rb,1,4,1\n", {})  # a lone carriage return, and a duplicate
 @example(b'"a""b"-9,1,4,1\n"a""b"-9,1,4,1\n', {})  # text after a closing quote
+@example(b"1,7,-1e308,1\n2,7,-1e308,1\n", {})  # a sum that float64 cannot hold
 @example(b"1,1,4,-1.7e308\n2,1,4,1.7e308\n3,1,4,0\n", {"duplicates": "last", **BY_TIME})
 def test_any_bytes_are_ratings_or_one_line(
     name: str, tmp_path_factory: pytest.TempPathFactory, content: bytes, settings: dict[str, Any]
@@ -225,6 +228,8 @@ def test_any_bytes_are_ratings_or_one_line(
             "line ",
             "is empty",
             "holds no ratings",
+            "holds no events",
+            "the ratings of item",
             "min_user_ratings 2",
             "nothing is left",
             "data.",
