@@ -66,7 +66,6 @@ TESTED_IN = {
     "kernels/cpu/simd.py": "kernels/cpu/test_compiled_bits.py",
     "kernels/cuda/backend.py": "contracts/test_back_ends.py",
     "kernels/cuda/graph.py": "gpu/test_cuda.py",
-    "kernels/cuda/triton_kernels.py": "contracts/test_back_ends.py",
     "kernels/first_compilation.py": "kernels/cpu/test_compiled_cache.py",
     "kernels/rating_matrix.py": "contracts/test_back_ends.py",
     "kernels/torch_ops/backend.py": "contracts/test_back_ends.py",

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.sides import sides_of
-from cofi_dist.cost.sparse import SparseCost, build_rating_matrix
+from cofi_dist.cost.sparse import SparseCost, build_rating_matrix, unknown_pairs
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import UserShard
 from cofi_dist.distributed.comm import SoloComm
@@ -66,25 +66,30 @@ def on_cuda(factors: Factors) -> Factors:
     return Factors(*(factor.to(CUDA) for factor in factors.by_name.values()))
 
 
-def long_rows() -> Ratings:
+def long_rows(*, weighted: bool = False) -> Ratings:
     """Some items have more ratings than a piece holds; some users and items have none."""
     rng = np.random.default_rng(0)
     R = rng.random((3000, 40)) < np.concatenate([[0.0, 0.95, 0.9], np.full(36, 0.02), [0.0]])
     R[5] = False
     user, item = (place.astype(np.int32) for place in np.nonzero(R))
-    return Ratings(user, item, rng.standard_normal(len(user)))
+    values = rng.standard_normal(len(user))
+    return Ratings(user, item, values, rng.uniform(0.2, 4, len(user)) if weighted else None)
 
 
+@pytest.mark.parametrize("unknown_weight", [None, 0.0, 0.5], ids=["no weights", "weights", "unknown pairs"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("num_features", [1, 20, 100, 300])
-def test_triton_and_torch_sum_alike(num_features: int, dtype: torch.dtype) -> None:
+def test_triton_and_torch_sum_alike(
+    num_features: int, dtype: torch.dtype, unknown_weight: float | None
+) -> None:
     assert device_backend(CUDA) is backend.TritonKernels
-    ratings, factors = long_rows(), on_cuda(random_factors(40, 3000, num_features, dtype, item_bias=True))
+    ratings = long_rows(weighted=unknown_weight is not None)
+    factors = on_cuda(random_factors(40, 3000, num_features, dtype, item_bias=True))
     assert np.bincount(ratings.item).max() > 2 * backend.PIECE
     users, items = sides_of(factors)
     shard = UserShard.single_block(UserRange(0, 3000), 40, ratings)
     triton, torch_ops = (
-        build_rating_matrix(shard, CUDA, dtype, backend=kernels)
+        build_rating_matrix(shard, CUDA, dtype, unknown_weight=unknown_weight or 0.0, backend=kernels)
         for kernels in (backend.TritonKernels, TorchKernels)
     )
     rtol = 1e-12 if dtype == torch.float64 else 1e-5
@@ -123,9 +128,10 @@ def test_sums_are_the_same_bits_every_time_and_the_formulas() -> None:
             close(got.cpu(), want, 1e-12)
 
 
+@pytest.mark.parametrize("unknown_weight", [0.0, 0.5])
 @pytest.mark.parametrize("item_bias", [False, True])
 @pytest.mark.parametrize("steps", [3, 0], ids=["cg", "exact"])
-def test_als_is_that_of_the_cpu_and_never_rises(steps: int, item_bias: bool) -> None:
+def test_als_is_that_of_the_cpu_and_never_rises(steps: int, item_bias: bool, unknown_weight: float) -> None:
     ratings, costs = random_ratings(60, 40, 900), dict[str, list[float]]()
     for device in BOTH_DEVICES:
         start = random_factors(40, 60, 5, item_bias=item_bias)
@@ -134,10 +140,13 @@ def test_als_is_that_of_the_cpu_and_never_rises(steps: int, item_bias: bool) -> 
             UserShard.single_block(UserRange(0, 60), 40, ratings),
             torch.device(device),
             torch.float64,
+            unknown_weight=unknown_weight,
             tiled=steps > 0,
         )
         counts = torch.from_numpy(np.bincount(ratings.item, minlength=40))
         given = {"item_counts": counts, "steps": steps, "tolerance": 0.0, "owns_all_users": True}
+        given |= {"item_curvature": counts * (1 - unknown_weight)}
+        given |= {"unknown": unknown_pairs(cost, unknown_weight)}
         als = Als(cost, factors, Regulariser(0.7, 0.2), **given)  # type: ignore[arg-type]
         costs[device] = []
         for _ in range(15):

@@ -1,0 +1,49 @@
+"""The kernels compile for a GPU, also where none is: the interpreter, which other tests use, is laxer."""
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+COMPILE = """
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource, compile
+from cofi_dist.kernels.cuda.triton_kernels import add_pieces, sum_piece
+
+def build(kernel, pointers, constants):
+    names = kernel.arg_names
+    signature = {name: pointers.get(name, "constexpr") for name in names}
+    constants = {(names.index(name),): value for name, value in constants.items() if name in names}
+    source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
+    return compile(source, target=GPUTarget("cuda", 90, 32)).asm["ptx"]
+
+for kind in ("*fp32", "*fp64"):
+    pointers = {"row": "*i32", "start": "*i64", "piece_start": "*i64", "indices": "*i32"}
+    pointers |= dict.fromkeys(("values", "weights", "unknown_weight", "fixed", "fixed_bias"), kind)
+    pointers |= dict.fromkeys(("solved", "solved_bias", "sums", "sums_b", "out", "out_b"), kind)
+    pointers |= {"halves": "*fp64", "half": "*fp64"}
+    constants = {"K": 20, "BLOCK_K": 32, "BLOCK_N": 4, "IS_ERROR": True, "WITH_SUMS": True}
+    build(add_pieces, pointers, constants)
+    for weights in ({"HAS_WEIGHTS": False}, {"HAS_WEIGHTS": True}):
+        for is_error in (True, False):
+            text = build(
+                sum_piece,
+                pointers,
+                {**constants, **weights, "VALUE_STRIDE": 1, "WEIGHT_STRIDE": 0, "IS_ERROR": is_error},
+            )
+            # kernels of ratings without weights do not even look at where weights would be
+            assert ("sum_piece_param_4]" in text) == weights["HAS_WEIGHTS"]
+"""
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not made for this platform")
+def test_the_kernels_compile_for_a_gpu_and_without_weights_none_are_read(tmp_path: Path) -> None:
+    environ = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environ["TRITON_CACHE_DIR"] = str(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILE], env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
