@@ -10,6 +10,7 @@ import typer
 import xxhash
 
 from cofi_dist.cli.arguments import Prepared, Run
+from cofi_dist.cli.evaluation_table import print_evaluation
 from cofi_dist.cli.input_files import read_as_trained
 from cofi_dist.cli.progress import Progress
 from cofi_dist.cli.session import Session
@@ -18,7 +19,7 @@ from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import CofiError, ConfigError, DataError, RunError
 from cofi_dist.files.atomic import refuse_existing, write_atomically
 from cofi_dist.streams import log_stderr
-from cofi_dist.words import counted, have
+from cofi_dist.words import counted
 
 if TYPE_CHECKING:
     from cofi_dist.model import Evaluation, Model, RunRatings
@@ -51,6 +52,15 @@ Relevant = Annotated[
         show_default=False,
     ),
 ]
+Users = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Judge about N users, those of validation.users: N; if not set, all.",
+        show_default=False,
+        min=1,
+    ),
+]
 
 
 def evaluate(
@@ -61,6 +71,7 @@ def evaluate(
     prepared: Prepared = None,
     k: Annotated[int, typer.Option("-k", metavar="N", help="Length of the lists to rank by.", min=1)] = 10,
     relevant: Relevant = None,
+    users: Users = None,
     output: Output = None,
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite the file.")] = False,
 ) -> None:
@@ -82,11 +93,18 @@ def evaluate(
     )
     with Progress("evaluating", "users", hidden=comm.rank != 0) as progress:
         found = evaluate_model(
-            model.scorer, held_out, rated, k=k, relevant=relevant, comm=comm, on_progress=progress.add
+            model.scorer,
+            held_out,
+            rated,
+            k=k,
+            relevant=relevant,
+            sample=users,
+            comm=comm,
+            on_progress=progress.add,
         )
     if comm.rank == 0:
         _say_what_is_not_ranked(model, k, rated, why_not)
-        _print_table(found, name, model.fallbacks)
+        print_evaluation(found, name, model.fallbacks, is_implicit=model.scorer.is_implicit)
         if output is not None:
             _write(found, output)
     comm.close()
@@ -204,37 +222,6 @@ def _held_out_ratings(
         f"{run}: has no {which} ratings; train with data.{wanted[0]} set, such as data.{wanted[0]}={{}},"
         " or give --ratings FILE"
     )
-
-
-def _print_table(found: "Evaluation", name: str, fallbacks: tuple[str, str]) -> None:
-    from cofi_dist.ranking.metrics import TITLES
-
-    for_user, for_item = fallbacks
-    print(f"{counted(found.ratings, 'rating')} by {counted(found.users, 'user')}: {name}")
-    unseen, trained = found.unseen_ratings, found.ratings_seen_in_training
-    if unseen:
-        print(f"  {unseen:,} of them {have(unseen)} a user or an item without training ratings; predicted:")
-        print(f"    {counted(found.unseen_users, 'user')}: {for_user}")
-        print(f"    {counted(found.unseen_items, 'item')}: {for_item}")
-        print("  and not ranked where the model does not know the id at all")
-    if trained:
-        print(f"  {trained:,} of them {'was' if trained == 1 else 'were'} trained on, too; not ranked")
-    print()
-    print(f"{'':12}{'all ratings':>12}{'by user':>12}")
-    print(f"{'RMSE':12}{found.rmse:12.4f}{found.rmse_by_user:12.4f}")
-    print(f"{'MAE':12}{found.mae:12.4f}{found.mae_by_user:12.4f}")
-    ranking = found.ranking
-    if ranking is None:
-        return
-    relevant = "" if ranking.relevant is None else f" rated {ranking.relevant:g} or more"
-    without = ranking.users_without_relevant
-    print(
-        f"\nRanking of {counted(ranking.users, 'user')} at k = {ranking.k};"
-        f" {without:,} {have(without)} no item{relevant} to find"
-    )
-    for key, title in TITLES.items():
-        average = getattr(ranking, key)
-        print(f"{title:12}{'-' if average is None else f'{average:.4f}':>12}")
 
 
 def _write(found: "Evaluation", output: Path) -> None:

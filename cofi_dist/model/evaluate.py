@@ -6,8 +6,7 @@ in order, so the figures are the same to the last bit.
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,99 +16,38 @@ from cofi_dist.data.ratings import Ratings
 from cofi_dist.distributed.comm import Comm, SoloComm
 from cofi_dist.errors import DataError
 from cofi_dist.model.arguments import require_whole_number
+from cofi_dist.model.evaluation import Evaluation, Ranking
 from cofi_dist.model.held_out import HeldOut
 from cofi_dist.model.predict import predict_pairs
 from cofi_dist.model.run_ratings import RunRatings
 from cofi_dist.model.scoring import RowIndices, Scorer, has_training_ratings, user_batches
+from cofi_dist.model.user_averages import Average, UserSums, plain_averages
+from cofi_dist.ranking.bootstrap import REPLICATES, replicate_sums
+from cofi_dist.ranking.exposure import Exposure
 from cofi_dist.ranking.metrics import METRICS, rank_users
 from cofi_dist.ranking.pairs import UserItemPairs
+from cofi_dist.ranking.users import batch_size, is_sampled
 from cofi_dist.sharding.ranges import UserRange
-from cofi_dist.words import counted
 
-# U users of a batch, M items, N held-out ratings of a batch.
+# U users of a batch, M items, N held-out ratings of a batch, C numbers of each user, B replicates.
 
-# What is summed over all batches: counts, errors, and each ranked user's metrics.
-COUNTS = (
-    *("ratings", "users", "unseen_users", "unseen_ratings"),
-    *("ranked_users", "users_without_relevant", "ratings_seen_in_training"),
-)
-ERRORS = ("squared_error", "absolute_error", "rmse_by_user", "mae_by_user")
-SUMS = (*COUNTS, *ERRORS, *METRICS)
+# What is summed over all batches: counts, and numbers of each user. A user without held-out ratings, or
+# without relevant items, has zeros.
+COUNTS = ("unseen_users", "unseen_ratings", "users_without_relevant", "ratings_seen_in_training")
+ERRORS = ("ratings", "squared_error", "absolute_error", "users", "rmse_by_user", "mae_by_user")
+RANKED = ("ranked_users", *METRICS, "popularity")
+PER_USER = (*ERRORS, *RANKED)
 
-# Attributes that have another name in the files of `evaluate --output`, which other programs read.
-KEYS_IN_FILES = {"ratings_seen_in_training": "trained_ratings", "users_without_relevant": "users_without"}
+# The figures, and the sums that they are made of.
+ERROR_FIGURES = {
+    "rmse": Average("squared_error", "ratings", np.sqrt),
+    "mae": Average("absolute_error", "ratings"),
+    **plain_averages(("rmse_by_user", "mae_by_user"), "users"),
+}
+RANKING_FIGURES = plain_averages((*METRICS, "popularity"), "ranked_users")
 
-
-@dataclass(frozen=True)
-class Ranking:
-    """Hold ranking metrics, averaged over the users with relevant items.
-
-    `cofi_dist.ranking.metrics` defines each of them.
-
-    Attributes:
-        k: length of a list.
-        relevant: the rating from which a held-out item is relevant; None if all of them are.
-        users: number of users with relevant items.
-        users_without_relevant: number of users with held-out ratings, but no relevant item; they are in
-            no average.
-        precision, recall, ndcg, map, hit_rate, mrr: None if no user has relevant items.
-    """
-
-    k: int
-    relevant: float | None
-    users: int
-    users_without_relevant: int
-    precision: float | None
-    recall: float | None
-    ndcg: float | None
-    map: float | None
-    hit_rate: float | None
-    mrr: float | None
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Hold the figures of `evaluate`.
-
-    Attributes:
-        ratings: number of held-out ratings.
-        users: number of users who have any.
-        rmse, mae: over all ratings, on their scale.
-        rmse_by_user, mae_by_user: computed for each user, then averaged over users.
-        unseen_users, unseen_items: numbers of users and items without training ratings.
-        unseen_ratings: number of ratings by such a user or of such an item.
-        ratings_seen_in_training: number of held-out ratings whose pair is in the training ratings too.
-        ranking: None if the training ratings, which lists leave out, are not available.
-    """
-
-    ratings: int
-    users: int
-    rmse: float
-    mae: float
-    rmse_by_user: float
-    mae_by_user: float
-    unseen_users: int
-    unseen_items: int
-    unseen_ratings: int
-    ratings_seen_in_training: int
-    ranking: Ranking | None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the figures as `evaluate --output` writes them."""
-        return asdict(
-            self, dict_factory=lambda pairs: {KEYS_IN_FILES.get(name, name): v for name, v in pairs}
-        )
-
-    def __repr__(self) -> str:
-        ranked = "no ranking"
-        if self.ranking is not None:
-            averages = {name: getattr(self.ranking, name) for name in METRICS}
-            shown = (f"{name} {'-' if a is None else f'{a:.4f}'}" for name, a in averages.items())
-            ranked = f"k {self.ranking.k}: {', '.join(shown)}"
-        return (
-            f"Evaluation({counted(self.ratings, 'rating')} by {counted(self.users, 'user')};"
-            f" rmse {self.rmse:.4f}, mae {self.mae:.4f}; {ranked})"
-        )
+# The most batches' users that one range of a sample covers, so that the ratings loaded at once stay few.
+MAX_SPREAD = 64
 
 
 def evaluate(
@@ -119,6 +57,7 @@ def evaluate(
     *,
     k: int = 10,
     relevant: float | None = None,
+    sample: int | None = None,
     comm: Comm | None = None,
     users_at_once: int | None = None,
     on_progress: Callable[[int, int], object] | None = None,
@@ -126,7 +65,7 @@ def evaluate(
     """Compute RMSE, MAE and ranking metrics. Collective: all ranks call it and get the result.
 
     A rating of a user or an item that the model does not know counts for RMSE and MAE, with the
-    fallback of `cofi_dist.ranking.scores`, and is not ranked.
+    fallback of `cofi_dist.ranking.scores`, and is not ranked. A model of events has no RMSE and no MAE.
 
     Args:
         scorer: of the model.
@@ -134,40 +73,92 @@ def evaluate(
         rated: its training ratings are left out of the lists; None: no ranking.
         k: length of a list.
         relevant: the rating from which an item is relevant; None: every held-out item is.
+        sample: about how many users to judge, always the same ones, as validation does; None: all.
         comm: the ranks, each of which takes some of the batches.
         users_at_once: users per batch; by default as many as memory allows.
         on_progress: called after each batch with the number of users done by all ranks, and of all users.
 
     Raises:
-        DataError: k is not positive, or nothing is held out.
+        DataError: k or sample is not positive, or nothing is held out.
     """
-    _check_arguments(k, relevant)
+    _check_arguments(k, relevant, sample)
     comm = comm or SoloComm()
     num_items = held_out.num_items
-    batches = user_batches(held_out.num_users, num_items, users_at_once)
+    batches = _batches(held_out, len(scorer.users), users_at_once, sample)
     start, stop = (len(batches) * rank // comm.world_size for rank in (comm.rank, comm.rank + 1))
     # One row per batch, which is zero on all ranks but one, so adding the ranks' rows rounds nothing.
-    sums, num_held_out_M = np.zeros((len(batches), len(SUMS))), np.zeros(num_items)
+    sums = np.zeros((len(batches), len(COUNTS) + len(PER_USER)))
+    replicates = np.zeros((REPLICATES, len(PER_USER)))
+    num_held_out_M, num_lists_M = np.zeros(num_items), np.zeros(len(scorer.items))
     for number in range(start, stop):
         users = batches[number]
-        batch = _Batch(scorer, users, held_out.load(users), _load_training(scorer, rated, users))
-        found = batch.sums(num_items, k, relevant)
-        sums[number] = [found[name] for name in SUMS]
-        num_held_out_M += np.bincount(batch.held_out.item, minlength=num_items)
+        judged = _sampled(held_out.load(users), users, len(scorer.users), sample)
+        batch = _Batch(scorer, users, judged, _load_training(scorer, rated, users))
+        counts, numbers_UC = batch.numbers(num_items, k, relevant, num_lists_M)
+        sums[number] = [*counts, *(column.sum() for column in numbers_UC.T)]
+        rows = np.unique(judged.user)
+        replicates += replicate_sums(rows.astype(np.int64) + users.start, numbers_UC[rows])
+        num_held_out_M += np.bincount(judged.item, minlength=num_items)
         if on_progress is not None:
             on_progress(len(users) * comm.world_size, held_out.num_users)
-    comm.all_reduce_(torch.from_numpy(sums), torch.from_numpy(num_held_out_M))
-    total = dict(zip(SUMS, sums.sum(axis=0).tolist(), strict=True))
+    comm.all_reduce_(*map(torch.from_numpy, (sums, num_held_out_M, num_lists_M, replicates)))
+    total = dict(zip((*COUNTS, *PER_USER), sums.sum(axis=0).tolist(), strict=True))
     if not total["ratings"]:
-        raise DataError("there are no ratings to evaluate on")
-    unseen_items = _count_unseen(num_held_out_M, scorer)
-    return _averages(total, unseen_items, None if rated is None else _ranking_averages(total, k, relevant))
+        raise DataError("there are no ratings to evaluate on" + " by the users of the sample" * bool(sample))
+    found = UserSums(total, dict(zip(PER_USER, replicates.T, strict=True)))
+    figures = {} if scorer.is_implicit else ERROR_FIGURES
+    return Evaluation(
+        ratings=round(total["ratings"]),
+        users=round(total["users"]),
+        **{name: found.average(figures[name]) if figures else None for name in ERROR_FIGURES},
+        unseen_users=round(total["unseen_users"]),
+        unseen_items=_count_unseen(num_held_out_M, scorer),
+        unseen_ratings=round(total["unseen_ratings"]),
+        ratings_seen_in_training=round(total["ratings_seen_in_training"]),
+        sample=sample,
+        intervals=found.intervals(figures, total["users"]),
+        ranking=None if rated is None else _ranking(found, k, relevant, Exposure.of(num_lists_M)),
+    )
 
 
-def _check_arguments(k: int, relevant: float | None) -> None:
+def _ranking(found: UserSums, k: int, relevant: float | None, exposure: Exposure | None) -> Ranking:
+    users = found.total["ranked_users"]
+    return Ranking(
+        k=k,
+        relevant=relevant,
+        users=round(users),
+        users_without_relevant=round(found.total["users_without_relevant"]),
+        **{name: found.average(of) for name, of in RANKING_FIGURES.items()},
+        coverage=None if exposure is None else exposure.coverage,
+        gini=None if exposure is None else exposure.gini,
+        intervals=found.intervals(RANKING_FIGURES, users),
+    )
+
+
+def _check_arguments(k: int, relevant: float | None, sample: int | None) -> None:
     require_whole_number("k", k)
+    if sample is not None:
+        require_whole_number("users", sample)
     if relevant is not None and not math.isfinite(relevant):
         raise DataError(f"relevant is {relevant}; give a rating")
+
+
+def _batches(
+    held_out: HeldOut, num_users: int, users_at_once: int | None, sample: int | None
+) -> list[UserRange]:
+    """Cut all users into ranges, with about equally many users to judge in each."""
+    if users_at_once is None and sample is not None:
+        spread = min(MAX_SPREAD, max(1, num_users // sample))
+        users_at_once = batch_size(held_out.num_items) * spread
+    return user_batches(held_out.num_users, held_out.num_items, users_at_once)
+
+
+def _sampled(ratings: Ratings, users: UserRange, num_users: int, sample: int | None) -> Ratings:
+    """Return the ratings by the users of the sample."""
+    if sample is None:
+        return ratings
+    is_chosen = is_sampled(np.arange(users.start, users.stop), num_users, sample)
+    return ratings.masked(is_chosen[ratings.user])
 
 
 def _load_training(scorer: Scorer, rated: RunRatings | None, users: UserRange) -> Ratings | None:
@@ -191,38 +182,52 @@ class _Batch:
     def held_out_pairs(self) -> UserItemPairs:
         return UserItemPairs(self.held_out.user.astype(np.int64), self.held_out.item.astype(np.int64))
 
-    def sums(self, num_items: int, k: int, relevant: float | None) -> dict[str, float]:
-        """Return all of SUMS; those of the ranking are 0 without training ratings."""
-        ranking = {} if self.training is None else self.ranking(self.training, num_items, k, relevant)
-        return {**dict.fromkeys(SUMS, 0.0), **self.errors(), **ranking}
+    def numbers(
+        self, num_items: int, k: int, relevant: float | None, num_lists_M: NDArray[np.float64]
+    ) -> tuple[list[float], NDArray[np.float64]]:
+        """Return COUNTS and, of each user, PER_USER, (U, C); add each item's lists to `num_lists_M`.
 
-    def errors(self) -> dict[str, float]:
-        """Return sums over ratings and users, by their names in SUMS."""
+        Those of the ranking are 0 without training ratings.
+        """
+        unseen, errors_UC = self.errors()
+        without, in_training, ranked_UC = 0, 0, np.zeros((len(self.users), len(RANKED)))
+        if self.training is not None:
+            without, in_training = self.ranking(self.training, num_items, k, relevant, ranked_UC, num_lists_M)
+        return [*unseen, without, in_training], np.hstack([errors_UC, ranked_UC])
+
+    def errors(self) -> tuple[tuple[int, int], NDArray[np.float64]]:
+        """Return the numbers of unseen users and ratings, and ERRORS of each user, (U, 6)."""
         pairs, num_users = self.held_out_pairs, len(self.users)
         user, item = pairs.user, pairs.item
-        err_N = predict_pairs(self.scorer, user + self.users.start, item) - self.held_out.value
         count_U = np.bincount(user, minlength=num_users)
         has_ratings_U = count_U > 0
-        squared_U = np.bincount(user, err_N**2, minlength=num_users)
-        absolute_U = np.bincount(user, np.abs(err_N), minlength=num_users)
         rows = np.arange(self.users.start, self.users.stop)
         is_seen_U = has_training_ratings(self.scorer.user_counts, rows)
         is_seen_N = is_seen_U[user] & has_training_ratings(self.scorer.item_counts, item)
-        return {
-            "ratings": len(err_N),
-            "users": has_ratings_U.sum(),
-            "unseen_users": (has_ratings_U & ~is_seen_U).sum(),
-            "unseen_ratings": (~is_seen_N).sum(),
-            "squared_error": squared_U.sum(),
-            "absolute_error": absolute_U.sum(),
-            "rmse_by_user": np.sqrt(squared_U[has_ratings_U] / count_U[has_ratings_U]).sum(),
-            "mae_by_user": (absolute_U[has_ratings_U] / count_U[has_ratings_U]).sum(),
-        }
+        squared_U, absolute_U = np.zeros((2, num_users))
+        if not self.scorer.is_implicit:
+            err_N = predict_pairs(self.scorer, user + self.users.start, item) - self.held_out.value
+            squared_U += np.bincount(user, err_N**2, minlength=num_users)
+            absolute_U += np.bincount(user, np.abs(err_N), minlength=num_users)
+        divisor_U = np.maximum(count_U, 1)
+        by_user = np.sqrt(squared_U / divisor_U), absolute_U / divisor_U
+        unseen = int((has_ratings_U & ~is_seen_U).sum()), int((~is_seen_N).sum())
+        return unseen, np.column_stack([count_U, squared_U, absolute_U, has_ratings_U, *by_user])
 
     def ranking(
-        self, trained_on: Ratings, num_items: int, k: int, relevant: float | None
-    ) -> dict[str, float]:
-        """Return sums of METRICS over the users with relevant items, and counts, by their names in SUMS."""
+        self,
+        trained_on: Ratings,
+        num_items: int,
+        k: int,
+        relevant: float | None,
+        ranked_UC: NDArray[np.float64],
+        num_lists_M: NDArray[np.float64],
+    ) -> tuple[int, int]:
+        """Set RANKED of each user with relevant items, and add each item's lists to `num_lists_M`.
+
+        Returns:
+            The number of users without relevant items, and of held-out ratings that were trained on.
+        """
         pairs = self.held_out_pairs
         training = UserItemPairs(trained_on.user.astype(np.int64), trained_on.item.astype(np.int64))
         is_in_training_N = pairs.isin(training, num_items)
@@ -233,12 +238,13 @@ class _Batch:
         if relevant is not None:
             is_relevant_N &= self.held_out.value >= relevant
         ranked = rank_users(self.score, pairs.masked(is_relevant_N), training, len(self.users), k)
-        return {
-            **dict(zip(METRICS, ranked.metrics.sum(axis=0), strict=True)),
-            "ranked_users": len(ranked.users),
-            "users_without_relevant": len(np.unique(pairs.user)) - len(ranked.users),
-            "ratings_seen_in_training": is_in_training_N.sum(),
-        }
+        lists, num_ranked = ranked.lists, len(ranked.users)
+        count = self.scorer.item_counts.numpy()[lists.item]
+        length = np.bincount(lists.user, minlength=num_ranked)
+        popularity = np.bincount(lists.user, count, minlength=num_ranked) / np.maximum(length, 1)
+        ranked_UC[ranked.users] = np.column_stack([np.ones(num_ranked), ranked.metrics, popularity])
+        num_lists_M += np.bincount(lists.item, minlength=len(num_lists_M))
+        return len(np.unique(pairs.user)) - num_ranked, int(is_in_training_N.sum())
 
     def score(self, users: RowIndices) -> NDArray[np.float64]:
         """Return the scores of all items for some users of the batch, (V, M)."""
@@ -249,33 +255,3 @@ def _count_unseen(num_held_out_M: NDArray[np.float64], scorer: Scorer) -> int:
     """Count the items with held-out ratings, but without training ratings."""
     is_seen_M = has_training_ratings(scorer.item_counts, np.arange(len(num_held_out_M)))
     return int(((num_held_out_M > 0) & ~is_seen_M).sum())
-
-
-def _averages(total: dict[str, float], unseen_items: int, ranking: Ranking | None) -> Evaluation:
-    """Turn the sums over all batches into averages."""
-    count = {name: round(total[name]) for name in COUNTS}
-    return Evaluation(
-        ratings=count["ratings"],
-        users=count["users"],
-        rmse=float(np.sqrt(total["squared_error"] / total["ratings"])),
-        mae=total["absolute_error"] / total["ratings"],
-        rmse_by_user=total["rmse_by_user"] / total["users"],
-        mae_by_user=total["mae_by_user"] / total["users"],
-        unseen_users=count["unseen_users"],
-        unseen_items=unseen_items,
-        unseen_ratings=count["unseen_ratings"],
-        ratings_seen_in_training=count["ratings_seen_in_training"],
-        ranking=ranking,
-    )
-
-
-def _ranking_averages(total: dict[str, float], k: int, relevant: float | None) -> Ranking:
-    users = round(total["ranked_users"])
-    averages = {name: total[name] / users if users else None for name in METRICS}
-    return Ranking(
-        k=k,
-        relevant=relevant,
-        users=users,
-        users_without_relevant=round(total["users_without_relevant"]),
-        **averages,
-    )

@@ -18,7 +18,7 @@ from cofi_dist.factors import Factors
 from cofi_dist.files.atomic import atomic_directory
 from cofi_dist.model import evaluate, fold_in, predict, recommend, store
 from cofi_dist.model.arguments import Ids, as_ids, as_values
-from cofi_dist.model.evaluate import Evaluation
+from cofi_dist.model.evaluation import Evaluation
 from cofi_dist.model.facts import TrainingDataFacts
 from cofi_dist.model.fold_in import FoldedUser
 from cofi_dist.model.held_out import HeldOut

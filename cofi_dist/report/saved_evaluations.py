@@ -15,10 +15,12 @@ TITLES = {
     "mae_by_user": "MAE by user",
     "ndcg": "NDCG",
     "map": "MAP",
+    "mrr": "MRR",
+    "gini": "Gini",
 }
-# Left out if they are null: the lowest relevant rating if every item is relevant, and errors of a model of
+# Left out if they are null: the size of the sample if there is none, the lowest relevant rating if every item is relevant, and errors of a model of
 # events, which predicts no ratings. Of other figures, null is an average over no user.
-LEFT_OUT = ("relevant", "rmse", "mae", "rmse_by_user", "mae_by_user")
+LEFT_OUT = ("relevant", "rmse", "mae", "rmse_by_user", "mae_by_user", "sample")
 MAX_FIXED_POINT = 1e15  # larger figures are shown with an exponent
 
 
@@ -64,8 +66,9 @@ def _is_older(file: Path, than: Path) -> bool:
 
 def _figures(file: Path, content: dict[str, object]) -> dict[str, str]:
     """Return the figures as text by title: those over all ratings, then those of the ranking."""
-    ranking = content["ranking"] if isinstance(content["ranking"], dict) else {}
+    ranking = dict(content["ranking"]) if isinstance(content["ranking"], dict) else {}
     figures = {name: value for name, value in content.items() if name != "ranking"}
+    intervals = {**_intervals(file, figures), **_intervals(file, ranking)}
     figures |= {f"ranked {name}" if name in figures else name: value for name, value in ranking.items()}
     for name, value in figures.items():
         allowed = int | float | None if name in REQUIRED_KEYS else int | float | str | None
@@ -73,10 +76,30 @@ def _figures(file: Path, content: dict[str, object]) -> dict[str, str]:
             wrong = f"{shortened(name, quoted=False)} cannot be {shortened(value)}"
             raise RunError(f"{file}: {wrong}; it is damaged: evaluate again, or remove it")
     return {
-        TITLES.get(name, name.replace("_", " ")): _format_figure(value)
+        TITLES.get(name, name.replace("_", " ")): _format_figure(value) + intervals.get(name, "")
         for name, value in figures.items()
         if value is not None or name not in LEFT_OUT
     }
+
+
+def _intervals(file: Path, figures: dict[str, object]) -> dict[str, str]:
+    """Take the intervals out of the figures, and return each as text to stand behind its figure."""
+    found = figures.pop("intervals", None)
+    if found is None:  # a file of an earlier version
+        return {}
+    if not isinstance(found, dict) or not all(map(_is_interval, found.values())):
+        raise RunError(
+            f"{file}: intervals cannot be {shortened(found)}; it is damaged: evaluate again, or remove it"
+        )
+    return {
+        name: f" ({_format_figure(low)} to {_format_figure(high)})" for name, (low, high) in found.items()
+    }
+
+
+def _is_interval(limits: object) -> bool:
+    return (
+        isinstance(limits, list) and len(limits) == 2 and all(type(limit) in (int, float) for limit in limits)
+    )
 
 
 def _format_figure(value: object) -> str:

@@ -17,10 +17,27 @@ def test_evaluate_prints_a_table_and_writes_it(home: Path, tmp_path: Path) -> No
     out = fine(done)
     found = json.loads((tmp_path / "e.json").read_text())
     assert f"{found['ratings']} ratings by {found['users']} users: the test part of runs/c" in out
-    assert f"RMSE {found['rmse']:19.4f}{found['rmse_by_user']:12.4f}" in out
-    assert f"NDCG {found['ranking']['ndcg']:19.4f}" in out
+    low, high = found["intervals"]["rmse"]
+    assert low < found["rmse"] < high
+    interval = f"  ({low:.4f} to {high:.4f})"
+    assert f"RMSE {found['rmse']:19.4f}{interval:22}{found['rmse_by_user']:10.4f}  (" in out
+    assert f"NDCG {found['ranking']['ndcg']:19.4f}  (" in out
+    assert f"Gini {found['ranking']['gini']:19.4f} " in out
+    assert max(map(len, out.splitlines())) <= 80
     assert "at k = 5; 0 have no item to find" in out
     assert done.stderr == ""
+
+
+def test_evaluate_finds_the_figure_of_a_validated_sample(tmp_path: Path) -> None:
+    config = CONFIG.replace("ratings: r.csv", "synthetic: {num_users: 90, num_items: 50, num_ratings: 900}")
+    (tmp_path / "c.yaml").write_text(config)
+    keys = ["data.validation={}", "validation={every: 10, metric: map, k: 5, users: 30}"]
+    fine(cofi("train", "--config", "c.yaml", *keys, cwd=tmp_path))
+    args = ["--part", "validation", "-k", 5, "--users", 30, "--output", "e.json"]
+    out = fine(cofi("evaluate", "runs/c", *args, cwd=tmp_path))
+    assert "  of a sample of about 30 users, always the same ones\n" in out
+    trained, judged = (json.loads((tmp_path / name).read_text()) for name in ("runs/c/result.json", "e.json"))
+    assert trained["validation_map"] == pytest.approx(judged["ranking"]["map"], rel=1e-12)
 
 
 def test_evaluate_on_three_ranks_is_evaluate_on_one(tmp_path: Path) -> None:
@@ -35,8 +52,7 @@ def test_evaluate_on_three_ranks_is_evaluate_on_one(tmp_path: Path) -> None:
     assert three.returncode == 0, three.stderr
     assert three.stdout == fine(one)
     a, b = (json.loads(file.read_text()) for file in files)
-    assert a.pop("ranking") == pytest.approx(b.pop("ranking"), rel=1e-12)
-    assert a == pytest.approx(b, rel=1e-12)
+    assert a == b, "to the last bit"
 
 
 def test_evaluate_on_a_file_counts_what_is_unknown(home: Path) -> None:

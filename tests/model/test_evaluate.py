@@ -1,5 +1,6 @@
 """Figures are those of the formulas, in any batches and on any ranks."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import DataError
 from cofi_dist.model.evaluate import evaluate
 from cofi_dist.model.held_out import HeldOut
+from cofi_dist.ranking.bootstrap import poisson_weights
 from cofi_dist.ranking.metrics import METRICS
+from cofi_dist.ranking.users import is_sampled
 from cofi_dist.testing import run_ranks
 from tests.support.models import EVERYONE, NUM_USERS, as_table, dense_scores, figures, judged
 
@@ -55,6 +58,67 @@ def test_one_and_three_ranks_give_the_same_figures(at_once: int, tmp_path: Path)
     assert want["users"] == NUM_USERS
 
 
+def test_intervals_are_those_of_samples_of_the_users(tmp_path: Path) -> None:
+    model, rated = judged(tmp_path)
+    held_out = HeldOut.from_run(rated, "test")
+    found = evaluate(model.scorer, held_out, rated)
+    test = rated.load(EVERYONE, "test")
+    err = dense_scores(model).clip(0.5, 5.0)[test.user, test.item] - test.value
+    replicates = []
+    for weights in poisson_weights(np.arange(NUM_USERS)).T:
+        drawn = np.repeat(err, weights[test.user].astype(int))
+        replicates.append(np.sqrt(np.mean(drawn**2)))
+    assert found.intervals["rmse"] == pytest.approx(np.quantile(replicates, [0.025, 0.975]), rel=1e-5)
+    assert found.ranking is not None
+    for name, (low, high) in (found.intervals | found.ranking.intervals).items():
+        figure = getattr(found if name in found.intervals else found.ranking, name)
+        assert low <= figure <= high, name
+        assert low < high or figure == 1, name
+
+
+def test_popularity_and_spread_are_those_of_the_lists(tmp_path: Path) -> None:
+    model, rated = judged(tmp_path)
+    ranking = evaluate(model.scorer, HeldOut.from_run(rated, "test"), rated, k=4).ranking
+    assert ranking is not None
+    scores, train = dense_scores(model), rated.load(EVERYONE, "train")
+    scores[train.user, train.item] = -np.inf
+    lists = np.argsort(-scores, axis=1)[:, :4]
+    assert ranking.users == NUM_USERS
+    assert ranking.popularity == pytest.approx(model.item_counts.numpy()[lists].mean(), rel=1e-12)
+    assert ranking.coverage == pytest.approx(len(np.unique(lists)) / len(model.items), rel=1e-12)
+    assert ranking.gini is not None
+    assert 0 < ranking.gini < 1
+
+
+@pytest.mark.parametrize("at_once", [None, 7])
+def test_a_sample_of_the_users_is_judged(at_once: int | None, tmp_path: Path) -> None:
+    model, rated = judged(tmp_path)
+    chosen = np.flatnonzero(is_sampled(np.arange(NUM_USERS), NUM_USERS, 15))
+    test = rated.load(EVERYONE, "test")
+    mine = np.isin(test.user, chosen)
+    want = model.evaluate(as_table(model, test.user[mine], test.item[mine], test.value[mine]), rated)
+    got = evaluate(model.scorer, HeldOut.from_run(rated, "test"), rated, sample=15, users_at_once=at_once)
+    assert got.sample == 15
+    assert 5 < got.users == len(chosen) < 30
+    assert figures(replace(got, sample=None)) == pytest.approx(figures(want), rel=1e-12)
+
+
+def test_a_model_of_events_has_no_errors(tmp_path: Path) -> None:
+    model, rated = judged(tmp_path)
+    held_out = HeldOut.from_run(rated, "test")
+    found = evaluate(replace(model.scorer, is_implicit=True), held_out, rated)
+    assert (found.rmse, found.mae, found.rmse_by_user, found.mae_by_user) == (None,) * 4
+    assert found.intervals == {}
+    assert found.ranking == evaluate(model.scorer, held_out, rated).ranking
+    assert repr(found).startswith("Evaluation(450 ratings by 40 users; k 10: precision 0.")
+
+
+def test_one_user_tells_nothing_of_others(tmp_path: Path) -> None:
+    model, rated = judged(tmp_path)
+    found = model.evaluate(as_table(model, np.array([3]), np.array([7]), np.array([4.0])), rated)
+    assert found.intervals == {}
+
+
 def test_ratings_that_were_trained_on_are_counted_and_not_ranked(tmp_path: Path) -> None:
     model, rated = judged(tmp_path)
     train = rated.load(EVERYONE, "train")
@@ -75,6 +139,11 @@ def test_the_file_of_figures_keeps_its_keys(tmp_path: Path) -> None:
     written = evaluate(model.scorer, HeldOut.from_run(rated, "test"), rated).to_json()
     assert list(written) == [
         *("ratings", "users", "rmse", "mae", "rmse_by_user", "mae_by_user", "unseen_users", "unseen_items"),
-        *("unseen_ratings", "trained_ratings", "ranking"),
+        *("unseen_ratings", "trained_ratings", "sample", "intervals", "ranking"),
     ]
-    assert list(written["ranking"]) == ["k", "relevant", "users", "users_without", *METRICS]
+    assert list(written["ranking"]) == [
+        *("k", "relevant", "users", "users_without", *METRICS),
+        *("popularity", "coverage", "gini", "intervals"),
+    ]
+    assert list(written["intervals"]) == ["rmse", "mae", "rmse_by_user", "mae_by_user"]
+    assert list(written["ranking"]["intervals"]) == [*METRICS, "popularity"]

@@ -147,5 +147,7 @@ def as_table(model: Model, user: np.ndarray, item: np.ndarray, value: np.ndarray
 def figures(found: Evaluation) -> dict[str, float]:
     """Return all that was measured by name, the ranking among it."""
     flat: dict[str, Any] = asdict(found)
-    ranking = flat.pop("ranking") or {}
-    return {name: value for name, value in {**flat, **ranking}.items() if value is not None}
+    ranking = flat.pop("ranking") or {"intervals": {}}
+    intervals = {**flat.pop("intervals"), **ranking.pop("intervals")}
+    limits = {f"{name} {end}": limit for name, ends in intervals.items() for end, limit in enumerate(ends)}
+    return {name: value for name, value in {**flat, **ranking, **limits}.items() if value is not None}

@@ -1,0 +1,103 @@
+"""Print the figures of an evaluation."""
+
+from typing import TYPE_CHECKING
+
+from cofi_dist.words import counted, have
+
+if TYPE_CHECKING:
+    from cofi_dist.model import Evaluation, Ranking
+    from cofi_dist.ranking.bootstrap import Interval
+
+LABEL, FIGURE, INTERVAL = 12, 12, 22
+BY_USER = 10  # widths of the columns
+
+
+def print_evaluation(
+    found: "Evaluation", name: str, fallbacks: tuple[str, str], *, is_implicit: bool
+) -> None:
+    """Print what was judged, the errors of a model of ratings, and the figures of the lists.
+
+    Args:
+        found: the figures.
+        name: of the ratings that the model was judged by.
+        fallbacks: of what predictions for an unknown user, and for an unknown item, consist.
+        is_implicit: whether the model learnt from events.
+    """
+    rating = "event" if is_implicit else "rating"
+    _print_counts(found, name, fallbacks, rating)
+    if not is_implicit:
+        _print_errors(found)
+    if found.ranking is not None:
+        _print_ranking(found.ranking, is_implicit=is_implicit)
+    if found.intervals or (found.ranking and found.ranking.intervals):
+        print("\nIn brackets: 95 % intervals, by 1,000 bootstrap samples of the users")
+
+
+def _print_counts(found: "Evaluation", name: str, fallbacks: tuple[str, str], rating: str) -> None:
+    for_user, for_item = fallbacks
+    print(f"{counted(found.ratings, rating)} by {counted(found.users, 'user')}: {name}")
+    if found.sample is not None:
+        print(f"  of a sample of about {counted(found.sample, 'user')}, always the same ones")
+    unseen, trained = found.unseen_ratings, found.ratings_seen_in_training
+    if unseen:
+        score = "predicted" if rating == "rating" else "their scores"
+        print(f"  {unseen:,} of them {have(unseen)} a user or an item without training {rating}s; {score}:")
+        print(f"    {counted(found.unseen_users, 'user')}: {for_user}")
+        print(f"    {counted(found.unseen_items, 'item')}: {for_item}")
+        print("  and not ranked where the model does not know the id at all")
+    if trained:
+        print(f"  {trained:,} of them {'was' if trained == 1 else 'were'} trained on, too; not ranked")
+
+
+def _print_errors(found: "Evaluation") -> None:
+    print(f"\n{'':{LABEL}}{'all ratings':>{FIGURE}}{'':{INTERVAL}}{'by user':>{BY_USER}}")
+    for name in ("rmse", "mae"):
+        over_all, by_user = (
+            (_figure(getattr(found, key), width), _interval(found.intervals.get(key)))
+            for key, width in ((name, FIGURE), (f"{name}_by_user", BY_USER))
+        )
+        print(f"{name.upper():{LABEL}}{''.join(over_all)}{''.join(by_user)}".rstrip())
+
+
+def _print_ranking(ranking: "Ranking", *, is_implicit: bool) -> None:
+    from cofi_dist.ranking.metrics import TITLES
+
+    relevant = ""
+    if ranking.relevant is not None:
+        relevant = f" {'of strength' if is_implicit else 'rated'} {ranking.relevant:g} or more"
+    without = ranking.users_without_relevant
+    print(
+        f"\nRanking of {counted(ranking.users, 'user')} at k = {ranking.k};"
+        f" {without:,} {have(without)} no item{relevant} to find"
+    )
+    for key, title in TITLES.items():
+        _print_line(title, _figure(getattr(ranking, key)), ranking.intervals.get(key))
+    if ranking.popularity is None:
+        return
+    _print_line(
+        "popularity",
+        f"{ranking.popularity:{FIGURE}.1f}",
+        ranking.intervals.get("popularity"),
+        f"training {'events' if is_implicit else 'ratings'} of an item",
+        digits=1,
+    )
+    _print_line("coverage", _figure(ranking.coverage), None, "share of items in any list")
+    _print_line("Gini", _figure(ranking.gini), None, "0: all in equally many lists")
+
+
+def _print_line(
+    title: str, figure: str, interval: "Interval | None", note: str = "", *, digits: int = 4
+) -> None:
+    print(f"{title:{LABEL}}{figure}{_interval(interval, digits)}  {note}".rstrip())
+
+
+def _figure(figure: float | None, width: int = FIGURE) -> str:
+    return f"{'-' if figure is None else f'{figure:.4f}':>{width}}"
+
+
+def _interval(interval: "Interval | None", digits: int = 4) -> str:
+    text = ""
+    if interval is not None:
+        low, high = interval
+        text = f"  ({low:.{digits}f} to {high:.{digits}f})"
+    return f"{text:{INTERVAL}}"

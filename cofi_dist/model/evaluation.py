@@ -1,0 +1,94 @@
+"""Hold the figures of an evaluation."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from cofi_dist.ranking.bootstrap import Interval
+from cofi_dist.ranking.metrics import METRICS
+from cofi_dist.words import counted
+
+# Attributes that have another name in the files of `evaluate --output`, which other programs read.
+KEYS_IN_FILES = {"ratings_seen_in_training": "trained_ratings", "users_without_relevant": "users_without"}
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Hold ranking metrics, averaged over the users with relevant items.
+
+    `cofi_dist.ranking.metrics` defines each of them.
+
+    Attributes:
+        k: length of a list.
+        relevant: the rating from which a held-out item is relevant; None if all of them are.
+        users: number of users with relevant items.
+        users_without_relevant: number of users with held-out ratings, but no relevant item; they are in
+            no average.
+        precision, recall, ndcg, map, hit_rate, mrr: None if no user has relevant items.
+        popularity: training ratings of an item in a list, averaged over each list, then over users.
+        coverage: share of the model's items that are in any user's list.
+        gini: Gini coefficient of the numbers of lists that the model's items are in.
+        intervals: 95 % interval of each figure that is an average over users.
+    """
+
+    k: int
+    relevant: float | None
+    users: int
+    users_without_relevant: int
+    precision: float | None
+    recall: float | None
+    ndcg: float | None
+    map: float | None
+    hit_rate: float | None
+    mrr: float | None
+    popularity: float | None
+    coverage: float | None
+    gini: float | None
+    intervals: dict[str, Interval]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Hold the figures of `evaluate`.
+
+    Attributes:
+        ratings: number of held-out ratings.
+        users: number of users who have any.
+        rmse, mae: over all ratings, on their scale; None for a model of events.
+        rmse_by_user, mae_by_user: computed for each user, then averaged over users; None as well.
+        unseen_users, unseen_items: numbers of users and items without training ratings.
+        unseen_ratings: number of ratings by such a user or of such an item.
+        ratings_seen_in_training: number of held-out ratings whose pair is in the training ratings too.
+        sample: about how many users were to be judged, chosen by a hash; None for all.
+        intervals: 95 % interval of each error, over replicates of the users.
+        ranking: None if the training ratings, which lists leave out, are not available.
+    """
+
+    ratings: int
+    users: int
+    rmse: float | None
+    mae: float | None
+    rmse_by_user: float | None
+    mae_by_user: float | None
+    unseen_users: int
+    unseen_items: int
+    unseen_ratings: int
+    ratings_seen_in_training: int
+    sample: int | None
+    intervals: dict[str, Interval]
+    ranking: Ranking | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as `evaluate --output` writes them."""
+        return asdict(
+            self, dict_factory=lambda pairs: {KEYS_IN_FILES.get(name, name): v for name, v in pairs}
+        )
+
+    def __repr__(self) -> str:
+        ranked = "no ranking"
+        if self.ranking is not None:
+            averages = {name: getattr(self.ranking, name) for name in METRICS}
+            shown = (f"{name} {'-' if a is None else f'{a:.4f}'}" for name, a in averages.items())
+            ranked = f"k {self.ranking.k}: {', '.join(shown)}"
+        errors = "" if self.rmse is None else f" rmse {self.rmse:.4f}, mae {self.mae:.4f};"
+        judged = f"{counted(self.ratings, 'rating')} by {counted(self.users, 'user')}"
+        return f"Evaluation({judged};{errors} {ranked})"
