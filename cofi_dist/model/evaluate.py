@@ -29,7 +29,7 @@ from cofi_dist.ranking.pairs import UserItemPairs
 from cofi_dist.ranking.users import batch_size, is_sampled
 from cofi_dist.sharding.ranges import UserRange
 
-# U users of a batch, M items, N held-out ratings of a batch, C numbers of each user, B replicates.
+# U users of a batch, M items, N held-out ratings of a batch.
 
 # What is summed over all batches: counts, and numbers of each user. A user without held-out ratings, or
 # without relevant items, has zeros.
@@ -94,10 +94,10 @@ def evaluate(
         users = batches[number]
         judged = _sampled(held_out.load(users), users, len(scorer.users), sample)
         batch = _Batch(scorer, users, judged, _load_training(scorer, rated, users))
-        counts, numbers_UC = batch.numbers(num_items, k, relevant, num_lists_M)
-        sums[number] = [*counts, *(column.sum() for column in numbers_UC.T)]
+        counts, of_users = batch.numbers(num_items, k, relevant, num_lists_M)
+        sums[number] = [*counts, *(column.sum() for column in of_users.T)]
         rows = np.unique(judged.user)
-        replicates += replicate_sums(rows.astype(np.int64) + users.start, numbers_UC[rows])
+        replicates += replicate_sums(rows.astype(np.int64) + users.start, of_users[rows])
         num_held_out_M += np.bincount(judged.item, minlength=num_items)
         if on_progress is not None:
             on_progress(len(users) * comm.world_size, held_out.num_users)
@@ -185,18 +185,20 @@ class _Batch:
     def numbers(
         self, num_items: int, k: int, relevant: float | None, num_lists_M: NDArray[np.float64]
     ) -> tuple[list[float], NDArray[np.float64]]:
-        """Return COUNTS and, of each user, PER_USER, (U, C); add each item's lists to `num_lists_M`.
+        """Return COUNTS and, of each user, PER_USER, (U, len(PER_USER)).
 
-        Those of the ranking are 0 without training ratings.
+        Each item's number of lists is added to `num_lists_M`. Those of the ranking are 0 without training ratings.
         """
-        unseen, errors_UC = self.errors()
-        without, in_training, ranked_UC = 0, 0, np.zeros((len(self.users), len(RANKED)))
+        unseen, errors = self.errors()
+        without, in_training, ranked_users = 0, 0, np.zeros((len(self.users), len(RANKED)))
         if self.training is not None:
-            without, in_training = self.ranking(self.training, num_items, k, relevant, ranked_UC, num_lists_M)
-        return [*unseen, without, in_training], np.hstack([errors_UC, ranked_UC])
+            without, in_training = self.ranking(
+                self.training, num_items, k, relevant, ranked_users, num_lists_M
+            )
+        return [*unseen, without, in_training], np.hstack([errors, ranked_users])
 
     def errors(self) -> tuple[tuple[int, int], NDArray[np.float64]]:
-        """Return the numbers of unseen users and ratings, and ERRORS of each user, (U, 6)."""
+        """Return the numbers of unseen users and ratings, and ERRORS of each user, (U, len(ERRORS))."""
         pairs, num_users = self.held_out_pairs, len(self.users)
         user, item = pairs.user, pairs.item
         count_U = np.bincount(user, minlength=num_users)
@@ -220,7 +222,7 @@ class _Batch:
         num_items: int,
         k: int,
         relevant: float | None,
-        ranked_UC: NDArray[np.float64],
+        ranked_users: NDArray[np.float64],
         num_lists_M: NDArray[np.float64],
     ) -> tuple[int, int]:
         """Set RANKED of each user with relevant items, and add each item's lists to `num_lists_M`.
@@ -242,7 +244,7 @@ class _Batch:
         count = self.scorer.item_counts.numpy()[lists.item]
         length = np.bincount(lists.user, minlength=num_ranked)
         popularity = np.bincount(lists.user, count, minlength=num_ranked) / np.maximum(length, 1)
-        ranked_UC[ranked.users] = np.column_stack([np.ones(num_ranked), ranked.metrics, popularity])
+        ranked_users[ranked.users] = np.column_stack([np.ones(num_ranked), ranked.metrics, popularity])
         num_lists_M += np.bincount(lists.item, minlength=len(num_lists_M))
         return len(np.unique(pairs.user)) - num_ranked, int(is_in_training_N.sum())
 

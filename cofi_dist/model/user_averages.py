@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 
 from cofi_dist.ranking.bootstrap import Interval, interval
 
-# B replicates.
-
 
 @dataclass(frozen=True)
 class Average:
@@ -26,7 +24,7 @@ class UserSums:
 
     Attributes:
         total: each sum, by name.
-        replicates: each sum in each replicate of the users, (B,).
+        replicates: each sum in each replicate of the users, (REPLICATES,).
     """
 
     total: Mapping[str, float]

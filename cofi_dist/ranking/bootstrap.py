@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cofi_dist.data.splits import splitmix64
 
-# V users of a batch, C numbers of each user, B replicates.
+# V users of a batch.
 
 REPLICATES = 1000
 LEVEL = 0.95
@@ -38,7 +38,7 @@ TABLE = _poisson_table()
 
 
 def poisson_weights(users: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return how often each user counts in each replicate, (V, B).
+    """Return how often each user counts in each replicate, (V, REPLICATES).
 
     Args:
         users: rows of W, (V,).
@@ -50,11 +50,11 @@ def poisson_weights(users: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def replicate_sums(users: NDArray[np.int64], numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the sum over a batch of users of each of their numbers, in each replicate, (B, C).
+    """Return the sum over a batch of users of each of their numbers, (REPLICATES, numbers).
 
     Args:
         users: rows of W, (V,).
-        numbers: of each user, (V, C).
+        numbers: of each user, (V, numbers).
     """
     sums: NDArray[np.float64] = poisson_weights(users).T @ numbers
     return sums
@@ -64,7 +64,7 @@ def interval(replicates: NDArray[np.float64]) -> Interval | None:
     """Return the limits between which the middle 95 % of the replicates of a figure lie.
 
     Args:
-        replicates: of a figure, (B,); nan if no user of the replicate has one.
+        replicates: of a figure, (REPLICATES,); nan if no user of the replicate has one.
 
     Returns:
         None if there is no figure.

@@ -18,8 +18,8 @@ TITLES = {
     "mrr": "MRR",
     "gini": "Gini",
 }
-# Left out if they are null: the size of the sample if there is none, the lowest relevant rating if every item is relevant, and errors of a model of
-# events, which predicts no ratings. Of other figures, null is an average over no user.
+# Left out if they are null: the size of the sample if all users were judged, the lowest relevant rating if
+# every item is relevant, and errors of a model of events. Of other figures, null is an average over no user.
 LEFT_OUT = ("relevant", "rmse", "mae", "rmse_by_user", "mae_by_user", "sample")
 MAX_FIXED_POINT = 1e15  # larger figures are shown with an exponent
 
