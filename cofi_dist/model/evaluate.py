@@ -187,7 +187,8 @@ class _Batch:
     ) -> tuple[list[float], NDArray[np.float64]]:
         """Return COUNTS and, of each user, PER_USER, (U, len(PER_USER)).
 
-        Each item's number of lists is added to `num_lists_M`. Those of the ranking are 0 without training ratings.
+        Each item's number of lists is added to `num_lists_M`. The numbers of the ranking are 0 without
+        training ratings.
         """
         unseen, errors = self.errors()
         without, in_training, ranked_users = 0, 0, np.zeros((len(self.users), len(RANKED)))
