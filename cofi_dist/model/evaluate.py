@@ -106,18 +106,25 @@ def evaluate(
     if not total["ratings"]:
         raise DataError("there are no ratings to evaluate on" + " by the users of the sample" * bool(sample))
     found = UserSums(total, dict(zip(PER_USER, replicates.T, strict=True)))
-    figures = {} if scorer.is_implicit else ERROR_FIGURES
+    ranking = None if rated is None else _ranking(found, k, relevant, Exposure.of(num_lists_M))
+    return _evaluation(found, scorer, _count_unseen(num_held_out_M, scorer), sample, ranking)
+
+
+def _evaluation(
+    found: UserSums, scorer: Scorer, unseen_items: int, sample: int | None, ranking: Ranking | None
+) -> Evaluation:
+    total, figures = found.total, {} if scorer.is_implicit else ERROR_FIGURES
     return Evaluation(
         ratings=round(total["ratings"]),
         users=round(total["users"]),
         **{name: found.average(figures[name]) if figures else None for name in ERROR_FIGURES},
         unseen_users=round(total["unseen_users"]),
-        unseen_items=_count_unseen(num_held_out_M, scorer),
+        unseen_items=unseen_items,
         unseen_ratings=round(total["unseen_ratings"]),
         ratings_seen_in_training=round(total["ratings_seen_in_training"]),
         sample=sample,
         intervals=found.intervals(figures, total["users"]),
-        ranking=None if rated is None else _ranking(found, k, relevant, Exposure.of(num_lists_M)),
+        ranking=ranking,
     )
 
 
