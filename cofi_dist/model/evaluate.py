@@ -86,28 +86,20 @@ def evaluate(
     num_items = held_out.num_items
     batches = _batches(held_out, len(scorer.users), users_at_once, sample)
     start, stop = (len(batches) * rank // comm.world_size for rank in (comm.rank, comm.rank + 1))
-    # One row per batch, which is zero on all ranks but one, so adding the ranks' rows rounds nothing.
-    sums = np.zeros((len(batches), len(COUNTS) + len(PER_USER)))
-    replicates = np.zeros((REPLICATES, len(PER_USER)))
-    num_held_out_M, num_lists_M = np.zeros(num_items), np.zeros(len(scorer.items))
+    totals = _Totals.empty(len(batches), num_items, len(scorer.items))
     for number in range(start, stop):
         users = batches[number]
         judged = _sampled(held_out.load(users), users, len(scorer.users), sample)
         batch = _Batch(scorer, users, judged, _load_training(scorer, rated, users))
-        counts, of_users = batch.numbers(num_items, k, relevant, num_lists_M)
-        sums[number] = [*counts, *(column.sum() for column in of_users.T)]
-        rows = np.unique(judged.user)
-        replicates += replicate_sums(rows.astype(np.int64) + users.start, of_users[rows])
-        num_held_out_M += np.bincount(judged.item, minlength=num_items)
+        totals.add(number, batch, k, relevant)
         if on_progress is not None:
             on_progress(len(users) * comm.world_size, held_out.num_users)
-    comm.all_reduce_(*map(torch.from_numpy, (sums, num_held_out_M, num_lists_M, replicates)))
-    total = dict(zip((*COUNTS, *PER_USER), sums.sum(axis=0).tolist(), strict=True))
+    total = totals.summed_over_ranks(comm)
     if not total["ratings"]:
         raise DataError("there are no ratings to evaluate on" + " by the users of the sample" * bool(sample))
-    found = UserSums(total, dict(zip(PER_USER, replicates.T, strict=True)))
-    ranking = None if rated is None else _ranking(found, k, relevant, Exposure.of(num_lists_M))
-    return _evaluation(found, scorer, _count_unseen(num_held_out_M, scorer), sample, ranking)
+    found = UserSums(total, dict(zip(PER_USER, totals.replicates.T, strict=True)))
+    ranking = None if rated is None else _ranking(found, k, relevant, Exposure.of(totals.num_lists_M))
+    return _evaluation(found, scorer, _count_unseen(totals.num_held_out_M, scorer), sample, ranking)
 
 
 def _evaluation(
@@ -259,6 +251,44 @@ class _Batch:
     def score(self, users: RowIndices) -> NDArray[np.float64]:
         """Return the scores of all items for some users of the batch, (V, M)."""
         return self.scorer.score_items(*self.scorer.user_factors(users + self.users.start))
+
+
+@dataclass(frozen=True)
+class _Totals:
+    """Hold what is summed over batches.
+
+    Attributes:
+        sums: of COUNTS and PER_USER, a row per batch. It is zero on all ranks but one, so adding the ranks' rows
+            rounds nothing.
+        replicates: of PER_USER, in each replicate of the users.
+        num_held_out_M: held-out ratings of each item.
+        num_lists_M: lists that each item of the model is in.
+    """
+
+    sums: NDArray[np.float64]
+    replicates: NDArray[np.float64]
+    num_held_out_M: NDArray[np.float64]
+    num_lists_M: NDArray[np.float64]
+
+    @classmethod
+    def empty(cls, num_batches: int, num_items: int, num_model_items: int) -> "_Totals":
+        num_sums, num_numbers = len(COUNTS) + len(PER_USER), len(PER_USER)
+        shapes = (num_batches, num_sums), (REPLICATES, num_numbers), (num_items,), (num_model_items,)
+        return cls(*map(np.zeros, shapes))
+
+    def add(self, number: int, batch: _Batch, k: int, relevant: float | None) -> None:
+        judged, num_items = batch.held_out, len(self.num_held_out_M)
+        counts, of_users = batch.numbers(num_items, k, relevant, self.num_lists_M)
+        self.sums[number] = [*counts, *(column.sum() for column in of_users.T)]
+        rows = np.unique(judged.user)
+        self.replicates[:] += replicate_sums(rows.astype(np.int64) + batch.users.start, of_users[rows])
+        self.num_held_out_M[:] += np.bincount(judged.item, minlength=num_items)
+
+    def summed_over_ranks(self, comm: Comm) -> dict[str, float]:
+        """Add up the ranks' totals in place, and return the sums over all batches by name."""
+        arrays = (self.sums, self.num_held_out_M, self.num_lists_M, self.replicates)
+        comm.all_reduce_(*map(torch.from_numpy, arrays))
+        return dict(zip((*COUNTS, *PER_USER), self.sums.sum(axis=0).tolist(), strict=True))
 
 
 def _count_unseen(num_held_out_M: NDArray[np.float64], scorer: Scorer) -> int:
