@@ -258,8 +258,8 @@ class _Totals:
     """Hold what is summed over batches.
 
     Attributes:
-        sums: of COUNTS and PER_USER, a row per batch. It is zero on all ranks but one, so adding the ranks' rows
-            rounds nothing.
+        sums: of COUNTS and PER_USER, a row per batch. It is zero on all ranks but one, so adding the ranks'
+            rows rounds nothing.
         replicates: of PER_USER, in each replicate of the users.
         num_held_out_M: held-out ratings of each item.
         num_lists_M: lists that each item of the model is in.
