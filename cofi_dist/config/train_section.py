@@ -6,6 +6,9 @@ from pydantic import Field, field_validator, model_validator
 
 from cofi_dist.config.section import NonNegativeFloat, PositiveFloat, PositiveInt, Section
 
+# Weights are multiplied by strengths and squared; beyond this, float32 would not hold the result.
+PairWeight = Annotated[float, Field(ge=0, le=1e15)]
+
 LARGEST_FINITE = {"float32": 3.4028234663852886e38, "float64": 1.7976931348623157e308}
 
 # The number of blocks of users of an invariant run, if it is not set. No run has more ranks than blocks.
@@ -35,11 +38,11 @@ class TrainSection(Section):
     lambda_b: NonNegativeFloat = 0.0
     """Regularisation of the biases."""
 
-    alpha: NonNegativeFloat | None = None
+    alpha: PairWeight | None = None
     """An event of strength r has the weight 1 + alpha r. Only with `data.feedback: implicit`, where the
     default is 1."""
 
-    unknown_weight: NonNegativeFloat = 0.0
+    unknown_weight: PairWeight = 0.0
     """Weight of each pair of user and item that is not in the data; its score is drawn to 0. With
     `data.feedback: implicit`, the default is 1."""
 
@@ -112,10 +115,9 @@ class TrainSection(Section):
     def _require_finite_steps(self) -> "TrainSection":
         # the dense cost is minimised by torch's Adam, which refuses a step that is too large, and whose first
         # one is ten times lr
-        ones = ((key, 1) for key in ("lambda_", "lambda_b", "alpha", "unknown_weight"))
-        for key, times in (("lr", 10 if self.cost == "dense" else 1), *ones):
+        for key, times in (("lr", 10 if self.cost == "dense" else 1), ("lambda_", 1), ("lambda_b", 1)):
             given, largest = getattr(self, key), LARGEST_FINITE[self.dtype] / times
-            if given is not None and given > largest:
+            if given > largest:
                 raise ValueError(f"{key}: {given:g} is too large for {self.dtype}; set {largest:.2g} at most")
         return self
 

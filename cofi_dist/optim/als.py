@@ -231,8 +231,8 @@ def _require_unique(singular: float, whose: str) -> None:
     if singular:
         raise RunError(
             f"{singular:.0f} of the {whose} least squares have no unique solution: fewer ratings than"
-            " unknowns, or factors that hardly differ; set train.lambda_ higher, or leave out"
-            " train.solver=exact",
+            " unknowns, or factors that hardly differ; set train.lambda_ higher, or train.dtype=float64, or"
+            " leave out train.solver=exact",
             shared=True,
         )
 
