@@ -27,6 +27,7 @@ from cofi_dist.words import counted
 # w alone if the users of the model have no bias.
 
 ROWS_AT_ONCE = 2**16  # of X that are widened to float64 at a time
+LARGEST_STRENGTH = 1e100  # times the squares of features, it must stay a number of float64
 
 
 @dataclass(frozen=True)
@@ -206,14 +207,14 @@ def _checked(
 
 
 def _check_strengths(_: Scorer, ids: list[int] | list[str], strengths: NDArray[np.float64]) -> None:
-    """Raise DataError unless each strength is positive and finite."""
-    wrong = np.flatnonzero(~((strengths > 0) & np.isfinite(strengths)))
+    """Raise DataError unless each strength is positive and not too large."""
+    wrong = np.flatnonzero(~((strengths > 0) & (strengths <= LARGEST_STRENGTH)))
     if len(wrong):
         item, strength = ids[wrong[0]], strengths[wrong[0]]
-        raise DataError(
-            f"the strength of the event of item {item}, {strength:g}, is not a positive number; leave out"
-            " what did not happen"
-        )
+        why = "is not a positive number; leave out what did not happen"
+        if LARGEST_STRENGTH < strength < np.inf:
+            why = f"is above {LARGEST_STRENGTH:g}; give all strengths in a larger unit"
+        raise DataError(f"the strength of the event of item {item}, {strength:g}, {why}")
 
 
 def _check_ratings(scorer: Scorer, ids: list[int] | list[str], ratings: NDArray[np.float64]) -> None:

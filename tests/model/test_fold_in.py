@@ -240,6 +240,17 @@ def test_a_strength_that_is_no_positive_number_is_refused(strength: str, tmp_pat
         model.fold_in([104, 109], [1.0, float(strength)])
 
 
+def test_strengths_of_any_size_fold_in_or_are_refused(tmp_path: Path) -> None:
+    model = made_up(tmp_path, 3, 30, "data.feedback=implicit", "train.alpha=1e30")
+    folded = model.fold_in([104, 104, 109], [1e100, 1e100, 1e-300])
+    assert bool(folded.w.isfinite().all())
+    says = (
+        "the strength of the event of item 109, 1e\\+300, is above 1e\\+100; give all strengths in a larger"
+    )
+    with pytest.raises(DataError, match=says):
+        model.fold_in([104, 109], [1.0, 1e300])
+
+
 def test_a_folded_user_is_recommended_what_they_have_not_rated(tmp_path: Path) -> None:
     model = made_up(tmp_path)
     folded = model.fold_in([104, 109], [1.5, 4.5])
