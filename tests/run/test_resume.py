@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from cofi_dist.checkpoint.manifest import read_manifest
+from cofi_dist.checkpoint.manifest import BestByCriterion, read_manifest
 from cofi_dist.checkpoint.reader import list_checkpoints
 from cofi_dist.data.sources.open import prepare_source
 from cofi_dist.distributed.comm import Comm, SoloComm
@@ -97,6 +97,38 @@ def test_early_stopping_goes_on_where_it_was(tmp_path: Path) -> None:
     assert metrics(got)[-1]["epoch"] < 200, "it was stopped early"
     results = [json.loads((r / "result.json").read_text()) for r in (got, want)]
     assert results[0]["validation_rmse"] == results[1]["validation_rmse"]
+
+
+BY_LISTS = ["validation.metric=ndcg", "validation.k=5", "validation.users=50", "validation.patience=3"]
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_the_best_lists_are_gone_on_with(ranks: int, tmp_path: Path) -> None:
+    want = run(tmp_path, 1, 200, "whole", *BY_LISTS)
+    run(tmp_path, 1, 20, "run", *BY_LISTS)
+    saved = read_manifest(list_checkpoints(tmp_path / "run" / "checkpoints")[0]).numbers.best
+    assert isinstance(saved, BestByCriterion)
+    assert saved.criterion.model_dump() == {"metric": "ndcg", "k": 5, "users": 50}
+    got = run(tmp_path, ranks, 200, "run", *BY_LISTS)
+    results = [json.loads((r / "result.json").read_text()) for r in (got, want)]
+    assert results[0]["epoch"] == results[1]["epoch"] < 200
+    assert results[0]["validation_ndcg"] == pytest.approx(results[1]["validation_ndcg"], rel=1e-12)
+    if ranks == 1:
+        assert metrics(got) == metrics(want)
+
+
+def test_the_best_by_another_figure_is_forgotten_and_said(tmp_path: Path) -> None:
+    run(tmp_path, 1, 20, "run")
+    got = run(tmp_path, 1, 40, "run", "validation.metric=ndcg")
+    said = (got / "train.log").read_text()
+    assert "its best epoch was chosen by another figure; the best is looked for from here on" in said
+    assert json.loads((got / "result.json").read_text())["epoch"] > 20
+
+
+def test_the_record_of_the_best_by_rmse_is_that_of_earlier_versions(tmp_path: Path) -> None:
+    run(tmp_path, 1, 20, "run")
+    file = list_checkpoints(tmp_path / "run" / "checkpoints")[0] / "manifest.json"
+    assert json.loads(file.read_text())["numbers"]["best"].keys() == {"epoch", "stale", "rmse", "mae"}
 
 
 @pytest.mark.parametrize(
