@@ -71,6 +71,7 @@ TESTED_IN = {
     "kernels/rating_matrix.py": "contracts/test_back_ends.py",
     "kernels/torch_ops/backend.py": "contracts/test_back_ends.py",
     "optim/conjugate_gradient.py": "optim/test_als.py",
+    "model/evaluated_batch.py": "model/test_evaluate.py",
     "model/evaluation.py": "model/test_evaluate.py",
     "model/user_averages.py": "model/test_evaluate.py",
     "ranking/pairs.py": "ranking/test_metrics.py",

@@ -16,27 +16,19 @@ from cofi_dist.data.ratings import Ratings
 from cofi_dist.distributed.comm import Comm, SoloComm
 from cofi_dist.errors import DataError
 from cofi_dist.model.arguments import require_whole_number
+from cofi_dist.model.evaluated_batch import COUNTS, PER_USER, Batch
 from cofi_dist.model.evaluation import Evaluation, Ranking
 from cofi_dist.model.held_out import HeldOut
-from cofi_dist.model.predict import predict_pairs
 from cofi_dist.model.run_ratings import RunRatings
-from cofi_dist.model.scoring import RowIndices, Scorer, has_training_ratings, user_batches
+from cofi_dist.model.scoring import Scorer, has_training_ratings, user_batches
 from cofi_dist.model.user_averages import Average, UserSums, plain_averages
 from cofi_dist.ranking.bootstrap import REPLICATES, replicate_sums
 from cofi_dist.ranking.exposure import Exposure
-from cofi_dist.ranking.metrics import METRICS, rank_users
-from cofi_dist.ranking.pairs import UserItemPairs
+from cofi_dist.ranking.metrics import METRICS
 from cofi_dist.ranking.users import batch_size, is_sampled
 from cofi_dist.sharding.ranges import UserRange
 
 # U users of a batch, M items, N held-out ratings of a batch.
-
-# What is summed over all batches: counts, and numbers of each user. A user without held-out ratings, or
-# without relevant items, has zeros.
-COUNTS = ("unseen_users", "unseen_ratings", "users_without_relevant", "ratings_seen_in_training")
-ERRORS = ("ratings", "squared_error", "absolute_error", "users", "rmse_by_user", "mae_by_user")
-RANKED = ("ranked_users", *METRICS, "popularity")
-PER_USER = (*ERRORS, *RANKED)
 
 # The figures, and the sums that they are made of.
 ERROR_FIGURES = {
@@ -90,7 +82,7 @@ def evaluate(
     for number in range(start, stop):
         users = batches[number]
         judged = _sampled(held_out.load(users), users, len(scorer.users), sample)
-        batch = _Batch(scorer, users, judged, _load_training(scorer, rated, users))
+        batch = Batch(scorer, users, judged, _load_training(scorer, rated, users))
         totals.add(number, batch, k, relevant)
         if on_progress is not None:
             on_progress(len(users) * comm.world_size, held_out.num_users)
@@ -169,91 +161,6 @@ def _load_training(scorer: Scorer, rated: RunRatings | None, users: UserRange) -
 
 
 @dataclass(frozen=True)
-class _Batch:
-    """Hold the held-out and the training ratings of a range of users; their `user` counts from its start."""
-
-    scorer: Scorer
-    users: UserRange
-    held_out: Ratings
-    training: Ratings | None
-
-    @property
-    def held_out_pairs(self) -> UserItemPairs:
-        return UserItemPairs(self.held_out.user.astype(np.int64), self.held_out.item.astype(np.int64))
-
-    def numbers(
-        self, num_items: int, k: int, relevant: float | None, num_lists_M: NDArray[np.float64]
-    ) -> tuple[list[float], NDArray[np.float64]]:
-        """Return COUNTS and, of each user, PER_USER, (U, len(PER_USER)).
-
-        Each item's number of lists is added to `num_lists_M`. The numbers of the ranking are 0 without
-        training ratings.
-        """
-        unseen, errors = self.errors()
-        without, in_training, ranked_users = 0, 0, np.zeros((len(self.users), len(RANKED)))
-        if self.training is not None:
-            without, in_training = self.ranking(
-                self.training, num_items, k, relevant, ranked_users, num_lists_M
-            )
-        return [*unseen, without, in_training], np.hstack([errors, ranked_users])
-
-    def errors(self) -> tuple[tuple[int, int], NDArray[np.float64]]:
-        """Return the numbers of unseen users and ratings, and ERRORS of each user, (U, len(ERRORS))."""
-        pairs, num_users = self.held_out_pairs, len(self.users)
-        user, item = pairs.user, pairs.item
-        count_U = np.bincount(user, minlength=num_users)
-        has_ratings_U = count_U > 0
-        rows = np.arange(self.users.start, self.users.stop)
-        is_seen_U = has_training_ratings(self.scorer.user_counts, rows)
-        is_seen_N = is_seen_U[user] & has_training_ratings(self.scorer.item_counts, item)
-        squared_U, absolute_U = np.zeros((2, num_users))
-        if not self.scorer.is_implicit:
-            err_N = predict_pairs(self.scorer, user + self.users.start, item) - self.held_out.value
-            squared_U += np.bincount(user, err_N**2, minlength=num_users)
-            absolute_U += np.bincount(user, np.abs(err_N), minlength=num_users)
-        divisor_U = np.maximum(count_U, 1)
-        by_user = np.sqrt(squared_U / divisor_U), absolute_U / divisor_U
-        unseen = int((has_ratings_U & ~is_seen_U).sum()), int((~is_seen_N).sum())
-        return unseen, np.column_stack([count_U, squared_U, absolute_U, has_ratings_U, *by_user])
-
-    def ranking(
-        self,
-        trained_on: Ratings,
-        num_items: int,
-        k: int,
-        relevant: float | None,
-        ranked_users: NDArray[np.float64],
-        num_lists_M: NDArray[np.float64],
-    ) -> tuple[int, int]:
-        """Set RANKED of each user with relevant items, and add each item's lists to `num_lists_M`.
-
-        Returns:
-            The number of users without relevant items, and of held-out ratings that were trained on.
-        """
-        pairs = self.held_out_pairs
-        training = UserItemPairs(trained_on.user.astype(np.int64), trained_on.item.astype(np.int64))
-        is_in_training_N = pairs.isin(training, num_items)
-        is_known_N = (pairs.user + self.users.start < len(self.scorer.users)) & (
-            pairs.item < len(self.scorer.items)
-        )
-        is_relevant_N = ~is_in_training_N & is_known_N
-        if relevant is not None:
-            is_relevant_N &= self.held_out.value >= relevant
-        ranked = rank_users(self.score, pairs.masked(is_relevant_N), training, len(self.users), k)
-        lists, num_ranked = ranked.lists, len(ranked.users)
-        count = self.scorer.item_counts.numpy()[lists.item]
-        length = np.bincount(lists.user, minlength=num_ranked)
-        popularity = np.bincount(lists.user, count, minlength=num_ranked) / np.maximum(length, 1)
-        ranked_users[ranked.users] = np.column_stack([np.ones(num_ranked), ranked.metrics, popularity])
-        num_lists_M += np.bincount(lists.item, minlength=len(num_lists_M))
-        return len(np.unique(pairs.user)) - num_ranked, int(is_in_training_N.sum())
-
-    def score(self, users: RowIndices) -> NDArray[np.float64]:
-        """Return the scores of all items for some users of the batch, (V, M)."""
-        return self.scorer.score_items(*self.scorer.user_factors(users + self.users.start))
-
-
-@dataclass(frozen=True)
 class _Totals:
     """Hold what is summed over batches.
 
@@ -276,7 +183,7 @@ class _Totals:
         shapes = (num_batches, num_sums), (REPLICATES, num_numbers), (num_items,), (num_model_items,)
         return cls(*map(np.zeros, shapes))
 
-    def add(self, number: int, batch: _Batch, k: int, relevant: float | None) -> None:
+    def add(self, number: int, batch: Batch, k: int, relevant: float | None) -> None:
         judged, num_items = batch.held_out, len(self.num_held_out_M)
         counts, of_users = batch.numbers(num_items, k, relevant, self.num_lists_M)
         self.sums[number] = [*counts, *(column.sum() for column in of_users.T)]

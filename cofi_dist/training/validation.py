@@ -113,7 +113,7 @@ def _ranked_lists(problem: Problem, shard: UserShard, held_out: Ratings, criteri
         is_sampled(rows, problem.source.num_users, criterion.users),
     )
     if not judge.num_judged(problem.reducer):
-        of_sample = "" if criterion.users is None else f" among the {counted(criterion.users, 'user')} chosen"
+        of_sample = "" if criterion.users is None else " of the sample"
         raise ConfigError(
             f"validation.metric: there is no list to judge: no user{of_sample} has a validation rating of an"
             " item that was not trained on; set a higher validation.users, or hold out more by"

@@ -146,5 +146,5 @@ def test_a_sample_that_holds_nobody_is_one_line(tmp_path: Path) -> None:
     said = set(run_ranks(2, _train, tmp_path / "c.yaml", overrides, tmp=tmp_path))
     assert len(said) == 1
     assert said.pop().startswith(
-        "validation.metric: there is no list to judge: no user among the 1 user chosen has"
+        "validation.metric: there is no list to judge: no user of the sample has a validation rating"
     )
