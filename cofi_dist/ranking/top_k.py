@@ -40,12 +40,19 @@ def top_k(scores: NDArray[np.float64], k: int) -> TopK:
         k: at least 1.
     """
     num_users, num_items = scores.shape
-    rounded = np.round(scores, TIE_DECIMALS)
+    # Rounding keeps the order, so the k-th best rounded score is the k-th best score, rounded.
+    # What is not even near it cannot reach it by rounding, and need not be rounded.
+    kth = torch.from_numpy(scores).topk(min(k, num_items), dim=1).values[:, -1].numpy()
+    is_full = kth > -np.inf
+    nearness = 10.0**-TIE_DECIMALS + 4 * np.spacing(np.abs(kth, where=is_full, out=np.zeros(num_users)))
+    floor = np.where(is_full, kth - nearness, np.finfo(np.float64).min)
+    user, item = np.divmod(np.flatnonzero(scores >= floor[:, None]), num_items)
+    rounded = np.round(scores[user, item], TIE_DECIMALS)
     # Every item that scores at least as high as the k-th best is a candidate: k of them, or more with ties.
-    kth = torch.from_numpy(rounded).topk(min(k, num_items), dim=1).values[:, -1:].numpy()
-    user, item = np.nonzero((rounded >= kth) & (rounded > -np.inf))
-    # np.nonzero returns items in ascending order, and the sort is stable, so ties stay in that order.
-    order = np.lexsort((-rounded[user, item], user))
+    is_candidate = rounded >= np.round(kth, TIE_DECIMALS)[user]
+    user, item, rounded = user[is_candidate], item[is_candidate], rounded[is_candidate]
+    # The candidates of a user are in ascending order, and the sort is stable, so ties stay in that order.
+    order = np.lexsort((-rounded, user))
     user, item = user[order], item[order]
     counts = np.bincount(user, minlength=num_users)
     list_start = np.cumsum(counts) - counts

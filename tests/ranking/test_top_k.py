@@ -22,3 +22,13 @@ def test_the_top_is_that_of_a_plain_sort_with_ties_by_row(scores: np.ndarray, k:
         assert best.item[mine].tolist() == [i for _, i in want]
         assert best.rank[mine].tolist() == list(range(1, len(want) + 1))
         assert best.score[mine].tolist() == [row[i] for _, i in want]
+
+
+@given(st.integers(0, 10**6), st.sampled_from([1e-9, 1.0, 1e3, 1e6, 1e9]), st.integers(1, 12))
+def test_near_ties_of_any_size_are_settled_as_by_rounding_all(seed: int, size: float, k: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores = size * rng.choice([0.1, 0.3, -0.7], (3, 30)) + rng.integers(-8, 9, (3, 30)) * 2.5e-11
+    best = top_k(scores, k)
+    rounded = np.round(scores, 10)
+    for j, row in enumerate(rounded):
+        assert best.item[best.user == j].tolist() == np.argsort(-row, kind="stable")[:k].tolist()
