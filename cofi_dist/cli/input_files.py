@@ -46,13 +46,16 @@ def read_as_trained(
         columns: names of the columns in the file, if they are not those of the training data.
         aloud: whether notes go to stderr.
     """
-    from cofi_dist.data.readers.tables import has_column
+    from cofi_dist.data.readers.layout import WITHOUT_HEADER, format_of
+    from cofi_dist.data.readers.tables import has_column, has_strengths
 
     columns = columns or model.facts.columns
-    with_values = not model.facts.is_implicit or has_column(path, columns.rating)
+    has_values = has_strengths(path, columns) and has_column(path, columns.rating)
+    with_values = has_values or not model.facts.is_implicit
     table = read_ratings(path, columns, rating=with_values, aloud=aloud)
     if not with_values and aloud:
-        log_stderr(f"{path}: has no column {columns.rating!r}, so each line is an event of strength 1")
+        missing = "third field" if format_of(path) in WITHOUT_HEADER else f"column {columns.rating!r}"
+        log_stderr(f"{path}: there is no {missing}: each line is an event of strength 1")
     return table
 
 

@@ -93,12 +93,16 @@ def test_events_need_no_strengths_and_ratings_are_needed(
     file.write_text("userId,movieId\n1,104\n2,105\n")
     table = read_as_trained(file, made_up(tmp_path, 3, 30, "data.feedback=implicit"))
     assert table.to_dict(as_series=False) == {"user": [1, 2], "item": [104, 105]}
-    assert (
-        capsys.readouterr().err == f"{file}: has no column 'rating', so each line is an event of strength 1\n"
-    )
+    said = f"{file}: there is no column 'rating': each line is an event of strength 1\n"
+    assert capsys.readouterr().err == said
     with pytest.raises(DataError, match=r"e\.csv: line 1: no column 'rating' in userId, movieId"):
         read_as_trained(file, made_up(tmp_path))
     file.write_text("userId,movieId,rating\n1,104,2.5\n2,105,1\n")
     table = read_as_trained(file, made_up(tmp_path, 3, 30, "data.feedback=implicit"))
     assert table["value"].to_list() == [2.5, 1.0]
     assert capsys.readouterr().err == ""
+    (tmp_path / "e.dat").write_text("1::104\n2::105\n")
+    table = read_as_trained(tmp_path / "e.dat", made_up(tmp_path, 3, 30, "data.feedback=implicit"))
+    assert table.columns == ["user", "item"]
+    said = f"{tmp_path / 'e.dat'}: there is no third field: each line is an event of strength 1\n"
+    assert capsys.readouterr().err == said

@@ -159,7 +159,7 @@ def test_a_new_user_of_a_model_of_events_gives_items_and_no_ratings(
         want = model.recommend(model.fold_in([104, 109]), 30)
         assert [int(line.split()[2]) for line in said.out.splitlines()[1:]] == want["item"].to_list()
         assert said.err.splitlines()[:3] == [
-            f"{mine}: has no column 'rating', so each line is an event of strength 1",
+            f"{mine}: there is no column 'rating': each line is an event of strength 1",
             f"{mine}: 1 of 3 events is of unknown items; not used",
             SCORES,
         ]
