@@ -117,6 +117,18 @@ def test_a_runs_figure_is_what_evaluate_finds(metric: Metric, ranks: int, tmp_pa
     assert "validation_rmse" not in result
 
 
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_a_run_on_events_has_the_figure_that_evaluate_finds(ranks: int, tmp_path: Path) -> None:
+    events = ["data.feedback=implicit", "data.centre=null", "data.damping=null", "model.user_bias=true"]
+    run_dir, result = run(tmp_path, *events, ranks=ranks)
+    model = Model.load(run_dir)
+    rated = model.rated(run_dir)
+    found = evaluate(model.scorer, HeldOut.from_run(rated, "validation"), rated)
+    assert found.ranking is not None
+    assert found.rmse is None
+    assert result["validation_ndcg"] == pytest.approx(found.ranking.ndcg, rel=1e-12)
+
+
 def test_an_invariant_run_has_the_same_bits_on_any_ranks(tmp_path: Path) -> None:
     overrides = ("train.reduction=invariant", "train.blocks=4", "validation.patience=2")
     (dir_1, one), (dir_3, three) = (run(tmp_path, *overrides, ranks=n) for n in (1, 3))
