@@ -85,7 +85,7 @@ class ValidationSection(Section):
 
     users: PositiveInt | None = None
     """Judge the lists of about this many users, always the same ones. If not set, all users are taken, or
-    so many that lists are ranked for a billion pairs. Not with `rmse` and `mae`."""
+    as many as have 2^28 pairs with items (seconds of work). Not with `rmse` and `mae`."""
 
     @model_validator(mode="after")
     def _require_every(self) -> "ValidationSection":

@@ -10,7 +10,7 @@ from cofi_dist.data.splits import splitmix64
 MAX_BATCH_SCORES, MAX_BATCH_USERS = 2**22, 256
 
 # The most scores that one validation computes, if nothing else is asked for.
-MAX_VALIDATION_SCORES = 2**30
+MAX_VALIDATION_SCORES = 2**28
 
 SAMPLE_SEED = np.uint64(0x7573657273)  # "users"; any fixed number
 
