@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from benchmarks.rank import peak
 from cofi_dist.config import Config
 from cofi_dist.data.shard import UserShard
 from cofi_dist.distributed.comm import SoloComm
+from cofi_dist.kernels.cpu import schedule
 from cofi_dist.run.log import NullLog
 from cofi_dist.training.build import build_trainer
 from cofi_dist.training.problem import Problem, load_problem
@@ -127,7 +129,9 @@ class Watch:
 def ours(s: Settings, train: dict[str, Any]) -> dict[str, Any]:
     """The trainer itself; its loops are loaded or compiled on a small problem before."""
     if s.users > 50:
-        ours(replace(s, users=50, items=40, events=500, points=[1]), train)
+        for tile in (schedule.TILE_RATINGS, 100):  # items in one tile and in several
+            with mock.patch.object(schedule, "TILE_RATINGS", tile):
+                ours(replace(s, users=50, items=40, events=500, points=[1]), train)
     problem, shard = load(s, train)
     clock = Clock(s, shard)
     begun = time.perf_counter()
