@@ -19,7 +19,7 @@ def test_as_many_as_there_are_or_none_means_all(sample: int | None) -> None:
 
 
 def test_by_default_all_are_judged_where_that_is_cheap() -> None:
-    assert default_sample(100_000, 10_000) is None
+    assert default_sample(25_000, 10_000) is None
     sample = default_sample(10_000_000, 10_000)
     assert sample is not None
     assert sample * 10_000 == pytest.approx(MAX_VALIDATION_SCORES, rel=1e-3)
