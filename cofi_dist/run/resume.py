@@ -107,6 +107,7 @@ def require_same_problem(
             " begin anew in another run_dir",
             shared=True,
         )
+    _require_its_biases(checkpoint, config)
     changed = [key for key, *_ in changes(manifest.config, config) if is_within(key, FIXED)]
     if manifest.fingerprint != fingerprint:
         changed.insert(0, "the ratings")
@@ -120,6 +121,18 @@ def require_same_problem(
         raise CheckpointError(
             f"{directory}: is of epoch {checkpoint.epoch}, beyond train.epochs: {config.train.epochs}; set"
             f" train.epochs to {checkpoint.epoch} or more, or begin anew in another run_dir",
+            shared=True,
+        )
+
+
+def _require_its_biases(checkpoint: Checkpoint, config: Config) -> None:
+    """Raise CheckpointError if user biases were learnt that the run would neither use nor move."""
+    model = checkpoint.manifest.config.get("model")
+    had_biases = not isinstance(model, dict) or model.get("user_bias", True)
+    if had_biases and not config.model.user_bias:
+        raise CheckpointError(
+            f"{checkpoint.directory}: has learnt user biases, which model.user_bias: false leaves out; set"
+            " model.user_bias: true, or begin anew in another run_dir",
             shared=True,
         )
 

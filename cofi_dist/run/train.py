@@ -21,7 +21,7 @@ from cofi_dist.run.shard_table import describe_shards, shard_table
 from cofi_dist.run.start import RunAction, StartRequest, check_start, prepare_run
 from cofi_dist.run.stop import Phase, StopRequest
 from cofi_dist.streams import log_stderr
-from cofi_dist.training.build import build_trainer, describe_computation
+from cofi_dist.training.build import build_trainer, describe_computation, notes_on_cost
 from cofi_dist.training.problem import Problem, load_problem
 from cofi_dist.training.state import State
 from cofi_dist.training.trainer import DivergedError, Trainer
@@ -137,7 +137,8 @@ class _Training:
         comm.barrier()
         with self._stop.phase(Phase.TRAINING), self._open_log(checkpoint, validation) as log:
             _log_start(problem, comm, log)
-            for text in (describe_computation(problem), *(validation.notes if validation else ()), *notes):
+            notes = [*notes_on_cost(problem), *(validation.notes if validation else ()), *notes]
+            for text in (describe_computation(problem), *notes):
                 log.info(text)
             if checkpoint is not None:
                 log_changes(checkpoint, config, self._device, log.info)

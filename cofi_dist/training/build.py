@@ -131,3 +131,14 @@ def describe_computation(problem: Problem) -> str:
         return f"sparse cost: torch's operations, which are slower ({fault})"
     how = {"cpu": "compiled loops", "cuda": "Triton's kernels"}.get(device, "torch's operations")
     return f"sparse cost: {how}"
+
+
+def notes_on_cost(problem: Problem) -> list[str]:
+    """Return lines for the log about a cost that teaches nothing."""
+    settings = problem.config.train
+    if settings.alpha is None or settings.unknown_weight:
+        return []
+    return [
+        "train.unknown_weight is 0: a score of 1 for every pair fits all events, so nothing is learnt of who"
+        " likes what; set it to 0.1 to 1"
+    ]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -27,15 +28,20 @@ model: {num_features: 13, item_bias: true}
 train: {epochs: 12, log_every: 3, lr: 0.01, lambda_: 0.01, lambda_power: 0.5, unknown_weight: 0.02}
 """
 
+WEIGHTED = """
+model: {num_features: 13, item_bias: true}
+train: {epochs: 6, log_every: 2, lr: 0.01, lambda_: 0.1, unknown_weight: 0.05}
+"""
+
 
 def _train(comm: Comm, file: Path, overrides: list[str], threads: int) -> None:
     torch.set_num_threads(threads)
     train(file, overrides, comm, quiet=True)
 
 
-def run(tmp: Path, name: str, ranks: int, *overrides: str, threads: int = 1) -> Path:
+def run(tmp: Path, name: str, ranks: int, *overrides: str, threads: int = 1, config: str = CONFIG) -> Path:
     file, run_dir = tmp / "c.yaml", tmp / name
-    file.write_text(CONFIG)
+    file.write_text(config)
     given = ["train.reduction=invariant", *overrides, f"run_dir={run_dir}"]
     run_ranks(ranks, _train, file, given, threads, tmp=tmp, seconds=120)
     return run_dir
@@ -74,6 +80,23 @@ def test_costs_are_the_same_on_any_number_of_ranks(config: str, way: str, tmp_pa
     is_whole = config == CONFIG and way in ("cost=sparse", "optimizer=als")
     for ranks in (2, 3, 5, 8) if is_whole else (3,):
         assert_same(train_on(ranks, config, overrides, tmp_path), one, 1e-10, factors=True)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "als"])
+def test_ratings_with_weights_have_the_same_bits_on_any_number_of_ranks(
+    optimizer: str, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    user, item = np.nonzero(rng.random((40, 60)) < 0.2)
+    rating, weight = rng.integers(1, 6, len(user)), rng.random(len(user)) + 0.5
+    lines = (",".join(map(str, line)) for line in zip(user, item, rating, weight, strict=True))
+    file = tmp_path / "ratings.csv"
+    file.write_text("\n".join(["userId,movieId,rating,weight", *lines]))
+    config = f"data: {{ratings: {file}, columns: {{weight: weight}}}}\n{WEIGHTED}"
+    runs = [
+        run(tmp_path, f"on{ranks}", ranks, f"train.optimizer={optimizer}", config=config) for ranks in (1, 3)
+    ]
+    assert [each for each in compare(*runs) if not each.bit_identical] == []
 
 
 def test_dense_and_sparse_are_one_cost(tmp_path: Path) -> None:

@@ -144,6 +144,7 @@ def test_the_record_of_the_best_by_rmse_is_that_of_earlier_versions(tmp_path: Pa
         ),
         ("train.dtype=float32", "is of another problem: train.dtype differ"),
         ("model.item_bias=false", "is of another problem: model.item_bias differ"),
+        ("model.user_bias=false", "has learnt user biases, which model.user_bias: false leaves out"),
     ],
 )
 def test_another_problem_is_refused_and_nothing_is_touched(

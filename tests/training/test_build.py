@@ -12,7 +12,7 @@ from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.als import Als
 from cofi_dist.training import build
-from cofi_dist.training.build import build_optimizer, build_trainer, describe_computation
+from cofi_dist.training.build import build_optimizer, build_trainer, describe_computation, notes_on_cost
 from cofi_dist.training.problem import Problem, load_problem
 from cofi_dist.training.validation import build_validation
 from tests.support.trainers import Recorder
@@ -51,6 +51,15 @@ def test_the_log_says_why_triton_is_not_taken() -> None:
     with mock.patch.object(build, "triton_fault", return_value="no compiler"):
         said = describe_computation(problem_on(CUDA, {}))
     assert said == "sparse cost: torch's operations, which are slower (no compiler)"
+
+
+@pytest.mark.parametrize(("train", "lines"), [({}, 0), ({"unknown_weight": 0.0}, 1)])
+def test_events_that_teach_nothing_are_told_of(train: dict[str, Any], lines: int) -> None:
+    shape = {"num_users": 9, "num_items": 9, "num_ratings": 20}
+    given = {"data": {"synthetic": shape, "feedback": "implicit"}, "run_dir": "none", "train": train}
+    problem, _ = load_problem(Config.model_validate(given), Path("none"), CPU, SoloComm())
+    assert len(notes_on_cost(problem)) == lines
+    assert notes_on_cost(problem_on(CPU, {})) == []
 
 
 @pytest.mark.parametrize(
