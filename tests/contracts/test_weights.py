@@ -29,6 +29,8 @@ from tests.support.weighted_problems import Problem, error_term_of_all_pairs, pr
 CPU = torch.device("cpu")
 BACK_ENDS = ["numba", "torch", pytest.param("triton", marks=needs_triton)]
 COSTS = ["dense", *BACK_ENDS]
+# Rows of several vectors and of one; few kinds, because each is compiled for each kind of weights.
+SHAPES = [(torch.float32, 17), (torch.float64, 3)]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -63,10 +65,8 @@ def cost_of(name: str, shard: UserShard, problem: Problem, dtype: torch.dtype, *
 def test_the_error_term_is_that_of_all_pairs_on_any_ranks(name: str, data: st.DataObject) -> None:
     problem = data.draw(problems())
     num_users, num_items = problem.R.shape
-    dtype = data.draw(st.sampled_from([torch.float32, torch.float64]))
+    dtype, num_features = data.draw(st.sampled_from(SHAPES))
     item_bias, user_bias = data.draw(st.booleans()), data.draw(st.booleans())
-    # one vector and several, the last one full or not
-    num_features = data.draw(st.sampled_from([1, 3, 16, 17]))
     factors = random_factors(num_items, num_users, num_features, dtype, item_bias=item_bias)
     if not user_bias:
         factors.b.zero_()
@@ -128,9 +128,8 @@ def row_sums_reference(
 @given(st.data())
 def test_weighted_sums_over_rows_match_the_formula(name: str, data: st.DataObject) -> None:
     problem = data.draw(problems())
-    dtype = data.draw(st.sampled_from([torch.float32, torch.float64]))
+    dtype, K = data.draw(st.sampled_from(SHAPES))
     num_users, num_items = problem.R.shape
-    K = data.draw(st.sampled_from([1, 5, 17]))
     users, items = sides_of(random_factors(num_items, num_users, K, dtype, item_bias=True))
     matrix = matrix_of(name, problem.csr(dtype, by_item=False), num_items, dtype)
     for by_item, kernels, solved, fixed in (
