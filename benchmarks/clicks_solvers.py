@@ -239,9 +239,9 @@ def lambda_of(split: Split, settings: dict[str, Any]) -> float:
 
 
 SOLVERS = {
+    "ours": watched("**cofi_dist, ALS**", draw_ours, ours),
     "popularity": unwatched("popularity", None, popularity),
     "ease": unwatched("EASE", draw_ease, ease),
     "implicit": watched("implicit, ALS", draw_peer, implicit_als),
     "cmfrec": unwatched("cmfrec, CMF_implicit", draw_cmfrec, cmfrec_als),
-    "ours": watched("**cofi_dist, ALS**", draw_ours, ours),
 }
