@@ -14,7 +14,7 @@ that of --split.
 NDCG@10 is that of `cofi-dist evaluate`: all items are ranked but those in the user's training part, and users
 with a held-out item are averaged. Items without training events stay in; no solver can find them.
 An interval is the 95 % of 1,000 means over as many users, drawn with replacement. By how much ours is better
-is the mean of the users' differences. Seconds are those of one training, with the scores.
+is the mean of the users' differences.
 """
 
 import argparse
@@ -22,7 +22,6 @@ import json
 import os
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +71,7 @@ def line(
     `of_ours` gets the users' NDCG on each split if the solver is ours, and is compared with otherwise.
     """
     solver, (validated, sweeps, settings) = SOLVERS[name], trials[0]
-    begun = time.perf_counter()
     found = [split.ndcg(solver.scores(split, settings, sweeps)) for split in splits]
-    took = (time.perf_counter() - begun) / len(splits)
     cells = [f"{ndcg_U.mean():.4f}" for ndcg_U in found]
     if name == "ours":
         of_ours.extend(found)
@@ -84,7 +81,7 @@ def line(
         less = f"{by.mean():+.4f} ({interval(by, 4)})"
     else:
         less = "ours was left out"
-    cells += [interval(found[0], 3), less, f"{took:.1f}"]
+    cells += [interval(found[0], 3), less]
     chosen = ", ".join(f"{key} {value:g}" for key, value in settings.items())
     after = f"; {sweeps} sweeps" if sweeps else ""
     return f"| {solver.label} | {validated:.4f} | {' | '.join(cells)} | {chosen}{after} |"
@@ -115,7 +112,7 @@ def main() -> None:
         raise SystemExit(f"benchmarks.clicks: --only: {', '.join(unknown)} is none of {', '.join(SOLVERS)}")
     print(f"{machine()}; {args.trials} trials each, {args.folds} folds of split {args.split}\n")
     heads = ["validation", *(f"split {seed}" for seed in (args.split, *seeds))]
-    heads += [f"95 % on {args.split}", f"ours better by, on {args.split}", "s", "settings"]
+    heads += [f"95 % on {args.split}", f"ours better by, on {args.split}", "settings"]
     print(f"| | {' | '.join(heads)} |\n|---|{'---|' * len(heads)}")
     with tempfile.TemporaryDirectory() as folder:
         events = read(file)
