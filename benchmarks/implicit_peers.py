@@ -35,6 +35,7 @@ from cofi_dist.training.state import State
 
 CPU = torch.device("cpu")
 CHECK_SWEEPS = 2
+SAME = 1e-5  # relative difference of J between solvers, for the same factors
 
 
 @dataclass(frozen=True)
@@ -262,6 +263,8 @@ def check(s: Settings) -> dict[str, Any]:
     least = cost(events, model.A_, model.B_, s.lambda_)
     gradient = user_gradient(events, model.A_, model.B_, s.lambda_)
     excess = float((gradient**2).sum()) / (2 * s.lambda_ * least)
+    if max(abs(theirs / J - 1), abs(ours / J - 1), excess) > SAME:
+        raise SystemExit(f"not the same J: {theirs:.9g}, {ours:.9g} and {J:.9g}, and {excess:.1e} of excess")
     text = (
         f"J of implicit's factors: {J:.9g}; by its own loss {theirs:.9g}, off by {theirs / J - 1:.1e};"
         f" by ours {ours:.9g}, off by {ours / J - 1:.1e}\n"
