@@ -21,10 +21,12 @@ def test_the_examples_run(
     cells = np.random.default_rng(0).choice(600, 300, replace=False)
     lines = [f"{cell // 30},{cell % 30},{1 + cell % 5}" for cell in cells]
     Path("ratings.csv").write_text("\n".join(["userId,movieId,rating", *lines]) + "\n")
-    Path("mine.yaml").write_text(
-        "data: {ratings: ratings.csv}\ntrain: {epochs: 20, log_every: 20, lr: 0.01}\n"
-    )
-    train(Path("mine.yaml"), [], SoloComm())
+    for name, feedback, how in (("mine", "explicit", "lr: 0.01"), ("clicks", "implicit", "optimizer: als")):
+        Path(f"{name}.yaml").write_text(
+            f"data: {{ratings: ratings.csv, feedback: {feedback}}}\n"
+            f"train: {{epochs: 20, log_every: 20, {how}}}\n"
+        )
+        train(Path(f"{name}.yaml"), [], SoloComm())
     capsys.readouterr()
     names: dict[str, Any] = {}
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)

@@ -41,7 +41,7 @@ def test_what_python_shows_fits_in_a_few_lines(tmp_path: Path) -> None:
     }
     assert [repr(one) for one in shown.values()] == list(shown)
     folded = model.fold_in([100, 7], [4.0, 5.0])
-    assert repr(folded) == f"FoldedUser(4 features, b {folded.b:.4g}; 1 rated item, 1 unknown)"
+    assert repr(folded) == f"FoldedUser(4 features, b {folded.b:.4g}; 1 known item, 1 unknown)"
     said = repr(evaluate(model.scorer, held_out, rated, k=5, relevant=6.0))
     assert said.startswith("Evaluation(50 ratings by 12 users; rmse ")
     assert said.endswith("; k 5: precision -, recall -, ndcg -, map -, hit_rate -, mrr -)")

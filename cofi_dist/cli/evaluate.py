@@ -11,7 +11,7 @@ import xxhash
 
 from cofi_dist.cli.arguments import Prepared, Run
 from cofi_dist.cli.evaluation_table import print_evaluation
-from cofi_dist.cli.input_files import read_as_trained
+from cofi_dist.cli.input_files import read_ratings
 from cofi_dist.cli.progress import Progress
 from cofi_dist.cli.session import Session
 from cofi_dist.cli.tables import warn_if_diverged
@@ -207,9 +207,10 @@ def _held_out_ratings(
     from cofi_dist.model.held_out import HeldOut
 
     if ratings is not None:
-        table = read_as_trained(ratings, model, aloud=comm.rank == 0)
+        columns, feedback = model.facts.columns, model.facts.feedback
+        table = read_ratings(ratings, columns, feedback, aloud=comm.rank == 0)
         try:
-            return HeldOut.from_table(model.users, model.items, table, model.facts.feedback), str(ratings)
+            return HeldOut.from_table(model.users, model.items, table, feedback), str(ratings)
         except DataError as error:
             raise DataError(f"{ratings}: {error}") from None
     assert rated is not None

@@ -6,15 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cofi_dist.config import ColumnNames
+from cofi_dist.config import ColumnNames, Feedback
 from cofi_dist.errors import DataError
 from cofi_dist.files.reading import open_regular
 from cofi_dist.streams import log_stderr
 
 if TYPE_CHECKING:
     import polars as pl
-
-    from cofi_dist.model import Model
 
 # MovieLens' movies.dat and u.item, which have no header.
 TITLES_WITHOUT_HEADER = {".dat": "::", ".item": "|"}
@@ -23,39 +21,20 @@ MOST_TITLES = 2**27  # bytes, unpacked; those of ten million books
 
 
 def read_ratings(
-    path: Path, columns: ColumnNames, *, rating: bool = True, aloud: bool = True
+    path: Path,
+    columns: ColumnNames,
+    feedback: Feedback,
+    *,
+    rating: bool = True,
+    aloud: bool = True,
 ) -> "pl.DataFrame":
-    """Read a ratings file as `read_whole_table` of data/readers does; if `aloud`, its notes go to stderr."""
+    """Read a file as `read_whole_table` of data/readers does; if `aloud`, its notes go to stderr."""
     from cofi_dist.data.readers.tables import read_whole_table
 
     notes: list[str] = []
-    table = read_whole_table(path, columns, notes, rating=rating)
+    table = read_whole_table(path, columns, notes, feedback=feedback, rating=rating)
     for note in notes if aloud else ():
         log_stderr(f"{path}: {note}")
-    return table
-
-
-def read_as_trained(
-    path: Path, model: "Model", columns: ColumnNames | None = None, *, aloud: bool = True
-) -> "pl.DataFrame":
-    """Read ratings for a model of ratings, or events, which need no strengths, for a model of events.
-
-    Args:
-        path: the file.
-        model: the model.
-        columns: names of the columns in the file, if they are not those of the training data.
-        aloud: whether notes go to stderr.
-    """
-    from cofi_dist.data.readers.layout import WITHOUT_HEADER, format_of
-    from cofi_dist.data.readers.tables import has_column, has_strengths
-
-    columns = columns or model.facts.columns
-    has_values = has_strengths(path, columns) and has_column(path, columns.rating)
-    with_values = has_values or not model.facts.is_implicit
-    table = read_ratings(path, columns, rating=with_values, aloud=aloud)
-    if not with_values and aloud:
-        missing = "third field" if format_of(path) in WITHOUT_HEADER else f"column {columns.rating!r}"
-        log_stderr(f"{path}: there is no {missing}: each line is an event of strength 1")
     return table
 
 

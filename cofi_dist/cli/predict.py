@@ -37,9 +37,9 @@ def predict(
     require_writable(output, replace=replace)
     model = Model.load(run)
     warn_if_diverged(model)
-    columns = model.facts.columns
+    columns, feedback = model.facts.columns, model.facts.feedback
     result, verb = ("score", "scored") if model.facts.is_implicit else ("prediction", "predicted")
-    table = read_ratings(pairs, columns, rating=False)
+    table = read_ratings(pairs, columns, feedback, rating=False)
     sides = (("user", model.users, model.user_counts), ("item", model.items, model.item_counts))
     rows = []
     for (name, ids, counts), instead in zip(sides, model.fallbacks, strict=True):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cofi_dist.cli.arguments import ListLength, MinRatings, Prepared, Run, Titles
-from cofi_dist.cli.input_files import read_as_trained, read_titles, warn_if_untitled
+from cofi_dist.cli.input_files import read_ratings, read_titles, warn_if_untitled
 from cofi_dist.cli.list_notes import ListNotes, describe_unknown_list, has_rated
 from cofi_dist.cli.output_tables import Replace, id_column_names, require_writable, write_table
 from cofi_dist.cli.progress import Progress
@@ -148,13 +148,12 @@ def _recommend_new(model: "Model", path: Path, k: int, min_ratings: int) -> "pl.
     columns = model.facts.columns
     if not has_column(path, columns.user):  # which a new user's file need not: the items stand in for it
         columns = columns.model_copy(update={"user": columns.item})
-    table = read_as_trained(path, model, columns)
+    table = read_ratings(path, columns, model.facts.feedback)
     count, noun = table["user"].n_unique(), model.facts.noun
     if columns.user != columns.item and count > 1:
         raise DataError(f"{path}: holds {noun}s of {count:,} users; give those of one")
     try:
-        values = table["value"].to_numpy() if "value" in table.columns else None
-        folded = model.fold_in(table["item"], values)
+        folded = model.fold_in(table["item"], table["value"].to_numpy())
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     if folded.unknown:

@@ -25,8 +25,9 @@ class ColumnNames(Section):
     column `rating` has events of strength 1."""
 
     weight: str | None = None
-    """Column of weights: a rating of weight 2 counts twice. Only with `feedback: explicit`, and not for .dat
-    and .data files."""
+    """Column of weights: in the cost and in the means, a rating of weight 2 counts twice. It counts once in
+    the n of `train.lambda_power`, and in RMSE and MAE. Only with `feedback: explicit`, and not for .dat and
+    .data files."""
 
     timestamp: str = "timestamp"
     """Column of times, which are read only if a split needs them."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cofi_dist.config import TrainSection
+from cofi_dist.data.readers.column_kinds import number_fault
 from cofi_dist.errors import DataError
 from cofi_dist.factors import Factors
 from cofi_dist.model.arguments import Ids, as_ids
@@ -27,7 +28,6 @@ from cofi_dist.words import counted
 # w alone if the users of the model have no bias.
 
 ROWS_AT_ONCE = 2**16  # of X that are widened to float64 at a time
-LARGEST_STRENGTH = 1e100  # times the squares of features, it must stay a number of float64
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class FoldedUser:
     unknown: int
 
     def __repr__(self) -> str:
-        features, items = counted(len(self.w), "feature"), counted(len(self.rated), "rated item")
+        features, items = counted(len(self.w), "feature"), counted(len(self.rated), "known item")
         return f"FoldedUser({features}, b {self.b:.4g}; {items}, {self.unknown:,} unknown)"
 
 
@@ -112,7 +112,7 @@ def fold_in(
 
     Raises:
         DataError: no item is known; an item is rated twice; a rating is not finite or not on the scale; or a
-            strength is not finite or not positive.
+            strength is not within the bounds of training.
     """
     ids = as_ids(items)
     values = _checked(scorer, ids.to_list(), values)
@@ -163,7 +163,7 @@ def _solve_with_unknown(
 ) -> NDArray[np.float64]:
     """Return the v of a model that draws the scores of unknown pairs to 0.
 
-    The unknown items are all items less the known ones. So the normal equations need the Gram matrix of all
+    The unknown items are all items except the known ones. So the normal equations need the Gram matrix of all
     items, which is the same for every user, and a row for each known item.
     """
     penalty, a0 = objective.penalty(len(rated)), objective.train.unknown_weight
@@ -207,14 +207,11 @@ def _checked(
 
 
 def _check_strengths(_: Scorer, ids: list[int] | list[str], strengths: NDArray[np.float64]) -> None:
-    """Raise DataError unless each strength is positive and not too large."""
-    wrong = np.flatnonzero(~((strengths > 0) & (strengths <= LARGEST_STRENGTH)))
-    if len(wrong):
-        item, strength = ids[wrong[0]], strengths[wrong[0]]
-        why = "is not a positive number; leave out what did not happen"
-        if LARGEST_STRENGTH < strength < np.inf:
-            why = f"is above {LARGEST_STRENGTH:g}; give all strengths in a larger unit"
-        raise DataError(f"the strength of the event of item {item}, {strength:g}, {why}")
+    """Raise DataError unless each strength is one that training would take."""
+    for item, strength in zip(ids, strengths.tolist(), strict=True):
+        fault = number_fault("strength", strength, f"{strength:g}")
+        if fault:
+            raise DataError(f"item {item}: {fault}")
 
 
 def _check_ratings(scorer: Scorer, ids: list[int] | list[str], ratings: NDArray[np.float64]) -> None:

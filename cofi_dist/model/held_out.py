@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cofi_dist.config import Feedback
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.ratings import Ratings
+from cofi_dist.data.readers.column_kinds import Role, number_fault, wrong_numbers
 from cofi_dist.data.splits import Part
 from cofi_dist.errors import DataError
 from cofi_dist.model.arguments import as_ids
@@ -56,7 +57,8 @@ class HeldOut:
             feedback: whether the table holds ratings, or events.
 
         Raises:
-            DataError: there are no ratings, one is not a finite number, or a user rates an item twice.
+            DataError: there are no ratings; one is not a finite number, or no strength; or a user rates an
+                item twice.
         """
         table = _summed_events(table) if feedback == "implicit" else table
         value = _checked_values(table)
@@ -82,22 +84,18 @@ def _summed_events(table: pl.DataFrame) -> pl.DataFrame:
     """Return a table of events with one strength for each pair, in the order of the table.
 
     Raises:
-        DataError: a strength is not positive.
+        DataError: a strength is not one that training would take.
     """
     if not isinstance(table, pl.DataFrame) or not {"user", "item"} <= set(table.columns):
         return table  # `_checked_values` says what is wrong
     if "value" not in table.columns:
         table = table.with_columns(value=pl.lit(1.0))
-    value = _checked_values(table)
-    if (value <= 0).any():
-        raise DataError(
-            f"the strength {value[value <= 0][0]:g} is not positive; leave out what did not happen"
-        )
+    _checked_values(table, "strength")
     return table.group_by("user", "item", maintain_order=True).agg(pl.col("value").sum())
 
 
-def _checked_values(table: pl.DataFrame) -> NDArray[np.float64]:
-    """Return the column `value`, once the table is found to be one of ratings.
+def _checked_values(table: pl.DataFrame, role: Role = "rating") -> NDArray[np.float64]:
+    """Return the column `value`, once the table is found to be one of ratings, or of strengths.
 
     Raises:
         DataError: it is not.
@@ -111,10 +109,11 @@ def _checked_values(table: pl.DataFrame) -> NDArray[np.float64]:
         raise DataError("there are no ratings to evaluate on")
     if not table["value"].dtype.is_numeric():
         raise DataError(f"the column value holds numbers, not {table['value'].dtype}")
-    value = table["value"].cast(pl.Float64).fill_null(np.nan).to_numpy()
-    if not np.isfinite(value).all():
-        raise DataError(f"the rating {value[~np.isfinite(value)][0]} is not a finite number")
-    return value
+    value = table["value"].cast(pl.Float64).fill_null(np.nan)
+    wrong = value.filter(wrong_numbers(role, value))
+    if len(wrong):
+        raise DataError(str(number_fault(role, wrong[0], f"{wrong[0]:g}")))
+    return value.to_numpy()
 
 
 def _rows_of(ids: IdMap, raw: pl.Series) -> tuple[RowIndices, int]:

@@ -17,10 +17,11 @@ MAX_ROWS = 16
 def shard_table(
     ranges: Sequence[UserRange], per_user: NDArray[np.int64], num_items: int, config: Config
 ) -> list[str]:
-    """Return lines with the users, ratings, bytes and load (ratings divided by the mean) of each rank.
+    """Return lines with the users, ratings or events, bytes and load of each rank.
 
-    The bytes are those of the rank's own users: ratings, W, b and their Adam moments. If there are more than
-    MAX_ROWS ranks, only the first ones and the fullest one are shown.
+    The load is the number of ratings or events, divided by the mean over the ranks. The bytes are those of
+    the rank's own users: ratings, W, b and their Adam moments. If there are more than MAX_ROWS ranks, only
+    the first ones and the fullest one are shown.
     """
     ratings = ratings_per_range(ranges, per_user)
     mean = sum(ratings) / len(ratings)
@@ -28,7 +29,8 @@ def shard_table(
     shown = list(range(len(ranges)))
     if len(ranges) > MAX_ROWS:
         shown = sorted({*range(MAX_ROWS - 1), fullest})
-    lines = ["rank      users       ratings       bytes    load"]
+    noun = "events" if config.data.feedback == "implicit" else "ratings"
+    lines = [f"rank      users {noun:>13}       bytes    load"]
     for rank in shown:
         size = _size(_bytes(len(ranges[rank]), ratings[rank], num_items, config))
         lines.append(

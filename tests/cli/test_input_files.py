@@ -1,4 +1,4 @@
-"""Titles: whole, in any encoding and of any line ends."""
+"""Files beside a model: titles in any encoding and of any line ends; events that need no strengths."""
 
 import gzip
 import os
@@ -8,10 +8,11 @@ import polars as pl
 import pytest
 
 from cofi_dist.cli import input_files
-from cofi_dist.cli.input_files import read_as_trained, read_titles, warn_if_untitled
+from cofi_dist.cli.input_files import read_ratings, read_titles, warn_if_untitled
+from cofi_dist.config import ColumnNames
 from cofi_dist.errors import DataError
-from tests.support.models import made_up
 
+STRENGTH_1 = "each line is an event of strength 1"
 WANT = {"14": "Les Misérables… (1995)", "20": "Plain"}
 
 
@@ -91,18 +92,46 @@ def test_events_need_no_strengths_and_ratings_are_needed(
 ) -> None:
     file = tmp_path / "e.csv"
     file.write_text("userId,movieId\n1,104\n2,105\n")
-    table = read_as_trained(file, made_up(tmp_path, 3, 30, "data.feedback=implicit"))
-    assert table.to_dict(as_series=False) == {"user": [1, 2], "item": [104, 105]}
-    said = f"{file}: there is no column 'rating': each line is an event of strength 1\n"
-    assert capsys.readouterr().err == said
+    table = read_ratings(file, ColumnNames(), "implicit")
+    assert table.to_dict(as_series=False) == {"user": [1, 2], "item": [104, 105], "value": [1.0, 1.0]}
+    assert capsys.readouterr().err == f"{file}: there is no column 'rating': {STRENGTH_1}\n"
     with pytest.raises(DataError, match=r"e\.csv: line 1: no column 'rating' in userId, movieId"):
-        read_as_trained(file, made_up(tmp_path))
+        read_ratings(file, ColumnNames(), "explicit")
     file.write_text("userId,movieId,rating\n1,104,2.5\n2,105,1\n")
-    table = read_as_trained(file, made_up(tmp_path, 3, 30, "data.feedback=implicit"))
-    assert table["value"].to_list() == [2.5, 1.0]
+    assert read_ratings(file, ColumnNames(), "implicit")["value"].to_list() == [2.5, 1.0]
     assert capsys.readouterr().err == ""
     (tmp_path / "e.dat").write_text("1::104\n2::105\n")
-    table = read_as_trained(tmp_path / "e.dat", made_up(tmp_path, 3, 30, "data.feedback=implicit"))
-    assert table.columns == ["user", "item"]
-    said = f"{tmp_path / 'e.dat'}: there is no third field: each line is an event of strength 1\n"
+    table = read_ratings(tmp_path / "e.dat", ColumnNames(), "implicit")
+    assert table["value"].to_list() == [1.0, 1.0]
+    said = f"{tmp_path / 'e.dat'}: there is no third field: {STRENGTH_1}\n"
     assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize("name", ["rating", "hours"])
+def test_another_column_that_may_hold_the_strengths_is_named(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "e.csv"
+    file.write_text("userId,movieId,plays\n1,104,7\n")
+    assert read_ratings(file, ColumnNames(rating=name), "implicit")["value"].to_list() == [1.0]
+    hint = f"if one of plays holds strengths, name it '{name}' there"
+    assert capsys.readouterr().err == f"{file}: there is no column '{name}': {STRENGTH_1}; {hint}\n"
+    read_ratings(file, ColumnNames(rating=name), "implicit", aloud=False)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ("1,104,1\n1,105,x\n", "line 3: the strength 'x' is not a finite number; leave out what is no event"),
+        ("1,104,-3\n", "line 2: the strength '-3' is not above 0; leave out what is no event"),
+        ("1,104,1e50\n", "line 2: the strength '1e50' is not between 1e-15 and 1e+15; multiply the whole"),
+        ("", "holds no events"),
+    ],
+)
+def test_events_are_refused_as_by_training(rows: str, says: str, tmp_path: Path) -> None:
+    file = tmp_path / "e.csv"
+    file.write_text(f"userId,movieId,rating\n{rows}")
+    with pytest.raises(DataError) as caught:
+        read_ratings(file, ColumnNames(), "implicit")
+    assert str(caught.value).startswith(f"{file}: {says}")

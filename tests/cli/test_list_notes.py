@@ -170,7 +170,7 @@ def test_a_new_user_of_a_model_of_events_gives_items_and_no_ratings(
     assert [int(line.split()[2]) for line in said.out.splitlines()[1:]] == want["item"].to_list()
     assert said.err.splitlines() == [SCORES]
     mine.write_text("movieId,rating\n104,2.5\n109,0\n")
-    with pytest.raises(DataError, match=r"mine\.csv: the strength of the event of item 109, 0, is not a"):
+    with pytest.raises(DataError, match=r"mine\.csv: line 3: the strength '0' is not above 0; leave out"):
         recommend(tmp_path / "m", ratings=mine, k=3)
     mine.write_text("userId,movieId\n5,104\n6,109\n")
     with pytest.raises(DataError, match=r"mine\.csv: holds events of 2 users; give those of one"):

@@ -1,5 +1,6 @@
 """Held-out ratings come from the run or from a table, in the rows of the model."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -59,8 +60,15 @@ def test_events_of_a_pair_add_up_and_need_no_strength(tmp_path: Path) -> None:
     assert loaded.value.tolist() == [1.5, 2.0, 1.0]
     held_out = HeldOut.from_table(model.users, model.items, table.drop("value"), "implicit")
     assert held_out.load(UserRange(0, held_out.num_users)).value.tolist() == [2.0, 1.0, 1.0]
-    with pytest.raises(DataError, match=r"the strength -1 is not positive; leave out what did not happen"):
-        HeldOut.from_table(model.users, model.items, table.with_columns(value=pl.lit(-1.0)), "implicit")
+    for strength, says in (
+        (-1.0, "-1 is not above 0"),
+        (math.inf, "inf is not a"),
+        (1e50, "1e.50 is not be"),
+    ):
+        with pytest.raises(DataError, match=f"^the strength {says}"):
+            HeldOut.from_table(
+                model.users, model.items, table.with_columns(value=pl.lit(strength)), "implicit"
+            )
     with pytest.raises(DataError, match="ratings need the columns user, item and value, not user, item"):
         HeldOut.from_table(model.users, model.items, table.drop("value"))
 

@@ -150,8 +150,9 @@ def test_a_missing_tensorboard_is_one_line(monkeypatch: pytest.MonkeyPatch) -> N
         require_tensorboard()
 
 
-def table(world_size: int, cost: str, tmp_path: Path) -> list[str]:
-    (tmp_path / "c.yaml").write_text(f"data: {{ratings: r}}\ntrain: {{cost: {cost}}}\n")
+def table(world_size: int, cost: str, tmp_path: Path, feedback: str = "explicit") -> list[str]:
+    data = f"{{ratings: r, feedback: {feedback}}}"
+    (tmp_path / "c.yaml").write_text(f"data: {data}\ntrain: {{cost: {cost}}}\n")
     per_user = np.arange(100)
     return shard_table(balanced_ranges(per_user, world_size), per_user, 50, load_config(tmp_path / "c.yaml"))
 
@@ -166,6 +167,13 @@ def test_the_table_of_shards(cost: str, tmp_path: Path) -> None:
     assert (sum(users), sum(ratings)) == (100, 4950)
     assert lines[-1].startswith("imbalance 1.0")
     assert all(len(line) <= 80 for line in lines)
+
+
+@pytest.mark.parametrize(("feedback", "noun"), [("explicit", "ratings"), ("implicit", "events")])
+def test_the_table_of_shards_says_what_it_counts(feedback: str, noun: str, tmp_path: Path) -> None:
+    head, first, *_ = table(3, "sparse", tmp_path, feedback)
+    assert head.split() == ["rank", "users", noun, "bytes", "load"]
+    assert len(head) == len(first)
 
 
 def test_the_table_of_many_shards_stays_short(tmp_path: Path) -> None:

@@ -176,12 +176,12 @@ def _resolve_duplicates(job: _Job, ratings: _SpooledRatings) -> None:
                 if not np.array_equal(rows[name].astype(np.float32), rows[name]):
                     ratings.dtypes[name] = np.float64
         ratings.replace_spool(k, rows, job.work, "sorted")
-    if policy == "sum":
+    num_repeats = num_before - len(ratings)
+    if policy == "sum" and num_repeats:
         pairs = counted(len(ratings), "pair of user and item")
         job.notes.append(f"duplicates: the strengths of {counted(num_before, 'event')} summed over {pairs}")
-    elif policy != "error":
-        dropped = counted(num_before - len(ratings), job.noun)
-        job.notes.append(f"duplicates: {KEPT[policy]}, {dropped} dropped")
+    elif policy in KEPT:
+        job.notes.append(f"duplicates: {KEPT[policy]}, {counted(num_repeats, job.noun)} dropped")
 
 
 def _duplicate_error(job: _Job, ratings: _SpooledRatings, user: int, item: int) -> DataError:

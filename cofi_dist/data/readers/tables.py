@@ -63,8 +63,10 @@ def stream_tables(
     """
     require_file(path)
     wanted: dict[Role, str] = {"user": columns.user, "item": columns.item}
-    if rating and (feedback == "explicit" or has_strengths(path, columns)):
-        wanted["rating" if feedback == "explicit" else "strength"] = columns.rating
+    if rating and feedback == "explicit":
+        wanted["rating"] = columns.rating
+    elif rating and (_must_have_strengths(path, columns) or has_strengths(path, columns)):
+        wanted["strength"] = columns.rating
     if time:
         wanted["time"] = columns.timestamp
     if weight:
@@ -97,21 +99,29 @@ def read_whole_table(
 
     Args:
         path: the file.
-        columns: names of the columns.
+        columns: names of the columns. A file of events needs no column of strengths, whatever its name.
         notes: a list that gets a line about everything that is odd about the file.
         feedback: whether the lines are ratings, or events, whose strengths may be missing.
         rating: whether ratings, or the strengths of events, are needed.
 
+    Returns:
+        A table as those of `stream_tables`.
+
     Raises:
         DataError: as in `stream_tables`, or the file holds no ratings.
     """
-    advice = Advice("name it so there, as in the ratings that the model was trained on")
-    pieces = list(stream_tables(path, columns, feedback=feedback, rating=rating, advice=advice))
+    is_of_events = feedback == "implicit"
+    noun = "events" if is_of_events else "ratings"
+    advice = Advice(f"name it so there, as in the {noun} that the model was trained on")
+    with_values = rating and (not is_of_events or has_strengths(path, columns))
+    pieces = list(stream_tables(path, columns, feedback=feedback, rating=with_values, advice=advice))
     if not pieces:
-        raise DataError(f"{path}: holds no ratings")
+        raise DataError(f"{path}: holds no {noun}")
+    if rating and not with_values:
+        pieces = [piece.with_columns(value=pl.lit(1.0)) for piece in pieces]
     notes += notes_on_layout(path)
-    if rating and feedback == "implicit":
-        notes += notes_on_strengths(path, columns)
+    if rating and is_of_events:
+        notes += notes_on_strengths(path, columns, f"name it {columns.rating!r} there")
     user, item = (_joined([piece[name] for piece in pieces]) for name in ("user", "item"))
     notes += notes_on_ids(path, columns, DistinctIds.of_column(user), DistinctIds.of_column(item))
     if any(piece.schema["user"] != user.dtype or piece.schema["item"] != item.dtype for piece in pieces):
@@ -153,27 +163,40 @@ def notes_on_layout(path: Path, columns: ColumnNames | None = None) -> list[str]
     return ["fields are separated by semicolons; a comma in a number is its decimal point"]
 
 
-def notes_on_strengths(path: Path, columns: ColumnNames) -> list[str]:
-    """Return a line if a file of events has no strengths."""
+def notes_on_strengths(
+    path: Path, columns: ColumnNames, advice: str = "set data.columns.rating"
+) -> list[str]:
+    """Return a line if a file of events has no strengths.
+
+    Args:
+        path: the file.
+        columns: names of its columns.
+        advice: what to do if another column holds them.
+    """
     if has_strengths(path, columns):
         return []
     if format_of(path) in WITHOUT_HEADER:
         return ["there is no third field: each line is an event of strength 1"]
     names = list(parquet_columns(path)) if is_parquet(path) else _header(path)
     others = [name for name in names if name not in (columns.user, columns.item, columns.timestamp)]
-    holds = f"; if one of {column_list(others)} holds strengths, set data.columns.rating" if others else ""
+    holds = f"; if one of {column_list(others)} holds strengths, {advice}" if others else ""
     line = "row" if is_parquet(path) else "line"
     return [f"there is no column {columns.rating!r}: each {line} is an event of strength 1{holds}"]
 
 
 def has_strengths(path: Path, columns: ColumnNames) -> bool:
-    """Return whether a file of events has strengths, or must have the column that the config names."""
+    """Return whether a file of events has strengths; True if it cannot be read."""
     if format_of(path) not in WITHOUT_HEADER:
-        return columns.rating != ColumnNames().rating or has_column(path, columns.rating)
+        return has_column(path, columns.rating)
     try:
         return len(_header(path)) != FIELD_PLACES["strength"]
     except (*READ_ERRORS, DataError):
         return True  # `stream_tables` says what is wrong
+
+
+def _must_have_strengths(path: Path, columns: ColumnNames) -> bool:
+    """Return whether the config names a column of strengths, which a file with a header must then have."""
+    return columns.rating != ColumnNames().rating and format_of(path) not in WITHOUT_HEADER
 
 
 def _header(path: Path) -> list[str]:

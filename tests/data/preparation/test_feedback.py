@@ -166,6 +166,7 @@ def test_times_split_events_that_have_no_strength(tmp_path: Path) -> None:
     with prepared(file, feedback="implicit", test=SplitSection(by="time")) as stored:
         assert stored.parts == ("train", "test")
         assert stored.notes[1] == "there is no column 'rating': each line is an event of strength 1"
+        assert not any("duplicates" in note for note in stored.notes), "no event is repeated"
 
 
 EVENTS: dict[str, object] = {"feedback": "implicit"}
