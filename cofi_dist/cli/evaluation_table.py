@@ -34,16 +34,17 @@ def print_evaluation(
 
 
 def _print_counts(found: "Evaluation", name: str, fallbacks: tuple[str, str], rating: str) -> None:
-    for_user, for_item = fallbacks
     print(f"{counted(found.ratings, rating)} by {counted(found.users, 'user')}: {name}")
     if found.sample is not None:
         print(f"  of a sample of about {counted(found.sample, 'user')}, always the same ones")
     unseen, trained = found.unseen_ratings, found.ratings_seen_in_training
     if unseen:
-        score = "predicted" if rating == "rating" else "their scores"
-        print(f"  {unseen:,} of them {have(unseen)} a user or an item without training {rating}s; {score}:")
-        print(f"    {counted(found.unseen_users, 'user')}: {for_user}")
-        print(f"    {counted(found.unseen_items, 'item')}: {for_item}")
+        predicted, score = ("; predicted", "") if rating == "rating" else ("", "score ")
+        print(f"  {unseen:,} of them {have(unseen)} a user or an item without training {rating}s{predicted}:")
+        sides = ("user", found.unseen_users), ("item", found.unseen_items)
+        for (noun, number), fallback in zip(sides, fallbacks, strict=True):
+            if number:
+                print(f"    {counted(number, noun)}: {score}{fallback}")
         print("  and not ranked where the model does not know the id at all")
     if trained:
         print(f"  {trained:,} of them {'was' if trained == 1 else 'were'} trained on, too; not ranked")

@@ -90,5 +90,6 @@ class Evaluation:
             shown = (f"{name} {'-' if a is None else f'{a:.4f}'}" for name, a in averages.items())
             ranked = f"k {self.ranking.k}: {', '.join(shown)}"
         errors = "" if self.rmse is None else f" rmse {self.rmse:.4f}, mae {self.mae:.4f};"
-        judged = f"{counted(self.ratings, 'rating')} by {counted(self.users, 'user')}"
+        noun = "event" if self.rmse is None else "rating"
+        judged = f"{counted(self.ratings, noun)} by {counted(self.users, 'user')}"
         return f"Evaluation({judged};{errors} {ranked})"

@@ -279,6 +279,7 @@ class Model:
         *,
         k: int = 10,
         relevant: float | None = None,
+        users: int | None = None,
     ) -> Evaluation:
         """Compute RMSE, MAE and, given the training ratings, ranking metrics at k.
 
@@ -287,9 +288,10 @@ class Model:
             rated: its training ratings are left out of the lists.
             k: length of a list.
             relevant: the rating from which a held-out item is relevant; None: every one is.
+            users: about how many users to judge, those of `validation.users`; None: all.
 
         Raises:
-            DataError: there are no ratings, one is not finite or appears twice, or k is not positive.
+            DataError: there are no ratings, one is not finite or appears twice, or a number is not positive.
         """
         held_out = HeldOut.from_table(self.users, self.items, ratings, self.facts.feedback)
-        return evaluate.evaluate(self.scorer, held_out, rated, k=k, relevant=relevant)
+        return evaluate.evaluate(self.scorer, held_out, rated, k=k, relevant=relevant, sample=users)

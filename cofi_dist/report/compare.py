@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.errors import RunError
 from cofi_dist.model import Model
 from cofi_dist.report.run_files import RunFiles, read_runs
-from cofi_dist.report.run_metrics import Metrics
+from cofi_dist.report.run_metrics import VALIDATION, Metrics
 from cofi_dist.run_layout import CHECKPOINTS, MODEL
 from cofi_dist.words import counted
 
@@ -47,17 +48,33 @@ def compare(first: Path, second: Path) -> list[Difference]:
         CheckpointError: a checkpoint cannot be read.
     """
     a, b = read_runs([first, second])
-    names = dict.fromkeys([*a.metrics.figures, *b.metrics.figures])
-    columns = [_compare_column(name, a.metrics, b.metrics) for name in names]
+    figures_a, figures_b = _named_figures(a.metrics, b.metrics), _named_figures(b.metrics, a.metrics)
+    columns = [
+        _compare_column(name, figures_a.get(name, {}), figures_b.get(name, {}))
+        for name in dict.fromkeys([*figures_a, *figures_b])
+    ]
     return [column for column in columns if column is not None] + _compare_tensors(a, b)
 
 
-def _compare_column(name: str, a: Metrics, b: Metrics) -> Difference | None:
+def _named_figures(metrics: Metrics, other: Metrics) -> dict[str, dict[int, float]]:
+    """Return each column's values by epoch.
+
+    The name of a figure of lists says their length and the sample of users, if those of the other run differ.
+    """
+    criterion, epochs = metrics.criterion, metrics.epoch.astype(np.int64).tolist()
+    differ = None not in (criterion.k, other.criterion.k) and criterion != other.criterion
+    return {
+        f"validation {criterion}" if differ and name.startswith(VALIDATION) else name: dict(
+            zip(epochs, column.tolist(), strict=True)
+        )
+        for name, column in metrics.figures.items()
+    }
+
+
+def _compare_column(
+    name: str, values_a: Mapping[int, float], values_b: Mapping[int, float]
+) -> Difference | None:
     """Compare one column of the metrics epoch by epoch; None if neither run has any value in it."""
-    values_a, values_b = (
-        {int(epoch): float(value) for epoch, value in zip(m.epoch, m.figures.get(name, ()), strict=False)}
-        for m in (a, b)
-    )
     epochs = sorted(values_a.keys() | values_b.keys())
     pairs = [(epoch, values_a.get(epoch, math.nan), values_b.get(epoch, math.nan)) for epoch in epochs]
     if all(math.isnan(x) and math.isnan(y) for _, x, y in pairs):

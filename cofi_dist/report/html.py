@@ -13,6 +13,7 @@ from cofi_dist.report.popularity import ByPopularity, bin_name
 from cofi_dist.report.run_files import RunFiles
 from cofi_dist.report.saved_evaluations import SavedEvaluation
 from cofi_dist.run_layout import CONFIG, LOG, MODEL
+from cofi_dist.words import counted
 
 # A browser may load nothing but what is in the page.
 CONTENT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -105,7 +106,9 @@ def _summary(run: RunFiles) -> dict[str, str]:
             f"{metrics.criterion.title(name)} {values[metrics.best]:.4f}"
             for name, values in metrics.validation.items()
         )
-        facts["best validated epoch"] = f"{metrics.epoch[metrics.best]:,.0f}: {figures}"
+        users = metrics.criterion.users
+        sample = "" if users is None else f", of about {counted(users, 'user')}"
+        facts["best validated epoch"] = f"{metrics.epoch[metrics.best]:,.0f}: {figures}{sample}"
     facts["seconds"] = f"{metrics.seconds[-1]:,.1f}"
     facts[f"{run.noun}s per second"] = f"{metrics.ratings_per_second[-1]:,.0f}"
     if run.diverged:

@@ -54,7 +54,8 @@ def build_panels(runs: Sequence[RunFiles], by_popularity: Sequence[ByPopularity 
         runs: at least one.
         by_popularity: each run's figures by popularity of the item; None if unknown.
     """
-    figures = {run.metrics.criterion.title(name): name for run in runs for name in run.metrics.validation}
+    measured = [(run.metrics.criterion, name) for run in runs for name in run.metrics.validation]
+    figures = {criterion.full_title(name): name for criterion, name in measured}
     kinds = dict.fromkeys(type(found) for found in by_popularity if found is not None)
     found = [
         _cost_panel(runs),
@@ -104,7 +105,7 @@ def _validation_panel(runs: Sequence[RunFiles], title: str, name: str) -> Panel 
     """Return the picture of a figure on the validation ratings: of the runs that call it by this title."""
     missing = [np.full(len(run.metrics.epoch), np.nan) for run in runs]
     columns = [
-        run.metrics.validation.get(name, none) if run.metrics.criterion.title(name) == title else none
+        run.metrics.validation.get(name, none) if run.metrics.criterion.full_title(name) == title else none
         for run, none in zip(runs, missing, strict=True)
     ]
     if not any(np.isfinite(values).any() for values in columns):

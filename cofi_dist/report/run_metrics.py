@@ -1,6 +1,6 @@
 """Read the metrics of a run, and tell which epoch was the best."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +13,11 @@ from cofi_dist.config import Config, Metric
 from cofi_dist.errors import RunError
 from cofi_dist.files.reading import parse_json, read_failure, read_lines, shortened
 from cofi_dist.run_result import read_result
-from cofi_dist.training.metrics import TITLES, Criterion
+from cofi_dist.training.metrics import ERRORS, TITLES, Criterion
 
 REQUIRED_COLUMNS = ("epoch", "cost", "seconds", "ratings_per_second")
 VALIDATION = "validation_"  # begins the names of the columns of figures on the validation ratings
+LENGTH, SAMPLE = VALIDATION + "k", VALIDATION + "users"  # of the lists that these figures are about
 MAX_MEASURED = 1e100  # larger values cannot be drawn
 
 
@@ -28,8 +29,9 @@ class Metrics:
         epoch: ascending. If an epoch occurs twice, because training was resumed at an earlier one, the
             later line counts.
         cost, seconds, ratings_per_second: as the trainer reports them.
-        validation: figures on the validation ratings by the name of the metric, those that were measured.
-        criterion: the metric that decides which epoch is the best.
+        validation: figures on the validation ratings by the name of the metric, those that were measured; nan
+            if an epoch was judged by another criterion, which cannot be compared.
+        criterion: that by which the run was judged last.
     """
 
     epoch: NDArray[np.float64]
@@ -81,39 +83,60 @@ def read_metrics(file: Path, config: Config | None) -> Metrics:
                 row = _row(entry)
             except (ValueError, OverflowError) as error:
                 raise ValueError(f"line {number}: {error}") from None
+            rows.pop(row["epoch"], None)  # so that the rows are in the order in which they were written
             rows[row["epoch"]] = row
     if not rows:
         raise RunError(f"{file}: holds no epoch; {read_divergence(file.parent) or 'was anything trained?'}")
+    criterion = _last_criterion(rows.values(), config)
     in_order = [rows[epoch] for epoch in sorted(rows)]
+    judged = [row if _is_judged_by(criterion, row) else {} for row in in_order]
+    measured = [name for name in criterion.names if any(VALIDATION + name in row for row in judged)]
+    return Metrics(
+        **{name: _column(name, in_order) for name in REQUIRED_COLUMNS},
+        validation={name: _column(VALIDATION + name, judged) for name in measured},
+        criterion=criterion,
+    )
 
-    def column(name: str) -> NDArray[np.float64]:
-        return np.array([row.get(name, np.nan) for row in in_order])
 
-    measured = [name for name in TITLES if any(VALIDATION + name in row for row in in_order)]
-    validation = {name: column(VALIDATION + name) for name in measured}
-    required = {name: column(name) for name in REQUIRED_COLUMNS}
-    return Metrics(**required, validation=validation, criterion=_criterion(config, measured))
+def _column(name: str, rows: Iterable[dict[str, float]]) -> NDArray[np.float64]:
+    return np.array([row.get(name, np.nan) for row in rows])
 
 
-def _criterion(config: Config | None, measured: Sequence[str]) -> Criterion:
-    """Return what decides, as the run's config says; without it, the first figure that was measured."""
-    if config is not None and config.validation.metric in measured:
-        section = config.validation
-        return Criterion(section.metric, section.list_length if section.ranks else None)
-    return Criterion(cast(Metric, measured[0])) if measured else Criterion()
+def _last_criterion(rows: Iterable[dict[str, float]], config: Config | None) -> Criterion:
+    """Return by what the last validated row was judged; rows are in the order in which they were written.
+
+    Of RMSE and MAE, the config says which one decides. It also says the length of the lists if the row does
+    not, as in files of earlier versions.
+    """
+    last: dict[str, float] = {}
+    for row in rows:
+        last = row if any(VALIDATION + name in row for name in TITLES) else last
+    measured = [name for name in TITLES if VALIDATION + name in last]
+    section = None if config is None or config.validation.metric not in measured else config.validation
+    metric = section.metric if section else cast(Metric, measured[0] if measured else "rmse")
+    if metric in ERRORS:
+        return Criterion(metric)
+    k, users = last.get(LENGTH, section.list_length if section else None), last.get(SAMPLE)
+    return Criterion(metric, None if k is None else int(k), None if users is None else int(users))
+
+
+def _is_judged_by(criterion: Criterion, row: dict[str, float]) -> bool:
+    """Tell whether a row's lists are those of the criterion; a row of an earlier version does not say."""
+    return LENGTH not in row or (row[LENGTH], row.get(SAMPLE)) == (criterion.k, criterion.users)
 
 
 def _row(line: Any) -> dict[str, float]:
     """Return the values of a line of metrics, by the name of the column."""
     if not isinstance(line, dict):
         raise ValueError(f"must hold an object, not {shortened(line)}")
-    optional = [name for name in map(VALIDATION.__add__, TITLES) if name in line]
+    optional = [name for name in (*map(VALIDATION.__add__, TITLES), LENGTH, SAMPLE) if name in line]
     for name in (*REQUIRED_COLUMNS, *optional):
         value = line.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"{name} must be a number, not {shortened(value)}")
-    if not 1 <= line["epoch"] < 2**53:
-        raise ValueError(f"epoch must be 1 or more, not {shortened(line['epoch'])}")
+    for name in ("epoch", LENGTH, SAMPLE):
+        if name in line and not 1 <= line[name] < 2**53:
+            raise ValueError(f"{name} must be 1 or more, not {shortened(line[name])}")
     for name in ("seconds", "ratings_per_second"):
         if not 0 <= line[name] < MAX_MEASURED:
             raise ValueError(f"{name} must be a finite number, 0 or more, not {shortened(line[name])}")

@@ -12,7 +12,7 @@ class BestFactors:
 
     Args:
         factors: this rank's factors, which are copied and can be restored.
-        criterion: by which figure they are compared.
+        criterion: by which figure they are compared; None if none is measured.
 
     Attributes:
         criterion: as given.
@@ -23,7 +23,7 @@ class BestFactors:
     """
 
     def __init__(self, factors: Factors, criterion: Criterion | None = None) -> None:
-        self._factors, self.criterion = factors.by_name, criterion or Criterion()
+        self._factors, self.criterion = factors.by_name, criterion
         self.copies: dict[str, Tensor] = {}
         self.epoch: int | None = None
         self.accuracy: Accuracy | None = None

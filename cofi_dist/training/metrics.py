@@ -7,6 +7,7 @@ from typing import Any
 
 from cofi_dist.config import Metric
 from cofi_dist.ranking.metrics import TITLES as LIST_TITLES
+from cofi_dist.words import counted
 
 TITLES = {"rmse": "RMSE", "mae": "MAE", **LIST_TITLES}
 ERRORS = ("rmse", "mae")
@@ -44,8 +45,17 @@ class Criterion:
         """Tell whether a figure is better than another one; one that is not a number never is."""
         return figure < than if self.metric in ERRORS else figure > than
 
+    def full_title(self, name: str | None = None) -> str:
+        """Return a figure's title and, of a sample, of how many users it is."""
+        return self.title(name) + ("" if self.users is None else f" of about {counted(self.users, 'user')}")
+
+    def to_json(self) -> dict[str, int]:
+        """Return what metrics.jsonl says about the lists that are judged; nothing for errors."""
+        lists = {"validation_k": self.k, "validation_users": self.users}
+        return {name: number for name, number in lists.items() if number is not None}
+
     def __str__(self) -> str:
-        return self.title() + ("" if self.users is None else f" of about {self.users} users")
+        return self.full_title()
 
 
 @dataclass(frozen=True)
@@ -105,4 +115,5 @@ class EpochMetrics:
         """Return the content of a line of metrics.jsonl."""
         names = ("epoch", "cost", "seconds", "ratings_per_second")
         line = {name: getattr(self, name) for name in names}
-        return line if self.accuracy is None else line | self.accuracy.to_json()
+        accuracy = self.accuracy
+        return line if accuracy is None else line | accuracy.to_json() | accuracy.criterion.to_json()

@@ -71,9 +71,10 @@ class State:
         """Restore what `scalars` returned; the caller then copies the tensors into those of `row_tensors`."""
         self.epoch, self.seconds = scalars["epoch"], scalars["seconds"]
         self.optimizer.restore_scalars(self.epoch, scalars["optimizer"])
-        best = scalars["best"]
-        # A figure by another criterion cannot be compared: the search for the best epoch begins anew.
-        if best is not None and (accuracy := _accuracy(best)).criterion == self.best.criterion:
+        best, ours = scalars["best"], self.best.criterion
+        # A figure by another criterion cannot be compared: the search for the best epoch begins anew. If
+        # nothing is measured any more, the best is kept for a run that goes on with validation.
+        if best is not None and (accuracy := _accuracy(best)).criterion == (ours or accuracy.criterion):
             self.best.allocate()
             self.best.epoch, self.best.validations_since_best = best["epoch"], best["stale"]
             self.best.accuracy = accuracy

@@ -163,7 +163,7 @@ class Trainer:
         best, patience = self.state.best, None if self._validation is None else self._validation.patience
         if patience is None or best.validations_since_best < patience or best.accuracy is None:
             return False
-        criterion, figure = best.criterion, best.accuracy.deciding
+        criterion, figure = best.accuracy.criterion, best.accuracy.deciding
         listener.info(
             f"stopped at epoch {epoch}: {counted(best.validations_since_best, 'validation')} without a"
             f" {criterion.better} {criterion.title()} than epoch {best.epoch}'s {figure:.4f}"

@@ -129,7 +129,8 @@ def _sample_notes(problem: Problem, criterion: Criterion) -> tuple[str, ...]:
         return ()
     num_users = problem.source.num_users
     chosen = int(is_sampled(np.arange(num_users), num_users, criterion.users).sum())
+    same = f"evaluate --part validation -k {criterion.k} --users {criterion.users}"
     return (
         f"validation judges the lists of {chosen:,} of {counted(num_users, 'user')}, always the same ones;"
-        " validation.users says how many",
+        f" {same} judges the same",
     )

@@ -8,6 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from cofi_dist.cli.evaluation_table import print_evaluation
+from cofi_dist.model import Evaluation
 from cofi_dist.ranking.users import MAX_BATCH_USERS
 from tests.support.commands import CONFIG, TORCHRUN, cofi, fine
 
@@ -63,6 +65,31 @@ def test_evaluate_on_a_file_counts_what_is_unknown(home: Path) -> None:
     assert "2 of them have a user or an item without training ratings; predicted:" in out
     assert "1 user: the item's mean + the average user's bias" in out
     assert "1 item: the global mean + the user's bias" in out
+
+
+def test_what_unknown_users_and_items_of_events_score_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    found = Evaluation(
+        ratings=9,
+        users=4,
+        rmse=None,
+        mae=None,
+        rmse_by_user=None,
+        mae_by_user=None,
+        unseen_users=0,
+        unseen_items=2,
+        unseen_ratings=3,
+        ratings_seen_in_training=0,
+        sample=None,
+        intervals={},
+        ranking=None,
+    )
+    print_evaluation(found, "new.csv", ("0", "0"), is_implicit=True)
+    assert capsys.readouterr().out.splitlines() == [
+        "9 events by 4 users: new.csv",
+        "  3 of them have a user or an item without training events:",
+        "    2 items: score 0",
+        "  and not ranked where the model does not know the id at all",
+    ]
 
 
 def test_a_model_alone_gives_errors_and_no_ranking(home: Path, tmp_path: Path) -> None:

@@ -96,11 +96,13 @@ def test_a_sample_of_the_users_is_judged(at_once: int | None, tmp_path: Path) ->
     chosen = np.flatnonzero(is_sampled(np.arange(NUM_USERS), NUM_USERS, 15))
     test = rated.load(EVERYONE, "test")
     mine = np.isin(test.user, chosen)
+    everyones = as_table(model, test.user, test.item, test.value)
     want = model.evaluate(as_table(model, test.user[mine], test.item[mine], test.value[mine]), rated)
     got = evaluate(model.scorer, HeldOut.from_run(rated, "test"), rated, sample=15, users_at_once=at_once)
     assert got.sample == 15
     assert 5 < got.users == len(chosen) < 30
     assert figures(replace(got, sample=None)) == pytest.approx(figures(want), rel=1e-12)
+    assert figures(model.evaluate(everyones, rated, users=15)) == pytest.approx(figures(got), rel=1e-12)
 
 
 def test_a_model_of_events_has_no_errors(tmp_path: Path) -> None:
@@ -110,7 +112,7 @@ def test_a_model_of_events_has_no_errors(tmp_path: Path) -> None:
     assert (found.rmse, found.mae, found.rmse_by_user, found.mae_by_user) == (None,) * 4
     assert found.intervals == {}
     assert found.ranking == evaluate(model.scorer, held_out, rated).ranking
-    assert repr(found).startswith("Evaluation(450 ratings by 40 users; k 10: precision 0.")
+    assert repr(found).startswith("Evaluation(450 events by 40 users; k 10: precision 0.")
 
 
 def test_one_user_tells_nothing_of_others(tmp_path: Path) -> None:

@@ -43,6 +43,21 @@ def test_figures_of_lists_are_compared_too(tmp_path: Path) -> None:
     assert found["validation_rmse"].detail.endswith("only in one run")
 
 
+def test_figures_of_different_lists_are_not_subtracted(tmp_path: Path) -> None:
+    lists: dict[str, dict[str, int]] = {"a": {"validation_k": 10}, "b": {"validation_k": 3}}
+    lists["c"] = lists["b"] | {"validation_users": 20}
+    for name, more in lists.items():
+        small(tmp_path).save(write_run(tmp_path / name, [line | more for line in rising(4)]) / "model")
+    for first, second, names in (
+        ("a", "b", ["validation NDCG@10", "validation NDCG@3"]),
+        ("b", "c", ["validation NDCG@3", "validation NDCG@3 of about 20 users"]),
+    ):
+        found = differences(tmp_path / first, tmp_path / second)
+        assert [name for name in found if name.startswith("validation")] == names
+        assert all(np.isnan(found[name].largest) for name in names)
+        assert found[names[0]].detail == "first in epoch 1; 4 only in one run"
+
+
 def test_a_tensor_that_differs_is_named_with_its_place(tmp_path: Path) -> None:
     model = small(tmp_path)
     model.save(write_run(tmp_path / "a") / "model")

@@ -103,6 +103,12 @@ def test_a_page_about_events_calls_them_so(tmp_path: Path) -> None:
         assert words in page.replace("  ", " "), words
 
 
+def test_a_page_says_if_a_sample_of_users_was_judged(tmp_path: Path) -> None:
+    lines = [line | {"validation_k": 3, "validation_users": 20} for line in rising()]
+    page = Page(of_run(write_run(tmp_path / "a", lines, config=EVENTS_CONFIG), an_error()))
+    assert "best validated epoch4: NDCG@3 0.3500, of about 20 users" in page.text
+
+
 def test_nothing_is_loaded_from_anywhere(tmp_path: Path) -> None:
     text = of_run(write_run(tmp_path / "a", ranks=[60, 40]), an_error())
     assert "http:" not in text

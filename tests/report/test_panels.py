@@ -73,6 +73,17 @@ def test_runs_of_both_kinds_have_pictures_of_both(tmp_path: Path) -> None:
         panel.draw(Figure().add_subplot())
 
 
+def test_figures_of_different_lists_have_pictures_of_their_own(tmp_path: Path) -> None:
+    lists = [{"validation_k": 3}, {"validation_k": 10}, {"validation_k": 10, "validation_users": 20}]
+    runs = read_runs(
+        [write_run(tmp_path / str(n), [line | more for line in rising()]) for n, more in enumerate(lists)]
+    )
+    assert kinds(build_panels(runs, [None] * 3)) == [
+        *("Cost", "Validation NDCG@3", "Validation NDCG@10", "Validation NDCG@10 of about 20 users"),
+        "Throughput",
+    ]
+
+
 def test_the_start_does_not_flatten_the_curve(tmp_path: Path) -> None:
     rows = [row(k, 9.0, validation_rmse=0.9 + 10 / k**2) for k in range(1, 100)]
     panel = build_panels(read_runs([write_run(tmp_path / "a", rows)]), [None])[1]

@@ -7,6 +7,7 @@ import pytest
 
 from cofi_dist.errors import RunError
 from cofi_dist.report.run_files import read_runs
+from cofi_dist.training.metrics import Criterion
 from tests.support.written_runs import EVENTS_CONFIG, falling, rising, row, write_run
 
 
@@ -48,6 +49,41 @@ def test_the_metric_of_the_config_decides_which_epoch_is_best(tmp_path: Path) ->
     assert (run.metrics.best, run.metrics.criterion.title()) == (3, "recall")
 
 
+def test_figures_of_other_lists_are_not_compared(tmp_path: Path) -> None:
+    longer = [row(k, 9.0, validation_ndcg=0.5, validation_k=50) for k in (1, 2)]
+    sample = row(3, 9.0, validation_ndcg=0.6, validation_k=3, validation_users=20)
+    recall = row(4, 9.0, validation_recall=0.7, validation_k=3)
+    ours = [row(k, 9.0, validation_ndcg=k / 100, validation_k=3) for k in (6, 7)]
+    rows = [*longer, sample, recall, row(5, 9.0), *ours]
+    for name, config in (("with", EVENTS_CONFIG.replace("k: 20", "k: 3")), ("without", "")):
+        (run,) = read_runs([write_run(tmp_path / name, rows, config=config)])
+        assert run.metrics.criterion == Criterion("ndcg", 3)
+        assert list(run.metrics.validation) == ["ndcg"]
+        want = [np.nan] * 5 + [0.06, 0.07]
+        assert np.array_equal(run.metrics.validation["ndcg"], want, equal_nan=True)
+        assert run.metrics.best == 6
+
+
+def test_the_figure_is_that_by_which_the_run_was_judged_last(tmp_path: Path) -> None:
+    rows = [row(1, 9.0, validation_ndcg=0.5, validation_k=50), row(2, 9.0)]
+    (run,) = read_runs([write_run(tmp_path / "not yet", rows, config=EVENTS_CONFIG)])
+    assert (run.metrics.criterion, run.metrics.best) == (Criterion("ndcg", 50), 0)
+    rows = [row(9, 9.0, validation_ndcg=0.5, validation_k=50), *rising()]
+    rows[-1] |= {"validation_k": 3, "validation_users": 20}
+    (run,) = read_runs([write_run(tmp_path / "written last", rows, config=EVENTS_CONFIG)])
+    assert run.metrics.criterion == Criterion("ndcg", 3, 20)
+    assert np.isnan(run.metrics.validation["ndcg"][-1])
+
+
+def test_lists_of_an_earlier_version_have_the_length_of_the_config(tmp_path: Path) -> None:
+    assert "validation_k" not in rising()[0]
+    (run,) = read_runs([write_run(tmp_path / "old", rising(), config=EVENTS_CONFIG)])
+    assert (run.metrics.criterion, run.metrics.best) == (Criterion("ndcg", 20), 3)
+    rows = [*rising(), row(6, 9.0, validation_ndcg=0.1, validation_k=20)]
+    (run,) = read_runs([write_run(tmp_path / "gone on with", rows, config=EVENTS_CONFIG)])
+    assert (run.metrics.criterion, run.metrics.best) == (Criterion("ndcg", 20), 3)
+
+
 NOT_METRICS = {
     "{": "line 2: is not JSON: Expecting property name enclosed in double quotes",
     "": "line 2: is not JSON: Expecting value",
@@ -57,6 +93,12 @@ NOT_METRICS = {
     '{"epoch": true}': "line 2: epoch must be a number, not True",
     '{"epoch": 0, "cost": 1, "seconds": 1, "ratings_per_second": 1}': (
         "line 2: epoch must be 1 or more, not 0"
+    ),
+    '{"epoch": 2, "cost": 1, "seconds": 1, "ratings_per_second": 1, "validation_k": "ten"}': (
+        "line 2: validation_k must be a number, not 'ten'"
+    ),
+    '{"epoch": 2, "cost": 1, "seconds": 1, "ratings_per_second": 1, "validation_users": 0}': (
+        "line 2: validation_users must be 1 or more, not 0"
     ),
 }
 

@@ -125,6 +125,18 @@ def test_the_best_by_another_figure_is_forgotten_and_said(tmp_path: Path) -> Non
     assert json.loads((got / "result.json").read_text())["epoch"] > 20
 
 
+def test_the_best_lists_are_kept_through_a_time_without_validation(tmp_path: Path) -> None:
+    lists = ["validation.metric=ndcg", "validation.k=5"]
+    run(tmp_path, 1, 20, "run", *lists)
+    saved = [read_manifest(list_checkpoints(tmp_path / "run" / "checkpoints")[0]).numbers.best]
+    got = run(tmp_path, 1, 30, "run", "validation.every=null")
+    saved.append(read_manifest(list_checkpoints(tmp_path / "run" / "checkpoints")[0]).numbers.best)
+    assert saved[0] == saved[1]
+    assert "another figure" not in (got / "train.log").read_text()
+    got = run(tmp_path, 1, 40, "run", *lists)
+    assert "another figure" not in (got / "train.log").read_text()
+
+
 def test_the_record_of_the_best_by_rmse_is_that_of_earlier_versions(tmp_path: Path) -> None:
     run(tmp_path, 1, 20, "run")
     file = list_checkpoints(tmp_path / "run" / "checkpoints")[0] / "manifest.json"

@@ -16,7 +16,10 @@ def test_metrics_have_the_names_of_metrics_jsonl() -> None:
     assert EpochMetrics(3, 9.5, 0.1, 7.0).to_json() == always
     errors = {"validation_rmse": 0.87126, "validation_mae": 0.66}
     assert EpochMetrics(3, 9.5, 0.1, 7.0, ERRORS).to_json() == always | errors
-    assert EpochMetrics(3, 9.5, 0.1, 7.0, LISTS).to_json() == always | {"validation_ndcg": 0.31234}
+    lists = {"validation_ndcg": 0.31234, "validation_k": 10}
+    assert EpochMetrics(3, 9.5, 0.1, 7.0, LISTS).to_json() == always | lists
+    sample = Accuracy(LISTS.figures, Criterion("ndcg", 10, 500))
+    assert EpochMetrics(3, 9.5, 0.1, 7.0, sample).to_json() == always | lists | {"validation_users": 500}
 
 
 def test_an_accuracy_reads_as_it_is_logged() -> None:

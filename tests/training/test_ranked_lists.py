@@ -148,7 +148,24 @@ def test_a_sample_is_announced(tmp_path: Path) -> None:
     log = (run_dir / "train.log").read_text()
     chosen = int(is_sampled(np.arange(60), 60, 20).sum())
     assert f"validation judges the lists of {chosen} of 60 users, always the same ones" in log
-    assert result["validation_ndcg"] > 0
+    assert "; evaluate --part validation -k 10 --users 20 judges the same" in log
+    model = Model.load(run_dir)
+    rated = model.rated(run_dir)
+    found = evaluate(model.scorer, HeldOut.from_run(rated, "validation"), rated, sample=20).ranking
+    assert found is not None
+    assert result["validation_ndcg"] == pytest.approx(found.ndcg, rel=1e-12)
+
+
+def test_the_sample_that_is_taken_by_itself_is_announced_by_its_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cofi_dist.ranking.users.MAX_VALIDATION_SCORES", 20 * 80 + 3)
+    (tmp_path / "c.yaml").write_text(CONFIG)
+    train(tmp_path / "c.yaml", [f"run_dir={tmp_path / 'run'}"], SoloComm(), quiet=True)
+    assert "-k 10 --users 20 judges the same" in (tmp_path / "run" / "train.log").read_text()
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    lists = [(line["validation_k"], line["validation_users"]) for line in lines if "validation_ndcg" in line]
+    assert lists == [(10, 20)] * 6
 
 
 def test_a_sample_that_holds_nobody_is_one_line(tmp_path: Path) -> None:

@@ -78,6 +78,17 @@ def test_the_best_lists_come_back_and_are_forgotten_by_another_criterion() -> No
     assert "W.best" not in other.row_tensors(USER_FACTORS)
 
 
+def test_the_best_is_kept_if_nothing_is_measured_any_more() -> None:
+    criterion = Criterion("ndcg", 10)
+    state, unmeasured, again = state_of(criterion=criterion), state_of(), state_of(criterion=criterion)
+    state.best.update(2, Accuracy({"ndcg": 0.3}, criterion))
+    unmeasured.restore_scalars(state.scalars)
+    assert not unmeasured.best.update(3, None)
+    assert "W.best" in unmeasured.row_tensors(USER_FACTORS)
+    again.restore_scalars(unmeasured.scalars)
+    assert (again.best.epoch, again.best.accuracy) == (2, state.best.accuracy)
+
+
 def test_a_record_of_an_earlier_version_is_one_of_rmse() -> None:
     state = state_of()
     scalars = state.scalars | {"best": {"epoch": 2, "stale": 1, "rmse": 0.9, "mae": 0.7}}
