@@ -16,7 +16,7 @@ from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import run_step
 from cofi_dist.sharding.ranges import UserRange
 
-U, M, K = 13, 17, 20
+U, M, K = 13, 17, 3
 Cells = NDArray[np.float64]
 CPU = torch.device("cpu")
 REGULARISER = Regulariser(0.1, 0.2)

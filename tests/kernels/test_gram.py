@@ -27,7 +27,7 @@ def extended(side: Side[torch.Tensor], place_of_one: int) -> np.ndarray:
 
 @given(st.data())
 def test_products_are_those_of_the_formula(data: st.DataObject) -> None:
-    K, rows = data.draw(st.sampled_from([1, 3, 8, 16, 17, 64, 100])), data.draw(st.integers(0, 9))
+    K, rows = data.draw(st.sampled_from([1, 16, 17])), data.draw(st.integers(0, 9))
     dtype = data.draw(st.sampled_from([torch.float32, torch.float64]))
     constant = data.draw(st.sampled_from([0.0, 1.0]))
     fixed, own, sums = (random_side(n, K, dtype, seed) for seed, n in enumerate((7, rows, rows)))

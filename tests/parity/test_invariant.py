@@ -66,7 +66,7 @@ def test_any_number_of_ranks_and_threads_gives_the_same_bits(
     given = [*optimizer, f"train.dtype={dtype}"]
     one = run(tmp_path, "one", 1, *given)
     assert_same_bits(run(tmp_path, "threads", 1, *given, threads=2), one)
-    for ranks in (2, 3, 5, 8):
+    for ranks in (2, 3, 5, 8) if dtype == "float32" else (3, 8):
         assert_same_bits(run(tmp_path, f"on{ranks}", ranks, *given), one)
 
 
