@@ -14,7 +14,7 @@ from cofi_dist.factors import Factors
 
 
 def do_nothing() -> None:
-    pass
+    """Do nothing: there is no work to overlap, or nothing to complete."""
 
 
 class RowSums(Protocol):

@@ -77,7 +77,7 @@ def solve_row(s, r, ratings, solved, fixed, ridge, gram, vectors):
     """
     own, own_bias = load_row(solved.features, r, vectors), solved.bias[r]
     weight, minus = ridge.weight[r], solved.features.dtype.type(-1)
-    one, none = solved.features.dtype.type(1), solved.features.dtype.type(0)
+    one, zero = solved.features.dtype.type(1), solved.features.dtype.type(0)
     # gradient = sum err (f, 1) + gram (own, bias, 1) + weight (own, bias), and residual = -gradient
     gradient, gradient_b, half = accumulate_gradient(s, ratings, own, own_bias, fixed, zeros(own), vectors)
     gradient, gradient_b = add_gram(gram, own, own_bias, one, gradient, gradient_b, vectors)
@@ -99,7 +99,7 @@ def solve_row(s, r, ratings, solved, fixed, ridge, gram, vectors):
             s, ratings, state.direction, state.direction_b, fixed, weight * state.direction, vectors
         )
         product, product_b = add_gram(
-            gram, state.direction, state.direction_b, none, product, product_b, vectors
+            gram, state.direction, state.direction_b, zero, product, product_b, vectors
         )
         product_b += ridge.weight_b * state.direction_b
         state = cg_step(state, product, product_b, inv_diag, inv_diag_b)
