@@ -23,9 +23,9 @@ from cofi_dist.cost.sides import sides_of
 from cofi_dist.cost.sparse import build_rating_matrix, half_squared_error
 from cofi_dist.data.shard import UserShard
 from cofi_dist.factors import Factors
-from cofi_dist.kernels.base import RidgeTerm
 from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.optim.cholesky import solve_by_cholesky
+from tests.support.problems import ridge_of_rows
 
 
 def cost(ratings: RatingMatrix, factors: Factors, lambda_: float) -> float:
@@ -40,14 +40,7 @@ def excess_over_best_users(shard: UserShard, factors: Factors, lambda_: float) -
     """J, and by how much of it solving for the users once more lowers it."""
     ratings = build_rating_matrix(shard, CPU, torch.float64, tiled=False)
     J, of_users = cost(ratings, factors, lambda_), ratings.by_user
-    ridge = RidgeTerm(
-        weight=torch.full_like(of_users.counts, lambda_),
-        weight_b=0.0,
-        has_bias=True,
-        counts=of_users.counts,
-        curvature=of_users.curvature,
-        total_curvature=float(of_users.curvature.sum()),
-    )
+    ridge = ridge_of_rows(of_users, lambda_, weight_b=0.0)
     users, items = sides_of(factors)
     for _ in solve_by_cholesky(of_users, users, items, ridge, is_local=True):
         raise AssertionError("one process has nothing to sum")

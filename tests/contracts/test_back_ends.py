@@ -18,7 +18,7 @@ from cofi_dist.cost.sparse import SparseCost, build_rating_matrix
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import UserShard
 from cofi_dist.factors import Factors
-from cofi_dist.kernels.base import RatingKernels, RidgeTerm, Side
+from cofi_dist.kernels.base import Side
 from cofi_dist.kernels.cpu import schedule
 from cofi_dist.kernels.rating_matrix import Backend
 from cofi_dist.kernels.torch_ops.backend import TorchKernels
@@ -29,6 +29,7 @@ from tests.support.problems import (
     error_term_reference,
     random_factors,
     random_ratings,
+    ridge_of_rows,
     shard_of,
     slice_factors,
 )
@@ -218,18 +219,6 @@ def test_the_ratings_are_given_back_row_by_row(name: str) -> None:
         assert values.tolist() == value.tolist()
 
 
-def ridge_term(kernels: RatingKernels, weight: float) -> RidgeTerm:
-    """Return the regulariser of rows that all weigh the same, with 0.2 for biases."""
-    return RidgeTerm(
-        weight=torch.full_like(kernels.counts, weight),
-        weight_b=0.2,
-        has_bias=True,
-        counts=kernels.counts,
-        curvature=kernels.curvature,
-        total_curvature=float(kernels.counts.sum()),
-    )
-
-
 @pytest.mark.parametrize("name", BACK_ENDS)
 def test_a_row_that_is_solved_by_itself_falls_by_what_is_said_or_nothing_moves(name: str) -> None:
     shard = UserShard.single_block(UserRange(0, 9), 7, random_ratings(9, 7, 30))
@@ -237,7 +226,7 @@ def test_a_row_that_is_solved_by_itself_falls_by_what_is_said_or_nothing_moves(n
     factors = random_factors(7, 9, 3, item_bias=True)
     users, items = sides_of(factors)
     before = Side(users.features.clone(), users.bias.clone())
-    ridge = ridge_term(matrix.by_user, 0.7)
+    ridge = ridge_of_rows(matrix.by_user, 0.7)
 
     def parts(users: Side[Tensor]) -> tuple[Tensor, Tensor]:
         half = matrix.by_user.half_squared_errors(users, items)
@@ -258,5 +247,5 @@ def test_rows_in_several_tiles_are_not_solved_by_themselves(monkeypatch: pytest.
     shard = UserShard.single_block(UserRange(0, 9), 7, random_ratings(9, 7, 30))
     matrix = build_rating_matrix(shard, CPU, torch.float64)
     users, items = sides_of(random_factors(7, 9, 3, item_bias=True))
-    ridge = ridge_term(matrix.by_item, 0.7)
+    ridge = ridge_of_rows(matrix.by_item, 0.7)
     assert matrix.by_item.solve_rows(items, users, ridge, torch.ones(3).double(), 2) is None

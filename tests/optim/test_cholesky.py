@@ -21,7 +21,7 @@ from cofi_dist.optim import cholesky
 from cofi_dist.optim.base import Solution, Solved
 from cofi_dist.sharding.reduction_tree import ReductionBlocks
 from tests.support.als_problems import K, M, N, U, als_on, cost_of, drive
-from tests.support.problems import close, random_factors, random_ratings
+from tests.support.problems import close, random_factors, random_ratings, ridge_of_rows
 from tests.support.weighted_problems import Problem, problems
 
 CPU = torch.device("cpu")
@@ -86,15 +86,7 @@ def ridge_of(
     fixed: Side[Tensor], kernels: RatingKernels, a0: float, *, weight: float, bias: bool
 ) -> RidgeTerm:
     """The regulariser of rows that all weigh the same, with 0.2 for biases."""
-    return RidgeTerm(
-        weight=torch.full_like(kernels.counts, weight),
-        weight_b=0.2,
-        has_bias=bias,
-        counts=kernels.counts,
-        curvature=kernels.curvature,
-        total_curvature=1.0,
-        gram=gram_of(fixed, a0),
-    )
+    return ridge_of_rows(kernels, weight, has_bias=bias, gram=gram_of(fixed, a0))
 
 
 def minimisers_reference(

@@ -10,6 +10,7 @@ from cofi_dist.cost.sparse import SparseCost, build_rating_matrix
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import UserShard
 from cofi_dist.factors import Factors
+from cofi_dist.kernels.base import RatingKernels, RidgeTerm
 from cofi_dist.sharding.ranges import UserRange
 
 
@@ -50,6 +51,26 @@ def random_factors(
 
     X, W, b = draw(num_items, num_features), draw(num_users, num_features), draw(1, num_users)
     return Factors(X, W, b, draw(1, num_items) if item_bias else None)
+
+
+def ridge_of_rows(
+    kernels: RatingKernels,
+    weight: float,
+    *,
+    weight_b: float = 0.2,
+    has_bias: bool = True,
+    gram: Tensor | None = None,
+) -> RidgeTerm:
+    """The regulariser of rows that all weigh the same, and whose ratings are all on this rank."""
+    return RidgeTerm(
+        weight=torch.full_like(kernels.counts, weight),
+        weight_b=weight_b,
+        has_bias=has_bias,
+        counts=kernels.counts,
+        curvature=kernels.curvature,
+        total_curvature=float(kernels.curvature.sum()),
+        gram=gram,
+    )
 
 
 def slice_factors(factors: Factors, users: UserRange) -> Factors:

@@ -9,6 +9,7 @@ from cofi_dist.data.sources import population, synthetic
 from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.errors import ConfigError
 from cofi_dist.sharding.ranges import UserRange
+from tests.support.made_up import assert_any_part_is_cut_from_the_whole
 
 
 def test_default_shape_is_ml_latest_smalls() -> None:
@@ -27,17 +28,8 @@ def test_any_cut_gives_the_same_ratings(data: st.DataObject) -> None:
     num_users, num_items = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 20))
     num_ratings = data.draw(st.integers(1, num_users * ((num_items + 1) // 2)))
     made_up = SyntheticRatings(num_users, num_items, num_ratings, data.draw(st.integers(0, 5)))
-    whole = made_up.load(UserRange(0, num_users))
-    cells = whole.user.astype(int) * num_items + whole.item
-    assert (np.diff(cells) > 0).all(), "every cell once, in user then item order"
+    whole = assert_any_part_is_cut_from_the_whole(made_up, data)
     assert len(whole) == num_ratings
-    start = data.draw(st.integers(0, num_users))
-    users = UserRange(start, data.draw(st.integers(start, num_users)))
-    part = made_up.load(users)
-    mine = (whole.user >= users.start) & (whole.user < users.stop)
-    assert np.array_equal(part.user + users.start, whole.user[mine])
-    assert np.array_equal(part.item, whole.item[mine])
-    assert np.array_equal(part.value, whole.value[mine])
 
 
 def test_cuts_across_blocks_of_users(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from cofi_dist.data.sources.synthetic_events import SyntheticEvents
 from cofi_dist.ranking.metrics import METRICS, rank_users
 from cofi_dist.ranking.pairs import UserItemPairs
 from cofi_dist.sharding.ranges import UserRange
+from tests.support.made_up import assert_any_part_is_cut_from_the_whole
 
 
 @given(st.data())
@@ -23,18 +24,11 @@ def test_any_cut_gives_the_same_events(data: st.DataObject) -> None:
     num_users, num_items = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 20))
     num_pairs = data.draw(st.integers(1, num_users * ((num_items + 1) // 2)))
     made_up = SyntheticEvents(num_users, num_items, num_pairs, data.draw(st.integers(0, 5)))
-    whole = made_up.load(UserRange(0, num_users))
-    cells = whole.user.astype(int) * num_items + whole.item
-    assert (np.diff(cells) > 0).all(), "every cell once, in user then item order"
+    whole = assert_any_part_is_cut_from_the_whole(made_up, data)
     assert np.array_equal(np.bincount(whole.user, minlength=num_users), made_up.ratings_per_user())
     assert len(whole) == num_pairs
     assert (whole.value >= 1).all()
     assert np.array_equal(whole.value, np.round(whole.value))
-    users = UserRange(start := data.draw(st.integers(0, num_users)), data.draw(st.integers(start, num_users)))
-    part, mine = made_up.load(users), (whole.user >= users.start) & (whole.user < users.stop)
-    assert np.array_equal(part.user + users.start, whole.user[mine])
-    assert np.array_equal(part.item, whole.item[mine])
-    assert np.array_equal(part.value, whole.value[mine])
 
 
 def test_cuts_across_blocks_of_users(monkeypatch: pytest.MonkeyPatch) -> None:
