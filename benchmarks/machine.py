@@ -7,7 +7,7 @@ from statistics import median
 
 import torch
 
-from cofi_dist import __version__
+from cofi_dist.version import __version__
 
 
 def machine() -> str:

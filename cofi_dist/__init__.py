@@ -1,3 +1,5 @@
 """Train and use collaborative filtering models: the notebook's cost, exactly, on any number of ranks."""
 
-__version__ = "0.1.0"
+from cofi_dist.version import __version__
+
+__all__ = ["__version__"]

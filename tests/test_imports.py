@@ -19,6 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "files": set(),
     "config": set(),
     "run_layout": set(),
+    "version": set(),
     "run_result": {"run_layout"},
     "sharding": set(),
     "data": {"config", "distributed", "sharding"},
@@ -47,7 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("cost", "factors", "kernels/base", "kernels/block_sums", "kernels/cpu", "kernels/cuda"),
         *("kernels/gram", "kernels/rating_matrix"),
     },
-    "distributed": {"__init__", "sharding"},
+    "distributed": {"sharding", "version"},
     "testing": {"distributed"},
     "ranking": {"data", "factors"},
     "model": {
@@ -67,20 +68,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "checkpoint": {"config", "distributed", "run_layout", "sharding", "training"},
     "run": {
-        *("__init__", "checkpoint", "config", "cost", "data", "data/sources", "distributed", "factors"),
-        *("model", "run_layout", "run_result", "sharding", "training"),
+        *("checkpoint", "config", "cost", "data", "data/sources", "distributed", "factors"),
+        *("model", "run_layout", "run_result", "sharding", "training", "version"),
     },
     "report": {
-        *("__init__", "checkpoint", "config", "data", "distributed", "model", "ranking", "run_layout"),
-        *("run_result", "sharding", "training"),
+        *("checkpoint", "config", "data", "distributed", "model", "ranking", "run_layout"),
+        *("run_result", "sharding", "training", "version"),
     },
     "slurm": {"config"},
     "cli": {
-        *("__init__", "config", "data/datasets", "data/preparation", "data/readers", "data/sources"),
+        *("config", "data/datasets", "data/preparation", "data/readers", "data/sources"),
         *("distributed", "kernels/first_compilation", "model", "ranking", "report", "run", "slurm"),
+        "version",
     },
     "__main__": {"cli"},
-    "__init__": set(),
+    "__init__": {"version"},
 }
 
 # The modules of a room from bottom to top: each may import only those before it.
@@ -127,7 +129,7 @@ def room_imported(name: str) -> str:
     path = ROOT
     for part in name.split(".")[1:]:
         if not (path / part).is_dir():
-            return "__init__" if part == "__version__" else room_of(path / f"{part}.py")
+            return room_of(path / f"{part}.py")
         path = path / part
     return room_of(path / "__init__.py")
 

@@ -7,7 +7,6 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from cofi_dist import __version__
 from cofi_dist.cli import data
 from cofi_dist.cli.arguments import StrictCommand, with_plain_paths
 from cofi_dist.cli.checkpoints import checkpoints
@@ -29,6 +28,7 @@ from cofi_dist.cli.tune import tune
 from cofi_dist.run.stop import Interrupted
 from cofi_dist.streams import open_streams
 from cofi_dist.system.variables import clean_library_variables, read_variable
+from cofi_dist.version import __version__
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None

@@ -93,13 +93,14 @@ class SplitSection(Section):
 
 
 # The keys of which one says where the ratings come from; `r` comes with `y`.
-SOURCES = ("ratings", "name", "prepared", "y", "r", "synthetic")
+SOURCES = ("ratings", "name", "prepared", "y", "r", "synthetic", "table")
 
 
 class DataSection(Section):
     """Choose the ratings.
 
-    Exactly one of `ratings`, `name`, `prepared`, `y` with `r`, and `synthetic` says where they come from.
+    Exactly one of `ratings`, `name`, `prepared`, `y` with `r`, `synthetic` and `table` says where they come
+    from.
     """
 
     ratings: FileName | None = None
@@ -123,6 +124,9 @@ class DataSection(Section):
 
     synthetic: SyntheticSection | None = None
     """Made-up ratings, or events."""
+
+    table: str | None = None
+    """The kind of table that `cofi_dist.fit` was given (docs/api.md), which sets this key itself."""
 
     feedback: Feedback = "explicit"
     """`explicit`: ratings, which are predicted. `implicit`: events such as clicks or purchases, from which
@@ -159,9 +163,9 @@ class DataSection(Section):
     `centre: damped_item_mean`."""
 
     @property
-    def is_file(self) -> bool:
-        """Tell whether a ratings file is to be prepared."""
-        return self.ratings is not None or self.name is not None
+    def is_prepared_by_run(self) -> bool:
+        """Tell whether the ratings, of a file or a table, are to be prepared in the run directory."""
+        return any(source is not None for source in (self.ratings, self.name, self.table))
 
     def with_paths(self, change: Callable[[str], str]) -> "DataSection":
         """Return this section with every path changed."""
@@ -197,7 +201,11 @@ class DataSection(Section):
     def _fill_in_duplicates(cls, given: Any) -> Any:
         """Fill in that events of a file add up."""
         is_of_events = isinstance(given, dict) and given.get("feedback") == "implicit"
-        if is_of_events and given.get("duplicates") is None and (given.get("ratings") or given.get("name")):
+        if (
+            is_of_events
+            and given.get("duplicates") is None
+            and any(map(given.get, ("ratings", "name", "table")))
+        ):
             return {**given, "duplicates": "sum"}
         return given
 
@@ -228,7 +236,7 @@ class DataSection(Section):
     @model_validator(mode="after")
     def _require_keys_of_the_source(self) -> "DataSection":
         file_keys = ("columns", "duplicates", "min_user_ratings", "min_item_ratings")
-        settled: tuple[str, ...] = () if self.is_file else file_keys
+        settled: tuple[str, ...] = () if self.is_prepared_by_run else file_keys
         if self.prepared is not None:
             settled = (*file_keys, "test", "validation")
         for key in settled:
@@ -237,6 +245,6 @@ class DataSection(Section):
                 raise ValueError(f"{key}: such settings {why}; leave it out")
         for key in ("test", "validation"):
             split = getattr(self, key)
-            if split is not None and split.needs_times and not self.is_file:
+            if split is not None and split.needs_times and not self.is_prepared_by_run:
                 raise ValueError(f"{key}: these ratings have no times to split by; use by: random")
         return self

@@ -29,6 +29,7 @@ FIXED = (
 PREPARED = (
     "data.ratings",
     "data.name",
+    "data.table",
     "data.feedback",
     "data.columns",
     "data.duplicates",

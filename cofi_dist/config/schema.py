@@ -151,6 +151,14 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _require_one_start(self) -> "Config":
+        if self.train.start is not None and self.checkpoint.start_from is not None:
+            raise ValueError(
+                "train.start: a run starts from a model or a checkpoint; leave it or checkpoint.resume out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _require_validation_ratings(self) -> "Config":
         if self.validation.every is not None and self.data.validation is None and not self.data.prepared:
             raise ValueError("validation.every: no ratings are held out; set data.validation, such as {}")
@@ -158,8 +166,10 @@ class Config(Section):
 
     def with_absolute_paths(self) -> "Config":
         """Return this config with absolute paths, so that its data is found from any working directory."""
-        data = self.data.with_paths(lambda path: str(Path(path).absolute()))
-        return self.model_copy(update={"run_dir": str(Path(self.run_dir).absolute()), "data": data})
+        data, start = self.data.with_paths(lambda path: str(Path(path).absolute())), self.train.start
+        train = self.train.model_copy(update={"start": start and str(Path(start).absolute())})
+        run_dir = str(Path(self.run_dir).absolute())
+        return self.model_copy(update={"run_dir": run_dir, "data": data, "train": train})
 
     def moved_to(self, run_dir: Path) -> "Config":
         """Return this config, of absolute paths, for a run that was moved together with its data.

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from cofi_dist.config.section import NonNegativeFloat, PositiveFloat, PositiveInt, Section
+from cofi_dist.config.section import FileName, NonNegativeFloat, PositiveFloat, PositiveInt, Section
 
 # Weights are multiplied by strengths and squared; beyond this, float32 would not hold the result.
 PairWeight = Annotated[float, Field(ge=0, le=1e15)]
@@ -74,6 +74,10 @@ class TrainSection(Section):
     blocks: PositiveInt | None = None
     """Blocks of users whose sums are added in a fixed order: a power of two, at least the number of ranks.
     Only with `reduction: invariant`."""
+
+    start: FileName | None = None
+    """A run, or the directory of a model, whose factors a new run starts from. Rows are found by their ids,
+    so the users and items may be others. Not with `checkpoint.resume: RUN`."""
 
     log_every: PositiveInt = 100
     """Epochs from one printed line to the next."""

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from cofi_dist import __version__
 from cofi_dist.errors import CofiError, ConfigError, TrainingError
 from cofi_dist.system.variables import read_token, read_variable
+from cofi_dist.version import __version__
 
 MAX_NAMES = 4  # of differing facts, in a message
 MAX_COMMAND_LENGTH = 300  # in a message

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.metadata import version
 
-from cofi_dist import __version__
 from cofi_dist.report.panels import Panel
 from cofi_dist.report.plot import WRITER, draw_panel
 from cofi_dist.report.popularity import ByPopularity, bin_name
 from cofi_dist.report.run_files import RunFiles
 from cofi_dist.report.saved_evaluations import SavedEvaluation
 from cofi_dist.run_layout import CONFIG, LOG, MODEL
+from cofi_dist.version import __version__
 from cofi_dist.words import counted
 
 # A browser may load nothing but what is in the page.

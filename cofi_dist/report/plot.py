@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from cofi_dist import __version__
 from cofi_dist.errors import ConfigError
 from cofi_dist.report.panels import Panel, run_style
+from cofi_dist.version import __version__
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

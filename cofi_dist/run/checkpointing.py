@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from cofi_dist import __version__
 from cofi_dist.checkpoint.writer import CheckpointWriter, SaveReport
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import SaveError, StoppedError
@@ -15,6 +14,7 @@ from cofi_dist.run.stop import LAUNCHER_GONE, StopRequest
 from cofi_dist.system.hardware import hardware_and_versions
 from cofi_dist.training.problem import Problem
 from cofi_dist.training.state import State
+from cofi_dist.version import __version__
 from cofi_dist.words import counted
 
 

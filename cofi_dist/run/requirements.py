@@ -40,7 +40,7 @@ def require_prepared_alike(config: Config, run: RunDirectory) -> None:
 
     The run would resume with the prepared ratings, whatever the config says.
     """
-    if not (config.data.is_file and run.data.exists() and run.config.exists()):
+    if not (config.data.is_prepared_by_run and run.data.exists() and run.config.exists()):
         return
     earlier = load_config(run.config)
     ratings = config.data.ratings
@@ -62,7 +62,7 @@ def _is_same_file(one: str, other: str) -> bool:
 
 def require_prepared_ratings(data: DataSection, run: RunDirectory) -> None:
     """Raise RunError if the run's checkpoints belong to ratings that were prepared here, but are gone."""
-    if data.is_file and not run.data.exists():
+    if data.is_prepared_by_run and not run.data.exists():
         raise RunError(
             f"{run}: holds checkpoints, but no {DATA}/ with ratings of a file that they are of; go"
             f" on in another run_dir with checkpoint.resume={run}, or lose them with --replace and"

@@ -51,7 +51,7 @@ def prepare_source(data: DataSection, target: Path) -> Iterator[PreparedSource]:
         DataError: the file, the line or the cell, and what is wrong.
         RunError: there is no room for the prepared ratings.
     """
-    if data.is_file:
+    if data.is_prepared_by_run:
         with scratch_directory(target) as scratch:
             temporary = scratch / "data"
             temporary.mkdir()
@@ -73,6 +73,10 @@ def ratings_file(data: DataSection) -> Path:
     """
     if data.name is not None:
         return downloaded_ratings_file(data.name, Path(data.root))
+    if data.table is not None:
+        raise ConfigError(
+            f"data.table: {data.table} was given to cofi_dist.fit in Python; set data.ratings to a file"
+        )
     assert data.ratings is not None
     return Path(data.ratings)
 
