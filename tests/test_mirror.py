@@ -85,6 +85,7 @@ TESTED_IN = {
     "run/train.py": "parity/test_ranks.py",
     "run_layout.py": "run/test_directory.py",
     "run_result.py": "report/test_run_files.py",
+    "version.py": "e2e/test_cli.py",
     "slurm/render.py": "slurm/test_templates.py",
     "slurm/sbatch.py": "slurm/test_check.py",
     "system/hardware.py": "run/test_resume.py",

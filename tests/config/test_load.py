@@ -53,6 +53,7 @@ def test_defaults_are_the_notebooks_but_for_the_cost(tmp_path: Path) -> None:
         "blocks": None,
         "log_every": 100,
         "tensorboard": False,
+        "start": None,
         "deadline": None,
         "timeout": 600.0,
     }
