@@ -1,71 +1,31 @@
-"""Hold a trained model as data, and offer all that can be done with it."""
+"""Offer all that can be done with a trained model."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Self
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from torch import Tensor
 
-from cofi_dist.config import Config
-from cofi_dist.data.ids import IdMap
-from cofi_dist.errors import DataError, RunError
-from cofi_dist.factors import Factors
-from cofi_dist.files.atomic import atomic_directory
-from cofi_dist.model import evaluate, fold_in, predict, recommend, store
+from cofi_dist.errors import DataError
+from cofi_dist.model import evaluate, fold_in, predict, recommend
 from cofi_dist.model.arguments import Ids, as_ids, as_values
 from cofi_dist.model.evaluation import Evaluation
-from cofi_dist.model.facts import TrainingDataFacts
 from cofi_dist.model.fold_in import FoldedUser
 from cofi_dist.model.held_out import HeldOut
-from cofi_dist.model.run_ratings import RunRatings, open_run_ratings
+from cofi_dist.model.run_ratings import RunRatings
 from cofi_dist.model.scoring import Scorer, describe_fallbacks
+from cofi_dist.model.trained import TrainedModel
 from cofi_dist.ranking.scores import has_means
 from cofi_dist.words import counted
 
-# K features.
 
-
-@dataclass(frozen=True, kw_only=True)
-class Model:
+class Model(TrainedModel):
     """Hold a trained model, and answer questions with it.
 
-    It predicts `X[i] . W[j] + b[0, j] + c[0, i] + item_means[i]`, clipped to the scale. The factors are
-    as training left them, bit for bit. A row without training ratings holds the remains of its random
-    start; wherever the model is used, it counts as an unknown user or item.
-
-    Attributes:
-        factors: X (num_items, K), W (num_users, K), b (1, num_users), c (1, num_items) or None,
-            on the CPU.
-        item_means: what was subtracted from each item's ratings, (num_items,) float64.
-        item_counts, user_counts: training ratings of each item and of each user, float64.
-        facts: of the training ratings.
-        users, items: raw id of each row of W and of X.
-        config: what the model was trained with.
+    It predicts `X[i] . W[j] + b[0, j] + c[0, i] + item_means[i]`, clipped to the scale. Its attributes are
+    those of `TrainedModel`.
     """
-
-    factors: Factors
-    item_means: Tensor
-    item_counts: Tensor
-    user_counts: Tensor
-    facts: TrainingDataFacts
-    users: IdMap
-    items: IdMap
-    config: Config
-
-    def __repr__(self) -> str:
-        train, facts = self.config.train, self.facts
-        scale = f"ratings from {facts.lowest:g} to {facts.highest:g}"
-        learnt_from = "events" if facts.is_implicit else scale
-        return (
-            f"Model({counted(len(self.users), 'user')}, {counted(len(self.items), 'item')},"
-            f" {counted(self.factors.X.shape[1], 'feature')}; {train.optimizer}, lambda {train.lambda_:g};"
-            f" {learnt_from}{', diverged' * bool(self.facts.diverged)})"
-        )
 
     @cached_property
     def scorer(self) -> Scorer:
@@ -96,78 +56,6 @@ class Model:
             means=has_means(self.item_means),
             item_biases=self.factors.c is not None,
             user_biases=self.config.model.user_bias,
-        )
-
-    @property
-    def tensors(self) -> dict[str, Tensor]:
-        """Return every tensor by its name in the files."""
-        named = {
-            "X": self.factors.X,
-            "W": self.factors.W,
-            "b": self.factors.b,
-            "c": self.factors.c,
-            "item_means": self.item_means,
-            "item_counts": self.item_counts,
-            "user_counts": self.user_counts,
-        }
-        return {name: tensor for name, tensor in named.items() if tensor is not None}
-
-    def save(self, directory: Path, *, replace: bool = False) -> None:
-        """Write the model into a directory that appears whole or not at all.
-
-        Args:
-            directory: the model's own.
-            replace: an existing directory is replaced.
-
-        Raises:
-            RunError: the directory exists or can't be written, or a number of the model is not finite.
-        """
-        for name, tensor in self.tensors.items():
-            if not bool(tensor.isfinite().all()):
-                raise RunError(f"{directory}: {name} holds a number that is not finite; nothing was written")
-        stored = store.StoredModel(self.tensors, self.facts, self.users, self.items, self.config)
-        with atomic_directory(directory, replace=replace) as temporary:
-            store.write(temporary, stored)
-
-    @classmethod
-    def load(cls, directory: str | Path) -> Self:
-        """Read what `save` wrote.
-
-        Args:
-            directory: the model's own, or that of the run which holds it.
-
-        Raises:
-            CofiError: there is no model, or one of its files isn't what it should be.
-        """
-        stored = store.read(store.find(Path(directory)))
-        tensors = stored.tensors
-        return cls(
-            factors=Factors(tensors["X"], tensors["W"], tensors["b"], tensors.get("c")),
-            item_means=tensors["item_means"],
-            item_counts=tensors["item_counts"],
-            user_counts=tensors["user_counts"],
-            facts=stored.facts,
-            users=stored.users,
-            items=stored.items,
-            config=stored.config,
-        )
-
-    def rated(self, run: str | Path, prepared: str | Path | None = None) -> RunRatings:
-        """Open the ratings of the model's run, for `exclude`, `recommend_all` and `evaluate`.
-
-        Args:
-            run: its directory.
-            prepared: where its prepared ratings are now, if they were moved.
-
-        Raises:
-            CofiError: the ratings are not there, or are not the model's.
-        """
-        return open_run_ratings(
-            Path(run),
-            None if prepared is None else Path(prepared),
-            config=self.config,
-            fingerprint=self.facts.fingerprint,
-            ids=(self.users, self.items),
         )
 
     def predict(self, users: Ids | FoldedUser, items: Ids) -> NDArray[np.float64]:

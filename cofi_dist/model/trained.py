@@ -1,0 +1,163 @@
+"""Hold a trained model as data; save it, load it, and open the ratings that it was trained on."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+import polars as pl
+from torch import Tensor
+
+from cofi_dist.config import Config
+from cofi_dist.data.ids import IdMap
+from cofi_dist.errors import RunError
+from cofi_dist.factors import Factors
+from cofi_dist.files.atomic import atomic_directory
+from cofi_dist.model import store
+from cofi_dist.model.facts import TrainingDataFacts
+from cofi_dist.model.history import read_history
+from cofi_dist.model.run_ratings import RunRatings, open_run_ratings
+from cofi_dist.words import counted
+
+# K features.
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class TrainedModel:
+    """Hold a trained model as data; `Model` adds what can be done with it.
+
+    The factors are as training left them, bit for bit. A row without training ratings holds the remains of
+    its random start; wherever the model is used, it counts as an unknown user or item. Two models are equal
+    only if they are the same object; compare their `tensors`.
+
+    Attributes:
+        factors: X (num_items, K), W (num_users, K), b (1, num_users), c (1, num_items) or None,
+            on the CPU.
+        item_means: what was subtracted from each item's ratings, (num_items,) float64.
+        item_counts, user_counts: training ratings of each item and of each user, float64.
+        facts: of the training ratings.
+        users, items: raw id of each row of W and of X.
+        config: what the model was trained with.
+        loaded_from: the directory that the model was loaded from; None if it was not.
+        ratings: the ratings that it was trained on, if they are in memory; neither saved nor pickled.
+        epochs: what `history` returns; None to read it from the run that the model was loaded from.
+    """
+
+    factors: Factors
+    item_means: Tensor
+    item_counts: Tensor
+    user_counts: Tensor
+    facts: TrainingDataFacts
+    users: IdMap
+    items: IdMap
+    config: Config
+    loaded_from: Path | None = None
+    ratings: RunRatings | None = None
+    epochs: pl.DataFrame | None = None
+
+    def __repr__(self) -> str:
+        train, facts = self.config.train, self.facts
+        scale = f"ratings from {facts.lowest:g} to {facts.highest:g}"
+        learnt_from = "events" if facts.is_implicit else scale
+        return (
+            f"Model({counted(len(self.users), 'user')}, {counted(len(self.items), 'item')},"
+            f" {counted(self.factors.X.shape[1], 'feature')}; {train.optimizer}, lambda {train.lambda_:g};"
+            f" {learnt_from}{', diverged' * bool(self.facts.diverged)})"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: neither the ratings, nor what is computed at the first use."""
+        kept = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {**kept, "ratings": None}
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Return every tensor by its name in the files."""
+        named = {
+            "X": self.factors.X,
+            "W": self.factors.W,
+            "b": self.factors.b,
+            "c": self.factors.c,
+            "item_means": self.item_means,
+            "item_counts": self.item_counts,
+            "user_counts": self.user_counts,
+        }
+        return {name: tensor for name, tensor in named.items() if tensor is not None}
+
+    def save(self, directory: Path, *, replace: bool = False) -> None:
+        """Write the model into a directory that appears whole or not at all.
+
+        Args:
+            directory: the model's own.
+            replace: an existing directory is replaced.
+
+        Raises:
+            RunError: the directory exists or can't be written, or a number of the model is not finite.
+        """
+        for name, tensor in self.tensors.items():
+            if not bool(tensor.isfinite().all()):
+                raise RunError(f"{directory}: {name} holds a number that is not finite; nothing was written")
+        stored = store.StoredModel(self.tensors, self.facts, self.users, self.items, self.config)
+        with atomic_directory(directory, replace=replace) as temporary:
+            store.write(temporary, stored)
+
+    @classmethod
+    def load(cls, directory: str | Path) -> Self:
+        """Read what `save` wrote.
+
+        Args:
+            directory: the model's own, or that of the run which holds it.
+
+        Raises:
+            CofiError: there is no model, or one of its files isn't what it should be.
+        """
+        stored = store.read(store.find(Path(directory)))
+        tensors = stored.tensors
+        return cls(
+            factors=Factors(tensors["X"], tensors["W"], tensors["b"], tensors.get("c")),
+            item_means=tensors["item_means"],
+            item_counts=tensors["item_counts"],
+            user_counts=tensors["user_counts"],
+            facts=stored.facts,
+            users=stored.users,
+            items=stored.items,
+            config=stored.config,
+            loaded_from=Path(directory).absolute(),
+        )
+
+    @property
+    def history(self) -> pl.DataFrame:
+        """Return what was printed of the training, a row for each printed epoch; see `history_table`.
+
+        There are no rows if the model comes without them, as a copy of a model's own directory does.
+
+        Raises:
+            RunError: the run's file of metrics is damaged.
+        """
+        return read_history(self.loaded_from) if self.epochs is None else self.epochs
+
+    def rated(self, run: str | Path | None = None, prepared: str | Path | None = None) -> RunRatings:
+        """Open the ratings that the model was trained on, for `exclude`, `recommend_all` and `evaluate`.
+
+        Args:
+            run: directory of the model's run; None for the ratings that the model came with, or those of
+                the directory that it was loaded from.
+            prepared: where the run's prepared ratings are now, if they were moved.
+
+        Raises:
+            CofiError: the ratings are not there, or are not the model's.
+        """
+        if run is None and prepared is None and self.ratings is not None:
+            return self.ratings
+        directory = self.loaded_from if run is None else Path(run)
+        if directory is None:
+            raise RunError(
+                "this model has come without its ratings, which are neither saved nor pickled with it; name"
+                " the directory of its run: model.rated(run)"
+            )
+        return open_run_ratings(
+            directory,
+            None if prepared is None else Path(prepared),
+            config=self.config,
+            fingerprint=self.facts.fingerprint,
+            ids=(self.users, self.items),
+        )
