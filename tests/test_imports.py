@@ -97,8 +97,9 @@ ORDER_WITHIN: dict[str, tuple[str, ...]] = {
         *("cg", "row_kernels", "parallel_loops", "factor_loops", "schedule", "backend"),
     ),
     "run": (
-        *("deadline", "stop", "process_identity", "lock", "shard_table", "log_files", "log", "directory"),
-        *("checkpointing", "outcome", "requirements", "resume", "start", "train", "tune"),
+        *("deadline", "stop", "process_identity", "lock", "shard_table", "log_files", "screen", "log"),
+        *("directory", "checkpointing", "outcome", "requirements", "resume", "start", "training_run"),
+        *("train", "tune"),
     ),
 }
 

@@ -133,6 +133,40 @@ class CheckpointCallback:
             self._writer.start_save(state)
 
 
+class StopCallback:
+    """Stop between two steps when asked to, without saving: the callback of a run that is not kept.
+
+    Args:
+        stop: whether this rank has been asked to stop.
+        comm: the ranks.
+    """
+
+    def __init__(self, stop: StopRequest, comm: Comm) -> None:
+        self._stop, self._comm = stop, comm
+
+    def after_step(self, state: State) -> None:
+        """Stop if any rank has been asked to.
+
+        Collective: all ranks call it after each step.
+
+        Raises:
+            StoppedError: a rank was asked to stop.
+        """
+        (stop,) = self._comm.max_over_ranks(int(self._stop.is_requested()))
+        if stop:
+            reason = next(text for text in self._comm.all_gather_objects(self._stop.reason) if text)
+            raise StoppedError(f"stopped after epoch {state.epoch} by {reason}", shared=True)
+
+    def finish(self, state: State) -> None:
+        pass
+
+    def finish_save(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 def checkpoint_callback(
     problem: Problem,
     run: RunDirectory,

@@ -1,31 +1,25 @@
-"""Report the progress of a run: the notebook's lines, metrics.jsonl, train.log, a live bar, TensorBoard.
+"""Report the progress of a run: the notebook's lines, metrics.jsonl, train.log, TensorBoard, the screen.
 
 Only the notebook's lines go to stdout, so that it can be compared with the notebook's output; everything else
-goes to stderr. train.log gets both. A stream that fails does not end the run: nothing more is written to it.
+goes to stderr. train.log gets both.
 """
 
 import dataclasses
 import importlib.util
 import json
-import sys
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol, Self, TextIO
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from typing import Protocol, Self
 
 from cofi_dist.checkpoint.writer import SaveReport
 from cofi_dist.errors import ConfigError, RunError, SaveError
 from cofi_dist.run.log_files import LineFile, truncate_metrics
+from cofi_dist.run.screen import Screen, StreamScreen
 from cofi_dist.run_layout import LOG, METRICS, TENSORBOARD
-from cofi_dist.streams import harmless, log_stderr, tolerate_write_errors
+from cofi_dist.streams import harmless, log_stderr
 from cofi_dist.training.callbacks import ProgressListener
 from cofi_dist.training.metrics import Criterion, EpochMetrics
-
-SECONDS_BETWEEN_REDRAWS = 0.2
 
 
 class Log(ProgressListener, Protocol):
@@ -73,14 +67,14 @@ class NullLog:
 
 
 class RunLog:
-    """Write to stdout, stderr, the log files and TensorBoard: the log of rank 0.
+    """Write to the screen, the log files and TensorBoard: the log of rank 0.
 
     Args:
         directory: the run directory, which must exist.
         epochs: number of epochs of the run.
         tensorboard: whether to also write scalars for TensorBoard.
-        quiet: whether to print no lines, and only write the files; a terminal still gets the progress bar.
         criterion: names the figures that lines also show, for the epochs that are validated; None for none.
+        screen: shows the run to whoever watches it; stdout and stderr by default.
         begun_at: the epoch from which the run resumes; the metrics of later epochs are dropped.
 
     Raises:
@@ -94,7 +88,7 @@ class RunLog:
         *,
         tensorboard: bool,
         criterion: Criterion | None = None,
-        quiet: bool = False,
+        screen: Screen | None = None,
         begun_at: int = 0,
     ) -> None:
         self._begun_at = begun_at
@@ -104,21 +98,17 @@ class RunLog:
         except OSError as error:
             raise RunError(f"{directory}: cannot be written: {error.strerror}") from None
         self._scalar = _scalar_writer(directory / TENSORBOARD) if tensorboard else None
-        self._criterion, self._quiet = criterion, quiet
-        # The bar is shorter if a figure stands beside it, so that all fits into 80 columns.
-        self._bar = _bar(epochs, 20 if criterion is None else max(1, 12 - len(criterion.metric)))
-        self._task = self._bar.add_task("", total=epochs, visible=False, cost="", speed="")
-        self._drawn = self._started = time.perf_counter()
+        self._criterion = criterion
+        self._screen = screen or StreamScreen()
+        self._epochs, self._started = epochs, time.perf_counter()
         self._cost = self._figure = ""
 
     def __enter__(self) -> Self:
-        with self._drawing():
-            self._bar.start()
+        self._screen.open(self._epochs, self._criterion, self._log.add)
         return self
 
     def __exit__(self, *raised: object) -> None:
-        with self._drawing():
-            self._bar.stop()
+        self._screen.close()
         failures = [text for file in (self._log, self._metrics) if (text := file.close())]
         if failures and raised[0] is None:
             raise SaveError(f"{'; '.join(failures)}; all else of the run is saved")
@@ -126,18 +116,21 @@ class RunLog:
             log_stderr(text)
 
     def stdout_line(self, text: str) -> None:
-        self._write(text, sys.stdout, self.info)
+        text = harmless(text)
+        self._log.add(text)
+        self._screen.line(text)
 
     def info(self, text: str) -> None:
-        self._write(text, sys.stderr, self._log.add)
+        text = harmless(text)
+        self._log.add(text)
+        self._screen.note(text)
 
     def on_start(self, cost: float, epoch: int) -> None:
         self.stdout_line(f"Loss after epoch {epoch}: {cost}" if epoch else f"Initial loss: {cost}")
         columns = "".join(f" {title}" for title in self._titles.values())
         self.stdout_line(f"Epoch       {'Loss':<16}{columns}" if columns else "Epoch       Loss")
         self._started = time.perf_counter()
-        with self._drawing():
-            self._bar.reset(self._task, visible=True)
+        self._screen.begin()
 
     def on_metrics(self, metrics: EpochMetrics) -> None:
         measured, accuracy = metrics.to_json(), metrics.accuracy
@@ -162,55 +155,15 @@ class RunLog:
         self._metrics.add(json.dumps({"epoch": measured.pop("epoch"), "checkpoint": measured}))
 
     def on_step(self, epoch: int) -> None:
-        now = time.perf_counter()
-        if now - self._drawn < SECONDS_BETWEEN_REDRAWS:
-            return
-        self._drawn = now
-        speed = f"{(epoch - self._begun_at) / (now - self._started):.3g}"
-        shown = self._cost + self._figure
-        with self._drawing():
-            self._bar.update(self._task, completed=epoch, cost=shown, speed=speed, refresh=True)
+        seconds = max(time.perf_counter() - self._started, 1e-9)
+        speed = (epoch - self._begun_at) / seconds
+        self._screen.step(epoch, self._cost + self._figure, speed)
 
     @property
     def _titles(self) -> dict[str, str]:
         """Return the title of each figure's column, as wide as the column."""
         criterion = self._criterion
         return {} if criterion is None else {name: f"{criterion.title(name):>8}" for name in criterion.names}
-
-    def _drawing(self) -> AbstractContextManager[None]:
-        return tolerate_write_errors(sys.stderr, self._log.add)
-
-    def _write(self, text: str, stream: TextIO, on_failure: Callable[[str], None]) -> None:
-        text = harmless(text)
-        self._log.add(text)
-        if self._quiet:
-            return
-        if not self._bar.disable and stream.isatty():
-            # Print above the live bar, which would otherwise overwrite the line.
-            with self._drawing():
-                self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
-        else:
-            with tolerate_write_errors(stream, on_failure):
-                stream.write(text + "\n")  # in one piece: other ranks write there too
-
-
-def _bar(epochs: int, width: int) -> Progress:
-    """Return the live progress bar on stderr; it draws nothing if stderr is not a terminal."""
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn(f"epoch {{task.completed:>{len(str(epochs))}.0f}}/{epochs}"),
-        BarColumn(bar_width=width),
-        TextColumn("cost {task.fields[cost]}"),
-        TextColumn("{task.fields[speed]} epochs/s"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-        console=console,
-        auto_refresh=False,
-        transient=True,
-        redirect_stdout=False,
-        redirect_stderr=False,
-        disable=not sys.stderr.isatty(),  # if FORCE_COLOR is set, rich would also draw into a job's log
-    )
 
 
 def require_tensorboard() -> None:

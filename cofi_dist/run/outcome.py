@@ -22,6 +22,7 @@ from cofi_dist.training.trainer import DivergedError
 def save_outcome(
     problem: Problem,
     run: RunDirectory,
+    model: Model,
     state: State,
     comm: Comm,
     *,
@@ -36,7 +37,8 @@ def save_outcome(
     Args:
         problem: the problem that was trained on.
         run: the run directory.
-        state: the state with the factors to save.
+        model: what `gather_model` returned.
+        state: the state after the last step.
         comm: the ranks.
         epoch: the epoch before whose step the factors were as they are now.
         accuracy: their accuracy on the held-out ratings, if it was measured.
@@ -50,12 +52,19 @@ def save_outcome(
     result["fingerprint"] = problem.fingerprint
     if accuracy is not None:
         result |= accuracy.to_json()
-    _save_model(problem, run, state, comm)
+    _save_model(run, model, comm)
     _save_result(run, result, comm)
 
 
 def save_divergence(
-    problem: Problem, run: RunDirectory, state: State, comm: Comm, error: DivergedError, *, seconds: float
+    problem: Problem,
+    run: RunDirectory,
+    state: State,
+    comm: Comm,
+    error: DivergedError,
+    *,
+    seconds: float,
+    keeps_run: bool = True,
 ) -> DivergedError:
     """Save the model of the last good factors, if there are any; return the error to raise.
 
@@ -68,24 +77,25 @@ def save_divergence(
         comm: the ranks.
         error: what the trainer raised.
         seconds: duration of the training.
+        keeps_run: whether there is a run directory to save in that stays.
 
     Raises:
         SaveError: a file cannot be written.
     """
+    advice = "a lower train.lr" if problem.config.train.optimizer == "adam" else "a higher train.lambda_"
+    if not keeps_run:
+        return DivergedError(f"{error}; try {advice}", error.kept)
     kept = "there is no good epoch whose model could be kept"
     if error.kept is not None:
         kept = f"the model of epoch {error.kept} is kept in {run.model}"
-        _save_model(problem, run, state, comm, diverged=str(error))
+        _save_model(run, gather_model(problem, state.factors, comm, str(error)), comm)
     result = {"epoch": error.kept, "seconds": seconds, "diverged": str(error)}
     result["fingerprint"] = problem.fingerprint
     _save_result(run, result, comm)
-    advice = "a lower train.lr" if problem.config.train.optimizer == "adam" else "a higher train.lambda_"
     return DivergedError(f"{error}; {kept}; try {advice}", error.kept)
 
 
-def _save_model(problem: Problem, run: RunDirectory, state: State, comm: Comm, *, diverged: str = "") -> None:
-    model = gather_model(problem, state.factors, comm, diverged)
-
+def _save_model(run: RunDirectory, model: Model, comm: Comm) -> None:
     def save() -> None:
         with _run_error_as_save_error():
             run.require_run()
@@ -114,7 +124,7 @@ def _run_error_as_save_error() -> Iterator[None]:
         ) from None
 
 
-def gather_model(problem: Problem, factors: Factors, comm: Comm, diverged: str) -> Model:
+def gather_model(problem: Problem, factors: Factors, comm: Comm, diverged: str = "") -> Model:
     """Return the whole model on rank 0, and a model of their own rows on the other ranks.
 
     Collective: all ranks call it.

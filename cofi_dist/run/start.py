@@ -41,7 +41,7 @@ class StartRequest:
 
     Attributes:
         config: the config of the run.
-        file: the file that the config was read from.
+        file: the file that the config was read from, if any.
         directory: the run directory.
         device: this rank's device.
         world_size: number of ranks.
@@ -50,7 +50,7 @@ class StartRequest:
     """
 
     config: Config
-    file: Path
+    file: Path | None
     directory: RunDirectory
     device: torch.device
     world_size: int
@@ -113,7 +113,9 @@ def _require_free(request: StartRequest, *, replace: bool) -> None:
         inputs.append(ratings_file(data))
     if start_from is not None:
         inputs += [start_from, start_from / CHECKPOINTS]
-    request.directory.require_free(replace=replace, inputs=[request.file, *inputs])
+    if request.file is not None:
+        inputs.insert(0, request.file)
+    request.directory.require_free(replace=replace, inputs=inputs)
 
 
 def _action_for_existing_run(config: Config, run: RunDirectory) -> RunAction:

@@ -14,6 +14,7 @@ from rich.console import Console
 from cofi_dist.config import load_config
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.run.log import RunLog, require_tensorboard
+from cofi_dist.run.screen import StreamScreen
 from cofi_dist.run.shard_table import shard_table
 from cofi_dist.sharding.ranges import balanced_ranges
 from cofi_dist.training.metrics import Accuracy, Criterion, EpochMetrics
@@ -122,7 +123,8 @@ def test_a_figure_of_lists_has_one_more_column(
 def test_the_bar_fits_80_columns(criterion: Criterion | None, figure: str, tmp_path: Path) -> None:
     console = Console(width=200, file=io.StringIO(), force_terminal=True, color_system=None)
     with RunLog(tmp_path, 15000, tensorboard=False, criterion=criterion) as log:
-        bar = log._bar
+        assert isinstance(log._screen, StreamScreen)
+        bar = log._screen._bar._bar
     bar.update(bar.task_ids[0], completed=14999, visible=True, cost=f"40621{figure}", speed="123")
     console.print(bar.get_renderable())
     drawn = console.file.getvalue().rstrip()  # type: ignore[attr-defined]

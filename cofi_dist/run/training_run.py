@@ -1,0 +1,217 @@
+"""Carry out one run in its prepared directory: load, train, save the outcome, and return what was learnt."""
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+from cofi_dist.checkpoint.reader import Checkpoint, restore_state
+from cofi_dist.distributed.comm import Comm
+from cofi_dist.errors import SaveError, StoppedError
+from cofi_dist.model import Model
+from cofi_dist.run.checkpointing import CheckpointCallback, StopCallback, checkpoint_callback
+from cofi_dist.run.directory import ProvisionalRun
+from cofi_dist.run.log import Log, NullLog, RunLog
+from cofi_dist.run.outcome import gather_model, save_divergence, save_outcome
+from cofi_dist.run.resume import choose_checkpoint, log_changes
+from cofi_dist.run.screen import Screen
+from cofi_dist.run.shard_table import describe_shards, shard_table
+from cofi_dist.run.start import StartRequest
+from cofi_dist.run.stop import Phase, StopRequest
+from cofi_dist.training.build import build_trainer, describe_computation, notes_on_cost
+from cofi_dist.training.problem import Problem, load_problem
+from cofi_dist.training.state import State
+from cofi_dist.training.trainer import DivergedError, Trainer
+from cofi_dist.training.validation import Validation, build_validation
+from cofi_dist.words import counted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manner:
+    """Say how a run is carried out, apart from what its config decides.
+
+    Attributes:
+        screen: shows the run; None for stdout and stderr.
+        keeps_diverged: a run that diverges before its first step is kept all the same, for a grid's table.
+        keeps_run: the run directory stays; if not, no checkpoint is saved, and one rank saves no model.
+        returns_early: a run that is stopped returns the factors learnt so far, in place of an error.
+    """
+
+    screen: Screen | None = None
+    keeps_diverged: bool = False
+    keeps_run: bool = True
+    returns_early: bool = False
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """Hold what a run has learnt.
+
+    Attributes:
+        model: whole on rank 0; of their own rows on the other ranks.
+        problem: the problem that was trained on.
+        stopped: why the run ended early, if it did.
+    """
+
+    model: Model
+    problem: Problem
+    stopped: str = ""
+
+
+class TrainingRun:
+    """Hold one run, once its directory has been prepared.
+
+    Args:
+        request: the run, as it was started or resumed.
+        comm: the ranks.
+        stop: whether this process has been asked to stop.
+        provisional: keeps the run once a step has been taken.
+        manner: how it is carried out.
+    """
+
+    def __init__(
+        self,
+        request: StartRequest,
+        comm: Comm,
+        stop: StopRequest,
+        provisional: ProvisionalRun,
+        manner: Manner,
+    ) -> None:
+        self._config, self._run, self._device = request.config, request.directory, request.device
+        self._comm, self._stop, self._provisional, self._manner = comm, stop, provisional, manner
+
+    def execute(self, *, resume: bool) -> Learnt:
+        """Load the ratings, restore the checkpoint if there is one, train, and save the outcome.
+
+        Collective: all ranks call it.
+
+        Args:
+            resume: whether to resume the run in the run directory.
+        """
+        config, comm = self._config, self._comm
+        problem, shard = load_problem(config, self._run.data, self._device, comm)
+        validation = build_validation(problem, shard)
+        checkpoint, notes = choose_checkpoint(problem, self._run, comm, resume=resume)
+        trainer = build_trainer(problem, shard, comm, validation)
+        del shard  # the cost holds the ratings in its own order
+        if checkpoint is not None:
+            notes += _restore(checkpoint, problem, trainer.state)
+        comm.set_timeout(config.train.timeout)
+        comm.barrier()
+        with self._stop.phase(Phase.TRAINING), self._open_log(checkpoint, validation) as log:
+            _log_start(problem, comm, log)
+            notes = [*notes_on_cost(problem), *(validation.notes if validation else ()), *notes]
+            for text in (describe_computation(problem), *notes):
+                log.info(text)
+            if checkpoint is not None:
+                log_changes(checkpoint, config, self._device, log.info)
+            self._record_start(problem)
+            return self._fit(problem, trainer, log, saved_epoch=trainer.state.epoch if resume else 0)
+
+    def _open_log(self, checkpoint: Checkpoint | None, validation: Validation | None) -> Log:
+        if self._comm.rank != 0:
+            return NullLog()
+        return RunLog(
+            self._run.path,
+            self._config.train.epochs,
+            tensorboard=self._config.train.tensorboard,
+            criterion=None if validation is None else validation.criterion,
+            screen=self._manner.screen,
+            begun_at=0 if checkpoint is None else checkpoint.epoch,
+        )
+
+    def _record_start(self, problem: Problem) -> None:
+        """Write what is known before the first step, and remove the result of the run that is resumed."""
+        run, comm = self._run, self._comm
+        if not self._manner.keeps_run:
+            return
+        comm.from_rank_zero(run.remove_result)
+        comm.from_rank_zero(lambda: run.save_config(self._config.to_yaml()))
+        comm.from_rank_zero(lambda: run.save_shards(describe_shards(problem, comm)))
+
+    def _fit(self, problem: Problem, trainer: Trainer, log: Log, *, saved_epoch: int) -> Learnt:
+        """Take the steps, and save the outcome; after a divergence, the last good factors are saved."""
+        run, comm, state = self._run, self._comm, trainer.state
+        callback = self._callback(problem, log, saved_epoch)
+        start = time.perf_counter() - state.seconds
+        try:
+            epoch, accuracy = trainer.run(log, _KeepOnceStepped(self._provisional, callback))
+        except DivergedError as error:
+            with suppress(SaveError):  # the divergence is what has to be reported
+                callback.finish_save()
+            if self._manner.keeps_diverged:
+                self._provisional.keep()
+            seconds = time.perf_counter() - start
+            raise save_divergence(
+                problem, run, state, comm, error, seconds=seconds, keeps_run=self._manner.keeps_run
+            ) from None
+        except StoppedError as stopped:
+            if not self._manner.returns_early:
+                raise
+            return self._learnt_so_far(problem, state, str(stopped))
+        finally:
+            callback.close()
+        seconds = time.perf_counter() - start
+        model = gather_model(problem, state.factors, comm)
+        if self._manner.keeps_run or comm.world_size > 1:
+            save_outcome(problem, run, model, state, comm, epoch=epoch, accuracy=accuracy, seconds=seconds)
+        return Learnt(model, problem)
+
+    def _callback(self, problem: Problem, log: Log, saved_epoch: int) -> CheckpointCallback | StopCallback:
+        if not self._manner.keeps_run:
+            return StopCallback(self._stop, self._comm)
+        return checkpoint_callback(
+            problem, self._run, self._comm, self._stop, saved_epoch=saved_epoch, on_save=log.on_save
+        )
+
+    def _learnt_so_far(self, problem: Problem, state: State, stopped: str) -> Learnt:
+        """Return the best factors of a run that was stopped, if they were validated, or else the latest."""
+        if state.best.accuracy is not None:
+            state.best.restore()
+            stopped += f"; the factors are the best so far, those of epoch {state.best.epoch}"
+        return Learnt(gather_model(problem, state.factors, self._comm), problem, stopped)
+
+
+class _KeepOnceStepped:
+    """Keep a new run as soon as it has taken a step, or has none to take; then call the next callback."""
+
+    def __init__(self, provisional: ProvisionalRun, callback: CheckpointCallback | StopCallback) -> None:
+        self._provisional, self._callback = provisional, callback
+
+    def after_step(self, state: State) -> None:
+        self._provisional.keep()
+        self._callback.after_step(state)
+
+    def finish(self, state: State) -> None:
+        self._provisional.keep()
+        self._callback.finish(state)
+
+
+def _restore(checkpoint: Checkpoint, problem: Problem, state: State) -> list[str]:
+    """Overwrite the state with that of the checkpoint; return lines to log about it."""
+    restore_state(checkpoint, state, problem.users)
+    ranks = counted(checkpoint.manifest.world_size, "rank")
+    notes = [f"gone on with from {checkpoint.directory}, saved by {ranks}"]
+    if checkpoint.manifest.numbers.best is not None and state.best.accuracy is None:
+        notes.append("its best epoch was chosen by another figure; the best is looked for from here on")
+    if state.epoch == problem.config.train.epochs:
+        notes.append(
+            f"nothing is left to train: that is of epoch {state.epoch}, the last by train.epochs; set it"
+            " higher to go on"
+        )
+    return notes
+
+
+def _log_start(problem: Problem, comm: Comm, log: Log) -> None:
+    """Log how the ratings are spread over the ranks, and the notebook's first lines."""
+    config, source, device = problem.config, problem.source, problem.device
+    for text in source.notes:
+        log.info(text)
+    log.info(f"world size {comm.world_size}, backend {comm.backend(device)}")
+    for text in shard_table(problem.ranges, problem.ratings_per_user, source.num_items, config):
+        log.info(text)
+    if device.type == "mps":
+        log.info("mps has no float64: ratings, factors and costs are float32; not the notebook's bits")
+    log.stdout_line(f"Using {device.type} device")
+    log.stdout_line(f"Num. features: {config.model.num_features}")
+    log.stdout_line(f"Num. movies:   {source.num_items}")
+    log.stdout_line(f"Num. users:    {source.num_users}")
