@@ -50,13 +50,13 @@ def quote_yaml(text: str) -> str:
 
 
 def resolve(
-    values: dict[str, Any], name: str, overrides: Iterable[str] = (), *, run_dir: str | None = None
+    values: dict[str, Any], name: str = "", overrides: Iterable[str] = (), *, run_dir: str | None = None
 ) -> Config:
     """Apply KEY=VALUE overrides to the values of a config, and check everything.
 
     Args:
         values: sections by key; changed by the overrides.
-        name: what the values came from, for messages.
+        name: what the values came from, for messages; empty for arguments of a function.
         overrides: as for `load_config`.
         run_dir: the default of `run_dir`; without it, run_dir must be set.
 
@@ -174,7 +174,7 @@ def _explain(error: ValidationError, file: str, overridden: list[str]) -> str:
     else:
         what = f"{first['msg'][0].lower()}{first['msg'][1:]}, not {shortened(given)}"
     override = " (override)" if any(is_within(each, (key,)) for each in overridden) else ""
-    return f"{file}{override}: {key}: {what}" if key else f"{file}: {what}"
+    return ": ".join(part for part in (f"{file}{override}", key, what) if part)
 
 
 def _keys_beside(location: tuple[int | str, ...]) -> str:

@@ -1,0 +1,1 @@
+"""Train from Python: `cofi_dist.fit`."""

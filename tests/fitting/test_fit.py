@@ -1,0 +1,109 @@
+"""`fit` trains as the command does, and keeps nothing unless it is asked to."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import cofi_dist
+from cofi_dist import Model
+from cofi_dist.config.strict_yaml import to_yaml
+from cofi_dist.distributed.comm import SoloComm
+from cofi_dist.errors import CofiError
+from cofi_dist.run.train import train
+from tests.support.ratings_files import random_table, save
+
+MODEL = {"num_features": 4}
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory for temporary files, which is this test's own."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def assert_same_bits(model: Model, other: Model) -> None:
+    assert model.tensors.keys() == other.tensors.keys()
+    for name, tensor in model.tensors.items():
+        assert torch.equal(tensor, other.tensors[name]), name
+
+
+def by_command(tmp_path: Path, ratings: Path, sections: dict[str, dict[str, Any]]) -> Path:
+    sections = {**sections, "data": {"ratings": str(ratings), **sections.get("data", {})}}
+    file = tmp_path / "config.yaml"
+    file.write_text(to_yaml({**sections, "run_dir": str(tmp_path / "run")}))
+    return train(file, [], SoloComm())
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "als"])
+@pytest.mark.parametrize("feedback", ["explicit", "implicit"])
+def test_a_table_and_its_file_give_the_bits_of_the_command(
+    optimizer: str, feedback: str, tmp_path: Path, temporary: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    table = random_table()
+    file = save(table, tmp_path / "ratings.csv")
+    sections: dict[str, dict[str, Any]] = {
+        "data": {"feedback": feedback},
+        "model": MODEL,
+        "train": {"optimizer": optimizer, "epochs": 6, "log_every": 2},
+    }
+    run = by_command(tmp_path, file, sections)
+    capfd.readouterr()
+    for ratings in (table, file, str(file)):
+        model = cofi_dist.fit(ratings, progress=False, **sections)  # type: ignore[arg-type]
+        assert_same_bits(model, Model.load(run))
+        assert model.history["cost"].to_list() == Model.load(run).history["cost"].to_list()
+    assert capfd.readouterr() == ("", "")
+    assert not list(temporary.iterdir())
+
+
+def test_the_model_comes_with_its_ratings_and_epochs(temporary: Path) -> None:
+    table = random_table()
+    model = cofi_dist.fit(table, model=MODEL, train={"epochs": 5, "log_every": 2}, progress=False)
+    assert model.history["epoch"].to_list() == [1, 2, 4]
+    assert model.rated().items_of(3).sort().to_list() == sorted(table.filter(userId=3)["movieId"])
+    assert model.config.run_dir == "/dev/null"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"train": {"lrr": 1}}, r"train\.lrr: unknown key; there are epochs, lr, "),
+        ({"train": [("lr", 1)]}, r"train: must be a mapping .* not list"),
+        ({"train": {"lr": "fast"}}, r"train\.lr: .* not 'fast'"),
+        ({"checkpoint": {"every": 2}}, r"checkpoint\.every: .* set run_dir"),
+        ({"seed": -1}, "seed: .* greater than or equal to 0, not -1"),
+        ({"device": "tpu"}, "device: input should be 'auto', 'cpu', 'cuda' or 'mps', not 'tpu'"),
+    ],
+)
+def test_a_wrong_argument_is_one_line_that_names_it(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(CofiError, match=f"^{message}"):
+        cofi_dist.fit(random_table(), **arguments)
+
+
+def test_importing_the_package_is_quick_and_imports_nothing_large() -> None:
+    script = (
+        "import sys, time; began = time.perf_counter(); import cofi_dist; "
+        "seconds = time.perf_counter() - began; "
+        "assert {'fit', 'load', 'Model'} <= set(dir(cofi_dist)); "
+        "print([seconds, *({'torch', 'polars', 'pydantic', 'numpy'} & set(sys.modules))])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    seconds, *large = json.loads(done.stdout.replace("'", '"'))
+    assert seconds < 0.1
+    assert not large
+
+
+def test_the_public_names() -> None:
+    assert cofi_dist.load == Model.load
+    assert cofi_dist.__all__ == ["Model", "__version__", "fit", "load"]
+    with pytest.raises(AttributeError, match="no attribute 'fitt'"):
+        cofi_dist.fitt  # noqa: B018
