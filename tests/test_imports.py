@@ -68,8 +68,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "checkpoint": {"config", "distributed", "run_layout", "sharding", "training"},
     "run": {
-        *("checkpoint", "config", "cost", "data", "data/sources", "distributed", "factors"),
-        *("model", "run_layout", "run_result", "sharding", "training", "version"),
+        *("checkpoint", "config", "cost", "data", "data/readers", "data/sources", "distributed"),
+        *("factors", "model", "run_layout", "run_result", "sharding", "training", "version"),
     },
     "report": {
         *("checkpoint", "config", "data", "distributed", "model", "ranking", "run_layout"),

@@ -10,6 +10,7 @@ from cofi_dist.checkpoint.reader import list_checkpoints
 from cofi_dist.checkpoint.retention import clear_unfinished
 from cofi_dist.config import Config
 from cofi_dist.data.ids import digests
+from cofi_dist.data.readers.ratings_input import RatingsInput
 from cofi_dist.data.sources.open import open_source, prepare_source, ratings_file
 from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.errors import ConfigError, RunError
@@ -47,6 +48,7 @@ class StartRequest:
         world_size: number of ranks.
         free_memory: bytes that each rank may take.
         replace: whether a run that is in the directory may be deleted.
+        given: the table of ratings, if the config says that it was given in Python; rank 0 has it.
     """
 
     config: Config
@@ -56,6 +58,7 @@ class StartRequest:
     world_size: int
     free_memory: int
     replace: bool
+    given: RatingsInput | None = None
 
     @property
     def may_resume(self) -> bool:
@@ -147,7 +150,7 @@ def _begin(request: StartRequest, provisional: ProvisionalRun) -> None:
     start_from = config.checkpoint.start_from
     # The checkpoint is verified here too: no run may be deleted for one that cannot be started.
     checkpoint = find_checkpoint(start_from, SoloComm()) if start_from is not None else None
-    with prepare_source(config.data, run.data) as prepared:
+    with prepare_source(config.data, run.data, request.given) as prepared:
         source = prepared.source
         require_enough_memory(config, source, request.world_size, request.free_memory)
         if config.validation.every is not None:

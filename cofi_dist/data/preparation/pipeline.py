@@ -1,6 +1,6 @@
-"""Prepare a ratings file for training, as a stream: memory does not grow with the file.
+"""Prepare a file or table of ratings for training, as a stream: memory does not grow with it.
 
-1. Read the file once. Ids are numbered as they appear, and the ratings go to one spool on disk.
+1. Read it once. Ids are numbered as they appear, and the ratings go to one spool on disk.
 2. Distribute the ratings over spools of consecutive users, each small enough to be sorted in memory.
 3. Spool by spool: sort, resolve duplicates, filter, split, and write the arrays in user order.
 4. Distribute the training ratings once more, over spools of consecutive items, and write them in item order.
@@ -26,14 +26,7 @@ from cofi_dist.data.preparation.store import FORMAT, ITEMS, MANIFEST, USERS
 from cofi_dist.data.preparation.time_cutoffs import time_cutoffs
 from cofi_dist.data.preparation.writers import PartWriter, fingerprint, write_transposed
 from cofi_dist.data.ratings import EQUAL_RATINGS
-from cofi_dist.data.readers.tables import (
-    first_lines_of_pair,
-    is_parquet,
-    notes_on_ids,
-    notes_on_layout,
-    notes_on_strengths,
-    stream_tables,
-)
+from cofi_dist.data.readers.ratings_input import RatingsInput
 from cofi_dist.data.splits import PARTS, Part, assign_parts, held_out
 from cofi_dist.errors import DataError
 from cofi_dist.files.written_file import write_file
@@ -48,20 +41,20 @@ class _Job:
     """Hold what every step of a preparation needs.
 
     Attributes:
-        path: the ratings file.
+        given: the file or table of ratings.
         data: the config's section.
         work: folder for the spools.
         notes: lines about what was read, dropped and held out; every step adds its own.
     """
 
-    path: Path
+    given: RatingsInput
     data: DataSection
     work: Path
     notes: list[str]
 
     @property
     def noun(self) -> str:
-        """Return what a line of the file is."""
+        """Return what a row is."""
         return "event" if self.data.feedback == "implicit" else "rating"
 
 
@@ -92,18 +85,18 @@ class _SpooledRatings:
         self.spools[k] = replacement
 
 
-def prepare_file(path: Path, data: DataSection, directory: Path) -> None:
-    """Write the prepared ratings of a file into `directory`, which exists and is empty.
+def prepare(given: RatingsInput, data: DataSection, directory: Path) -> None:
+    """Write the prepared ratings of a file or table into `directory`, which exists and is empty.
 
     Args:
-        path: the ratings file.
+        given: the file or table.
         data: columns, duplicates, filters, splits, centring.
         directory: a temporary one, which the caller puts in place when this returns.
 
     Raises:
-        DataError: the file, its line and what is wrong with it; or no ratings are left.
+        DataError: the file or table, the line or row and what is wrong with it; or no ratings are left.
     """
-    job = _Job(path, data, directory / "work", notes=[])
+    job = _Job(given, data, directory / "work", notes=[])
     job.work.mkdir()
     ratings = _read(job)
     _resolve_duplicates(job, ratings)
@@ -115,7 +108,7 @@ def prepare_file(path: Path, data: DataSection, directory: Path) -> None:
     if len(overflows):
         item = ratings.items[int(overflows[0])]
         raise DataError(
-            f"{path}: the ratings of item {item} sum to more than float64 holds; divide all by a number"
+            f"{given.name}: the ratings of item {item} sum to more than float64 holds; divide all by a number"
         )
     manifest = _manifest(job, ratings, directory, num_ratings, scale)
     job.work.rmdir()
@@ -125,26 +118,24 @@ def prepare_file(path: Path, data: DataSection, directory: Path) -> None:
 
 
 def _read(job: _Job) -> _SpooledRatings:
-    """Read the file into spools of consecutive users (steps 1 and 2)."""
+    """Read the ratings into spools of consecutive users (steps 1 and 2)."""
     columns, feedback = job.data.columns, job.data.feedback
     with_time = any(split.needs_times for split in held_out(job.data).values())
     with_weight = columns.weight is not None
     floats = {"time": with_time, "weight": with_weight}
     dtypes = {**DTYPES, **{name: np.float64 for name, is_read in floats.items() if is_read}}
     users, items, spool = Encoder(), Encoder(), Spool(job.work / "read", dtypes)
-    for table in stream_tables(job.path, columns, feedback=feedback, time=with_time, weight=with_weight):
+    for table in job.given.tables(columns, feedback=feedback, time=with_time, weight=with_weight):
         codes = {"user": users.codes(table["user"]), "item": items.codes(table["item"])}
         spool.append({**codes, **{name: table[name].to_numpy() for name in dtypes if name not in codes}})
     if not len(spool):
-        raise DataError(f"{job.path}: holds no {job.noun}s")
+        raise DataError(f"{job.given.name}: holds no {job.noun}s")
     # until now, ids were numbered as they came; from here on, in ascending order
     (user_ids, user_rank), (item_ids, item_rank) = users.ranked(), items.ranked()
     who, what = counted(len(user_ids), "user"), counted(len(item_ids), "item")
     job.notes.append(f"read {counted(len(spool), job.noun)} of {who} on {what}")
-    job.notes.extend(notes_on_layout(job.path, columns))
-    if feedback == "implicit":
-        job.notes.extend(notes_on_strengths(job.path, columns))
-    job.notes.extend(notes_on_ids(job.path, columns, users.distinct, items.distinct))
+    job.notes.extend(job.given.notes(columns, feedback))
+    job.notes.extend(job.given.notes_on_ids(columns, users.distinct, items.distinct))
     ratings_per_user = np.empty_like(users.counts)
     ratings_per_user[user_rank] = users.counts
     rows = _renumbered(spool, user_rank, item_rank)
@@ -186,13 +177,13 @@ def _resolve_duplicates(job: _Job, ratings: _SpooledRatings) -> None:
 
 def _duplicate_error(job: _Job, ratings: _SpooledRatings, user: int, item: int) -> DataError:
     user_id, item_id = str(ratings.users[int(user)]), str(ratings.items[int(item)])
-    first, second = first_lines_of_pair(job.path, job.data.columns, user_id, item_id)
-    where = "row" if is_parquet(job.path) else "line"
+    first, second = job.given.first_rows_of_pair(job.data.columns, user_id, item_id)
+    where = job.given.row
     is_of_events = job.data.feedback == "implicit"
     verb, policies = ("has", "sum, last or mean") if is_of_events else ("rated", "last or mean")
     return DataError(
-        f"{job.path}: {where} {second}: user {user_id} {verb} item {item_id} on {where} {first} already;"
-        f" keep one of them, or set data.duplicates to {policies}"
+        f"{job.given.name}: {where} {second}: user {user_id} {verb} item {item_id} on {where} {first}"
+        f" already; keep one of them, or set data.duplicates to {policies}"
     )
 
 
@@ -214,7 +205,7 @@ def _filter(job: _Job, ratings: _SpooledRatings) -> None:
     ratings.users, ratings.items = ratings.users.filter(user_stays), ratings.items.filter(item_stays)
     limits = f"min_user_ratings {at_least[0]}, min_item_ratings {at_least[1]}"
     if not len(ratings):
-        raise DataError(f"{job.path}: {limits}: nothing is left; lower them")
+        raise DataError(f"{job.given.name}: {limits}: nothing is left; lower them")
     job.notes.append(
         f"{limits}: dropped {counted(int((~user_stays).sum()), 'user')},"
         f" {counted(int((~item_stays).sum()), 'item')} and {counted(num_before - len(ratings), job.noun)}"
@@ -225,7 +216,7 @@ def _filter(job: _Job, ratings: _SpooledRatings) -> None:
 def _write_parts(job: _Job, ratings: _SpooledRatings, directory: Path) -> dict[Part, int]:
     """Split the ratings and write each part in user order; return the number of ratings per part."""
     splits = held_out(job.data)
-    refuse_equal_times(job.path, ratings.spools, splits)
+    refuse_equal_times(job.given.name, ratings.spools, splits)
     cutoffs = time_cutoffs(ratings.spools, splits)
     parts: tuple[Part, ...] = ("train", *splits)
     writers = {part: PartWriter(directory, part, len(ratings.users), ratings.dtypes) for part in parts}
@@ -241,10 +232,10 @@ def _write_parts(job: _Job, ratings: _SpooledRatings, directory: Path) -> dict[P
     if splits:
         job.notes.extend(f"{part}: {counted(count, job.noun)}" for part, count in num_ratings.items())
     if not num_ratings["train"]:
-        raise DataError(f"{job.path}: nothing is left for training; hold out less")
+        raise DataError(f"{job.given.name}: nothing is left for training; hold out less")
     for part, split in splits.items():
         if not num_ratings[part]:
-            raise DataError(f"{job.path}: data.{part}: holds out nothing: {why_empty(split, total)}")
+            raise DataError(f"{job.given.name}: data.{part}: holds out nothing: {why_empty(split, total)}")
     return num_ratings
 
 
@@ -261,7 +252,7 @@ def _manifest(
         job.notes.append(f"every training rating is {lowest:g}: {EQUAL_RATINGS}")
     return {
         "format": FORMAT,
-        "source": str(job.path),
+        "source": job.given.source,
         "num_users": len(ratings.users),
         "num_items": len(ratings.items),
         "num_ratings": num_ratings,

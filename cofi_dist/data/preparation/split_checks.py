@@ -1,7 +1,6 @@
 """Find out why a split holds out nothing, and say what to do instead."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -11,8 +10,8 @@ from cofi_dist.data.splits import Part
 from cofi_dist.errors import DataError
 
 
-def refuse_equal_times(path: Path, spools: Sequence[Spool], splits: dict[Part, SplitSection]) -> None:
-    """Raise DataError if a split needs times but all of them are equal, as placeholders are."""
+def refuse_equal_times(name: str, spools: Sequence[Spool], splits: dict[Part, SplitSection]) -> None:
+    """Raise DataError, with the name of the input, if a split needs times but all of them are equal."""
     total = sum(map(len, spools))
     part = next((part for part, split in splits.items() if split.needs_times), None)
     if part is None or total == 1:
@@ -21,7 +20,7 @@ def refuse_equal_times(path: Path, spools: Sequence[Spool], splits: dict[Part, S
     lowest, highest = min(map(np.min, times)), max(map(np.max, times))
     if lowest == highest:
         raise DataError(
-            f"{path}: data.{part}: all {total:,} ratings have the same timestamp, {lowest:.15g}:"
+            f"{name}: data.{part}: all {total:,} ratings have the same timestamp, {lowest:.15g}:"
             " none is newer than another; use by: random or leave_one_out"
         )
 

@@ -45,7 +45,7 @@ class StoredRatings:
 
     Attributes:
         directory: the directory.
-        manifest: its manifest, as `prepare_file` wrote it.
+        manifest: its manifest, as `prepare` wrote it.
         parts: `train`, and the parts that are held out.
         feedback: whether they are ratings or events.
         scale: lowest and highest training rating; infinite for events, whose scores have no bounds.
@@ -57,7 +57,7 @@ class StoredRatings:
 
     Raises:
         RunError: there is no such directory, as on a node that does not share the run directory; or one of
-            its files is not what `prepare_file` wrote.
+            its files is not what `prepare` wrote.
     """
 
     def __init__(self, directory: Path) -> None:

@@ -1,1 +1,1 @@
-"""Read ratings files as streams of tables of bounded size."""
+"""Read ratings files, and tables given in Python, as streams of tables of bounded size."""

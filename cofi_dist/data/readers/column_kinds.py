@@ -9,6 +9,9 @@ from typing import Literal
 
 import polars as pl
 
+from cofi_dist.data.id_spelling import bad_ids, id_fault
+from cofi_dist.errors import DataError
+
 # What a column holds. The strengths of events are in the place of ratings.
 Role = Literal["user", "item", "rating", "strength", "time", "weight"]
 Conversion = Callable[[pl.Series], pl.Series]
@@ -29,6 +32,7 @@ LEAVE_OUT: dict[Role, str] = {
     "strength": "leave out what is no event, such as a dislike",
     "weight": "leave out what counts for nothing",
 }
+LEAVE_OUT_ROW = "leave the row out"
 # Training squares sums of strengths and weights. Within these bounds, the squares neither overflow nor vanish
 # in float32.
 SMALLEST, LARGEST = 1e-15, 1e15
@@ -115,11 +119,17 @@ def converter(role: Role, dtype: pl.DataType) -> Conversion | None:
     return conversions.get(dtype.base_type())
 
 
-def refusal(role: Role, dtype: pl.DataType) -> str:
-    """Say what a column without a conversion holds, and what it should hold."""
+def refusal(role: Role, dtype: pl.DataType, kind: str = "") -> str:
+    """Say what a column without a conversion holds, and what it should hold.
+
+    Args:
+        role: what the column is for.
+        dtype: its data type.
+        kind: the same in the words of the library that it is of, if that is not polars.
+    """
     if isinstance(dtype, pl.Decimal) and dtype.precision > MOST_DIGITS:
         return f"holds {dtype}, of more than {MOST_DIGITS} digits; convert it"
-    return f"holds {dtype}, not {CONVERSIONS[role][1]}; convert it"
+    return f"holds {kind or dtype}, not {CONVERSIONS[role][1]}; convert it"
 
 
 def wrong_numbers(role: Role, numbers: pl.Series) -> pl.Series:
@@ -147,3 +157,42 @@ def number_fault(role: Role, number: float, text: str, hint: str | None = None) 
     if number <= 0:
         return f"{what} above 0; {LEAVE_OUT[role]}"
     return f"{what} between {SMALLEST:g} and {LARGEST:g}; multiply the whole column by a number"
+
+
+def checked_rows(name: str, role: Role, column: pl.Series, start: int) -> pl.Series:
+    """Convert a column that has a conversion.
+
+    Args:
+        name: of the file or table, for messages.
+        role: what the column holds.
+        column: it, or a piece of it.
+        start: the row in which it begins, counted from 0.
+
+    Raises:
+        DataError: the first row whose value is missing or wrong, counted from 1, and what to do.
+    """
+    convert = converter(role, column.dtype)
+    assert convert is not None
+    values = convert(column)
+    bad = values.is_null()
+    if values.dtype == pl.Float64:
+        bad |= wrong_numbers(role, values)
+    elif values.dtype == pl.String:
+        bad |= bad_ids(values)
+    row = bad.arg_max()
+    if row is None or not bad[row]:
+        return values
+    value = values[row]
+    if value is None:
+        what = missing_value(role)
+    elif isinstance(value, str):
+        what = str(id_fault(role, value))
+    else:
+        hint = None if role in LEAVE_OUT else LEAVE_OUT_ROW
+        what = str(number_fault(role, value, str(value), hint))
+    raise DataError(f"{name}: row {start + row + 1}: {what}")
+
+
+def missing_value(role: Role) -> str:
+    """Say that a value is missing, and what to do."""
+    return f"there is no {NAMES[role]}; {LEAVE_OUT.get(role, LEAVE_OUT_ROW)}"

@@ -6,16 +6,7 @@ from typing import BinaryIO
 
 import polars as pl
 
-from cofi_dist.data.id_spelling import bad_ids, id_fault
-from cofi_dist.data.readers.column_kinds import (
-    LEAVE_OUT,
-    NAMES,
-    Role,
-    converter,
-    number_fault,
-    refusal,
-    wrong_numbers,
-)
+from cofi_dist.data.readers.column_kinds import Role, checked_rows, converter, refusal
 from cofi_dist.data.readers.layout import Advice, column_list
 from cofi_dist.errors import DataError
 from cofi_dist.files.reading import open_regular, shortened, stderr_silenced
@@ -55,7 +46,7 @@ def parquet_tables(path: Path, wanted: dict[Role, str], advice: Advice) -> Itera
                 piece = file.slice(start, TABLE_ROWS).select(**{r: pl.col(n) for r, n in wanted.items()})
                 with stderr_silenced():
                     table = piece.collect()
-                converted = [_converted(path, role, table[role], start) for role in wanted]
+                converted = [checked_rows(str(path), role, table[role], start) for role in wanted]
                 yield pl.DataFrame(converted)
     except PARQUET_ERRORS as error:
         raise DataError(f"{path}: cannot be read as Parquet: {shortened(error, quoted=False)}") from None
@@ -64,28 +55,3 @@ def parquet_tables(path: Path, wanted: dict[Role, str], advice: Advice) -> Itera
 def _scanned(file: BinaryIO) -> pl.LazyFrame:
     # polars would take a path for a glob pattern or a URL, and fail on a name that is not UTF-8
     return pl.scan_parquet(file, hive_partitioning=False)
-
-
-def _converted(path: Path, role: Role, column: pl.Series, start: int) -> pl.Series:
-    """Convert a column, which begins in row `start` of the file; raise DataError at its first bad value."""
-    convert = converter(role, column.dtype)
-    assert convert is not None
-    values = convert(column)
-    bad = values.is_null()
-    if values.dtype == pl.Float64:
-        bad |= wrong_numbers(role, values)
-    elif values.dtype == pl.String:
-        bad |= bad_ids(values)
-    row = bad.arg_max()
-    if row is None or not bad[row]:
-        return values
-    value = values[row]
-    if value is None:
-        what = f"there is no {NAMES[role]}"
-        if role in LEAVE_OUT:
-            what += f"; {LEAVE_OUT[role]}"
-    elif isinstance(value, str):
-        what = str(id_fault(role, value))
-    else:
-        what = str(number_fault(role, value, str(value)))
-    raise DataError(f"{path}: row {start + row + 1}: {what}")

@@ -3,7 +3,6 @@
 import stat
 from collections.abc import Iterator
 from functools import cache
-from itertools import islice
 from pathlib import Path
 
 import polars as pl
@@ -19,9 +18,8 @@ from cofi_dist.data.readers.layout import (
     column_list,
     format_of,
 )
-from cofi_dist.data.readers.lines import parse_lines
 from cofi_dist.data.readers.parquet import parquet_columns, parquet_tables
-from cofi_dist.data.readers.text import READ_ERRORS, line_of_row, open_text, read_head, text_tables
+from cofi_dist.data.readers.text import READ_ERRORS, line_of_row, read_head, text_tables
 from cofi_dist.errors import DataError
 
 SET_COLUMNS = Advice(
@@ -62,20 +60,40 @@ def stream_tables(
         DataError: the file, its line (row, for Parquet) and what is wrong with it.
     """
     require_file(path)
+    has_values = feedback == "explicit" or _must_have_strengths(path, columns) or has_strengths(path, columns)
+    wanted = wanted_columns(columns, feedback, rating=rating and has_values, time=time, weight=weight)
+    for table in _tables(path, wanted, advice):
+        yield with_values_named(table, rating=rating)
+
+
+def wanted_columns(
+    columns: ColumnNames, feedback: Feedback, *, rating: bool, time: bool, weight: bool
+) -> dict[Role, str]:
+    """Return the name of each column that is to be read.
+
+    Args:
+        columns: names of all columns.
+        feedback: whether the values are ratings or strengths.
+        rating: whether there are values to be read.
+        time: whether timestamps are.
+        weight: whether weights are.
+    """
     wanted: dict[Role, str] = {"user": columns.user, "item": columns.item}
-    if rating and feedback == "explicit":
-        wanted["rating"] = columns.rating
-    elif rating and (_must_have_strengths(path, columns) or has_strengths(path, columns)):
-        wanted["strength"] = columns.rating
+    if rating:
+        wanted["rating" if feedback == "explicit" else "strength"] = columns.rating
     if time:
         wanted["time"] = columns.timestamp
     if weight:
         assert columns.weight is not None
         wanted["weight"] = columns.weight
-    for table in _tables(path, wanted, advice):
-        named = table.rename({"rating": "value", "strength": "value"}, strict=False)
-        is_complete = not rating or "value" in named.columns
-        yield named if is_complete else named.with_columns(value=pl.lit(1.0))
+    return wanted
+
+
+def with_values_named(table: pl.DataFrame, *, rating: bool) -> pl.DataFrame:
+    """Call ratings or strengths `value`; if there are none but `rating` asks for some, they are 1."""
+    named = table.rename({"rating": "value", "strength": "value"}, strict=False)
+    is_complete = not rating or "value" in named.columns
+    return named if is_complete else named.with_columns(value=pl.lit(1.0))
 
 
 def _tables(path: Path, wanted: dict[Role, str], advice: Advice) -> Iterator[pl.DataFrame]:
@@ -216,30 +234,6 @@ def notes_on_ids(path: Path, columns: ColumnNames, users: DistinctIds, items: Di
 
     user_notes = [] if columns.user == columns.item else id_notes("user", users, location)
     return [*user_notes, *id_notes("item", items, location)]
-
-
-def first_lines_of_pair(path: Path, columns: ColumnNames, user: str, item: str) -> list[int]:
-    """Return the first two lines (rows, for Parquet) of a ratings file that hold this pair of ids."""
-    if is_parquet(path):
-        found, num_before = list[int](), 0
-        for table in stream_tables(path, columns, rating=False):
-            same = (pl.col("user").cast(pl.String) == user) & (pl.col("item").cast(pl.String) == item)
-            found += [num_before + row + 1 for row in table.with_row_index("row").filter(same)["row"]]
-            num_before += len(table)
-        return found[:2]
-    head = read_head(path)
-    assert head is not None
-    user_field, item_field = 0, 1
-    if format_of(path) not in WITHOUT_HEADER:
-        user_field, item_field = head.fields.index(columns.user), head.fields.index(columns.item)
-    with open_text(path) as file:
-        matching = (
-            number
-            for number, fields in parse_lines(file, head.separator)
-            if len(fields) > max(user_field, item_field)
-            and (fields[user_field], fields[item_field]) == (user, item)
-        )
-        return list(islice(matching, 2))
 
 
 def has_column(path: Path, name: str) -> bool:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from cofi_dist.config import DataSection
 from cofi_dist.data.datasets.catalog import downloaded_ratings_file
-from cofi_dist.data.preparation.pipeline import prepare_file
+from cofi_dist.data.preparation.pipeline import prepare
 from cofi_dist.data.preparation.store import StoredRatings
+from cofi_dist.data.readers.ratings_input import RatingsFile, RatingsInput
 from cofi_dist.data.sources.arrays import ArrayRatings
 from cofi_dist.data.sources.base import Source
 from cofi_dist.data.sources.split_on_load import SplitOnLoad
@@ -38,14 +39,17 @@ class PreparedSource:
 
 
 @contextmanager
-def prepare_source(data: DataSection, target: Path) -> Iterator[PreparedSource]:
-    """Check the source to its last rating, and prepare a ratings file in a temporary directory.
+def prepare_source(
+    data: DataSection, target: Path, given: RatingsInput | None = None
+) -> Iterator[PreparedSource]:
+    """Check the source to its last rating, and prepare a file or table of ratings in a temporary directory.
 
     One rank calls it, and keeps the result where all ranks can open it.
 
     Args:
         data: the config's section.
         target: where prepared ratings are to be kept; the temporary directory lies beside it.
+        given: the table of ratings, if `data.table` says that it was given in Python.
 
     Raises:
         DataError: the file, the line or the cell, and what is wrong.
@@ -55,7 +59,7 @@ def prepare_source(data: DataSection, target: Path) -> Iterator[PreparedSource]:
         with scratch_directory(target) as scratch:
             temporary = scratch / "data"
             temporary.mkdir()
-            prepare_file(ratings_file(data), data, temporary)
+            prepare(given or RatingsFile(ratings_file(data)), data, temporary)
             yield PreparedSource(StoredRatings(temporary), temporary)
         return
     if data.y is not None and data.r is not None:

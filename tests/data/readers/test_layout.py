@@ -12,7 +12,8 @@ import pytest
 from cofi_dist.config import ColumnNames, SplitSection
 from cofi_dist.data.ratings import EQUAL_RATINGS
 from cofi_dist.data.readers import lines as line_runs
-from cofi_dist.data.readers.tables import first_lines_of_pair, has_column, read_whole_table, stream_tables
+from cofi_dist.data.readers.pairs import first_lines_of_pair
+from cofi_dist.data.readers.tables import has_column, read_whole_table, stream_tables
 from cofi_dist.errors import DataError
 from tests.support.prepared import prepared, read_ratings
 

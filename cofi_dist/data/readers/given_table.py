@@ -1,0 +1,173 @@
+"""Read the ratings of a table that was given in Python, piece by piece, and name every bad row."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import polars as pl
+
+from cofi_dist.config import ColumnNames, Feedback
+from cofi_dist.data.id_spelling import DistinctIds, id_notes
+from cofi_dist.data.readers.any_column import CONVERSION_ERRORS, first_line
+from cofi_dist.data.readers.column_kinds import Role, checked_rows, converter, missing_value, refusal
+from cofi_dist.data.readers.columns import Column
+from cofi_dist.data.readers.layout import column_list
+from cofi_dist.data.readers.pairs import first_rows_of_pair
+from cofi_dist.data.readers.parquet import TABLE_ROWS
+from cofi_dist.data.readers.tables import wanted_columns, with_values_named
+from cofi_dist.errors import DataError
+from cofi_dist.words import counted
+
+T = TypeVar("T")
+
+NAME = "ratings"  # what messages call a table
+
+
+@dataclass(frozen=True)
+class GivenTable:
+    """Hold a table that was given in Python, whose columns are converted piece by piece: a `RatingsInput`.
+
+    Attributes:
+        kind: the library and the class, such as `pandas.DataFrame`.
+        names: of the columns.
+        num_rows: number of ratings, or events.
+        column: opens a column by its name.
+        roles: names of the columns by their roles if the table has its own, as arrays do; None: the config
+            names them.
+        lacking: what to say about a role that such a table has no column for.
+        shape: of a matrix.
+        index: names of the levels of a pandas index, which is not read.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    num_rows: int
+    column: Callable[[str], Column] = field(repr=False)
+    roles: ColumnNames | None = field(default=None, repr=False)
+    lacking: Mapping[Role, str] = field(default_factory=dict, repr=False)
+    shape: tuple[int, int] | None = None
+    index: tuple[str, ...] = ()
+
+    name = NAME
+    row = "row"
+
+    @property
+    def source(self) -> str:
+        """Return the kind."""
+        return self.kind
+
+    def tables(
+        self,
+        columns: ColumnNames,
+        *,
+        feedback: Feedback = "explicit",
+        rating: bool = True,
+        time: bool = False,
+        weight: bool = False,
+    ) -> Iterator[pl.DataFrame]:
+        """Yield the ratings in tables of bounded size, as `tables.stream_tables` describes them.
+
+        Raises:
+            DataError: the row, counted from 1, and what is wrong with it; or a column cannot be read.
+        """
+        names = self.roles or columns
+        has_values = feedback == "explicit" or self._has_strengths(columns)
+        wanted = wanted_columns(names, feedback, rating=rating and has_values, time=time, weight=weight)
+        opened = {role: self._opened(role, name) for role, name in wanted.items()}
+        for start in range(0, self.num_rows, TABLE_ROWS):
+            stop = min(start + TABLE_ROWS, self.num_rows)
+            pieces = [self._rows(role, wanted[role], column, start, stop) for role, column in opened.items()]
+            yield with_values_named(pl.DataFrame(pieces), rating=rating)
+
+    def notes(self, columns: ColumnNames, feedback: Feedback) -> list[str]:
+        """Return a line if events have no strengths."""
+        names = self.roles or columns
+        if feedback == "explicit" or names.rating in self.names:
+            return []
+        if self.roles is not None:
+            return ["there are no values: each pair is an event of strength 1"]
+        others = [name for name in self.names if name not in (columns.user, columns.item, columns.timestamp)]
+        holds = (
+            f"; if one of {column_list(others)} holds strengths, set data.columns.rating" if others else ""
+        )
+        return [f"there is no column {columns.rating!r}: each row is an event of strength 1{holds}"]
+
+    def notes_on_ids(self, columns: ColumnNames, users: DistinctIds, items: DistinctIds) -> list[str]:
+        """Return lines about ids, each with its first row, and about empty rows of a matrix."""
+        notes = [] if columns.user == columns.item else list(id_notes("user", users, _location))
+        notes += id_notes("item", items, _location)
+        if self.shape is not None:
+            empty = self.shape[0] - len(users), self.shape[1] - len(items)
+            if any(empty):
+                notes.append(
+                    f"{counted(empty[0], 'row')} and {counted(empty[1], 'column')} of the matrix are empty:"
+                    " the model has no such users and items"
+                )
+        return notes
+
+    def first_rows_of_pair(self, columns: ColumnNames, user: str, item: str) -> list[int]:
+        """Return the first two rows that hold the pair."""
+        return first_rows_of_pair(self.tables(columns, rating=False), user, item)
+
+    def _has_strengths(self, columns: ColumnNames) -> bool:
+        """Tell whether strengths are to be read: they are there, or the config names their column."""
+        if self.roles is not None:
+            return self.roles.rating in self.names
+        return columns.rating in self.names or columns.rating != ColumnNames().rating
+
+    def _opened(self, role: Role, name: str) -> Column:
+        """Open the column of a role; raise DataError if there is none, or it cannot be read."""
+        if name not in self.names:
+            raise DataError(f"{NAME}: {self._no_column(role, name)}")
+        if self.names.count(name) > 1:
+            raise DataError(f"{NAME}: column {name!r} stands there twice; rename one, or leave it out")
+        column = self._read(name, lambda: self.column(name))
+        if column.fault:
+            raise DataError(f"{NAME}: {self._named(name)} {column.fault}")
+        if self.num_rows and converter(role, column.dtype) is None:
+            self._refuse(role, name, column)
+        return column
+
+    def _no_column(self, role: Role, name: str) -> str:
+        if role in self.lacking:
+            return self.lacking[role]
+        if name in self.index:
+            return f"column {name!r} is the index; give ratings.reset_index()"
+        if not self.names:
+            return f"has no columns; give {name!r} and the others"
+        what = f"no column {name!r}; it has {column_list(list(self.names))}; set data.columns"
+        if role == "rating":
+            what += "; if the rows are events, such as clicks, set data.feedback: implicit"
+        return what
+
+    def _named(self, name: str) -> str:
+        return f"{'array' if self.roles else 'column'} {name!r}"
+
+    def _refuse(self, role: Role, name: str, column: Column) -> None:
+        """Raise DataError for a column of the wrong kind; of floats, for a missing id that made them so."""
+        if column.dtype == pl.Null or (role in ("user", "item") and column.dtype.is_float()):
+            for start in range(0, self.num_rows, TABLE_ROWS):
+                piece = column.read(start, min(start + TABLE_ROWS, self.num_rows)).cast(pl.Float64)
+                is_missing = piece.is_null() | piece.is_nan().fill_null(True)
+                if is_missing.any():
+                    row = start + int(is_missing.arg_max() or 0)
+                    raise DataError(f"{NAME}: row {row + 1}: {missing_value(role)}")
+        raise DataError(f"{NAME}: {self._named(name)} {refusal(role, column.dtype, column.kind)}")
+
+    def _read(self, name: str, call: Callable[[], T]) -> T:
+        """Return what `call` returns; name the column if its library or polars cannot read it."""
+        try:
+            return call()
+        except CONVERSION_ERRORS as error:
+            raise DataError(f"{NAME}: {self._named(name)} cannot be read: {first_line(error)}") from None
+
+    def _rows(self, role: Role, name: str, column: Column, start: int, stop: int) -> pl.Series:
+        """Convert some rows of a column."""
+        piece = self._read(name, lambda: column.read(start, stop))
+        if converter(role, piece.dtype) is None:
+            self._refuse(role, name, column)
+        return checked_rows(NAME, role, piece.alias(role), start)
+
+
+def _location(row: int) -> str:
+    return f"row {row + 1}"
