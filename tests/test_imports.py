@@ -99,8 +99,8 @@ ORDER_WITHIN: dict[str, tuple[str, ...]] = {
     ),
     "run": (
         *("deadline", "stop", "process_identity", "lock", "shard_table", "log_files", "screen", "log"),
-        *("directory", "checkpointing", "outcome", "requirements", "resume", "start", "training_run"),
-        *("train", "tune"),
+        *("directory", "checkpointing", "outcome", "requirements", "resume", "start_model", "start"),
+        *("training_run", "train", "tune"),
     ),
 }
 

@@ -76,6 +76,8 @@ TESTED_IN = {
     "kernels/rating_matrix.py": "contracts/test_back_ends.py",
     "kernels/torch_ops/backend.py": "contracts/test_back_ends.py",
     "optim/conjugate_gradient.py": "optim/test_als.py",
+    "optim/half_sweep.py": "optim/test_als.py",
+    "optim/new_rows.py": "training/test_new_rows.py",
     "model/evaluated_batch.py": "model/test_evaluate.py",
     "model/evaluation.py": "model/test_evaluate.py",
     "model/user_averages.py": "model/test_evaluate.py",

@@ -166,10 +166,8 @@ class Config(Section):
 
     def with_absolute_paths(self) -> "Config":
         """Return this config with absolute paths, so that its data is found from any working directory."""
-        data, start = self.data.with_paths(lambda path: str(Path(path).absolute())), self.train.start
-        train = self.train.model_copy(update={"start": start and str(Path(start).absolute())})
-        run_dir = str(Path(self.run_dir).absolute())
-        return self.model_copy(update={"run_dir": run_dir, "data": data, "train": train})
+        data = self.data.with_paths(lambda path: str(Path(path).absolute()))
+        return self.model_copy(update={"run_dir": str(Path(self.run_dir).absolute()), "data": data})
 
     def moved_to(self, run_dir: Path) -> "Config":
         """Return this config, of absolute paths, for a run that was moved together with its data.

@@ -1,5 +1,6 @@
 """Define the section `train` of a config: the cost, and how it is minimised."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -147,6 +148,14 @@ class TrainSection(Section):
         if self.optimizer == "adam" and self.tolerance is not None:
             raise ValueError("tolerance: adam does not look at J after each step; leave it out, or take als")
         return self
+
+    @field_validator("start")
+    @classmethod
+    def _make_absolute(cls, given: str | None) -> str | None:
+        try:
+            return None if given is None else str(Path(given).absolute())
+        except OSError as error:
+            raise ValueError(f"{given}: the working directory is gone: {error.strerror}") from None
 
     @field_validator("deadline")
     @classmethod

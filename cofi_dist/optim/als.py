@@ -20,16 +20,14 @@ from torch import Tensor
 
 from cofi_dist.cost.objective import Objective
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.sides import sides_of
 from cofi_dist.cost.sparse import half_squared_error
 from cofi_dist.cost.unknown import UnknownPairs
 from cofi_dist.errors import RunError
 from cofi_dist.factors import Factors
-from cofi_dist.kernels.base import RatingKernels, RidgeTerm, Side, accumulation_dtype
-from cofi_dist.kernels.block_sums import ordered_sum
+from cofi_dist.kernels.base import RidgeTerm, accumulation_dtype
 from cofi_dist.kernels.rating_matrix import RatingMatrix
-from cofi_dist.optim.base import PendingSum, Solution, Solved, Step
-from cofi_dist.optim.cholesky import solve_by_cholesky
+from cofi_dist.optim.base import PendingSum, Step
+from cofi_dist.optim.half_sweep import solve_items, solve_users
 
 
 class Als:
@@ -156,15 +154,13 @@ class Als:
     def _sweep(self) -> Generator[PendingSum, None, float]:
         """Solve for the users, then for the items, and return J."""
         factors, ratings, sums = self._factors, self._ratings, self._ratings.sums
-        of_users, of_items = sides_of(factors)
-
-        squares = sums.column_squares_over_items(factors.X, self._item_ridge.curvature)[None]
-        user_ridge, gram_X = self._user_ridge, None
-        if self._unknown is not None:
-            gram_X = self._unknown.gram_of_items(factors)
-            user_ridge = replace(user_ridge, gram=self._unknown.scaled(gram_X, factors))
-        users = yield from _solve(
-            ratings.by_user, of_users, of_items, user_ridge, squares, self._steps, is_local=True
+        users, gram_X = yield from solve_users(
+            ratings,
+            factors,
+            self._user_ridge,
+            item_curvature=self._item_ridge.curvature,
+            unknown=self._unknown,
+            steps=self._steps,
         )
         W2, b2 = self.objective.user_squares(factors)
         item_ridge, unknown = self._item_ridge, W2.new_zeros(())
@@ -180,14 +176,12 @@ class Als:
 
         # what every rank knows of J before the items' half-sweep
         penalty = self.objective.penalty((W2, b2), factors) + unknown
-        squares = sums.column_squares_over_users(factors.W, user_ridge.curvature)
-        items = yield from _solve(
-            ratings.by_item,
-            of_items,
-            of_users,
+        items = yield from solve_items(
+            ratings,
+            factors,
             item_ridge,
-            squares,
-            self._steps,
+            user_curvature=self._user_ridge.curvature,
+            steps=self._steps,
             is_local=self._owns_all_users,
         )
         # J is what it was before this half-sweep, less its decrease. That saves a pass over the ratings.
@@ -235,29 +229,3 @@ def _require_unique(singular: float, whose: str) -> None:
             " leave out train.solver=exact",
             shared=True,
         )
-
-
-def _solve(
-    kernels: RatingKernels,
-    solved: Side[Tensor],
-    fixed: Side[Tensor],
-    ridge: RidgeTerm,
-    column_squares: Tensor,
-    steps: int,
-    *,
-    is_local: bool,
-) -> Solved:
-    """Solve for the rows of one side, exactly or by the given steps of conjugate gradients.
-
-    The arguments are those of `solve_by_cg`; 0 steps mean an exact solution.
-    """
-    if not steps:
-        return (yield from solve_by_cholesky(kernels, solved, fixed, ridge, is_local=is_local))
-    if is_local:
-        by_row = kernels.solve_rows(solved, fixed, ridge, column_squares[0] / ridge.total_curvature, steps)
-        if by_row is not None:
-            half, decrease = ordered_sum(by_row.half_squared_errors), ordered_sum(by_row.decreases)
-            return Solution(half[None], decrease, half.new_zeros(()))
-    from cofi_dist.optim.conjugate_gradient import solve_by_cg  # it imports the compiled loops
-
-    return (yield from solve_by_cg(kernels, solved, fixed, ridge, column_squares, steps, is_local=is_local))

@@ -12,7 +12,7 @@ from cofi_dist.config import Config
 from cofi_dist.data.ids import digests
 from cofi_dist.data.readers.ratings_input import RatingsInput
 from cofi_dist.data.sources.open import open_source, prepare_source, ratings_file
-from cofi_dist.distributed.comm import SoloComm
+from cofi_dist.distributed.comm import Comm, SoloComm
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.run.directory import ProvisionalRun, RunDirectory
 from cofi_dist.run.log import require_tensorboard
@@ -25,7 +25,8 @@ from cofi_dist.run.requirements import (
     require_prepared_ratings,
 )
 from cofi_dist.run.resume import find_checkpoint, require_same_problem
-from cofi_dist.run_layout import CHECKPOINTS
+from cofi_dist.run.start_model import StartModel, read_on_all_ranks, require_same_model
+from cofi_dist.run_layout import CHECKPOINTS, MODEL
 
 
 class RunAction(Enum):
@@ -49,6 +50,7 @@ class StartRequest:
         free_memory: bytes that each rank may take.
         replace: whether a run that is in the directory may be deleted.
         given: the table of ratings, if the config says that it was given in Python; rank 0 has it.
+        start_model: the model that a new run starts from, in place of the one that the config names.
     """
 
     config: Config
@@ -59,6 +61,7 @@ class StartRequest:
     free_memory: int
     replace: bool
     given: RatingsInput | None = None
+    start_model: StartModel | None = None
 
     @property
     def may_resume(self) -> bool:
@@ -76,6 +79,10 @@ def check_start(request: StartRequest) -> None:
     if config.checkpoint.resume == "auto" and request.replace:
         raise ConfigError(
             "--replace loses the run that checkpoint.resume=auto would go on with: leave one out"
+        )
+    if request.start_model is not None and (config.train.start or config.checkpoint.start_from):
+        raise ConfigError(
+            "start: a run starts from one model or checkpoint; give one, and leave the other out"
         )
     if config.train.tensorboard:
         require_tensorboard()
@@ -110,12 +117,15 @@ def prepare_run(request: StartRequest, provisional: ProvisionalRun) -> RunAction
 
 def _require_free(request: StartRequest, *, replace: bool) -> None:
     """Raise unless a new run may begin in the directory, which may hold none of its inputs."""
-    data, start_from = request.config.data, request.config.checkpoint.start_from
+    config = request.config
+    data, start_from = config.data, config.checkpoint.start_from
     inputs = [Path(name) for name in (data.ratings, data.y, data.r, data.prepared) if name]
     if data.name is not None:
         inputs.append(ratings_file(data))
     if start_from is not None:
         inputs += [start_from, start_from / CHECKPOINTS]
+    if config.train.start is not None:
+        inputs += [Path(config.train.start), Path(config.train.start) / MODEL]
     if request.file is not None:
         inputs.insert(0, request.file)
     request.directory.require_free(replace=replace, inputs=inputs)
@@ -148,8 +158,11 @@ def _begin(request: StartRequest, provisional: ProvisionalRun) -> None:
     """Prepare the ratings, check what depends on them, and only then begin the run in the directory."""
     config, run = request.config, request.directory
     start_from = config.checkpoint.start_from
-    # The checkpoint is verified here too: no run may be deleted for one that cannot be started.
+    # Checkpoint and model are verified here too: no run may be deleted for one that cannot be started.
     checkpoint = find_checkpoint(start_from, SoloComm()) if start_from is not None else None
+    model = find_start_model(request, SoloComm())
+    if model is not None:
+        model.require_fits(config)
     with prepare_source(config.data, run.data, request.given) as prepared:
         source = prepared.source
         require_enough_memory(config, source, request.world_size, request.free_memory)
@@ -157,5 +170,22 @@ def _begin(request: StartRequest, provisional: ProvisionalRun) -> None:
             require_held_out(config.data, source, run)
         if checkpoint is not None:
             require_same_problem(checkpoint, config, source, source.fingerprint(), digests(source.ids))
+        if model is not None:
+            model.require_overlap(source)
         provisional.begin()
         prepared.keep(run.data)
+
+
+def find_start_model(request: StartRequest, comm: Comm) -> StartModel | None:
+    """Return the model that a new run starts from; None if it starts from drawn factors.
+
+    Collective: all ranks call it.
+
+    Raises:
+        CofiError: it cannot be read.
+    """
+    if request.start_model is not None:
+        require_same_model(request.start_model, comm)
+        return request.start_model
+    path = request.config.train.start
+    return None if path is None else read_on_all_ranks(Path(path), comm)

@@ -9,10 +9,12 @@ from cofi_dist.checkpoint.reader import list_checkpoints
 from cofi_dist.config import Config, load_config
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.distributed.device import choose_device, min_free_memory
+from cofi_dist.model import Model
 from cofi_dist.run.deadline import stop_time
 from cofi_dist.run.directory import ProvisionalRun, RunDirectory
 from cofi_dist.run.screen import StreamScreen
 from cofi_dist.run.start import RunAction, StartRequest, check_start, prepare_run
+from cofi_dist.run.start_model import StartModel
 from cofi_dist.run.stop import StopRequest
 from cofi_dist.run.training_run import Learnt, Manner, TrainingRun
 from cofi_dist.streams import log_stderr
@@ -63,6 +65,7 @@ def train_config(
     *,
     file: Path | None = None,
     replace: bool = False,
+    start: Model | None = None,
 ) -> Learnt | None:
     """Train as a resolved config says, and return what was learnt; None if the run is finished already.
 
@@ -76,6 +79,7 @@ def train_config(
         manner: how the run is carried out.
         file: the file that the config was read from, if any.
         replace: whether a run that is in the run directory may be deleted.
+        start: the model that a new run starts from, equal on all ranks, in place of `train.start`.
 
     Raises:
         CofiError: as for `train`.
@@ -89,6 +93,7 @@ def train_config(
         world_size=comm.world_size,
         free_memory=min_free_memory(device, comm),
         replace=replace,
+        start_model=None if start is None else StartModel(start),
     )
     with ExitStack() as claimed, ProvisionalRun(run) as provisional:
         comm.from_rank_zero(lambda: check_start(request))

@@ -15,9 +15,9 @@ from cofi_dist.run.outcome import gather_model, save_divergence, save_outcome
 from cofi_dist.run.resume import choose_checkpoint, log_changes
 from cofi_dist.run.screen import Screen
 from cofi_dist.run.shard_table import describe_shards, shard_table
-from cofi_dist.run.start import StartRequest
+from cofi_dist.run.start import StartRequest, find_start_model
 from cofi_dist.run.stop import Phase, StopRequest
-from cofi_dist.training.build import build_trainer, describe_computation, notes_on_cost
+from cofi_dist.training.build import build_trainer, describe_computation, initial_factors, notes_on_cost
 from cofi_dist.training.problem import Problem, load_problem
 from cofi_dist.training.state import State
 from cofi_dist.training.trainer import DivergedError, Trainer
@@ -76,6 +76,7 @@ class TrainingRun:
         provisional: ProvisionalRun,
         manner: Manner,
     ) -> None:
+        self._request = request
         self._config, self._run, self._device = request.config, request.directory, request.device
         self._comm, self._stop, self._provisional, self._manner = comm, stop, provisional, manner
 
@@ -91,7 +92,10 @@ class TrainingRun:
         problem, shard = load_problem(config, self._run.data, self._device, comm)
         validation = build_validation(problem, shard)
         checkpoint, notes = choose_checkpoint(problem, self._run, comm, resume=resume)
-        trainer = build_trainer(problem, shard, comm, validation)
+        factors = initial_factors(problem)
+        if checkpoint is None and (model := find_start_model(self._request, comm)) is not None:
+            notes += model.start(problem, shard, factors, comm)
+        trainer = build_trainer(problem, shard, comm, validation, factors)
         del shard  # the cost holds the ratings in its own order
         if checkpoint is not None:
             notes += _restore(checkpoint, problem, trainer.state)

@@ -20,10 +20,22 @@ from cofi_dist.training.validation import Validation
 
 
 def build_trainer(
-    problem: Problem, shard: UserShard, comm: Comm, validation: Validation | None = None
+    problem: Problem,
+    shard: UserShard,
+    comm: Comm,
+    validation: Validation | None = None,
+    factors: Factors | None = None,
 ) -> Trainer:
-    """Return a trainer at the notebook's starting values; it keeps the ratings, but not the shard."""
-    factors = initial_factors(problem)
+    """Return a trainer; it keeps the ratings, but not the shard.
+
+    Args:
+        problem: the problem to train on.
+        shard: the ratings of this rank.
+        comm: the ranks.
+        validation: this rank's held-out ratings; None for no validation.
+        factors: where it starts, and what it moves; None for the notebook's starting values.
+    """
+    factors = initial_factors(problem) if factors is None else factors
     return Trainer(
         factors=factors,
         optimizer=build_optimizer(problem, shard, factors),
