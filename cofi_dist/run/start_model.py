@@ -174,8 +174,9 @@ def require_same_model(found: StartModel, comm: Comm) -> None:
     Collective: all ranks call it.
     """
     model = found.model
-    about = [digests((model.users, model.items)), str(model.factors.X.dtype), list(model.factors.X.shape)]
-    comm.require_same(about, f"what is read of {found.name}")
+    comm.require_same(
+        [digests((model.users, model.items)), str(model.factors)], f"what is read of {found.name}"
+    )
     comm.require_replicated(model.factors.X, "the X to start from")
 
 
