@@ -63,16 +63,16 @@ def test_each_row_goes_to_its_own_id(
 ) -> None:
     """Ids are added, removed and, as text, ordered otherwise than as numbers."""
     shutil.rmtree(tmp_path / "prepared", ignore_errors=True)
-    spelled = [f"{user},{item},{1 + (user + item) % 5}" for user, item in sorted(pairs)]
-    (tmp_path / "r.csv").write_text("\n".join(["userId,movieId,rating", *spelled]) + "\n")
+    lines = [f"{user},{item},{1 + (user + item) % 5}" for user, item in sorted(pairs)]
+    (tmp_path / "r.csv").write_text("\n".join(["userId,movieId,rating", *lines]) + "\n")
     (tmp_path / "run.yaml").write_text(
         CONFIG.replace(
             "synthetic: {num_users: 60, num_items: 40, num_ratings: 900}", f"ratings: {tmp_path / 'r.csv'}"
         )
     )
-    model = model_of(
-        tmp_path, *(sorted(map(str, ids)) if as_text else sorted(ids) for ids in (old_users, old_items))
-    )
+    known_users = sorted(map(str, old_users)) if as_text else sorted(old_users)
+    known_items = sorted(map(str, old_items)) if as_text else sorted(old_items)
+    model = model_of(tmp_path, known_users, known_items)
     unknown = unrated % len(old_users)
     model.user_counts[unknown] = 0
     found = started(SoloComm(), tmp_path / "run.yaml", [], model)
