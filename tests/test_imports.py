@@ -83,6 +83,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "__main__": {"cli"},
     "fitting": {"config", "distributed", "model", "run"},
+    "sklearn": {"data/readers", "fitting", "model"},
     "__init__": {"fitting", "model", "version"},
 }
 
