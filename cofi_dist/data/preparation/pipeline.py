@@ -259,6 +259,7 @@ def _manifest(
         "feedback": job.data.feedback,
         "weighted": [part for part in num_ratings if (directory / f"{part}_weight.npy").exists()],
         "columns": job.data.columns.model_dump(),
+        "duplicates": job.data.duplicates,
         "splits": {part: split.model_dump(exclude_none=True) for part, split in held_out(job.data).items()},
         "centre": job.data.centre,
         "damping": job.data.damping,

@@ -52,6 +52,7 @@ class StoredRatings:
         item_sums: sum and number of every item's training ratings.
         centre: the centring and damping that the ratings were prepared with.
         columns: of the file that they were prepared from.
+        duplicates: the rule for pairs that are in a file twice; None if an earlier version prepared it.
         notes: lines about what was read, dropped and held out.
         ids: the users' and the items' raw ids.
 
@@ -70,6 +71,7 @@ class StoredRatings:
         self.scale = self._bounds if self.feedback == "explicit" else (-math.inf, math.inf)
         self.centre: tuple[str, float | None] = manifest.centre, manifest.damping
         self.columns, self.notes, self._fingerprint = manifest.columns, manifest.notes, manifest.fingerprint
+        self.duplicates = manifest.duplicates
         # the ids first: that there are so many bounds the sizes of the arrays, which are mapped next
         self.ids = (
             IdMap.load(directory / USERS, self.num_users),
@@ -171,6 +173,39 @@ class StoredRatings:
             self._check_positive(f"{part}_value.npy", value)
         return Ratings(user, item, value, weight)
 
+    def load_by_item(self, items: UserRange) -> tuple[NDArray[np.int64], Ratings]:
+        """Load the training ratings of these items, item by item, then in the order of users.
+
+        Returns:
+            Where each item's ratings start, and where the last item's end, (items + 1,); and the ratings,
+            whose `item` counts from `items.start`.
+
+        Raises:
+            RunError: the files hold a user or a value that cannot be.
+        """
+        count = int(self.item_sums.count.sum())
+        name = "train_item_start.npy"
+        starts = self._map(name, self.num_items + 1, np.int64)
+        offsets = np.array(starts[items.start : items.stop + 1])
+        with _faults_named(self.directory / name):
+            if (np.diff(offsets) != self.item_sums.count[items.start : items.stop]).any() or starts[0] != 0:
+                raise ValueError("does not cut the training ratings into those of the items")
+        names = ("user", "value", "weight") if "train" in self._weight else ("user", "value")
+        columns = {}
+        for name in names:
+            types = (np.int32,) if name == "user" else (np.float32, np.float64)
+            column = self._map(f"train_{name}_by_item.npy", count, *types)
+            columns[name] = np.array(column[offsets[0] : offsets[-1]])
+        user = columns["user"]
+        with _faults_named(self.directory / "train_user_by_item.npy"):
+            if len(user) and not (user.min() >= 0 and user.max() < self.num_users):
+                raise ValueError(f"holds a user that is not one of the {self.num_users:,}, from 0")
+        item = np.repeat(np.arange(len(items), dtype=np.int32), np.diff(offsets))
+        self._check_values("train", columns["value"], "train_value_by_item.npy")
+        if "weight" in columns:
+            self._check_positive("train_weight_by_item.npy", columns["weight"])
+        return offsets - offsets[0], Ratings(user, item, columns["value"], columns.get("weight"))
+
     def _check_positive(self, name: str, values: NDArray[np.floating]) -> None:
         with _faults_named(self.directory / name):
             if not (np.isfinite(values) & (values > 0)).all():
@@ -182,7 +217,12 @@ class StoredRatings:
             if lowest < 0 or highest >= self.num_items:
                 wrong = lowest if lowest < 0 else highest
                 raise ValueError(f"holds the item {wrong}; there are {self.num_items:,}, from 0")
-        with _faults_named(self.directory / f"{part}_value.npy"):
+        self._check_values(part, value, f"{part}_value.npy")
+
+    def _check_values(self, part: Part, value: NDArray[np.floating], name: str) -> None:
+        if not len(value):
+            return
+        with _faults_named(self.directory / name):
             ends = float(value.min()), float(value.max())  # both NaN if one of the values is
             if not np.isfinite(ends).all():
                 raise ValueError("holds a rating that is not finite")
@@ -209,6 +249,7 @@ class _Manifest(Record):
     fingerprint: Annotated[str, Field(max_length=200)]
     notes: list[str]
     ids: dict[str, str] | None = None
+    duplicates: Literal["error", "last", "mean", "sum"] | None = None
 
 
 @contextmanager
