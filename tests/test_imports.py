@@ -51,9 +51,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "distributed": {"sharding", "version"},
     "testing": {"distributed"},
     "ranking": {"data", "factors"},
+    "update": {"config", "data", "data/preparation", "factors", "sharding"},
     "model": {
         "config",
         "data",
+        "data/preparation",
         "data/readers",
         "data/sources",
         "distributed",
@@ -61,6 +63,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "ranking",
         "run_layout",
         "sharding",
+        "update",
     },
     "training": {
         *("config", "cost", "data", "data/sources", "distributed", "factors", "ranking"),

@@ -41,6 +41,7 @@ TESTED_IN = {
     "cost/term.py": "contracts/test_back_ends.py",
     "data/datasets/partial_download.py": "data/datasets/test_download.py",
     "data/preparation/duplicates.py": "data/preparation/test_pipeline.py",
+    "data/preparation/merged_rows.py": "data/preparation/test_join.py",
     "data/preparation/npy_file.py": "data/preparation/test_store.py",
     "data/preparation/split_checks.py": "data/preparation/test_pipeline.py",
     "data/preparation/spool.py": "data/preparation/test_pipeline.py",
@@ -99,6 +100,8 @@ TESTED_IN = {
     "slurm/render.py": "slurm/test_templates.py",
     "slurm/sbatch.py": "slurm/test_check.py",
     "system/hardware.py": "run/test_resume.py",
+    "update/factors.py": "model/test_update.py",
+    "update/row_solver.py": "model/test_update.py",
 }
 
 

@@ -10,6 +10,9 @@ from cofi_dist.config.section import FileName, PositiveFloat, PositiveInt, RowCo
 # What the data are: ratings, or events such as clicks.
 Feedback = Literal["explicit", "implicit"]
 
+# What is done if a pair of user and item is in the data twice.
+DuplicateRule = Literal["error", "last", "mean", "sum"]
+
 
 class ColumnNames(Section):
     """Name the columns of a ratings file that has a header."""
@@ -133,7 +136,7 @@ class DataSection(Section):
     lists are learnt (docs/choosing.md). For `prepared` ratings, what they were prepared as."""
 
     columns: ColumnNames = ColumnNames()
-    duplicates: Literal["error", "last", "mean", "sum"] = "error"
+    duplicates: DuplicateRule = "error"
     """What is done if a pair of user and item is in the file twice: refuse the file, keep the `last` rating
     in the file, or keep the `mean`. With `feedback: implicit`, the default is the `sum` of the strengths.
     Only with `ratings` and `name`."""

@@ -1,7 +1,10 @@
 """Offer all that can be done with a trained model."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import polars as pl
@@ -183,3 +186,33 @@ class Model(TrainedModel):
         """
         held_out = HeldOut.from_table(self.users, self.items, ratings, self.facts.feedback)
         return evaluate.evaluate(self.scorer, held_out, rated, k=k, relevant=relevant, sample=users)
+
+    def update(self, ratings: object, rated: RunRatings | None = None) -> "Model":
+        """Return this model brought up to date with new ratings, of old and of new users and items.
+
+        A new rating of a pair replaces the old one; strengths of events are added up. The users and items
+        with new ratings are solved exactly on all their ratings: the users, then the items, then the users
+        once more. All others stay as they are, bit for bit (docs/maths.md). What was joined is logged.
+
+        Args:
+            ratings: the path of a file, or a table as `cofi_dist.fit` takes them; its columns are called as
+                those that this model was trained on.
+            rated: the ratings that this model was trained on; None for those of `rated()`.
+
+        Returns:
+            A model that comes with the joined ratings.
+
+        Raises:
+            CofiError: the ratings of either kind cannot be read or joined, or a user or item has no unique
+                solution.
+        """
+        # its imports take time that only an update needs
+        from cofi_dist.model.update import update_model
+
+        rated = self.rated() if rated is None else rated
+        with TemporaryDirectory(prefix="cofi_dist-") as name:
+            directory = Path(name) / "data"
+            model, update = update_model(self, ratings, rated, directory, directory)
+        for note in update.notes:
+            logging.getLogger("cofi_dist").info(note)
+        return model

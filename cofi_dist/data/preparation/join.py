@@ -1,13 +1,14 @@
 """Join new ratings with those that a model was trained on, and write them as prepared ratings."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from cofi_dist.config import ColumnNames, Feedback
+from cofi_dist.config import ColumnNames, DuplicateRule, Feedback
 from cofi_dist.data.ids import IdMap, digests
 from cofi_dist.data.preparation.merged_rows import Again, JoinedSide, Merger, NeedsFloat64Error, Rows
 from cofi_dist.data.preparation.store import FORMAT, ITEMS, MANIFEST, USERS
@@ -37,7 +38,7 @@ class JoinFacts:
     columns: ColumnNames
     centre: tuple[str, float | None]
     again: Again
-    duplicates: str
+    duplicates: DuplicateRule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,60 +88,32 @@ def join_ratings(
     Raises:
         DataError: the ids of the two sides are of different kinds, or there are too many.
     """
-    (users, old_users, new_users), (items, old_items, new_items) = (
+    (users, *user_rows), (items, *item_rows) = (
         _merge_ids(noun, old_map.raw, new_map.raw)
         for noun, old_map, new_map in zip(("user", "item"), old_ids, new_ids, strict=True)
     )
-    sizes = len(users), len(items)
-    dtypes: dict[str, type[np.floating]] = {"value": np.float32}
-    if facts.columns.weight is not None:
-        dtypes["weight"] = np.float32
-    while True:
-        merger = Merger(old, new, (old_users, new_users), (old_items, new_items), facts.again, dtypes)
-        try:
-            num_ratings = _write_parts(merger, old.parts, directory, sizes[0], dtypes)
-            break
-        except NeedsFloat64Error as error:  # float32 does not hold all numbers of a column
-            dtypes[error.column] = np.float64
-    work = directory / "work"
-    work.mkdir()
-    lowest, highest = write_transposed(directory, sizes[1], work)
-    work.rmdir()
+    sides = (old, new), user_rows, item_rows
+    merger, num_ratings = _write_parts(*sides, len(users), directory, facts)
+    (directory / "work").mkdir()
+    scale = write_transposed(directory, len(items), directory / "work")
+    (directory / "work").rmdir()
     overflows = np.flatnonzero(~np.isfinite(np.load(directory / "item_total.npy")))
     if len(overflows):
         raise DataError(f"the ratings of item {items.raw[int(overflows[0])]} sum to more than float64 holds")
     users.save(directory / USERS)
     items.save(directory / ITEMS)
     join = Join(
-        old_users=old_users,
-        old_items=old_items,
-        new_users=np.sort(new_users),
-        new_items=np.sort(new_items),
+        old_users=user_rows[0],
+        old_items=item_rows[0],
+        new_users=np.sort(user_rows[1]),
+        new_items=np.sort(item_rows[1]),
         num_new=merger.num_new,
         num_again=merger.num_again,
         num_moved=merger.num_moved,
-        added_users=sizes[0] - len(old_users),
-        added_items=sizes[1] - len(old_items),
+        added_users=len(users) - len(user_rows[0]),
+        added_items=len(items) - len(item_rows[0]),
     )
-    manifest = {
-        "format": FORMAT,
-        "source": facts.source,
-        "num_users": sizes[0],
-        "num_items": sizes[1],
-        "num_ratings": num_ratings,
-        "feedback": facts.feedback,
-        "weighted": [part for part in num_ratings if (directory / f"{part}_weight.npy").exists()],
-        "columns": facts.columns.model_dump(),
-        "duplicates": facts.duplicates,
-        "centre": facts.centre[0],
-        "damping": facts.centre[1],
-        "lowest": lowest,
-        "highest": highest,
-        "ids": digests((users, items)),
-        "fingerprint": fingerprint((users.raw, items.raw), directory, tuple(num_ratings)),
-        "notes": [f"{facts.source}: {note}" for note in notes_on_join(join, facts)],
-    }
-    write_file(directory / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+    write_file(directory / MANIFEST, _manifest(directory, (users, items), num_ratings, scale, join, facts))
     return join
 
 
@@ -187,22 +160,62 @@ def _merge_ids(noun: str, old: pl.Series, new: pl.Series) -> tuple[IdMap, Rows, 
     if len(merged) > MOST_ROWS:
         raise DataError(f"more than {MOST_ROWS:,} different {noun}s; this is beyond what we can number")
     ids = IdMap(merged)
-    return ids, ids.find(old), ids.find(new)
+    return ids, ids.find(old).copy(), ids.find(new).copy()  # polars' arrays are read-only
 
 
 def _write_parts(
-    merger: Merger,
-    parts: tuple[Part, ...],
-    directory: Path,
+    sides: tuple[JoinedSide, JoinedSide],
+    users: Sequence[Rows],
+    items: Sequence[Rows],
     num_users: int,
-    dtypes: dict[str, type[np.floating]],
-) -> dict[Part, int]:
-    """Write all parts in user order, and return the number of ratings per part."""
-    writers = {part: PartWriter(directory, part, num_users, dtypes) for part in parts}
-    try:
-        for piece in merger.pieces(num_users):
-            for part, rows in piece.items():
-                writers[part].append(rows)
-    finally:
-        num_ratings = {part: writer.close() for part, writer in writers.items()}
-    return num_ratings
+    directory: Path,
+    facts: JoinFacts,
+) -> tuple[Merger, dict[Part, int]]:
+    """Write all parts in user order, and return what has counted the ratings, and their number per part."""
+    dtypes: dict[str, type[np.floating]] = {"value": np.float32}
+    if facts.columns.weight is not None:
+        dtypes["weight"] = np.float32
+    while True:
+        merger = Merger(sides, users, items, facts.again, dtypes)
+        writers = {part: PartWriter(directory, part, num_users, dtypes) for part in sides[0].parts}
+        try:
+            for piece in merger.pieces(num_users):
+                for part, rows in piece.items():
+                    writers[part].append(rows)
+        except NeedsFloat64Error as error:  # float32 does not hold all numbers of a column
+            dtypes[error.column] = np.float64
+            continue
+        finally:
+            num_ratings = {part: writer.close() for part, writer in writers.items()}
+        return merger, num_ratings
+
+
+def _manifest(
+    directory: Path,
+    ids: tuple[IdMap, IdMap],
+    num_ratings: dict[Part, int],
+    scale: tuple[float, float],
+    join: Join,
+    facts: JoinFacts,
+) -> str:
+    """Describe the joined ratings, for `StoredRatings` and for people."""
+    users, items = ids
+    manifest = {
+        "format": FORMAT,
+        "source": facts.source,
+        "num_users": len(users),
+        "num_items": len(items),
+        "num_ratings": num_ratings,
+        "feedback": facts.feedback,
+        "weighted": [part for part in num_ratings if (directory / f"{part}_weight.npy").exists()],
+        "columns": facts.columns.model_dump(),
+        "duplicates": facts.duplicates,
+        "centre": facts.centre[0],
+        "damping": facts.centre[1],
+        "lowest": scale[0],
+        "highest": scale[1],
+        "ids": digests((users, items)),
+        "fingerprint": fingerprint((users.raw, items.raw), directory, tuple(num_ratings)),
+        "notes": [f"{facts.source}: {note}" for note in notes_on_join(join, facts)],
+    }
+    return json.dumps(manifest, indent=2) + "\n"

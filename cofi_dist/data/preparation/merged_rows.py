@@ -4,7 +4,7 @@ Of each range, the ratings of both are loaded, their rows renumbered in the asce
 their pairs merged.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, Protocol
 
 import numpy as np
@@ -48,8 +48,8 @@ class Merger:
     New ratings are for training: a held-out one of the same pair leaves its part.
 
     Args:
-        old, new: the ratings.
-        users, items: joined rows of the users and items of both sides.
+        sides: the old ratings, and the new ones.
+        users, items: joined row of each user and item of both sides.
         again: what a new rating of a pair does to the old one.
         dtypes: types of the values, and of the weights if there are any.
 
@@ -61,14 +61,13 @@ class Merger:
 
     def __init__(
         self,
-        old: JoinedSide,
-        new: JoinedSide,
-        users: tuple[Rows, Rows],
-        items: tuple[Rows, Rows],
+        sides: tuple[JoinedSide, JoinedSide],
+        users: Sequence[Rows],
+        items: Sequence[Rows],
         again: Again,
         dtypes: dict[str, type[np.floating]],
     ) -> None:
-        self._old, self._new = _Side(old, users[0], items[0]), _Side(new, users[1], items[1])
+        self._old, self._new = (_Side(*side) for side in zip(sides, users, items, strict=True))
         self._again, self._dtypes = again, dtypes
         self.num_new = self.num_again = self.num_moved = 0
 

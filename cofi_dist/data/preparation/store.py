@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cofi_dist.config import ColumnNames, Feedback
+from cofi_dist.config import ColumnNames, DuplicateRule, Feedback
 from cofi_dist.data.ids import IdMap, digests
 from cofi_dist.data.item_means import ItemSums
 from cofi_dist.data.preparation.npy_file import map_array
@@ -154,6 +154,10 @@ class StoredRatings:
         counts: NDArray[np.int64] = np.sum([np.diff(self._offsets[part]) for part in self.parts], axis=0)
         return counts
 
+    def training_ratings_per_user(self) -> NDArray[np.int64]:
+        """Count each user's training ratings: (num_users,)."""
+        return np.diff(self._offsets["train"])
+
     def load(self, users: UserRange, part: Part = "train") -> Ratings:
         """Load this part of the ratings of these users; `user` counts from `users.start`.
 
@@ -249,7 +253,7 @@ class _Manifest(Record):
     fingerprint: Annotated[str, Field(max_length=200)]
     notes: list[str]
     ids: dict[str, str] | None = None
-    duplicates: Literal["error", "last", "mean", "sum"] | None = None
+    duplicates: DuplicateRule | None = None
 
 
 @contextmanager

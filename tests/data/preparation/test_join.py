@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from cofi_dist.config import ColumnNames, DataSection
 from cofi_dist.data.preparation import merged_rows
 from cofi_dist.data.preparation.join import Join, JoinFacts, join_ratings, notes_on_join
-from cofi_dist.data.preparation.pipeline import prepare_file
+from cofi_dist.data.preparation.pipeline import prepare
 from cofi_dist.data.preparation.store import StoredRatings
+from cofi_dist.data.readers.ratings_input import RatingsFile
 from cofi_dist.data.splits import Part
 from cofi_dist.errors import DataError
 from cofi_dist.sharding.ranges import UserRange
@@ -30,7 +31,7 @@ def prepared(directory: Path, lines: Sequence[Line], **keys: Any) -> StoredRatin
     file = directory.with_suffix(".csv")
     file.write_text("u,i,r,w\n" + "".join(",".join(map(str, line)) + "\n" for line in lines))
     directory.mkdir()
-    prepare_file(file, DataSection(ratings=str(file), **keys), directory)
+    prepare(RatingsFile(file), DataSection(ratings=str(file), **keys), directory)
     return StoredRatings(directory)
 
 
