@@ -95,7 +95,7 @@ def solved_rows_reference(
     model: Model,
     fixed: Array,
     offset: Array,
-    rows: Array,
+    rows: np.ndarray[Any, np.dtype[np.int64]],
     *,
     has_bias: bool,
 ) -> Array:
