@@ -1,40 +1,49 @@
 """Check what callers of the Python interface pass: ids, ratings, and whole numbers."""
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from cofi_dist.config import ColumnNames, Feedback
 from cofi_dist.data.ids import IdMap
+from cofi_dist.data.readers.any_column import CONVERSION_ERRORS, as_column, first_line
 from cofi_dist.data.readers.column_kinds import converter
+from cofi_dist.data.readers.given import as_table
+from cofi_dist.data.readers.layout import Advice
 from cofi_dist.errors import DataError
 from cofi_dist.words import counted
 
-Ids = pl.Series | Sequence[int] | Sequence[str] | NDArray[np.integer]
+# Raw ids: integers or text, as a list, a tuple, or an array or a series of polars, pandas, numpy or Arrow.
+Ids = object
+# Numbers, in any of the same.
+Numbers = object
+# What the columns of a table of ratings are called, unless they are called as in the training data.
+TABLE_COLUMNS = ColumnNames(user="user", item="item", rating="value")
 
 
 def as_ids(ids: Ids) -> pl.Series:
-    """Return raw ids as a series of Int64 or String; of Null if there are none, or all are null.
+    """Return raw ids as a series of Int64 or String; of Null if there are none.
 
     Raises:
-        DataError: they are neither integers nor text.
+        DataError: they are neither integers nor text, or one is missing.
     """
     if isinstance(ids, str | bytes):
         raise DataError(f"{ids!r} is one id; give a list of ids")
-    try:
-        series = ids if isinstance(ids, pl.Series) else pl.Series(ids)
-    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"ids must be integers or text, all of one kind: {error}") from None
-    if series.dtype == pl.Null:
-        return series
-    read = converter("item", series.dtype)
-    if read is None:
-        raise DataError(f"ids must be integers or text, not {series.dtype}")
-    return read(series)
+    series, kind = _read("ids must be integers or text, all of one kind", ids)
+    if series.dtype != pl.Null:
+        read = converter("item", series.dtype)
+        if read is None:
+            raise DataError(f"ids must be integers or text, not {kind}")
+        series = read(series)
+    if series.null_count():
+        row = int(series.is_null().arg_max() or 0)
+        raise DataError(f"row {row + 1} of the ids is missing; leave it out")
+    return series
 
 
-def as_values(values: Sequence[float] | NDArray[np.floating] | None) -> NDArray[np.float64] | None:
+def as_values(values: Numbers | None) -> NDArray[np.float64] | None:
     """Return ratings, or strengths of events, as an array; None if there are none.
 
     Raises:
@@ -42,34 +51,98 @@ def as_values(values: Sequence[float] | NDArray[np.floating] | None) -> NDArray[
     """
     if values is None:
         return None
-    try:
-        array = np.asarray(values, np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"ratings are numbers: {error}") from None
-    if array.ndim != 1:
-        raise DataError(f"ratings are a list of numbers, not an array of {array.ndim} dimensions")
-    return array
+    series, kind = _read("ratings are a list of numbers", values)
+    if series.dtype == pl.Null:
+        series = series.cast(pl.Float64)
+    read = converter("rating", series.dtype)
+    if read is None:
+        raise DataError(f"ratings are numbers, not {kind}")
+    return read(series).fill_null(np.nan).to_numpy()
 
 
-def find_row(ids: IdMap, raw: int | str, kind: str) -> int:
+def _read(what: str, values: object) -> tuple[pl.Series, str]:
+    """Return all rows of a column of any library, and its kind; raise DataError with `what` it should be."""
+    column = as_column(values)
+    fault = column.fault
+    if not fault:
+        try:
+            return column.read(0, column.length), column.kind
+        except CONVERSION_ERRORS as error:
+            fault = f"cannot be read: {first_line(error)}"
+    raise DataError(f"{what}: this {fault}")
+
+
+def as_ratings(ratings: object, columns: ColumnNames, feedback: Feedback) -> pl.DataFrame:
+    """Return a table of ratings, or events, with the columns user, item and value.
+
+    Args:
+        ratings: as `cofi_dist.fit` takes them. The columns of a table are user, item and value, or are
+            called as in the training data; a table of events may have no values, which means strength 1.
+        columns: what they are called in the training data.
+        feedback: whether these are ratings, or events.
+
+    Raises:
+        DataError: it is not such a table; or the row, and what is wrong with it.
+    """
+    table = as_table(ratings)
+    names = TABLE_COLUMNS if TABLE_COLUMNS.user in table.names else columns
+    has_values = feedback == "explicit" or table.has_values(names)
+    own = f"{columns.user}, {columns.item} and {columns.rating}"
+    advice = Advice(f"call the columns user, item and value, or {own} as in the training data")
+    pieces = list(table.tables(names, feedback=feedback, rating=has_values, advice=advice))
+    if not pieces:
+        raise DataError("there are no ratings to evaluate on")
+    for name in ("user", "item"):
+        if len({piece.schema[name] for piece in pieces}) > 1:
+            pieces = [piece.with_columns(pl.col(name).cast(pl.String)) for piece in pieces]
+    read = pl.concat(pieces)
+    return read if has_values else read.with_columns(value=pl.lit(1.0))
+
+
+def is_one_id(ids: object) -> bool:
+    """Tell whether something is one id, or nothing that could be a list of ids."""
+    return isinstance(ids, str | bytes) or not hasattr(ids, "__len__") or getattr(ids, "ndim", 1) == 0
+
+
+def find_row(ids: IdMap, raw: Any, kind: str) -> int:
     """Return the row of one raw id.
 
     Args:
         ids: the map to look it up in.
-        raw: one id.
+        raw: one id: an integer or text, of Python, numpy, Arrow or torch.
         kind: `user` or `item`, for messages.
 
     Raises:
         DataError: it is not a single id, or the model has no such user or item.
     """
-    if not isinstance(raw, str | int | np.integer):
+    raw = raw.as_py() if hasattr(raw, "as_py") else raw
+    raw = raw.item() if hasattr(raw, "item") and getattr(raw, "ndim", 1) == 0 else raw
+    if not isinstance(raw, str | int):
         raise DataError(f"{raw!r} is not the id of one {kind}: give an integer or text")
-    rows: NDArray[np.int64] = ids.find(as_ids([raw]))  # type: ignore[arg-type]
-    if rows[0] < 0:
+    return int(find_rows(ids, [raw], kind)[0])
+
+
+def find_rows(ids: IdMap, raw: Ids, kind: str) -> NDArray[np.int64]:
+    """Return the rows of raw ids.
+
+    Args:
+        ids: the map to look them up in.
+        raw: the ids.
+        kind: `user` or `item`, for messages.
+
+    Raises:
+        DataError: these are no ids, or the model does not know one of them.
+    """
+    asked = as_ids(raw)
+    rows = ids.find(asked)
+    unknown = np.flatnonzero(rows < 0)
+    if len(unknown):
+        others = f", nor {len(unknown) - 1:,} more of these {len(rows):,}" if len(unknown) > 1 else ""
         raise DataError(
-            f"the model has no {kind} {raw}; it knows {counted(len(ids), kind)}, such as {ids.raw[0]}"
+            f"the model has no {kind} {asked[int(unknown[0])]}{others}; it knows {counted(len(ids), kind)},"
+            f" such as {ids.raw[0]}"
         )
-    return int(rows[0])
+    return rows
 
 
 def require_whole_number(name: str, count: int, least: int = 1) -> None:

@@ -6,15 +6,12 @@ from typing import Self
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from cofi_dist.config import Feedback
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.ratings import Ratings
-from cofi_dist.data.readers.column_kinds import Role, number_fault, wrong_numbers
 from cofi_dist.data.splits import Part
 from cofi_dist.errors import DataError
-from cofi_dist.model.arguments import as_ids
 from cofi_dist.model.run_ratings import RunRatings
 from cofi_dist.model.scoring import RowIndices
 from cofi_dist.sharding.ranges import UserRange, offsets_from_counts
@@ -52,18 +49,18 @@ class HeldOut:
         Args:
             user_ids: the model's users.
             item_ids: the model's items.
-            table: columns `user` and `item`, raw ids, and `value`. Events may have no `value`, which means
-                strength 1; the strengths of a pair's events are added up.
+            table: columns `user` and `item`, raw ids, and `value`, as `as_ratings` or a file reader returns
+                them. The strengths of a pair's events are added up.
             feedback: whether the table holds ratings, or events.
 
         Raises:
-            DataError: there are no ratings; one is not a finite number, or no strength; or a user rates an
-                item twice.
+            DataError: a user rates an item twice.
         """
-        table = _summed_events(table) if feedback == "implicit" else table
-        value = _checked_values(table)
-        user, num_users = _rows_of(user_ids, as_ids(table["user"]))
-        item, num_items = _rows_of(item_ids, as_ids(table["item"]))
+        if feedback == "implicit":
+            table = table.group_by("user", "item", maintain_order=True).agg(pl.col("value").sum())
+        value = table["value"].to_numpy()
+        user, num_users = _rows_of(user_ids, table["user"])
+        item, num_items = _rows_of(item_ids, table["item"])
         order = np.lexsort((item, user))
         user, item, value = user[order], item[order], value[order]
         again = np.flatnonzero((np.diff(user) == 0) & (np.diff(item) == 0))
@@ -78,42 +75,6 @@ class HeldOut:
             return Ratings(user_in_range, item[rows].astype(np.int32), value[rows])
 
         return cls(num_users, num_items, load)
-
-
-def _summed_events(table: pl.DataFrame) -> pl.DataFrame:
-    """Return a table of events with one strength for each pair, in the order of the table.
-
-    Raises:
-        DataError: a strength is not one that training would take.
-    """
-    if not isinstance(table, pl.DataFrame) or not {"user", "item"} <= set(table.columns):
-        return table  # `_checked_values` says what is wrong
-    if "value" not in table.columns:
-        table = table.with_columns(value=pl.lit(1.0))
-    _checked_values(table, "strength")
-    return table.group_by("user", "item", maintain_order=True).agg(pl.col("value").sum())
-
-
-def _checked_values(table: pl.DataFrame, role: Role = "rating") -> NDArray[np.float64]:
-    """Return the column `value`, once the table is found to be one of ratings, or of strengths.
-
-    Raises:
-        DataError: it is not.
-    """
-    if not isinstance(table, pl.DataFrame):
-        raise DataError(f"ratings come as a polars DataFrame, not {type(table).__name__}")
-    for name in ("user", "item", "value"):
-        if name not in table.columns:
-            raise DataError(f"ratings need the columns user, item and value, not {', '.join(table.columns)}")
-    if not len(table):
-        raise DataError("there are no ratings to evaluate on")
-    if not table["value"].dtype.is_numeric():
-        raise DataError(f"the column value holds numbers, not {table['value'].dtype}")
-    value = table["value"].cast(pl.Float64).fill_null(np.nan)
-    wrong = value.filter(wrong_numbers(role, value))
-    if len(wrong):
-        raise DataError(str(number_fault(role, wrong[0], f"{wrong[0]:g}")))
-    return value.to_numpy()
 
 
 def _rows_of(ids: IdMap, raw: pl.Series) -> tuple[RowIndices, int]:

@@ -1,7 +1,7 @@
 """Offer all that can be done with a trained model."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cofi_dist.errors import DataError
 from cofi_dist.model import evaluate, fold_in, predict, recommend
-from cofi_dist.model.arguments import Ids, as_ids, as_values
+from cofi_dist.model.arguments import Ids, Numbers, as_ids, as_ratings, as_values
 from cofi_dist.model.evaluation import Evaluation
 from cofi_dist.model.fold_in import FoldedUser
 from cofi_dist.model.held_out import HeldOut
@@ -68,7 +68,8 @@ class Model(TrainedModel):
         average one; see `cofi_dist.ranking.scores`.
 
         Args:
-            users: N raw ids; or one folded-in user, for all items.
+            users: N raw ids, as a list, or an array or a series of polars, pandas, numpy or Arrow; or one
+                folded-in user, for all items.
             items: N raw ids.
 
         Raises:
@@ -86,24 +87,31 @@ class Model(TrainedModel):
         return predict.predict_pairs(self.scorer, user_rows, item_rows)
 
     def recommend(
-        self, user: int | str | FoldedUser, k: int = 10, exclude: Ids = (), min_ratings: int = 0
+        self,
+        user: int | str | FoldedUser | Ids,
+        k: int = 10,
+        exclude: Ids = (),
+        min_ratings: int = 0,
+        rated: RunRatings | None = None,
     ) -> pl.DataFrame:
         """Return the items with the highest scores, best first; ties are in the order of the item map.
 
         Args:
-            user: raw id; or a folded-in user, whose own items are left out.
+            user: raw id; or a list of raw ids, each once; or a folded-in user, whose own items are left out.
             k: number of items; fewer are returned if no more are left.
-            exclude: raw ids of items to leave out, such as `model.rated(run).items_of(...)`.
+            exclude: raw ids of items to leave out for all users.
             min_ratings: items with fewer training ratings are left out.
+            rated: all that a user has rated is left out.
 
         Returns:
             Columns `rank` from 1, `item`, `prediction` and `score`: the prediction before it is
-            clipped, by which items are ranked. A model of events has no `prediction`.
+            clipped, by which items are ranked. A model of events has no `prediction`. Of a list of users,
+            the column `user` comes first, and the users are in the order of the list.
 
         Raises:
-            DataError: the model has no such user, or k is not positive.
+            DataError: the model has no such user, a list has a user twice, or k is not positive.
         """
-        return recommend.recommend(self.scorer, user, k, exclude, min_ratings)
+        return recommend.recommend(self.scorer, user, k, exclude, min_ratings, rated)
 
     def recommend_all(
         self,
@@ -145,9 +153,7 @@ class Model(TrainedModel):
         """
         return recommend.similar_items(self.scorer, item, k, min_ratings)
 
-    def fold_in(
-        self, items: Ids, ratings: Sequence[float] | NDArray[np.floating] | None = None
-    ) -> FoldedUser:
+    def fold_in(self, items: Ids, ratings: Numbers | None = None) -> FoldedUser:
         """Compute a new user from their ratings or events, for `predict` and `recommend`; nothing is trained.
 
         The result is the exact minimiser of the training objective over this user's weights and bias,
@@ -165,7 +171,7 @@ class Model(TrainedModel):
 
     def evaluate(
         self,
-        ratings: pl.DataFrame,
+        ratings: object,
         rated: RunRatings | None = None,
         *,
         k: int = 10,
@@ -175,7 +181,8 @@ class Model(TrainedModel):
         """Compute RMSE, MAE and, given the training ratings, ranking metrics at k.
 
         Args:
-            ratings: columns `user` and `item`, raw ids, and `value`.
+            ratings: a table of any kind that `cofi_dist.fit` takes. Its columns are `user`, `item` and
+                `value`, or are called as in the training data.
             rated: its training ratings are left out of the lists.
             k: length of a list.
             relevant: the rating from which a held-out item is relevant; None: every one is.
@@ -184,7 +191,8 @@ class Model(TrainedModel):
         Raises:
             DataError: there are no ratings, one is not finite or appears twice, or a number is not positive.
         """
-        held_out = HeldOut.from_table(self.users, self.items, ratings, self.facts.feedback)
+        table = as_ratings(ratings, self.facts.columns, self.facts.feedback)
+        held_out = HeldOut.from_table(self.users, self.items, table, self.facts.feedback)
         return evaluate.evaluate(self.scorer, held_out, rated, k=k, relevant=relevant, sample=users)
 
     def update(self, ratings: object, rated: RunRatings | None = None) -> "Model":

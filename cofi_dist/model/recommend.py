@@ -1,36 +1,49 @@
 """Recommend the items that users would rate highest, and find the items most like one."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from cofi_dist.errors import RunError
-from cofi_dist.model.arguments import Ids, as_ids, find_row, require_whole_number
+from cofi_dist.errors import DataError, RunError
+from cofi_dist.model.arguments import Ids, as_ids, find_row, find_rows, is_one_id, require_whole_number
 from cofi_dist.model.fold_in import FoldedUser
 from cofi_dist.model.run_ratings import RunRatings
-from cofi_dist.model.scoring import Scorer, user_batches
+from cofi_dist.model.scoring import RowIndices, Scorer, user_batches
 from cofi_dist.ranking.top_k import TopK, top_k
+from cofi_dist.ranking.users import batch_size
 
 
 def recommend(
-    scorer: Scorer, user: int | str | FoldedUser, k: int, exclude: Ids, min_ratings: int
+    scorer: Scorer,
+    users: Any,
+    k: int,
+    exclude: Ids,
+    min_ratings: int,
+    rated: RunRatings | None = None,
 ) -> pl.DataFrame:
-    """Return the k best items for one user; see `Model.recommend`."""
+    """Return the k best items for one user, or for each of a list of users; see `Model.recommend`."""
     require_whole_number("k", k)
-    is_rare = _is_rare(scorer, min_ratings)
-    excluded = scorer.items.find(as_ids(exclude))
-    if isinstance(user, FoldedUser):
-        w, b = user.w[None], torch.tensor([user.b], dtype=torch.float64)
-        excluded = np.concatenate([excluded, user.rated])
-    else:
-        w, b = scorer.user_factors(np.array([find_row(scorer.users, user, "user")]))
-    scores = scorer.score_items(w, b)
-    scores[0, excluded[excluded >= 0]] = -np.inf
-    scores[0, is_rare] = -np.inf
-    return _table(scorer, top_k(scores, k)).drop("user")
+    left_out = scorer.items.find(as_ids(exclude))
+    is_left_out = _is_rare(scorer, min_ratings)
+    is_left_out[left_out[left_out >= 0]] = True
+    if isinstance(users, FoldedUser):
+        is_left_out[users.rated] = True
+        scores = scorer.score_items(users.w[None], torch.tensor([users.b], dtype=torch.float64))
+        scores[:, is_left_out] = -np.inf
+        return _table(scorer, top_k(scores, k)).drop("user")
+    if is_one_id(users):
+        rows = np.array([find_row(scorer.users, users, "user")])
+        return _best_of(scorer, rows, k, rated, is_left_out).drop("user")
+    rows = find_rows(scorer.users, users, "user")
+    _refuse_twice(scorer, rows)
+    step = batch_size(len(scorer.items))
+    # of an empty list, the one batch without users has the columns
+    batches = [rows[start : start + step] for start in range(0, max(len(rows), 1), step)]
+    return pl.concat(_best_of(scorer, batch, k, rated, is_left_out) for batch in batches)
 
 
 def recommend_all(
@@ -40,13 +53,39 @@ def recommend_all(
     require_whole_number("k", k)
     is_rare = _is_rare(scorer, min_ratings)
     for users in user_batches(len(scorer.users), len(scorer.items), users_at_once):
-        rows = np.arange(users.start, users.stop)
-        scores = scorer.score_items(*scorer.user_factors(rows))
-        if rated is not None:
-            scores[rated.rated_pairs(users)] = -np.inf
-        scores[:, is_rare] = -np.inf
-        table = _table(scorer, top_k(scores, k))
-        yield table.with_columns(user=scorer.users.raw[rows[table["user"]]])
+        yield _best_of(scorer, np.arange(users.start, users.stop), k, rated, is_rare)
+
+
+def _best_of(
+    scorer: Scorer,
+    rows: RowIndices,
+    k: int,
+    rated: RunRatings | None,
+    is_left_out: NDArray[np.bool_],
+) -> pl.DataFrame:
+    """Return the k best items of the users of these rows of W, in their order.
+
+    Args:
+        scorer: of the model.
+        rows: of the users, few enough to be scored at once.
+        k: number of items.
+        rated: all that a user has rated is left out.
+        is_left_out: whether an item is left out for all users, (num_items,).
+    """
+    scores = scorer.score_items(*scorer.user_factors(rows))
+    if rated is not None:
+        scores[rated.pairs_of(rows)] = -np.inf
+    scores[:, is_left_out] = -np.inf
+    table = _table(scorer, top_k(scores, k))
+    return table.with_columns(user=scorer.users.raw[rows[table["user"]]])
+
+
+def _refuse_twice(scorer: Scorer, rows: RowIndices) -> None:
+    """Raise DataError if a row is in the list again."""
+    found, counts = np.unique(rows, return_counts=True)
+    if (counts > 1).any():
+        user = scorer.users.raw[int(found[counts > 1][0])]
+        raise DataError(f"user {user} is in the list twice; give each user once, as .unique() does")
 
 
 def similar_items(scorer: Scorer, item: int | str, k: int, min_ratings: int) -> pl.DataFrame:

@@ -53,6 +53,18 @@ class RunRatings:
         user = np.concatenate([ratings.user for ratings in loaded]).astype(np.int64)
         return user, np.concatenate([ratings.item for ratings in loaded]).astype(np.int64)
 
+    def pairs_of(self, rows: RowIndices) -> tuple[RowIndices, RowIndices]:
+        """Return user (a position in `rows`) and item of every rating by the users of these rows."""
+        starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
+        stops = np.append(starts, len(rows))[1:]
+        user, item = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):  # users that follow each other
+            first = int(rows[start])
+            of_range = self.rated_pairs(UserRange(first, first + stop - start))
+            user.append(of_range[0] + start)
+            item.append(of_range[1])
+        return np.concatenate(user), np.concatenate(item)
+
     def items_of(self, user: int | str) -> pl.Series:
         """Return raw ids of the items that a user has rated, of all parts; none for an unknown user."""
         users, items = self.ids

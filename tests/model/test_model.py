@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -31,29 +32,39 @@ GOOD = pl.DataFrame({"user": ["ann"], "item": [1], "value": [3.0]})
         (lambda m: m.recommend("ann", True), "k is True; ask for a whole number"),
         (lambda m: list(m.recommend_all(3, users_at_once=-3)), "users_at_once is -3; ask for a whole number"),
         (lambda m: m.similar_items(0, min_ratings="a"), "min_ratings is 'a'; ask for a whole number"),
-        (lambda m: m.fold_in([1], 5.0), "not an array of 0 dimensions"),
-        (lambda m: m.fold_in([1], [[5.0]]), "not an array of 2 dimensions"),
-        (lambda m: m.evaluate(None), "ratings come as a polars DataFrame, not NoneType"),
+        (lambda m: m.fold_in([1], 5.0), "ratings are a list of numbers: this is a float"),
+        (lambda m: m.fold_in([1], [[5.0]]), "ratings are numbers, not list"),
+        (lambda m: m.fold_in([1], np.ones((1, 1))), "this has 2 dimensions; give one"),
+        (lambda m: m.evaluate(None), "a NoneType is no table; give a polars or pandas"),
         (lambda m: m.evaluate(GOOD, relevant=math.nan), "relevant is nan; give a rating"),
-        (lambda m: m.predict([1.5], [1]), "ids must be integers or text, not Float64"),
-        (lambda m: m.recommend([1, 2]), r"\[1, 2\] is not the id of one user"),
+        (lambda m: m.predict([1.5], [1]), "ids must be integers or text, not float"),
+        (lambda m: m.predict([1, None], [1, 1]), "row 2 of the ids is missing; leave it out"),
+        (lambda m: m.recommend(["ann", "bob", "ann"]), "user ann is in the list twice; give each user once"),
+        (lambda m: m.recommend(["ann", "x"]), "the model has no user x; it knows 3 users, such as ann"),
+        (
+            lambda m: m.recommend([1, 2]),
+            "the model has no user 1, nor 1 more of these 2; it knows 3 users, such",
+        ),
         (lambda m: m.recommend(1.5), "1.5 is not the id of one user"),
         (lambda m: m.recommend(None), "None is not the id of one user"),
         (lambda m: m.similar_items(2.5), "2.5 is not the id of one item"),
-        (lambda m: m.fold_in(["x"], ["y"]), "ratings are numbers: "),
+        (lambda m: m.fold_in(["x"], ["y"]), "ratings are numbers, not str"),
         (lambda m: m.fold_in([1], [None]), "is not a finite number"),
-        (lambda m: m.evaluate(pl.DataFrame({"user": [1]})), "ratings need the columns user, item and value"),
+        (
+            lambda m: m.evaluate(pl.DataFrame({"user": [1]})),
+            "no column 'item'; it has user; call the columns user,",
+        ),
         (
             lambda m: m.evaluate(pl.DataFrame({"user": [1], "item": [1], "value": ["x"]})),
-            "the column value holds numbers, not String",
+            "column 'value' holds String, not numbers",
         ),
         (
             lambda m: m.evaluate(pl.DataFrame({"user": [1], "item": [1], "value": [None]})),
-            "the column value holds numbers, not Null",
+            "row 1: there is no rating; leave the row out",
         ),
         (
             lambda m: m.evaluate(pl.DataFrame({"user": [1.5], "item": [1], "value": [3.0]})),
-            "ids must be integers or text, not Float64",
+            "column 'user' holds Float64, not integers or text",
         ),
     ],
 )

@@ -11,7 +11,7 @@ from cofi_dist.data.id_spelling import DistinctIds, id_notes
 from cofi_dist.data.readers.any_column import CONVERSION_ERRORS, first_line
 from cofi_dist.data.readers.column_kinds import Role, checked_rows, converter, missing_value, refusal
 from cofi_dist.data.readers.columns import Column
-from cofi_dist.data.readers.layout import column_list
+from cofi_dist.data.readers.layout import Advice, column_list
 from cofi_dist.data.readers.pairs import first_rows_of_pair
 from cofi_dist.data.readers.parquet import TABLE_ROWS
 from cofi_dist.data.readers.tables import wanted_columns, with_values_named
@@ -20,6 +20,9 @@ from cofi_dist.words import counted
 
 T = TypeVar("T")
 
+SET_COLUMNS = Advice(
+    "set data.columns", "if the rows are events, such as clicks, set data.feedback: implicit"
+)
 NAME = "ratings"  # what messages call a table
 
 
@@ -64,16 +67,19 @@ class GivenTable:
         rating: bool = True,
         time: bool = False,
         weight: bool = False,
+        advice: Advice = SET_COLUMNS,
     ) -> Iterator[pl.DataFrame]:
         """Yield the ratings in tables of bounded size, as `tables.stream_tables` describes them.
+
+        `advice` is what to do if a column is missing.
 
         Raises:
             DataError: the row, counted from 1, and what is wrong with it; or a column cannot be read.
         """
         names = self.roles or columns
-        has_values = feedback == "explicit" or self._has_strengths(columns)
+        has_values = feedback == "explicit" or self.has_values(columns) or self._must_have_values(columns)
         wanted = wanted_columns(names, feedback, rating=rating and has_values, time=time, weight=weight)
-        opened = {role: self._opened(role, name) for role, name in wanted.items()}
+        opened = {role: self._opened(role, name, advice) for role, name in wanted.items()}
         for start in range(0, self.num_rows, TABLE_ROWS):
             stop = min(start + TABLE_ROWS, self.num_rows)
             pieces = [self._rows(role, wanted[role], column, start, stop) for role, column in opened.items()]
@@ -81,8 +87,7 @@ class GivenTable:
 
     def notes(self, columns: ColumnNames, feedback: Feedback) -> list[str]:
         """Return a line if events have no strengths."""
-        names = self.roles or columns
-        if feedback == "explicit" or names.rating in self.names:
+        if feedback == "explicit" or self.has_values(columns):
             return []
         if self.roles is not None:
             return ["there are no values: each pair is an event of strength 1"]
@@ -109,16 +114,18 @@ class GivenTable:
         """Return the first two rows that hold the pair."""
         return first_rows_of_pair(self.tables(columns, rating=False), user, item)
 
-    def _has_strengths(self, columns: ColumnNames) -> bool:
-        """Tell whether strengths are to be read: they are there, or the config names their column."""
-        if self.roles is not None:
-            return self.roles.rating in self.names
-        return columns.rating in self.names or columns.rating != ColumnNames().rating
+    def has_values(self, columns: ColumnNames) -> bool:
+        """Tell whether the table has ratings, or strengths of events."""
+        return (self.roles or columns).rating in self.names
 
-    def _opened(self, role: Role, name: str) -> Column:
+    def _must_have_values(self, columns: ColumnNames) -> bool:
+        """Tell whether the config names a column of strengths, which a table of events must then have."""
+        return self.roles is None and columns.rating != ColumnNames().rating
+
+    def _opened(self, role: Role, name: str, advice: Advice) -> Column:
         """Open the column of a role; raise DataError if there is none, or it cannot be read."""
         if name not in self.names:
-            raise DataError(f"{NAME}: {self._no_column(role, name)}")
+            raise DataError(f"{NAME}: {self._no_column(role, name, advice)}")
         if self.names.count(name) > 1:
             raise DataError(f"{NAME}: column {name!r} stands there twice; rename one, or leave it out")
         column = self._read(name, lambda: self.column(name))
@@ -128,17 +135,14 @@ class GivenTable:
             self._refuse(role, name, column)
         return column
 
-    def _no_column(self, role: Role, name: str) -> str:
+    def _no_column(self, role: Role, name: str, advice: Advice) -> str:
         if role in self.lacking:
             return self.lacking[role]
         if name in self.index:
             return f"column {name!r} is the index; give ratings.reset_index()"
         if not self.names:
             return f"has no columns; give {name!r} and the others"
-        what = f"no column {name!r}; it has {column_list(list(self.names))}; set data.columns"
-        if role == "rating":
-            what += "; if the rows are events, such as clicks, set data.feedback: implicit"
-        return what
+        return f"no column {name!r}; it has {column_list(list(self.names))}; {advice.for_column(role)}"
 
     def _named(self, name: str) -> str:
         return f"{'array' if self.roles else 'column'} {name!r}"
