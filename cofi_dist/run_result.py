@@ -9,6 +9,27 @@ from cofi_dist.errors import RunError
 from cofi_dist.files.reading import Record, read_failure, read_record
 from cofi_dist.run_layout import MODEL, RESULT
 
+Count = Annotated[int, Field(ge=0, le=2**53)]
+
+
+class UpdateRecord(Record):
+    """Say what an update joined with the ratings of a run.
+
+    Attributes:
+        of: directory of the run, or model, that was brought up to date.
+        ratings: new ratings.
+        replaced: those of pairs that had a rating; of events, those that were added up.
+        held_out_before: those of pairs that were held out.
+        new_users, new_items: users and items that the run did not have.
+    """
+
+    of: Annotated[str, Field(max_length=4096)]
+    ratings: Count
+    replaced: Count
+    held_out_before: Count
+    new_users: Count
+    new_items: Count
+
 
 class Result(Record):
     """Hold the content of `result.json`.
@@ -23,6 +44,7 @@ class Result(Record):
         validation_ndcg, validation_recall, validation_precision, validation_map, validation_hit_rate: that by
             which it was validated, if by one of these.
         diverged: what was no longer finite, and when this was noticed; empty if the run did not diverge.
+        update: what was joined, if the model is the update of another one and was not trained here.
     """
 
     epoch: Annotated[int, Field(ge=0, le=2**53)] | None
@@ -37,6 +59,7 @@ class Result(Record):
     validation_map: float | None = None
     validation_hit_rate: float | None = None
     diverged: Annotated[str, Field(max_length=4096)] = ""
+    update: UpdateRecord | None = None
 
     def validation(self, metric: str) -> float | None:
         """Return a figure on the validation ratings by the name of its metric; None if there is none."""

@@ -103,7 +103,16 @@ ORDER_WITHIN: dict[str, tuple[str, ...]] = {
     ),
     "run": (
         *("deadline", "stop", "process_identity", "lock", "shard_table", "log_files", "screen", "log"),
-        *("directory", "checkpointing", "outcome", "requirements", "resume", "start_model", "start"),
+        *(
+            "directory",
+            "checkpointing",
+            "outcome",
+            "update",
+            "requirements",
+            "resume",
+            "start_model",
+            "start",
+        ),
         *("training_run", "train", "tune"),
     ),
 }

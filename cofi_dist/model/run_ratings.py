@@ -109,7 +109,8 @@ def open_run_ratings(
         with suppress(CofiError):
             note = f"{why}; taken from {beside.prepared or beside.y}, beside the run"
             return RunRatings(opened(beside), ids, note)
-    advice = "; if they were moved, evaluate and recommend take --prepared DIR" if data.prepared else ""
+    commands = "evaluate, recommend and update"
+    advice = f"; if they were moved, {commands} take --prepared DIR" if data.prepared else ""
     raise type(why)(f"{why}{advice}")
 
 

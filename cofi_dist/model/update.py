@@ -57,7 +57,8 @@ def update_model(
     given, facts = as_input(ratings), model.facts
     about = _join_facts(model, rated.source, given)
     with _prepared(ratings, given, about, directory) as new:
-        notes = [note for note in new.notes if EQUAL_RATINGS not in note]
+        # what was read is said once, as what was joined; that few ratings are equal means nothing
+        notes = [note for note in new.notes if not note.startswith("read ") and EQUAL_RATINGS not in note]
         directory.mkdir(parents=True)
         try:
             join = join_ratings(rated.source, rated.ids, new, new.ids, directory, about)

@@ -24,6 +24,7 @@ from cofi_dist.files.reading import (
 )
 from cofi_dist.report.run_metrics import Metrics, named_errors, read_divergence, read_metrics
 from cofi_dist.run_layout import CONFIG, LOG, METRICS, SHARDS
+from cofi_dist.run_result import read_result
 
 LONGEST_NAME = 48
 
@@ -116,6 +117,11 @@ def _read_run(directory: Path, name: str) -> RunFiles:
     if not directory.is_dir():
         raise RunError(f"{directory}: {'is a file' if directory.exists() else 'no such directory'}")
     if not os.path.lexists(directory / METRICS):
+        result = read_result(directory)
+        if result is not None and result.update is not None:
+            raise RunError(
+                f"{directory}: is the update of {result.update.of}, and has no epochs to show; give that run"
+            )
         raise RunError(f"{directory}: has no {METRICS}; is it a run's?")
     config = _load_config(directory / CONFIG)
     return RunFiles(

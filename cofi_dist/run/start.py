@@ -137,6 +137,7 @@ def _action_for_existing_run(config: Config, run: RunDirectory) -> RunAction:
     Raises:
         CofiError: some of its work would be lost.
     """
+    _refuse_update(run)
     require_prepared_alike(config, run)
     clear_unfinished(run.checkpoints)
     if run.is_finished and has_same_length(config, run):
@@ -152,6 +153,16 @@ def _action_for_existing_run(config: Config, run: RunDirectory) -> RunAction:
             " with --replace and checkpoint.resume=none"
         )
     return RunAction.START  # it ended before its first checkpoint
+
+
+def _refuse_update(run: RunDirectory) -> None:
+    """Raise RunError if the directory holds the update of a run, in which nothing was trained."""
+    result = run.read_result()
+    if result is not None and result.update is not None:
+        raise RunError(
+            f"{run}: is the update of {result.update.of}, not a training that could go on; give another"
+            f" run_dir, and start from this model with train.start={run}"
+        )
 
 
 def _begin(request: StartRequest, provisional: ProvisionalRun) -> None:

@@ -79,6 +79,7 @@ def everything(folder: str, first: int) -> None:
     cofi("tune", *config, f"data.ratings={folder}/r.csv", "--grid", "seed=1", "--output", f"{folder}/tune")
     cofi("evaluate", run, "--output", f"{folder}/e.json")
     cofi("evaluate", f"{run}-3", "--ratings", f"{folder}/r.csv", "--prepared", f"{folder}/ready")
+    cofi("update", f"{run}-3", "--ratings", f"{folder}/r.csv", "--output", f"{folder}/up")
     cofi("predict", run, "--pairs", f"{folder}/r.csv", "--output", f"{folder}/p.csv")
     cofi("predict", run, "--pairs", f"{folder}/r.parquet", "--output", f"{folder}/p.parquet")
     cofi("recommend", run, "--user", first, "--titles", f"{folder}/m.csv", "-k", 1)
@@ -126,6 +127,7 @@ MADE = {
         "safetensors",
         "parquet",
         "s.sbatch",
+        "up",
     ),
 }
 OF_EXTRAS = {"index", "p.png", "r.html"}

@@ -69,6 +69,7 @@ COMMANDS = {
         ("grid/table.csv",),
         run="grid/001",
     ),
+    "update": Command("update run --ratings ratings.csv --output up", ("up",)),
     "prepare": Command("prepare ratings.csv --output prepared", ("prepared",)),
     **_export("pt", "X.pt", "W.pt", "b.pt"),
     **_export("npz", "factors.npz"),

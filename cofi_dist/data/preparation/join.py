@@ -124,9 +124,9 @@ def notes_on_join(join: Join, facts: JoinFacts) -> list[str]:
     if join.num_again == 1:
         what = {"replace": "replaces the one before", "add": "is added to what was there before"}[facts.again]
     notes = [
-        f"{counted(join.num_new, noun)} of {counted(len(join.new_users), 'user')} on"
-        f" {counted(len(join.new_items), 'item')} joined; new: {counted(join.added_users, 'user')} and"
-        f" {counted(join.added_items, 'item')}"
+        f"joined {counted(join.num_new, noun)} of {counted(len(join.new_users), 'user')} on"
+        f" {counted(len(join.new_items), 'item')}",
+        f"new: {counted(join.added_users, 'user')} and {counted(join.added_items, 'item')}",
     ]
     if join.num_again:
         notes.append(f"{join.num_again:,} of them {what}")

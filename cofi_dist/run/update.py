@@ -1,0 +1,60 @@
+"""Write the update of a run by new ratings, as the directory of a finished run."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from cofi_dist.errors import RunError
+from cofi_dist.files.atomic import atomic_directory
+from cofi_dist.model import Model
+from cofi_dist.model.run_ratings import RunRatings
+from cofi_dist.model.update import Update, update_model
+from cofi_dist.run.directory import RunDirectory
+from cofi_dist.run_layout import DATA
+from cofi_dist.run_result import UpdateRecord
+
+
+def update_run(model: Model, ratings: Path, rated: RunRatings, output: Path) -> Update:
+    """Write a run directory with a model brought up to date and the joined ratings, whole or not at all.
+
+    Args:
+        model: of the run that is brought up to date.
+        ratings: a file of new ratings.
+        rated: the ratings that the model was trained on.
+        output: the directory to make.
+
+    Raises:
+        CofiError: the directory exists or cannot be written; or as `update_model`.
+    """
+    start = time.perf_counter()
+    with atomic_directory(output) as temporary:
+        new, kept_in = RunDirectory(temporary), output.absolute()
+        updated, update = update_model(model, ratings, rated, new.data, kept_in / DATA)
+        config = updated.config.model_copy(update={"run_dir": str(kept_in)})
+        updated = replace(updated, config=config)
+        updated.save(new.model)
+        new.save_config(config.to_yaml())
+        join = update.join
+        record = UpdateRecord(
+            of=str(model.loaded_from),
+            ratings=join.num_new,
+            replaced=join.num_again,
+            held_out_before=join.num_moved,
+            new_users=join.added_users,
+            new_items=join.added_items,
+        )
+        result = {
+            "epoch": None,
+            "seconds": time.perf_counter() - start,
+            "fingerprint": updated.facts.fingerprint,
+            "update": record.model_dump(),
+        }
+        new.save_result(result)
+        new.marker.touch()
+    return update
+
+
+def refuse_existing_run(output: Path) -> None:
+    """Raise RunError if the directory of an update exists already."""
+    if output.exists() or output.is_symlink():
+        raise RunError(f"{output}: already exists; remove it or name another")
