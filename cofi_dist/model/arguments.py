@@ -1,5 +1,7 @@
 """Check what callers of the Python interface pass: ids, ratings, and whole numbers."""
 
+import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,9 @@ from cofi_dist.config import ColumnNames, Feedback
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.readers.any_column import CONVERSION_ERRORS, as_column, first_line
 from cofi_dist.data.readers.column_kinds import converter
-from cofi_dist.data.readers.given import as_table
+from cofi_dist.data.readers.given import as_table, is_path
 from cofi_dist.data.readers.layout import Advice
+from cofi_dist.data.readers.tables import read_whole_table
 from cofi_dist.errors import DataError
 from cofi_dist.words import counted
 
@@ -77,13 +80,15 @@ def as_ratings(ratings: object, columns: ColumnNames, feedback: Feedback) -> pl.
 
     Args:
         ratings: as `cofi_dist.fit` takes them. The columns of a table are user, item and value, or are
-            called as in the training data; a table of events may have no values, which means strength 1.
+            called as in the training data, as those of a file are. Events need no values, which are then 1.
         columns: what they are called in the training data.
         feedback: whether these are ratings, or events.
 
     Raises:
         DataError: it is not such a table; or the row, and what is wrong with it.
     """
+    if is_path(ratings):
+        return _of_file(Path(ratings), columns, feedback)  # type: ignore[arg-type]
     table = as_table(ratings)
     names = TABLE_COLUMNS if TABLE_COLUMNS.user in table.names else columns
     has_values = feedback == "explicit" or table.has_values(names)
@@ -97,6 +102,14 @@ def as_ratings(ratings: object, columns: ColumnNames, feedback: Feedback) -> pl.
             pieces = [piece.with_columns(pl.col(name).cast(pl.String)) for piece in pieces]
     read = pl.concat(pieces)
     return read if has_values else read.with_columns(value=pl.lit(1.0))
+
+
+def _of_file(path: Path, columns: ColumnNames, feedback: Feedback) -> pl.DataFrame:
+    notes: list[str] = []
+    table = read_whole_table(path, columns, notes, feedback=feedback)
+    for note in notes:
+        logging.getLogger("cofi_dist").info("%s: %s", path, note)
+    return table
 
 
 def is_one_id(ids: object) -> bool:

@@ -181,8 +181,8 @@ class Model(TrainedModel):
         """Compute RMSE, MAE and, given the training ratings, ranking metrics at k.
 
         Args:
-            ratings: a table of any kind that `cofi_dist.fit` takes. Its columns are `user`, `item` and
-                `value`, or are called as in the training data.
+            ratings: a table of any kind that `cofi_dist.fit` takes, or the path of a file. The columns of a
+                table are `user`, `item` and `value`, or are called as in the training data, as a file's are.
             rated: its training ratings are left out of the lists.
             k: length of a list.
             relevant: the rating from which a held-out item is relevant; None: every one is.

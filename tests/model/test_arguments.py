@@ -61,6 +61,14 @@ def test_a_table_of_any_library_is_evaluated_alike(table: Any, tmp_path: Path) -
     assert model.evaluate(table) == model.evaluate(TABLE)
 
 
+def test_a_file_is_evaluated_as_a_table(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model, file = made_up(tmp_path), tmp_path / "held_out.csv"
+    TABLES["as in the training data"].write_csv(file, separator=";")
+    with caplog.at_level("INFO", "cofi_dist"):
+        assert model.evaluate(file) == model.evaluate(str(file)) == model.evaluate(TABLE)
+    assert f"{file}: fields are separated by semicolons" in caplog.text
+
+
 def test_events_need_no_values_whatever_their_columns_are_called() -> None:
     columns = ColumnNames(user="who", item="what", rating="plays")
     want = TABLE.with_columns(value=pl.lit(1.0))

@@ -77,6 +77,6 @@ READERS: tuple[tuple[Callable[[Any], bool], Callable[[Any], Column]], ...] = (
     (_is_table, lambda table: unreadable(0, kind_of(table), "is a whole table; give one column of it")),
     (lambda values: is_of(values, "torch", "Tensor"), lambda tensor: of_array(tensor.detach().cpu().numpy())),
     (_is_of_arrow, lambda array: of_series(pl.Series(array))),
-    (_is_sequence, of_objects),
+    (_is_sequence, lambda rows: of_objects(rows if isinstance(rows, list | tuple) else list(rows))),
     (lambda values: hasattr(values, "__array__"), lambda array: of_array(np.asarray(array))),
 )

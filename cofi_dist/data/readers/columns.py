@@ -1,8 +1,9 @@
 """Read columns that lie in memory, as arrays or lists, in pieces that polars takes."""
 
 import datetime
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 
 # What pandas and Python have for a missing value, by name: pandas may not be installed.
 MISSING = ("NoneType", "NAType", "NaTType")
+NUMBERS = (float, np.floating, Decimal)
+POLARS_KINDS = "biufUSMm"  # of numpy's data types
 TIME_UNITS = ("D", "ms", "us", "ns")  # of numpy's times that polars takes
 
 
@@ -36,7 +39,12 @@ class Column:
 
 def unreadable(length: int, kind: str, fault: str) -> Column:
     """Return a column that cannot be read."""
-    return Column(length, pl.Object(), kind, lambda start, stop: pl.Series(dtype=pl.Object), fault)
+    return replace(of_no_use(length, kind), fault=fault)
+
+
+def of_no_use(length: int, kind: str) -> Column:
+    """Return a column of a kind that polars has no data type for; its rows are never asked for."""
+    return Column(length, pl.Object(), kind, lambda start, stop: pl.Series())
 
 
 def of_series(series: pl.Series) -> Column:
@@ -64,6 +72,8 @@ def of_array(array: NDArray[Any]) -> Column:
         return unreadable(len(array), kind, "is masked; leave the masked rows out, as .compressed() does")
     if array.dtype.kind in "OT":  # objects, and text of any length
         return of_objects(array)
+    if array.dtype.kind not in POLARS_KINDS or array.dtype == np.longdouble:
+        return of_no_use(len(array), kind)
     if array.dtype.kind in "Mm" and np.datetime_data(array.dtype)[0] not in TIME_UNITS:
         if np.datetime_data(array.dtype)[0] == "generic":
             return unreadable(len(array), kind, "holds times without a unit; convert it")
@@ -103,6 +113,8 @@ def of_objects(values: Sequence[Any] | NDArray[Any]) -> Column:
     kind = " and ".join(sorted(each.__name__ for each in types if types[each] in families)) or "None"
     if len(families) > 1:
         return unreadable(len(values), kind, _mixture(values, types, families))
+    if families == {"other"}:
+        return of_no_use(len(values), kind)
     read = _reader(values, families.pop() if families else "missing", types)
     return Column(len(values), read(0, 1).dtype, kind, read)
 
@@ -112,11 +124,11 @@ def _family(kind: type) -> str:
     if kind.__name__ in MISSING:
         return "missing"
     families: dict[str, tuple[type, ...]] = {
-        "other": (bool, np.bool_),  # Python's is an integer
-        "integer": (int, np.integer),
-        "number": (float, np.floating, Decimal),
-        "text": (str,),
+        "other": (bool, np.bool_, np.timedelta64),  # Python and numpy derive them from integers
         "time": (datetime.date, datetime.timedelta),
+        "integer": (int, np.integer),
+        "number": NUMBERS,
+        "text": (str,),
     }
     return next((name for name, types in families.items() if issubclass(kind, types)), "other")
 
@@ -136,7 +148,7 @@ def _reader(
         if family == "number":
             numbers = [None if value is None else float(value) for value in rows]
             return pl.Series(numbers, dtype=pl.Float64)
-        dtypes = {"text": pl.String, "missing": pl.Null, "other": pl.Object, "time": None}
+        dtypes = {"text": pl.String, "missing": pl.Null, "time": None}
         return pl.Series(rows, dtype=dtypes[family])
 
     return read
@@ -153,14 +165,12 @@ def _integers(rows: list[Any]) -> pl.Series:
 
 
 def _is_missing(value: Any) -> bool:
-    return type(value).__name__ in MISSING or (
-        isinstance(value, float | np.floating) and bool(np.isnan(value))
-    )
+    return type(value).__name__ in MISSING or (isinstance(value, NUMBERS) and math.isnan(value))
 
 
 def _are_nan(values: Sequence[Any] | NDArray[Any]) -> bool:
     """Tell whether all floats are NaN, which stands for a missing value among other kinds."""
-    return all(np.isnan(float(value)) for value in values if _family(type(value)) == "number")
+    return all(math.isnan(value) for value in values if isinstance(value, NUMBERS))
 
 
 def _mixture(values: Sequence[Any] | NDArray[Any], types: dict[type, str], families: set[str]) -> str:

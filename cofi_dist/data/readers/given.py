@@ -162,9 +162,10 @@ def _is_column(values: object) -> bool:
 def _refusal_of(ratings: object) -> str:
     """Say what was given in place of a table, and what to give."""
     kind, shape = article(kind_of(ratings)), tuple(getattr(ratings, "shape", ()))
+    fields = getattr(getattr(ratings, "dtype", None), "names", None)
     if isinstance(ratings, pl.LazyFrame):
         what = "a LazyFrame has no rows yet; give ratings.collect()"
-    elif _is_column(ratings) or len(shape) == 1:
+    elif _is_column(ratings) or (len(shape) == 1 and not fields):
         what = f"{kind} is one column; give a table, or a tuple of arrays (users, items, values)"
     elif len(shape) == 2:
         what = (
@@ -176,8 +177,8 @@ def _refusal_of(ratings: object) -> str:
             "a list is no table; give a tuple of arrays (users, items, values), or, of a list of rows,"
             " polars.DataFrame(ratings, schema=['userId', 'movieId', 'rating'], orient='row')"
         )
-    elif isinstance(ratings, dict):
-        what = "a dict is no table; give polars.DataFrame(ratings)"
+    elif isinstance(ratings, dict) or fields:
+        what = f"{kind} is no table; give polars.DataFrame(ratings)"
     elif isinstance(ratings, Iterator):
         what = f"{kind} can be read only once; give a table, or a tuple of arrays (users, items, values)"
     else:

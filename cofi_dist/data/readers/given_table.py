@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import polars as pl
@@ -128,7 +129,7 @@ class GivenTable:
             raise DataError(f"{NAME}: {self._no_column(role, name, advice)}")
         if self.names.count(name) > 1:
             raise DataError(f"{NAME}: column {name!r} stands there twice; rename one, or leave it out")
-        column = self._read(name, lambda: self.column(name))
+        column = self._read(name, partial(self.column, name))
         if column.fault:
             raise DataError(f"{NAME}: {self._named(name)} {column.fault}")
         if self.num_rows and converter(role, column.dtype) is None:
@@ -151,7 +152,8 @@ class GivenTable:
         """Raise DataError for a column of the wrong kind; of floats, for a missing id that made them so."""
         if column.dtype == pl.Null or (role in ("user", "item") and column.dtype.is_float()):
             for start in range(0, self.num_rows, TABLE_ROWS):
-                piece = column.read(start, min(start + TABLE_ROWS, self.num_rows)).cast(pl.Float64)
+                stop = min(start + TABLE_ROWS, self.num_rows)
+                piece = self._read(name, partial(column.read, start, stop)).cast(pl.Float64)
                 is_missing = piece.is_null() | piece.is_nan().fill_null(True)
                 if is_missing.any():
                     row = start + int(is_missing.arg_max() or 0)
@@ -167,7 +169,7 @@ class GivenTable:
 
     def _rows(self, role: Role, name: str, column: Column, start: int, stop: int) -> pl.Series:
         """Convert some rows of a column."""
-        piece = self._read(name, lambda: column.read(start, stop))
+        piece = self._read(name, partial(column.read, start, stop))
         if converter(role, piece.dtype) is None:
             self._refuse(role, name, column)
         return checked_rows(NAME, role, piece.alias(role), start)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from cofi_dist.data.readers.columns import Column, of_array, of_arrow, of_masked, unreadable
+from cofi_dist.data.readers.columns import Column, of_array, of_arrow, of_masked, of_no_use, unreadable
 
 
 def of_pandas(series: Any) -> Column:
@@ -46,6 +46,8 @@ def _of_categories(values: Any) -> Column:
     categories = of_pandas(values.categories)
     if categories.fault:
         return unreadable(len(values), "category", "has categories of several kinds; convert all to one kind")
+    if categories.dtype == pl.Object:
+        return of_no_use(len(values), f"category of {categories.kind}")
     named, codes = categories.read(0, categories.length), values.codes
 
     def read(start: int, stop: int) -> pl.Series:

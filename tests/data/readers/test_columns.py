@@ -1,6 +1,7 @@
 """Columns of every library, read as what they hold, or refused."""
 
 import sys
+from collections import deque
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -60,6 +61,8 @@ READ: dict[str, tuple[Any, list[Any]]] = {
     "integers and floats": ([1, 2.5, None], [1.0, 2.5, None]),
     "decimals": ([Decimal("4.1"), Decimal(3)], [4.1, 3.0]),
     "numpy's scalars": ([np.int8(3), np.uint64(1)], [3, 1]),
+    "decimals that are missing": (["b", Decimal("NaN")], ["b", None]),
+    "deque": (deque(NUMBERS), NUMBERS),
     "nothing but missing": ([None, None], [None, None]),
 }
 
@@ -143,6 +146,7 @@ def test_what_cannot_be_read_says_why_and_what_to_do(values: Any, says: str) -> 
         ([True], "bool"),
         ([[1], [2]], "list"),
         (pd.Series(["a"], dtype="str").astype("category"), "category of str"),
+        (pd.Series([b"a"]).astype("category"), "category of bytes"),
     ],
 )
 def test_the_kind_is_named_in_the_words_of_its_library(values: Any, kind: str) -> None:
