@@ -12,7 +12,6 @@ import polars as pl
 
 from cofi_dist.config import ColumnNames
 from cofi_dist.data.readers.any_column import (
-    CONVERSION_ERRORS,
     article,
     as_column,
     first_line,
@@ -83,7 +82,7 @@ def as_table(ratings: object) -> GivenTable:
     if hasattr(ratings, "__arrow_c_stream__") and not _is_column(ratings):
         try:
             return _of_frame(pl.DataFrame(ratings), kind_of(ratings))
-        except CONVERSION_ERRORS as error:
+        except (Exception, pl.exceptions.PanicException) as error:  # of whichever library it is
             raise DataError(f"{NAME}: {kind_of(ratings)} cannot be read: {first_line(error)}") from None
     raise DataError(f"{NAME}: {_refusal_of(ratings)}")
 
