@@ -47,7 +47,6 @@ BENCHMARKS = {
     "model": ("", ""),
     "features": ("", f"{SMALL} --features 16,64 --repeats 1 --epochs 8"),
     "scale": ("--repeats 5", "--ratings 200000 --users 2000 --items 5000 --repeats 1"),
-    "tables": ("", "--ratings 200000 --repeats 1"),
     "invariant": ("", "--repeats 1 --no-price"),
     "quality": ("", "--seeds 1 --epochs 500"),
     "curve": ("", "--seeds 1"),

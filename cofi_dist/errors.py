@@ -86,6 +86,10 @@ class StoppedError(CofiError):
         self.restart = restart
 
 
+class InterruptedTrainingWarning(UserWarning):
+    """Warn that a training ended early, and say after which epoch and why."""
+
+
 _CLASSES: tuple[type[CofiError], ...] = (
     CofiError,
     ConfigError,

@@ -119,6 +119,8 @@ def redirect_to_devnull(stream: TextIO) -> None:
 
 def log_stderr(text: str) -> None:
     """Write a line to stderr, if that is still possible."""
+    if sys.stderr is None:  # a program that was started without one
+        return
     with tolerate_write_errors(sys.stderr):
         sys.stderr.write(f"{harmless(text)}\n")  # in one piece: other ranks write there too
 

@@ -85,7 +85,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         "version",
     },
     "__main__": {"cli"},
-    "fitting": {"config", "distributed", "model", "run"},
+    "fitting": {
+        *("config", "data/readers", "distributed", "kernels/cpu", "kernels/first_compilation"),
+        *("model", "run", "training"),
+    },
     "sklearn": {"data/readers", "fitting", "model"},
     "__init__": {"fitting", "model", "version"},
 }

@@ -87,7 +87,7 @@ TESTED_IN = {
     "ranking/scores.py": "model/test_scoring.py",
     "run/log_files.py": "run/test_log.py",
     "run/outcome.py": "e2e/test_start.py",
-    "fitting/settings.py": "fitting/test_fit.py",
+    "fitting/arguments.py": "fitting/test_fit.py",
     "run/screen.py": "run/test_log.py",
     "run/training_run.py": "e2e/test_start.py",
     "run/process_identity.py": "run/test_lock.py",

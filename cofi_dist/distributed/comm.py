@@ -7,6 +7,8 @@ other module needs to know how many ranks there are. Nothing here imports torch,
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
+from cofi_dist.errors import CofiError
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -151,6 +153,16 @@ class Comm(Reducer, Protocol):
         """Leave the group; nothing may be asked of the other ranks afterwards."""
         ...
 
+    def abandon(self, error: CofiError) -> CofiError:
+        """Leave the group because of an error of this rank, and let the other ranks raise it too.
+
+        Not collective. A rank that waits for this one raises the error from the method that it waits in.
+
+        Returns:
+            The error for this rank to raise: the first one of all ranks.
+        """
+        ...
+
 
 class SoloComm:
     """Answer for a single process.
@@ -208,3 +220,6 @@ class SoloComm:
 
     def close(self) -> None:
         pass
+
+    def abandon(self, error: CofiError) -> CofiError:
+        return error

@@ -3,6 +3,7 @@
 gloo carries CPU tensors and NCCL carries CUDA tensors.
 """
 
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -15,6 +16,7 @@ from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 
 from cofi_dist.distributed import heartbeat
 from cofi_dist.distributed.comm import Json, Reducer
+from cofi_dist.distributed.faults import FaultBoard
 from cofi_dist.distributed.heartbeat import Heartbeat
 from cofi_dist.distributed.messages import (
     decode,
@@ -24,7 +26,7 @@ from cofi_dist.distributed.messages import (
     require_length,
 )
 from cofi_dist.distributed.ordered_sum import TreeReducer
-from cofi_dist.errors import ConfigError, RankLostError, TrainingError
+from cofi_dist.errors import CofiError, ConfigError, RankLostError, TrainingError
 from cofi_dist.streams import exit_now
 
 Item = TypeVar("Item", bound=Json)
@@ -53,6 +55,7 @@ class GroupComm:
         self.local_rank, self.local_world_size = local_rank, local_world_size
         store = heartbeat_store or PrefixStore("heartbeat", dist.distributed_c10d._get_default_store())
         self._heartbeat = Heartbeat(_HeartbeatStore(store), self.rank, self.world_size, self._give_up)
+        self._faults = FaultBoard(store, self.rank, self.world_size)
         self.barrier()  # from here on every rank has a heartbeat
 
     def backend(self, device: torch.device) -> str:
@@ -164,6 +167,21 @@ class GroupComm:
         self._heartbeat.stop()
         dist.destroy_process_group()
 
+    def abandon(self, error: CofiError) -> CofiError:
+        fault = self._faults.found
+        if error.shared and fault is None:
+            self.close()  # all ranks have raised it, and are in step
+            return error
+        fault = fault or self._faults.publish(error)
+        self._heartbeat.stop()
+        # What the calls that were cut short hold would keep the connections open.
+        for each in (error, error.__context__):
+            if each is not None:
+                traceback.clear_frames(each.__traceback__)
+        dist.destroy_process_group()  # which ends the waiting of the other ranks
+        self._faults.await_readers()
+        return fault
+
     def _give_up(self, rank: int | None) -> None:
         """Exit at once, since a collective that waits for the lost rank could wait forever."""
         lost = STORE_HOST if rank is None else f"rank {rank}"
@@ -178,6 +196,8 @@ class GroupComm:
         except torch.OutOfMemoryError:
             raise  # also a RuntimeError, but this rank's own
         except (RuntimeError, dist.DistError) as error:
+            if (fault := self._faults.read()) is not None:
+                raise fault from None
             silent = self._heartbeat.silent_ranks()
             lost = STORE_HOST if silent is None else f"rank {' and '.join(map(str, silent))}"
             lost = "another rank" if silent == [] else f"{lost}, which gives no sign of life"

@@ -3,7 +3,11 @@
 import errno
 import ipaddress
 import socket
+import sys
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,14 +21,34 @@ from cofi_dist.distributed.handshake import Task, require_same_task, require_tok
 from cofi_dist.distributed.process_group import PREPARE_SECONDS, GroupComm
 from cofi_dist.distributed.waiting import CALL_SECONDS, BoundedWait
 from cofi_dist.errors import ConfigError, TrainingError
-from cofi_dist.system.variables import RankPlacement, prefer_loopback, read_placement
+from cofi_dist.system.variables import RankPlacement, preferring_loopback, read_placement
 
 MEET_SECONDS = 60.0  # ranks of one job start within seconds of each other
-# Keys of the stores. In torchrun's store: where rank 0's store is. In rank 0's store: how many ranks have
-# arrived, what each rank was told, and how many ranks have read that.
+# Keys of the stores. In torchrun's store: where rank 0's store is, for each meeting. In rank 0's store: how
+# many ranks have arrived, what each rank was told, and how many ranks have read that.
 MEETING = "cofi_dist/meeting"
 HERE, TOLD, HEARD = "cofi_dist/here", "cofi_dist/told", "cofi_dist/heard"
 NO_TASK = Task("", dict)
+# Ranks that meet again have done other things since, such as evaluating a model on one of them.
+MEET_AGAIN_SECONDS = 3600.0
+
+
+@dataclass
+class _Past:
+    """Remember how this process has met the other ranks before.
+
+    Attributes:
+        attempts: how often it tried. All ranks count alike, so each meeting has keys of its own.
+        has_met: whether it ever met them.
+        stores: those that rank 0 of a job holds at MASTER_PORT: kept, as a port is opened only once.
+    """
+
+    attempts: int = 0
+    has_met: bool = False
+    stores: dict[tuple[str, int], Store] = field(default_factory=dict)
+
+
+_PAST = _Past()
 
 
 def init_comm(task: Task = NO_TASK) -> Comm:
@@ -42,10 +66,15 @@ def init_comm(task: Task = NO_TASK) -> Comm:
     here = read_placement()
     if here is None:
         return SoloComm()
-    if here.local_world_size == here.world_size:
-        prefer_loopback()
-    announcement = task.announcement()
-    wait = BoundedWait(MEET_SECONDS)
+    if dist.is_initialized():
+        raise ConfigError(
+            "torch.distributed: this program has a process group of its own; call destroy_process_group()"
+            " before the ranks meet here"
+        )
+    is_one_node = here.local_world_size == here.world_size
+    announcement, meeting = task.announcement(), _PAST.attempts
+    _PAST.attempts += 1
+    wait = BoundedWait(MEET_AGAIN_SECONDS if _PAST.has_met else MEET_SECONDS)
     group: dict[str, Any] = {
         "backend": "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
         "rank": here.rank,
@@ -53,10 +82,11 @@ def init_comm(task: Task = NO_TASK) -> Comm:
         "timeout": timedelta(seconds=MEET_SECONDS),
     }
     try:
-        store, heartbeat_store = wait.run(lambda: _open_stores(here, wait))
+        store, heartbeat_store = wait.run(lambda: _open_stores(here, meeting, wait))
         announcements = wait.run(lambda: _exchange_announcements(announcement, store, here, wait))
         require_same_task(announcements)
-        wait.run(lambda: dist.init_process_group(store=store, **group))
+        with _surroundings_restored(), preferring_loopback() if is_one_node else nullcontext():
+            wait.run(lambda: dist.init_process_group(store=store, **group))
     except (RuntimeError, OSError, dist.DistError) as error:
         # the lines after the first are addresses in torch's code
         why = str(error).partition("\n")[0]
@@ -69,7 +99,18 @@ def init_comm(task: Task = NO_TASK) -> Comm:
     comm.barrier()  # every rank has all proofs before one leaves
     require_token_proofs(proofs, announcements, here.rank)
     comm.set_timeout(PREPARE_SECONDS)
+    _PAST.has_met = True
     return comm
+
+
+@contextmanager
+def _surroundings_restored() -> Iterator[None]:
+    """Undo what torch does to the process beside connecting it: one more excepthook at each meeting."""
+    hook = sys.excepthook
+    try:
+        yield
+    finally:
+        sys.excepthook = hook
 
 
 def rendezvous_by_file(rendezvous: Path, rank: int, world_size: int) -> Comm:
@@ -105,12 +146,23 @@ def _exchange_announcements(
     return announcements
 
 
-def _open_stores(here: RankPlacement, wait: BoundedWait) -> tuple[Store, Store | None]:
-    """Return once all ranks are there, with their store; and with one for heartbeats if it is another."""
+def _open_stores(here: RankPlacement, meeting: int, wait: BoundedWait) -> tuple[Store, Store | None]:
+    """Return once all ranks are there, with their store; and with one for heartbeats if it is another.
+
+    Args:
+        here: the place of this process among the ranks.
+        meeting: how often this process has tried to meet the other ranks before.
+        wait: bounds the time.
+    """
+    store: Store
+    heartbeat_store: Store | None = None
     if here.has_agent:
-        store, heartbeat_store = _stores_by_torchrun(here, wait)
+        store, heartbeat_store = _stores_by_torchrun(here, f"{MEETING}/{meeting}", wait)
     else:
-        store, heartbeat_store = _store_of_rank_zero(here, wait), None
+        place = (here.host, here.port)
+        if place not in _PAST.stores:
+            _PAST.stores[place] = _store_of_rank_zero(here, wait)
+        store = PrefixStore(f"{MEETING}/{meeting}", _PAST.stores[place])
     if store.add(f"{HERE}/{here.rank}", 1) > 1:
         raise ConfigError(f"RANK={here.rank}: two processes have it; start them with torchrun ({here})")
     store.add(HERE, 1)
@@ -140,7 +192,7 @@ def _store_of_rank_zero(here: RankPlacement, wait: BoundedWait) -> Store:
     return TCPStore(here.host, here.port, is_master=False, timeout=timedelta(seconds=MEET_SECONDS))
 
 
-def _stores_by_torchrun(here: RankPlacement, wait: BoundedWait) -> tuple[Store, Store]:
+def _stores_by_torchrun(here: RankPlacement, key: str, wait: BoundedWait) -> tuple[Store, Store]:
     """Open a store that only the ranks of this start use, held by rank 0; and one for heartbeats.
 
     torchrun's own store outlives a restart, and keeps the addresses of ranks that are dead. torch 2.13 takes
@@ -157,16 +209,16 @@ def _stores_by_torchrun(here: RankPlacement, wait: BoundedWait) -> tuple[Store, 
         store = _listen_at(address, 0)
         name = uuid.uuid4().hex
         store.set("name", name)
-        torchrun_store.set(MEETING, f"{address} {store.port} {name}")
+        torchrun_store.set(key, f"{address} {store.port} {name}")
         return store, _heartbeat_store(host, port, name)
     wait.reason = "rank 0 has not said where it is"
     found: list[tuple[Store, Store]] = []
 
     def is_found() -> bool:
-        if torchrun_store.check([MEETING]):
+        if torchrun_store.check([key]):
             address = its_port = "?"
             try:
-                address, its_port, name = torchrun_store.get(MEETING).decode().split()
+                address, its_port, name = torchrun_store.get(key).decode().split()
                 # tried first, since torch's store would wait, and log at length, if nobody listens there
                 socket.create_connection((address, int(its_port)), CALL_SECONDS).close()
                 limit = timedelta(seconds=CALL_SECONDS)

@@ -83,7 +83,7 @@ class TrainedModel:
         }
         return {name: tensor for name, tensor in named.items() if tensor is not None}
 
-    def save(self, directory: Path, *, replace: bool = False) -> None:
+    def save(self, directory: str | Path, *, replace: bool = False) -> None:
         """Write the model into a directory that appears whole or not at all.
 
         Args:
@@ -97,7 +97,7 @@ class TrainedModel:
             if not bool(tensor.isfinite().all()):
                 raise RunError(f"{directory}: {name} holds a number that is not finite; nothing was written")
         stored = store.StoredModel(self.tensors, self.facts, self.users, self.items, self.config)
-        with atomic_directory(directory, replace=replace) as temporary:
+        with atomic_directory(Path(directory), replace=replace) as temporary:
             store.write(temporary, stored)
 
     @classmethod

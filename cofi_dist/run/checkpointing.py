@@ -18,6 +18,10 @@ from cofi_dist.version import __version__
 from cofi_dist.words import counted
 
 
+class UnsavedStopError(SaveError):
+    """Report that the run stopped because it was asked to, and that its state could not be saved."""
+
+
 class CheckpointCallback:
     """Save the state of a run every so many epochs, and before the run stops.
 
@@ -53,7 +57,7 @@ class CheckpointCallback:
 
         Raises:
             StoppedError: a rank was asked to stop, and the state is saved.
-            SaveError: too many consecutive saves have failed.
+            SaveError: too many consecutive saves have failed, or that one did.
         """
         stop, running = self._comm.max_over_ranks(
             int(self._stop.is_requested()), int(self._writer.is_running)
@@ -106,7 +110,7 @@ class CheckpointCallback:
         self.finish_save()
         self._save_now(state)
         if not self._saved_epoch:
-            raise SaveError(
+            raise UnsavedStopError(
                 f"stopped after epoch {state.epoch} by {reason}, and nothing could be saved: what was learnt"
                 " is lost",
                 shared=True,

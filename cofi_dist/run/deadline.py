@@ -14,12 +14,13 @@ from cofi_dist.system.variables import read_variable
 SQUEUE_TIMEOUT = 30.0  # seconds
 
 
-def stop_time(deadline: float | None) -> float:
+def stop_time(deadline: float | None, since: float | None = None) -> float:
     """Return the time at which the run is to stop, in seconds since the epoch; infinite for none.
 
     Args:
         deadline: `train.deadline`. If positive, seconds after the start of the command, or of torchrun, so
             that a restart does not count anew. If negative, seconds before the end of the SLURM job.
+        since: from when a positive deadline counts instead, in seconds since the epoch.
 
     Raises:
         ConfigError: the deadline refers to the end of a job, but there is no job, or it has no known end.
@@ -28,6 +29,8 @@ def stop_time(deadline: float | None) -> float:
         return math.inf
     if deadline < 0:
         return _end_of_job(deadline) + deadline
+    if since is not None:
+        return since + deadline
     launcher = Launcher.find()
     since = (
         launcher.since if launcher is not None and launcher.is_torchrun else psutil.Process().create_time()

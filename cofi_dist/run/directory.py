@@ -3,7 +3,7 @@
 import json
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +16,7 @@ from cofi_dist.run.lock import Lock
 from cofi_dist.run.stop import clear_stop_file
 from cofi_dist.run_layout import FILES, FOLDERS, LOCK, MARKER, STOP
 from cofi_dist.run_result import Result, is_finished, read_result
+from cofi_dist.streams import exit_now
 
 
 class RunDirectory:
@@ -132,18 +133,21 @@ class RunDirectory:
             )
 
     @contextmanager
-    def claim(self) -> Iterator[None]:
+    def claim(self, on_lost: Callable[[SaveError], object] = exit_now) -> Iterator[None]:
         """Lock the directory, and remove the stop file and the temporary files of earlier starts.
 
         The ratings are prepared under the lock, so that no two processes prepare them at once, and so that
         temporary files are known to belong to processes that are dead.
+
+        Args:
+            on_lost: called if another run takes the directory over; see `Lock`.
 
         Raises:
             RunError: another run holds the lock, or the directory cannot be written.
         """
         made = [path for path in (self.path, *self.path.parents) if not path.exists()]
         try:
-            with Lock(self.path):
+            with Lock(self.path, on_lost):
                 clear_stop_file(self.path)
                 self._remove_temporaries()
                 yield

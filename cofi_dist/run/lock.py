@@ -21,6 +21,7 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -57,13 +58,15 @@ class Lock:
 
     Args:
         run_dir: the run directory, which is created if it does not exist.
+        on_lost: called from another thread if the lock is lost, so that nothing more is written. By default,
+            the process ends at once: on the usual way out it would still write files.
 
     Raises:
         RunError: another run holds the lock, or the directory cannot be written.
     """
 
-    def __init__(self, run_dir: Path) -> None:
-        self._file = run_dir / LOCK
+    def __init__(self, run_dir: Path, on_lost: Callable[[SaveError], object] = exit_now) -> None:
+        self._file, self._on_lost = run_dir / LOCK, on_lost
         self._me = {
             "host": socket.gethostname(),
             "space": pid_space(),
@@ -177,12 +180,11 @@ class Lock:
         while not self._done.wait(RENEW_SECONDS):
             with suppress(OSError):  # the file system may be away for a while
                 if not self._is_ours():
-                    self._end_process()
+                    break
                 os.utime(self._file)
-
-    def _end_process(self) -> None:
-        # At once: on the usual way out it would still write files, which now belong to another run.
-        exit_now(
+        else:
+            return
+        self._on_lost(
             SaveError(
                 f"{self._file}: is not this run's any more: another run has taken the directory over, or"
                 " somebody removed it; nothing more was saved; look what runs there before you go on"

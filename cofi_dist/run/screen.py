@@ -6,7 +6,7 @@ A stream that fails does not end the run: nothing more is written to it.
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, TextIO
 
 from rich.console import Console
@@ -106,7 +106,7 @@ class TerminalBar:
             self._bar.stop()
 
     def _drawing(self) -> AbstractContextManager[None]:
-        return tolerate_write_errors(sys.stderr, self._on_failure)
+        return nullcontext() if self._bar.disable else tolerate_write_errors(sys.stderr, self._on_failure)
 
 
 class StreamScreen:
@@ -120,7 +120,8 @@ class StreamScreen:
         self._quiet = quiet
 
     def open(self, epochs: int, criterion: Criterion | None, on_failure: Callable[[str], None]) -> None:
-        self._on_failure, self._bar = on_failure, TerminalBar(epochs, criterion, on_failure)
+        self._on_failure = on_failure
+        self._bar = TerminalBar(epochs, criterion, on_failure)
 
     def line(self, text: str) -> None:
         self._write(text, sys.stdout, self._report)
@@ -142,8 +143,8 @@ class StreamScreen:
         self._on_failure(failure)
         self.note(failure)
 
-    def _write(self, text: str, stream: TextIO, on_failure: Callable[[str], None]) -> None:
-        if self._quiet:
+    def _write(self, text: str, stream: TextIO | None, on_failure: Callable[[str], None]) -> None:
+        if self._quiet or stream is None:
             return
         if self._bar.is_drawn and stream.isatty():
             self._bar.print_above(text)
@@ -166,5 +167,6 @@ def _bar(epochs: int, width: int) -> Progress:
         transient=True,
         redirect_stdout=False,
         redirect_stderr=False,
-        disable=not sys.stderr.isatty(),  # if FORCE_COLOR is set, rich would also draw into a job's log
+        disable=sys.stderr is None
+        or not sys.stderr.isatty(),  # if FORCE_COLOR is set, rich would also draw into a job's log
     )

@@ -16,9 +16,10 @@ from enum import Enum
 from pathlib import Path
 from types import FrameType
 
-from cofi_dist.errors import StoppedError
+from cofi_dist.errors import SaveError, StoppedError
 from cofi_dist.files.atomic import remove_file
 from cofi_dist.run_layout import STOP
+from cofi_dist.streams import exit_now
 from cofi_dist.system.launcher import Launcher
 from cofi_dist.system.variables import read_variable
 
@@ -82,6 +83,10 @@ class StopRequest:
         finally:
             if self._phase is phase:
                 self._phase = Phase.FINISHING if phase is Phase.TRAINING else before
+
+    def on_lock_lost(self, error: SaveError) -> None:
+        """End the process at once, because the run directory belongs to another run now."""
+        exit_now(error)
 
     def watch(self, run_dir: Path, deadline: float) -> None:
         """Look for the stop file of a run, and at the clock.

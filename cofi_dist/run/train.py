@@ -7,6 +7,7 @@ from typing import Any
 
 from cofi_dist.checkpoint.reader import list_checkpoints
 from cofi_dist.config import Config, load_config
+from cofi_dist.data.readers.ratings_input import RatingsInput
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.distributed.device import choose_device, min_free_memory
 from cofi_dist.model import Model
@@ -65,6 +66,7 @@ def train_config(
     *,
     file: Path | None = None,
     replace: bool = False,
+    given: RatingsInput | None = None,
     start: Model | None = None,
 ) -> Learnt | None:
     """Train as a resolved config says, and return what was learnt; None if the run is finished already.
@@ -79,6 +81,7 @@ def train_config(
         manner: how the run is carried out.
         file: the file that the config was read from, if any.
         replace: whether a run that is in the run directory may be deleted.
+        given: the table of ratings, if the config says that it was given in Python; rank 0 has it.
         start: the model that a new run starts from, equal on all ranks, in place of `train.start`.
 
     Raises:
@@ -93,11 +96,12 @@ def train_config(
         world_size=comm.world_size,
         free_memory=min_free_memory(device, comm),
         replace=replace,
+        given=given,
         start_model=None if start is None else StartModel(start),
     )
     with ExitStack() as claimed, ProvisionalRun(run) as provisional:
         comm.from_rank_zero(lambda: check_start(request))
-        comm.from_rank_zero(lambda: claimed.enter_context(run.claim()))
+        comm.from_rank_zero(lambda: claimed.enter_context(run.claim(stop.on_lock_lost)))
         action = RunAction(comm.from_rank_zero(lambda: prepare_run(request, provisional).value))
         if action is RunAction.NOTHING:
             return None

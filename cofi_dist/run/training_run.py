@@ -8,7 +8,12 @@ from cofi_dist.checkpoint.reader import Checkpoint, restore_state
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import SaveError, StoppedError
 from cofi_dist.model import Model
-from cofi_dist.run.checkpointing import CheckpointCallback, StopCallback, checkpoint_callback
+from cofi_dist.run.checkpointing import (
+    CheckpointCallback,
+    StopCallback,
+    UnsavedStopError,
+    checkpoint_callback,
+)
 from cofi_dist.run.directory import ProvisionalRun
 from cofi_dist.run.log import Log, NullLog, RunLog
 from cofi_dist.run.outcome import gather_model, save_divergence, save_outcome
@@ -137,8 +142,14 @@ class TrainingRun:
         run, comm, state = self._run, self._comm, trainer.state
         callback = self._callback(problem, log, saved_epoch)
         start = time.perf_counter() - state.seconds
+        stopped = ""
         try:
-            epoch, accuracy = trainer.run(log, _KeepOnceStepped(self._provisional, callback))
+            try:
+                epoch, accuracy = trainer.run(log, _KeepOnceStepped(self._provisional, callback))
+            except (StoppedError, UnsavedStopError) as stop:
+                if not self._manner.returns_early:
+                    raise
+                stopped = f"{stop}{_restore_best(trainer)}"
         except DivergedError as error:
             with suppress(SaveError):  # the divergence is what has to be reported
                 callback.finish_save()
@@ -148,17 +159,13 @@ class TrainingRun:
             raise save_divergence(
                 problem, run, state, comm, error, seconds=seconds, keeps_run=self._manner.keeps_run
             ) from None
-        except StoppedError as stopped:
-            if not self._manner.returns_early:
-                raise
-            return self._learnt_so_far(problem, state, str(stopped))
         finally:
             callback.close()
         seconds = time.perf_counter() - start
         model = gather_model(problem, state.factors, comm)
-        if self._manner.keeps_run or comm.world_size > 1:
+        if (self._manner.keeps_run or comm.world_size > 1) and not stopped:
             save_outcome(problem, run, model, state, comm, epoch=epoch, accuracy=accuracy, seconds=seconds)
-        return Learnt(model, problem)
+        return Learnt(model, problem, stopped)
 
     def _callback(self, problem: Problem, log: Log, saved_epoch: int) -> CheckpointCallback | StopCallback:
         if not self._manner.keeps_run:
@@ -167,12 +174,19 @@ class TrainingRun:
             problem, self._run, self._comm, self._stop, saved_epoch=saved_epoch, on_save=log.on_save
         )
 
-    def _learnt_so_far(self, problem: Problem, state: State, stopped: str) -> Learnt:
-        """Return the best factors of a run that was stopped, if they were validated, or else the latest."""
-        if state.best.accuracy is not None:
-            state.best.restore()
-            stopped += f"; the factors are the best so far, those of epoch {state.best.epoch}"
-        return Learnt(gather_model(problem, state.factors, self._comm), problem, stopped)
+
+def _restore_best(trainer: Trainer) -> str:
+    """Set the factors of a run that was stopped to the best ones, if they were validated; say so.
+
+    Raises:
+        DivergedError: they were not, and the factors are not finite.
+    """
+    best = trainer.state.best
+    if best.accuracy is None:
+        trainer.require_finite_factors()
+        return "; the factors are as they were then"
+    best.restore()
+    return f"; the factors are the best so far, those of epoch {best.epoch}"
 
 
 class _KeepOnceStepped:

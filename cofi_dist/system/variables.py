@@ -7,7 +7,8 @@ makes no sense is refused by name if it would decide something, and ignored othe
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from cofi_dist.errors import ConfigError
@@ -146,10 +147,19 @@ def read_token() -> str:
     return text
 
 
-def prefer_loopback() -> None:
-    """Let gloo connect the ranks of one host by the loopback device, unless the user has chosen a device."""
-    for name in {name for _, name in socket.if_nameindex()}.intersection(LOOPBACKS):
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
+@contextmanager
+def preferring_loopback() -> Iterator[None]:
+    """Let gloo connect ranks by the loopback device in this context, unless the user has chosen a device."""
+    name = "GLOO_SOCKET_IFNAME"
+    loopbacks = {device for _, device in socket.if_nameindex()}.intersection(LOOPBACKS)
+    if name in os.environ or not loopbacks:
+        yield
+        return
+    os.environ[name] = min(loopbacks)
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
 
 
 def clean_library_variables() -> None:

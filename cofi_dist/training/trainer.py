@@ -98,6 +98,18 @@ class Trainer:
             return state.epoch + 1, None
         return best.epoch, best.accuracy
 
+    def require_finite_factors(self) -> None:
+        """Check the factors after the last step. Collective: all ranks call it.
+
+        Raises:
+            DivergedError: they are not finite; the last good factors are restored.
+            TrainingError: the replicas of X differ between ranks.
+        """
+        self._comm.require_replicated(self.state.factors.X, "X")
+        (bad_ranks,) = self._comm.all_reduce_scalars(tensor([float(not self.state.has_finite_factors)]))
+        if bad_ranks.item():
+            raise self._diverged(self.state.epoch, "the factors are no longer finite")
+
     def _run_epochs(self, listener: ProgressListener, callback: StepCallback) -> bool:
         """Take the steps, and return False if validation ended them early."""
         state = self.state
@@ -121,7 +133,7 @@ class Trainer:
             callback.after_step(state)
         else:
             self._warn_if_not_converged(listener)
-        self._require_finite_factors()
+        self.require_finite_factors()
         callback.finish(state)
         return True
 
@@ -186,12 +198,6 @@ class Trainer:
                 f"not converged in {counted(epochs, 'epoch')}: J still changes by more than {part:g} of"
                 " itself in an epoch; a higher train.epochs goes further"
             )
-
-    def _require_finite_factors(self) -> None:
-        self._comm.require_replicated(self.state.factors.X, "X")
-        (bad_ranks,) = self._comm.all_reduce_scalars(tensor([float(not self.state.has_finite_factors)]))
-        if bad_ranks.item():
-            raise self._diverged(self.state.epoch, "the factors are no longer finite")
 
     def _diverged(self, epoch: int, what: str) -> DivergedError:
         """Restore the last good factors, if there are any, and return the error to raise."""

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -77,16 +78,39 @@ def test_the_model_comes_with_its_ratings_and_epochs(temporary: Path) -> None:
     ("arguments", "message"),
     [
         ({"train": {"lrr": 1}}, r"train\.lrr: unknown key; there are epochs, lr, "),
-        ({"train": [("lr", 1)]}, r"train: must be a mapping .* not list"),
+        (
+            {"train": [("lr", 1)]},
+            r"train: must be a mapping, such as a dict, of the keys of that section, not",
+        ),
         ({"train": {"lr": "fast"}}, r"train\.lr: .* not 'fast'"),
         ({"checkpoint": {"every": 2}}, r"checkpoint\.every: .* set run_dir"),
         ({"seed": -1}, "seed: .* greater than or equal to 0, not -1"),
+        ({"progress": "yes"}, "progress: must be None, True or False, not 'yes'"),
+        ({"run_dir": 5}, "run_dir: must be a path, not 5"),
+        ({"run_dir": ""}, "run_dir: a path is empty"),
+        ({"start": 5}, "start: must be a model or the path of one, not 5"),
+        ({"start": "a", "train": {"start": "b"}}, r"train\.start: start is given too"),
+        ({"data": {"name": "ml-latest-small"}}, r"data\.name: ratings are given too"),
+        ({"data": {"table": "frame"}}, r"data\.table: ratings are given too"),
+        ({"ratings": None}, "ratings: give a table or the path of a file, or name a source in data"),
+        ({"ratings": None, "data": {"table": "frame"}}, r"data\.table: fit sets it; give the table itself"),
+        ({"train": {5: 1}}, "train: 5 is no key; keys are text"),
+        ({"data": {"columns": {None: 1}}}, r"data\.columns: None is no key; keys are text"),
+        ({"train": {"tensorboard": True}}, r"train\.tensorboard: nothing is kept without run_dir"),
+        ({"checkpoint": {"resume": "auto"}}, "checkpoint.resume: auto: nothing is kept without run_dir"),
         ({"device": "tpu"}, "device: input should be 'auto', 'cpu', 'cuda' or 'mps', not 'tpu'"),
     ],
 )
 def test_a_wrong_argument_is_one_line_that_names_it(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(CofiError, match=f"^{message}"):
-        cofi_dist.fit(random_table(), **arguments)
+        cofi_dist.fit(**{"ratings": random_table(), **arguments})
+
+
+def test_numbers_of_numpy_are_numbers(temporary: Path) -> None:
+    train = {"epochs": np.int64(2), "lr": np.float32(0.5), "log_every": np.uint8(1)}
+    seed: Any = np.int64(3)
+    model = cofi_dist.fit(random_table(), model=MODEL, train=train, seed=seed, progress=False)
+    assert (model.config.train.epochs, model.config.train.lr, model.config.seed) == (2, 0.5, 3)
 
 
 def test_importing_the_package_is_quick_and_imports_nothing_large() -> None:

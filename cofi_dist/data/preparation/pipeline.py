@@ -26,7 +26,6 @@ from cofi_dist.data.preparation.store import FORMAT, ITEMS, MANIFEST, USERS
 from cofi_dist.data.preparation.time_cutoffs import time_cutoffs
 from cofi_dist.data.preparation.writers import PartWriter, fingerprint, write_transposed
 from cofi_dist.data.ratings import EQUAL_RATINGS
-from cofi_dist.data.readers.layout import Advice
 from cofi_dist.data.readers.ratings_input import RatingsInput
 from cofi_dist.data.splits import PARTS, Part, assign_parts, held_out
 from cofi_dist.errors import DataError
@@ -46,14 +45,12 @@ class _Job:
         data: the config's section.
         work: folder for the spools.
         notes: lines about what was read, dropped and held out; every step adds its own.
-        advice: what to do if a column is missing, if a model has settled what the config would set.
     """
 
     given: RatingsInput
     data: DataSection
     work: Path
     notes: list[str]
-    advice: Advice | None = None
 
     @property
     def noun(self) -> str:
@@ -88,19 +85,18 @@ class _SpooledRatings:
         self.spools[k] = replacement
 
 
-def prepare(given: RatingsInput, data: DataSection, directory: Path, *, advice: Advice | None = None) -> None:
+def prepare(given: RatingsInput, data: DataSection, directory: Path) -> None:
     """Write the prepared ratings of a file or table into `directory`, which exists and is empty.
 
     Args:
         given: the file or table.
         data: columns, duplicates, filters, splits, centring.
         directory: a temporary one, which the caller puts in place when this returns.
-        advice: what to do if a column is missing, if a model has settled what the config would set.
 
     Raises:
         DataError: the file or table, the line or row and what is wrong with it; or no ratings are left.
     """
-    job = _Job(given, data, directory / "work", notes=[], advice=advice)
+    job = _Job(given, data, directory / "work", notes=[])
     job.work.mkdir()
     ratings = _read(job)
     _resolve_duplicates(job, ratings)
@@ -129,10 +125,7 @@ def _read(job: _Job) -> _SpooledRatings:
     floats = {"time": with_time, "weight": with_weight}
     dtypes = {**DTYPES, **{name: np.float64 for name, is_read in floats.items() if is_read}}
     users, items, spool = Encoder(), Encoder(), Spool(job.work / "read", dtypes)
-    tables = job.given.tables(
-        columns, feedback=feedback, time=with_time, weight=with_weight, advice=job.advice
-    )
-    for table in tables:
+    for table in job.given.tables(columns, feedback=feedback, time=with_time, weight=with_weight):
         codes = {"user": users.codes(table["user"]), "item": items.codes(table["item"])}
         spool.append({**codes, **{name: table[name].to_numpy() for name in dtypes if name not in codes}})
     if not len(spool):
@@ -188,10 +181,9 @@ def _duplicate_error(job: _Job, ratings: _SpooledRatings, user: int, item: int) 
     where = job.given.row
     is_of_events = job.data.feedback == "implicit"
     verb, policies = ("has", "sum, last or mean") if is_of_events else ("rated", "last or mean")
-    change = f", or set data.duplicates to {policies}" if job.advice is None else ""
     return DataError(
         f"{job.given.name}: {where} {second}: user {user_id} {verb} item {item_id} on {where} {first}"
-        f" already; keep one of them{change}"
+        f" already; keep one of them, or set data.duplicates to {policies}"
     )
 
 

@@ -6,12 +6,13 @@ The libraries that these come from are not imported here: whoever gives such a t
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import polars as pl
 
 from cofi_dist.config import ColumnNames
 from cofi_dist.data.readers.any_column import (
+    CONVERSION_ERRORS,
     article,
     as_column,
     first_line,
@@ -50,10 +51,10 @@ def as_input(ratings: object) -> RatingsInput:
     Raises:
         DataError: as in `as_table`.
     """
-    return RatingsFile(Path(ratings)) if is_path(ratings) else as_table(ratings)  # type: ignore[arg-type]
+    return RatingsFile(Path(ratings)) if is_path(ratings) else as_table(ratings)
 
 
-def is_path(ratings: object) -> bool:
+def is_path(ratings: object) -> TypeGuard[str | PathLike[str]]:
     """Tell whether ratings are given as the path of a file."""
     return isinstance(ratings, str | PathLike)
 
@@ -82,7 +83,7 @@ def as_table(ratings: object) -> GivenTable:
     if hasattr(ratings, "__arrow_c_stream__") and not _is_column(ratings):
         try:
             return _of_frame(pl.DataFrame(ratings), kind_of(ratings))
-        except (Exception, pl.exceptions.PanicException) as error:  # of whichever library it is
+        except CONVERSION_ERRORS as error:
             raise DataError(f"{NAME}: {kind_of(ratings)} cannot be read: {first_line(error)}") from None
     raise DataError(f"{NAME}: {_refusal_of(ratings)}")
 

@@ -68,7 +68,7 @@ class GivenTable:
         rating: bool = True,
         time: bool = False,
         weight: bool = False,
-        advice: Advice | None = None,
+        advice: Advice = SET_COLUMNS,
     ) -> Iterator[pl.DataFrame]:
         """Yield the ratings in tables of bounded size, as `tables.stream_tables` describes them.
 
@@ -80,7 +80,7 @@ class GivenTable:
         names = self.roles or columns
         has_values = feedback == "explicit" or self.has_values(columns) or self._must_have_values(columns)
         wanted = wanted_columns(names, feedback, rating=rating and has_values, time=time, weight=weight)
-        opened = {role: self._opened(role, name, advice or SET_COLUMNS) for role, name in wanted.items()}
+        opened = {role: self._opened(role, name, advice) for role, name in wanted.items()}
         for start in range(0, self.num_rows, TABLE_ROWS):
             stop = min(start + TABLE_ROWS, self.num_rows)
             pieces = [self._rows(role, wanted[role], column, start, stop) for role, column in opened.items()]

@@ -9,10 +9,8 @@ import polars as pl
 
 from cofi_dist.config import ColumnNames, Feedback
 from cofi_dist.data.id_spelling import DistinctIds
-from cofi_dist.data.readers.layout import Advice
 from cofi_dist.data.readers.pairs import first_lines_of_pair
 from cofi_dist.data.readers.tables import (
-    SET_COLUMNS,
     is_parquet,
     notes_on_ids,
     notes_on_layout,
@@ -45,7 +43,6 @@ class RatingsInput(Protocol):
         rating: bool = True,
         time: bool = False,
         weight: bool = False,
-        advice: Advice | None = None,
     ) -> Iterator[pl.DataFrame]:
         """Yield the ratings in tables of bounded size, as `tables.stream_tables` describes them."""
         ...
@@ -92,18 +89,9 @@ class RatingsFile:
         rating: bool = True,
         time: bool = False,
         weight: bool = False,
-        advice: Advice | None = None,
     ) -> Iterator[pl.DataFrame]:
         """Read the file in pieces."""
-        return stream_tables(
-            self.path,
-            columns,
-            feedback=feedback,
-            rating=rating,
-            time=time,
-            weight=weight,
-            advice=advice or SET_COLUMNS,
-        )
+        return stream_tables(self.path, columns, feedback=feedback, rating=rating, time=time, weight=weight)
 
     def notes(self, columns: ColumnNames, feedback: Feedback) -> list[str]:
         """Return lines about its layout, and about missing strengths."""

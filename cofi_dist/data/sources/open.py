@@ -9,7 +9,6 @@ from cofi_dist.config import DataSection
 from cofi_dist.data.datasets.catalog import downloaded_ratings_file
 from cofi_dist.data.preparation.pipeline import prepare
 from cofi_dist.data.preparation.store import StoredRatings
-from cofi_dist.data.readers.layout import Advice
 from cofi_dist.data.readers.ratings_input import RatingsFile, RatingsInput
 from cofi_dist.data.sources.arrays import ArrayRatings
 from cofi_dist.data.sources.base import Source
@@ -41,7 +40,7 @@ class PreparedSource:
 
 @contextmanager
 def prepare_source(
-    data: DataSection, target: Path, given: RatingsInput | None = None, *, advice: Advice | None = None
+    data: DataSection, target: Path, given: RatingsInput | None = None
 ) -> Iterator[PreparedSource]:
     """Check the source to its last rating, and prepare a file or table of ratings in a temporary directory.
 
@@ -51,7 +50,6 @@ def prepare_source(
         data: the config's section.
         target: where prepared ratings are to be kept; the temporary directory lies beside it.
         given: the table of ratings, if `data.table` says that it was given in Python.
-        advice: what to do if a column is missing, if a model has settled what the config would set.
 
     Raises:
         DataError: the file, the line or the cell, and what is wrong.
@@ -61,7 +59,7 @@ def prepare_source(
         with scratch_directory(target) as scratch:
             temporary = scratch / "data"
             temporary.mkdir()
-            prepare(given or RatingsFile(ratings_file(data)), data, temporary, advice=advice)
+            prepare(given or RatingsFile(ratings_file(data)), data, temporary)
             yield PreparedSource(StoredRatings(temporary), temporary)
         return
     if data.y is not None and data.r is not None:

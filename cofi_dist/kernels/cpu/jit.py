@@ -53,6 +53,15 @@ def require_loops() -> None:
         raise ConfigError(f"NUMBA_THREADING_LAYER: numba can start no threads ({reason}); unset it") from None
 
 
+def loops_may_run_at_once() -> bool:
+    """Tell whether several threads of this process may run parallel loops at the same time."""
+    try:
+        match_torch_threads()  # starts numba's threads, so that it is known what has started them
+        return str(numba.threading_layer()) in ("omp", "tbb")
+    except ValueError:  # no threads can be started; whoever needs the loops says why
+        return False
+
+
 def match_torch_threads() -> int:
     """Set numba's number of threads to torch's, at most to what numba may have, and return it.
 

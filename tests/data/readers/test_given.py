@@ -276,7 +276,7 @@ class Broken:
     """A table that fails while it is read."""
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        raise LookupError("the connection\nwas closed")
+        raise RuntimeError("the connection\nwas closed")
 
 
 def test_a_stream_that_breaks_says_what_its_library_says() -> None:

@@ -1,0 +1,214 @@
+"""Carry out one call of `fit`: meet the other ranks, train, and give every rank the whole model."""
+
+import dataclasses
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from cofi_dist.config import Config
+from cofi_dist.data.readers.given import as_table, is_path
+from cofi_dist.data.readers.given_table import GivenTable
+from cofi_dist.distributed.comm import Comm
+from cofi_dist.distributed.handshake import Task
+from cofi_dist.distributed.rendezvous import init_comm
+from cofi_dist.errors import CofiError, ConfigError, TrainingError
+from cofi_dist.files.atomic import scratch_directory
+from cofi_dist.fitting.arguments import Arguments
+from cofi_dist.fitting.interrupt import FitStop
+from cofi_dist.fitting.screens import LOGGER, choose_screen
+from cofi_dist.kernels.cpu.jit import loops_may_run_at_once
+from cofi_dist.kernels.first_compilation import FirstCompilation
+from cofi_dist.model import Model, RunRatings
+from cofi_dist.model.history import read_history
+from cofi_dist.run.deadline import stop_time
+from cofi_dist.run.directory import RunDirectory
+from cofi_dist.run.screen import Screen
+from cofi_dist.run.train import finished_note, train_config
+from cofi_dist.run.training_run import Learnt, Manner
+from cofi_dist.system.memory import is_out_of_memory
+
+_TURN = threading.Lock()
+
+
+class Fitted(NamedTuple):
+    """Hold what a call of `fit` returns, and what it warns of.
+
+    Attributes:
+        model: the whole model, on every rank.
+        warning: why the training ended early, if it did; on rank 0.
+    """
+
+    model: Model
+    warning: str
+
+
+def run_fit(arguments: Arguments) -> Fitted:
+    """Train a model as the arguments say.
+
+    Collective: all ranks call it.
+
+    Raises:
+        CofiError: as for `fit`; the same on every rank.
+    """
+    stop = FitStop()
+    with _turn_taken(), _cuda_device_restored(), stop.restoring():
+        comm = init_comm(Task("cofi_dist.fit", arguments.facts))
+        try:
+            fitted = _Fit(arguments, comm, stop).run()
+        except BaseException as error:
+            raised = _as_cofi_error(error)
+            told = comm.abandon(raised or TrainingError(f"{type(error).__name__}: {error}"))
+            if raised is None:
+                raise
+            raise told from None
+        comm.close()
+    return fitted
+
+
+def _as_cofi_error(error: BaseException) -> CofiError | None:
+    """Return the error that says in one line what went wrong; None for a bug of ours, or an interrupt."""
+    if is_out_of_memory(error):
+        return TrainingError(f"there is not enough memory: {error}")
+    return error if isinstance(error, CofiError) else None
+
+
+@contextmanager
+def _turn_taken() -> Iterator[None]:
+    """Let the calls of several threads take turns, unless the compiled loops may run in several at once."""
+    if loops_may_run_at_once():
+        yield
+    else:
+        with _TURN:
+            yield
+
+
+def _has_cuda_device() -> bool:
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _cuda_device_restored() -> Iterator[None]:
+    """Restore the current CUDA device at the end of the context, if there was one."""
+    before = torch.cuda.current_device() if _has_cuda_device() else None
+    try:
+        yield
+    finally:
+        if before is not None:
+            torch.cuda.set_device(before)
+
+
+class _Fit:
+    """Hold one call of `fit`, once the ranks have met.
+
+    Args:
+        arguments: of the call.
+        comm: the ranks.
+        stop: whether this process has been asked to stop.
+    """
+
+    def __init__(self, arguments: Arguments, comm: Comm, stop: FitStop) -> None:
+        self._arguments, self._comm, self._stop = arguments, comm, stop
+        self._given: GivenTable | None = None
+
+    def run(self) -> Fitted:
+        """Train, and return the model. Collective: all ranks call it."""
+        comm, since = self._comm, time.time()
+        with ExitStack() as stack:
+            config = Config.model_validate(comm.from_rank_zero(self._resolve))
+            run = self._directory(config, stack)
+            self._stop.watch(run.path, comm.from_rank_zero(lambda: stop_time(config.train.deadline, since)))
+            manner = Manner(screen=self._screen(), keeps_run=self._arguments.keeps_run, returns_early=True)
+            start = self._arguments.start_model
+            learnt = train_config(config, run, comm, self._stop, manner, given=self._given, start=start)
+            if learnt is None:
+                LOGGER.info(finished_note(run))
+                fitted = Fitted(Model.load(run.path), "")
+            else:
+                fitted = Fitted(self._complete(learnt, run), self._warning(learnt))
+            comm.barrier()  # until then, another rank may be reading what is removed now
+        return fitted
+
+    def _warning(self, learnt: Learnt) -> str:
+        return f"the training was {learnt.stopped}" if learnt.stopped and self._comm.rank == 0 else ""
+
+    def _resolve(self) -> dict[str, Any]:
+        """Take the ratings and return the resolved config; rank 0 calls it."""
+        ratings, source = self._arguments.ratings, dict[str, str]()
+        if is_path(ratings):
+            source = {"ratings": os.fspath(ratings)}
+        elif ratings is not None:
+            self._given = as_table(ratings)
+            source = {"table": self._given.kind}
+        return self._arguments.config(source).model_dump(exclude_none=True)
+
+    def _directory(self, config: Config, stack: ExitStack) -> RunDirectory:
+        """Return the run directory; a temporary one is removed when the stack ends."""
+        if self._arguments.keeps_run:
+            return RunDirectory(config.run_dir)
+        if self._comm.local_world_size < self._comm.world_size:
+            raise ConfigError(
+                "run_dir: several nodes share the ratings and the model through it; set it to a directory"
+                " that all of them see",
+                shared=True,
+            )
+        made = self._comm.from_rank_zero(lambda: stack.enter_context(_temporary_directory()))
+        return RunDirectory(Path(made, "run"))
+
+    def _screen(self) -> Screen:
+        screen = choose_screen(self._arguments.progress)
+        if self._comm.rank == 0:
+            FirstCompilation.on_start(
+                lambda: LOGGER.info("compiling the loops for this processor, once; this takes some seconds")
+            )
+        return screen
+
+    def _complete(self, learnt: Learnt, run: RunDirectory) -> Model:
+        """Return the whole model on every rank, with the ratings and the epochs of its training."""
+        model = self._whole(learnt, run)
+        return dataclasses.replace(
+            model,
+            loaded_from=run.path.absolute() if self._arguments.keeps_run else None,
+            ratings=RunRatings(learnt.problem.source, (model.users, model.items)),
+            epochs=read_history(run.model),
+        )
+
+    def _whole(self, learnt: Learnt, run: RunDirectory) -> Model:
+        """Return the whole model on every rank: rank 0 has it, and the others read what it has saved."""
+        comm = self._comm
+        if comm.world_size == 1:
+            return learnt.model
+        with ExitStack() as stack:
+
+            def save() -> str:
+                scratch = stack.enter_context(scratch_directory(run.model))
+                learnt.model.save(scratch / "model")
+                return str(scratch / "model")
+
+            saved = comm.from_rank_zero(save) if learnt.stopped else run.model
+            model = learnt.model if comm.rank == 0 else Model.load(saved)
+            comm.barrier()
+        return model
+
+
+@contextmanager
+def _temporary_directory() -> Iterator[str]:
+    """Yield a temporary directory, which is removed at the end of the context.
+
+    Raises:
+        ConfigError: it cannot be made.
+    """
+    try:
+        directory = tempfile.TemporaryDirectory(prefix="cofi_dist-")
+    except OSError as error:
+        raise ConfigError(
+            f"run_dir: no temporary directory can be made ({error}); set run_dir, or TMPDIR"
+        ) from None
+    with directory as path:
+        yield path
