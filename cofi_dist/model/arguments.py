@@ -88,7 +88,7 @@ def as_ratings(ratings: object, columns: ColumnNames, feedback: Feedback) -> pl.
         DataError: it is not such a table; or the row, and what is wrong with it.
     """
     if is_path(ratings):
-        return _of_file(Path(ratings), columns, feedback)  # type: ignore[arg-type]
+        return _of_file(Path(ratings), columns, feedback)
     table = as_table(ratings)
     names = TABLE_COLUMNS if TABLE_COLUMNS.user in table.names else columns
     has_values = feedback == "explicit" or table.has_values(names)
