@@ -45,6 +45,16 @@ def test_ids_and_values_come_from_any_library(library: Any) -> None:
     assert values.tolist() == [4.0, 3.5]
 
 
+def test_a_new_user_and_pairs_come_from_any_library(tmp_path: Path) -> None:
+    model, items, ratings = made_up(tmp_path), [101, 105], [4.0, 2.0]
+    folded = model.fold_in(items, ratings)
+    want = model.predict(["u0001", "u0002"], items)
+    for library in LIBRARIES.values():
+        of_library = model.fold_in(library(items), library(ratings))
+        assert torch.equal(of_library.w, folded.w)
+        assert (model.predict(library(["u0001", "u0002"]), library(items)) == want).all()
+
+
 TABLE = pl.DataFrame({"user": ["u0001", "u0002"], "item": [101, 105], "value": [4.0, 2.0]})
 TABLES: dict[str, Any] = {
     "polars": TABLE,
