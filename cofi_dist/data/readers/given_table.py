@@ -158,7 +158,10 @@ class GivenTable:
                 if is_missing.any():
                     row = start + int(is_missing.arg_max() or 0)
                     raise DataError(f"{NAME}: row {row + 1}: {missing_value(role)}")
-        raise DataError(f"{NAME}: {self._named(name)} {refusal(role, column.dtype, column.kind)}")
+        hint = ""
+        if role in ("user", "item") and column.dtype.is_float():
+            hint = ", by .astype('int64') or .cast(pl.Int64)"
+        raise DataError(f"{NAME}: {self._named(name)} {refusal(role, column.dtype, column.kind)}{hint}")
 
     def _read(self, name: str, call: Callable[[], T]) -> T:
         """Return what `call` returns; name the column if its library or polars cannot read it."""

@@ -225,7 +225,7 @@ WRONG: dict[str, tuple[Any, dict[str, Any], str]] = {
     "float ids": (
         FRAME.with_columns(pl.col("userId").cast(pl.Float64)),
         {},
-        "column 'userId' holds Float64, not integers or text; convert it",
+        "column 'userId' holds Float64, not integers or text; convert it, by .astype('int64')",
     ),
     "mixed": (([1, "a", 2, 3], ITEMS, VALUES), {}, "array 'users' mixes int (row 1) and str (row 2)"),
     "text ratings": (FRAME.with_columns(rating=pl.lit("4")), {}, "column 'rating' holds String, not numbers"),
