@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cofi_dist.config import ColumnNames, Feedback
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.readers.any_column import CONVERSION_ERRORS, as_column, first_line
-from cofi_dist.data.readers.column_kinds import converter
+from cofi_dist.data.readers.column_kinds import Role, converter
 from cofi_dist.data.readers.given import as_table, is_path
 from cofi_dist.data.readers.layout import Advice
 from cofi_dist.data.readers.tables import read_whole_table
@@ -34,12 +34,7 @@ def as_ids(ids: Ids) -> pl.Series:
     """
     if isinstance(ids, str | bytes):
         raise DataError(f"{ids!r} is one id; give a list of ids")
-    series, kind = _read("ids must be integers or text, all of one kind", ids)
-    if series.dtype != pl.Null:
-        read = converter("item", series.dtype)
-        if read is None:
-            raise DataError(f"ids must be integers or text, not {kind}")
-        series = read(series)
+    series = _read("ids must be integers or text", ", all of one kind", "item", ids)
     if series.null_count():
         row = int(series.is_null().arg_max() or 0)
         raise DataError(f"row {row + 1} of the ids is missing; leave it out")
@@ -54,25 +49,28 @@ def as_values(values: Numbers | None) -> NDArray[np.float64] | None:
     """
     if values is None:
         return None
-    series, kind = _read("ratings are a list of numbers", values)
-    if series.dtype == pl.Null:
-        series = series.cast(pl.Float64)
-    read = converter("rating", series.dtype)
-    if read is None:
-        raise DataError(f"ratings are numbers, not {kind}")
-    return read(series).fill_null(np.nan).to_numpy()
+    series = _read("ratings are numbers", "", "rating", values)
+    return series.cast(pl.Float64).fill_null(np.nan).to_numpy()
 
 
-def _read(what: str, values: object) -> tuple[pl.Series, str]:
-    """Return all rows of a column of any library, and its kind; raise DataError with `what` it should be."""
+def _read(what: str, more: str, role: Role, values: object) -> pl.Series:
+    """Return all rows of a column of any library, converted for this role; of Null if there are none.
+
+    Raises:
+        DataError: the column is not `what` it must be, and `more` of it.
+    """
     column = as_column(values)
-    fault = column.fault
-    if not fault:
-        try:
-            return column.read(0, column.length), column.kind
-        except CONVERSION_ERRORS as error:
-            fault = f"cannot be read: {first_line(error)}"
-    raise DataError(f"{what}: this {fault}")
+    if column.fault:
+        raise DataError(f"{what}{more}: this {column.fault}")
+    if column.dtype == pl.Null:
+        return column.read(0, column.length)
+    convert = converter(role, column.dtype)
+    if convert is None:
+        raise DataError(f"{what}, not {column.kind}")
+    try:
+        return convert(column.read(0, column.length))
+    except CONVERSION_ERRORS as error:
+        raise DataError(f"{what}: this cannot be read: {first_line(error)}") from None
 
 
 def as_ratings(ratings: object, columns: ColumnNames, feedback: Feedback) -> pl.DataFrame:

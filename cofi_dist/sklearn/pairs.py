@@ -118,6 +118,9 @@ def _read_ids(kind: str, values: Any) -> pl.Series:
     column = as_column(values)
     if column.fault:
         raise DataError(f"{name} {column.fault}")
+    refusal = f"{name} holds {column.kind}, not integers or text; convert it"
+    if column.dtype == pl.Object:
+        raise DataError(refusal)
     series = column.read(0, column.length)
     if series.dtype.is_float():
         series = _whole(kind, series.fill_nan(None))
@@ -126,7 +129,7 @@ def _read_ids(kind: str, values: Any) -> pl.Series:
         raise DataError(f"pairs: row {row}: the {kind} id is missing; leave the pair out")
     read = converter("user", series.dtype)
     if read is None:
-        raise DataError(f"{name} holds {column.kind}, not integers or text; convert it")
+        raise DataError(refusal)
     return read(series)
 
 

@@ -43,8 +43,12 @@ def unreadable(length: int, kind: str, fault: str) -> Column:
 
 
 def of_no_use(length: int, kind: str) -> Column:
-    """Return a column of a kind that polars has no data type for; its rows are never asked for."""
-    return Column(length, pl.Object(), kind, lambda start, stop: pl.Series())
+    """Return a column of a kind that polars has no data type for, so that nothing takes it."""
+
+    def read(start: int, stop: int) -> pl.Series:
+        raise TypeError(f"holds {kind}")
+
+    return Column(length, pl.Object(), kind, read)
 
 
 def of_series(series: pl.Series) -> Column:
