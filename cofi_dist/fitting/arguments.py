@@ -76,8 +76,8 @@ class Arguments:
             raise ConfigError("ratings: give a table or the path of a file, or name a source in data")
         values: dict[str, Any] = {name: section for name, section in self.sections.items() if section}
         values |= {"data": {**data, **source}, "seed": self.seed, "device": self.device}
-        if (start := _path(self.start)) is not None:
-            values["train"] = {**values.get("train", {}), "start": start}
+        if self.start is not None and self.start_model is None:
+            values["train"] = {**values.get("train", {}), "start": _path(self.start)}
         config = resolve(_plain(values), run_dir=NOT_KEPT if self.run_dir is None else _path(self.run_dir))
         if not self.keeps_run:
             _require_nothing_to_keep(config)
