@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -38,7 +39,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = args.file or _made_up(args.ratings, Path(folder, "ratings.parquet"))
         table = pl.read_parquet(file) if file.suffix == ".parquet" else pl.read_csv(file)
-        sections = {"model": {"num_features": args.features}, "train": {"epochs": args.epochs}}
+        sections: dict[str, Any] = {"model": {"num_features": args.features}, "train": {"epochs": args.epochs}}
         config = Path(folder, "c.yaml")
         config.write_text(
             f"data: {{ratings: '{file}'}}\nmodel: {sections['model']}\ntrain: {sections['train']}\n".replace(
