@@ -39,7 +39,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = args.file or _made_up(args.ratings, Path(folder, "ratings.parquet"))
         table = pl.read_parquet(file) if file.suffix == ".parquet" else pl.read_csv(file)
-        sections: dict[str, Any] = {"model": {"num_features": args.features}, "train": {"epochs": args.epochs}}
+        sections: dict[str, Any] = {
+            "model": {"num_features": args.features},
+            "train": {"epochs": args.epochs},
+        }
         config = Path(folder, "c.yaml")
         config.write_text(
             f"data: {{ratings: '{file}'}}\nmodel: {sections['model']}\ntrain: {sections['train']}\n".replace(
