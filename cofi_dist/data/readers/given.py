@@ -76,7 +76,7 @@ def as_table(ratings: object) -> GivenTable:
         return _of_pandas_frame(ratings)
     if isinstance(ratings, tuple):
         return _of_arrays(ratings)
-    if is_of(ratings, "scipy", "_spbase"):
+    if is_of(ratings, "scipy", "_spbase") or is_of(ratings, "scipy", "spmatrix"):  # before scipy 1.11
         return _of_matrix(ratings)
     if is_of(ratings, "pyarrow", "Table") or is_of(ratings, "pyarrow", "RecordBatch"):
         return _of_arrow_table(ratings)
