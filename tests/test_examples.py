@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,11 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return here
 
 
+def read(name: str) -> Any:
+    """Return a notebook of examples/."""
+    return nbformat.read(ROOT / "examples" / f"{name}.ipynb", as_version=4)  # type: ignore[no-untyped-call]
+
+
 def execute(notebook: Any, folder: Path) -> list[Any]:
     """Run all cells in a new kernel of this Python, and return their outputs."""
     # `python3` is the kernel of the Python that asks for it, installed or not
@@ -48,13 +54,13 @@ def text_of(outputs: list[Any], stream: str) -> str:
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_no_outputs_are_stored_that_could_be_stale(path: Path) -> None:
-    for cell in nbformat.read(path, as_version=4).cells:
+    for cell in read(path.stem).cells:
         assert not cell.get("outputs"), cell.source
         assert cell.get("execution_count") is None, cell.source
 
 
 def test_the_tour_runs(kernel: Path) -> None:
-    tour = nbformat.read(ROOT / "examples" / "tour.ipynb", as_version=4)
+    tour = read("tour")
     outputs = execute(tour, kernel)
     assert "Warning" not in text_of(outputs, "stderr")
     shown = [output["data"] for output in outputs if "data" in output]
@@ -71,7 +77,7 @@ def test_the_notebook_prints_the_notebooks_losses(
 ) -> None:
     """On one process the same lines as the loop that it replaces; and the curve that the loop printed."""
     monkeypatch.setenv("COFI_DIST_DATA", str(movielens.parents[1]))
-    notebook = nbformat.read(ROOT / "examples" / "notebook.ipynb", as_version=4)
+    notebook = read("notebook")
     shorter = {
         "epochs = 300": "epochs = 2",
         '"log_every": 100': '"log_every": 1',
@@ -81,7 +87,8 @@ def test_the_notebook_prints_the_notebooks_losses(
         assert sum(was in cell.source for cell in notebook.cells) == 1, was
         for cell in notebook.cells:
             cell.source = cell.source.replace(was, becomes)
-    notebook.cells.append(nbformat.v4.new_code_cell("print(model.history.write_json())"))
+    notebook.cells[-1] = deepcopy(next(cell for cell in notebook.cells if cell.cell_type == "code"))
+    notebook.cells[-1].source = "print(model.history.write_json())"
     outputs = execute(notebook, kernel)
     *lines, history = text_of(outputs, "stdout").splitlines()
     Y, R = notebook_arrays(movielens)
@@ -97,7 +104,7 @@ def test_without_the_ratings_the_notebook_says_how_to_get_them(
 ) -> None:
     monkeypatch.delenv("COFI_DIST_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
-    notebook = nbformat.read(ROOT / "examples" / "notebook.ipynb", as_version=4)
+    notebook = read("notebook")
     first = next(cell.source for cell in notebook.cells if cell.cell_type == "code")
     with pytest.raises(FileNotFoundError, match="cofi-dist data get ml-latest-small"):
         exec(first, {})
