@@ -34,7 +34,7 @@ def as_ids(ids: Ids) -> pl.Series:
     """
     if isinstance(ids, str | bytes):
         raise DataError(f"{ids!r} is one id; give a list of ids")
-    series = _read("ids must be integers or text", ", all of one kind", "item", ids)
+    series = _read("ids must be integers or text", "item", ids)
     if series.null_count():
         row = int(series.is_null().arg_max() or 0)
         raise DataError(f"row {row + 1} of the ids is missing; leave it out")
@@ -49,19 +49,19 @@ def as_values(values: Numbers | None) -> NDArray[np.float64] | None:
     """
     if values is None:
         return None
-    series = _read("ratings are numbers", "", "rating", values)
+    series = _read("ratings are numbers", "rating", values)
     return series.cast(pl.Float64).fill_null(np.nan).to_numpy()
 
 
-def _read(what: str, more: str, role: Role, values: object) -> pl.Series:
+def _read(what: str, role: Role, values: object) -> pl.Series:
     """Return all rows of a column of any library, converted for this role; of Null if there are none.
 
     Raises:
-        DataError: the column is not `what` it must be, and `more` of it.
+        DataError: the column is not `what` it must be.
     """
     column = as_column(values)
     if column.fault:
-        raise DataError(f"{what}{more}: this {column.fault}")
+        raise DataError(f"{what}: this {column.fault}")
     if column.dtype == pl.Null:
         return column.read(0, column.length)
     convert = converter(role, column.dtype)

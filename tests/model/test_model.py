@@ -24,7 +24,10 @@ GOOD = pl.DataFrame({"user": ["ann"], "item": [1], "value": [3.0]})
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda m: m.predict([1, "a"], [1, 2]), "ids must be integers or text, all of one kind: "),
+        (
+            lambda m: m.predict([1, "a"], [1, 2]),
+            "ids must be integers or text: this mixes int .row 1. and str .row 2.",
+        ),
         (lambda m: m.predict("1", "318"), "'318' is one id; give a list of ids"),
         (lambda m: m.recommend("ann", 2, exclude="3"), "'3' is one id; give a list of ids"),
         (lambda m: m.recommend("ann", 2.5), "k is 2.5; ask for a whole number, at least 1"),
