@@ -1,6 +1,7 @@
 """Check what callers of the Python interface pass: ids, ratings, and whole numbers."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,8 @@ def as_ratings(ratings: object, columns: ColumnNames, feedback: Feedback) -> pl.
     has_values = feedback == "explicit" or table.has_values(names)
     own = f"{columns.user}, {columns.item} and {columns.rating}"
     advice = Advice(f"call the columns user, item and value, or {own} as in the training data")
-    pieces = list(table.tables(names, feedback=feedback, rating=has_values, advice=advice))
+    given = replace(table, advice=advice)
+    pieces = list(given.tables(names, feedback=feedback, rating=has_values))
     if not pieces:
         raise DataError("there are no ratings to evaluate on")
     for name in ("user", "item"):

@@ -12,6 +12,7 @@ from cofi_dist.data.preparation.join import Join, JoinFacts, join_ratings, notes
 from cofi_dist.data.preparation.store import StoredRatings
 from cofi_dist.data.ratings import EQUAL_RATINGS
 from cofi_dist.data.readers.given import as_input, is_path
+from cofi_dist.data.readers.layout import Advice
 from cofi_dist.data.readers.ratings_input import RatingsInput
 from cofi_dist.data.sources.base import Source
 from cofi_dist.data.sources.open import prepare_source
@@ -22,6 +23,7 @@ from cofi_dist.model.run_ratings import RunRatings
 from cofi_dist.model.trained import TrainedModel
 from cofi_dist.update.factors import UpdatedFactors, update_factors
 
+NAME_IT_SO = Advice("name it so, as in the data that the model was trained on")
 M = TypeVar("M", bound=TrainedModel)
 
 
@@ -54,7 +56,7 @@ def update_model(
     Raises:
         CofiError: the new ratings cannot be read or joined, or a row has no unique solution.
     """
-    given, facts = as_input(ratings), model.facts
+    facts, given = model.facts, as_input(ratings, NAME_IT_SO)
     about = _join_facts(model, rated.source, given)
     with _prepared(ratings, given, about, directory) as new:
         # what was read is said once, as what was joined; that few ratings are equal means nothing

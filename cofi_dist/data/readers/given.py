@@ -4,6 +4,7 @@ The libraries that these come from are not imported here: whoever gives such a t
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -22,6 +23,7 @@ from cofi_dist.data.readers.any_column import (
 from cofi_dist.data.readers.column_kinds import Role
 from cofi_dist.data.readers.columns import of_array, of_arrow, of_series
 from cofi_dist.data.readers.given_table import NAME, GivenTable
+from cofi_dist.data.readers.layout import Advice
 from cofi_dist.data.readers.pandas_columns import of_pandas
 from cofi_dist.data.readers.ratings_input import RatingsFile, RatingsInput
 from cofi_dist.errors import DataError
@@ -45,13 +47,18 @@ ACCEPTED = (
 )
 
 
-def as_input(ratings: object) -> RatingsInput:
+def as_input(ratings: object, advice: Advice | None = None) -> RatingsInput:
     """Return what reads ratings of any kind: of a file, if they are a path, or of a table.
+
+    Args:
+        ratings: a path, or as in `as_table`.
+        advice: what to do if a column is missing; None: to set `data.columns`.
 
     Raises:
         DataError: as in `as_table`.
     """
-    return RatingsFile(Path(ratings)) if is_path(ratings) else as_table(ratings)
+    given = RatingsFile(Path(ratings)) if is_path(ratings) else as_table(ratings)
+    return given if advice is None else replace(given, advice=advice)
 
 
 def is_path(ratings: object) -> TypeGuard[str | PathLike[str]]:

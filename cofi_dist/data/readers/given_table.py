@@ -41,6 +41,7 @@ class GivenTable:
         lacking: what to say about a role that such a table has no column for.
         shape: of a matrix.
         index: names of the levels of a pandas index, which is not read.
+        advice: what to do if a column is missing.
     """
 
     kind: str
@@ -51,6 +52,7 @@ class GivenTable:
     lacking: Mapping[Role, str] = field(default_factory=dict, repr=False)
     shape: tuple[int, int] | None = None
     index: tuple[str, ...] = ()
+    advice: Advice = field(default=SET_COLUMNS, repr=False)
 
     name = NAME
     row = "row"
@@ -68,11 +70,8 @@ class GivenTable:
         rating: bool = True,
         time: bool = False,
         weight: bool = False,
-        advice: Advice = SET_COLUMNS,
     ) -> Iterator[pl.DataFrame]:
         """Yield the ratings in tables of bounded size, as `tables.stream_tables` describes them.
-
-        `advice` is what to do if a column is missing.
 
         Raises:
             DataError: the row, counted from 1, and what is wrong with it; or a column cannot be read.
@@ -80,7 +79,7 @@ class GivenTable:
         names = self.roles or columns
         has_values = feedback == "explicit" or self.has_values(columns) or self._must_have_values(columns)
         wanted = wanted_columns(names, feedback, rating=rating and has_values, time=time, weight=weight)
-        opened = {role: self._opened(role, name, advice) for role, name in wanted.items()}
+        opened = {role: self._opened(role, name) for role, name in wanted.items()}
         for start in range(0, self.num_rows, TABLE_ROWS):
             stop = min(start + TABLE_ROWS, self.num_rows)
             pieces = [self._rows(role, wanted[role], column, start, stop) for role, column in opened.items()]
@@ -123,10 +122,10 @@ class GivenTable:
         """Tell whether the config names a column of strengths, which a table of events must then have."""
         return self.roles is None and columns.rating != ColumnNames().rating
 
-    def _opened(self, role: Role, name: str, advice: Advice) -> Column:
+    def _opened(self, role: Role, name: str) -> Column:
         """Open the column of a role; raise DataError if there is none, or it cannot be read."""
         if name not in self.names:
-            raise DataError(f"{NAME}: {self._no_column(role, name, advice)}")
+            raise DataError(f"{NAME}: {self._no_column(role, name)}")
         if self.names.count(name) > 1:
             raise DataError(f"{NAME}: column {name!r} stands there twice; rename one, or leave it out")
         column = self._read(name, partial(self.column, name))
@@ -136,14 +135,14 @@ class GivenTable:
             self._refuse(role, name, column)
         return column
 
-    def _no_column(self, role: Role, name: str, advice: Advice) -> str:
+    def _no_column(self, role: Role, name: str) -> str:
         if role in self.lacking:
             return self.lacking[role]
         if name in self.index:
             return f"column {name!r} is the index; give ratings.reset_index()"
         if not self.names:
             return f"has no columns; give {name!r} and the others"
-        return f"no column {name!r}; it has {column_list(list(self.names))}; {advice.for_column(role)}"
+        return f"no column {name!r}; it has {column_list(list(self.names))}; {self.advice.for_column(role)}"
 
     def _named(self, name: str) -> str:
         return f"{'array' if self.roles else 'column'} {name!r}"

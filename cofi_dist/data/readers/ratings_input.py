@@ -9,8 +9,10 @@ import polars as pl
 
 from cofi_dist.config import ColumnNames, Feedback
 from cofi_dist.data.id_spelling import DistinctIds
+from cofi_dist.data.readers.layout import Advice
 from cofi_dist.data.readers.pairs import first_lines_of_pair
 from cofi_dist.data.readers.tables import (
+    SET_COLUMNS,
     is_parquet,
     notes_on_ids,
     notes_on_layout,
@@ -62,9 +64,10 @@ class RatingsInput(Protocol):
 
 @dataclass(frozen=True)
 class RatingsFile:
-    """Read ratings from a file: a `RatingsInput`."""
+    """Read ratings from a file: a `RatingsInput`. `advice` is what to do if a column is missing."""
 
     path: Path
+    advice: Advice = SET_COLUMNS
 
     @property
     def name(self) -> str:
@@ -91,7 +94,15 @@ class RatingsFile:
         weight: bool = False,
     ) -> Iterator[pl.DataFrame]:
         """Read the file in pieces."""
-        return stream_tables(self.path, columns, feedback=feedback, rating=rating, time=time, weight=weight)
+        return stream_tables(
+            self.path,
+            columns,
+            feedback=feedback,
+            rating=rating,
+            time=time,
+            weight=weight,
+            advice=self.advice,
+        )
 
     def notes(self, columns: ColumnNames, feedback: Feedback) -> list[str]:
         """Return lines about its layout, and about missing strengths."""
