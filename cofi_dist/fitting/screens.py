@@ -11,6 +11,7 @@ from cofi_dist.run.screen import SECONDS_BETWEEN_REDRAWS, Screen, StreamScreen, 
 from cofi_dist.training.metrics import Criterion
 
 LOGGER = logging.getLogger("cofi_dist")
+MOST_NOTES = 3  # below a bar
 
 
 class Bar(Protocol):
@@ -39,7 +40,8 @@ def choose_screen(progress: bool | None) -> Screen:
         progress: as for `fit`.
     """
     if progress:
-        return StreamScreen()
+        # notes on stderr would stand in red boxes between the lines of a cell
+        return LoggingScreen(prints_lines=True) if is_notebook() else StreamScreen()
     makers: tuple[BarMaker, ...] = ()
     if progress is None:
         makers = (NotebookBar,) if is_notebook() else (TerminalBar,)
@@ -54,24 +56,30 @@ def is_notebook() -> bool:
 
 
 class LoggingScreen:
-    """Show bars, pass the notes to the logger `cofi_dist`, and drop the notebook's lines.
+    """Show bars, and pass the notes to the logger `cofi_dist`.
 
     Args:
         makers: each makes a bar for a run.
+        prints_lines: whether to print the original notebook's lines, or to drop them.
     """
 
-    def __init__(self, *makers: BarMaker) -> None:
+    def __init__(self, *makers: BarMaker, prints_lines: bool = False) -> None:
         self._makers = makers
+        self._prints_lines = prints_lines
         self._bars: list[Bar] = []
 
     def open(self, epochs: int, criterion: Criterion | None, on_failure: Callable[[str], None]) -> None:
         self._bars = [make(epochs, criterion, on_failure) for make in self._makers]
 
     def line(self, text: str) -> None:
-        pass
+        if self._prints_lines:
+            print(text)
 
     def note(self, text: str) -> None:
         LOGGER.info(text)
+        for bar in self._bars:
+            if isinstance(bar, NotebookBar):
+                bar.note(text)
 
     def begin(self) -> None:
         for bar in self._bars:
@@ -89,6 +97,8 @@ class LoggingScreen:
 class NotebookBar:
     """Show an HTML bar in the output of a cell, and beside it the epoch, the cost and the speed.
 
+    Below it stand the notes since the first step, such as why the training ended before its last epoch.
+
     Args:
         epochs: number of epochs of the run.
         criterion: not used; what is shown beside the bar says what it is.
@@ -99,11 +109,18 @@ class NotebookBar:
         self._epochs, self._on_failure = epochs, on_failure
         self._handle: Any = None
         self._shown = (0, "", 0.0)
+        self._notes: list[str] = []
         self._drawn = 0.0
 
     def begin(self) -> None:
         """Show the bar for the first time."""
         self._draw()
+
+    def note(self, text: str) -> None:
+        """Show a note below the bar; before the first step, it is only logged."""
+        if self._handle is not None:
+            self._notes = [*self._notes, text][-MOST_NOTES:]
+            self._draw()
 
     def step(self, epoch: int, figures: str, speed: float) -> None:
         """Draw the bar anew, unless that was done a moment ago."""
@@ -125,8 +142,10 @@ class NotebookBar:
         if epoch:
             text += f", cost {figures}, {speed:.3g} epochs/s"
         bar = f'<progress value="{epoch}" max="{self._epochs}" style="width: 20em"></progress>'
-        page = f'<div style="font-family: monospace">{bar} {html.escape(text)}</div>'
-        bundle = {"text/html": page, "text/plain": text}
+        lines = [text, *self._notes]
+        shown = "<br>".join(map(html.escape, lines))
+        page = f'<div style="font-family: monospace">{bar} {shown}</div>'
+        bundle = {"text/html": page, "text/plain": "\n".join(lines)}
         try:
             if self._handle is None:
                 show: Any = IPython.display.display

@@ -74,6 +74,23 @@ def test_a_notebook_gets_a_bar_that_ends_with_the_last_epoch(notebook: Handle) -
     assert 'value="3" max="3"' in notebook.shown[-1]["text/html"]
 
 
+def test_below_the_bar_stands_why_the_training_ended_early(notebook: Handle) -> None:
+    cofi_dist.fit(random_table(), model={"num_features": 4}, train={"optimizer": "als"})
+    shown, note = notebook.shown[-1]["text/plain"].splitlines()
+    assert note.startswith(f"converged in {shown.partition('/')[0]}: ")
+
+
+def test_a_notebook_gets_the_lines_without_notes_between_them(
+    notebook: Handle, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "cofi_dist")
+    cofi_dist.fit(random_table(), progress=True, **SMALL)
+    out, err = capfd.readouterr()
+    assert len(out.splitlines()) == 9
+    assert not err
+    assert "sparse cost: compiled loops" in caplog.messages
+
+
 def test_a_notebook_gets_no_bar_beside_lines_or_if_nothing_is_to_be_shown(notebook: Handle) -> None:
     for progress in (True, False):
         cofi_dist.fit(random_table(), progress=progress, **SMALL)
