@@ -63,13 +63,12 @@ def _read(what: str, role: Role, values: object) -> pl.Series:
     column = as_column(values)
     if column.fault:
         raise DataError(f"{what}: this {column.fault}")
-    if column.dtype == pl.Null:
-        return column.read(0, column.length)
     convert = converter(role, column.dtype)
-    if convert is None:
+    if convert is None and column.dtype != pl.Null:
         raise DataError(f"{what}, not {column.kind}")
     try:
-        return convert(column.read(0, column.length))
+        series = column.read(0, column.length)
+        return series if convert is None else convert(series)
     except CONVERSION_ERRORS as error:
         raise DataError(f"{what}: this cannot be read: {first_line(error)}") from None
 

@@ -120,7 +120,8 @@ def of_objects(values: Sequence[Any] | NDArray[Any]) -> Column:
     if families == {"other"}:
         return of_no_use(len(values), kind)
     read = _reader(values, families.pop() if families else "missing", types)
-    return Column(len(values), read(0, 1).dtype, kind, read)
+    first = next((row for row, value in enumerate(values) if not _is_missing(value)), 0)
+    return Column(len(values), read(first, first + 1).dtype, kind, read)
 
 
 def _family(kind: type) -> str:

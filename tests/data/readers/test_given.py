@@ -19,6 +19,7 @@ from cofi_dist.config import ColumnNames, DataSection
 from cofi_dist.data.preparation.store import StoredRatings
 from cofi_dist.data.readers import given_table
 from cofi_dist.data.readers.given import as_input, as_table
+from cofi_dist.data.readers.layout import Advice
 from cofi_dist.data.sources.open import prepare_source
 from cofi_dist.errors import DataError
 
@@ -270,6 +271,13 @@ def test_a_wrong_table_is_refused_in_one_line(table: Any, keys: dict[str, Any], 
     assert message.startswith("ratings: ")
     assert says in message
     assert "\n" not in message
+
+
+def test_what_to_do_about_a_missing_column_is_said_of_a_file_and_a_table(tmp_path: Path) -> None:
+    FRAME.rename({"userId": "who"}).write_csv(tmp_path / "r.csv")
+    for ratings in (FRAME.rename({"userId": "who"}), tmp_path / "r.csv"):
+        with pytest.raises(DataError, match=r"no column 'userId'.*; name it so$"):
+            list(as_input(ratings, Advice("name it so")).tables(ColumnNames()))
 
 
 class Broken:
