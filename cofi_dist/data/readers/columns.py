@@ -153,8 +153,10 @@ def _reader(
         if family == "number":
             numbers = [None if value is None else float(value) for value in rows]
             return pl.Series(numbers, dtype=pl.Float64)
-        dtypes = {"text": pl.String, "missing": pl.Null, "time": None}
-        return pl.Series(rows, dtype=dtypes[family])
+        if family == "time":
+            times = pl.Series(rows)
+            return times.cast(pl.Datetime) if times.dtype == pl.Null else times
+        return pl.Series(rows, dtype=pl.String if family == "text" else pl.Null)
 
     return read
 
