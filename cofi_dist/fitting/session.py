@@ -23,7 +23,7 @@ from cofi_dist.files.atomic import scratch_directory
 from cofi_dist.fitting.arguments import Arguments
 from cofi_dist.fitting.interrupt import FitStop
 from cofi_dist.fitting.screens import LOGGER, choose_screen
-from cofi_dist.kernels.cpu.jit import loops_may_run_at_once
+from cofi_dist.kernels.cpu.jit import loops_may_run_at_once, numba_threads_restored
 from cofi_dist.kernels.first_compilation import FirstCompilation
 from cofi_dist.model import Model, RunRatings
 from cofi_dist.model.history import read_history
@@ -58,7 +58,7 @@ def run_fit(arguments: Arguments) -> Fitted:
         CofiError: as for `fit`; the same on every rank.
     """
     stop = FitStop()
-    with _turn_taken(), _cuda_device_restored(), stop.restoring():
+    with _turn_taken(), numba_threads_restored(), _cuda_device_restored(), stop.restoring():
         comm = init_comm(Task("cofi_dist.fit", arguments.facts))
         try:
             fitted = _Fit(arguments, comm, stop).run()

@@ -23,6 +23,7 @@ from cofi_dist.run.shard_table import describe_shards, shard_table
 from cofi_dist.run.start import StartRequest, find_start_model
 from cofi_dist.run.stop import Phase, StopRequest
 from cofi_dist.training.build import build_trainer, describe_computation, initial_factors, notes_on_cost
+from cofi_dist.training.metrics import Accuracy
 from cofi_dist.training.problem import Problem, load_problem
 from cofi_dist.training.state import State
 from cofi_dist.training.trainer import DivergedError, Trainer
@@ -142,14 +143,8 @@ class TrainingRun:
         run, comm, state = self._run, self._comm, trainer.state
         callback = self._callback(problem, log, saved_epoch)
         start = time.perf_counter() - state.seconds
-        stopped = ""
         try:
-            try:
-                epoch, accuracy = trainer.run(log, _KeepOnceStepped(self._provisional, callback))
-            except (StoppedError, UnsavedStopError) as stop:
-                if not self._manner.returns_early:
-                    raise
-                stopped = f"{stop}{_restore_best(trainer)}"
+            epoch, accuracy, stopped = self._take_steps(trainer, log, callback)
         except DivergedError as error:
             with suppress(SaveError):  # the divergence is what has to be reported
                 callback.finish_save()
@@ -166,6 +161,17 @@ class TrainingRun:
         if (self._manner.keeps_run or comm.world_size > 1) and not stopped:
             save_outcome(problem, run, model, state, comm, epoch=epoch, accuracy=accuracy, seconds=seconds)
         return Learnt(model, problem, stopped)
+
+    def _take_steps(
+        self, trainer: Trainer, log: Log, callback: CheckpointCallback | StopCallback
+    ) -> tuple[int, Accuracy | None, str]:
+        """Train; return the factors' epoch and accuracy, and why the training ended early, if it did."""
+        try:
+            return *trainer.run(log, _KeepOnceStepped(self._provisional, callback)), ""
+        except (StoppedError, UnsavedStopError) as stopped:
+            if not self._manner.returns_early:
+                raise
+            return trainer.state.epoch, None, f"{stopped}{_restore_best(trainer)}"
 
     def _callback(self, problem: Problem, log: Log, saved_epoch: int) -> CheckpointCallback | StopCallback:
         if not self._manner.keeps_run:

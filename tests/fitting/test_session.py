@@ -5,17 +5,25 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numba
 import pytest
 import torch
 
 import cofi_dist
 from cofi_dist import Model
 from cofi_dist.distributed import rendezvous
-from cofi_dist.errors import CofiError, ConfigError, RunError, TrainingError
+from cofi_dist.distributed.comm import SoloComm
+from cofi_dist.errors import CofiError, ConfigError, RunError, SaveError, TrainingError
 from cofi_dist.fitting import session
+from cofi_dist.fitting.arguments import Arguments
+from cofi_dist.fitting.interrupt import FitStop
+from cofi_dist.run import lock
+from cofi_dist.run_layout import LOCK
 from tests.support.ratings_files import random_table
 
 MODEL = {"num_features": 4}
@@ -63,6 +71,47 @@ def test_a_run_directory_is_that_of_the_command_and_is_resumed(tmp_path: Path) -
     assert longer.history["epoch"].to_list() == [1, 2, 4, 6]
     whole = cofi_dist.fit(table, **{**SMALL, "train": {"epochs": 6, "log_every": 2}})
     assert are_equal(longer, whole)
+
+
+def test_a_run_directory_that_another_run_has_taken_ends_the_fit_and_not_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "RENEW_SECONDS", 0.05)
+    run = tmp_path / "run"
+
+    def take() -> None:
+        while not (run / "metrics.jsonl").exists():
+            time.sleep(0.01)
+        (run / LOCK).rename(tmp_path / "aside")
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    with pytest.raises(SaveError, match="is not this run's any more: another run has taken"):
+        cofi_dist.fit(random_table(), run_dir=run, **{**SMALL, "train": {"epochs": 10**9, "deadline": 60.0}})
+    thread.join()
+    assert not (run / "checkpoints").exists()
+
+
+def test_several_nodes_need_a_run_directory() -> None:
+    comm = SoloComm()
+    comm.world_size = 2
+    arguments = Arguments(
+        ratings=None, sections={}, seed=1, device="cpu", start=None, run_dir=None, progress=False
+    )
+    with pytest.raises(ConfigError, match=r"^run_dir: several nodes share the ratings and the model through"):
+        session._Fit(arguments, comm, FitStop())._directory(None, ExitStack())  # type: ignore[arg-type]
+
+
+def test_the_threads_of_torch_and_numba_stay_as_they_were() -> None:
+    cofi_dist.fit(random_table(), **SMALL)  # from here on numba has threads
+    before = torch.get_num_threads(), numba.get_num_threads()
+    numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+    try:
+        cofi_dist.fit(random_table(), **SMALL)
+        after = torch.get_num_threads(), numba.get_num_threads()
+        assert after == (before[0], numba.config.NUMBA_NUM_THREADS)
+    finally:
+        numba.set_num_threads(before[1])
 
 
 def test_a_deadline_counts_from_the_call_and_returns_what_was_learnt() -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,14 @@ from cofi_dist.checkpoint.manifest import BestByCriterion, read_manifest
 from cofi_dist.checkpoint.reader import list_checkpoints
 from cofi_dist.data.sources.open import prepare_source
 from cofi_dist.distributed.comm import Comm, SoloComm
-from cofi_dist.errors import CheckpointError, CheckpointReadError, CheckpointVersionError, CofiError, RunError
+from cofi_dist.errors import (
+    CheckpointError,
+    CheckpointReadError,
+    CheckpointVersionError,
+    CofiError,
+    RunError,
+    SaveError,
+)
 from cofi_dist.model import Model
 from cofi_dist.run import directory as run_directory
 from cofi_dist.run import start
@@ -239,10 +247,10 @@ def test_who_prepares_has_the_directory(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_run_that_came_before_the_lock_was_taken_is_not_lost(
     resume: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def late(run_dir: Path) -> Lock:
+    def late(run_dir: Path, on_lost: Callable[[SaveError], object]) -> Lock:
         monkeypatch.undo()
         run(tmp_path, 1, 10, "run")
-        return Lock(run_dir)
+        return Lock(run_dir, on_lost)
 
     monkeypatch.setattr(run_directory, "Lock", late)
     if resume == "none":

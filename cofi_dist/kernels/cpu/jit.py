@@ -1,6 +1,7 @@
 """Compile loops with numba, keep the machine code on disk, and set the number of threads."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numba
@@ -56,21 +57,46 @@ def require_loops() -> None:
 def loops_may_run_at_once() -> bool:
     """Tell whether several threads of this process may run parallel loops at the same time."""
     try:
-        match_torch_threads()  # starts numba's threads, so that it is known what has started them
+        _start_threads()  # so that it is known what has started them
         return str(numba.threading_layer()) in ("omp", "tbb")
     except ValueError:  # no threads can be started; whoever needs the loops says why
         return False
 
 
+@contextmanager
+def numba_threads_restored() -> Iterator[None]:
+    """Restore numba's number of threads, which loops of others use too, at the end of the context."""
+    try:
+        before = _start_threads()
+    except ValueError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
+
+
 def match_torch_threads() -> int:
     """Set numba's number of threads to torch's, at most to what numba may have, and return it.
+
+    Raises:
+        ValueError: numba can start no threads.
+    """
+    _start_threads()
+    threads = min(torch.get_num_threads(), int(numba.config.NUMBA_NUM_THREADS))
+    numba.set_num_threads(threads)
+    return threads
+
+
+def _start_threads() -> int:
+    """Start numba's threads, if that has not been done, and return numba's number of threads.
 
     numba and torch share one OpenMP pool. numba's first loop sets the pool's size to its own number of
     threads, so torch's number is restored afterwards.
     """
     of_torch = torch.get_num_threads()
-    threads = min(of_torch, int(numba.config.NUMBA_NUM_THREADS))
-    numba.set_num_threads(threads)
+    threads = int(numba.get_num_threads())
     if torch.get_num_threads() != of_torch:
         torch.set_num_threads(of_torch)
     return threads
