@@ -39,6 +39,7 @@ BENCHMARKS = {
         "--events 200000 --users 1400 --items 2000 --features 16 --points als=1-30 --points adam=20,40,80",
     ),
     "weights": ("", ""),
+    "warm_start": ("", "--newest 0.1 --ratings 200000 --users 1400 --items 2000"),
     "clicks": ("", "--trials 1 --folds 1 --others 1"),
     "ranks": (
         "--ratings 1e6,1e7 --network 100mbit,1gbit",
