@@ -1,7 +1,9 @@
 """A run that starts from a model has the model's rows, by their ids."""
 
+import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cofi_dist.config import load_config
-from cofi_dist.distributed.comm import SoloComm
+from cofi_dist.data.ids import IdMap
+from cofi_dist.distributed.comm import Comm, SoloComm
 from cofi_dist.errors import CheckpointError, CofiError
+from cofi_dist.factors import Factors
 from cofi_dist.model import Model
 from cofi_dist.run.directory import RunDirectory
+from cofi_dist.run.start_model import read_on_all_ranks
 from cofi_dist.run.stop import StopRequest
 from cofi_dist.run.train import train_config
 from cofi_dist.run.training_run import Manner
+from cofi_dist.run.tune import points, tune
+from cofi_dist.testing import run_ranks
 from tests.support.warm_starts import CONFIG, bits_of, model_of, started
 
 NUM_USERS, NUM_ITEMS = 60, 40
@@ -52,7 +59,7 @@ _ids = st.sets(st.integers(0, 30), min_size=1, max_size=12)
     as_text=st.booleans(),
     unrated=st.integers(0, 11),
 )
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_each_row_goes_to_its_own_id(
     old_users: set[int],
     old_items: set[int],
@@ -227,3 +234,68 @@ def test_a_run_starts_from_one_thing(file: Path, tmp_path: Path) -> None:
         with pytest.raises(CofiError, match="start: a run starts from one model or checkpoint"):
             _train(file, *given, other, start=model)
     assert not (tmp_path / "new").exists()
+
+
+def _first_cost(run: Path) -> float:
+    return float(json.loads((run / "metrics.jsonl").read_text().splitlines()[0])["cost"])
+
+
+@pytest.mark.parametrize(
+    "how",
+    [["train.cost=dense"], ["train.optimizer=als"], ["train.optimizer=als", "train.solver=exact"]],
+    ids=["dense", "als", "exact als"],
+)
+def test_every_way_of_training_starts_lower_than_from_a_draw(
+    how: list[str], file: Path, tmp_path: Path
+) -> None:
+    old = Model.load(_train(file, f"run_dir={tmp_path / 'old'}", "train.optimizer=als", "train.epochs=20"))
+    # the last 10 users and the first 7 items are forgotten
+    factors = old.factors
+    assert factors.c is not None
+    part = replace(
+        old,
+        factors=Factors(factors.X[7:], factors.W[:50], factors.b[:, :50], factors.c[:, 7:]),
+        item_means=old.item_means[7:],
+        item_counts=old.item_counts[7:],
+        user_counts=old.user_counts[:50],
+        users=IdMap(old.users.raw[:50]),
+        items=IdMap(old.items.raw[7:]),
+    )
+    given = ["train.epochs=1", *how]
+    cold = _first_cost(_train(file, f"run_dir={tmp_path / 'cold'}", *given))
+    warm = _first_cost(_train(file, f"run_dir={tmp_path / 'warm'}", *given, start=part))
+    converged = _first_cost(_train(file, f"run_dir={tmp_path / 'whole'}", *given, start=old))
+    assert converged < warm < converged + (cold - converged) / 5
+
+
+def _read(comm: Comm, paths: list[Path]) -> str:
+    with pytest.raises(CofiError) as error:
+        read_on_all_ranks(paths[comm.rank], comm)
+    return f"{error.value.shared} {error.value}"
+
+
+def test_a_model_that_one_rank_cannot_read_or_has_otherwise_is_refused_on_all(tmp_path: Path) -> None:
+    for name, users in (("one", ALL[0]), ("other", ALL[0][1:])):
+        model_of(tmp_path, users, ALL[1]).save(tmp_path / name)
+    away = run_ranks(2, _read, [tmp_path / "one", tmp_path / "away"], tmp=tmp_path)
+    assert (
+        away
+        == [f"True train.start: {tmp_path / 'away'}: no such directory; give that of a run or of a model"] * 2
+    )
+    differ = run_ranks(2, _read, [tmp_path / "one", tmp_path / "other"], tmp=tmp_path)
+    assert all(
+        "is another one for rank 1 than for rank 0" in text and text.startswith("True") for text in differ
+    ), differ
+
+
+def test_all_points_of_a_grid_start_from_the_model(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model_of(tmp_path, *ALL).save(tmp_path / "model")
+    given = ["train.start=model", *STILL, "data.validation={}", "validation.every=1"]
+    grid = points(file, ["train.lambda_=1,2"], given, tmp_path / "grid")
+    for _ in range(2):  # the second time, there is nothing to do
+        tune(file, grid, given, SoloComm())
+    for point in grid:
+        assert _log_of(point.run_dir).count("started from") == 1

@@ -69,7 +69,6 @@ def test_new_rows_minimise_the_cost(config: str, given: list[str], optimizer: st
 
 VARIANTS = [
     (CONFIG, ["train.dtype=float32"]),
-    (CONFIG, ["train.optimizer=als"]),
     (EVENTS, ["train.dtype=float32", "train.optimizer=als"]),
 ]
 
