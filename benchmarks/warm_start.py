@@ -43,20 +43,20 @@ from cofi_dist.training.problem import Problem, load_problem
 
 CPU = torch.device("cpu")
 WITHIN, TOLERANCE, MOST_SWEEPS = 1e-4, 1e-5, 500
-BEST = {"lambda_": 2.7, "lambda_power": 0.32, "lambda_b": 2.5}
-CLICKS = {"alpha": 0, "unknown_weight": 0.531, "lambda_": 0.0054, "lambda_power": 1}
+BEST: dict[str, object] = {"lambda_": 2.7, "lambda_power": 0.32, "lambda_b": 2.5}
+CLICKS: dict[str, object] = {"alpha": 0, "unknown_weight": 0.531, "lambda_": 0.0054, "lambda_power": 1}
+Sections = tuple[dict[str, object], dict[str, object], dict[str, object]]
 # sections data, model and train of the configs
-SMALL = {
+SMALL: dict[str, Sections] = {
     "notebook, K=100": ({}, {"num_features": 100}, {"lambda_": 1}),
     "notebook, K=10": ({}, {"num_features": 10}, {"lambda_": 1}),
     "best": ({"centre": "global_mean"}, {"num_features": 100, "item_bias": True}, BEST),
     "clicks": ({"feedback": "implicit"}, {"num_features": 256}, CLICKS),
 }
-LARGE = {
+LARGE: dict[str, Sections] = {
     "made up, K=10, lambda 6": ({}, {"num_features": 10}, {"lambda_": 6}),
     "made up, K=100, lambda 12": ({}, {"num_features": 100}, {"lambda_": 12}),
 }
-Sections = tuple[dict[str, object], dict[str, object], dict[str, object]]
 
 
 @dataclass
