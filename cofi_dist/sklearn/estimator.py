@@ -8,13 +8,13 @@ import polars as pl
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from cofi_dist.errors import ConfigError, DataError
 from cofi_dist.files.reading import shortened
 from cofi_dist.fitting.fit import fit as fit_model
 from cofi_dist.model import Model
-from cofi_dist.sklearn.pairs import input_errors, read_numbers, read_pairs
+from cofi_dist.sklearn.pairs import check_columns, input_errors, read_numbers, read_pairs
 
 # The keys of the config that are parameters of the estimator.
 PARAMETERS = {
@@ -109,8 +109,9 @@ class MatrixFactorization(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             if y is None:
                 raise DataError("fit requires y to be passed, but the target y is None; give the ratings")
             table = read_pairs(pairs)
-            validate_data(self, pairs, skip_check_array=True)
-            table = table.with_columns(rating=read_numbers("y", y, len(table)))
+            check_columns(self, pairs, reset=True)
+            ratings = column_or_1d(y, warn=True)  # a column (n, 1) gets scikit-learn's own warning
+            table = table.with_columns(rating=read_numbers("y", ratings, len(table)))
             if sample_weight is not None:
                 table = table.with_columns(weight=read_numbers("sample_weight", sample_weight, len(table)))
                 table = table.filter(pl.col("weight") != 0)
@@ -145,7 +146,7 @@ class MatrixFactorization(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         with input_errors():
             table = read_pairs(pairs)
-            validate_data(self, pairs, reset=False, skip_check_array=True)
+            check_columns(self, pairs, reset=False)
         return self.model_.predict(table["user"], table["item"])
 
     def __sklearn_is_fitted__(self) -> bool:

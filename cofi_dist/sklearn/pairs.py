@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from sklearn.utils.validation import column_or_1d
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import validate_data
 
 from cofi_dist.data.readers.any_column import as_column, kind_of
 from cofi_dist.data.readers.column_kinds import converter
@@ -31,7 +32,7 @@ def input_errors() -> Iterator[None]:
     """Raise what is wrong with an argument as an `InputError`."""
     try:
         yield
-    except (DataError, ValueError, TypeError) as error:
+    except (DataError, ValueError) as error:
         raise InputError(str(error)) from None
 
 
@@ -60,9 +61,8 @@ def read_numbers(name: str, numbers: Any, count: int) -> NDArray[np.float64]:
 
     Raises:
         DataError: they are not `count` finite numbers.
-        ValueError: they have two dimensions.
     """
-    column = as_column(column_or_1d(numbers, input_name=name, warn=True))
+    column = as_column(numbers)
     if column.fault:
         raise DataError(f"{name}: {column.fault}")
     if not (column.dtype.is_numeric() or column.dtype == pl.Boolean):
@@ -74,6 +74,23 @@ def read_numbers(name: str, numbers: Any, count: int) -> NDArray[np.float64]:
     for row in np.flatnonzero(~np.isfinite(found))[:1]:
         raise DataError(f"{name}: row {row + 1}: {found[row]} is no finite number; leave the pair out")
     return found
+
+
+def check_columns(estimator: BaseEstimator, pairs: Any, *, reset: bool) -> None:
+    """Let an estimator note the number and the names of the columns, or compare them with those noted.
+
+    Args:
+        estimator: sets `n_features_in_` and `feature_names_in_`.
+        pairs: as for `read_pairs`.
+        reset: whether to note them.
+
+    Raises:
+        DataError: the names are others, or not all of them are text.
+    """
+    try:
+        validate_data(estimator, pairs, reset=reset, skip_check_array=True)
+    except (TypeError, ValueError) as error:
+        raise DataError(str(error)) from None
 
 
 def _two_columns(pairs: Any) -> tuple[Any, Any]:
