@@ -180,7 +180,7 @@ def _unfinished(file: Path, tmp: Path, *given: str) -> Path:
     ("make", "said"),
     [
         (lambda file, tmp: tmp / "none", "no such directory; give that of a run or of a model"),
-        (lambda file, tmp: file, "run.yaml/model/factors.safetensors: cannot be read: Not a directory"),
+        (lambda file, tmp: file, "run.yaml: is a file; give the directory of a run or of a model"),
         (
             lambda file, tmp: tmp,
             "model/factors.safetensors: no such file; is this the directory of a finished run?",
