@@ -215,9 +215,9 @@ class Model(TrainedModel):
                 solution.
         """
         # its imports take time that only an update needs
-        from cofi_dist.model.update import update_model
+        from cofi_dist.model.update import require_trained_on, update_model
 
-        rated = self.rated() if rated is None else rated
+        rated = self.rated() if rated is None else require_trained_on(self, rated)
         with TemporaryDirectory(prefix="cofi_dist-") as name:
             directory = Path(name) / "data"
             model, update = update_model(self, ratings, rated, directory, directory)

@@ -1,6 +1,5 @@
 """Bring a model up to date: join new ratings with its own, and solve the rows that they touch."""
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -92,6 +91,19 @@ def update_model(
     return updated, Update(join, [*notes, *notes_on_join(join, about)])
 
 
+def require_trained_on(model: TrainedModel, rated: object) -> RunRatings:
+    """Return ratings if they are those that a model was trained on.
+
+    Raises:
+        DataError: they are not.
+    """
+    if not isinstance(rated, RunRatings):
+        raise DataError(f"rated is of type {type(rated).__name__}; give what model.rated(run) returns")
+    if rated.source.fingerprint() != model.facts.fingerprint:
+        raise DataError("rated holds other ratings than this model was trained with; give model.rated(run)")
+    return rated
+
+
 def _join_facts(model: TrainedModel, old: Source, given: RatingsInput) -> JoinFacts:
     """Return what the joined ratings say of themselves."""
     data, facts = model.config.data, model.facts
@@ -117,15 +129,21 @@ def _prepared(ratings: object, given: RatingsInput, about: JoinFacts, directory:
     data = DataSection(
         **keys, feedback=about.feedback, columns=about.columns, duplicates=about.duplicates, centre="none"
     )
-    with prepare_source(data, directory.with_name("new"), given) as prepared:
+    noun = "events" if about.feedback == "implicit" else "ratings"
+    advice = Advice(f"name it so there, as in the {noun} that the model was trained on")
+    with prepare_source(data, directory.with_name("new"), given, advice=advice) as prepared:
         yield prepared.source
 
 
 def _updated_facts(facts: TrainingDataFacts, joined: StoredRatings) -> TrainingDataFacts:
-    """Return what the model knows of the joined ratings; a scale that was unknown before stays so."""
-    changed: dict[str, Any] = {"fingerprint": joined.fingerprint()}
-    if not facts.is_implicit:
-        changed["global_mean"] = joined.item_sums.global_mean
-    if math.isfinite(facts.lowest):
-        changed["lowest"], changed["highest"] = joined.scale
-    return replace(facts, **changed)
+    """Return what the model knows of the joined ratings; its scale becomes no smaller."""
+    (lowest, highest), fingerprint = joined.scale, joined.fingerprint()
+    if facts.is_implicit:
+        return replace(facts, fingerprint=fingerprint)
+    return replace(
+        facts,
+        global_mean=joined.item_sums.global_mean,
+        lowest=min(facts.lowest, lowest),
+        highest=max(facts.highest, highest),
+        fingerprint=fingerprint,
+    )

@@ -153,8 +153,8 @@ class _Halves:
         z, is_unique = solve_rows(ratings, fixed, penalty, has_bias=has_bias)
         if not bool(is_unique.all()):
             raise RunError(
-                f"{counted(int((~is_unique).sum()), noun)} with new ratings have no unique solution of their"
-                f" least squares, as train.lambda_ is {train.lambda_:g}; train again with a higher one"
+                f"the least squares of {counted(int((~is_unique).sum()), noun)} with new ratings have no"
+                f" unique solution, as train.lambda_ is {train.lambda_:g}; train again with a higher one"
             )
         return z
 

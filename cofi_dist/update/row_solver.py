@@ -11,6 +11,7 @@ row was before. K features, G rows of a batch, n ratings of the longest row of a
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-# The most numbers in what is gathered for a batch of rows: few enough to stay near the processor.
-BATCH_NUMBERS = 2**21
+# The most numbers in what is gathered for a batch of rows: few enough to stay in a core's own cache.
+BATCH_NUMBERS = 2**18
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,22 +110,37 @@ def solve_rows(
     size = K + 1 if has_bias else K
     z = torch.zeros(len(ratings.counts), K + 1, dtype=torch.float64)
     is_unique = torch.ones(len(z), dtype=torch.bool)
-    for rows in _batches(ratings.counts, K):
-        A, target = _normal_equations(ratings, rows, fixed, size)
+
+    def solve(rows: NDArray[np.int64]) -> None:
         at = torch.from_numpy(rows)
-        weight = penalty[at, :size]
-        A.diagonal(dim1=1, dim2=2).add_(weight)
-        factor, info = torch.linalg.cholesky_ex(A)
-        # a pivot that is tiny against its diagonal entry is what rounding has left of 0
-        pivots = factor.diagonal(dim1=1, dim2=2).square()
-        is_lost = (pivots <= torch.finfo(A.dtype).eps * A.diagonal(dim1=1, dim2=2)).any(1)
-        is_unique[at] = (info == 0) & ~is_lost
-        z[at, :size] = torch.cholesky_solve(target[..., None], factor)[..., 0]
+        z[at, :size], is_unique[at] = _solve_batch(ratings, rows, fixed, penalty[at, :size])
+
+    num_threads = torch.get_num_threads()
+    try:
+        # each thread solves batches of its own: torch's threads would wait for each other at every operation
+        with ThreadPoolExecutor(num_threads, initializer=torch.set_num_threads, initargs=(1,)) as threads:
+            for _ in threads.map(solve, _batches(ratings.counts, K)):
+                pass
+    finally:
+        torch.set_num_threads(num_threads)
+    return torch.where(is_unique[:, None], z, 0), is_unique
+
+
+def _solve_batch(
+    ratings: RowRatings, rows: NDArray[np.int64], fixed: FixedSide, penalty: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return z of a batch of rows, (G, Z), and whether each is the only minimum, (G,)."""
+    A, target = _normal_equations(ratings, rows, fixed, penalty.shape[1])
+    A.diagonal(dim1=1, dim2=2).add_(penalty)
+    factor, info = torch.linalg.cholesky_ex(A)
+    # a pivot that is tiny against its diagonal entry is what rounding has left of 0
+    pivots = factor.diagonal(dim1=1, dim2=2).square()
+    is_lost = (pivots <= torch.finfo(A.dtype).eps * A.diagonal(dim1=1, dim2=2)).any(1)
+    is_unique = (info == 0) & ~is_lost
     if fixed.gram is None:
         # with fewer ratings than unpenalised entries there are many minima, even if rounding hides it
-        free = (penalty[:, :size] == 0).sum(1)
-        is_unique &= torch.from_numpy(ratings.counts) >= free
-    return torch.where(is_unique[:, None], z, 0), is_unique
+        is_unique &= torch.from_numpy(ratings.counts[rows]) >= (penalty == 0).sum(1)
+    return torch.cholesky_solve(target[..., None], factor)[..., 0], is_unique
 
 
 def _batches(counts: NDArray[np.int64], K: int) -> Iterator[NDArray[np.int64]]:

@@ -1,6 +1,8 @@
 """An update moves the rows that new ratings touch to where J is lowest, and no bit of the others."""
 
+import logging
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,11 @@ import polars as pl
 import pytest
 import torch
 
+import cofi_dist
 from cofi_dist.config import resolve
 from cofi_dist.data.preparation.store import StoredRatings
 from cofi_dist.data.sources.open import prepare_source
+from cofi_dist.errors import CofiError, DataError
 from cofi_dist.factors import Factors
 from cofi_dist.model import Model, RunRatings, TrainingDataFacts
 from cofi_dist.sharding.ranges import UserRange
@@ -176,3 +180,87 @@ def test_untouched_rows_stay_bit_for_bit(kind: str, tmp_path: Path) -> None:
             tensor[0] if name in ("b", "c") else tensor for tensor in (before, updated.tensors[name])
         )
         assert torch.equal(kept[torch.tensor(was)], moved[torch.tensor(now)]), name
+
+
+NEW = {"u": [1, 70], "i": [100, 101], "r": [1.0, 2.5], "w": [1.0, 0.5]}
+
+
+@pytest.mark.parametrize(
+    "data", [{"feedback": "explicit"}, {"feedback": "implicit"}], ids=lambda d: d["feedback"]
+)
+def test_made_up_ratings_have_row_numbers_as_ids(data: dict[str, Any]) -> None:
+    shape = {"num_users": 20, "num_items": 30, "num_ratings": 150}
+    model = cofi_dist.fit(
+        data={"synthetic": shape, "test": {}, **data},
+        model={"num_features": 4},
+        train={"optimizer": "als", "epochs": 2},
+        progress=False,
+    )
+    before = {name: tensor.clone() for name, tensor in model.tensors.items()}
+    updated = model.update((np.array([3, 25]), np.array([29, 99]), np.array([4.0, 5.0])))
+    assert (updated.users.raw[-1], updated.items.raw[-1]) == (25, 99)
+    assert (len(updated.users), len(updated.items)) == (21, 31)
+    assert updated.rated().parts == ("train", "test")
+    assert updated.history.is_empty()
+    assert all(torch.equal(tensor, model.tensors[name]) for name, tensor in before.items()), (
+        "it is left as it is"
+    )
+    assert updated.rated().items_of(25).to_list() == [99]
+    again = updated.update((np.array([25]), np.array([3]), np.array([2.0])))
+    assert sorted(again.rated().items_of(25).to_list()) == [3, 99]
+
+
+def test_a_global_mean_stays_for_all_items(tmp_path: Path) -> None:
+    model = model_of(tmp_path, some_ratings(12, 15, 110, 0), data={"centre": "global_mean"})
+    model = replace(model, item_means=torch.full_like(model.item_means, 2.75))
+    assert set(model.update(pl.DataFrame(NEW)).item_means.tolist()) == {2.75}
+
+
+def test_what_was_joined_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model = model_of(tmp_path, some_ratings(12, 15, 110, 0))
+    with caplog.at_level(logging.INFO, "cofi_dist"):
+        model.update(pl.DataFrame({"u": [0, 1, 2], "i": [100, 100, 101], "r": [1.0, 9.0, 3.0]}))
+    assert caplog.messages[:2] == ["joined 3 ratings of 3 users on 2 items", "new: 1 user and 1 item"]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            {"u": ["ann", "bob"]},
+            "ratings: the ids of users are text, such as 'ann', and those of the model are",
+        ),
+        ({"r": [1.0, math.nan]}, "ratings: row 2: the rating nan is not a finite number"),
+        (
+            {"u": [1, 1], "i": [100, 100]},
+            "ratings: row 2: user 1 rated item 100 on row 1 already; keep one of",
+        ),
+        ({"u": None}, "ratings: no column 'u'; it has i, r, w; name it so there, as in the ratings that the"),
+        ({name: [] for name in NEW}, "ratings: holds no ratings"),
+    ],
+)
+def test_wrong_ratings_are_one_line(change: dict[str, Any], says: str, tmp_path: Path) -> None:
+    model = model_of(tmp_path, some_ratings(12, 15, 110, 0))
+    table = {name: values for name, values in {**NEW, **change}.items() if values is not None}
+    with pytest.raises(DataError) as error:
+        model.update(pl.DataFrame(table))
+    assert str(error.value).startswith(says)
+    assert "\n" not in str(error.value)
+    assert "set data." not in str(error.value)
+
+
+def test_too_few_ratings_without_a_regulariser_are_refused(tmp_path: Path) -> None:
+    model = model_of(tmp_path, some_ratings(12, 15, 110, 0), train={"lambda_": 0.0})
+    with pytest.raises(
+        CofiError, match="the least squares of 2 users with new ratings have no unique solution"
+    ):
+        model.update(pl.DataFrame({"u": [70, 71], "i": [100, 102], "r": [1.0, 2.0]}))
+
+
+def test_other_ratings_than_the_models_are_refused(tmp_path: Path) -> None:
+    model = model_of(tmp_path, some_ratings(12, 15, 110, 0))
+    updated = model.update(pl.DataFrame(NEW))
+    with pytest.raises(DataError, match="rated holds other ratings than this model was trained with"):
+        model.update(pl.DataFrame(NEW), updated.rated())
+    with pytest.raises(DataError, match="rated is of type str; give what"):
+        model.update(pl.DataFrame(NEW), "run")  # type: ignore[arg-type]
