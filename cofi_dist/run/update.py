@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cofi_dist.errors import RunError
 from cofi_dist.files.atomic import atomic_directory
+from cofi_dist.files.temporaries import clear_temporaries
 from cofi_dist.model import Model
 from cofi_dist.model.run_ratings import RunRatings
 from cofi_dist.model.update import Update, update_model
@@ -56,5 +57,6 @@ def update_run(model: Model, ratings: Path, rated: RunRatings, output: Path) -> 
 
 def refuse_existing_run(output: Path) -> None:
     """Raise RunError if the directory of an update exists already."""
+    clear_temporaries(output)  # of one that was killed
     if output.exists() or output.is_symlink():
         raise RunError(f"{output}: already exists; remove it or name another")
