@@ -13,6 +13,7 @@ row was before. K features, G rows of a batch, n ratings of the longest row of a
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 # The most numbers in what is gathered for a batch of rows: few enough to stay in a core's own cache.
-BATCH_NUMBERS = 2**18
+BATCH_NUMBERS = 2**17
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +76,19 @@ class FixedSide:
     bias: Tensor
     unknown_weight: float = 0.0
     gram: Tensor | None = None
+
+    @cached_property
+    def table(self) -> Tensor:
+        """Return (features, 1) of each row, and last a row of zeros, (rows + 1, K + 1)."""
+        table = self.features.new_zeros(len(self.bias) + 1, self.features.shape[1] + 1)
+        table[:-1, :-1] = self.features
+        table[:-1, -1] = 1
+        return table
+
+    @cached_property
+    def offsets(self) -> Tensor:
+        """Return the bias of each row, and last a 0, (rows + 1,) float64."""
+        return torch.cat([self.bias.double(), self.bias.new_zeros(1).double()])
 
     @classmethod
     def of(cls, features: Tensor, bias: Tensor, unknown_weight: float) -> "FixedSide":
@@ -163,29 +177,27 @@ def _normal_equations(
     """Return the matrix, (G, Z, Z), and the right side, (G, Z), of a batch of rows, without the penalty."""
     K, a0 = fixed.features.shape[1], fixed.unknown_weight
     A = torch.zeros(len(rows), size, size, dtype=torch.float64)
-    target = torch.zeros(len(rows), size, 1, dtype=torch.float64)
+    target = torch.zeros(len(rows), 1, size, dtype=torch.float64)
     starts, stops = ratings.starts[rows], ratings.starts[rows + 1]
     longest = int((stops - starts).max(initial=0))
     at_once = max(1, BATCH_NUMBERS // (len(rows) * (K + 1)))
+    nothing = len(fixed.bias)  # the row of zeros after the last one, for rows with fewer ratings
     for first in range(0, longest, at_once):
         at = starts[:, None] + np.arange(first, min(first + at_once, longest))
         known = at < stops[:, None]
         at = np.where(known, at, 0)
-        other = torch.from_numpy(ratings.other[at])
-        F = torch.ones(*at.shape, size, dtype=torch.float64)
-        F[..., :K] = fixed.features[other]
-        o = fixed.bias[other].double()
-        y = torch.from_numpy(ratings.targets[at])
-        is_known = torch.from_numpy(known).double()
+        other = torch.from_numpy(np.where(known, ratings.other[at], nothing))
+        # much faster than indexing
+        F = fixed.table.index_select(0, other.flatten()).double().view(*at.shape, K + 1)[..., :size]
+        y, o = torch.from_numpy(ratings.targets[at]), fixed.offsets[other]
         if ratings.weights is None and not a0:
-            F.mul_(is_known[..., None])
             A.baddbmm_(F.mT, F)
-            target.baddbmm_(F.mT, (y - o)[..., None])
+            target += torch.bmm((y - o)[:, None], F)
             continue
-        c = is_known if ratings.weights is None else torch.from_numpy(ratings.weights[at]) * is_known
-        A.baddbmm_((F * (c - a0 * is_known)[..., None]).mT, F)
-        target.baddbmm_(F.mT, (c * (y - o) + a0 * is_known * o)[..., None])
+        c = torch.ones_like(y) if ratings.weights is None else torch.from_numpy(ratings.weights[at])
+        A.baddbmm_((F * (c - a0)[..., None]).mT, F)
+        target += torch.bmm((c * (y - o) + a0 * o)[:, None], F)
     if fixed.gram is not None:
         A += a0 * fixed.gram[:size, :size]
-        target -= a0 * fixed.gram[:size, -1:]
-    return A, target[..., 0]
+        target -= a0 * fixed.gram[-1, :size]
+    return A, target[:, 0]
