@@ -1,7 +1,7 @@
 """Bring a model up to date: join new ratings with its own, and solve the rows that they touch."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -129,9 +129,11 @@ def _prepared(ratings: object, given: RatingsInput, about: JoinFacts, directory:
     data = DataSection(
         **keys, feedback=about.feedback, columns=about.columns, duplicates=about.duplicates, centre="none"
     )
-    noun = "events" if about.feedback == "implicit" else "ratings"
-    advice = Advice(f"name it so there, as in the {noun} that the model was trained on")
-    with prepare_source(data, directory.with_name("new"), given, advice=advice) as prepared:
+    with ExitStack() as stack:
+        try:
+            prepared = stack.enter_context(prepare_source(data, directory.with_name("new"), given))
+        except DataError as error:  # the rule for duplicates is the run's, and nothing to be set
+            raise DataError(str(error).partition(", or set data.duplicates")[0]) from None
         yield prepared.source
 
 

@@ -235,7 +235,7 @@ def test_what_was_joined_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixt
             {"u": [1, 1], "i": [100, 100]},
             "ratings: row 2: user 1 rated item 100 on row 1 already; keep one of",
         ),
-        ({"u": None}, "ratings: no column 'u'; it has i, r, w; name it so there, as in the ratings that the"),
+        ({"u": None}, "ratings: no column 'u'; it has i, r, w; name it so, as in the data that the model"),
         ({name: [] for name in NEW}, "ratings: holds no ratings"),
     ],
 )
