@@ -110,7 +110,8 @@ class MatrixFactorization(RegressorMixin, BaseEstimator):  # type: ignore[misc]
                 raise DataError("fit requires y to be passed, but the target y is None; give the ratings")
             table = read_pairs(pairs)
             check_columns(self, pairs, reset=True)
-            ratings = column_or_1d(y, warn=True)  # a column (n, 1) gets scikit-learn's own warning
+            # a column (N, 1) is taken with the warning that scikit-learn's own estimators give
+            ratings = column_or_1d(y, warn=True) if np.ndim(y) == 2 else y
             table = table.with_columns(rating=read_numbers("y", ratings, len(table)))
             if sample_weight is not None:
                 table = table.with_columns(weight=read_numbers("sample_weight", sample_weight, len(table)))
