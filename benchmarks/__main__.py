@@ -41,6 +41,7 @@ BENCHMARKS = {
     ),
     "weights": ("", ""),
     "warm_start": ("", "--newest 0.1 --ratings 200000 --users 1400 --items 2000"),
+    "update": ("--repeats 3", "--ratings 200000 --users 1400 --items 2000 --features 16"),
     "clicks": ("", "--trials 1 --folds 1 --others 1"),
     "ranks": (
         "--ratings 1e6,1e7 --network 100mbit,1gbit",
@@ -49,6 +50,7 @@ BENCHMARKS = {
     "model": ("", ""),
     "features": ("", f"{SMALL} --features 16,64 --repeats 1 --epochs 8"),
     "scale": ("--repeats 5", "--ratings 200000 --users 2000 --items 5000 --repeats 1"),
+    "tables": ("", "--ratings 200000 --repeats 1"),
     "invariant": ("", "--repeats 1 --no-price"),
     "quality": ("", "--seeds 1 --epochs 500"),
     "curve": ("", "--seeds 1"),
