@@ -111,7 +111,7 @@ class MatrixFactorization(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             table = read_pairs(pairs)
             check_columns(self, pairs, reset=True)
             # a column (N, 1) is taken with the warning that scikit-learn's own estimators give
-            ratings = column_or_1d(y, warn=True) if np.ndim(y) == 2 else y
+            ratings = column_or_1d(y, warn=True) if getattr(y, "ndim", 1) == 2 else y
             table = table.with_columns(rating=read_numbers("y", ratings, len(table)))
             if sample_weight is not None:
                 table = table.with_columns(weight=read_numbers("sample_weight", sample_weight, len(table)))
