@@ -123,7 +123,7 @@ def compare(kind: Kind, which: str, args: argparse.Namespace) -> None:
             seconds = time.perf_counter() - start
             if best is None or seconds < best[1]:
                 last = model.history.row(-1, named=True)
-                best = model, seconds, f"{last['epoch']} epochs {last['seconds']:.2f} s"
+                best = model, seconds, f"{last['seconds']:.2f} s to epoch {last['epoch']}"
         assert best is not None
         return best
 

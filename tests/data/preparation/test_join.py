@@ -61,7 +61,7 @@ lines = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(lines, lines, st.sampled_from(["weighted", "plain", "implicit"]), st.integers(1, 40))
 def test_a_join_equals_preparing_both_files_as_one(
     before: list[Line], after: list[Line], kind: str, spool_rows: int
