@@ -5,8 +5,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from cofi_dist.checkpoint.reader import Checkpoint, restore_state
+from cofi_dist.data.shard import UserShard
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import SaveError, StoppedError
+from cofi_dist.factors import Factors
 from cofi_dist.model import Model
 from cofi_dist.run.checkpointing import (
     CheckpointCallback,
@@ -99,8 +101,8 @@ class TrainingRun:
         validation = build_validation(problem, shard)
         checkpoint, notes = choose_checkpoint(problem, self._run, comm, resume=resume)
         factors = initial_factors(problem)
-        if checkpoint is None and (model := find_start_model(self._request, comm)) is not None:
-            notes += model.start(problem, shard, factors, comm)
+        if checkpoint is None:
+            notes += self._start_from_model(problem, shard, factors)
         trainer = build_trainer(problem, shard, comm, validation, factors)
         del shard  # the cost holds the ratings in its own order
         if checkpoint is not None:
@@ -116,6 +118,11 @@ class TrainingRun:
                 log_changes(checkpoint, config, self._device, log.info)
             self._record_start(problem)
             return self._fit(problem, trainer, log, saved_epoch=trainer.state.epoch if resume else 0)
+
+    def _start_from_model(self, problem: Problem, shard: UserShard, factors: Factors) -> list[str]:
+        """Overwrite drawn factors by those of a model, if the run starts from one; return lines to log."""
+        model = find_start_model(self._request, self._comm)
+        return [] if model is None else model.start(problem, shard, factors, self._comm)
 
     def _open_log(self, checkpoint: Checkpoint | None, validation: Validation | None) -> Log:
         if self._comm.rank != 0:
