@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
 import torch
 
@@ -38,17 +37,6 @@ def assert_same_bits(model: Model, other: Model) -> None:
         assert torch.equal(tensor, other.tensors[name]), name
 
 
-def arrays_of(table: pl.DataFrame) -> tuple[Any, ...]:
-    return tuple(table[name].to_numpy() for name in ("userId", "movieId", "rating"))
-
-
-def other_kinds(table: pl.DataFrame) -> list[Any]:
-    """The same ratings as pandas, Arrow and numpy hold them."""
-    pandas, arrow = pytest.importorskip("pandas"), pytest.importorskip("pyarrow")
-    columns = table.to_dict(as_series=False)
-    return [pandas.DataFrame(columns), arrow.table(columns), arrays_of(table)]
-
-
 def by_command(tmp_path: Path, ratings: Path, sections: dict[str, dict[str, Any]]) -> Path:
     sections = {**sections, "data": {"ratings": str(ratings), **sections.get("data", {})}}
     file = tmp_path / "config.yaml"
@@ -58,7 +46,7 @@ def by_command(tmp_path: Path, ratings: Path, sections: dict[str, dict[str, Any]
 
 @pytest.mark.parametrize("optimizer", ["adam", "als"])
 @pytest.mark.parametrize("feedback", ["explicit", "implicit"])
-def test_tables_of_all_kinds_and_their_file_give_the_bits_of_the_command(
+def test_a_table_and_its_file_give_the_bits_of_the_command(
     optimizer: str, feedback: str, tmp_path: Path, temporary: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     table = random_table()
@@ -70,24 +58,12 @@ def test_tables_of_all_kinds_and_their_file_give_the_bits_of_the_command(
     }
     run = by_command(tmp_path, file, sections)
     capfd.readouterr()
-    for ratings in (table, file, str(file), *other_kinds(table)):
+    for ratings in (table, file, str(file)):
         model = cofi_dist.fit(ratings, progress=False, **sections)  # type: ignore[arg-type]
         assert_same_bits(model, Model.load(run))
         assert model.history["cost"].to_list() == Model.load(run).history["cost"].to_list()
     assert capfd.readouterr() == ("", "")
     assert not list(temporary.iterdir())
-
-
-def test_a_sparse_matrix_gives_the_bits_of_its_rows_and_columns(temporary: Path) -> None:
-    sparse = pytest.importorskip("scipy.sparse")
-    users, items, values = arrays_of(random_table())
-    rows, columns = (np.unique(ids, return_inverse=True)[1] for ids in (users, items))
-    matrix = sparse.coo_array((values, (rows, columns)))
-    models = [
-        cofi_dist.fit(ratings, model=MODEL, train={"epochs": 3}, progress=False)
-        for ratings in (matrix.tocsr(), (rows, columns, values))
-    ]
-    assert_same_bits(*models)
 
 
 def test_a_fit_starts_from_a_model_or_its_path(tmp_path: Path, temporary: Path) -> None:
