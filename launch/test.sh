@@ -8,5 +8,5 @@ make_venv dev
 "$python" -m ruff format --check .
 "$python" -m ruff check .
 "$python" -m mypy
-# one thread a process: two test processes fill two cores
-OMP_NUM_THREADS=1 exec "$python" -m pytest -n 2 --dist worksteal "$@"
+# one thread a process; three processes keep two cores busy, because tests often wait, for a cluster or a timeout
+OMP_NUM_THREADS=1 exec "$python" -m pytest -n 3 --dist worksteal "$@"

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -44,11 +45,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="no CUDA device here"))
         if item.get_closest_marker("data") and not _movielens():
             item.add_marker(pytest.mark.skip(reason="COFI_DIST_DATA names no folder with ml-latest-small"))
-    # two workers take half of the list each: give both of them long tests, and those first
+    # each worker takes an equal part of the list: give all of them long tests, and those first
     slow = [item for item in items if item.get_closest_marker("slow")]
     rest = [item for item in items if not item.get_closest_marker("slow")]
-    half = len(rest) // 2
-    items[:] = [*slow[::2], *rest[:half], *slow[1::2], *rest[half:]]
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    cuts = [len(rest) * k // workers for k in range(workers + 1)]
+    items[:] = [
+        item
+        for k, (start, stop) in enumerate(pairwise(cuts))
+        for item in (*slow[k::workers], *rest[start:stop])
+    ]
 
 
 @pytest.fixture(scope="session")
