@@ -22,9 +22,9 @@ def update(
     All other users and items stay as they are. The result is a run directory.
     """
     from cofi_dist.model import Model
-    from cofi_dist.run.update import refuse_existing_run, update_run
+    from cofi_dist.run.update import refuse_output, update_run
 
-    refuse_existing_run(output)
+    refuse_output(output, run)
     model = Model.load(run)
     warn_if_diverged(model)
     rated = model.rated(run, prepared)

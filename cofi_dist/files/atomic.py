@@ -29,7 +29,7 @@ def atomic_directory(target: Path, *, replace: bool = False) -> Iterator[Path]:
         new = temporary / "new"
         new.mkdir()
         yield new
-        commit_directory(new, target, old=temporary / "old")
+        commit_directory(new, target, old=temporary / "old" if replace else None)
 
 
 @contextmanager
@@ -56,7 +56,7 @@ def commit_directory(directory: Path, target: Path, old: Path | None = None) -> 
     Args:
         directory: a directory inside a `scratch_directory`.
         target: its final place.
-        old: where an existing `target` is moved to; None if there is none.
+        old: where an existing `target` is moved to; None to replace none.
     """
     flush_tree_to_disk(directory)
     made = _missing(target)

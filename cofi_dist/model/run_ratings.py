@@ -15,7 +15,7 @@ from cofi_dist.data.sources.open import open_source
 from cofi_dist.data.splits import Part
 from cofi_dist.errors import CofiError, ConfigError, RunError
 from cofi_dist.model.scoring import RowIndices
-from cofi_dist.run_layout import MODEL
+from cofi_dist.run_layout import MODEL, is_run
 from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.words import counted
 
@@ -111,6 +111,11 @@ def open_run_ratings(
             return RunRatings(opened(beside), ids, note)
     commands = "evaluate, recommend and update"
     advice = f"; if they were moved, {commands} take --prepared DIR" if data.prepared else ""
+    if not is_run(run) and (data.prepared or data.is_prepared_by_run):
+        raise RunError(
+            f"{directory}: this model has come without its ratings, which are not saved with it; name the"
+            f" directory of its run{advice}"
+        )
     raise type(why)(f"{why}{advice}")
 
 

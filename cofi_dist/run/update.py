@@ -7,11 +7,12 @@ from pathlib import Path
 from cofi_dist.errors import RunError
 from cofi_dist.files.atomic import atomic_directory
 from cofi_dist.files.temporaries import clear_temporaries
+from cofi_dist.files.written_file import write_failure
 from cofi_dist.model import Model
 from cofi_dist.model.run_ratings import RunRatings
 from cofi_dist.model.update import Update, update_model
 from cofi_dist.run.directory import RunDirectory
-from cofi_dist.run_layout import DATA
+from cofi_dist.run_layout import DATA, FOLDERS, is_run
 from cofi_dist.run_result import UpdateRecord
 
 
@@ -27,6 +28,15 @@ def update_run(model: Model, ratings: Path, rated: RunRatings, output: Path) -> 
     Raises:
         CofiError: the directory exists or cannot be written; or as `update_model`.
     """
+    try:
+        return _update_run(model, ratings, rated, output)
+    except RunError as error:
+        if isinstance(error.__cause__, OSError):  # it names a temporary directory
+            raise RunError(f"{output}: cannot be written: {write_failure(error.__cause__)}") from None
+        raise
+
+
+def _update_run(model: Model, ratings: Path, rated: RunRatings, output: Path) -> Update:
     start = time.perf_counter()
     with atomic_directory(output) as temporary:
         new, kept_in = RunDirectory(temporary), output.absolute()
@@ -55,8 +65,16 @@ def update_run(model: Model, ratings: Path, rated: RunRatings, output: Path) -> 
     return update
 
 
-def refuse_existing_run(output: Path) -> None:
-    """Raise RunError if the directory of an update exists already."""
+def refuse_output(output: Path, run: Path) -> None:
+    """Raise RunError if the directory of an update exists already, or would be part of the run's own files.
+
+    Args:
+        output: the directory to make.
+        run: that is brought up to date, or the directory of its model.
+    """
     clear_temporaries(output)  # of one that was killed
     if output.exists() or output.is_symlink():
         raise RunError(f"{output}: already exists; remove it or name another")
+    own = [run / name for name in FOLDERS] if is_run(run) else [run]
+    if any(output.resolve().is_relative_to(folder.resolve()) for folder in own):
+        raise RunError(f"{output}: is where {run} has files of its own; name another directory")

@@ -121,6 +121,10 @@ def test_bad_ratings_are_one_line_and_leave_nothing(
     ("words", "says"),
     [
         ("update run --ratings new.csv --output r.csv", "r.csv: already exists; remove it or name another"),
+        (
+            "update run --ratings new.csv --output run/data/bad",
+            "run/data/bad: is where run has files of its own",
+        ),
         ("update nowhere --ratings new.csv --output bad", "nowhere/model/factors.safetensors: no such file"),
         (
             "update run --ratings new.csv --output bad --prepared x",

@@ -329,6 +329,15 @@ def test_commands_that_write_one_target_do_not_disturb_each_other(tmp_path: Path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["d", "f"]
 
 
+def test_what_another_command_has_just_written_is_not_replaced(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="d: cannot be written: "), atomic_directory(tmp_path / "d") as mine:
+        (mine / "f").write_text("mine")
+        with atomic_directory(tmp_path / "d") as other:
+            (other / "f").write_text("other")
+    assert (tmp_path / "d" / "f").read_text() == "other"
+    assert [path.name for path in tmp_path.iterdir()] == ["d"]
+
+
 @pytest.mark.parametrize("what", [atomic_file, atomic_directory])
 def test_each_folder_that_was_made_is_synced_into_its_own(
     what: Callable[[Path], AbstractContextManager[object]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

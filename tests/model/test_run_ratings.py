@@ -67,3 +67,12 @@ def test_other_ratings_beside_the_run_are_not_taken(project: Path, tmp_path: Pat
     with pytest.raises(CofiError, match="moved/ready: holds other ratings"):
         model.rated(run, moved / "ready")
     assert len(model.rated(run, ready).items_of(4)) == 6
+
+
+def test_a_model_that_was_saved_by_itself_has_no_ratings(project: Path, tmp_path: Path) -> None:
+    model = Model.load(project / "runs/one")
+    model.save(tmp_path / "saved")
+    assert len(Model.load(tmp_path / "saved").rated().items_of(4)) == 6, "where they were during training"
+    (project / "ready").rename(tmp_path / "elsewhere")
+    with pytest.raises(CofiError, match=r"saved: this model has come without its ratings, .* name the dir"):
+        Model.load(tmp_path / "saved").rated()
