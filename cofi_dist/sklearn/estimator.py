@@ -14,7 +14,7 @@ from cofi_dist.errors import ConfigError, DataError
 from cofi_dist.files.reading import shortened
 from cofi_dist.fitting.fit import fit as fit_model
 from cofi_dist.model import Model
-from cofi_dist.sklearn.pairs import check_columns, input_errors, read_numbers, read_pairs
+from cofi_dist.sklearn.pairs import InputError, check_columns, input_errors, read_numbers, read_pairs
 
 # The keys of the config that are parameters of the estimator.
 PARAMETERS = {
@@ -105,6 +105,7 @@ class MatrixFactorization(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             ConfigError: a parameter is wrong.
             DataError: pairs, ratings or weights are wrong.
         """
+        hint = ""
         with input_errors():
             if y is None:
                 raise DataError("fit requires y to be passed, but the target y is None; give the ratings")
@@ -115,22 +116,31 @@ class MatrixFactorization(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             table = table.with_columns(rating=read_numbers("y", ratings, len(table)))
             if sample_weight is not None:
                 table = table.with_columns(weight=read_numbers("sample_weight", sample_weight, len(table)))
-                table = table.filter(pl.col("weight") != 0)
-                if not len(table):
+                weighted = table.filter(pl.col("weight") != 0)
+                if not len(weighted):
                     raise DataError("sample_weight: all weights are zero; nothing is left to learn from")
+                hint = " (rows of weight 0 are not counted)" * (len(weighted) < len(table))
+                table = weighted
         sections = self._sections()
         sections["data"]["columns"] = {name: name for name in table.columns}
-        self.model_ = fit_model(
-            table,
-            data=sections["data"],
-            model=sections["model"],
-            train=sections["train"],
-            validation=sections["validation"],
-            seed=self._seed(),
-            device=self.device,
-            progress=bool(self.verbose),
-        )
+        self.model_ = self._fit_model(table, sections, hint)
         return self
+
+    def _fit_model(self, table: pl.DataFrame, sections: dict[str, dict[str, Any]], hint: str) -> Model:
+        """Train on a table; errors of its rows are `InputError`s, with a hint on how rows are counted."""
+        try:
+            return fit_model(
+                table,
+                data=sections["data"],
+                model=sections["model"],
+                train=sections["train"],
+                validation=sections["validation"],
+                seed=self._seed(),
+                device=self.device,
+                progress=bool(self.verbose),
+            )
+        except DataError as error:
+            raise InputError(f"{error}{hint}") from None
 
     def predict(self, pairs: Any) -> NDArray[np.float64]:
         """Predict the ratings of pairs, (N,): on the scale of the ratings that were learnt from.

@@ -173,6 +173,17 @@ def test_a_pair_that_is_there_twice_is_an_error_unless_told(
     assert estimator.model_.user_counts.sum() == 300
 
 
+def test_errors_that_training_finds_in_pairs_are_value_errors(
+    pairs: NDArray[np.int64], y: NDArray[np.float64]
+) -> None:
+    weights = np.where(np.arange(300) == 0, 0, -1)
+    with pytest.raises(ValueError, match=r"row 1: the weight -1\.0 .* \(rows of weight 0 are not counted\)$"):
+        MatrixFactorization(**TINY).fit(pairs, y, sample_weight=weights)
+    with pytest.raises(ValueError, match=r"on row 1 already; .* to last or mean$") as found:
+        MatrixFactorization(**TINY).fit(np.r_[pairs, pairs[:1]], np.r_[y, 1.0])
+    assert isinstance(found.value, DataError)
+
+
 def test_it_is_fitted_in_other_processes(pairs: NDArray[np.int64], y: NDArray[np.float64]) -> None:
     """As with `n_jobs`: estimators and errors are pickled, and scikit-learn looks for ValueErrors."""
     elsewhere = joblib.Parallel(n_jobs=2)
