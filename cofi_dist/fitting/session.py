@@ -21,6 +21,7 @@ from cofi_dist.distributed.rendezvous import init_comm
 from cofi_dist.errors import CofiError, ConfigError, TrainingError
 from cofi_dist.files.atomic import scratch_directory
 from cofi_dist.fitting.arguments import Arguments
+from cofi_dist.fitting.forks import FittingProcess
 from cofi_dist.fitting.interrupt import FitStop
 from cofi_dist.fitting.screens import LOGGER, choose_screen
 from cofi_dist.kernels.cpu.jit import loops_may_run_at_once, numba_threads_restored
@@ -57,6 +58,7 @@ def run_fit(arguments: Arguments) -> Fitted:
     Raises:
         CofiError: as for `fit`; the same on every rank.
     """
+    FittingProcess.enter()
     stop = FitStop()
     with _turn_taken(), numba_threads_restored(), _cuda_device_restored(), stop.restoring():
         comm = init_comm(Task("cofi_dist.fit", arguments.facts))
