@@ -143,4 +143,4 @@ def test_the_public_names() -> None:
     assert cofi_dist.load == Model.load
     assert cofi_dist.__all__ == ["Model", "__version__", "fit", "load"]
     with pytest.raises(AttributeError, match="no attribute 'fitt'"):
-        cofi_dist.fitt  # noqa: B018
+        cofi_dist.fitt  # type: ignore[attr-defined]  # noqa: B018
