@@ -5,6 +5,7 @@ import torch
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import ConfigError
 from cofi_dist.system.memory import free_memory
+from cofi_dist.words import counted
 
 
 def choose_device(name: str, comm: Comm) -> torch.device:
@@ -22,8 +23,8 @@ def choose_device(name: str, comm: Comm) -> torch.device:
     if name == "cuda":
         if comm.local_world_size > torch.cuda.device_count():
             raise ConfigError(
-                f"device: cuda needs a device a rank; {comm.local_world_size} ranks on this node,"
-                f" {torch.cuda.device_count()} CUDA devices; start fewer or set device: cpu"
+                f"device: cuda needs a device a rank; {counted(comm.local_world_size, 'rank')} on this node,"
+                f" {counted(torch.cuda.device_count(), 'CUDA device')}; start fewer or set device: cpu"
             )
         torch.cuda.set_device(comm.local_rank)
         return torch.device("cuda", comm.local_rank)

@@ -82,7 +82,7 @@ class RunDirectory:
             if not replace:
                 raise RunError(
                     f"{path}: already holds a run; give another run_dir, or checkpoint.resume=auto to go on"
-                    " with that run, or --replace to lose it"
+                    " with that run, or --replace to lose it (in Python: delete it)"
                 )
         elif existing:
             raise RunError(

@@ -150,7 +150,7 @@ def _action_for_existing_run(config: Config, run: RunDirectory) -> RunAction:
     if run.model.exists():
         raise RunError(
             f"{run}: holds a model and no checkpoint to go on from; give another run_dir, or lose it"
-            " with --replace and checkpoint.resume=none"
+            " with --replace and checkpoint.resume=none (in Python: delete it)"
         )
     return RunAction.START  # it ended before its first checkpoint
 
