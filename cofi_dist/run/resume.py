@@ -145,7 +145,7 @@ def _require_same_ids(checkpoint: Checkpoint, config: Config, fingerprint: str, 
         if others:
             raise CheckpointError(
                 f"{directory}: holds rows of other {' and '.join(others)} than the ratings do, by their ids;"
-                " begin anew in another run_dir",
+                " begin anew in another run_dir, where train.start may name the model of this run",
                 shared=True,
             )
         return

@@ -16,6 +16,7 @@ from cofi_dist.checkpoint.manifest import FILE
 from cofi_dist.checkpoint.reader import list_checkpoints
 from cofi_dist.config import Config
 from cofi_dist.data.ids import IdMap, digests
+from cofi_dist.data.preparation.store import USERS
 from cofi_dist.data.shard import UserShard
 from cofi_dist.data.sources.base import Source
 from cofi_dist.distributed.comm import Comm
@@ -125,6 +126,10 @@ class StartModel:
             f" users {_counts(found_users, len(users), int(self._known_users.sum()))};"
             f" items {_counts(found_items, len(items), int(self._known_items.sum()))}"
         ]
+        if model.facts.diverged:
+            notes.append(
+                f"the run of that model diverged ({model.facts.diverged}); this is its last good one"
+            )
         at_random = (len(users) - found_users - solved_users, len(items) - found_items - solved_items)
         if any(at_random):
             notes.append(
@@ -186,7 +191,7 @@ def _explained(path: Path, error: CofiError) -> CofiError:
         why = "no such directory; give that of a run or of a model"
     elif not path.is_dir():
         why = "is a file; give the directory of a run or of a model"
-    elif (path / FILE).exists():
+    elif (path / FILE).exists() and not (path / USERS).exists():  # which prepared ratings have
         why = f"is a checkpoint, not a model; checkpoint.resume={path} starts a run from it"
     elif is_run(path) and not (path / MODEL).exists():
         if list_checkpoints(path / CHECKPOINTS):

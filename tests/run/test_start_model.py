@@ -170,6 +170,11 @@ def _damaged(tmp: Path) -> Path:
     return tmp / "damaged"
 
 
+def _of_a_file(tmp: Path) -> list[str]:
+    (tmp / "r.csv").write_text("userId,movieId,rating\n1,1,3\n1,2,4\n2,1,5\n")
+    return ["data.synthetic=null", f"data.ratings={tmp / 'r.csv'}"]
+
+
 def _unfinished(file: Path, tmp: Path, *given: str) -> Path:
     run = _train(file, f"run_dir={tmp / 'old'}", "train.epochs=4", *given)
     shutil.rmtree(run / "model")
@@ -185,6 +190,10 @@ def _unfinished(file: Path, tmp: Path, *given: str) -> Path:
             lambda file, tmp: tmp,
             "model/factors.safetensors: no such file; is this the directory of a finished run?",
         ),
+        (
+            lambda file, tmp: _train(file, f"run_dir={tmp / 'old'}", STILL[1], *_of_a_file(tmp)) / "data",
+            "old/data/model/factors.safetensors: no such file; is this the directory of a finished run?",
+        ),
         (lambda file, tmp: _damaged(tmp), "factors.safetensors: "),
         (
             _unfinished,
@@ -199,7 +208,16 @@ def _unfinished(file: Path, tmp: Path, *given: str) -> Path:
             "is a checkpoint, not a model; checkpoint.resume=RUN starts a run from it",
         ),
     ],
-    ids=["nothing", "file", "no model", "damaged", "unfinished", "with checkpoints", "checkpoint"],
+    ids=[
+        "nothing",
+        "file",
+        "no model",
+        "prepared",
+        "damaged",
+        "unfinished",
+        "with checkpoints",
+        "checkpoint",
+    ],
 )
 def test_what_is_not_a_model_is_refused_before_anything_is_touched(
     make: Callable[[Path, Path], Path], said: str, file: Path, tmp_path: Path
