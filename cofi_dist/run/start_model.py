@@ -16,13 +16,13 @@ from cofi_dist.checkpoint.manifest import FILE
 from cofi_dist.checkpoint.reader import list_checkpoints
 from cofi_dist.config import Config
 from cofi_dist.data.ids import IdMap, digests
-from cofi_dist.data.preparation.store import USERS
 from cofi_dist.data.shard import UserShard
 from cofi_dist.data.sources.base import Source
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import CofiError, ConfigError, RunError, from_words, to_words
 from cofi_dist.factors import Factors
 from cofi_dist.model import Model
+from cofi_dist.model.store import USERS
 from cofi_dist.run_layout import CHECKPOINTS, MODEL, is_run
 from cofi_dist.training.new_rows import solve_new_rows
 from cofi_dist.training.problem import Problem
@@ -191,7 +191,7 @@ def _explained(path: Path, error: CofiError) -> CofiError:
         why = "no such directory; give that of a run or of a model"
     elif not path.is_dir():
         why = "is a file; give the directory of a run or of a model"
-    elif (path / FILE).exists() and not (path / USERS).exists():  # which prepared ratings have
+    elif (path / FILE).exists() and not (path / USERS).exists():  # prepared ratings have a manifest too
         why = f"is a checkpoint, not a model; checkpoint.resume={path} starts a run from it"
     elif is_run(path) and not (path / MODEL).exists():
         if list_checkpoints(path / CHECKPOINTS):
