@@ -1,5 +1,6 @@
 """Write files and directories that appear complete: under a temporary name, flushed, then renamed."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,13 +24,19 @@ def atomic_directory(target: Path, *, replace: bool = False) -> Iterator[Path]:
         RunError: `target` exists and is not to be replaced, or its parent cannot be written.
     """
     clear_temporaries(target)
+    existing = RunError(f"{target}: already exists; remove it or name another")
     if target.exists() and not replace:
-        raise RunError(f"{target}: already exists; remove it or name another")
+        raise existing
     with scratch_directory(target) as temporary:
         new = temporary / "new"
         new.mkdir()
         yield new
-        commit_directory(new, target, old=temporary / "old" if replace else None)
+        try:
+            commit_directory(new, target, old=temporary / "old" if replace else None)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):  # another process has just made it
+                raise existing from None
+            raise
 
 
 @contextmanager
