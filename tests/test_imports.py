@@ -97,6 +97,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 ORDER_WITHIN: dict[str, tuple[str, ...]] = {
     "files": (
         *("written_file", "reading", "directory_swap", "temporaries", "atomic"),
+        "throwaway",
         *("tensor_header", "tensor_file"),
     ),
     "checkpoint": ("manifest", "reader", "retention", "writer"),

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from cofi_dist.distributed.handshake import Task
 from cofi_dist.distributed.rendezvous import init_comm
 from cofi_dist.errors import CofiError, ConfigError, TrainingError
 from cofi_dist.files.atomic import scratch_directory
+from cofi_dist.files.throwaway import throwaway_directory
 from cofi_dist.fitting.arguments import Arguments
 from cofi_dist.fitting.forks import FittingProcess
 from cofi_dist.fitting.interrupt import FitStop
@@ -160,7 +160,7 @@ class _Fit:
                 " that all of them see",
                 shared=True,
             )
-        made = self._comm.from_rank_zero(lambda: stack.enter_context(_temporary_directory()))
+        made = self._comm.from_rank_zero(lambda: str(stack.enter_context(throwaway_directory())))
         return RunDirectory(Path(made, "run"))
 
     def _screen(self) -> Screen:
@@ -197,20 +197,3 @@ class _Fit:
             model = learnt.model if comm.rank == 0 else Model.load(saved)
             comm.barrier()
         return model
-
-
-@contextmanager
-def _temporary_directory() -> Iterator[str]:
-    """Yield a temporary directory, which is removed at the end of the context.
-
-    Raises:
-        ConfigError: it cannot be made.
-    """
-    try:
-        directory = tempfile.TemporaryDirectory(prefix="cofi_dist-")
-    except OSError as error:
-        raise ConfigError(
-            f"run_dir: no temporary directory can be made ({error}); set run_dir, or TMPDIR"
-        ) from None
-    with directory as path:
-        yield path

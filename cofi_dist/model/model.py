@@ -3,14 +3,13 @@
 import logging
 from collections.abc import Iterator
 from functools import cached_property
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from cofi_dist.errors import DataError
+from cofi_dist.files.throwaway import throwaway_directory
 from cofi_dist.model import evaluate, fold_in, predict, recommend
 from cofi_dist.model.arguments import Ids, Numbers, as_ids, as_ratings, as_values
 from cofi_dist.model.evaluation import Evaluation
@@ -218,8 +217,8 @@ class Model(TrainedModel):
         from cofi_dist.model.update import require_trained_on, update_model
 
         rated = self.rated() if rated is None else require_trained_on(self, rated)
-        with TemporaryDirectory(prefix="cofi_dist-") as name:
-            directory = Path(name) / "data"
+        with throwaway_directory() as made:
+            directory = made / "data"
             model, update = update_model(self, ratings, rated, directory, directory)
         for note in update.notes:
             logging.getLogger("cofi_dist").info(note)

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from contextlib import ExitStack
@@ -142,12 +141,6 @@ def test_an_error_shows_the_call_and_not_our_depths() -> None:
         cofi_dist.fit(random_table(), seed=-1)
     frames = {entry.path.name for entry in caught.traceback if hasattr(entry.path, "name")}
     assert frames == {Path(__file__).name, "fit.py"}
-
-
-def test_no_temporary_directory_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
-    with pytest.raises(ConfigError, match=r"run_dir: no temporary directory can be made .* set run_dir, or"):
-        cofi_dist.fit(random_table(), **SMALL)
 
 
 def test_memory_that_runs_out_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
