@@ -42,10 +42,9 @@ def choose_screen(progress: bool | None) -> Screen:
     if progress:
         # notes on stderr would stand in red boxes between the lines of a cell
         return LoggingScreen(prints_lines=True) if is_notebook() else StreamScreen()
-    makers: tuple[BarMaker, ...] = ()
     if progress is None:
-        makers = (NotebookBar,) if is_notebook() else (TerminalBar,)
-    return LoggingScreen(*makers)
+        return LoggingScreen(NotebookBar if is_notebook() else TerminalBar)
+    return LoggingScreen()
 
 
 def is_notebook() -> bool:
@@ -56,20 +55,21 @@ def is_notebook() -> bool:
 
 
 class LoggingScreen:
-    """Show bars, and pass the notes to the logger `cofi_dist`.
+    """Show a bar, and pass the notes to the logger `cofi_dist`.
 
     Args:
-        makers: each makes a bar for a run.
+        make_bar: makes the bar of a run; None for no bar.
         prints_lines: whether to print the original notebook's lines, or to drop them.
     """
 
-    def __init__(self, *makers: BarMaker, prints_lines: bool = False) -> None:
-        self._makers = makers
+    def __init__(self, make_bar: BarMaker | None = None, *, prints_lines: bool = False) -> None:
+        self._make_bar = make_bar
         self._prints_lines = prints_lines
-        self._bars: list[Bar] = []
+        self._bar: Bar | None = None
 
     def open(self, epochs: int, criterion: Criterion | None, on_failure: Callable[[str], None]) -> None:
-        self._bars = [make(epochs, criterion, on_failure) for make in self._makers]
+        if self._make_bar is not None:
+            self._bar = self._make_bar(epochs, criterion, on_failure)
 
     def line(self, text: str) -> None:
         if self._prints_lines:
@@ -77,21 +77,20 @@ class LoggingScreen:
 
     def note(self, text: str) -> None:
         LOGGER.info(text)
-        for bar in self._bars:
-            if isinstance(bar, NotebookBar):
-                bar.note(text)
+        if isinstance(self._bar, NotebookBar):
+            self._bar.note(text)
 
     def begin(self) -> None:
-        for bar in self._bars:
-            bar.begin()
+        if self._bar is not None:
+            self._bar.begin()
 
     def step(self, epoch: int, figures: str, speed: float) -> None:
-        for bar in self._bars:
-            bar.step(epoch, figures, speed)
+        if self._bar is not None:
+            self._bar.step(epoch, figures, speed)
 
     def close(self) -> None:
-        for bar in self._bars:
-            bar.close()
+        if self._bar is not None:
+            self._bar.close()
 
 
 class NotebookBar:
