@@ -1,7 +1,8 @@
 """Start a run from the factors of a model, whose users and items may be others: rows are found by their ids.
 
 A user or item of the model without training ratings holds the remains of its random start, so it counts as
-one that the model does not have.
+one that the model does not have. So does one whose features are all 0, as an update may leave them: no step
+moves features of 0 that meet none but features of 0.
 """
 
 from pathlib import Path
@@ -39,8 +40,8 @@ class StartModel:
 
     def __init__(self, model: Model, path: Path | None = None) -> None:
         self.model, self._path = model, path
-        self._known_users = _has_ratings(model.user_counts)
-        self._known_items = _has_ratings(model.item_counts)
+        self._known_users = _is_known(model.user_counts, model.factors.W)
+        self._known_items = _is_known(model.item_counts, model.factors.X)
 
     @property
     def name(self) -> str:
@@ -203,8 +204,8 @@ def _explained(path: Path, error: CofiError) -> CofiError:
     return RunError(f"train.start: {path}: {why}")
 
 
-def _has_ratings(counts: Tensor) -> NDArray[np.bool_]:
-    return (counts > 0).numpy()
+def _is_known(counts: Tensor, features: Tensor) -> NDArray[np.bool_]:
+    return ((counts > 0) & features.any(1)).numpy()
 
 
 def _find(ids: IdMap, raw: pl.Series, is_known: NDArray[np.bool_]) -> NDArray[np.int64]:

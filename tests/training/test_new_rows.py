@@ -118,3 +118,20 @@ def test_a_row_without_usable_ratings_keeps_its_random_start(tmp_path: Path) -> 
         "started from the given model: users 1 found, 2 new, 1 gone; items 2 found, 1 new, 0 gone",
         "1 new user and 0 new items have no ratings to be solved for from, and start at random",
     ]
+
+
+def test_rows_of_zeros_are_new(tmp_path: Path) -> None:
+    """An update leaves them, if new users and items are linked to known ones by no rating."""
+    file = tmp_path / "r.csv"
+    file.write_text("userId,movieId,rating\n1,7,4\n1,8,2\n2,7,3\n3,9,5\n")
+    (tmp_path / "run.yaml").write_text(
+        f"data: {{ratings: {file}, centre: none}}\nmodel: {{num_features: 4}}\ntrain: {{dtype: float64}}\n"
+    )
+    model = model_of(tmp_path, [1, 2, 3], [7, 8, 9], item_bias=False)
+    model.factors.W[2] = 0
+    model.factors.X[2] = 0
+    found = started(SoloComm(), tmp_path / "run.yaml", [], model)
+    got = bits_of(found.factors)
+    assert (got["W"][2] != 0).any()
+    assert (got["X"][2] != 0).any()
+    assert found.notes[0].endswith("users 2 found, 1 new, 0 gone; items 2 found, 1 new, 0 gone")
