@@ -17,9 +17,10 @@ def update(
     output: Annotated[Path, typer.Option(help="Run directory to make.", show_default=False)],
     prepared: Prepared = None,
 ) -> None:
-    """Join new ratings with a run's, and solve the users and items that have them.
+    """Join new ratings with a run's, and solve what they touch.
 
-    All other users and items stay as they are. The result is a run directory.
+    The users and items that have new ratings are solved on all their ratings. All others stay as they are. The
+    result is a run directory.
     """
     from cofi_dist.model import Model
     from cofi_dist.run.update import refuse_output, update_run

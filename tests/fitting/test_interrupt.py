@@ -33,7 +33,8 @@ print("left:", os.listdir(tempfile.gettempdir()))
 
 
 def test_a_real_interrupt_returns_what_was_learnt_and_leaves_nothing(tmp_path: Path) -> None:
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)}
+    root = Path(__file__).parents[2]  # of `tests`
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path), "PYTHONPATH": str(root)}
     with subprocess.Popen(
         [sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, text=True, env=env, cwd=tmp_path
     ) as process:
