@@ -19,8 +19,8 @@ def update(
 ) -> None:
     """Join new ratings with a run's, and solve what they touch.
 
-    The users and items that have new ratings are solved on all their ratings. All others stay as they are. The
-    result is a run directory.
+    The users and items that have new ratings are solved on all their ratings. All others stay as they are.
+    The result is a run directory.
     """
     from cofi_dist.model import Model
     from cofi_dist.run.update import refuse_output, update_run
