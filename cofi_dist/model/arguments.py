@@ -63,6 +63,8 @@ def _read(what: str, role: Role, values: object) -> pl.Series:
     column = as_column(values)
     if column.fault:
         raise DataError(f"{what}: this {column.fault}")
+    if not column.length:
+        return pl.Series(dtype=pl.Null)
     convert = converter(role, column.dtype)
     if convert is None and column.dtype != pl.Null:
         raise DataError(f"{what}, not {column.kind}")

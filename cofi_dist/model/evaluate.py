@@ -19,7 +19,7 @@ from cofi_dist.model.arguments import require_whole_number
 from cofi_dist.model.evaluated_batch import COUNTS, PER_USER, Batch
 from cofi_dist.model.evaluation import Evaluation, Ranking
 from cofi_dist.model.held_out import HeldOut
-from cofi_dist.model.run_ratings import RunRatings
+from cofi_dist.model.run_ratings import RunRatings, require_same_rows
 from cofi_dist.model.scoring import Scorer, has_training_ratings, user_batches
 from cofi_dist.model.user_averages import Average, UserSums, plain_averages
 from cofi_dist.ranking.bootstrap import REPLICATES, replicate_sums
@@ -71,9 +71,11 @@ def evaluate(
         on_progress: called after each batch with the number of users done by all ranks, and of all users.
 
     Raises:
-        DataError: k or sample is not positive, or nothing is held out.
+        DataError: k or sample is not positive, nothing is held out, or `rated` is of another model.
     """
     _check_arguments(k, relevant, sample)
+    if rated is not None:
+        rated = require_same_rows(rated, scorer.users, scorer.items)
     comm = comm or SoloComm()
     num_items = held_out.num_items
     batches = _batches(held_out, len(scorer.users), users_at_once, sample)

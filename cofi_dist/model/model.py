@@ -108,7 +108,8 @@ class Model(TrainedModel):
             the column `user` comes first, and the users are in the order of the list.
 
         Raises:
-            DataError: the model has no such user, a list has a user twice, or k is not positive.
+            DataError: the model has no such user, a list has a user twice, `rated` is of a model with other
+                users or items, or k is not positive.
         """
         return recommend.recommend(self.scorer, user, k, exclude, min_ratings, rated)
 
@@ -188,7 +189,8 @@ class Model(TrainedModel):
             users: about how many users to judge, those of `validation.users`; None: all.
 
         Raises:
-            DataError: there are no ratings, one is not finite or appears twice, or a number is not positive.
+            DataError: there are no ratings, one is not finite or appears twice, `rated` is of a model with
+                other users or items, or a number is not positive.
         """
         table = as_ratings(ratings, self.facts.columns, self.facts.feedback)
         held_out = HeldOut.from_table(self.users, self.items, table, self.facts.feedback)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cofi_dist.errors import DataError, RunError
 from cofi_dist.model.arguments import Ids, as_ids, find_row, find_rows, is_one_id, require_whole_number
 from cofi_dist.model.fold_in import FoldedUser
-from cofi_dist.model.run_ratings import RunRatings
+from cofi_dist.model.run_ratings import RunRatings, require_same_rows
 from cofi_dist.model.scoring import RowIndices, Scorer, user_batches
 from cofi_dist.ranking.top_k import TopK, top_k
 from cofi_dist.ranking.users import batch_size
@@ -27,6 +27,8 @@ def recommend(
 ) -> pl.DataFrame:
     """Return the k best items for one user, or for each of a list of users; see `Model.recommend`."""
     require_whole_number("k", k)
+    if rated is not None:
+        rated = require_same_rows(rated, scorer.users, scorer.items)
     left_out = scorer.items.find(as_ids(exclude))
     is_left_out = _is_rare(scorer, min_ratings)
     is_left_out[left_out[left_out >= 0]] = True
@@ -51,6 +53,8 @@ def recommend_all(
 ) -> Iterator[pl.DataFrame]:
     """Yield the k best items of every user, in batches of users; see `Model.recommend_all`."""
     require_whole_number("k", k)
+    if rated is not None:
+        rated = require_same_rows(rated, scorer.users, scorer.items)
     is_rare = _is_rare(scorer, min_ratings)
     for users in user_batches(len(scorer.users), len(scorer.items), users_at_once):
         yield _best_of(scorer, np.arange(users.start, users.stop), k, rated, is_rare)

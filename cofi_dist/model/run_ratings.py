@@ -13,7 +13,7 @@ from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.sources.base import Source
 from cofi_dist.data.sources.open import open_source
 from cofi_dist.data.splits import Part
-from cofi_dist.errors import CofiError, ConfigError, RunError
+from cofi_dist.errors import CofiError, ConfigError, DataError, RunError
 from cofi_dist.model.scoring import RowIndices
 from cofi_dist.run_layout import MODEL, is_run
 from cofi_dist.sharding.ranges import UserRange
@@ -70,6 +70,30 @@ class RunRatings:
         users, items = self.ids
         row = int(users.find(pl.Series([user]))[0])
         return items.raw[self.rated_pairs(UserRange(row, row + 1))[1] if row >= 0 else []]
+
+
+def require_run_ratings(rated: object) -> RunRatings:
+    """Return what a caller gave as the ratings of a run.
+
+    Raises:
+        DataError: it is something else.
+    """
+    if not isinstance(rated, RunRatings):
+        raise DataError(f"rated is of type {type(rated).__name__}; give what model.rated() returns")
+    return rated
+
+
+def require_same_rows(rated: object, users: IdMap, items: IdMap) -> RunRatings:
+    """Return the ratings of a run if their rows are those of a model.
+
+    Raises:
+        DataError: they are not; another model's ratings would be those of other users.
+    """
+    found = require_run_ratings(rated)
+    for of_model, of_ratings, noun in zip((users, items), found.ids, ("users", "items"), strict=True):
+        if of_model is not of_ratings and not of_model.raw.equals(of_ratings.raw):
+            raise DataError(f"rated has other {noun} than the model; give what this model's rated() returns")
+    return found
 
 
 def open_run_ratings(

@@ -18,7 +18,7 @@ from cofi_dist.data.sources.open import prepare_source
 from cofi_dist.errors import DataError
 from cofi_dist.model.facts import TrainingDataFacts
 from cofi_dist.model.history import history_table
-from cofi_dist.model.run_ratings import RunRatings
+from cofi_dist.model.run_ratings import RunRatings, require_run_ratings
 from cofi_dist.model.trained import TrainedModel
 from cofi_dist.update.factors import UpdatedFactors, update_factors
 
@@ -97,11 +97,10 @@ def require_trained_on(model: TrainedModel, rated: object) -> RunRatings:
     Raises:
         DataError: they are not.
     """
-    if not isinstance(rated, RunRatings):
-        raise DataError(f"rated is of type {type(rated).__name__}; give what model.rated(run) returns")
-    if rated.source.fingerprint() != model.facts.fingerprint:
+    found = require_run_ratings(rated)
+    if found.source.fingerprint() != model.facts.fingerprint:
         raise DataError("rated holds other ratings than this model was trained with; give model.rated(run)")
-    return rated
+    return found
 
 
 def _join_facts(model: TrainedModel, old: Source, given: RatingsInput) -> JoinFacts:

@@ -1,15 +1,18 @@
 """A project that is moved or copied: the ratings are found beside the run, or named, and never others."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cofi_dist.config import DataSection
+from cofi_dist.data.ids import IdMap
 from cofi_dist.data.sources.open import prepare_source
 from cofi_dist.distributed.comm import SoloComm
-from cofi_dist.errors import CofiError
+from cofi_dist.errors import CofiError, DataError
 from cofi_dist.model import Model
+from cofi_dist.model.run_ratings import require_same_rows
 from cofi_dist.run.train import train
 
 
@@ -76,3 +79,23 @@ def test_a_model_that_was_saved_by_itself_has_no_ratings(project: Path, tmp_path
     (project / "ready").rename(tmp_path / "elsewhere")
     with pytest.raises(CofiError, match=r"saved: this model has come without its ratings, .* name the dir"):
         Model.load(tmp_path / "saved").rated()
+
+
+@pytest.mark.parametrize("changed", ["users", "items"])
+def test_ratings_of_a_model_with_other_rows_are_refused(project: Path, changed: str) -> None:
+    """Yesterday's ratings beside today's model would leave out what other users have rated."""
+    model = Model.load(project / "runs/one")
+    rated = model.rated()
+    assert require_same_rows(rated, IdMap(model.users.raw.clone()), model.items) is rated
+    others = IdMap(getattr(model, changed).raw + 1)
+    other = replace(model, **{changed: others})
+    message = f"rated has other {changed} than the model; give what this model's rated"
+    user, table = other.users.raw[0], (other.users.raw[:1], other.items.raw[:1], [3.0])
+    with pytest.raises(DataError, match=message):
+        other.recommend(user, rated=rated)
+    with pytest.raises(DataError, match=message):
+        next(other.recommend_all(rated=rated))
+    with pytest.raises(DataError, match=message):
+        other.evaluate(table, rated)
+    with pytest.raises(DataError, match="rated is of type str; give what"):
+        model.recommend(user, rated="runs/one")  # type: ignore[arg-type]
