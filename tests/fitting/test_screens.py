@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import cofi_dist
-from cofi_dist.fitting.screens import NotebookBar, choose_screen, is_notebook
+from cofi_dist.fitting.screens import NotebookBar, is_notebook
 from tests.support.ratings_files import random_table
 
 SMALL: dict[str, Any] = {"model": {"num_features": 4}, "train": {"epochs": 3, "log_every": 1}}
@@ -113,4 +113,3 @@ def test_a_notebook_that_is_gone_does_not_end_the_training(notebook: Handle) -> 
 def test_a_plain_process_is_no_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "IPython.core.interactiveshell", raising=False)
     assert not is_notebook()
-    assert choose_screen(False) is not choose_screen(False)

@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,7 +89,8 @@ def test_ratings_of_a_model_with_other_rows_are_refused(project: Path, changed: 
     rated = model.rated()
     assert require_same_rows(rated, IdMap(model.users.raw.clone()), model.items) is rated
     others = IdMap(getattr(model, changed).raw + 1)
-    other = replace(model, **{changed: others})
+    changes: dict[str, Any] = {changed: others}
+    other = replace(model, **changes)
     message = f"rated has other {changed} than the model; give what this model's rated"
     user, table = other.users.raw[0], (other.users.raw[:1], other.items.raw[:1], [3.0])
     with pytest.raises(DataError, match=message):
