@@ -74,13 +74,11 @@ def evaluate(
         DataError: k or sample is not positive, nothing is held out, or `rated` is of another model.
     """
     _check_arguments(k, relevant, sample)
-    if rated is not None:
-        rated = require_same_rows(rated, scorer.users, scorer.items)
+    rated = require_same_rows(rated, scorer.users, scorer.items)
     comm = comm or SoloComm()
-    num_items = held_out.num_items
     batches = _batches(held_out, len(scorer.users), users_at_once, sample)
     start, stop = (len(batches) * rank // comm.world_size for rank in (comm.rank, comm.rank + 1))
-    totals = _Totals.empty(len(batches), num_items, len(scorer.items))
+    totals = _Totals.empty(len(batches), held_out.num_items, len(scorer.items))
     for number in range(start, stop):
         users = batches[number]
         judged = _sampled(held_out.load(users), users, len(scorer.users), sample)

@@ -27,8 +27,7 @@ def recommend(
 ) -> pl.DataFrame:
     """Return the k best items for one user, or for each of a list of users; see `Model.recommend`."""
     require_whole_number("k", k)
-    if rated is not None:
-        rated = require_same_rows(rated, scorer.users, scorer.items)
+    rated = require_same_rows(rated, scorer.users, scorer.items)
     left_out = scorer.items.find(as_ids(exclude))
     is_left_out = _is_rare(scorer, min_ratings)
     is_left_out[left_out[left_out >= 0]] = True
@@ -53,8 +52,7 @@ def recommend_all(
 ) -> Iterator[pl.DataFrame]:
     """Yield the k best items of every user, in batches of users; see `Model.recommend_all`."""
     require_whole_number("k", k)
-    if rated is not None:
-        rated = require_same_rows(rated, scorer.users, scorer.items)
+    rated = require_same_rows(rated, scorer.users, scorer.items)
     is_rare = _is_rare(scorer, min_ratings)
     for users in user_batches(len(scorer.users), len(scorer.items), users_at_once):
         yield _best_of(scorer, np.arange(users.start, users.stop), k, rated, is_rare)

@@ -83,12 +83,14 @@ def require_run_ratings(rated: object) -> RunRatings:
     return rated
 
 
-def require_same_rows(rated: object, users: IdMap, items: IdMap) -> RunRatings:
-    """Return the ratings of a run if their rows are those of a model.
+def require_same_rows(rated: object, users: IdMap, items: IdMap) -> RunRatings | None:
+    """Return the ratings of a run if their rows are those of a model; None if there are none.
 
     Raises:
         DataError: they are not; another model's ratings would be those of other users.
     """
+    if rated is None:
+        return None
     found = require_run_ratings(rated)
     for of_model, of_ratings, noun in zip((users, items), found.ids, ("users", "items"), strict=True):
         if of_model is not of_ratings and not of_model.raw.equals(of_ratings.raw):
