@@ -74,6 +74,9 @@ def update_model(
     )
     after = update_factors(before, joined, join, model.config)
     named = DataSection(prepared=str(kept_in.absolute()), feedback=facts.feedback)
+    train = model.config.train.model_copy(
+        update={"start": None}
+    )  # the rows are no longer those of that start
     updated = replace(
         model,
         factors=after.factors,
@@ -83,7 +86,7 @@ def update_model(
         facts=_updated_facts(facts, joined),
         users=joined.ids[0],
         items=joined.ids[1],
-        config=model.config.model_copy(update={"data": named}),
+        config=model.config.model_copy(update={"data": named, "train": train}),
         loaded_from=None,
         ratings=RunRatings(joined, joined.ids),
         epochs=history_table([]),
