@@ -216,6 +216,11 @@ def test_a_global_mean_stays_for_all_items(tmp_path: Path) -> None:
     assert set(model.update(pl.DataFrame(NEW)).item_means.tolist()) == {2.75}
 
 
+def test_the_config_of_an_update_names_no_model_to_start_from(tmp_path: Path) -> None:
+    model = model_of(tmp_path, some_ratings(8, 5, 30, 0), train={"start": str(tmp_path)})
+    assert model.update(some_ratings(8, 5, 3, 1)).config.train.start is None
+
+
 def test_what_was_joined_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     model = model_of(tmp_path, some_ratings(12, 15, 110, 0))
     with caplog.at_level(logging.INFO, "cofi_dist"):
