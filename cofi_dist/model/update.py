@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cofi_dist.config import DataSection, DuplicateRule
+from cofi_dist.config import Config, DataSection, DuplicateRule
 from cofi_dist.data.preparation.join import Join, JoinFacts, join_ratings, notes_on_join
 from cofi_dist.data.preparation.store import StoredRatings
 from cofi_dist.data.ratings import EQUAL_RATINGS
@@ -73,10 +73,6 @@ def update_model(
         user_counts=model.user_counts,
     )
     after = update_factors(before, joined, join, model.config)
-    named = DataSection(prepared=str(kept_in.absolute()), feedback=facts.feedback)
-    train = model.config.train.model_copy(
-        update={"start": None}
-    )  # the rows are no longer those of that start
     updated = replace(
         model,
         factors=after.factors,
@@ -86,12 +82,19 @@ def update_model(
         facts=_updated_facts(facts, joined),
         users=joined.ids[0],
         items=joined.ids[1],
-        config=model.config.model_copy(update={"data": named, "train": train}),
+        config=_updated_config(model, kept_in),
         loaded_from=None,
         ratings=RunRatings(joined, joined.ids),
         epochs=history_table([]),
     )
     return updated, Update(join, [*notes, *notes_on_join(join, about)])
+
+
+def _updated_config(model: TrainedModel, kept_in: Path) -> Config:
+    """Return the model's config with the joined ratings, and without a model to start from: it is older."""
+    data = DataSection(prepared=str(kept_in.absolute()), feedback=model.facts.feedback)
+    train = model.config.train.model_copy(update={"start": None})
+    return model.config.model_copy(update={"data": data, "train": train})
 
 
 def require_trained_on(model: TrainedModel, rated: object) -> RunRatings:

@@ -81,7 +81,8 @@ class StartModel:
             ConfigError: it knows none of them.
         """
         users, items = source.ids
-        if not (self.find_users(users.raw) >= 0).any() and not (self.find_items(items.raw) >= 0).any():
+        known = (self.model.users.find(users.raw), self.model.items.find(items.raw))
+        if not any((rows >= 0).any() for rows in known):
             raise ConfigError(
                 f"{self.name}: knows none of the users and items of these ratings, by their ids; is it the"
                 " model of other data?"
