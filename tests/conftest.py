@@ -45,15 +45,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="no CUDA device here"))
         if item.get_closest_marker("data") and not _movielens():
             item.add_marker(pytest.mark.skip(reason="COFI_DIST_DATA names no folder with ml-latest-small"))
-    # each worker takes an equal part of the list: give all of them long tests, and those first
+    # each worker takes an equal part of the list: give all of them long tests, and those first; those of one
+    # file go to one worker, so that what they share is made once
     slow = [item for item in items if item.get_closest_marker("slow")]
+    files = list(dict.fromkeys(item.path for item in slow))
     rest = [item for item in items if not item.get_closest_marker("slow")]
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     cuts = [len(rest) * k // workers for k in range(workers + 1)]
     items[:] = [
         item
         for k, (start, stop) in enumerate(pairwise(cuts))
-        for item in (*slow[k::workers], *rest[start:stop])
+        for item in (*(each for each in slow if files.index(each.path) % workers == k), *rest[start:stop])
     ]
 
 
