@@ -85,9 +85,7 @@ def _drawing() -> AbstractContextManager[None]:
 
 def announce_compilation(comm: Comm) -> None:
     """Say so if loops are compiled before the first epoch, which takes seconds, once per installation."""
-    from cofi_dist.kernels.first_compilation import FirstCompilation
+    from cofi_dist.kernels.first_compilation import COMPILING, FirstCompilation
 
     if comm.rank == 0:
-        FirstCompilation.on_start(
-            lambda: log_stderr("compiling the loops for this processor, once; this takes some seconds")
-        )
+        FirstCompilation.on_start(lambda: log_stderr(COMPILING))

@@ -25,7 +25,7 @@ from cofi_dist.fitting.forks import FittingProcess
 from cofi_dist.fitting.interrupt import FitStop
 from cofi_dist.fitting.screens import LOGGER, choose_screen
 from cofi_dist.kernels.cpu.jit import loops_may_run_at_once, numba_threads_restored
-from cofi_dist.kernels.first_compilation import FirstCompilation
+from cofi_dist.kernels.first_compilation import COMPILING, FirstCompilation
 from cofi_dist.model import Model, RunRatings
 from cofi_dist.model.history import read_history
 from cofi_dist.run.deadline import stop_time
@@ -166,9 +166,7 @@ class _Fit:
     def _screen(self) -> Screen:
         screen = choose_screen(self._arguments.progress)
         if self._comm.rank == 0:
-            FirstCompilation.on_start(
-                lambda: LOGGER.info("compiling the loops for this processor, once; this takes some seconds")
-            )
+            FirstCompilation.on_start(lambda: LOGGER.info(COMPILING))
         return screen
 
     def _complete(self, learnt: Learnt, run: RunDirectory) -> Model:

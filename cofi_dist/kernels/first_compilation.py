@@ -2,6 +2,9 @@
 
 from collections.abc import Callable
 
+# What to say when it starts.
+COMPILING = "compiling the loops for this processor, once; this takes some seconds"
+
 
 class FirstCompilation:
     """Call one listener before the first loop of this process that is not in the cache is compiled."""

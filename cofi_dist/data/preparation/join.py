@@ -12,7 +12,7 @@ from cofi_dist.config import ColumnNames, DuplicateRule, Feedback
 from cofi_dist.data.ids import IdMap, digests
 from cofi_dist.data.preparation.merged_rows import Again, JoinedSide, Merger, NeedsFloat64Error, Rows
 from cofi_dist.data.preparation.store import FORMAT, ITEMS, MANIFEST, USERS
-from cofi_dist.data.preparation.writers import PartWriter, fingerprint, write_transposed
+from cofi_dist.data.preparation.writers import PartWriter, fingerprint, overflowing_item, write_transposed
 from cofi_dist.data.ratings import MOST_ROWS
 from cofi_dist.data.splits import Part
 from cofi_dist.errors import DataError
@@ -97,9 +97,9 @@ def join_ratings(
     (directory / "work").mkdir()
     scale = write_transposed(directory, len(items), directory / "work")
     (directory / "work").rmdir()
-    overflows = np.flatnonzero(~np.isfinite(np.load(directory / "item_total.npy")))
-    if len(overflows):
-        raise DataError(f"the ratings of item {items.raw[int(overflows[0])]} sum to more than float64 holds")
+    item = overflowing_item(directory)
+    if item is not None:
+        raise DataError(f"the ratings of item {items.raw[item]} sum to more than float64 holds")
     users.save(directory / USERS)
     items.save(directory / ITEMS)
     join = Join(

@@ -24,7 +24,7 @@ from cofi_dist.data.preparation.split_checks import refuse_equal_times, why_empt
 from cofi_dist.data.preparation.spool import RowBatch, Spool, spools_by_range
 from cofi_dist.data.preparation.store import FORMAT, ITEMS, MANIFEST, USERS
 from cofi_dist.data.preparation.time_cutoffs import time_cutoffs
-from cofi_dist.data.preparation.writers import PartWriter, fingerprint, write_transposed
+from cofi_dist.data.preparation.writers import PartWriter, fingerprint, overflowing_item, write_transposed
 from cofi_dist.data.ratings import EQUAL_RATINGS
 from cofi_dist.data.readers.ratings_input import RatingsInput
 from cofi_dist.data.splits import PARTS, Part, assign_parts, held_out
@@ -104,11 +104,11 @@ def prepare(given: RatingsInput, data: DataSection, directory: Path) -> None:
         _filter(job, ratings)
     num_ratings = _write_parts(job, ratings, directory)
     scale = write_transposed(directory, len(ratings.items), job.work)
-    overflows = np.flatnonzero(~np.isfinite(np.load(directory / "item_total.npy")))
-    if len(overflows):
-        item = ratings.items[int(overflows[0])]
+    item = overflowing_item(directory)
+    if item is not None:
         raise DataError(
-            f"{given.name}: the ratings of item {item} sum to more than float64 holds; divide all by a number"
+            f"{given.name}: the ratings of item {ratings.items[item]} sum to more than float64 holds; divide"
+            " all by a number"
         )
     manifest = _manifest(job, ratings, directory, num_ratings, scale)
     job.work.rmdir()

@@ -148,3 +148,9 @@ def fingerprint(ids: Sequence[pl.Series], directory: Path, parts: Sequence[Part]
 def _file_digest(path: Path) -> bytes:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
+
+
+def overflowing_item(directory: Path) -> int | None:
+    """Return the first item whose training ratings sum to more than float64 holds; None if there is none."""
+    overflows = np.flatnonzero(~np.isfinite(np.load(directory / "item_total.npy")))
+    return int(overflows[0]) if len(overflows) else None
