@@ -3,6 +3,8 @@
 import os
 import re
 import signal
+import sys
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -32,6 +34,17 @@ def pytest_configure() -> None:
     for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _own_signal_handlers() -> Iterator[None]:
+    """Restore the handlers that a command, run in the process of the tests, has set."""
+    before = {number: signal.getsignal(number) for number in (*SIGNALS, signal.SIGINT)}
+    hook = sys.unraisablehook
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    sys.unraisablehook = hook
 
 
 # Triton's kernels are interpreted where there is no device to compile them for

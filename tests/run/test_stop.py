@@ -3,9 +3,7 @@
 import math
 import os
 import signal
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -19,14 +17,10 @@ from cofi_dist.system.launcher import Launcher
 
 
 @pytest.fixture
-def stop() -> Iterator[StopRequest]:
-    before, hook = {number: signal.getsignal(number) for number in SIGNALS}, sys.unraisablehook
+def stop() -> StopRequest:
     stop = StopRequest()
     stop.listen()
-    yield stop
-    for number, handler in before.items():
-        signal.signal(number, handler)
-    sys.unraisablehook = hook
+    return stop
 
 
 @pytest.mark.parametrize("number", SIGNALS)
