@@ -13,6 +13,7 @@ from cofi_dist.cli.checkpoints import checkpoints
 from cofi_dist.cli.compare import compare
 from cofi_dist.cli.config import config
 from cofi_dist.cli.evaluate import evaluate
+from cofi_dist.cli.explain import explain
 from cofi_dist.cli.export import export
 from cofi_dist.cli.failures import exit_code, flush_streams
 from cofi_dist.cli.plot import plot
@@ -53,7 +54,7 @@ def top(
 
 for command in (
     *(train, update, tune, prepare, config),
-    *(evaluate, predict, recommend, similar, export),
+    *(evaluate, predict, recommend, explain, similar, export),
     *(plot, report, checkpoints, compare, slurm),
 ):
     app.command(cls=StrictCommand)(with_plain_paths(command))

@@ -10,6 +10,7 @@ Ratings have y = rating - item_mean and weight 1. Events of strength r have y = 
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 import torch
@@ -137,14 +138,26 @@ def fold_in(
 def _solve_known(
     scorer: Scorer, objective: UserObjective, rated: RowIndices, values: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the v of a model that ignores unknown pairs.
+    """Return the v of a model that ignores unknown pairs."""
+    stacked, target = stacked_system(scorer, objective, rated, values, objective.weights(values))
+    return np.asarray(np.linalg.lstsq(stacked, target)[0], np.float64)
 
-    It is the least-squares problem of a stacked system: minimise |design v - target|^2 + |sqrt(penalty) v|^2,
-    where the penalty is rows of target 0. The normal equations would square its condition number.
+
+def stacked_system(
+    scorer: Scorer,
+    objective: UserObjective,
+    rated: RowIndices,
+    values: NDArray[np.float64],
+    weights: NDArray[np.float64] | None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the least squares whose solution is the v of a model that ignores unknown pairs.
+
+    They are minimise |design v - target|^2 + |sqrt(penalty) v|^2, stacked: first a row for each rating, then
+    those of the penalty, of target 0. The normal equations would square the condition number.
 
     An item without training ratings is the average one here, as it holds the remains of its random start.
     """
-    penalty, weights = objective.penalty(len(rated)), objective.weights(values)
+    penalty = objective.penalty(len(rated))
     offset_N = scorer.offset.numpy()[rated]
     target_N = (1.0 if scorer.is_implicit else values) - offset_N
     design = scorer.X.numpy()[rated]
@@ -152,33 +165,60 @@ def _solve_known(
         design = np.column_stack([design, np.ones(len(rated))])
     if weights is not None:
         design, target_N = design * np.sqrt(weights)[:, None], target_N * np.sqrt(weights)
-    solution: NDArray[np.float64] = np.linalg.lstsq(
-        np.vstack([design, np.diag(np.sqrt(penalty))]), np.concatenate([target_N, np.zeros(len(penalty))])
-    )[0]
-    return solution
+    stacked: NDArray[np.float64] = np.vstack([design, np.diag(np.sqrt(penalty))])
+    return stacked, np.concatenate([target_N, np.zeros(len(penalty))])
 
 
 def _solve_with_unknown(
     scorer: Scorer, objective: UserObjective, rated: RowIndices, values: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the v of a model that draws the scores of unknown pairs to 0.
+    """Return the v of a model that draws the scores of unknown pairs to 0."""
+    system = NormalSystem.build(scorer, objective, rated, values, objective.weights(values))
+    a0, size = objective.train.unknown_weight, len(system.normal)
+    target = system.z.T @ (system.pull_N + a0 * system.c_N) - a0 * objective.gram[:size, -1]
+    return solve_symmetric(system.normal, target)
 
-    The unknown items are all items except the known ones. So the normal equations need the Gram matrix of all
-    items, which is the same for every user, and a row for each known item.
+
+@dataclass(frozen=True)
+class NormalSystem:
+    """Hold the normal equations of the v of a model that draws the scores of unknown pairs to 0.
+
+    The unknown items are all items except the known ones. So the equations need the Gram matrix of all items,
+    which is the same for every user, and a row for each known item.
+
+    Attributes:
+        normal: their matrix, (Z, Z) for the Z entries of v.
+        z: of each known item, (N, Z).
+        pull_N: weight times target, less c, of each known item.
+        c_N: c of each known item.
     """
-    penalty, a0 = objective.penalty(len(rated)), objective.train.unknown_weight
-    size = len(penalty)
-    x, c_N = objective.rows(rated)
-    z = np.column_stack([x, np.ones(len(x))])[:, :size]
-    y_N = 1.0 if scorer.is_implicit else values - objective.item_means.numpy()[rated]
-    weights = objective.weights(values)
-    weight_N = np.ones(len(rated)) if weights is None else weights
-    normal = a0 * objective.gram[:size, :size] + z.T @ ((weight_N - a0)[:, None] * z) + np.diag(penalty)
-    target = z.T @ (weight_N * (y_N - c_N) + a0 * c_N) - a0 * objective.gram[:size, -1]
-    return _solve_symmetric(normal, target)
+
+    normal: NDArray[np.float64]
+    z: NDArray[np.float64]
+    pull_N: NDArray[np.float64]
+    c_N: NDArray[np.float64]
+
+    @classmethod
+    def build(
+        cls,
+        scorer: Scorer,
+        objective: UserObjective,
+        rated: RowIndices,
+        values: NDArray[np.float64],
+        weights: NDArray[np.float64] | None,
+    ) -> Self:
+        """Put together the equations of a user."""
+        penalty, a0 = objective.penalty(len(rated)), objective.train.unknown_weight
+        size = len(penalty)
+        x, c_N = objective.rows(rated)
+        z = np.column_stack([x, np.ones(len(x))])[:, :size]
+        y_N = 1.0 if scorer.is_implicit else values - objective.item_means.numpy()[rated]
+        weight_N = np.ones(len(rated)) if weights is None else weights
+        normal = a0 * objective.gram[:size, :size] + z.T @ ((weight_N - a0)[:, None] * z) + np.diag(penalty)
+        return cls(normal, z, weight_N * (y_N - c_N), c_N)
 
 
-def _solve_symmetric(matrix: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
+def solve_symmetric(matrix: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
     """Solve a positive semi-definite system; if it is singular, return the shortest solution."""
     values, vectors = np.linalg.eigh(matrix)
     is_used = values > len(values) * np.finfo(np.float64).eps * values[-1]

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from cofi_dist.errors import DataError
 from cofi_dist.files.throwaway import throwaway_directory
-from cofi_dist.model import evaluate, fold_in, predict, recommend
+from cofi_dist.model import evaluate, explain, fold_in, predict, recommend
 from cofi_dist.model.arguments import Ids, Numbers, as_ids, as_ratings, as_values
 from cofi_dist.model.evaluation import Evaluation
+from cofi_dist.model.explain import Explanation
 from cofi_dist.model.fold_in import FoldedUser
 from cofi_dist.model.held_out import HeldOut
 from cofi_dist.model.run_ratings import RunRatings
@@ -168,6 +169,24 @@ class Model(TrainedModel):
                 not positive.
         """
         return fold_in.fold_in(self.scorer, self._user_objective, items, as_values(ratings))
+
+    def explain(self, user: int | str, item: int | str, rated: RunRatings | None = None) -> Explanation:
+        """Return what each of a user's own ratings contributes to the score of an item, exactly.
+
+        The contributions add up, with what the item scores for everybody, to the score that the item gets
+        if the user is folded in with the ratings that were trained on. The trained score is beside it.
+
+        Args:
+            user: raw id.
+            item: raw id, such as that of a recommended item.
+            rated: the ratings that this model was trained on; None for those of `rated()`.
+
+        Raises:
+            DataError: the model has no such user or item, or `rated` is of another model.
+            RunError: the user has no training ratings, or the ratings are not there.
+        """
+        rated = self.rated() if rated is None else rated
+        return explain.explain(self.scorer, self._user_objective, user, item, rated)
 
     def evaluate(
         self,
