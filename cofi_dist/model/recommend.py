@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 from numpy.typing import NDArray
 
 from cofi_dist.errors import DataError, RunError
@@ -13,8 +12,11 @@ from cofi_dist.model.arguments import Ids, as_ids, find_row, find_rows, is_one_i
 from cofi_dist.model.fold_in import FoldedUser
 from cofi_dist.model.run_ratings import RunRatings, require_same_rows
 from cofi_dist.model.scoring import RowIndices, Scorer, user_batches
-from cofi_dist.ranking.top_k import TopK, top_k
-from cofi_dist.ranking.users import batch_size
+from cofi_dist.ranking.pairs import UserItemPairs
+from cofi_dist.ranking.ranker import Ranker
+from cofi_dist.ranking.top_k import TopK
+
+USERS_AT_ONCE = 2**12  # of a list
 
 
 def recommend(
@@ -31,20 +33,19 @@ def recommend(
     left_out = scorer.items.find(as_ids(exclude))
     is_left_out = _is_rare(scorer, min_ratings)
     is_left_out[left_out[left_out >= 0]] = True
+    ranker = _ranker(scorer, is_left_out)
     if isinstance(users, FoldedUser):
-        is_left_out[users.rated] = True
-        scores = scorer.score_items(users.w[None], torch.tensor([users.b], dtype=torch.float64))
-        scores[:, is_left_out] = -np.inf
-        return _table(scorer, top_k(scores, k)).drop("user")
+        own = UserItemPairs(np.zeros(len(users.rated), np.int64), users.rated)
+        best = ranker.best(users.w.numpy()[None], np.array([users.b]), k, own)
+        return _table(scorer, best).drop("user")
     if is_one_id(users):
         rows = np.array([find_row(scorer.users, users, "user")])
-        return _best_of(scorer, rows, k, rated, is_left_out).drop("user")
+        return _best_of(scorer, ranker, rows, k, rated).drop("user")
     rows = find_rows(scorer.users, users, "user")
     _refuse_twice(scorer, rows)
-    step = batch_size(len(scorer.items))
     # of an empty list, the one batch without users has the columns
-    batches = [rows[start : start + step] for start in range(0, max(len(rows), 1), step)]
-    return pl.concat(_best_of(scorer, batch, k, rated, is_left_out) for batch in batches)
+    batches = [rows[start : start + USERS_AT_ONCE] for start in range(0, max(len(rows), 1), USERS_AT_ONCE)]
+    return pl.concat(_best_of(scorer, ranker, batch, k, rated) for batch in batches)
 
 
 def recommend_all(
@@ -53,33 +54,31 @@ def recommend_all(
     """Yield the k best items of every user, in batches of users; see `Model.recommend_all`."""
     require_whole_number("k", k)
     rated = require_same_rows(rated, scorer.users, scorer.items)
-    is_rare = _is_rare(scorer, min_ratings)
+    ranker = _ranker(scorer, _is_rare(scorer, min_ratings))
     for users in user_batches(len(scorer.users), len(scorer.items), users_at_once):
-        yield _best_of(scorer, np.arange(users.start, users.stop), k, rated, is_rare)
+        yield _best_of(scorer, ranker, np.arange(users.start, users.stop), k, rated)
 
 
 def _best_of(
-    scorer: Scorer,
-    rows: RowIndices,
-    k: int,
-    rated: RunRatings | None,
-    is_left_out: NDArray[np.bool_],
+    scorer: Scorer, ranker: Ranker, rows: RowIndices, k: int, rated: RunRatings | None
 ) -> pl.DataFrame:
     """Return the k best items of the users of these rows of W, in their order.
 
     Args:
         scorer: of the model.
-        rows: of the users, few enough to be scored at once.
+        ranker: of its items, but those that nobody gets.
+        rows: of the users.
         k: number of items.
         rated: all that a user has rated is left out.
-        is_left_out: whether an item is left out for all users, (num_items,).
     """
-    scores = scorer.score_items(*scorer.user_factors(rows))
-    if rated is not None:
-        scores[rated.pairs_of(rows)] = -np.inf
-    scores[:, is_left_out] = -np.inf
-    table = _table(scorer, top_k(scores, k))
+    w, b = scorer.user_factors(rows)
+    own = UserItemPairs.none() if rated is None else UserItemPairs(*rated.pairs_of(rows))
+    table = _table(scorer, ranker.best(w.numpy(), b.numpy(), k, own))
     return table.with_columns(user=scorer.users.raw[rows[table["user"]]])
+
+
+def _ranker(scorer: Scorer, is_left_out: NDArray[np.bool_]) -> Ranker:
+    return Ranker(scorer.X.numpy(), scorer.offset.numpy(), is_left_out)
 
 
 def _refuse_twice(scorer: Scorer, rows: RowIndices) -> None:
@@ -102,10 +101,10 @@ def similar_items(scorer: Scorer, item: int | str, k: int, min_ratings: int) -> 
         what = "events" if scorer.is_implicit else "ratings"
         raise RunError(f"item {item} has no training {what}, so the model knows no features to compare")
     is_candidate = has_features & ~is_rare
-    cosine: NDArray[np.float64] = X @ X[row] / np.where(is_candidate, norm * norm[row], 1.0)
-    cosine[~is_candidate] = -np.inf
-    cosine[row] = -np.inf
-    best = top_k(cosine[None], k)
+    is_candidate[row] = False
+    direction = X / np.where(has_features, norm, 1.0)[:, None]
+    ranker = Ranker(direction, np.zeros(len(X)), ~is_candidate)
+    best = ranker.best(direction[row][None], np.zeros(1), k, UserItemPairs.none())
     return pl.DataFrame({"rank": best.rank, "item": scorer.items.raw[best.item], "cosine": best.score})
 
 

@@ -1,6 +1,7 @@
 """Hold pairs of users and items in a batch of users."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,16 @@ class UserItemPairs:
 
     user: NDArray[np.int64]
     item: NDArray[np.int64]
+
+    @classmethod
+    def none(cls) -> Self:
+        """Return no pairs."""
+        return cls(np.empty(0, np.int64), np.empty(0, np.int64))
+
+    @classmethod
+    def joined(cls, *parts: "UserItemPairs") -> Self:
+        """Return all pairs of some parts, one part after the other."""
+        return cls(np.concatenate([p.user for p in parts]), np.concatenate([p.item for p in parts]))
 
     def isin(self, others: "UserItemPairs", num_items: int) -> NDArray[np.bool_]:
         """Tell for each pair whether it is one of the others."""

@@ -1,0 +1,84 @@
+"""Lists are those of scoring all items in float64, one product after the other, and sorting them."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cofi_dist.ranking.pairs import UserItemPairs
+from cofi_dist.ranking.ranker import Ranker
+
+Array = NDArray[np.float64]
+
+
+def scores_of(X: Array, offset: Array, w: Array, b: Array) -> Array:
+    """The score as it is defined: sums in the order of the features, each rounded."""
+    scores = np.zeros((len(w), len(X)))
+    for f in range(X.shape[1]):
+        scores += w[:, f, None] * X[:, f]
+    return scores + b[:, None] + offset
+
+
+def lists_reference(scores: Array, k: int) -> list[list[tuple[int, float]]]:
+    """Item and score of each user's list, by a plain sort of the rounded scores."""
+    return [
+        [
+            (int(i), float(row[i]))
+            for i in np.argsort(-np.round(row, 10), kind="stable")[:k]
+            if row[i] > -np.inf
+        ]
+        for row in scores
+    ]
+
+
+def planted(seed: int, num_users: int, num_items: int, K: int) -> tuple[Array, Array, Array, Array]:
+    """Factors with equal items, and items that differ by less than float32 or the rounding can tell."""
+    rng = np.random.default_rng(seed)
+    X, w = rng.normal(size=(num_items, K)), rng.normal(size=(num_users, K))
+    offset, b = rng.normal(size=num_items), rng.normal(size=num_users)
+    copied = rng.integers(0, num_items, num_items // 2)
+    to = rng.permutation(num_items)[: num_items // 2]
+    X[to], offset[to] = X[copied], offset[copied]
+    near = rng.choice([0.0, 1e-12, 1e-11, 5e-11, 1e-10, 1e-9, 1e-8, 1e-6], num_items // 2)
+    offset[to] += near * rng.choice([-1, 1], num_items // 2)
+    return X, offset, w, b
+
+
+def own_items(seed: int, num_users: int, num_items: int, per_user: int) -> UserItemPairs:
+    """Some items of each user, some twice, in no order."""
+    rng = np.random.default_rng(seed)
+    count = num_users * per_user
+    return UserItemPairs(rng.integers(0, num_users, count), rng.integers(0, num_items, count))
+
+
+@pytest.mark.parametrize("k", [1, 10, 100, 500])
+def test_lists_are_those_of_a_plain_sort_to_the_last_bit(k: int) -> None:
+    X, offset, w, b = planted(k, 60, 300, 7)
+    own = own_items(k, 60, 300, 20)
+    left_out = np.random.default_rng(k).random(300) < 0.1
+    scores = scores_of(X, offset, w, b)
+    scores[own.user, own.item] = -np.inf
+    scores[:, left_out] = -np.inf
+    best = Ranker(X, offset, left_out).best(w, b, k, own)
+    for j, want in enumerate(lists_reference(scores, k)):
+        mine = best.user == j
+        assert list(zip(best.item[mine].tolist(), best.score[mine].tolist(), strict=True)) == want
+        assert best.rank[mine].tolist() == list(range(1, len(want) + 1))
+
+
+@pytest.mark.parametrize("odd", [np.inf, -np.inf, np.nan, 1e200, 1e-200])
+def test_numbers_beyond_a_filter_are_ranked_too(odd: float) -> None:
+    X, offset, w, b = planted(1, 6, 40, 3)
+    X[3], w[2] = odd, odd
+    with np.errstate(all="ignore"):
+        best = Ranker(X, offset).best(w, b, 5, UserItemPairs.none())
+        scores = scores_of(X, offset, w, b)
+    scores[np.isnan(scores)] = -np.inf
+    for j, want in enumerate(lists_reference(scores, 5)):
+        assert best.item[best.user == j].tolist() == [i for i, _ in want]
+
+
+def test_nobody_and_nothing_give_no_lists() -> None:
+    X, offset, w, b = planted(1, 2, 10, 3)
+    nothing = np.ones(10, np.bool_)
+    assert not len(Ranker(X, offset).best(w[:0], b[:0], 3, UserItemPairs.none()).item)
+    assert not len(Ranker(X, offset, nothing).best(w, b, 3, UserItemPairs.none()).item)
