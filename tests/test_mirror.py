@@ -83,7 +83,6 @@ TESTED_IN = {
     "model/evaluated_batch.py": "model/test_evaluate.py",
     "model/evaluation.py": "model/test_evaluate.py",
     "model/user_averages.py": "model/test_evaluate.py",
-    "ranking/pairs.py": "ranking/test_metrics.py",
     "ranking/scores.py": "model/test_scoring.py",
     "run/log_files.py": "run/test_log.py",
     "run/outcome.py": "e2e/test_start.py",

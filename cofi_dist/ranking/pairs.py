@@ -25,9 +25,17 @@ class UserItemPairs:
         return cls(np.concatenate([p.user for p in parts]), np.concatenate([p.item for p in parts]))
 
     def isin(self, others: "UserItemPairs", num_items: int) -> NDArray[np.bool_]:
-        """Tell for each pair whether it is one of the others."""
-        return np.isin(self.user * num_items + self.item, others.user * num_items + others.item)
+        """Tell for each pair whether it is one of the others; fastest if those are in order."""
+        wanted, among = self._keys(num_items), others._keys(num_items)
+        if (among[1:] < among[:-1]).any():
+            among.sort()
+        place = np.searchsorted(among, wanted)
+        is_among: NDArray[np.bool_] = np.append(among, -1)[place] == wanted
+        return is_among
 
     def masked(self, mask: NDArray[np.bool_]) -> "UserItemPairs":
         """Return the pairs whose mask is set."""
         return UserItemPairs(self.user[mask], self.item[mask])
+
+    def _keys(self, num_items: int) -> NDArray[np.int64]:
+        return self.user * num_items + self.item

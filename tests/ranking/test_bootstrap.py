@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from cofi_dist.ranking.bootstrap import REPLICATES, TABLE, interval, poisson_weights, replicate_sums
+from cofi_dist.ranking.bootstrap import REPLICATES, STEPS, interval, poisson_weights, replicate_sums
 
 
-def test_the_table_has_the_chances_of_the_poisson_distribution() -> None:
-    counts = np.bincount(TABLE)
-    assert len(TABLE) == counts.sum() == 2**16
+def test_weights_have_the_chances_of_the_poisson_distribution() -> None:
+    counts = np.diff(STEPS.astype(int), prepend=0, append=2**16)
+    assert len(counts) == 9
     for number, count in enumerate(counts):
         assert count / 2**16 == pytest.approx(math.exp(-1) / math.factorial(number), abs=2e-5)
 
