@@ -50,7 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "distributed": {"sharding", "version"},
     "testing": {"distributed"},
-    "ranking": {"data", "factors"},
+    "ranking": {"data"},
     "update": {"config", "data", "data/preparation", "factors", "sharding"},
     "model": {
         "config",

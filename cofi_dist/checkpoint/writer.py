@@ -135,7 +135,8 @@ class CheckpointWriter:
                 if not len(rows):
                     continue
                 file = self._temporary / part_name(side, rows.start, rows.stop)
-                size, digest = write_tensors(file, tensors[side])
+                arrays = {name: tensor.numpy() for name, tensor in tensors[side].items()}
+                size, digest = write_tensors(file, arrays)
                 self._parts.append(
                     PartFile(side=side, start=rows.start, stop=rows.stop, bytes=size, xxh3=digest)  # type: ignore[arg-type]
                 )

@@ -170,11 +170,11 @@ def _load_everywhere(comm: Comm, load: Callable[[], T], fingerprint: Callable[[T
 
 
 def _model_digest(model: "Model") -> str:
-    """Return a digest of the model's tensors."""
+    """Return a digest of the model's arrays."""
     digest = xxhash.xxh3_128()
-    for name, tensor in sorted(model.tensors.items()):
-        digest.update(f"{name} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().numpy().data)
+    for name, array in sorted(model.arrays.by_name.items()):
+        digest.update(f"{name} {array.shape}".encode())
+        digest.update(array.data)
     return digest.hexdigest()
 
 

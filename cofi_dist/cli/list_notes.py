@@ -42,7 +42,7 @@ class ListNotes:
         self._model, self._k, self._min_ratings = model, k, min_ratings
         self._training_rating, self._has_rated = f"training {model.facts.noun}", has_rated(model)
         self._other = "" if beside is None else "other "
-        self._counts = model.item_counts.numpy().copy()
+        self._counts = model.arrays.item_counts.copy()
         if beside is not None:
             self._counts[beside] = -1
         self._places = self._few = self._non_empty = self._full = 0
@@ -81,7 +81,7 @@ class ListNotes:
                 f"{short:,} of {users} get fewer than {counted(self._k, 'item')}{none}: the model has"
                 f" {self._candidates[1]}, less those that a user {self._has_rated}"
             )
-        unseen = int((self._model.user_counts == 0).sum())
+        unseen = int((self._model.arrays.user_counts == 0).sum())
         if unseen:
             what = describe_unknown_list(self._model)
             yield f"{unseen:,} of {users} {have(unseen)} no {self._training_rating}s, so {what}"

@@ -40,7 +40,8 @@ def predict(
     columns, feedback = model.facts.columns, model.facts.feedback
     result, verb = ("score", "scored") if model.facts.is_implicit else ("prediction", "predicted")
     table = read_ratings(pairs, columns, feedback, rating=False)
-    sides = (("user", model.users, model.user_counts), ("item", model.items, model.item_counts))
+    counts_of = model.arrays.user_counts, model.arrays.item_counts
+    sides = zip(("user", "item"), (model.users, model.items), counts_of, strict=True)
     rows = []
     for (name, ids, counts), instead in zip(sides, model.fallbacks, strict=True):
         rows.append(ids.find(table[name]))

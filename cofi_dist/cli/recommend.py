@@ -137,7 +137,7 @@ def _recommend_known(
     from cofi_dist.model.arguments import find_row
 
     table = model.recommend(user, k, rated.items_of(user) if rated else (), min_ratings)
-    if not model.user_counts[find_row(model.users, user, "user")]:
+    if not model.arrays.user_counts[find_row(model.users, user, "user")]:
         log_stderr(f"user {user} has no training {model.facts.noun}s: this is {describe_unknown_list(model)}")
     return table, f"user {user}" if rated else None
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 from cofi_dist.errors import CofiError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from torch import Tensor
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
@@ -65,6 +67,10 @@ class Comm(Reducer, Protocol):
 
     def backend(self, device: "torch.device") -> str:
         """Name the library that carries tensors of this device."""
+        ...
+
+    def sum_arrays_(self, *arrays: "NDArray[np.float64]") -> None:
+        """Replace each array by the sum of those of all ranks, of the same shapes on all of them."""
         ...
 
     def tree_reducer(self, subtrees: Sequence[Sequence[range]]) -> Reducer:
@@ -184,6 +190,9 @@ class SoloComm:
 
     def all_reduce_scalars(self, *partials: "Tensor") -> "tuple[Tensor, ...]":
         return tuple(partial.reshape(()) for partial in partials)
+
+    def sum_arrays_(self, *arrays: "NDArray[np.float64]") -> None:
+        pass
 
     def tree_reducer(self, subtrees: Sequence[Sequence[range]]) -> Reducer:
         return self  # all blocks are one subtree, which is summed already

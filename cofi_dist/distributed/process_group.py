@@ -9,8 +9,10 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TypeVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 
@@ -84,6 +86,9 @@ class GroupComm:
         packed = torch.stack([partial.double().reshape(()) for partial in partials])
         self.all_reduce_(packed)
         return packed.unbind()
+
+    def sum_arrays_(self, *arrays: NDArray[np.float64]) -> None:
+        self.all_reduce_(*map(torch.from_numpy, arrays))
 
     def barrier(self) -> None:
         self.all_reduce_(torch.zeros(1))

@@ -1,4 +1,4 @@
-"""Write tensors to a safetensors file, and hash them on the way.
+"""Write arrays to a safetensors file, hashing them on the way, and map such a file into memory.
 
 The library's own `save_file` first copies each tensor into a bytes object, which takes three times as long as
 writing it. Checkpoints are written while training goes on with the same cores, so no second copy is made and
@@ -6,21 +6,30 @@ nothing is read again. For the same reason the checksum is a fast one; it detect
 """
 
 import json
+import math
+import mmap
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import torch
+import numpy as np
 import xxhash
-from torch import Tensor
+from numpy.typing import NDArray
 
+from cofi_dist.files.reading import open_regular
+from cofi_dist.files.tensor_header import TensorInfo
 from cofi_dist.files.written_file import WrittenFile, finish_on_exit
 
-DTYPES = {torch.float32: "F32", torch.float64: "F64"}
+DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype(np.float32), "F64": np.dtype(np.float64)}
+NAMES = {dtype: name for name, dtype in DTYPES.items()}
 SLICE = 2**20  # bytes that are written and then hashed while they are still in the cache
 
 
 def write_tensors(
-    file: Path | WrittenFile, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None
+    file: Path | WrittenFile,
+    tensors: Mapping[str, NDArray[np.floating]],
+    metadata: dict[str, str] | None = None,
 ) -> tuple[int, str]:
     """Write tensors to a file and flush it; return its size in bytes and its 128-bit XXH3 checksum.
 
@@ -29,7 +38,7 @@ def write_tensors(
     Args:
         file: a path, which is created or overwritten in place, but not through a link; or an open file, which
             the caller finishes.
-        tensors: contiguous tensors on the CPU, of float32 or float64.
+        tensors: contiguous arrays of float32 or float64.
         metadata: texts to store with them.
 
     Raises:
@@ -45,14 +54,16 @@ def write_tensors(
     return size, digest
 
 
-def _write(file: WrittenFile, tensors: dict[str, Tensor], metadata: dict[str, str] | None) -> tuple[int, str]:
+def _write(
+    file: WrittenFile, tensors: Mapping[str, NDArray[np.floating]], metadata: dict[str, str] | None
+) -> tuple[int, str]:
     tensors = dict(sorted(tensors.items(), key=lambda named: -named[1].itemsize))
     about: dict[str, object] = {"__metadata__": metadata} if metadata else {}
     size = 0
     for name, tensor in tensors.items():
         end = size + tensor.nbytes
         about[name] = {
-            "dtype": DTYPES[tensor.dtype],
+            "dtype": NAMES[tensor.dtype],
             "shape": list(tensor.shape),
             "data_offsets": [size, end],
         }
@@ -63,8 +74,28 @@ def _write(file: WrittenFile, tensors: dict[str, Tensor], metadata: dict[str, st
     digest = xxhash.xxh3_128(header)
     file.write(header)
     for tensor in tensors.values():
-        numbers = tensor.numpy().data.cast("B") if tensor.numel() else b""
+        numbers = tensor.data.cast("B") if tensor.size else b""
         for at in range(0, len(numbers), SLICE):
             file.write(numbers[at : at + SLICE])
             digest.update(numbers[at : at + SLICE])
     return len(header) + size, digest.hexdigest()
+
+
+def map_tensors(file: Path, table: Mapping[str, TensorInfo]) -> dict[str, NDArray[np.floating]]:
+    """Return the arrays of a file by name, mapped into memory; what is written to them stays in this process.
+
+    Args:
+        file: a regular file.
+        table: what `read_header` returned of it.
+
+    Raises:
+        OSError: the file cannot be read, or is not a regular file.
+        ValueError: it has become shorter.
+    """
+    with open_regular(file) as opened:
+        mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_COPY)
+    arrays = {}
+    for name, about in table.items():
+        flat = np.frombuffer(mapped, DTYPES[about.dtype], math.prod(about.shape), about.start)
+        arrays[name] = np.require(flat.reshape(about.shape), requirements="A")  # other programs may not align
+    return arrays

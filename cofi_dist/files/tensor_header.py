@@ -5,7 +5,7 @@ tensors of floating-point numbers, and reads nothing else.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,12 @@ class TensorInfo:
     Attributes:
         dtype: as in the file, such as F32.
         shape: any number of dimensions.
+        start: its first byte in the file; tensors of one type and shape are equal, wherever they lie.
     """
 
     dtype: str
     shape: tuple[int, ...]
+    start: int = field(default=0, compare=False)
 
     def __str__(self) -> str:
         kind = NAMES.get(self.dtype, shortened(self.dtype, quoted=False))
@@ -59,7 +61,7 @@ def read_header(file: Path) -> tuple[dict[str, TensorInfo], dict[str, str]]:
         raise ValueError(f"is no safetensors file: its metadata are {shortened(metadata)}")
     table, spans = {}, []
     for name, about in said.items():
-        table[name], span = _declared(name, about)
+        table[name], span = _declared(name, about, 8 + length)
         spans.append(span)
     end = 0
     for start, stop in sorted(spans):
@@ -71,7 +73,7 @@ def read_header(file: Path) -> tuple[dict[str, TensorInfo], dict[str, str]]:
     return table, metadata
 
 
-def _declared(name: str, about: Any) -> tuple[TensorInfo, tuple[int, int]]:
+def _declared(name: str, about: Any, data_start: int) -> tuple[TensorInfo, tuple[int, int]]:
     """Return one entry of the header, and the start and stop of the tensor's bytes."""
     what = shortened(name, quoted=False)
     keys = ("dtype", "shape", "data_offsets")
@@ -82,7 +84,7 @@ def _declared(name: str, about: Any) -> tuple[TensorInfo, tuple[int, int]]:
         raise ValueError(f"is damaged: the table says of {what}: {shortened(about)}")
     if len(span) < 2:
         raise ValueError(f"is damaged: the table does not say where {what} lies")
-    declared = TensorInfo(dtype, tuple(shape))
+    declared = TensorInfo(dtype, tuple(shape), data_start + span[0])
     if dtype not in ITEM_BYTES:
         raise ValueError(f"is damaged: {what} is {declared}, not of float32 or float64")
     if span[1] - span[0] != math.prod(shape) * ITEM_BYTES[dtype]:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from cofi_dist.data.ratings import Ratings
@@ -194,7 +193,7 @@ class _Totals:
     def summed_over_ranks(self, comm: Comm) -> dict[str, float]:
         """Add up the ranks' totals in place, and return the sums over all batches by name."""
         arrays = (self.sums, self.num_held_out_M, self.num_lists_M, self.replicates)
-        comm.all_reduce_(*map(torch.from_numpy, arrays))
+        comm.sum_arrays_(*arrays)
         return dict(zip((*COUNTS, *PER_USER), self.sums.sum(axis=0).tolist(), strict=True))
 
 

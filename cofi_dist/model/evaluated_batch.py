@@ -102,7 +102,7 @@ class Batch:
             is_relevant_N &= self.held_out.value >= relevant
         ranked = rank_users(self.score, pairs.masked(is_relevant_N), training, len(self.users), k)
         lists, num_ranked = ranked.lists, len(ranked.users)
-        count = self.scorer.item_counts.numpy()[lists.item]
+        count = self.scorer.item_counts[lists.item]
         length = np.bincount(lists.user, minlength=num_ranked)
         popularity = np.bincount(lists.user, count, minlength=num_ranked) / np.maximum(length, 1)
         ranked_users[ranked.users] = np.column_stack([np.ones(num_ranked), ranked.metrics, popularity])

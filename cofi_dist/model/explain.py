@@ -110,4 +110,4 @@ def _split_with_unknown(
 
 def _z_of(scorer: Scorer, item: int, size: int) -> NDArray[np.float64]:
     """Return (x, 1) of an item, or x alone if users have no bias."""
-    return np.append(scorer.X[item].numpy(), 1.0)[:size]
+    return np.append(scorer.X[item], 1.0)[:size]

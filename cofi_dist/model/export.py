@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import torch
+from numpy.typing import NDArray
 
 from cofi_dist.files.atomic import atomic_directory, atomic_file, refuse_existing
 from cofi_dist.files.temporaries import clear_temporaries
@@ -62,49 +62,46 @@ def export(model: Model, form: str, output: Path, *, replace: bool) -> list[Path
     return files
 
 
-def _factors(model: Model) -> dict[str, torch.Tensor]:
-    return {name: tensor for name, tensor in model.tensors.items() if name in ("X", "W", "b", "c")}
-
-
 def _pt(model: Model) -> Writers:
-    return {f"{name}.pt": partial(torch.save, tensor) for name, tensor in _factors(model).items()}
+    import torch  # slow to import, and no other format needs it
+
+    return {f"{name}.pt": partial(torch.save, factor) for name, factor in model.factors.by_name.items()}
 
 
 def _npz(model: Model) -> Writers:
-    arrays = {name: tensor.numpy() for name, tensor in model.tensors.items()}
+    arrays = model.arrays.by_name
     return {"factors.npz": lambda file: np.savez(file, allow_pickle=False, **arrays)}
 
 
 def _safetensors(model: Model) -> Writers:
-    return {"factors.safetensors": lambda file: write_tensors(file, model.tensors)}
+    return {"factors.safetensors": lambda file: write_tensors(file, model.arrays.by_name)}
 
 
 def _parquet(model: Model) -> Writers:
-    factors = model.factors
+    arrays = model.arrays
     items = {
         "id": model.items.raw,
-        "mean": model.item_means.numpy(),
-        "count": model.item_counts.numpy().astype(np.int64),
+        "mean": arrays.item_means,
+        "count": arrays.item_counts.astype(np.int64),
     }
     users = {
         "id": model.users.raw,
-        "count": model.user_counts.numpy().astype(np.int64),
-        "b": factors.b[0].numpy(),
+        "count": arrays.user_counts.astype(np.int64),
+        "b": arrays.b[0],
     }
-    if factors.c is not None:
-        items["c"] = factors.c[0].numpy()
+    if arrays.c is not None:
+        items["c"] = arrays.c[0]
     tables = {
-        "items.parquet": pl.DataFrame({**items, "x": _row_column(factors.X)}),
-        "users.parquet": pl.DataFrame({**users, "w": _row_column(factors.W)}),
+        "items.parquet": pl.DataFrame({**items, "x": _row_column(arrays.X)}),
+        "users.parquet": pl.DataFrame({**users, "w": _row_column(arrays.W)}),
     }
     return {name: table.write_parquet for name, table in tables.items()}
 
 
-def _row_column(matrix: torch.Tensor) -> pl.Series:
+def _row_column(matrix: NDArray[np.floating]) -> pl.Series:
     """Return a column whose entries are the rows of a matrix, as arrays of fixed length."""
-    array = matrix.numpy()
-    kind = pl.Float64 if array.dtype == np.float64 else pl.Float32
-    return pl.Series(array, dtype=pl.Array(kind, array.shape[1]))
+    kind = pl.Float64 if matrix.dtype == np.float64 else pl.Float32
+    return pl.Series(matrix, dtype=pl.Array(kind, matrix.shape[1]))
 
 
 def _index(model: Model) -> Writers:

@@ -13,15 +13,13 @@ from functools import cached_property
 from typing import Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from cofi_dist.config import TrainSection
 from cofi_dist.data.readers.column_kinds import number_fault
 from cofi_dist.errors import DataError
-from cofi_dist.factors import Factors
 from cofi_dist.model.arguments import Ids, as_ids
+from cofi_dist.model.arrays import ModelArrays
 from cofi_dist.model.scoring import RowIndices, Scorer
 from cofi_dist.words import counted
 
@@ -42,7 +40,7 @@ class FoldedUser:
         unknown: number of ratings or events that were dropped because the model does not know their items.
     """
 
-    w: Tensor
+    w: NDArray[np.float64]
     b: float
     rated: RowIndices
     unknown: int
@@ -57,21 +55,19 @@ class UserObjective:
     """Hold what the objective of a new user is made of: the factors and the keys that they were trained with.
 
     Attributes:
-        factors: as they were trained; W and b are not read.
-        item_means: what was subtracted from each item's ratings, (M,) float64.
+        arrays: of the model; those of its users are not read.
         train: the weights of the objective.
         has_bias: whether users have a bias; else b is 0.
     """
 
-    factors: Factors
-    item_means: Tensor
+    arrays: ModelArrays
     train: TrainSection
     has_bias: bool
 
     @cached_property
     def gram(self) -> NDArray[np.float64]:
         """Return sum z_i z_i^T over all items, where z_i = (x_i, 1, c_i), (K + 2, K + 2); built once."""
-        num_items, num_features = self.factors.X.shape
+        num_items, num_features = self.arrays.X.shape
         gram = np.zeros((num_features + 2, num_features + 2))
         for start in range(0, num_items, ROWS_AT_ONCE):
             x, c = self.rows(np.arange(start, min(start + ROWS_AT_ONCE, num_items)))
@@ -81,8 +77,9 @@ class UserObjective:
 
     def rows(self, items: RowIndices) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return x_i, (N, K), and c_i, (N,), of some items as they were trained."""
-        rows = torch.from_numpy(items)
-        return self.factors.X[rows].double().numpy(), self.factors.item_bias_or_zeros()[rows].double().numpy()
+        X, c = self.arrays.X, self.arrays.c
+        c_N = np.zeros(len(items)) if c is None else c[0, items].astype(np.float64)
+        return X[items].astype(np.float64), c_N
 
     def weights(self, strengths: NDArray[np.float64]) -> NDArray[np.float64] | None:
         """Return the weights of events of these strengths, (N,); None for ratings, whose weights are 1."""
@@ -90,7 +87,7 @@ class UserObjective:
 
     def penalty(self, num_known: int) -> NDArray[np.float64]:
         """Return the weight of each entry of v in the regulariser, for a user with N ratings."""
-        train, (num_items, num_features) = self.train, self.factors.X.shape
+        train, (num_items, num_features) = self.train, self.arrays.X.shape
         count = float(num_known) + train.unknown_weight * num_items
         penalty = np.full(num_features + 1, train.lambda_ * count**train.lambda_power)
         penalty[-1] = train.lambda_b
@@ -131,7 +128,7 @@ def fold_in(
     solve = _solve_with_unknown if objective.train.unknown_weight else _solve_known
     v = solve(scorer, objective, rated, values)
     num_features = scorer.X.shape[1]
-    w, b = torch.from_numpy(v[:num_features].copy()), float(v[-1]) if objective.has_bias else 0.0
+    w, b = v[:num_features].copy(), float(v[-1]) if objective.has_bias else 0.0
     return FoldedUser(w, b, rated, unknown)
 
 
@@ -158,9 +155,9 @@ def stacked_system(
     An item without training ratings is the average one here, as it holds the remains of its random start.
     """
     penalty = objective.penalty(len(rated))
-    offset_N = scorer.offset.numpy()[rated]
+    offset_N = scorer.offset[rated]
     target_N = (1.0 if scorer.is_implicit else values) - offset_N
-    design = scorer.X.numpy()[rated]
+    design = scorer.X[rated]
     if objective.has_bias:
         design = np.column_stack([design, np.ones(len(rated))])
     if weights is not None:
@@ -212,7 +209,7 @@ class NormalSystem:
         size = len(penalty)
         x, c_N = objective.rows(rated)
         z = np.column_stack([x, np.ones(len(x))])[:, :size]
-        y_N = 1.0 if scorer.is_implicit else values - objective.item_means.numpy()[rated]
+        y_N = 1.0 if scorer.is_implicit else values - objective.arrays.item_means[rated]
         weight_N = np.ones(len(rated)) if weights is None else weights
         normal = a0 * objective.gram[:size, :size] + z.T @ ((weight_N - a0)[:, None] * z) + np.diag(penalty)
         return cls(normal, z, weight_N * (y_N - c_N), c_N)

@@ -3,9 +3,7 @@
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from numpy.typing import ArrayLike, NDArray
 
 from cofi_dist.errors import ConfigError
 from cofi_dist.model.scoring import Scorer
@@ -32,7 +30,7 @@ def build_index(scorer: Scorer) -> Any:
         from usearch.index import Index
     except ImportError:
         raise ConfigError("an index needs usearch: pip install usearch") from None
-    vectors = np.column_stack([scorer.X.numpy(), scorer.offset.numpy()])
+    vectors = np.column_stack([scorer.X, scorer.offset])
     norm2 = (vectors**2).sum(axis=1)
     equally_long = np.column_stack([vectors, np.sqrt(norm2.max() - norm2)]).astype(np.float32)
     index = Index(ndim=equally_long.shape[1], metric="ip", dtype="f32")
@@ -41,8 +39,8 @@ def build_index(scorer: Scorer) -> Any:
     return index
 
 
-def index_query(w: Tensor) -> NDArray[np.float32]:
+def index_query(w: ArrayLike) -> NDArray[np.float32]:
     """Return what to search the index for, given the weights of users: (..., K) -> (..., K + 2)."""
-    one, zero = w.new_ones(*w.shape[:-1], 1), w.new_zeros(*w.shape[:-1], 1)
-    query: NDArray[np.float32] = torch.cat([w, one, zero], dim=-1).float().numpy()
-    return query
+    weights = np.asarray(w)
+    one, zero = np.ones((*weights.shape[:-1], 1)), np.zeros((*weights.shape[:-1], 1))
+    return np.concatenate([weights, one, zero], axis=-1, dtype=np.float32, casting="same_kind")

@@ -33,31 +33,20 @@ class Model(TrainedModel):
     @cached_property
     def scorer(self) -> Scorer:
         """Return all that scoring needs, with X widened to float64; built at the first use."""
-        return Scorer.build(
-            self.factors,
-            item_means=self.item_means,
-            item_counts=self.item_counts,
-            user_counts=self.user_counts,
-            facts=self.facts,
-            users=self.users,
-            items=self.items,
-        )
+        return Scorer.build(self.arrays, self.facts, self.users, self.items)
 
     @cached_property
     def _user_objective(self) -> fold_in.UserObjective:
         return fold_in.UserObjective(
-            factors=self.factors,
-            item_means=self.item_means,
-            train=self.config.train,
-            has_bias=self.config.model.user_bias,
+            arrays=self.arrays, train=self.config.train, has_bias=self.config.model.user_bias
         )
 
     @property
     def fallbacks(self) -> tuple[str, str]:
         """Say in words what the predictions for an unknown user, and for an unknown item, consist of."""
         return describe_fallbacks(
-            means=has_means(self.item_means),
-            item_biases=self.factors.c is not None,
+            means=has_means(self.arrays.item_means),
+            item_biases=self.arrays.c is not None,
             user_biases=self.config.model.user_bias,
         )
 

@@ -3,15 +3,15 @@
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from cofi_dist.model.scoring import RowIndices, Scorer
+from cofi_dist.ranking.pairs import UserItemPairs
+from cofi_dist.ranking.top_k import pair_scores
 
 # N pairs, K features.
 
-MAX_GATHERED = 2**22  # entries of X that are copied at once, 32 MB
+MAX_GATHERED = 2**22  # entries of W that are copied at once, 32 MB
 
 
 def predict_pairs(
@@ -32,25 +32,30 @@ def predict_pairs(
     step = max(1, MAX_GATHERED // scorer.X.shape[1])
     for start in range(0, len(users), step):
         chunk = slice(start, start + step)
-        predicted[chunk] = predict_items(scorer, *scorer.user_factors(users[chunk]), items[chunk])
+        w, b = scorer.user_factors(users[chunk])
+        predicted[chunk] = _predict(scorer, w, b, UserItemPairs(np.arange(len(w)), items[chunk]))
         if on_progress is not None:
             on_progress(len(predicted[chunk]), len(predicted))
     return predicted
 
 
-def predict_items(scorer: Scorer, w: Tensor, b: Tensor | float, items: RowIndices) -> NDArray[np.float64]:
-    """Predict the ratings of N items, clipped to the scale: (N,) float64.
+def predict_items(scorer: Scorer, w: NDArray[np.float64], b: float, items: RowIndices) -> NDArray[np.float64]:
+    """Predict one user's ratings of N items, clipped to the scale: (N,) float64.
 
     Args:
         scorer: of the model.
-        w: weights of one user, (K,), or of each item's own user, (N, K); float64.
-        b: bias of the one user, or of each item's own user, (N,) float64.
+        w: weights of the user, (K,).
+        b: bias of the user.
         items: (N,); a row outside X is unknown.
     """
-    rows = torch.from_numpy(np.array(items))
-    is_known = (rows >= 0) & (rows < len(scorer.items))
-    rows = torch.where(is_known, rows, 0)
-    dot = (scorer.X[rows] * w).sum(dim=1) * is_known
-    offset = torch.where(is_known, scorer.offset[rows], scorer.unknown_offset)
-    predicted: NDArray[np.float64] = (dot + b + offset).numpy()
-    return scorer.clip(predicted)
+    return _predict(scorer, w[None], np.array([b]), UserItemPairs(np.zeros(len(items), np.int64), items))
+
+
+def _predict(
+    scorer: Scorer, w: NDArray[np.float64], b: NDArray[np.float64], pairs: UserItemPairs
+) -> NDArray[np.float64]:
+    """Predict the ratings of pairs of a row of w and an item, by the scores that decide lists."""
+    is_known = (pairs.item >= 0) & (pairs.item < len(scorer.items))
+    known = UserItemPairs(pairs.user, np.where(is_known, pairs.item, 0))
+    scores = pair_scores(scorer.X, scorer.offset, w, b, known)
+    return scorer.clip(np.where(is_known, scores, b[pairs.user] + scorer.unknown_offset))

@@ -36,7 +36,7 @@ def recommend(
     ranker = _ranker(scorer, is_left_out)
     if isinstance(users, FoldedUser):
         own = UserItemPairs(np.zeros(len(users.rated), np.int64), users.rated)
-        best = ranker.best(users.w.numpy()[None], np.array([users.b]), k, own)
+        best = ranker.best(users.w[None], np.array([users.b]), k, own)
         return _table(scorer, best).drop("user")
     if is_one_id(users):
         rows = np.array([find_row(scorer.users, users, "user")])
@@ -73,12 +73,12 @@ def _best_of(
     """
     w, b = scorer.user_factors(rows)
     own = UserItemPairs.none() if rated is None else UserItemPairs(*rated.pairs_of(rows))
-    table = _table(scorer, ranker.best(w.numpy(), b.numpy(), k, own))
+    table = _table(scorer, ranker.best(w, b, k, own))
     return table.with_columns(user=scorer.users.raw[rows[table["user"]]])
 
 
 def _ranker(scorer: Scorer, is_left_out: NDArray[np.bool_]) -> Ranker:
-    return Ranker(scorer.X.numpy(), scorer.offset.numpy(), is_left_out)
+    return Ranker(scorer.X, scorer.offset, is_left_out)
 
 
 def _refuse_twice(scorer: Scorer, rows: RowIndices) -> None:
@@ -94,7 +94,7 @@ def similar_items(scorer: Scorer, item: int | str, k: int, min_ratings: int) -> 
     require_whole_number("k", k)
     is_rare = _is_rare(scorer, min_ratings)
     row = find_row(scorer.items, item, "item")
-    X = scorer.X.numpy()
+    X = scorer.X
     norm = np.linalg.norm(X, axis=1)
     has_features = norm > 0  # an item without training ratings has none
     if not has_features[row]:
@@ -111,7 +111,7 @@ def similar_items(scorer: Scorer, item: int | str, k: int, min_ratings: int) -> 
 def _is_rare(scorer: Scorer, min_ratings: int) -> NDArray[np.bool_]:
     """Tell which items have fewer than `min_ratings` training ratings, (num_items,)."""
     require_whole_number("min_ratings", min_ratings, least=0)
-    is_rare: NDArray[np.bool_] = scorer.item_counts.numpy() < min_ratings
+    is_rare: NDArray[np.bool_] = scorer.item_counts < min_ratings
     return is_rare
 
 

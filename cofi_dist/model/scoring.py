@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from cofi_dist.data.ids import IdMap
-from cofi_dist.factors import Factors
 from cofi_dist.model.arguments import require_whole_number
+from cofi_dist.model.arrays import Floats, ModelArrays
 from cofi_dist.model.facts import TrainingDataFacts
 from cofi_dist.ranking.scores import ItemScores, known_users, mean_of_known
 from cofi_dist.ranking.users import batch_size
@@ -41,12 +39,12 @@ class Scorer:
         is_implicit: the model learnt from events, so scores are all that there is.
     """
 
-    X: Tensor
-    offset: Tensor
-    W: Tensor
-    b: Tensor
-    item_counts: Tensor
-    user_counts: Tensor
+    X: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    W: Floats
+    b: Floats
+    item_counts: NDArray[np.float64]
+    user_counts: NDArray[np.float64]
     unknown_offset: float
     unknown_bias: float
     lowest: float
@@ -56,28 +54,19 @@ class Scorer:
     is_implicit: bool = False
 
     @classmethod
-    def build(
-        cls,
-        factors: Factors,
-        *,
-        item_means: Tensor,
-        item_counts: Tensor,
-        user_counts: Tensor,
-        facts: TrainingDataFacts,
-        users: IdMap,
-        items: IdMap,
-    ) -> Self:
+    def build(cls, arrays: ModelArrays, facts: TrainingDataFacts, users: IdMap, items: IdMap) -> Self:
         """Widen the item features to float64 once, and compute what stands in for the unknown."""
-        scored = ItemScores.build(factors, item_means, item_counts, facts.global_mean)
+        item_counts, user_counts = arrays.item_counts, arrays.user_counts
+        scored = ItemScores.build(arrays.X, arrays.c, arrays.item_means, item_counts, facts.global_mean)
         return cls(
             X=scored.X,
             offset=scored.offset,
-            W=factors.W,
-            b=factors.b[0],
+            W=arrays.W,
+            b=arrays.b[0],
             item_counts=item_counts,
             user_counts=user_counts,
             unknown_offset=scored.unknown_offset,
-            unknown_bias=mean_of_known(factors.b[0], user_counts > 0),
+            unknown_bias=mean_of_known(arrays.b[0], user_counts > 0),
             lowest=facts.lowest,
             highest=facts.highest,
             users=users,
@@ -85,15 +74,14 @@ class Scorer:
             is_implicit=facts.is_implicit,
         )
 
-    def user_factors(self, users: RowIndices) -> tuple[Tensor, Tensor]:
+    def user_factors(self, users: RowIndices) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return w, (U, K), and b, (U,), of rows of W, in float64; unknown users get those of the average."""
-        rows = torch.from_numpy(np.array(users))  # a copy: polars' arrays are read-only
-        is_known = (rows >= 0) & (rows < len(self.users))
-        rows = torch.where(is_known, rows, 0)
+        is_known = (users >= 0) & (users < len(self.users))
+        rows = np.where(is_known, users, 0)
         is_known &= self.user_counts[rows] > 0
         return known_users(self.W[rows], self.b[rows], is_known, self.unknown_bias)
 
-    def score_items(self, w: Tensor, b: Tensor) -> NDArray[np.float64]:
+    def score_items(self, w: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the scores of all items, not clipped: (U, K), (U,) -> (U, M)."""
         return ItemScores(self.X, self.offset, self.unknown_offset).score(w, b)
 
@@ -102,10 +90,10 @@ class Scorer:
         return np.clip(scores, self.lowest, self.highest)
 
 
-def has_training_ratings(counts: Tensor, rows: RowIndices) -> NDArray[np.bool_]:
+def has_training_ratings(counts: NDArray[np.float64], rows: RowIndices) -> NDArray[np.bool_]:
     """Tell which users, or items, have training ratings; rows outside `counts` have none."""
     is_inside = (rows >= 0) & (rows < len(counts))
-    return is_inside & (counts.numpy()[np.where(is_inside, rows, 0)] > 0)
+    return is_inside & (counts[np.where(is_inside, rows, 0)] > 0)
 
 
 def describe_fallbacks(*, means: bool, item_biases: bool, user_biases: bool) -> tuple[str, str]:

@@ -8,26 +8,24 @@ config.yaml                     what the model was trained with
 import json
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
+import numpy as np
 
 from cofi_dist.config import Config, load_config
 from cofi_dist.data.ids import IdMap, digests
 from cofi_dist.errors import RunError
 from cofi_dist.files.reading import parse_json, read_failure, shortened
-from cofi_dist.files.tensor_file import write_tensors
+from cofi_dist.files.tensor_file import map_tensors, write_tensors
 from cofi_dist.files.tensor_header import TensorInfo, read_header
 from cofi_dist.files.written_file import write_file
+from cofi_dist.model.arrays import ROW_FACTS, ModelArrays
 from cofi_dist.model.facts import TrainingDataFacts
 from cofi_dist.run_layout import MODEL
 
 FACTORS, CONFIG, USERS, ITEMS = "factors.safetensors", "config.yaml", "users.parquet", "items.parquet"
 ID_DIGESTS = "ids"  # key in the metadata of the factors
-COUNTS = ("item_counts", "user_counts")
-REQUIRED = ("X", "W", "b", "item_means", *COUNTS)
+REQUIRED = ("X", "W", "b", *ROW_FACTS)
 ADVICE = "the model is damaged, or of another version: copy it anew, or train again"
 
 
@@ -35,13 +33,13 @@ class StoredModel(NamedTuple):
     """Hold the contents of a model's files.
 
     Attributes:
-        tensors: X, W, b, c if there are item biases, item_means, item_counts and user_counts.
+        arrays: the factors, and the means and counts of their rows.
         facts: of the training ratings.
         users, items: raw id of each row of W and of X.
         config: what the model was trained with.
     """
 
-    tensors: dict[str, Tensor]
+    arrays: ModelArrays
     facts: TrainingDataFacts
     users: IdMap
     items: IdMap
@@ -52,7 +50,7 @@ def write(directory: Path, stored: StoredModel) -> None:
     """Write the files into a directory, which exists and is empty."""
     ids = digests((stored.users, stored.items))
     metadata = {**stored.facts.to_metadata(), ID_DIGESTS: json.dumps(ids)}
-    write_tensors(directory / FACTORS, stored.tensors, metadata)
+    write_tensors(directory / FACTORS, stored.arrays.by_name, metadata)
     stored.users.save(directory / USERS)
     stored.items.save(directory / ITEMS)
     write_file(directory / CONFIG, stored.config.to_yaml())
@@ -92,7 +90,7 @@ def read(directory: Path) -> StoredModel:
             f"{directory}: {USERS} or {ITEMS} holds other ids than the model was saved with; put the"
             " model's own back, or train again"
         )
-    return StoredModel(_read_tensors(file), facts, users, items, config)
+    return StoredModel(_read_arrays(file, table), facts, users, items, config)
 
 
 def _check_table(table: dict[str, TensorInfo]) -> tuple[int, int]:
@@ -125,21 +123,20 @@ def _check_table(table: dict[str, TensorInfo]) -> tuple[int, int]:
     return num_items, num_users
 
 
-def _read_tensors(file: Path) -> dict[str, Tensor]:
-    """Read all tensors of a file whose table was checked, and check their values.
+def _read_arrays(file: Path, table: dict[str, TensorInfo]) -> ModelArrays:
+    """Map all arrays of a file whose table was checked, and check their values.
 
     Raises:
         RunError: they can't be read, or hold values that no model has.
     """
     try:
-        with safe_open(file, framework="pt") as opened:
-            tensors: dict[str, Tensor] = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, RuntimeError) as error:  # the last: torch, which can't open it
-        raise RunError(f"{file}: cannot be read: {error}; {ADVICE}") from None
-    for name, tensor in tensors.items():
-        lowest, highest = torch.aminmax(tensor)  # either is NaN if one of the numbers is
-        if not bool((highest - lowest).isfinite()) and not bool(tensor.isfinite().all()):
+        arrays: dict[str, Any] = map_tensors(file, table)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file}: {read_failure(error)}; {ADVICE}") from None
+    for name, array in arrays.items():
+        lowest, highest = array.min(), array.max()  # both are NaN if one of the numbers is
+        if not (np.isfinite(lowest) and np.isfinite(highest)):
             raise RunError(f"{file}: {name} holds a number that is not finite; {ADVICE}")
-        if name in COUNTS and not (bool(lowest >= 0) and bool((tensor == tensor.floor()).all())):
+        if name.endswith("_counts") and not (lowest >= 0 and (array == np.floor(array)).all()):
             raise RunError(f"{file}: {name} holds numbers that count nothing, such as {lowest:g}; {ADVICE}")
-    return tensors
+    return ModelArrays(**arrays)

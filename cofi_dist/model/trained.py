@@ -1,22 +1,28 @@
 """Hold a trained model as data; save it, load it, and open the ratings that it was trained on."""
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
 import polars as pl
-from torch import Tensor
 
 from cofi_dist.config import Config
 from cofi_dist.data.ids import IdMap
 from cofi_dist.errors import RunError
-from cofi_dist.factors import Factors
 from cofi_dist.files.atomic import atomic_directory
 from cofi_dist.model import store
+from cofi_dist.model.arrays import ModelArrays
 from cofi_dist.model.facts import TrainingDataFacts
 from cofi_dist.model.history import read_history
 from cofi_dist.model.run_ratings import RunRatings, open_run_ratings
 from cofi_dist.words import counted
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cofi_dist.factors import Factors
 
 # K features.
 
@@ -29,11 +35,11 @@ class TrainedModel:
     its random start; wherever the model is used, it counts as an unknown user or item. Two models are equal
     only if they are the same object; compare their `tensors`.
 
+    `factors`, `item_means`, `item_counts` and `user_counts` are tensors that share the memory of `arrays`.
+    They are made at the first use, which imports torch.
+
     Attributes:
-        factors: X (num_items, K), W (num_users, K), b (1, num_users), c (1, num_items) or None,
-            on the CPU.
-        item_means: what was subtracted from each item's ratings, (num_items,) float64.
-        item_counts, user_counts: training ratings of each item and of each user, float64.
+        arrays: the factors, and the means and counts of their rows.
         facts: of the training ratings.
         users, items: raw id of each row of W and of X.
         config: what the model was trained with.
@@ -42,10 +48,7 @@ class TrainedModel:
         epochs: what `history` returns; None to read it from the run that the model was loaded from.
     """
 
-    factors: Factors
-    item_means: Tensor
-    item_counts: Tensor
-    user_counts: Tensor
+    arrays: ModelArrays
     facts: TrainingDataFacts
     users: IdMap
     items: IdMap
@@ -60,7 +63,7 @@ class TrainedModel:
         learnt_from = "events" if facts.is_implicit else scale
         return (
             f"Model({counted(len(self.users), 'user')}, {counted(len(self.items), 'item')},"
-            f" {counted(self.factors.X.shape[1], 'feature')}; {train.optimizer}, lambda {train.lambda_:g};"
+            f" {counted(self.arrays.X.shape[1], 'feature')}; {train.optimizer}, lambda {train.lambda_:g};"
             f" {learnt_from}{', diverged' * bool(self.facts.diverged)})"
         )
 
@@ -69,19 +72,34 @@ class TrainedModel:
         kept = {each.name: getattr(self, each.name) for each in fields(self)}
         return {**kept, "ratings": None}
 
-    @property
-    def tensors(self) -> dict[str, Tensor]:
+    @cached_property
+    def tensors(self) -> "dict[str, Tensor]":
         """Return every tensor by its name in the files."""
-        named = {
-            "X": self.factors.X,
-            "W": self.factors.W,
-            "b": self.factors.b,
-            "c": self.factors.c,
-            "item_means": self.item_means,
-            "item_counts": self.item_counts,
-            "user_counts": self.user_counts,
-        }
-        return {name: tensor for name, tensor in named.items() if tensor is not None}
+        import torch  # slow to import, and most uses of a model need none of it
+
+        return {name: torch.from_numpy(array) for name, array in self.arrays.by_name.items()}
+
+    @cached_property
+    def factors(self) -> "Factors":
+        """Return X (num_items, K), W (num_users, K), b (1, num_users), and c (1, num_items) or None."""
+        from cofi_dist.factors import Factors  # torch
+
+        return Factors(**{name: self.tensors[name] for name in ("X", "W", "b", "c") if name in self.tensors})
+
+    @property
+    def item_means(self) -> "Tensor":
+        """Return what was subtracted from each item's ratings, (num_items,) float64."""
+        return self.tensors["item_means"]
+
+    @property
+    def item_counts(self) -> "Tensor":
+        """Return the number of training ratings of each item, (num_items,) float64."""
+        return self.tensors["item_counts"]
+
+    @property
+    def user_counts(self) -> "Tensor":
+        """Return the number of training ratings of each user, (num_users,) float64."""
+        return self.tensors["user_counts"]
 
     def save(self, directory: str | Path, *, replace: bool = False) -> None:
         """Write the model into a directory that appears whole or not at all.
@@ -93,10 +111,10 @@ class TrainedModel:
         Raises:
             RunError: the directory exists or can't be written, or a number of the model is not finite.
         """
-        for name, tensor in self.tensors.items():
-            if not bool(tensor.isfinite().all()):
+        for name, array in self.arrays.by_name.items():
+            if not np.isfinite(array).all():
                 raise RunError(f"{directory}: {name} holds a number that is not finite; nothing was written")
-        stored = store.StoredModel(self.tensors, self.facts, self.users, self.items, self.config)
+        stored = store.StoredModel(self.arrays, self.facts, self.users, self.items, self.config)
         with atomic_directory(Path(directory), replace=replace) as temporary:
             store.write(temporary, stored)
 
@@ -111,12 +129,8 @@ class TrainedModel:
             CofiError: there is no model, or one of its files isn't what it should be.
         """
         stored = store.read(store.find(Path(directory)))
-        tensors = stored.tensors
         return cls(
-            factors=Factors(tensors["X"], tensors["W"], tensors["b"], tensors.get("c")),
-            item_means=tensors["item_means"],
-            item_counts=tensors["item_counts"],
-            user_counts=tensors["user_counts"],
+            arrays=stored.arrays,
             facts=stored.facts,
             users=stored.users,
             items=stored.items,

@@ -16,6 +16,7 @@ from cofi_dist.data.readers.ratings_input import RatingsInput
 from cofi_dist.data.sources.base import Source
 from cofi_dist.data.sources.open import prepare_source
 from cofi_dist.errors import DataError
+from cofi_dist.model.arrays import ModelArrays
 from cofi_dist.model.facts import TrainingDataFacts
 from cofi_dist.model.history import history_table
 from cofi_dist.model.run_ratings import RunRatings, require_run_ratings
@@ -75,10 +76,12 @@ def update_model(
     after = update_factors(before, joined, join, model.config)
     updated = replace(
         model,
-        factors=after.factors,
-        item_means=after.item_means,
-        item_counts=after.item_counts,
-        user_counts=after.user_counts,
+        arrays=ModelArrays.of(
+            after.factors,
+            item_means=after.item_means.numpy(),
+            item_counts=after.item_counts.numpy(),
+            user_counts=after.user_counts.numpy(),
+        ),
         facts=_updated_facts(facts, joined),
         users=joined.ids[0],
         items=joined.ids[1],

@@ -15,11 +15,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-
-from cofi_dist.factors import Factors
 
 # U users of a batch, M items, K features.
 
@@ -34,53 +30,61 @@ class ItemScores:
         unknown_offset: offset of an unknown item.
     """
 
-    X: Tensor
-    offset: Tensor
+    X: NDArray[np.float64]
+    offset: NDArray[np.float64]
     unknown_offset: float
 
     @classmethod
-    def build(cls, factors: Factors, item_means: Tensor, item_counts: Tensor, global_mean: float) -> Self:
-        """Widen the item features to float64, on the CPU, and compute what stands in for unknown items.
+    def build(
+        cls,
+        X: NDArray[np.floating],
+        c: NDArray[np.floating] | None,
+        item_means: NDArray[np.float64],
+        item_counts: NDArray[np.float64],
+        global_mean: float,
+    ) -> Self:
+        """Widen the item features to float64, and compute what stands in for unknown items.
 
         Args:
-            factors: X and c are used, on any device.
+            X: item features as they were trained, (M, K).
+            c: item biases as they were trained, (1, M); None if there are none.
             item_means: what was subtracted from each item's ratings, (M,) float64.
             item_counts: training ratings of each item, (M,) float64.
             global_mean: mean of all training ratings.
         """
-        is_known, X = item_counts > 0, factors.X.cpu().double()
-        offset = item_means.clone()
+        is_known, offset = item_counts > 0, item_means.copy()
         unknown_offset = global_mean if has_means(item_means) else 0.0
-        if factors.c is not None:
-            c = factors.c[0].cpu()
-            offset += c
-            unknown_offset += mean_of_known(c, is_known)
-        return cls(
-            X=torch.where(is_known[:, None], X, 0.0),
-            offset=torch.where(is_known, offset, unknown_offset),
-            unknown_offset=unknown_offset,
-        )
+        if c is not None:
+            offset += c[0]
+            unknown_offset += mean_of_known(c[0], is_known)
+        widened = X.astype(np.float64)
+        widened[~is_known] = 0.0
+        offset[~is_known] = unknown_offset
+        return cls(X=widened, offset=offset, unknown_offset=unknown_offset)
 
-    def score(self, w: Tensor, b: Tensor) -> NDArray[np.float64]:
+    def score(self, w: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the scores of all items, not clipped: (U, K), (U,) -> (U, M)."""
-        scores = w.double() @ self.X.T
-        scores += b.double()[:, None]
+        scores: NDArray[np.float64] = w @ self.X.T
+        scores += b[:, None]
         scores += self.offset
-        array: NDArray[np.float64] = scores.numpy()
-        return array
+        return scores
 
 
-def known_users(W: Tensor, b: Tensor, is_known: Tensor, unknown_bias: float) -> tuple[Tensor, Tensor]:
+def known_users(
+    W: NDArray[np.floating], b: NDArray[np.floating], is_known: NDArray[np.bool_], unknown_bias: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return w, (U, K), and b, (U,), in float64; unknown users get those of the average user."""
-    w = torch.where(is_known[:, None], W.double(), 0.0)
-    return w, torch.where(is_known, b.double(), unknown_bias)
+    known_W, known_b = W.astype(np.float64), b.astype(np.float64)
+    known_W[~is_known] = 0.0
+    known_b[~is_known] = unknown_bias
+    return known_W, known_b
 
 
-def mean_of_known(values: Tensor, is_known: Tensor) -> float:
+def mean_of_known(values: NDArray[np.floating], is_known: NDArray[np.bool_]) -> float:
     """Return the mean of the known values, in float64; 0 if none is known."""
-    return float(values[is_known].double().mean()) if bool(is_known.any()) else 0.0
+    return float(values[is_known].mean(dtype=np.float64)) if is_known.any() else 0.0
 
 
-def has_means(item_means: Tensor) -> bool:
+def has_means(item_means: NDArray[np.float64]) -> bool:
     """Tell whether item means were subtracted from the ratings."""
     return bool(item_means.any())

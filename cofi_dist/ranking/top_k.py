@@ -11,7 +11,6 @@ may find candidates (`cofi_dist.ranking.ranker`), and `settle` alone decides.
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from cofi_dist.ranking.pairs import UserItemPairs
@@ -101,7 +100,8 @@ def top_k(scores: NDArray[np.float64], k: int) -> TopK:
     num_users, num_items = scores.shape
     # Rounding keeps the order, so the k-th best rounded score is the k-th best score, rounded.
     # What is not even near it cannot reach it by rounding, and need not be rounded.
-    kth = torch.from_numpy(scores).topk(min(k, num_items), dim=1).values[:, -1].numpy()
+    place = num_items - min(k, num_items)
+    kth = np.partition(scores, place, axis=1)[:, place]
     is_full = kth > -np.inf
     nearness = 10.0**-TIE_DECIMALS + 4 * np.spacing(np.abs(kth, where=is_full, out=np.zeros(num_users)))
     floor = np.where(is_full, kth - nearness, np.finfo(np.float64).min)

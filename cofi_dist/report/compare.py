@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
-from cofi_dist.checkpoint.reader import find_newest, load_tensors
 from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.errors import RunError
 from cofi_dist.model import Model
@@ -100,7 +98,7 @@ def _compare_tensors(a: RunFiles, b: RunFiles) -> list[Difference]:
         lacking = (b if have_model[0] else a).directory
         raise RunError(f"{lacking}: has no model to compare; is the run finished?")
     if all(have_model):
-        tensors_a, tensors_b = (Model.load(run.directory).tensors for run in (a, b))
+        tensors_a, tensors_b = (Model.load(run.directory).arrays.by_name for run in (a, b))
     else:
         (epoch_a, tensors_a), (epoch_b, tensors_b) = (_load_checkpoint(run.directory) for run in (a, b))
         if epoch_a != epoch_b:
@@ -108,30 +106,32 @@ def _compare_tensors(a: RunFiles, b: RunFiles) -> list[Difference]:
                 f"{b.directory}: its newest checkpoint is of epoch {epoch_b}, that of {a.directory} of epoch"
                 f" {epoch_a}, and neither run has a model; train both to the same epoch"
             )
-    missing = torch.empty(0)
+    missing = np.empty(0, np.float32)
     return [
         _compare_tensor(name, tensors_a.get(name, missing), tensors_b.get(name, missing))
         for name in dict.fromkeys([*tensors_a, *tensors_b])
     ]
 
 
-def _load_checkpoint(run: Path) -> tuple[int, dict[str, Tensor]]:
+def _load_checkpoint(run: Path) -> tuple[int, dict[str, NDArray[np.floating]]]:
     """Return the epoch and the tensors of a run's newest complete checkpoint."""
+    from cofi_dist.checkpoint.reader import find_newest, load_tensors  # torch, which models need not
+
     checkpoint, _ = find_newest(run / CHECKPOINTS, SoloComm())
     if checkpoint is None:
         raise RunError(f"{run}: has neither a model nor a whole checkpoint to compare; is the run finished?")
-    return checkpoint.epoch, load_tensors(checkpoint)
+    return checkpoint.epoch, {name: rows.numpy() for name, rows in load_tensors(checkpoint).items()}
 
 
-def _compare_tensor(name: str, a: Tensor, b: Tensor) -> Difference:
+def _compare_tensor(name: str, a: NDArray[np.floating], b: NDArray[np.floating]) -> Difference:
     """Compare every bit of two tensors of one name."""
-    checksums = [hashlib.sha256(t.contiguous().numpy().tobytes()).hexdigest()[:16] for t in (a, b)]
+    checksums = [hashlib.sha256(t.tobytes()).hexdigest()[:16] for t in (a, b)]
     if a.shape != b.shape or a.dtype != b.dtype:
-        kinds = [f"{str(t.dtype).removeprefix('torch.')} {tuple(t.shape)}" for t in (a, b)]
+        kinds = [f"{t.dtype} {t.shape}" for t in (a, b)]
         return Difference(name, False, math.nan, "", " and ".join(kinds))
     if checksums[0] == checksums[1]:
         return Difference(name, True, 0.0, "", f"sha256 {checksums[0]}")
-    gaps = np.abs(a.double().numpy() - b.double().numpy())
+    gaps = np.abs(a.astype(np.float64) - b.astype(np.float64))
     index = np.unravel_index(int(np.argmax(gaps)), gaps.shape)
     where = " ".join(map(str, index)) if gaps.ndim else ""
     return Difference(name, False, float(gaps.max()), f"[{where}]", f"sha256 {checksums[0]}, {checksums[1]}")

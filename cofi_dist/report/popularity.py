@@ -219,7 +219,7 @@ def _errors(
     model: Model, rated: RunRatings, part: Part, on_progress: OnProgress | None
 ) -> Iterator[NDArray[np.float64]]:
     """Yield the number, and the sums of squared and absolute errors, of each batch's ratings by bin."""
-    bin_M = bins_of(model.item_counts.numpy())
+    bin_M = bins_of(model.arrays.item_counts)
     per_user = rated.source.ratings_per_user()
     for users in balanced_ranges(per_user, max(1, round(per_user.sum() / BATCH_RATINGS))):
         ratings = rated.load(users, part)
@@ -236,7 +236,7 @@ def _finds(
 ) -> Iterator[NDArray[np.float64]]:
     """Yield the number of each batch's events by bin, and of those whose item is in their user's list."""
     scorer, num_items = model.scorer, len(model.items)
-    bin_M = bins_of(model.item_counts.numpy())
+    bin_M = bins_of(model.arrays.item_counts)
     for users in user_batches(len(model.users), num_items):
         held_out, training = (
             UserItemPairs(ratings.user.astype(np.int64), ratings.item.astype(np.int64))

@@ -12,6 +12,7 @@ from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import RunError, SaveError
 from cofi_dist.factors import Factors
 from cofi_dist.model import Model, TrainingDataFacts
+from cofi_dist.model.arrays import ModelArrays
 from cofi_dist.run.directory import RunDirectory
 from cofi_dist.training.metrics import Accuracy
 from cofi_dist.training.problem import Problem
@@ -142,10 +143,12 @@ def gather_model(problem: Problem, factors: Factors, comm: Comm, diverged: str =
         lowest, highest, global_mean = -math.inf, math.inf, 0.0
     c = None if factors.c is None else factors.c.cpu()
     return Model(
-        factors=Factors(factors.X.cpu(), W, b, c),
-        item_means=torch.from_numpy(problem.item_offsets),
-        item_counts=torch.from_numpy(item_sums.count),
-        user_counts=user_counts,
+        arrays=ModelArrays.of(
+            Factors(factors.X.cpu(), W, b, c),
+            item_means=problem.item_offsets,
+            item_counts=item_sums.count,
+            user_counts=user_counts.numpy(),
+        ),
         facts=TrainingDataFacts(
             global_mean=global_mean,
             lowest=lowest,

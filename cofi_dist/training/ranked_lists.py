@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from cofi_dist.data.item_means import ItemSums
 from cofi_dist.data.ratings import Ratings
@@ -66,7 +65,7 @@ class RankedLists:
         self._block_sums = BlockSums(shard.blocks)
         self._num_items = shard.num_items
         self._training_start, self._training_item = shard.indptr(), shard.ratings.item
-        self._is_known = torch.from_numpy(np.diff(self._training_start) > 0)
+        self._is_known = np.diff(self._training_start) > 0
         held_out = held_out.masked(is_chosen[held_out.user])
         held_out = held_out.masked(~self._is_in_training(held_out))
         # Only the users with relevant items are judged; start[n] is where those of user n begin.
@@ -90,7 +89,7 @@ class RankedLists:
             reducer: sums over the users of all ranks.
         """
         items = self._item_scores(factors)
-        W, b = factors.W.cpu(), factors.b[0].cpu()
+        W, b = factors.W.cpu().numpy(), factors.b[0].cpu().numpy()
         unknown_bias = self._mean_bias(b, reducer)
         figure_U = np.zeros(len(W))
         size = batch_size(self._num_items)
@@ -98,7 +97,7 @@ class RankedLists:
             users = self._users[at : at + size]
 
             def score(rows: NDArray[np.int64], users: NDArray[np.integer] = users) -> NDArray[np.float64]:
-                mine = torch.from_numpy(users[rows].astype(np.int64))
+                mine = users[rows]
                 return items.score(*known_users(W[mine], b[mine], self._is_known[mine], unknown_bias))
 
             relevant = self._pairs(np.arange(at, at + len(users)), self._relevant_start, self._relevant_item)
@@ -110,13 +109,15 @@ class RankedLists:
         return {self._metric: (total / count).item()}
 
     def _item_scores(self, factors: Factors) -> ItemScores:
-        sums, offsets = self._items.sums, torch.from_numpy(self._items.offsets)
-        return ItemScores.build(factors, offsets, torch.from_numpy(sums.count), sums.global_mean)
+        sums, c = self._items.sums, factors.c
+        X, biases = factors.X.cpu().numpy(), None if c is None else c.cpu().numpy()
+        return ItemScores.build(X, biases, self._items.offsets, sums.count, sums.global_mean)
 
-    def _mean_bias(self, b: Tensor, reducer: Reducer) -> float:
+    def _mean_bias(self, b: NDArray[np.floating], reducer: Reducer) -> float:
         """Return the mean bias of the users of all ranks that have training ratings; 0 if there are none."""
-        numbers = (torch.where(self._is_known, b.double(), 0.0), self._is_known.double())
-        total, count = reducer.all_reduce_scalars(*map(self._block_sums.sum_over_users, numbers))
+        numbers = (np.where(self._is_known, b, 0.0), self._is_known)
+        partials = (self._block_sums.sum_over_users(torch.from_numpy(a).double()) for a in numbers)
+        total, count = reducer.all_reduce_scalars(*partials)
         return (total / count).item() if count.item() else 0.0
 
     def _is_in_training(self, held_out: Ratings) -> NDArray[np.bool_]:

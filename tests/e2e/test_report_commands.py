@@ -7,8 +7,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from torch import Tensor
 
 from cofi_dist.model import Model
 from tests.support.models import made_up
@@ -54,10 +54,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def with_model(directory: Path, costs: list[float], model: Model, **changed: Tensor) -> None:
+def with_model(directory: Path, costs: list[float], model: Model, **changed: np.ndarray) -> None:
     """Write a run by hand, with a model of these factors instead of its own."""
     write_run(directory, [row(10 * k + 1, cost) for k, cost in enumerate(costs)])
-    replace(model, factors=replace(model.factors, **changed)).save(directory / "model")
+    replace(model, arrays=replace(model.arrays, **changed)).save(directory / "model")
 
 
 def refused(done: Done, message: str) -> None:
@@ -176,12 +176,12 @@ def test_runs_of_the_same_bits_are_told(tmp_path: Path) -> None:
 
 def test_where_runs_differ_and_by_how_much_is_told(tmp_path: Path) -> None:
     model = made_up(tmp_path)
-    X = model.factors.X.clone()
+    X = model.arrays.X.copy()
     X[3, 1] += 0.25
     X[7, 2] -= 0.5
     with_model(tmp_path / "a", [9.0, 8.0, 7.0, 6.0], model)
     with_model(tmp_path / "b", [9.0, 8.5, 5.0], model, X=X)
-    narrow = {name: model.factors.by_name[name][:, :3].clone() for name in ("X", "W")}
+    narrow = {name: model.arrays.by_name[name][:, :3].copy() for name in ("X", "W")}
     with_model(tmp_path / "c", [9.0], model, **narrow)
     done = cofi("compare", "a", "b", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (1, "")

@@ -1,6 +1,5 @@
 """Predicted ratings, and what stands in for users and items that the model does not know."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +42,8 @@ def test_unknown_users_and_items_fall_back_on_means(tmp_path: Path) -> None:
 
 
 def test_where_no_means_were_taken_out_the_biases_hold_them(tmp_path: Path) -> None:
-    model = replace(made_up(tmp_path), item_means=torch.zeros(30, dtype=torch.float64))
+    model = made_up(tmp_path)
+    model.item_means[:] = 0
     model.factors.b[:], model.user_counts[2] = 1.5, 0
     model.factors.b[0, 2], model.factors.b[0, 3] = 99.0, 3.9  # one was not trained
     model.item_counts[7], c = 0, model.factors.c

@@ -115,9 +115,9 @@ def with_blanks(tmp_path: Path) -> Model:
     """Item 103 has no features, item 104 no training ratings."""
     model = made_up(tmp_path)
     model.factors.X[3] = 0
-    counts = model.item_counts.clone()
+    counts = model.arrays.item_counts.copy()
     counts[4] = 0
-    return replace(model, item_counts=counts)
+    return replace(model, arrays=replace(model.arrays, item_counts=counts))
 
 
 def test_items_with_few_ratings_can_be_left_out(tmp_path: Path) -> None:

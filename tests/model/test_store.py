@@ -60,7 +60,7 @@ def test_a_model_of_an_earlier_version_is_one_of_ratings(model: Model, tmp_path:
     file = tmp_path / "m" / "factors.safetensors"
     metadata = read_header(file)[1]
     del metadata["feedback"]
-    write_tensors(file, model.tensors, metadata)
+    write_tensors(file, model.arrays.by_name, metadata)
     config = tmp_path / "m" / "config.yaml"
     new_keys = ("feedback:", "user_bias:", "unknown_weight:", "metric:")
     lines = config.read_text().splitlines(keepends=True)

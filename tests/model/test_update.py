@@ -18,6 +18,7 @@ from cofi_dist.data.sources.open import prepare_source
 from cofi_dist.errors import CofiError, DataError
 from cofi_dist.factors import Factors
 from cofi_dist.model import Model, RunRatings, TrainingDataFacts
+from cofi_dist.model.arrays import ModelArrays
 from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.update import row_solver
 
@@ -61,10 +62,12 @@ def model_of(tmp: Path, table: pl.DataFrame, dtype: torch.dtype = torch.float64,
     is_implicit = config.data.feedback == "implicit"
     means = source.item_sums.total / source.item_sums.weight
     return Model(
-        factors=Factors(X, W, b * config.model.user_bias, c if config.model.item_bias else None),
-        item_means=torch.from_numpy(means * (not is_implicit)),
-        item_counts=torch.from_numpy(source.item_sums.count),
-        user_counts=torch.from_numpy(source.training_ratings_per_user().astype(np.float64)),
+        arrays=ModelArrays.of(
+            Factors(X, W, b * config.model.user_bias, c if config.model.item_bias else None),
+            item_means=means * (not is_implicit),
+            item_counts=source.item_sums.count,
+            user_counts=source.training_ratings_per_user().astype(np.float64),
+        ),
         facts=TrainingDataFacts(
             *((0.0, -math.inf, math.inf) if is_implicit else (3.0, *source.scale)),
             source.fingerprint(),
@@ -212,7 +215,9 @@ def test_made_up_ratings_have_row_numbers_as_ids(data: dict[str, Any]) -> None:
 
 def test_a_global_mean_stays_for_all_items(tmp_path: Path) -> None:
     model = model_of(tmp_path, some_ratings(12, 15, 110, 0), data={"centre": "global_mean"})
-    model = replace(model, item_means=torch.full_like(model.item_means, 2.75))
+    model = replace(
+        model, arrays=replace(model.arrays, item_means=np.full_like(model.arrays.item_means, 2.75))
+    )
     assert set(model.update(pl.DataFrame(NEW)).item_means.tolist()) == {2.75}
 
 

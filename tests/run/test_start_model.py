@@ -17,6 +17,7 @@ from cofi_dist.distributed.comm import Comm, SoloComm
 from cofi_dist.errors import CheckpointError, CofiError
 from cofi_dist.factors import Factors
 from cofi_dist.model import Model
+from cofi_dist.model.arrays import ModelArrays
 from cofi_dist.run.directory import RunDirectory
 from cofi_dist.run.start_model import read_on_all_ranks
 from cofi_dist.run.stop import StopRequest
@@ -272,10 +273,12 @@ def test_every_way_of_training_starts_lower_than_from_a_draw(
     assert factors.c is not None
     part = replace(
         old,
-        factors=Factors(factors.X[7:], factors.W[:50], factors.b[:, :50], factors.c[:, 7:]),
-        item_means=old.item_means[7:],
-        item_counts=old.item_counts[7:],
-        user_counts=old.user_counts[:50],
+        arrays=ModelArrays.of(
+            Factors(factors.X[7:], factors.W[:50], factors.b[:, :50], factors.c[:, 7:]),
+            item_means=old.arrays.item_means[7:],
+            item_counts=old.arrays.item_counts[7:],
+            user_counts=old.arrays.user_counts[:50],
+        ),
         users=IdMap(old.users.raw[:50]),
         items=IdMap(old.items.raw[7:]),
     )

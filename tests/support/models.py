@@ -16,6 +16,7 @@ from cofi_dist.data.splits import Part
 from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.factors import Factors
 from cofi_dist.model import Evaluation, Model, RunRatings, TrainingDataFacts
+from cofi_dist.model.arrays import ModelArrays
 from cofi_dist.run.train import train
 from cofi_dist.sharding.ranges import UserRange
 from tests.support.problems import random_factors, random_ratings
@@ -42,18 +43,20 @@ def made_up(
     rng = np.random.default_rng(seed)
     drawn = random_factors(num_items, num_users, 4, dtype, seed)
     c = torch.from_numpy(rng.normal(size=(1, num_items))).to(dtype) if item_bias else None
-    means = torch.from_numpy(3 + rng.normal(size=num_items) / 3)
+    means = 3 + rng.normal(size=num_items) / 3
     config, facts = a_config(tmp, *overrides), TrainingDataFacts(3.25, 0.5, 5.0, "made up", ColumnNames())
     if config.data.feedback == "implicit":
-        means.zero_()
+        means[:] = 0
         facts = replace(facts, global_mean=0.0, lowest=-math.inf, highest=math.inf, feedback="implicit")
     if not config.model.user_bias:
         drawn.b.zero_()
     return Model(
-        factors=Factors(drawn.X, drawn.W, drawn.b, c),
-        item_means=means,
-        item_counts=torch.from_numpy(rng.integers(1, 50, num_items).astype(np.float64)),
-        user_counts=torch.from_numpy(rng.integers(1, 50, num_users).astype(np.float64)),
+        arrays=ModelArrays.of(
+            Factors(drawn.X, drawn.W, drawn.b, c),
+            item_means=means,
+            item_counts=rng.integers(1, 50, num_items).astype(np.float64),
+            user_counts=rng.integers(1, 50, num_users).astype(np.float64),
+        ),
         facts=facts,
         users=IdMap(pl.Series("id", [f"u{j:04}" for j in range(num_users)])),
         items=IdMap(pl.Series("id", range(100, 100 + num_items))),
@@ -64,10 +67,12 @@ def made_up(
 def small(tmp: Path) -> Model:
     """3 users named ann, bob and zoe, 5 items, 2 features; a user and an item without training ratings."""
     return Model(
-        factors=random_factors(5, 3, 2, torch.float32),
-        item_means=torch.arange(5, dtype=torch.float64),
-        item_counts=torch.tensor([2.0, 0.0, 1.0, 1.0, 3.0], dtype=torch.float64),
-        user_counts=torch.tensor([4.0, 0.0, 3.0], dtype=torch.float64),
+        arrays=ModelArrays.of(
+            random_factors(5, 3, 2, torch.float32),
+            item_means=np.arange(5.0),
+            item_counts=np.array([2.0, 0.0, 1.0, 1.0, 3.0]),
+            user_counts=np.array([4.0, 0.0, 3.0]),
+        ),
         facts=TrainingDataFacts(3.5, 0.5, 5.0, "sha256:00", ColumnNames(user="who")),
         users=IdMap(pl.Series("id", ["ann", "bob", "zoe"])),
         items=IdMap.row_numbers(5),
