@@ -80,6 +80,7 @@ TESTED_IN = {
     "optim/conjugate_gradient.py": "optim/test_als.py",
     "optim/half_sweep.py": "optim/test_als.py",
     "optim/new_rows.py": "training/test_new_rows.py",
+    "model/arrays.py": "model/test_trained.py",
     "model/evaluated_batch.py": "model/test_evaluate.py",
     "model/evaluation.py": "model/test_evaluate.py",
     "model/user_averages.py": "model/test_evaluate.py",

@@ -77,6 +77,6 @@ def _describe_offset(model: "Model", item: str) -> str:
     from cofi_dist.ranking.scores import has_means
 
     known, unknown = describe_fallbacks(
-        means=has_means(model.arrays.item_means), item_biases=model.factors.c is not None, user_biases=False
+        means=has_means(model.arrays.item_means), item_biases=model.arrays.c is not None, user_biases=False
     )
-    return known if model.item_counts[find_row(model.items, item, "item")] else unknown
+    return known if model.arrays.item_counts[find_row(model.items, item, "item")] else unknown

@@ -69,19 +69,14 @@ def update_model(
     joined = StoredRatings(directory)
     before = UpdatedFactors(
         factors=model.factors,
-        item_means=model.item_means,
-        item_counts=model.item_counts,
-        user_counts=model.user_counts,
+        item_means=model.arrays.item_means,
+        item_counts=model.arrays.item_counts,
+        user_counts=model.arrays.user_counts,
     )
     after = update_factors(before, joined, join, model.config)
     updated = replace(
         model,
-        arrays=ModelArrays.of(
-            after.factors,
-            item_means=after.item_means.numpy(),
-            item_counts=after.item_counts.numpy(),
-            user_counts=after.user_counts.numpy(),
-        ),
+        arrays=ModelArrays.of(**vars(after)),
         facts=_updated_facts(facts, joined),
         users=joined.ids[0],
         items=joined.ids[1],

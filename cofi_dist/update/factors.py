@@ -41,9 +41,9 @@ class UpdatedFactors:
     """
 
     factors: Factors
-    item_means: Tensor
-    item_counts: Tensor
-    user_counts: Tensor
+    item_means: NDArray[np.float64]
+    item_counts: NDArray[np.float64]
+    user_counts: NDArray[np.float64]
 
 
 def update_factors(
@@ -60,16 +60,16 @@ def update_factors(
     Raises:
         RunError: the least squares of a touched row have no unique solution.
     """
-    item_means = _updated_means(before.item_means.numpy(), joined, join)
+    item_means = _updated_means(before.item_means, joined, join)
     after = UpdatedFactors(
         factors=_with_new_rows(before.factors, joined, join),
-        item_means=torch.from_numpy(item_means),
-        item_counts=torch.from_numpy(joined.item_sums.count),
-        user_counts=torch.from_numpy(joined.training_ratings_per_user().astype(np.float64)),
+        item_means=item_means,
+        item_counts=joined.item_sums.count,
+        user_counts=joined.training_ratings_per_user().astype(np.float64),
     )
     # an item that had no ratings to train on holds the remains of its random start
     had_ratings = np.zeros(joined.num_items, np.bool_)
-    had_ratings[join.old_items] = before.item_counts.numpy() > 0
+    had_ratings[join.old_items] = before.item_counts > 0
     without = torch.from_numpy(join.new_items[~had_ratings[join.new_items]])
     after.factors.X[without] = 0
     if after.factors.c is not None:
@@ -124,7 +124,7 @@ class _Halves:
 
     def solve_users(self, users: Rows) -> None:
         """Move the weights and biases of users to where J is lowest."""
-        factors, counts = self._model.factors, self._model.user_counts.numpy()
+        factors, counts = self._model.factors, self._model.user_counts
         fixed = FixedSide.of(factors.X, factors.item_bias_or_zeros(), self._config.train.unknown_weight)
         has_bias = self._config.model.user_bias
         for rows, ratings in _touched(users, counts, self._of_users):
@@ -135,7 +135,7 @@ class _Halves:
 
     def solve_items(self, items: Rows) -> None:
         """Move the features and biases of items to where J is lowest."""
-        factors, counts = self._model.factors, self._model.item_counts.numpy()
+        factors, counts = self._model.factors, self._model.item_counts
         fixed = FixedSide.of(factors.W, factors.b[0], self._config.train.unknown_weight)
         for rows, ratings in _touched(items, counts, self._of_items):
             z = self._solve(ratings, fixed, "item", has_bias=factors.c is not None)
@@ -178,7 +178,7 @@ class _Halves:
             return RowRatings(
                 starts=starts, other=other, targets=np.ones(len(value)), weights=1 + alpha * value
             )
-        targets = value - self._model.item_means.numpy()[item]
+        targets = value - self._model.item_means[item]
         weights = None if ratings.weight is None else ratings.weight.astype(np.float64)
         return RowRatings(starts=starts, other=other, targets=targets, weights=weights)
 

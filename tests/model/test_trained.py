@@ -62,3 +62,14 @@ def test_models_are_equal_only_to_themselves(tmp_path: Path) -> None:
     assert model == model  # noqa: PLR0124
     assert model != small(tmp_path)
     assert len({model, replace(model)}) == 2
+
+
+def test_tensors_are_the_arrays_memory(tmp_path: Path) -> None:
+    small(tmp_path).save(tmp_path / "m")
+    model = Model.load(tmp_path / "m")
+    assert list(model.tensors) == list(model.arrays.by_name)
+    assert model.factors.c is None
+    model.factors.W[2, 1] = 7
+    model.item_counts[3] = 9
+    assert (model.arrays.W[2, 1], model.arrays.item_counts[3]) == (7, 9)
+    assert Model.load(tmp_path / "m").factors.W[2, 1] != 7, "what is changed stays in this process"
