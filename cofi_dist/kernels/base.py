@@ -202,3 +202,13 @@ def rounding_floor(dtype: torch.dtype) -> float:
     """Return the fraction of its start at which a squared residual consists of rounding errors only."""
     eps: float = torch.finfo(dtype).eps
     return eps * math.sqrt(eps)
+
+
+def underflow_floor(dtype: torch.dtype) -> float:
+    """Return the size below which a sum of squares may have lost digits to underflow.
+
+    It is 1 / eps times the smallest normal number: terms that underflow are each off by less than eps / 2
+    times that number, and so by less than eps^2 / 2 of such a sum.
+    """
+    info = torch.finfo(dtype)
+    return info.tiny / info.eps

@@ -13,7 +13,14 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from cofi_dist.kernels.base import RatingKernels, RidgeTerm, Side, accumulation_dtype, rounding_floor
+from cofi_dist.kernels.base import (
+    RatingKernels,
+    RidgeTerm,
+    Side,
+    accumulation_dtype,
+    rounding_floor,
+    underflow_floor,
+)
 from cofi_dist.kernels.block_sums import ordered_row_sums, ordered_sum
 from cofi_dist.kernels.cpu import cg
 from cofi_dist.kernels.cpu.backend import arrays_of, gram_of, ridge_arrays
@@ -163,6 +170,7 @@ class TorchCG:
         self._norm2 = (self._residual * direction).sum(1) + self._residual_b * direction_b
         # below this, the residual consists of rounding errors
         self._stop_norm2 = self._norm2 * rounding_floor(solved.features.dtype)
+        self._underflow_floor = underflow_floor(solved.features.dtype)
         dtype = accumulation_dtype(solved.features)
         self._decrease = torch.zeros((), dtype=dtype, device=solved.features.device)
 
@@ -172,9 +180,9 @@ class TorchCG:
         # (A + weight) direction
         product = products.features.addcmul_(self._weight.expand(shape), direction)
         product_b = products.bias.add_(direction_b, alpha=self._ridge.weight_b)
-        # rows whose residual consists of rounding errors, or that have no curvature, take no step
+        # rows whose residual consists of rounding errors, or whose curvature is lost, take no step
         curvature = (direction * product).sum(1) + direction_b * product_b
-        active = (curvature > 0) & (norm2 > self._stop_norm2)
+        active = (curvature > self._underflow_floor) & (norm2 > self._stop_norm2)
         # the step to the minimum along the direction: alpha = (r . M r) / (d . A d)
         step_size = torch.where(active, norm2 / curvature, 0)
         # J falls by alpha (r . M r) / 2

@@ -73,6 +73,25 @@ def test_a_side_is_solved_exactly_by_many_steps_or_at_once(steps: int, lambda_b:
         close(torch.cat([factors.W[j], factors.b[0, j : j + 1]]), torch.from_numpy(want), 1e-9)
 
 
+@pytest.mark.parametrize(
+    ("num_users", "num_items", "num_ratings", "seed"), [(16, 27, 44, 46), (25, 11, 25, 2)]
+)
+@pytest.mark.parametrize("loops", [True, False])
+def test_float32_never_rises_even_where_squares_underflow(
+    num_users: int, num_items: int, num_ratings: int, seed: int, loops: bool
+) -> None:
+    # the biases explain so few ratings, and the features shrink to 1e-22
+    ratings = random_ratings(num_users, num_items, num_ratings, seed)
+    factors = random_factors(num_items, num_users, 1, torch.float32, item_bias=True)
+    regulariser = Regulariser(0.1, 0.0)
+    als, last = als_on(ratings, factors, regulariser, loops=loops), math.inf
+    for _ in range(40):
+        drive(als)
+        now = cost_of(factors, ratings, regulariser)
+        assert now <= last * (1 + 1e-5)
+        last = now
+
+
 def test_it_ends_where_the_gradient_is_zero() -> None:
     ratings = random_ratings(U, M, N)
     factors = random_factors(M, U, K, item_bias=True)

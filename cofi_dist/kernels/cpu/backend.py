@@ -17,6 +17,7 @@ from cofi_dist.kernels.base import (
     WeightedCsr,
     rounding_floor,
     row_curvature,
+    underflow_floor,
 )
 from cofi_dist.kernels.cpu import parallel_loops
 from cofi_dist.kernels.cpu.cg import Ridge
@@ -168,6 +169,7 @@ def ridge_arrays(
         mean_square=mean_square[None].numpy(),
         steps=steps,
         rounding_floor=rounding_floor,
+        underflow_floor=weight.dtype.type(underflow_floor(ridge.weight.dtype)),
     )
 
 

@@ -31,6 +31,7 @@ class Ridge(NamedTuple):
         mean_square: of each column of the other side's features, (1, K), for the preconditioner.
         steps: the most steps that `solve_row` takes.
         rounding_floor: a row is done once its squared residual has fallen to this fraction.
+        underflow_floor: no step is taken along a direction of less curvature.
     """
 
     curvature: FloatArray
@@ -40,6 +41,7 @@ class Ridge(NamedTuple):
     mean_square: FloatArray
     steps: int
     rounding_floor: float | np.floating
+    underflow_floor: float | np.floating
 
 
 class CgState(NamedTuple):
@@ -107,7 +109,7 @@ def jacobi_preconditioner(r, ridge, gram, vectors):
 
 
 @inlined
-def cg_step(state, product, product_b, inv_diag, inv_diag_b):
+def cg_step(state, product, product_b, inv_diag, inv_diag_b, underflow_floor):
     """Take one step of preconditioned conjugate gradients on one row.
 
     Args:
@@ -116,16 +118,17 @@ def cg_step(state, product, product_b, inv_diag, inv_diag_b):
         product_b: its bias.
         inv_diag: the preconditioner of the features.
         inv_diag_b: the preconditioner of the bias.
+        underflow_floor: the smallest curvature, see `Ridge`.
 
     Returns:
-        The state after the step. If the curvature along the direction is not positive, no step is taken, and
-        the state is no longer active.
+        The state after the step. If the curvature along the direction is not above the floor, no step is
+        taken, and the state is no longer active.
     """
     direction, direction_b, norm2 = state.direction, state.direction_b, state.residual_norm2
     features, bias, residual, residual_b = state.features, state.bias, state.residual, state.residual_b
     decrease = state.decrease
     curvature = dot(direction, product) + direction_b * product_b
-    active = curvature > 0
+    active = curvature > underflow_floor
     if active:
         # the step to the minimum along the direction: alpha = (r . M r) / (d . A d)
         step_size = norm2 / curvature
@@ -202,7 +205,7 @@ def _step_rows(start, stop, vectors, solved, rows, products, ridge, gram):
         product = load_row(products.features, r, vectors) + ridge.weight[r] * direction
         product_b = products.bias[r] + ridge.weight_b * direction_b
         inv_diag, inv_diag_b = jacobi_preconditioner(r, ridge, gram, vectors)
-        state = cg_step(state, product, product_b, inv_diag, inv_diag_b)
+        state = cg_step(state, product, product_b, inv_diag, inv_diag_b, ridge.underflow_floor)
         store_row(state.features, solved.features, r, vectors)
         if ridge.has_bias:
             solved.bias[r] = state.bias

@@ -102,7 +102,7 @@ def solve_row(s, r, ratings, solved, fixed, ridge, gram, vectors):
             gram, state.direction, state.direction_b, zero, product, product_b, vectors
         )
         product_b += ridge.weight_b * state.direction_b
-        state = cg_step(state, product, product_b, inv_diag, inv_diag_b)
+        state = cg_step(state, product, product_b, inv_diag, inv_diag_b, ridge.underflow_floor)
         if not state.active:
             break
     return state, half
