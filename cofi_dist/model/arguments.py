@@ -13,7 +13,8 @@ from cofi_dist.config import ColumnNames, Feedback
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.readers.any_column import CONVERSION_ERRORS, as_column, first_line
 from cofi_dist.data.readers.column_kinds import Role, converter
-from cofi_dist.data.readers.given import as_table, is_path
+from cofi_dist.data.readers.columns import Column
+from cofi_dist.data.readers.given import as_table, is_path, is_table
 from cofi_dist.data.readers.layout import Advice
 from cofi_dist.data.readers.tables import read_whole_table
 from cofi_dist.errors import DataError
@@ -35,11 +36,46 @@ def as_ids(ids: Ids) -> pl.Series:
     """
     if isinstance(ids, str | bytes):
         raise DataError(f"{ids!r} is one id; give a list of ids")
-    series = _read("ids must be integers or text", "item", ids)
-    if series.null_count():
-        row = int(series.is_null().arg_max() or 0)
-        raise DataError(f"row {row + 1} of the ids is missing; leave it out")
-    return series
+    return _without_missing(_read("ids must be integers or text", "item", as_column(ids)), "the ids")
+
+
+def as_exclusions(exclude: object, columns: ColumnNames) -> pl.DataFrame:
+    """Return what is not to be recommended, as a column `item` and, of pairs, a column `user`.
+
+    Args:
+        exclude: raw ids of items; or a table of any library. Its column of items, and that of users if it
+            has one, are called `item` and `user`, or as in the training data; other columns are not read.
+        columns: what they are called in the training data.
+
+    Raises:
+        DataError: it is neither, or an id is missing.
+    """
+    if not is_table(exclude):
+        return pl.DataFrame({"item": as_ids(exclude)})
+    table = as_table(exclude)
+    own = table.roles or (TABLE_COLUMNS if TABLE_COLUMNS.item in table.names else columns)
+    if own.item not in table.names:
+        raise DataError(
+            f"exclude has no column of items; call it item, or {columns.item} as in the training data"
+        )
+    roles: dict[Role, str] = {"item": own.item, "user": own.user}
+    return pl.DataFrame(
+        {
+            role: _without_missing(
+                _read(f"column {name!r} of exclude must hold integers or text", role, table.column(name)),
+                f"column {name!r} of exclude",
+            )
+            for role, name in roles.items()
+            if name in table.names
+        }
+    )
+
+
+def _without_missing(ids: pl.Series, where: str) -> pl.Series:
+    if ids.null_count():
+        row = int(ids.is_null().arg_max() or 0)
+        raise DataError(f"row {row + 1} of {where} is missing; leave it out")
+    return ids
 
 
 def as_values(values: Numbers | None) -> NDArray[np.float64] | None:
@@ -50,17 +86,16 @@ def as_values(values: Numbers | None) -> NDArray[np.float64] | None:
     """
     if values is None:
         return None
-    series = _read("ratings are numbers", "rating", values)
+    series = _read("ratings are numbers", "rating", as_column(values))
     return series.cast(pl.Float64).fill_null(np.nan).to_numpy()
 
 
-def _read(what: str, role: Role, values: object) -> pl.Series:
-    """Return all rows of a column of any library, converted for this role; of Null if there are none.
+def _read(what: str, role: Role, column: Column) -> pl.Series:
+    """Return all rows of a column, converted for this role; of Null if there are none.
 
     Raises:
         DataError: the column is not `what` it must be.
     """
-    column = as_column(values)
     if column.fault:
         raise DataError(f"{what}: this {column.fault}")
     if not column.length:

@@ -16,6 +16,7 @@ from cofi_dist.model.evaluation import Evaluation
 from cofi_dist.model.explain import Explanation
 from cofi_dist.model.fold_in import FoldedUser
 from cofi_dist.model.held_out import HeldOut
+from cofi_dist.model.left_out import LeftOut
 from cofi_dist.model.run_ratings import RunRatings
 from cofi_dist.model.scoring import Scorer, describe_fallbacks
 from cofi_dist.model.trained import TrainedModel
@@ -82,15 +83,22 @@ class Model(TrainedModel):
         exclude: Ids = (),
         min_ratings: int = 0,
         rated: RunRatings | None = None,
+        *,
+        candidates: Ids | None = None,
     ) -> pl.DataFrame:
         """Return the items with the highest scores, best first; ties are in the order of the item map.
+
+        What `exclude` and `candidates` name and the model does not know is not used, and logged.
 
         Args:
             user: raw id; or a list of raw ids, each once; or a folded-in user, whose own items are left out.
             k: number of items; fewer are returned if no more are left.
-            exclude: raw ids of items to leave out for all users.
+            exclude: raw ids of items to leave out for all users; or a table of them, or of pairs of a user
+                and an item that this user does not get. Its columns are `user` and `item`, or are called as
+                in the training data.
             min_ratings: items with fewer training ratings are left out.
             rated: all that a user has rated is left out.
+            candidates: raw ids of the items to choose from; None for all.
 
         Returns:
             Columns `rank` from 1, `item`, `prediction` and `score`: the prediction before it is
@@ -98,10 +106,11 @@ class Model(TrainedModel):
             the column `user` comes first, and the users are in the order of the list.
 
         Raises:
-            DataError: the model has no such user, a list has a user twice, `rated` is of a model with other
-                users or items, or k is not positive.
+            DataError: the model has no such user, a list has a user twice, the model knows no candidate,
+                `rated` is of a model with other users or items, or k is not positive.
         """
-        return recommend.recommend(self.scorer, user, k, exclude, min_ratings, rated)
+        left_out = self._left_out(candidates, exclude, min_ratings)
+        return recommend.recommend(self.scorer, user, k, left_out, rated)
 
     def recommend_all(
         self,
@@ -109,6 +118,10 @@ class Model(TrainedModel):
         rated: RunRatings | None = None,
         users_at_once: int | None = None,
         min_ratings: int = 0,
+        *,
+        users: Ids | None = None,
+        candidates: Ids | None = None,
+        exclude: Ids = (),
     ) -> Iterator[pl.DataFrame]:
         """Yield for each user what `recommend` returns, in batches of users that fit in memory.
 
@@ -117,11 +130,26 @@ class Model(TrainedModel):
             rated: all that a user has rated is left out.
             users_at_once: users per batch; by default as many as memory allows.
             min_ratings: items with fewer training ratings are left out.
+            users: raw ids, each once; None for all users of the model.
+            candidates: as for `recommend`.
+            exclude: as for `recommend`.
 
         Yields:
-            The columns of `recommend` and the column `user`, in the order of the user map.
+            The columns of `recommend` and the column `user`, in the order of the list, or of the user map.
         """
-        return recommend.recommend_all(self.scorer, k, rated, users_at_once, min_ratings)
+        return recommend.recommend_all(
+            self.scorer,
+            k,
+            self._left_out(candidates, exclude, min_ratings),
+            rated=rated,
+            users=users,
+            users_at_once=users_at_once,
+        )
+
+    def _left_out(self, candidates: Ids | None, exclude: Ids, min_ratings: int) -> LeftOut:
+        return LeftOut.build(
+            self.scorer, self.facts.columns, candidates=candidates, exclude=exclude, min_ratings=min_ratings
+        )
 
     def similar_items(self, item: int | str, k: int = 10, min_ratings: int = 1) -> pl.DataFrame:
         """Return the items whose features have the largest cosine to those of this item.

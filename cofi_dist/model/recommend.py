@@ -8,59 +8,81 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cofi_dist.errors import DataError, RunError
-from cofi_dist.model.arguments import Ids, as_ids, find_row, find_rows, is_one_id, require_whole_number
+from cofi_dist.model.arguments import Ids, find_row, find_rows, is_one_id, require_whole_number
 from cofi_dist.model.fold_in import FoldedUser
+from cofi_dist.model.left_out import LeftOut, is_rare
 from cofi_dist.model.run_ratings import RunRatings, require_same_rows
-from cofi_dist.model.scoring import RowIndices, Scorer, user_batches
+from cofi_dist.model.scoring import RowIndices, Scorer
 from cofi_dist.ranking.pairs import UserItemPairs
 from cofi_dist.ranking.ranker import Ranker
 from cofi_dist.ranking.top_k import TopK
+from cofi_dist.ranking.users import batch_size
 
 USERS_AT_ONCE = 2**12  # of a list
 
 
 def recommend(
-    scorer: Scorer,
-    users: Any,
-    k: int,
-    exclude: Ids,
-    min_ratings: int,
-    rated: RunRatings | None = None,
+    scorer: Scorer, users: Any, k: int, left_out: LeftOut, rated: RunRatings | None = None
 ) -> pl.DataFrame:
     """Return the k best items for one user, or for each of a list of users; see `Model.recommend`."""
     require_whole_number("k", k)
     rated = require_same_rows(rated, scorer.users, scorer.items)
-    left_out = scorer.items.find(as_ids(exclude))
-    is_left_out = _is_rare(scorer, min_ratings)
-    is_left_out[left_out[left_out >= 0]] = True
-    ranker = _ranker(scorer, is_left_out)
     if isinstance(users, FoldedUser):
-        own = UserItemPairs(np.zeros(len(users.rated), np.int64), users.rated)
-        best = ranker.best(users.w[None], np.array([users.b]), k, own)
-        return _table(scorer, best).drop("user")
+        return _recommend_folded(scorer, users, k, left_out)
     if is_one_id(users):
         rows = np.array([find_row(scorer.users, users, "user")])
-        return _best_of(scorer, ranker, rows, k, rated).drop("user")
-    rows = find_rows(scorer.users, users, "user")
-    _refuse_twice(scorer, rows)
-    # of an empty list, the one batch without users has the columns
-    batches = [rows[start : start + USERS_AT_ONCE] for start in range(0, max(len(rows), 1), USERS_AT_ONCE)]
-    return pl.concat(_best_of(scorer, ranker, batch, k, rated) for batch in batches)
+        return _best_of(scorer, _ranker(scorer, left_out.items), rows, k, rated, left_out).drop("user")
+    return pl.concat(_lists_of(scorer, _rows_once(scorer, users), k, rated, left_out, USERS_AT_ONCE))
 
 
 def recommend_all(
-    scorer: Scorer, k: int, rated: RunRatings | None, users_at_once: int | None, min_ratings: int
+    scorer: Scorer,
+    k: int,
+    left_out: LeftOut,
+    *,
+    rated: RunRatings | None,
+    users: Ids | None,
+    users_at_once: int | None,
 ) -> Iterator[pl.DataFrame]:
-    """Yield the k best items of every user, in batches of users; see `Model.recommend_all`."""
+    """Yield the k best items of many users, in batches of users; see `Model.recommend_all`."""
     require_whole_number("k", k)
     rated = require_same_rows(rated, scorer.users, scorer.items)
-    ranker = _ranker(scorer, _is_rare(scorer, min_ratings))
-    for users in user_batches(len(scorer.users), len(scorer.items), users_at_once):
-        yield _best_of(scorer, ranker, np.arange(users.start, users.stop), k, rated)
+    rows = np.arange(len(scorer.users)) if users is None else _rows_once(scorer, users)
+    if users_at_once is not None:
+        require_whole_number("users_at_once", users_at_once)
+    size = users_at_once or batch_size(len(scorer.items))
+    return _lists_of(scorer, rows, k, rated, left_out, size)
+
+
+def _lists_of(
+    scorer: Scorer,
+    rows: RowIndices,
+    k: int,
+    rated: RunRatings | None,
+    left_out: LeftOut,
+    users_at_once: int,
+) -> Iterator[pl.DataFrame]:
+    ranker = _ranker(scorer, left_out.items)
+    # of no users, the one batch without any has the columns
+    for start in range(0, max(len(rows), 1), users_at_once):
+        yield _best_of(scorer, ranker, rows[start : start + users_at_once], k, rated, left_out)
+
+
+def _recommend_folded(scorer: Scorer, user: FoldedUser, k: int, left_out: LeftOut) -> pl.DataFrame:
+    if len(left_out.pairs.user):
+        raise DataError("exclude holds pairs of users of the model; give items, as this user is not one")
+    own = UserItemPairs(np.zeros(len(user.rated), np.int64), user.rated)
+    ranker = _ranker(scorer, left_out.items)
+    return _table(scorer, ranker.best(user.w[None], np.array([user.b]), k, own)).drop("user")
 
 
 def _best_of(
-    scorer: Scorer, ranker: Ranker, rows: RowIndices, k: int, rated: RunRatings | None
+    scorer: Scorer,
+    ranker: Ranker,
+    rows: RowIndices,
+    k: int,
+    rated: RunRatings | None,
+    left_out: LeftOut,
 ) -> pl.DataFrame:
     """Return the k best items of the users of these rows of W, in their order.
 
@@ -70,9 +92,12 @@ def _best_of(
         rows: of the users.
         k: number of items.
         rated: all that a user has rated is left out.
+        left_out: its pairs are left out.
     """
     w, b = scorer.user_factors(rows)
-    own = UserItemPairs.none() if rated is None else UserItemPairs(*rated.pairs_of(rows))
+    own = left_out.pairs_of(rows)
+    if rated is not None:
+        own = UserItemPairs.joined(own, UserItemPairs(*rated.pairs_of(rows)))
     table = _table(scorer, ranker.best(w, b, k, own))
     return table.with_columns(user=scorer.users.raw[rows[table["user"]]])
 
@@ -81,18 +106,20 @@ def _ranker(scorer: Scorer, is_left_out: NDArray[np.bool_]) -> Ranker:
     return Ranker(scorer.X, scorer.offset, is_left_out)
 
 
-def _refuse_twice(scorer: Scorer, rows: RowIndices) -> None:
-    """Raise DataError if a row is in the list again."""
+def _rows_once(scorer: Scorer, users: Ids) -> RowIndices:
+    """Return the row of each user of a list; raise DataError if one is in it again."""
+    rows = find_rows(scorer.users, users, "user")
     found, counts = np.unique(rows, return_counts=True)
     if (counts > 1).any():
         user = scorer.users.raw[int(found[counts > 1][0])]
         raise DataError(f"user {user} is in the list twice; give each user once, as .unique() does")
+    return rows
 
 
 def similar_items(scorer: Scorer, item: int | str, k: int, min_ratings: int) -> pl.DataFrame:
     """Return the k items whose features have the largest cosine to this one's; see `Model.similar_items`."""
     require_whole_number("k", k)
-    is_rare = _is_rare(scorer, min_ratings)
+    has_few = is_rare(scorer, min_ratings)
     row = find_row(scorer.items, item, "item")
     X = scorer.X
     norm = np.linalg.norm(X, axis=1)
@@ -100,19 +127,12 @@ def similar_items(scorer: Scorer, item: int | str, k: int, min_ratings: int) -> 
     if not has_features[row]:
         what = "events" if scorer.is_implicit else "ratings"
         raise RunError(f"item {item} has no training {what}, so the model knows no features to compare")
-    is_candidate = has_features & ~is_rare
+    is_candidate = has_features & ~has_few
     is_candidate[row] = False
     direction = X / np.where(has_features, norm, 1.0)[:, None]
     ranker = Ranker(direction, np.zeros(len(X)), ~is_candidate)
     best = ranker.best(direction[row][None], np.zeros(1), k, UserItemPairs.none())
     return pl.DataFrame({"rank": best.rank, "item": scorer.items.raw[best.item], "cosine": best.score})
-
-
-def _is_rare(scorer: Scorer, min_ratings: int) -> NDArray[np.bool_]:
-    """Tell which items have fewer than `min_ratings` training ratings, (num_items,)."""
-    require_whole_number("min_ratings", min_ratings, least=0)
-    is_rare: NDArray[np.bool_] = scorer.item_counts < min_ratings
-    return is_rare
 
 
 def _table(scorer: Scorer, best: TopK) -> pl.DataFrame:

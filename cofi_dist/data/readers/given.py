@@ -66,6 +66,16 @@ def is_path(ratings: object) -> TypeGuard[str | PathLike[str]]:
     return isinstance(ratings, str | PathLike)
 
 
+def is_table(given: object) -> bool:
+    """Tell whether something is a table or a sparse matrix, and not a column or a list."""
+    kinds = (
+        *(("polars", "DataFrame"), ("polars", "LazyFrame"), ("pandas", "DataFrame")),
+        *(("pyarrow", "Table"), ("pyarrow", "RecordBatch"), ("scipy", "_spbase"), ("scipy", "spmatrix")),
+    )
+    is_stream = hasattr(given, "__arrow_c_stream__") and not _is_column(given)
+    return is_stream or any(is_of(given, *kind) for kind in kinds)
+
+
 def as_table(ratings: object) -> GivenTable:
     """Take ratings, or events, that were given in Python; nothing is copied yet.
 

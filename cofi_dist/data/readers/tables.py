@@ -62,7 +62,7 @@ def stream_tables(
     require_file(path)
     has_values = feedback == "explicit" or _must_have_strengths(path, columns) or has_strengths(path, columns)
     wanted = wanted_columns(columns, feedback, rating=rating and has_values, time=time, weight=weight)
-    for table in _tables(path, wanted, advice):
+    for table in tables_of(path, wanted, advice):
         yield with_values_named(table, rating=rating)
 
 
@@ -96,7 +96,7 @@ def with_values_named(table: pl.DataFrame, *, rating: bool) -> pl.DataFrame:
     return named if is_complete else named.with_columns(value=pl.lit(1.0))
 
 
-def _tables(path: Path, wanted: dict[Role, str], advice: Advice) -> Iterator[pl.DataFrame]:
+def tables_of(path: Path, wanted: dict[Role, str], advice: Advice) -> Iterator[pl.DataFrame]:
     """Return the tables of a file by the reader of its format; a table's columns are named by their roles."""
     if is_parquet(path):
         return parquet_tables(path, wanted, advice)
