@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from cofi_dist.ranking.metrics import METRICS, rank_users
 from cofi_dist.ranking.pairs import UserItemPairs
+from cofi_dist.ranking.ranker import Ranker
+from cofi_dist.ranking.top_k import TopK
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -64,9 +66,12 @@ class Split:
             UserItemPairs(self.events.user[part], self.events.item[part])
             for part in (self.known, self.held_out)
         )
-        ranked = rank_users(
-            lambda users: scores[users].astype(np.float64), relevant, known, num_users=self.shape[0], k=K
-        )
+        ranker, everyone = Ranker(scores.T.astype(np.float64), np.zeros(self.shape[1])), np.eye(self.shape[0])
+
+        def best(users: Rows, left_out: UserItemPairs) -> TopK:
+            return ranker.best(everyone[users], np.zeros(len(users)), K, left_out)
+
+        ranked = rank_users(best, relevant, known, self.shape, K)
         return ranked.metrics[:, METRICS.index("ndcg")]
 
 

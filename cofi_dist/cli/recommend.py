@@ -112,7 +112,7 @@ def _recommend_all(
     def named_batches() -> Iterator["pl.DataFrame"]:
         tables_of_batches = model.recommend_all(k, rated, min_ratings=min_ratings)
         for users, table in zip(
-            user_batches(len(model.users), len(model.items)), tables_of_batches, strict=True
+            user_batches(len(model.users), min(k, len(model.items))), tables_of_batches, strict=True
         ):
             notes.add(table)
             progress.add(len(users), len(model.users))

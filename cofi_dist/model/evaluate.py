@@ -15,7 +15,7 @@ from cofi_dist.data.ratings import Ratings
 from cofi_dist.distributed.comm import Comm, SoloComm
 from cofi_dist.errors import DataError
 from cofi_dist.model.arguments import require_whole_number
-from cofi_dist.model.evaluated_batch import COUNTS, PER_USER, Batch
+from cofi_dist.model.evaluated_batch import COUNTS, PER_USER, Batch, BatchFigures, Lists
 from cofi_dist.model.evaluation import Evaluation, Ranking
 from cofi_dist.model.held_out import HeldOut
 from cofi_dist.model.run_ratings import RunRatings, require_same_rows
@@ -24,6 +24,7 @@ from cofi_dist.model.user_averages import Average, UserSums, plain_averages
 from cofi_dist.ranking.bootstrap import REPLICATES, replicate_sums
 from cofi_dist.ranking.exposure import Exposure
 from cofi_dist.ranking.metrics import METRICS
+from cofi_dist.ranking.ranker import Ranker
 from cofi_dist.ranking.users import batch_size, is_sampled
 from cofi_dist.sharding.ranges import UserRange
 
@@ -37,8 +38,10 @@ ERROR_FIGURES = {
 }
 RANKING_FIGURES = plain_averages((*METRICS, "popularity"), "ranked_users")
 
-# The most batches' users that one range of a sample covers, so that the ratings loaded at once stay few.
-MAX_SPREAD = 64
+# Users are cut into at least this many batches, unless they get too small, so that every rank has some.
+LEAST_BATCHES, SMALL_BATCH_USERS = 32, 128
+# The most users that a batch of a sample covers, so that the ratings loaded at once stay few.
+MAX_USERS_LOADED = 2**14
 
 
 def evaluate(
@@ -75,14 +78,14 @@ def evaluate(
     _check_arguments(k, relevant, sample)
     rated = require_same_rows(rated, scorer.users, scorer.items)
     comm = comm or SoloComm()
-    batches = _batches(held_out, len(scorer.users), users_at_once, sample)
+    lists = None if rated is None else Lists(Ranker(scorer.X, scorer.offset), k, relevant)
+    batches = _batches(held_out.num_users, min(k, len(scorer.items)), users_at_once, sample)
     start, stop = (len(batches) * rank // comm.world_size for rank in (comm.rank, comm.rank + 1))
     totals = _Totals.empty(len(batches), held_out.num_items, len(scorer.items))
     for number in range(start, stop):
         users = batches[number]
-        judged = _sampled(held_out.load(users), users, len(scorer.users), sample)
-        batch = Batch(scorer, users, judged, _load_training(scorer, rated, users))
-        totals.add(number, batch, k, relevant)
+        batch = _load_batch(scorer, users, held_out, rated, sample)
+        totals.add(number, batch, batch.figures(held_out.num_items, lists))
         if on_progress is not None:
             on_progress(len(users) * comm.world_size, held_out.num_users)
     total = totals.summed_over_ranks(comm)
@@ -134,29 +137,27 @@ def _check_arguments(k: int, relevant: float | None, sample: int | None) -> None
 
 
 def _batches(
-    held_out: HeldOut, num_users: int, users_at_once: int | None, sample: int | None
+    num_users: int, list_length: int, users_at_once: int | None, sample: int | None
 ) -> list[UserRange]:
-    """Cut all users into ranges, with about equally many users to judge in each."""
-    if users_at_once is None and sample is not None:
-        spread = min(MAX_SPREAD, max(1, num_users // sample))
-        users_at_once = batch_size(held_out.num_items) * spread
-    return user_batches(held_out.num_users, held_out.num_items, users_at_once)
+    """Cut all users into ranges, with about equally many users to judge in each; on any ranks the same."""
+    if users_at_once is None:
+        num_judged = min(sample or num_users, num_users)
+        users_at_once = min(batch_size(list_length), max(num_judged // LEAST_BATCHES, SMALL_BATCH_USERS))
+        users_at_once = min(users_at_once * num_users // num_judged, MAX_USERS_LOADED)
+    return user_batches(num_users, list_length, users_at_once)
 
 
-def _sampled(ratings: Ratings, users: UserRange, num_users: int, sample: int | None) -> Ratings:
-    """Return the ratings by the users of the sample."""
-    if sample is None:
-        return ratings
-    is_chosen = is_sampled(np.arange(users.start, users.stop), num_users, sample)
-    return ratings.masked(is_chosen[ratings.user])
-
-
-def _load_training(scorer: Scorer, rated: RunRatings | None, users: UserRange) -> Ratings | None:
-    """Return the training ratings of those of the users that the model knows; None if there are no data."""
-    if rated is None:
-        return None
-    num_users = len(scorer.users)
-    return rated.load(UserRange(min(users.start, num_users), min(users.stop, num_users)))
+def _load_batch(
+    scorer: Scorer, users: UserRange, held_out: HeldOut, rated: RunRatings | None, sample: int | None
+) -> Batch:
+    """Load the held-out ratings by users of the sample, and the training ratings of known users."""
+    judged, training, num_users = held_out.load(users), None, len(scorer.users)
+    if sample is not None:
+        is_chosen = is_sampled(np.arange(users.start, users.stop), num_users, sample)
+        judged = judged.masked(is_chosen[judged.user])
+    if rated is not None:
+        training = rated.load(UserRange(min(users.start, num_users), min(users.stop, num_users)))
+    return Batch(scorer, users, judged, training)
 
 
 @dataclass(frozen=True)
@@ -182,13 +183,13 @@ class _Totals:
         shapes = (num_batches, num_sums), (REPLICATES, num_numbers), (num_items,), (num_model_items,)
         return cls(*map(np.zeros, shapes))
 
-    def add(self, number: int, batch: Batch, k: int, relevant: float | None) -> None:
-        judged, num_items = batch.held_out, len(self.num_held_out_M)
-        counts, of_users = batch.numbers(num_items, k, relevant, self.num_lists_M)
-        self.sums[number] = [*counts, *(column.sum() for column in of_users.T)]
-        rows = np.unique(judged.user)
-        self.replicates[:] += replicate_sums(rows.astype(np.int64) + batch.users.start, of_users[rows])
-        self.num_held_out_M[:] += np.bincount(judged.item, minlength=num_items)
+    def add(self, number: int, batch: Batch, figures: BatchFigures) -> None:
+        of_users = figures.of_users
+        self.sums[number] = [*figures.counts, *(column.sum() for column in of_users.T)]
+        rows = np.flatnonzero(of_users[:, PER_USER.index("users")])
+        self.replicates[:] += replicate_sums(rows + batch.users.start, of_users[rows])
+        np.add.at(self.num_held_out_M, batch.held_out.item, 1.0)
+        np.add.at(self.num_lists_M, figures.listed, 1.0)
 
     def summed_over_ranks(self, comm: Comm) -> dict[str, float]:
         """Add up the ranks' totals in place, and return the sums over all batches by name."""

@@ -1,15 +1,18 @@
 """Compute the figures of each user of a batch: errors, ranking metrics, and what is counted beside them."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cofi_dist.data.ratings import Ratings
-from cofi_dist.model.predict import predict_pairs
+from cofi_dist.model.predict import predict_rows
 from cofi_dist.model.scoring import RowIndices, Scorer, has_training_ratings
-from cofi_dist.ranking.metrics import METRICS, rank_users
+from cofi_dist.ranking.metrics import METRICS, RankedUsers, rank_users
 from cofi_dist.ranking.pairs import UserItemPairs
+from cofi_dist.ranking.ranker import Ranker
+from cofi_dist.ranking.top_k import TopK
 from cofi_dist.sharding.ranges import UserRange
 
 # U users of a batch, V of them with relevant items, M items, N held-out ratings of a batch.
@@ -20,6 +23,36 @@ COUNTS = ("unseen_users", "unseen_ratings", "users_without_relevant", "ratings_s
 ERRORS = ("ratings", "squared_error", "absolute_error", "users", "rmse_by_user", "mae_by_user")
 RANKED = ("ranked_users", *METRICS, "popularity")
 PER_USER = (*ERRORS, *RANKED)
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Say which lists are judged, and by what.
+
+    Attributes:
+        ranker: of all items.
+        k: length of a list.
+        relevant: the rating from which an item is relevant; None: every held-out item is.
+    """
+
+    ranker: Ranker
+    k: int
+    relevant: float | None
+
+
+@dataclass(frozen=True)
+class BatchFigures:
+    """Hold the figures of a batch's users.
+
+    Attributes:
+        counts: COUNTS.
+        of_users: PER_USER of each user, (U, len(PER_USER)).
+        listed: the items of all lists, in any order, with repeats.
+    """
+
+    counts: tuple[int, ...]
+    of_users: NDArray[np.float64]
+    listed: RowIndices
 
 
 @dataclass(frozen=True)
@@ -38,29 +71,30 @@ class Batch:
     held_out: Ratings
     training: Ratings | None
 
-    @property
-    def held_out_pairs(self) -> UserItemPairs:
-        return UserItemPairs(self.held_out.user.astype(np.int64), self.held_out.item.astype(np.int64))
+    @cached_property
+    def _factors(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return self.scorer.user_factors(np.arange(self.users.start, self.users.stop))
 
-    def numbers(
-        self, num_items: int, k: int, relevant: float | None, num_lists_M: NDArray[np.float64]
-    ) -> tuple[list[float], NDArray[np.float64]]:
-        """Return COUNTS and, of each user, PER_USER, (U, len(PER_USER)).
+    def figures(self, num_items: int, lists: Lists | None) -> BatchFigures:
+        """Return the figures; those of the ranking are 0 without training ratings.
 
-        Each item's number of lists is added to `num_lists_M`. The numbers of the ranking are 0 without
-        training ratings.
+        Args:
+            num_items: of the held-out ratings, whose items the model may not know.
+            lists: to judge; None for no ranking.
         """
-        unseen, errors = self.errors()
-        without, in_training, ranked_users = 0, 0, np.zeros((len(self.users), len(RANKED)))
-        if self.training is not None:
-            without, in_training = self.ranking(
-                self.training, num_items, k, relevant, ranked_users, num_lists_M
-            )
-        return [*unseen, without, in_training], np.hstack([errors, ranked_users])
+        unseen, errors = self._errors()
+        if lists is None or self.training is None:
+            of_users = np.hstack([errors, np.zeros((len(self.users), len(RANKED)))])
+            return BatchFigures((*unseen, 0, 0), of_users, np.empty(0, np.int64))
+        judged, is_in_training_N = self._judged(self.training, num_items, lists)
+        ranked = self._ranked(judged)
+        num_without = np.count_nonzero(errors[:, ERRORS.index("users")]) - len(judged.users)
+        counts = (*unseen, int(num_without), int(is_in_training_N.sum()))
+        return BatchFigures(counts, np.hstack([errors, ranked]), judged.lists.item)
 
-    def errors(self) -> tuple[tuple[int, int], NDArray[np.float64]]:
+    def _errors(self) -> tuple[tuple[int, int], NDArray[np.float64]]:
         """Return the numbers of unseen users and ratings, and ERRORS of each user, (U, len(ERRORS))."""
-        pairs, num_users = self.held_out_pairs, len(self.users)
+        pairs, num_users = _pairs(self.held_out), len(self.users)
         user, item = pairs.user, pairs.item
         count_U = np.bincount(user, minlength=num_users)
         has_ratings_U = count_U > 0
@@ -69,7 +103,7 @@ class Batch:
         is_seen_N = is_seen_U[user] & has_training_ratings(self.scorer.item_counts, item)
         squared_U, absolute_U = np.zeros((2, num_users))
         if not self.scorer.is_implicit:
-            err_N = predict_pairs(self.scorer, user + self.users.start, item) - self.held_out.value
+            err_N = predict_rows(self.scorer, *self._factors, pairs) - self.held_out.value
             squared_U += np.bincount(user, err_N**2, minlength=num_users)
             absolute_U += np.bincount(user, np.abs(err_N), minlength=num_users)
         divisor_U = np.maximum(count_U, 1)
@@ -77,38 +111,40 @@ class Batch:
         unseen = int((has_ratings_U & ~is_seen_U).sum()), int((~is_seen_N).sum())
         return unseen, np.column_stack([count_U, squared_U, absolute_U, has_ratings_U, *by_user])
 
-    def ranking(
-        self,
-        trained_on: Ratings,
-        num_items: int,
-        k: int,
-        relevant: float | None,
-        ranked_users: NDArray[np.float64],
-        num_lists_M: NDArray[np.float64],
-    ) -> tuple[int, int]:
-        """Set RANKED of each user with relevant items, and add each item's lists to `num_lists_M`.
-
-        Returns:
-            The number of users without relevant items, and of held-out ratings that were trained on.
-        """
-        pairs = self.held_out_pairs
-        training = UserItemPairs(trained_on.user.astype(np.int64), trained_on.item.astype(np.int64))
+    def _judged(
+        self, trained_on: Ratings, num_items: int, lists: Lists
+    ) -> tuple[RankedUsers, NDArray[np.bool_]]:
+        """Judge the lists of users with relevant items, and tell which held-out ratings were trained on."""
+        pairs, training = _pairs(self.held_out), _pairs(trained_on)
         is_in_training_N = pairs.isin(training, num_items)
         is_known_N = (pairs.user + self.users.start < len(self.scorer.users)) & (
             pairs.item < len(self.scorer.items)
         )
         is_relevant_N = ~is_in_training_N & is_known_N
-        if relevant is not None:
-            is_relevant_N &= self.held_out.value >= relevant
-        ranked = rank_users(self.score, pairs.masked(is_relevant_N), training, len(self.users), k)
-        lists, num_ranked = ranked.lists, len(ranked.users)
+        if lists.relevant is not None:
+            is_relevant_N &= self.held_out.value >= lists.relevant
+        w, b = self._factors
+
+        def best(users: RowIndices, left_out: UserItemPairs) -> TopK:
+            return lists.ranker.best(w[users], b[users], lists.k, left_out)
+
+        relevant = pairs.masked(is_relevant_N)
+        return rank_users(best, relevant, training, self._shape, lists.k), is_in_training_N
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        return len(self.users), len(self.scorer.items)
+
+    def _ranked(self, judged: RankedUsers) -> NDArray[np.float64]:
+        """Return RANKED of each user, (U, len(RANKED))."""
+        lists, num_ranked = judged.lists, len(judged.users)
         count = self.scorer.item_counts[lists.item]
         length = np.bincount(lists.user, minlength=num_ranked)
         popularity = np.bincount(lists.user, count, minlength=num_ranked) / np.maximum(length, 1)
-        ranked_users[ranked.users] = np.column_stack([np.ones(num_ranked), ranked.metrics, popularity])
-        num_lists_M += np.bincount(lists.item, minlength=len(num_lists_M))
-        return len(np.unique(pairs.user)) - num_ranked, int(is_in_training_N.sum())
+        ranked = np.zeros((len(self.users), len(RANKED)))
+        ranked[judged.users] = np.column_stack([np.ones(num_ranked), judged.metrics, popularity])
+        return ranked
 
-    def score(self, users: RowIndices) -> NDArray[np.float64]:
-        """Return the scores of all items for some users of the batch, (V, M)."""
-        return self.scorer.score_items(*self.scorer.user_factors(users + self.users.start))
+
+def _pairs(ratings: Ratings) -> UserItemPairs:
+    return UserItemPairs(ratings.user.astype(np.int64), ratings.item.astype(np.int64))

@@ -33,7 +33,7 @@ def predict_pairs(
     for start in range(0, len(users), step):
         chunk = slice(start, start + step)
         w, b = scorer.user_factors(users[chunk])
-        predicted[chunk] = _predict(scorer, w, b, UserItemPairs(np.arange(len(w)), items[chunk]))
+        predicted[chunk] = predict_rows(scorer, w, b, UserItemPairs(np.arange(len(w)), items[chunk]))
         if on_progress is not None:
             on_progress(len(predicted[chunk]), len(predicted))
     return predicted
@@ -48,13 +48,20 @@ def predict_items(scorer: Scorer, w: NDArray[np.float64], b: float, items: RowIn
         b: bias of the user.
         items: (N,); a row outside X is unknown.
     """
-    return _predict(scorer, w[None], np.array([b]), UserItemPairs(np.zeros(len(items), np.int64), items))
+    return predict_rows(scorer, w[None], np.array([b]), UserItemPairs(np.zeros(len(items), np.int64), items))
 
 
-def _predict(
+def predict_rows(
     scorer: Scorer, w: NDArray[np.float64], b: NDArray[np.float64], pairs: UserItemPairs
 ) -> NDArray[np.float64]:
-    """Predict the ratings of pairs of a row of w and an item, by the scores that decide lists."""
+    """Predict the ratings of N pairs of a row of w and an item, by the scores that decide lists.
+
+    Args:
+        scorer: of the model.
+        w: weights of U users, (U, K).
+        b: their biases, (U,).
+        pairs: `item` is a row of X; one outside X is unknown.
+    """
     is_known = (pairs.item >= 0) & (pairs.item < len(scorer.items))
     known = UserItemPairs(pairs.user, np.where(is_known, pairs.item, 0))
     scores = pair_scores(scorer.X, scorer.offset, w, b, known)

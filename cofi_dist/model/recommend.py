@@ -50,7 +50,7 @@ def recommend_all(
     rows = np.arange(len(scorer.users)) if users is None else _rows_once(scorer, users)
     if users_at_once is not None:
         require_whole_number("users_at_once", users_at_once)
-    size = users_at_once or batch_size(len(scorer.items))
+    size = users_at_once or batch_size(min(k, len(scorer.items)))
     return _lists_of(scorer, rows, k, rated, left_out, size)
 
 

@@ -81,10 +81,6 @@ class Scorer:
         is_known &= self.user_counts[rows] > 0
         return known_users(self.W[rows], self.b[rows], is_known, self.unknown_bias)
 
-    def score_items(self, w: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the scores of all items, not clipped: (U, K), (U,) -> (U, M)."""
-        return ItemScores(self.X, self.offset, self.unknown_offset).score(w, b)
-
     def clip(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Clip scores to the scale of the training ratings, which makes predictions of them."""
         return np.clip(scores, self.lowest, self.highest)
@@ -111,13 +107,13 @@ def describe_fallbacks(*, means: bool, item_biases: bool, user_biases: bool) -> 
     return " + ".join(for_user) or "0", " + ".join(for_item) or "0"
 
 
-def user_batches(num_users: int, num_items: int, users_at_once: int | None = None) -> list[UserRange]:
-    """Cut all users into ranges of equal length, each with at most `batch_size` users.
+def user_batches(num_users: int, list_length: int, users_at_once: int | None = None) -> list[UserRange]:
+    """Cut all users into ranges of equal length, by default with `batch_size` users each.
 
     Raises:
         DataError: `users_at_once` is not a positive whole number.
     """
     if users_at_once is not None:
         require_whole_number("users_at_once", users_at_once)
-    size = users_at_once or batch_size(num_items)
+    size = users_at_once or batch_size(list_length)
     return [UserRange(start, min(start + size, num_users)) for start in range(0, num_users, size)]

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cofi_dist.ranking.pairs import UserItemPairs
-from cofi_dist.ranking.top_k import TopK, top_k
+from cofi_dist.ranking.top_k import TopK
 
 # U users of a batch, V of them with relevant items, M items.
 
@@ -53,39 +53,39 @@ class RankedUsers:
 
 
 def rank_users(
-    score: Callable[[NDArray[np.int64]], NDArray[np.float64]],
+    best: Callable[[NDArray[np.int64], UserItemPairs], TopK],
     relevant: UserItemPairs,
     training: UserItemPairs,
-    num_users: int,
+    shape: tuple[int, int],
     k: int,
 ) -> RankedUsers:
     """Rank all items for each user of a batch that has relevant items; the others are not scored.
 
     Args:
-        score: returns the scores of all items for some users of the batch: (V,) -> (V, M).
-        relevant: the users' relevant items; none of them is a training item.
+        best: returns the lists of some users of the batch, (V,), without pairs whose `user` counts among
+            these.
+        relevant: the users' relevant items, in order of users, then items; none of them is a training item.
         training: the users' training items, which lists leave out.
-        num_users: U.
+        shape: U and M.
         k: length of a list.
     """
-    users = np.unique(relevant.user)
+    num_users, num_items = shape
+    num_relevant_U = np.bincount(relevant.user, minlength=num_users)
+    users = np.flatnonzero(num_relevant_U)
     row_of_user = np.full(num_users, -1)
     row_of_user[users] = np.arange(len(users))
     training_row = row_of_user[training.user]
-    excluded = UserItemPairs(training_row, training.item).masked(training_row >= 0)
+    lists = best(users, UserItemPairs(training_row, training.item).masked(training_row >= 0))
     wanted = UserItemPairs(row_of_user[relevant.user], relevant.item)
-    scores = score(users)
-    scores[excluded.user, excluded.item] = -np.inf
-    lists = top_k(scores, k)
-    return RankedUsers(users, _metrics(lists, wanted, len(users), scores.shape[1], k), lists)
+    is_hit = UserItemPairs(lists.user, lists.item).isin(wanted, num_items)
+    return RankedUsers(users, _metrics(lists, is_hit.astype(np.float64), num_relevant_U[users], k), lists)
 
 
 def _metrics(
-    lists: TopK, relevant: UserItemPairs, num_users: int, num_items: int, k: int
+    lists: TopK, is_hit: NDArray[np.float64], num_relevant_V: NDArray[np.int64], k: int
 ) -> NDArray[np.float64]:
     """Return METRICS of each list, (V, 6); every user has a relevant item."""
-    is_hit = UserItemPairs(lists.user, lists.item).isin(relevant, num_items).astype(np.float64)
-    num_relevant_V = np.bincount(relevant.user, minlength=num_users)
+    num_users = len(num_relevant_V)
 
     def sum_by_user(values: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.bincount(lists.user, values, minlength=num_users).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Score all items for some users, in float64, with a stand-in for what has no training ratings.
+"""Provide the factors that scores are made of, with a stand-in for what has no training ratings.
 
 The score is `x_i . w_j + b_j + o_i` with the offset `o_i = item_mean_i + c_i`. A user or an item
 without training ratings is treated as the average one:
@@ -61,13 +61,6 @@ class ItemScores:
         widened[~is_known] = 0.0
         offset[~is_known] = unknown_offset
         return cls(X=widened, offset=offset, unknown_offset=unknown_offset)
-
-    def score(self, w: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the scores of all items, not clipped: (U, K), (U,) -> (U, M)."""
-        scores: NDArray[np.float64] = w @ self.X.T
-        scores += b[:, None]
-        scores += self.offset
-        return scores
 
 
 def known_users(

@@ -1,13 +1,13 @@
-"""Choose the users whose lists are judged, and how many are scored at once."""
+"""Choose the users whose lists are judged, and of how many they are made at once."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cofi_dist.data.splits import splitmix64
 
-# The most scores in a batch, 32 MB, and the most users. Neither depends on the number of ranks or threads,
-# so that the batches, and with them the figures, are the same on any number of them.
-MAX_BATCH_SCORES, MAX_BATCH_USERS = 2**22, 256
+# The most listed items in a batch, 128 MB, and the most users. Neither depends on the number of ranks or
+# threads, so that the batches, and with them the figures, are the same on any number of them.
+MAX_BATCH_LISTED, MAX_BATCH_USERS = 2**22, 2048
 
 # The most scores that one validation computes, if nothing else is asked for.
 MAX_VALIDATION_SCORES = 2**28
@@ -15,9 +15,9 @@ MAX_VALIDATION_SCORES = 2**28
 SAMPLE_SEED = np.uint64(0x7573657273)  # "users"; any fixed number
 
 
-def batch_size(num_items: int) -> int:
-    """Return how many users are scored at once."""
-    return max(1, min(MAX_BATCH_USERS, MAX_BATCH_SCORES // max(num_items, 1)))
+def batch_size(list_length: int) -> int:
+    """Return of how many users the lists are made at once."""
+    return max(1, min(MAX_BATCH_USERS, MAX_BATCH_LISTED // max(list_length, 1)))
 
 
 def default_sample(num_users: int, num_items: int) -> int | None:

@@ -18,6 +18,8 @@ from cofi_dist.model.predict import predict_pairs
 from cofi_dist.model.scoring import user_batches
 from cofi_dist.ranking.metrics import rank_users
 from cofi_dist.ranking.pairs import UserItemPairs
+from cofi_dist.ranking.ranker import Ranker
+from cofi_dist.ranking.top_k import TopK
 from cofi_dist.sharding.ranges import balanced_ranges
 from cofi_dist.streams import log_stderr
 
@@ -237,16 +239,17 @@ def _finds(
     """Yield the number of each batch's events by bin, and of those whose item is in their user's list."""
     scorer, num_items = model.scorer, len(model.items)
     bin_M = bins_of(model.arrays.item_counts)
-    for users in user_batches(len(model.users), num_items):
+    ranker = Ranker(scorer.X, scorer.offset)
+    for users in user_batches(len(model.users), min(k, num_items)):
         held_out, training = (
             UserItemPairs(ratings.user.astype(np.int64), ratings.item.astype(np.int64))
             for ratings in (rated.load(users, part), rated.load(users))
         )
 
-        def score(rows: NDArray[np.int64], start: int = users.start) -> NDArray[np.float64]:
-            return scorer.score_items(*scorer.user_factors(rows + start))
+        def best(rows: NDArray[np.int64], left_out: UserItemPairs, start: int = users.start) -> TopK:
+            return ranker.best(*scorer.user_factors(rows + start), k, left_out)
 
-        ranked = rank_users(score, held_out, training, len(users), k)
+        ranked = rank_users(best, held_out, training, (len(users), num_items), k)
         listed = UserItemPairs(ranked.users[ranked.lists.user], ranked.lists.item)
         is_found_N, bin_N = held_out.isin(listed, num_items), bin_M[held_out.item]
         yield np.stack([np.bincount(bin_N, weight, MAX_BINS) for weight in (None, is_found_N)])

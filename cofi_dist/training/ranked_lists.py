@@ -18,10 +18,14 @@ from cofi_dist.factors import Factors
 from cofi_dist.kernels.block_sums import BlockSums
 from cofi_dist.ranking.metrics import METRICS, rank_users
 from cofi_dist.ranking.pairs import UserItemPairs
+from cofi_dist.ranking.ranker import Ranker
 from cofi_dist.ranking.scores import ItemScores, known_users
-from cofi_dist.ranking.users import batch_size
+from cofi_dist.ranking.top_k import TopK
+from cofi_dist.ranking.users import MAX_BATCH_USERS, batch_size
 
 # U users of this rank, M items, V users of a batch.
+
+Rows = NDArray[np.integer]
 
 
 @dataclass(frozen=True)
@@ -89,20 +93,22 @@ class RankedLists:
             reducer: sums over the users of all ranks.
         """
         items = self._item_scores(factors)
+        ranker = Ranker(items.X, items.offset)
         W, b = factors.W.cpu().numpy(), factors.b[0].cpu().numpy()
         unknown_bias = self._mean_bias(b, reducer)
         figure_U = np.zeros(len(W))
-        size = batch_size(self._num_items)
+        size = batch_size(min(self._k, self._num_items))
         for at in range(0, len(self._users), size):
             users = self._users[at : at + size]
 
-            def score(rows: NDArray[np.int64], users: NDArray[np.integer] = users) -> NDArray[np.float64]:
-                mine = users[rows]
-                return items.score(*known_users(W[mine], b[mine], self._is_known[mine], unknown_bias))
+            def best(rows: NDArray[np.int64], left_out: UserItemPairs, batch: Rows = users) -> TopK:
+                mine = batch[rows]
+                known = known_users(W[mine], b[mine], self._is_known[mine], unknown_bias)
+                return ranker.best(*known, self._k, left_out)
 
             relevant = self._pairs(np.arange(at, at + len(users)), self._relevant_start, self._relevant_item)
             training = self._pairs(users, self._training_start, self._training_item)
-            ranked = rank_users(score, relevant, training, len(users), self._k)
+            ranked = rank_users(best, relevant, training, (len(users), self._num_items), self._k)
             figure_U[users[ranked.users]] = ranked.metrics[:, self._column]
         partials = (self._block_sums.sum_over_users(torch.from_numpy(a)) for a in (figure_U, self.is_judged))
         total, count = reducer.all_reduce_scalars(*partials)
@@ -123,7 +129,7 @@ class RankedLists:
     def _is_in_training(self, held_out: Ratings) -> NDArray[np.bool_]:
         """Tell for each held-out rating whether its pair was trained on, too; batch by batch of users."""
         found = np.zeros(len(held_out), np.bool_)
-        num_users, size = len(self._training_start) - 1, batch_size(self._num_items)
+        num_users, size = len(self._training_start) - 1, MAX_BATCH_USERS
         for start in range(0, num_users, size):
             users = np.arange(start, min(start + size, num_users))
             rows = slice(*np.searchsorted(held_out.user, (start, start + size)))

@@ -10,7 +10,7 @@ import pytest
 
 from cofi_dist.cli.evaluation_table import print_evaluation
 from cofi_dist.model import Evaluation
-from cofi_dist.ranking.users import MAX_BATCH_USERS
+from cofi_dist.model.evaluate import SMALL_BATCH_USERS
 from tests.support.commands import CONFIG, TORCHRUN, cofi, fine
 
 
@@ -44,7 +44,7 @@ def test_evaluate_finds_the_figure_of_a_validated_sample(tmp_path: Path) -> None
 
 def test_evaluate_on_three_ranks_is_evaluate_on_one(tmp_path: Path) -> None:
     many = "synthetic: {num_users: 900, num_items: 50, num_ratings: 9000}"
-    assert 3 * MAX_BATCH_USERS < 900, "so that every rank has a block"
+    assert 3 * SMALL_BATCH_USERS < 900, "so that every rank has a block"
     (tmp_path / "c.yaml").write_text(CONFIG.replace("ratings: r.csv", many))
     assert cofi("train", "--config", "c.yaml", cwd=tmp_path).returncode == 0
     files = [tmp_path / "1.json", tmp_path / "3.json"]

@@ -15,6 +15,8 @@ from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.data.sources.synthetic_events import SyntheticEvents
 from cofi_dist.ranking.metrics import METRICS, rank_users
 from cofi_dist.ranking.pairs import UserItemPairs
+from cofi_dist.ranking.ranker import Ranker
+from cofi_dist.ranking.top_k import TopK
 from cofi_dist.sharding.ranges import UserRange
 from tests.support.made_up import assert_any_part_is_cut_from_the_whole
 
@@ -48,7 +50,12 @@ def test_the_planted_truth_is_judged_as_evaluate_judges_models() -> None:
     pairs = UserItemPairs(all_.user.astype(int), all_.item.astype(int))
     known = pairs.masked(~pairs.isin(held_out, 150))
     scores = made_up._planted(0).taste.scores(200).astype(np.float64)
-    want = rank_users(lambda users: scores[users], held_out, known, 200, 10).metrics
+    ranker = Ranker(scores.T, np.zeros(150))  # its users are unit vectors
+
+    def best(users: np.ndarray, left_out: UserItemPairs) -> TopK:
+        return ranker.best(np.eye(200)[users], np.zeros(len(users)), 10, left_out)
+
+    want = rank_users(best, held_out, known, (200, 150), 10).metrics
     found = made_up.best_ndcg()
     assert found is not None
     assert found[0] == pytest.approx(want[:, METRICS.index("ndcg")].mean(), rel=1e-12)
