@@ -1,22 +1,20 @@
 """Define the command `evaluate`, which measures how good a model is."""
 
 import json
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import xxhash
 
 from cofi_dist.cli.arguments import Prepared, Run
 from cofi_dist.cli.evaluation_table import print_evaluation
 from cofi_dist.cli.input_files import read_ratings
+from cofi_dist.cli.loaded_run import load_everywhere, load_model, load_ratings
 from cofi_dist.cli.progress import Progress
 from cofi_dist.cli.session import Session
-from cofi_dist.cli.tables import warn_if_diverged
 from cofi_dist.distributed.comm import Comm
-from cofi_dist.errors import CofiError, ConfigError, DataError, RunError
+from cofi_dist.errors import ConfigError, DataError, RunError
 from cofi_dist.files.atomic import refuse_existing, write_atomically
 from cofi_dist.streams import log_stderr
 from cofi_dist.words import counted
@@ -24,8 +22,6 @@ from cofi_dist.words import counted
 if TYPE_CHECKING:
     from cofi_dist.model import Evaluation, Model, RunRatings
     from cofi_dist.model.held_out import HeldOut
-
-T = TypeVar("T")
 
 
 class HeldOutPart(StrEnum):
@@ -84,8 +80,9 @@ def evaluate(
     session: Session = context.obj
     comm = session.meet(context)
     comm.from_rank_zero(lambda: _require_useful(ratings, part, output, replace=replace))
-    model, rated, why_not = _load_model(comm, run, prepared, needs_ratings=ratings is None)
-    held_out, name = _load_everywhere(
+    model = load_model(comm, run)
+    rated, why_not = load_ratings(comm, model, run, prepared, needed=ratings is None)
+    held_out, name = load_everywhere(
         comm,
         lambda: _held_out_ratings(model, run, rated, ratings, part, comm),
         _description,
@@ -110,22 +107,6 @@ def evaluate(
     comm.close()
 
 
-def _load_model(
-    comm: Comm, run: Path, prepared: Path | None, *, needs_ratings: bool
-) -> tuple["Model", "RunRatings | None", str | None]:
-    """Return the model, the ratings of its run, and, if they can't be used, why not.
-
-    Collective: all ranks call it.
-    """
-    from cofi_dist.model import Model
-
-    model = _load_everywhere(comm, lambda: Model.load(run), _model_digest, f"{run}: the model")
-    if comm.rank == 0:
-        warn_if_diverged(model)
-    why_not = comm.from_rank_zero(lambda: _why_no_ratings(model, run, prepared, needed=needs_ratings))
-    return model, None if why_not else model.rated(run, prepared), why_not
-
-
 def _say_what_is_not_ranked(model: "Model", k: int, rated: "RunRatings | None", why_not: str | None) -> None:
     if rated and rated.note:
         log_stderr(rated.note)
@@ -146,53 +127,10 @@ def _require_useful(
         raise ConfigError("--replace is for --output FILE; leave it out")
 
 
-def _load_everywhere(comm: Comm, load: Callable[[], T], fingerprint: Callable[[T], Any], what: str) -> T:
-    """Load the same thing on every rank, on rank 0 first, so that a mistake is reported only once.
-
-    Collective: all ranks call it.
-
-    Raises:
-        CofiError: what `load` raises on rank 0, on every rank.
-        ConfigError: the ranks have loaded things of different fingerprints.
-    """
-    loaded: T | None = None
-
-    def load_here() -> None:
-        nonlocal loaded
-        loaded = load()
-
-    comm.from_rank_zero(load_here)  # it returns nothing, as only JSON could be sent to the other ranks
-    if comm.rank != 0:
-        load_here()
-    assert loaded is not None
-    comm.require_same(fingerprint(loaded), what)
-    return loaded
-
-
-def _model_digest(model: "Model") -> str:
-    """Return a digest of the model's arrays."""
-    digest = xxhash.xxh3_128()
-    for name, array in sorted(model.arrays.by_name.items()):
-        digest.update(f"{name} {array.shape}".encode())
-        digest.update(array.data)
-    return digest.hexdigest()
-
-
 def _description(judges: tuple["HeldOut", str]) -> list[Any]:
     """Return how many users and items there are, and what the ratings are called."""
     held_out, name = judges
     return [held_out.num_users, held_out.num_items, name]
-
-
-def _why_no_ratings(model: "Model", run: Path, prepared: Path | None, *, needed: bool) -> str | None:
-    """Return why the run's ratings can't be used, or None if they can; raise it if they are needed."""
-    try:
-        model.rated(run, prepared)
-    except CofiError as error:
-        if needed:
-            raise
-        return str(error)
-    return None
 
 
 def _held_out_ratings(

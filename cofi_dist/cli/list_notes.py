@@ -3,10 +3,14 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from cofi_dist.cli.list_limits import ListLimits
+from cofi_dist.distributed.comm import Comm
 from cofi_dist.words import counted, have
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
+    from numpy.typing import NDArray
 
     from cofi_dist.model import Model
 
@@ -34,61 +38,80 @@ class ListNotes:
     Args:
         model: the model that made the lists.
         k: the length that was asked for.
-        min_ratings: the least number of training ratings of an item in a list.
+        limits: what the lists may show.
         beside: row of the item to which the others are similar, and which is not in the list.
+        leaves_out_rated: whether lists leave out what a user has rated.
     """
 
-    def __init__(self, model: "Model", k: int, min_ratings: int, beside: int | None = None) -> None:
-        self._model, self._k, self._min_ratings = model, k, min_ratings
-        self._training_rating, self._has_rated = f"training {model.facts.noun}", has_rated(model)
+    def __init__(
+        self,
+        model: "Model",
+        k: int,
+        limits: ListLimits,
+        *,
+        beside: int | None = None,
+        leaves_out_rated: bool = True,
+    ) -> None:
+        from cofi_dist.model.left_out import LeftOut
+
+        self._model, self._k, self._limits = model, k, limits
+        self._training_rating = f"training {model.facts.noun}"
+        lacks = [has_rated(model)] * leaves_out_rated + ["may not get"] * limits.has_pairs
+        self._lacks = " or ".join(lacks)
         self._other = "" if beside is None else "other "
-        self._counts = model.arrays.item_counts.copy()
+        self._may_be_listed = ~LeftOut.build(model.scorer, model.facts.columns, **limits.arguments).items
         if beside is not None:
-            self._counts[beside] = -1
+            self._may_be_listed[beside] = False
         self._places = self._few = self._non_empty = self._full = 0
 
     def add(self, table: "pl.DataFrame") -> None:
         """Count what is in these lists, which have the columns `rank` and `item`."""
+        counts = self._model.arrays.item_counts
         self._places += len(table)
-        self._few += int((self._counts[self._model.items.find(table["item"])] <= FEW).sum())
+        self._few += int((counts[self._model.items.find(table["item"])] <= FEW).sum())
         self._non_empty += int((table["rank"] == 1).sum())
         self._full += int((table["rank"] == self._k).sum())
 
-    def for_one_list(self, who: str | None) -> Iterator[str]:
-        """Yield what is to be said of one list.
+    def sum_over_ranks(self, comm: Comm) -> None:
+        """Count the lists of all ranks. Collective: all ranks call it."""
+        own = [self._places, self._few, self._non_empty, self._full]
+        totals = map(sum, zip(*comm.all_gather_objects(own), strict=True))
+        self._places, self._few, self._non_empty, self._full = totals
 
-        Args:
-            who: the user whose rated items are left out; None if none are.
-        """
+    def for_one_list(self, who: str = "") -> Iterator[str]:
+        """Yield what is to be said of one list, of this user."""
         number, items = self._candidates
         if not number:
-            yield f"nothing to list: the model has {items}; lower --min-ratings"
-        elif not self._places:
-            yield f"nothing to list: the model has {items}, and {who} {self._has_rated} all of them"
+            yield f"nothing to list: the model has {items}; {self._advice}"
+        elif not self._places and self._lacks:
+            yield f"nothing to list: the model has {items}, and {who} {self._lacks} all of them"
         elif not self._full:
-            is_whole = who is None or self._places == number
-            others = "" if is_whole else f", and {who} {self._has_rated} the others"
+            is_whole = not self._lacks or self._places == number
+            others = "" if is_whole else f", and {who} {self._lacks} the others"
             yield f"{self._places:,} of {self._k:,}: the model has {items}{others}"
         yield from self._notes()
 
-    def for_all_users(self) -> Iterator[str]:
-        """Yield what is to be said of the lists of all users."""
-        users = counted(len(self._model.users), "user")
-        short, empty = len(self._model.users) - self._full, len(self._model.users) - self._non_empty
+    def for_users(self, rows: "NDArray[np.int64]") -> Iterator[str]:
+        """Yield what is to be said of the lists of many users, whose rows these are."""
+        users = counted(len(rows), "user")
+        short, empty = len(rows) - self._full, len(rows) - self._non_empty
+        number, items = self._candidates
         if short:
             none = f", {empty:,} of them none" if empty else ""
+            less = f", less those that a user {self._lacks}" if self._lacks and number else ""
+            advice = "" if number else f"; {self._advice}"
             yield (
                 f"{short:,} of {users} get fewer than {counted(self._k, 'item')}{none}: the model has"
-                f" {self._candidates[1]}, less those that a user {self._has_rated}"
+                f" {items}{less}{advice}"
             )
-        unseen = int((self._model.arrays.user_counts == 0).sum())
+        unseen = int((self._model.arrays.user_counts[rows] == 0).sum())
         if unseen:
             what = describe_unknown_list(self._model)
             yield f"{unseen:,} of {users} {have(unseen)} no {self._training_rating}s, so {what}"
         yield from self._notes()
 
     def _notes(self) -> Iterator[str]:
-        known = int((self._counts > FEW).sum())
+        known = int((self._may_be_listed & (self._model.arrays.item_counts > FEW)).sum())
         if 2 * self._few > self._places and known >= self._k:  # else there is nothing to put in their place
             also = ""
             if not self._other and self._model.config.data.centre == "item_mean":
@@ -102,8 +125,21 @@ class ListNotes:
     @property
     def _candidates(self) -> tuple[int, str]:
         """Return the number of items that may be in a list, and that in words."""
-        number = int((self._counts >= self._min_ratings).sum())
+        number, limits = int(self._may_be_listed.sum()), self._limits
         noun = f"{self._other}item"
-        least = counted(self._min_ratings, self._training_rating)
-        limit = f" with {least} or more" if self._min_ratings else ""
-        return number, f"{counted(number, noun) if number else f'no {noun}'}{limit}"
+        words = [counted(number, noun) if number else f"no {noun}"]
+        if limits.candidates is not None:
+            words.append("of --candidates")
+        if limits.min_ratings:
+            words.append(f"with {counted(limits.min_ratings, self._training_rating)} or more")
+        if limits.exclude is not None and not limits.has_pairs:
+            words.append("that --exclude leaves")
+        return number, " ".join(words)
+
+    @property
+    def _advice(self) -> str:
+        """Say what to change if no item may be in a list."""
+        files = {"--candidates": self._limits.candidates, "--exclude": self._limits.exclude}
+        given = [name for name, ids in files.items() if ids is not None]
+        advice = ["lower --min-ratings"] if self._limits.min_ratings else []
+        return " or ".join(advice + [f"change {' or '.join(given)}"] * bool(given))

@@ -15,22 +15,34 @@ if TYPE_CHECKING:
 
     from cofi_dist.config import ColumnNames
 
+FORMATS = (".csv", ".parquet")
 Replace = Annotated[bool, typer.Option("--replace", help="Overwrite files.")]
 
 
-def require_writable(output: Path, *, replace: bool) -> None:
-    """Raise ConfigError if a table cannot be written there, or RunError if a file is in the way."""
-    if output.suffix.lower() not in (".csv", ".parquet"):
-        raise ConfigError(f"--output {output}: write .csv or .parquet")
+def require_writable(output: Path, *, replace: bool, or_directory: bool = False) -> None:
+    """Raise ConfigError if a table cannot be written there, or RunError if a file is in the way.
+
+    Args:
+        output: the file.
+        replace: whether a file may be in the way.
+        or_directory: whether a directory could be written too, whose name has no ending.
+    """
+    if output.suffix.lower() not in FORMATS:
+        instead = ", or a directory, whose name has no ending" if or_directory else ""
+        raise ConfigError(f"--output {output}: write .csv or .parquet{instead}")
     refuse_existing(output, replace=replace)
 
 
-def id_column_names(columns: "ColumnNames", results: Sequence[str]) -> tuple[str, str]:
-    """Return the names of the columns of ids in an output, beside the columns of results."""
+def id_column_names(columns: "ColumnNames", results: Sequence[str], *, aloud: bool = True) -> tuple[str, str]:
+    """Return the names of the columns of ids in an output, beside the columns of results.
+
+    If `aloud`, say so if they are not called as in the training data.
+    """
     names = columns.user, columns.item
     if len({*names, *results}) == len(names) + len(results):
         return names
-    log_stderr("the columns of ids are named user and item, because their own names are not unique")
+    if aloud:
+        log_stderr("the columns of ids are named user and item, because their own names are not unique")
     return "user", "item"
 
 

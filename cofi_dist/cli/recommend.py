@@ -1,7 +1,5 @@
 """Define the command `recommend`, which recommends items to users."""
 
-from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,78 +7,136 @@ import typer
 
 from cofi_dist.cli.arguments import ListLength, MinRatings, Prepared, Run, Titles
 from cofi_dist.cli.input_files import read_ratings, read_titles, warn_if_untitled
-from cofi_dist.cli.list_notes import ListNotes, describe_unknown_list, has_rated
-from cofi_dist.cli.output_tables import Replace, id_column_names, require_writable, write_table
-from cofi_dist.cli.progress import Progress
-from cofi_dist.cli.tables import print_table, say_if_scores, warn_if_diverged
-from cofi_dist.errors import CofiError, ConfigError, DataError
+from cofi_dist.cli.list_limits import Candidates, Exclude, LimitFiles
+from cofi_dist.cli.list_notes import ListNotes, describe_unknown_list
+from cofi_dist.cli.loaded_run import load_model
+from cofi_dist.cli.many_lists import load_rated, write_many
+from cofi_dist.cli.output_tables import Replace
+from cofi_dist.cli.tables import print_table, say_if_scores
+from cofi_dist.distributed.comm import SoloComm
+from cofi_dist.errors import ConfigError, DataError
 from cofi_dist.streams import log_stderr
+from cofi_dist.system.launcher import Launcher
+from cofi_dist.system.variables import read_variable
 from cofi_dist.words import counted
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from cofi_dist.model import Model, RunRatings
+    from cofi_dist.model import FoldedUser, Model
+
+User = Annotated[str | None, typer.Option(metavar="ID", help="A user of the data.", show_default=False)]
+OwnRatings = Annotated[
+    Path | None, typer.Option(help="Ratings or events of somebody not in the data.", show_default=False)
+]
+Users = Annotated[
+    Path | None, typer.Option(help="File of users of the data; needs --output.", show_default=False)
+]
+Everyone = Annotated[bool, typer.Option("--all", help="Every user of the data; needs --output.")]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        help="For many users: a .csv or .parquet file; or a directory, of a Parquet part from each rank.",
+        show_default=False,
+    ),
+]
 
 
 def recommend(
+    context: typer.Context,
     run: Run,
-    user: Annotated[
-        str | None, typer.Option(metavar="ID", help="A user of the data.", show_default=False)
-    ] = None,
-    ratings: Annotated[
-        Path | None, typer.Option(help="Ratings or events of somebody not in the data.", show_default=False)
-    ] = None,
-    prepared: Prepared = None,
-    everyone: Annotated[bool, typer.Option("--all", help="Every user of the data; needs --output.")] = False,
+    user: User = None,
+    ratings: OwnRatings = None,
+    users: Users = None,
+    everyone: Everyone = False,
     k: ListLength = 10,
+    candidates: Candidates = None,
+    exclude: Exclude = None,
     min_ratings: MinRatings = 0,
     titles: Titles = None,
-    output: Annotated[
-        Path | None, typer.Option(help=".csv or .parquet file for the lists of --all.", show_default=False)
-    ] = None,
+    output: Output = None,
     replace: Replace = False,
+    prepared: Prepared = None,
 ) -> None:
     """List the unrated items that a user would rate highest.
 
-    With a model of events, list the items with the highest scores that the user has no events of.
+    With a model of events, list the items with the highest scores that the user has no events of. Under
+    torchrun, its ranks share the users of --all and --users.
     """
-    if (user is not None) + (ratings is not None) + everyone != 1:
-        raise ConfigError("give one of --user, --ratings and --all")
-    if everyone != (output is not None):
-        raise ConfigError("--all and --output FILE go together")
-    if replace and output is None:
-        raise ConfigError("--replace is for --output FILE; leave it out")
-    if everyone and titles is not None:
-        raise ConfigError("--titles are for one user's list on the screen; leave --titles or --all out")
-    if ratings is not None and prepared is not None:
-        raise ConfigError("--prepared is for users of the model; leave it or --ratings out")
-    if output is not None:
-        require_writable(output, replace=replace)
-    model = _load_model(run)
-    notes = ListNotes(model, k, min_ratings)
-    if output is not None:
-        _recommend_all(model, _run_ratings(model, run, prepared), k, min_ratings, notes, output)
+    if sum((user is not None, ratings is not None, users is not None, everyone)) != 1:
+        raise ConfigError("give one of --user, --ratings, --users and --all", shared=True)
+    limits = LimitFiles(min_ratings, candidates, exclude)
+    if everyone or users is not None:
+        if output is None:
+            raise ConfigError("--all and --users need --output, a file or a directory", shared=True)
+        if titles is not None:
+            raise ConfigError("--titles are for one user's list on the screen; leave them out", shared=True)
+        comm = context.obj.meet(context)
+        write_many(comm, run, prepared, users=users, k=k, limits=limits, output=output, replace=replace)
+        comm.close()
         return
-    title_of = read_titles(titles, model.facts.columns.item)
+    _require_one_list(ratings, output, prepared, replace=replace)
+    model = load_model(SoloComm(), run)
     if user is not None:
-        table, who = _recommend_known(model, _run_ratings(model, run, prepared), user, k, min_ratings)
+        _print_known(model, run, prepared, user, k, limits, titles)
     else:
         assert ratings is not None
-        table, who = _recommend_new(model, ratings, k, min_ratings), "this user"
-    notes.add(table)
+        _print_new(model, ratings, k, limits, titles)
+
+
+def _require_one_list(
+    ratings: Path | None, output: Path | None, prepared: Path | None, *, replace: bool
+) -> None:
+    """Raise ConfigError if what was given is not for one user's list."""
+    if output is not None:
+        raise ConfigError("--output is for --all and --users; leave it out", shared=True)
+    if replace:
+        raise ConfigError("--replace is for --output; leave it out", shared=True)
+    if ratings is not None and prepared is not None:
+        raise ConfigError("--prepared is for users of the model; leave it or --ratings out", shared=True)
+    if read_variable("WORLD_SIZE") not in ("", "1") and Launcher.find() is not None:
+        raise ConfigError("one process makes one user's list; leave torchrun out", shared=True)
+
+
+def _print_known(
+    model: "Model",
+    run: Path,
+    prepared: Path | None,
+    user: str,
+    k: int,
+    limit_files: LimitFiles,
+    titles: Path | None,
+) -> None:
+    from cofi_dist.model.arguments import find_row
+
+    rated = load_rated(SoloComm(), model, run, prepared)
+    limits = limit_files.read(model)
+    title_of = read_titles(titles, model.facts.columns.item)
+    table = model.recommend(user, k, rated=rated, **limits.arguments)
+    if not model.arrays.user_counts[find_row(model.users, user, "user")]:
+        log_stderr(f"user {user} has no training {model.facts.noun}s: this is {describe_unknown_list(model)}")
+    notes = ListNotes(model, k, limits, leaves_out_rated=rated is not None)
     _print_list(model, table, title_of)
     warn_if_untitled(titles, title_of, table["item"])
-    for note in notes.for_one_list(who):
+    notes.add(table)
+    for note in notes.for_one_list(f"user {user}"):
         log_stderr(note)
 
 
-def _load_model(run: Path) -> "Model":
-    from cofi_dist.model import Model
-
-    model = Model.load(run)
-    warn_if_diverged(model)
-    return model
+def _print_new(model: "Model", ratings: Path, k: int, limit_files: LimitFiles, titles: Path | None) -> None:
+    limits = limit_files.read(model)
+    if limits.has_pairs:
+        raise DataError(
+            f"{limit_files.exclude}: holds pairs of users of the model; with --ratings, give items"
+        )
+    title_of = read_titles(titles, model.facts.columns.item)
+    table = model.recommend(_folded_in(model, ratings), k, **limits.arguments)
+    notes = ListNotes(model, k, limits)
+    _print_list(model, table, title_of)
+    warn_if_untitled(titles, title_of, table["item"])
+    notes.add(table)
+    for note in notes.for_one_list("this user"):
+        log_stderr(note)
 
 
 def _print_list(model: "Model", table: "pl.DataFrame", title_of: dict[str, str]) -> None:
@@ -98,51 +154,8 @@ def _print_list(model: "Model", table: "pl.DataFrame", title_of: dict[str, str])
     print_table(("rank", *figures, model.facts.columns.item, "title" if title_of else ""), rows)
 
 
-def _recommend_all(
-    model: "Model", rated: "RunRatings | None", k: int, min_ratings: int, notes: ListNotes, output: Path
-) -> None:
-    from polars.io.plugins import register_io_source
-
-    from cofi_dist.model.scoring import user_batches
-
-    results = ("rank", *([] if model.facts.is_implicit else ["prediction"]), "score")
-    user, item = id_column_names(model.facts.columns, results)
-    progress = Progress("recommending", "users")
-
-    def named_batches() -> Iterator["pl.DataFrame"]:
-        tables_of_batches = model.recommend_all(k, rated, min_ratings=min_ratings)
-        for users, table in zip(
-            user_batches(len(model.users), min(k, len(model.items))), tables_of_batches, strict=True
-        ):
-            notes.add(table)
-            progress.add(len(users), len(model.users))
-            in_order = table.select("user", "rank", "item", *results[1:])
-            yield in_order.rename({"user": user, "item": item})
-
-    with progress:
-        tables = named_batches()
-        first = next(tables)
-        write_table(register_io_source(lambda *_: chain([first], tables), schema=first.schema), output)
-    what = "the best item" if k == 1 else f"the {k:,} best items"
-    log_stderr(f"{what} of {counted(len(model.users), 'user')} written to {output}")
-    say_if_scores(model)
-    for note in notes.for_all_users():
-        log_stderr(note)
-
-
-def _recommend_known(
-    model: "Model", rated: "RunRatings | None", user: str, k: int, min_ratings: int
-) -> tuple["pl.DataFrame", str | None]:
-    """Return a user's list, and who that is if it is known which items they have rated."""
-    from cofi_dist.model.arguments import find_row
-
-    table = model.recommend(user, k, rated.items_of(user) if rated else (), min_ratings)
-    if not model.arrays.user_counts[find_row(model.users, user, "user")]:
-        log_stderr(f"user {user} has no training {model.facts.noun}s: this is {describe_unknown_list(model)}")
-    return table, f"user {user}" if rated else None
-
-
-def _recommend_new(model: "Model", path: Path, k: int, min_ratings: int) -> "pl.DataFrame":
+def _folded_in(model: "Model", path: Path) -> "FoldedUser":
+    """Return the user whose ratings or events a file holds."""
     from cofi_dist.data.readers.tables import has_column
 
     columns = model.facts.columns
@@ -159,16 +172,4 @@ def _recommend_new(model: "Model", path: Path, k: int, min_ratings: int) -> "pl.
     if folded.unknown:
         of = f"{folded.unknown:,} of {counted(len(table), noun)}"
         log_stderr(f"{path}: {of} {'is' if folded.unknown == 1 else 'are'} of unknown items; not used")
-    return model.recommend(folded, k, min_ratings=min_ratings)
-
-
-def _run_ratings(model: "Model", run: Path, prepared: Path | None) -> "RunRatings | None":
-    """Return the run's ratings, or say that items may be recommended that a user has rated."""
-    try:
-        rated = model.rated(run, prepared)
-    except CofiError as error:
-        log_stderr(f"items that a user {has_rated(model)} are not left out: {error}")
-        return None
-    if rated.note:
-        log_stderr(rated.note)
-    return rated
+    return folded

@@ -8,9 +8,10 @@ from typing import Any
 
 import typer
 
-from cofi_dist.distributed.comm import Comm
+from cofi_dist.distributed.comm import Comm, SoloComm
 from cofi_dist.distributed.handshake import Task
 from cofi_dist.run.stop import StopRequest
+from cofi_dist.system.variables import read_placement
 
 
 @dataclass
@@ -35,6 +36,9 @@ class Session:
         Raises:
             CofiError: the ranks do not meet, or were given different commands.
         """
+        if read_placement() is None:
+            self.comm = SoloComm()
+            return self.comm
         from cofi_dist.distributed.rendezvous import init_comm  # torch, which takes seconds to import
 
         def facts() -> dict[str, Any]:

@@ -6,6 +6,7 @@ import typer
 
 from cofi_dist.cli.arguments import ListLength, MinRatings, Run, Titles
 from cofi_dist.cli.input_files import read_titles, warn_if_untitled
+from cofi_dist.cli.list_limits import ListLimits
 from cofi_dist.cli.list_notes import ListNotes
 from cofi_dist.cli.tables import print_table, warn_if_diverged
 from cofi_dist.streams import log_stderr
@@ -27,7 +28,9 @@ def similar(
     column = model.facts.columns.item
     title_of = read_titles(titles, column)
     table = model.similar_items(item, k, min_ratings)
-    notes = ListNotes(model, k, max(min_ratings, 1), find_row(model.items, item, "item"))
+    limits = ListLimits(max(min_ratings, 1))
+    row = find_row(model.items, item, "item")
+    notes = ListNotes(model, k, limits, beside=row, leaves_out_rated=False)
     notes.add(table)
     rows = [
         (str(place), f"{cosine:.3f}", str(other), title_of.get(str(other), ""))
@@ -35,5 +38,5 @@ def similar(
     ]
     print_table(("rank", "cosine", column, "title" if title_of else ""), rows)
     warn_if_untitled(titles, title_of, table["item"])
-    for note in notes.for_one_list(None):
+    for note in notes.for_one_list():
         log_stderr(note)

@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from cofi_dist.cli.predict import predict
-from cofi_dist.cli.recommend import recommend
 from cofi_dist.cli.similar import similar
 from cofi_dist.errors import DataError, RunError
+from tests.support.commands import recommend
 from tests.support.models import made_up, trained
 
 SETTINGS = "model: {num_features: 2}\ntrain: {epochs: 30, log_every: 30, lr: 0.05}\n"

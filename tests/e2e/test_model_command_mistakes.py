@@ -24,6 +24,8 @@ BAD = {
 SCALE = "the rating of item 1000, 9, is outside the training ratings' scale, 0.5 to 5"
 PREDICT = ["predict", "runs/c", "--pairs"]
 RECOMMEND = ["recommend", "runs/c"]
+LISTS = "--user, --ratings, --users and --all"
+EXPLAIN = ["explain", "runs/c"]
 MISTAKES: list[tuple[list[str], str]] = [
     (["evaluate", "nowhere"], "nowhere/model/factors.safetensors: no such file; is this the directory of a"),
     (["evaluate", "runs/plain"], "runs/plain: has no test or validation ratings; train with data.test set"),
@@ -43,13 +45,21 @@ MISTAKES: list[tuple[list[str], str]] = [
     ),
     ([*PREDICT, "pairs.csv", "--output", "p.xls"], "--output p.xls: write .csv or .parquet"),
     ([*PREDICT, "pairs.csv", "--output", "out.csv"], "out.csv: already exists; give another --output"),
-    ([*RECOMMEND], "give one of --user, --ratings and --all"),
-    ([*RECOMMEND, "--user", "1", "--all", "--output", "p.csv"], "give one of --user, --ratings and --all"),
-    ([*RECOMMEND, "--all"], "--all and --output FILE go together"),
-    ([*RECOMMEND, "--user", "1", "--output", "p.csv"], "--all and --output FILE go together"),
-    ([*RECOMMEND, "--all", "--output", "p.txt"], "--output p.txt: write .csv or .parquet"),
+    ([*RECOMMEND], f"give one of {LISTS}"),
+    ([*RECOMMEND, "--user", "1", "--all", "--output", "p.csv"], f"give one of {LISTS}"),
+    ([*RECOMMEND, "--all"], "--all and --users need --output, a file or a directory"),
+    ([*RECOMMEND, "--users", "users.csv"], "--all and --users need --output, a file or a directory"),
+    ([*RECOMMEND, "--user", "1", "--output", "p.csv"], "--output is for --all and --users; leave it out"),
+    ([*RECOMMEND, "--all", "--output", "p.txt"], "--output p.txt: write .csv or .parquet, or a directory"),
     ([*RECOMMEND, "--all", "--output", "out.csv"], "out.csv: already exists"),
-    ([*RECOMMEND, "--user", "1", "--replace"], "--replace is for --output FILE; leave it out"),
+    ([*RECOMMEND, "--all", "--output", "runs"], "runs: already exists; give another --output, or --replace"),
+    ([*RECOMMEND, "--all", "--output", "runs", "--replace"], "runs: would be removed as a whole, but holds"),
+    ([*RECOMMEND, "--user", "1", "--replace"], "--replace is for --output; leave it out"),
+    ([*RECOMMEND, "--user", "1", "--exclude", "absent.csv"], "absent.csv: no such file"),
+    ([*RECOMMEND, "--user", "1", "--candidates", "none.csv"], "none.csv: the model knows none of these 2"),
+    ([*EXPLAIN, "--item", "1000"], "Missing option '--user'; see "),
+    ([*EXPLAIN, "--user", "1", "--item", "7"], "the model has no item 7; it knows 40 items, such as 1000"),
+    ([*EXPLAIN, "--user", "99", "--item", "1000"], "the model has no user 99; it knows 30 users, such as 1"),
     (["evaluate", "runs/c", "--replace"], "--replace is for --output FILE; leave it out"),
     (["evaluate", "runs/c", "--relevant", "nan"], "relevant is nan; give a rating"),
     ([*RECOMMEND, "--all", "--output", "p.csv", "--titles", "movies.csv"], "--titles are for one user's"),

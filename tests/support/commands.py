@@ -4,6 +4,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from cofi_dist.cli.recommend import recommend as recommend_command
+from cofi_dist.cli.session import Session
 
 CONFIG = """
 data: {ratings: r.csv, test: {fraction: 0.2}}
@@ -24,3 +29,9 @@ def fine(done: Done) -> str:
     assert done.returncode == 0, done.stderr
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
     return done.stdout
+
+
+def recommend(run: Path, **options: Any) -> None:
+    """The command `recommend`, in this process."""
+    context: Any = SimpleNamespace(obj=Session(), params={}, info_name="recommend")
+    recommend_command(context, run, **options)
