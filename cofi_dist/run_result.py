@@ -6,7 +6,8 @@ from typing import Annotated
 from pydantic import Field
 
 from cofi_dist.errors import RunError
-from cofi_dist.files.reading import Record, read_failure, read_record
+from cofi_dist.files.reading import read_failure
+from cofi_dist.files.records import Record, read_record
 from cofi_dist.run_layout import MODEL, RESULT
 
 Count = Annotated[int, Field(ge=0, le=2**53)]

@@ -96,7 +96,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 # The modules of a room from bottom to top: each may import only those before it.
 ORDER_WITHIN: dict[str, tuple[str, ...]] = {
     "files": (
-        *("written_file", "reading", "directory_swap", "temporaries", "atomic"),
+        *("written_file", "reading", "records", "paths", "directory_swap", "temporaries", "atomic"),
         "throwaway",
         *("tensor_header", "tensor_file"),
     ),

@@ -26,8 +26,7 @@ from pathlib import Path
 
 import torch
 
-from cofi_dist.checkpoint.manifest import read_manifest, verify
-from cofi_dist.checkpoint.reader import list_checkpoints
+from cofi_dist.checkpoint.manifest import list_checkpoints, read_manifest, verify
 from cofi_dist.errors import CheckpointError
 from tests.support.runs import metrics, tensors
 

@@ -19,13 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from cofi_dist.config import Metric
 from cofi_dist.errors import CheckpointError, CheckpointReadError, CheckpointVersionError
-from cofi_dist.files.reading import (
-    UnusableFileError,
-    first_mistake,
-    open_regular,
-    read_failure,
-    read_json,
-)
+from cofi_dist.files.reading import UnusableFileError, open_regular, read_failure, read_json
+from cofi_dist.files.records import first_mistake
 from cofi_dist.files.written_file import write_file
 
 FORMAT: Final = 3  # format 2 had no digests of the ids
@@ -163,6 +158,21 @@ def epoch_of(directory: Path) -> int | None:
     """Return the epoch that a directory is named after, or None if it is not named like a checkpoint."""
     match = re.fullmatch(r"epoch-(\d{8,})", directory.name)
     return int(match[1]) if match else None
+
+
+def list_checkpoints(directory: Path) -> list[Path]:
+    """Return the checkpoints in a directory, the newest first, complete or not; links are left out.
+
+    Raises:
+        CheckpointReadError: the directory cannot be read.
+    """
+    try:
+        if not directory.is_dir():
+            return []
+        named = [(epoch, path) for path in directory.iterdir() if (epoch := epoch_of(path)) is not None]
+        return [path for _, path in sorted(named, reverse=True) if path.is_dir() and not path.is_symlink()]
+    except OSError as error:
+        raise CheckpointReadError(f"{directory}: cannot be read: {error.strerror or error}") from None
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:

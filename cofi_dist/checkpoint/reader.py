@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from cofi_dist.checkpoint.manifest import Manifest, PartFile, RowKind, epoch_of, read_manifest, verify
+from cofi_dist.checkpoint.manifest import Manifest, PartFile, RowKind, list_checkpoints, read_manifest, verify
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import (
     CheckpointError,
@@ -41,21 +41,6 @@ class Checkpoint:
     def epoch(self) -> int:
         """Return the number of steps that the saved state had taken."""
         return self.manifest.numbers.epoch
-
-
-def list_checkpoints(directory: Path) -> list[Path]:
-    """Return the checkpoints in a directory, the newest first, complete or not; links are left out.
-
-    Raises:
-        CheckpointReadError: the directory cannot be read.
-    """
-    try:
-        if not directory.is_dir():
-            return []
-        named = [(epoch, path) for path in directory.iterdir() if (epoch := epoch_of(path)) is not None]
-        return [path for _, path in sorted(named, reverse=True) if path.is_dir() and not path.is_symlink()]
-    except OSError as error:
-        raise CheckpointReadError(f"{directory}: cannot be read: {error.strerror or error}") from None
 
 
 def find_newest(directory: Path, comm: Comm) -> tuple[Checkpoint | None, list[str]]:

@@ -6,8 +6,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from cofi_dist.checkpoint.manifest import FILE, read_manifest
-from cofi_dist.checkpoint.reader import list_checkpoints
+from cofi_dist.checkpoint.manifest import FILE, list_checkpoints, read_manifest
 from cofi_dist.errors import CheckpointError, CheckpointReadError
 from cofi_dist.files.written_file import flush_to_disk
 

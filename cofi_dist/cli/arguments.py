@@ -9,8 +9,8 @@ import typer
 from typer.core import TyperCommand
 from typer.models import OptionInfo, ParameterInfo
 
-from cofi_dist.config import as_path
 from cofi_dist.errors import ConfigError
+from cofi_dist.files.paths import as_path
 
 F = TypeVar("F", bound=Callable[..., Any])
 

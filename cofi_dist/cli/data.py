@@ -7,13 +7,11 @@ from typing import Annotated, Self
 import typer
 
 from cofi_dist.cli.arguments import StrictCommand, with_plain_paths
-from cofi_dist.config import DataSection
-from cofi_dist.config.strict_yaml import to_yaml
 from cofi_dist.data.datasets.catalog import DATASETS, PAGE, DataSet, find_data_set
-from cofi_dist.data.datasets.download import fetch
+from cofi_dist.files.paths import DATA_SETS
 from cofi_dist.streams import log_stderr
 
-ROOT = Path(DataSection.model_fields["root"].default)
+ROOT = Path(DATA_SETS)
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List or get known data sets.")
 
@@ -42,6 +40,9 @@ def get(
     root: Root = ROOT,
 ) -> None:
     """Download, verify and unpack a data set, unless it is there."""
+    from cofi_dist.config.strict_yaml import to_yaml  # slow to import, and `list` needs none of it
+    from cofi_dist.data.datasets.download import fetch
+
     known = find_data_set(name)
     with _DownloadProgress(known) as progress:
         ratings = fetch(known, root, progress)
@@ -61,7 +62,7 @@ class _DownloadProgress:
     """Show a download on stderr: as a bar on a terminal, else as plain lines."""
 
     def __init__(self, known: DataSet) -> None:
-        from rich.console import Console  # slow to import, and `list` needs none of it
+        from rich.console import Console
         from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 
         self._bar = Progress(

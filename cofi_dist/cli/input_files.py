@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cofi_dist.config import ColumnNames, Feedback
 from cofi_dist.errors import DataError
 from cofi_dist.files.reading import open_regular
 from cofi_dist.streams import log_stderr
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from cofi_dist.config import ColumnNames, Feedback
 
 # MovieLens' movies.dat and u.item, which have no header.
 TITLES_WITHOUT_HEADER = {".dat": "::", ".item": "|"}
@@ -22,8 +23,8 @@ MOST_TITLES = 2**27  # bytes, unpacked; those of ten million books
 
 def read_ratings(
     path: Path,
-    columns: ColumnNames,
-    feedback: Feedback,
+    columns: "ColumnNames",
+    feedback: "Feedback",
     *,
     rating: bool = True,
     aloud: bool = True,

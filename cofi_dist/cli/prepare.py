@@ -6,8 +6,6 @@ from typing import Annotated
 import typer
 
 from cofi_dist.cli.arguments import Overrides
-from cofi_dist.config import SOURCES, resolve
-from cofi_dist.config.strict_yaml import to_yaml
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.files.temporaries import clear_temporaries
 from cofi_dist.streams import log_stderr
@@ -19,6 +17,8 @@ def prepare(
     overrides: Overrides = None,
 ) -> None:
     """Read a ratings file once, for any number of runs to train on."""
+    from cofi_dist.config import SOURCES, resolve
+    from cofi_dist.config.strict_yaml import to_yaml
     from cofi_dist.data.preparation.store import StoredRatings
     from cofi_dist.data.readers.tables import notes_on_layout
     from cofi_dist.data.sources.open import prepare_source

@@ -9,7 +9,6 @@ from typing import Any
 import typer
 
 from cofi_dist.distributed.comm import Comm, SoloComm
-from cofi_dist.distributed.handshake import Task
 from cofi_dist.run.stop import StopRequest
 from cofi_dist.system.variables import read_placement
 
@@ -36,10 +35,11 @@ class Session:
         Raises:
             CofiError: the ranks do not meet, or were given different commands.
         """
-        if read_placement() is None:
+        if read_placement() is None:  # torch takes a second to import, and not all commands need it
             self.comm = SoloComm()
             return self.comm
-        from cofi_dist.distributed.rendezvous import init_comm  # torch, which takes seconds to import
+        from cofi_dist.distributed.handshake import Task
+        from cofi_dist.distributed.rendezvous import init_comm
 
         def facts() -> dict[str, Any]:
             options = {

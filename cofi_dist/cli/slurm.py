@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cofi_dist.cli.arguments import Overrides
-from cofi_dist.config import Config, load_config, quote_yaml
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.files.atomic import refuse_existing, write_atomically
 from cofi_dist.files.reading import MOST_JSON, read_failure, read_text
@@ -18,6 +17,7 @@ from cofi_dist.streams import log_stderr
 from cofi_dist.words import counted
 
 if TYPE_CHECKING:
+    from cofi_dist.config import Config
     from cofi_dist.slurm.sbatch import Script
 
 ASK_SECONDS = 30.0
@@ -56,6 +56,7 @@ def slurm(
 
     Prints what would be submitted. If SLURM is installed, it checks the script too.
     """
+    from cofi_dist.config import load_config
     from cofi_dist.slurm.render import Job, render_script
     from cofi_dist.slurm.sbatch import UNLIMITED, parse_script, parse_time
 
@@ -87,14 +88,16 @@ def slurm(
     print(f"{answer}\nto submit it: sbatch {shlex.quote(str(target))}")
 
 
-def _training_arguments(config: Path, overrides: list[str], resolved: Config) -> list[str]:
+def _training_arguments(config: Path, overrides: list[str], resolved: "Config") -> list[str]:
     """Return the arguments of `cofi-dist train`, which mean the same in any working directory."""
+    from cofi_dist.config import quote_yaml
+
     run_dir = quote_yaml(str(Path(resolved.run_dir).absolute()))
     others = [override for override in overrides if not override.startswith("run_dir=")]
     return ["--config", str(config.absolute()), *others, f"run_dir={run_dir}"]
 
 
-def _require_useful(context: typer.Context, config: Config) -> None:
+def _require_useful(context: typer.Context, config: "Config") -> None:
     """Raise ConfigError if an option has no effect beside the others."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
     given = {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
@@ -107,7 +110,7 @@ def _require_useful(context: typer.Context, config: Config) -> None:
         raise ConfigError("--requeue resumes the run itself; leave checkpoint.resume out")
 
 
-def _require_no_errors(script: "Script", config: Config, target: Path, *, is_written: bool) -> None:
+def _require_no_errors(script: "Script", config: "Config", target: Path, *, is_written: bool) -> None:
     """Print what is wrong with a script; raise ConfigError if the job would fail for it."""
     from cofi_dist.slurm.check import check_script
 

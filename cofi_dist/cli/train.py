@@ -9,7 +9,6 @@ import typer
 from cofi_dist.cli.arguments import Overrides
 from cofi_dist.cli.progress import announce_compilation
 from cofi_dist.cli.session import Session
-from cofi_dist.config import load_config
 from cofi_dist.run.stop import Phase
 from cofi_dist.streams import log_stderr
 
@@ -21,6 +20,7 @@ def train(
     replace: Annotated[bool, typer.Option("--replace", help="Delete the run that run_dir holds.")] = False,
 ) -> None:
     """Train a model; under torchrun, on all its ranks."""
+    from cofi_dist.config import load_config
     from cofi_dist.run.train import train as train_run
 
     session: Session = context.obj

@@ -10,7 +10,6 @@ from cofi_dist.config.data_section import (
     SyntheticSection,
 )
 from cofi_dist.config.load import load_config, quote_yaml, resolve
-from cofi_dist.config.paths import as_path
 from cofi_dist.config.schema import Config, Metric, ValidationSection
 from cofi_dist.config.train_section import TrainSection
 
@@ -26,7 +25,6 @@ __all__ = [
     "SyntheticSection",
     "TrainSection",
     "ValidationSection",
-    "as_path",
     "load_config",
     "quote_yaml",
     "resolve",

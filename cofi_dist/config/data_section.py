@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from cofi_dist.config.section import FileName, PositiveFloat, PositiveInt, RowCount, Section, Seed
+from cofi_dist.files.paths import DATA_SETS
 
 # What the data are: ratings, or events such as clicks.
 Feedback = Literal["explicit", "implicit"]
@@ -112,7 +113,7 @@ class DataSection(Section):
     name: str | None = None
     """A known data set, as `cofi-dist data list` prints it."""
 
-    root: FileName = "data"
+    root: FileName = DATA_SETS
     """Folder in which the known data sets are. Only matters with `name`."""
 
     prepared: FileName | None = None

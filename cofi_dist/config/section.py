@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from cofi_dist.config.paths import as_path
+from cofi_dist.files.paths import as_path
 
 PositiveInt = Annotated[int, Field(ge=1, le=2**53)]
 RowCount = Annotated[int, Field(ge=1, le=2**31 - 1)]  # rows are numbered by int32

@@ -8,7 +8,8 @@ from typing import Annotated, Self
 from pydantic import Field
 
 from cofi_dist.config import ColumnNames, Feedback
-from cofi_dist.files.reading import Record, check_record, parse_json
+from cofi_dist.files.reading import parse_json
+from cofi_dist.files.records import Record, check_record
 
 Text = Annotated[str, Field(max_length=4096)]
 

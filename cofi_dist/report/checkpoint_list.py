@@ -4,8 +4,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from cofi_dist.checkpoint.manifest import FILE, read_manifest, verify
-from cofi_dist.checkpoint.reader import list_checkpoints
+from cofi_dist.checkpoint.manifest import FILE, list_checkpoints, read_manifest, verify
 from cofi_dist.errors import CheckpointError, RunError
 from cofi_dist.run_layout import CHECKPOINTS, is_run
 

@@ -15,13 +15,8 @@ from pydantic import Field
 
 from cofi_dist.config import Config, load_config
 from cofi_dist.errors import CofiError, ConfigError, RunError
-from cofi_dist.files.reading import (
-    MOST_JSON,
-    Record,
-    read_lines,
-    read_record,
-    read_text,
-)
+from cofi_dist.files.reading import MOST_JSON, read_lines, read_text
+from cofi_dist.files.records import Record, read_record
 from cofi_dist.report.run_metrics import Metrics, named_errors, read_divergence, read_metrics
 from cofi_dist.run_layout import CONFIG, LOG, METRICS, SHARDS
 from cofi_dist.run_result import read_result

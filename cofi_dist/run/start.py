@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from cofi_dist.checkpoint.reader import list_checkpoints
+from cofi_dist.checkpoint.manifest import list_checkpoints
 from cofi_dist.checkpoint.retention import clear_unfinished
 from cofi_dist.config import Config
 from cofi_dist.data.ids import digests

@@ -13,8 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cofi_dist.checkpoint.manifest import FILE
-from cofi_dist.checkpoint.reader import list_checkpoints
+from cofi_dist.checkpoint.manifest import FILE, list_checkpoints
 from cofi_dist.config import Config
 from cofi_dist.data.ids import IdMap, digests
 from cofi_dist.data.shard import UserShard

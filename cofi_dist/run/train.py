@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from cofi_dist.checkpoint.reader import list_checkpoints
+from cofi_dist.checkpoint.manifest import list_checkpoints
 from cofi_dist.config import Config, load_config
 from cofi_dist.data.readers.ratings_input import RatingsInput
 from cofi_dist.distributed.comm import Comm

@@ -8,11 +8,12 @@ command line and environment, and not by being the parent.
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
-
-import psutil
+from typing import TYPE_CHECKING, Self
 
 from cofi_dist.system.variables import read_variable
+
+if TYPE_CHECKING:
+    import psutil  # slow to import, and few processes have a launcher
 
 MODULES = ("torch.distributed.run", "torch.distributed.launch")
 PROGRAMS = ("torchrun", "torchrun.exe")
@@ -28,7 +29,7 @@ class Launcher:
         is_torchrun: whether it is torchrun, which may be ended, and not a program of the user.
     """
 
-    process: psutil.Process
+    process: "psutil.Process"
     is_torchrun: bool
 
     @classmethod
@@ -37,6 +38,8 @@ class Launcher:
         run, several = read_variable("TORCHELASTIC_RUN_ID"), read_variable("WORLD_SIZE") not in ("", "1")
         if not run:
             return None
+        import psutil
+
         with suppress(psutil.Error):  # an ancestor has just ended, or belongs to another user
             child = psutil.Process()
             for process in child.parents():
@@ -56,6 +59,8 @@ class Launcher:
 
     def is_alive(self) -> bool:
         """Return whether it is still running."""
+        import psutil
+
         try:
             return self.process.is_running() and self.process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
@@ -63,6 +68,8 @@ class Launcher:
 
     def end(self) -> None:
         """Ask torchrun to end, or else it would restart all ranks when this one stops."""
+        import psutil
+
         if self.is_torchrun:
             with suppress(psutil.Error):
                 self.process.terminate()
@@ -91,8 +98,10 @@ def is_torchrun(command: list[str]) -> bool:
     return False
 
 
-def _has(process: psutil.Process, run: str) -> bool:
+def _has(process: "psutil.Process", run: str) -> bool:
     """Return whether a process has the variables of this run; True if they cannot be read."""
+    import psutil
+
     try:
         return process.environ().get("TORCHELASTIC_RUN_ID", "").strip() == run
     except psutil.AccessDenied:

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-import psutil
-
 from cofi_dist.errors import ConfigError
 
 ROOT = Path("/")
@@ -32,6 +30,8 @@ def free_memory(local_world_size: int = 1, root: Path = ROOT) -> int:
         local_world_size: number of ranks on this node, including this one.
         root: root of the file system that holds the control groups.
     """
+    import psutil  # slow to import, and most commands never ask
+
     shared = [psutil.virtual_memory().available, *(_group_headroom(*group) for group in _groups(root))]
     return max(0, int(min(min(shared) // local_world_size, *_process_headroom(root))))
 

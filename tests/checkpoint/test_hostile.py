@@ -13,8 +13,8 @@ import torch
 import xxhash
 from safetensors.torch import load_file, save_file
 
-from cofi_dist.checkpoint.manifest import digest_of, read_manifest
-from cofi_dist.checkpoint.reader import list_checkpoints, read_verified, restore_state
+from cofi_dist.checkpoint.manifest import digest_of, list_checkpoints, read_manifest
+from cofi_dist.checkpoint.reader import read_verified, restore_state
 from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.errors import CheckpointError, CofiError
 from tests.support.runs import run

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cofi_dist.checkpoint.reader import list_checkpoints
+from cofi_dist.checkpoint.manifest import list_checkpoints
 from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.errors import CofiError, RunError
 from cofi_dist.run.train import train

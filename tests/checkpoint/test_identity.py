@@ -9,8 +9,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from cofi_dist.checkpoint.manifest import digest_of
-from cofi_dist.checkpoint.reader import list_checkpoints
+from cofi_dist.checkpoint.manifest import digest_of, list_checkpoints
 from cofi_dist.config import DataSection
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.preparation.store import StoredRatings

@@ -11,7 +11,8 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from cofi_dist.checkpoint.reader import find_newest, list_checkpoints
+from cofi_dist.checkpoint.manifest import list_checkpoints
+from cofi_dist.checkpoint.reader import find_newest
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import TrainingError
 from cofi_dist.run.train import train

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cofi_dist.checkpoint.reader import list_checkpoints
+from cofi_dist.checkpoint.manifest import list_checkpoints
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.run.train import train
 from tests.support.network_hosts import Hosts, missing

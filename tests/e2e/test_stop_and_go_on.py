@@ -17,7 +17,7 @@ import psutil
 import pytest
 import torch
 
-from cofi_dist.checkpoint.reader import list_checkpoints
+from cofi_dist.checkpoint.manifest import list_checkpoints
 from cofi_dist.run.stop import SIGNALS
 from tests.e2e.test_cli import cofi
 from tests.support.runs import metrics, tensors

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from cofi_dist.checkpoint import retention, writer
-from cofi_dist.checkpoint.reader import list_checkpoints
+from cofi_dist.checkpoint.manifest import list_checkpoints
 from cofi_dist.cost import ErrorTerm
 from cofi_dist.distributed.comm import Comm, SoloComm
 from cofi_dist.errors import RunError, SaveError

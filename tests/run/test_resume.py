@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from cofi_dist.checkpoint.manifest import BestByCriterion, read_manifest
-from cofi_dist.checkpoint.reader import list_checkpoints
+from cofi_dist.checkpoint.manifest import BestByCriterion, list_checkpoints, read_manifest
 from cofi_dist.data.sources.open import prepare_source
 from cofi_dist.distributed.comm import Comm, SoloComm
 from cofi_dist.errors import (

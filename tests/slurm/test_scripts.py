@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cofi_dist.checkpoint.reader import list_checkpoints
+from cofi_dist.checkpoint.manifest import list_checkpoints
 from tests.e2e.test_cli import cofi
 from tests.support.runs import metrics, tensors
 from tests.support.slurm_cluster import ENDED, Cluster

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from cofi_dist.checkpoint.manifest import read_manifest
-from cofi_dist.checkpoint.reader import Checkpoint, list_checkpoints, load_tensors
+from cofi_dist.checkpoint.manifest import list_checkpoints, read_manifest
+from cofi_dist.checkpoint.reader import Checkpoint, load_tensors
 from cofi_dist.distributed.comm import Comm, SoloComm
 from cofi_dist.model import Model
 from cofi_dist.run.train import train

@@ -11,8 +11,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from cofi_dist.checkpoint.manifest import read_manifest, verify
-from cofi_dist.checkpoint.reader import list_checkpoints
+from cofi_dist.checkpoint.manifest import list_checkpoints, read_manifest, verify
 from cofi_dist.errors import CheckpointError
 from tests.support.dataset_server import Handler, Site
 

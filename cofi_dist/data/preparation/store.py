@@ -31,7 +31,8 @@ from cofi_dist.data.preparation.npy_file import map_array
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.splits import PARTS, Part
 from cofi_dist.errors import RunError
-from cofi_dist.files.reading import Record, check_record, read_failure, read_json
+from cofi_dist.files.reading import read_failure, read_json
+from cofi_dist.files.records import Record, check_record
 from cofi_dist.sharding.ranges import UserRange
 
 FORMAT = 2

@@ -4,6 +4,7 @@ import os
 import pwd
 import re
 
+DATA_SETS = "data"  # where known data sets are, unless something else is asked for
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cofi_dist.config import as_path, load_config
+from cofi_dist.config import load_config
+from cofi_dist.files.paths import as_path
 
 NAMES = [
     "a[1]",
