@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cofi_dist.data.ratings import Ratings
 from cofi_dist.distributed.comm import Comm, SoloComm
 from cofi_dist.errors import DataError
 from cofi_dist.model.arguments import require_whole_number
