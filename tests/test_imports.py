@@ -81,8 +81,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "slurm": {"config"},
     "cli": {
         *("config", "data/datasets", "data/preparation", "data/readers", "data/sources"),
-        *("distributed", "kernels/first_compilation", "model", "ranking", "report", "run", "slurm"),
-        "version",
+        *("distributed", "fitting", "kernels/first_compilation", "model", "ranking", "report", "run"),
+        *("slurm", "version"),
     },
     "__main__": {"cli"},
     "fitting": {

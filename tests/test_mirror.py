@@ -34,6 +34,7 @@ TESTED_IN = {
     "cli/train.py": "e2e/test_start.py",
     "cli/tune.py": "run/test_tune.py",
     "cli/update.py": "e2e/test_update.py",
+    "cli/warm_up.py": "fitting/test_warm_up.py",
     "config/data_section.py": "config/test_load.py",
     "config/schema.py": "config/test_load.py",
     "config/train_section.py": "config/test_load.py",

@@ -27,6 +27,7 @@ from cofi_dist.cli.slurm import slurm
 from cofi_dist.cli.train import train
 from cofi_dist.cli.tune import tune
 from cofi_dist.cli.update import update
+from cofi_dist.cli.warm_up import warm_up
 from cofi_dist.run.stop import Interrupted
 from cofi_dist.streams import open_streams
 from cofi_dist.system.variables import clean_library_variables, read_variable
@@ -53,7 +54,7 @@ def top(
 
 
 for command in (
-    *(train, update, tune, prepare, config),
+    *(train, update, tune, prepare, config, warm_up),
     *(evaluate, predict, recommend, explain, similar, export),
     *(plot, report, checkpoints, compare, slurm),
 ):

@@ -13,7 +13,8 @@ def shown(*command: str) -> list[str]:
 
 
 def commands() -> list[str]:
-    return [command.callback.__name__ for command in app.registered_commands if command.callback]
+    names = [command.callback.__name__ for command in app.registered_commands if command.callback]
+    return [name.replace("_", "-") for name in names]
 
 
 def test_what_each_command_does_is_not_cut_off() -> None:

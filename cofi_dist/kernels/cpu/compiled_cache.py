@@ -39,9 +39,12 @@ class LoopCache(NullCache):  # type: ignore[misc]
 
     Args:
         function: the function that is compiled.
+
+    Attributes:
+        is_kept: for all functions; once nothing could be written, no function is tried again.
     """
 
-    _is_kept = True  # for all functions: once nothing could be written, no function is tried again
+    is_kept = True
 
     def __init__(self, function: Any) -> None:
         self._name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
@@ -65,7 +68,7 @@ class LoopCache(NullCache):  # type: ignore[misc]
     def save_overload(self, sig: Any, cres: Any) -> None:
         """Save the code in the first folder that can be written; print one line if there is none."""
         is_portable = not cres.lifted and not cres.library.has_dynamic_globals  # no addresses of this process
-        if not LoopCache._is_kept or not is_portable:
+        if not LoopCache.is_kept or not is_portable:
             return
         key = _key(self._name, sig, cres.codegen)
         content = dumps((key, cres._reduce()))
@@ -78,7 +81,7 @@ class LoopCache(NullCache):  # type: ignore[misc]
                 faults.append(str(error))
             except OSError as error:
                 faults.append(f"{folder}: {error.strerror or error}")
-        LoopCache._is_kept = False
+        LoopCache.is_kept = False
         log_stderr(
             f"the compiled loops cannot be kept, so every start compiles them anew: {'; '.join(faults)}; set"
             " NUMBA_CACHE_DIR to a folder of your own"
@@ -86,6 +89,11 @@ class LoopCache(NullCache):  # type: ignore[misc]
 
     def _file(self, key: str) -> str:
         return f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.nbc"
+
+
+def count_kept_loops() -> int:
+    """Return the number of loops on the disk, of this source, for any types and processor."""
+    return sum(len(list(folder.glob("*.nbc"))) for folder in _folders())
 
 
 def _key(name: str, sig: Any, codegen: Any) -> str:

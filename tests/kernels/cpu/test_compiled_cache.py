@@ -37,7 +37,7 @@ def hits() -> int:
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file of the compiled function."""
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(LoopCache, "_is_kept", True)
+    monkeypatch.setattr(LoopCache, "is_kept", True)
     assert not (tmp_path / "cache").exists()
     assert hits() == 0
     (file,) = tmp_path.rglob("*.nbc")
@@ -121,7 +121,7 @@ def test_where_nothing_can_be_written_it_is_compiled_and_said_in_one_line(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / place))
-    monkeypatch.setattr(LoopCache, "_is_kept", True)
+    monkeypatch.setattr(LoopCache, "is_kept", True)
     assert [hits(), hits()] == [0, 0]
     (said,) = capsys.readouterr().err.splitlines()
     assert said.startswith("the compiled loops cannot be kept, so every start compiles them anew: /")
@@ -167,7 +167,7 @@ def test_a_relative_folder_is_below_the_working_directory(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(numba.config, "CACHE_DIR", "here")
-    monkeypatch.setattr(LoopCache, "_is_kept", True)
+    monkeypatch.setattr(LoopCache, "is_kept", True)
     assert [hits(), hits()] == [0, 1]
     assert len(list((tmp_path / "here").rglob("*.nbc"))) == 1
 
