@@ -11,6 +11,7 @@ from cofi_dist.cli.progress import announce_compilation
 from cofi_dist.cli.session import Session
 from cofi_dist.run.stop import Phase
 from cofi_dist.streams import log_stderr
+from cofi_dist.system.torch_import import import_torch
 
 
 def train(
@@ -20,6 +21,7 @@ def train(
     replace: Annotated[bool, typer.Option("--replace", help="Delete the run that run_dir holds.")] = False,
 ) -> None:
     """Train a model; under torchrun, on all its ranks."""
+    import_torch()
     from cofi_dist.config import load_config
     from cofi_dist.run.train import train as train_run
 

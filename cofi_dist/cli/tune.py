@@ -11,6 +11,7 @@ from cofi_dist.cli.session import Session
 from cofi_dist.errors import ConfigError
 from cofi_dist.run.stop import Phase
 from cofi_dist.streams import log_stderr
+from cofi_dist.system.torch_import import import_torch
 from cofi_dist.words import counted
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def tune(
     table: Annotated[bool, typer.Option("--table", help="Train nothing; show what is done.")] = False,
 ) -> None:
     """Train every combination of a grid, and compare them."""
+    import_torch()
     from cofi_dist.run.tune import Point, first_config, points
     from cofi_dist.run.tune import tune as tune_grid
 

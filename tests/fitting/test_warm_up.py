@@ -19,6 +19,7 @@ K = 3
 
 AFTERWARDS = """
 import itertools
+import sys
 import polars as pl
 import cofi_dist
 from cofi_dist.kernels.first_compilation import FirstCompilation
@@ -30,7 +31,7 @@ pairs = [(user, item) for user in range(9) for item in range(7) if (user * item 
 users, items = [user for user, _ in pairs], [item for _, item in pairs]
 table = pl.DataFrame({"userId": users, "itemId": items, "rating": [2.5] * len(pairs)})
 for optimizer, feedback, dtype, bias, blocks in itertools.product(
-    ("adam", "als"), ("explicit", "implicit"), ("float32", "float64"), (False, True), (1, 3)
+    ("adam", "als"), ("explicit", "implicit"), ("float32", "float64"), (False, True), (1, 4)
 ):
     train = {"optimizer": optimizer, "dtype": dtype, "epochs": 3, "lambda_": 0.5}
     if feedback == "implicit":
@@ -41,7 +42,7 @@ for optimizer, feedback, dtype, bias, blocks in itertools.product(
     fitted = cofi_dist.fit(
         table,
         data={"feedback": feedback, "columns": {"item": "itemId"}},
-        model={"num_features": %d, "item_bias": bias, "user_bias": bias},
+        model={"num_features": int(sys.argv[1]), "item_bias": bias, "user_bias": bias},
         train=train,
         progress=False,
     )
@@ -61,7 +62,7 @@ def test_after_a_warm_up_no_usual_training_compiles(tmp_path: Path) -> None:
     assert "loops compiled in" in first
     assert again == "all of them are compiled already\n"
     done = subprocess.run(
-        [sys.executable, "-c", AFTERWARDS % K], env=env, capture_output=True, text=True, check=False
+        [sys.executable, "-c", AFTERWARDS, str(K)], env=env, capture_output=True, text=True, check=False
     )
     assert done.stdout == "nothing\n", done.stderr
 

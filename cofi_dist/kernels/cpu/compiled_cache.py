@@ -12,6 +12,7 @@ import pickle
 import stat
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from cofi_dist.streams import log_stderr
 HERE = Path(__file__).parent
 # It defines named tuples that the loops take. Code compiled for fields in another order would be wrong.
 OPERANDS = HERE.parent / "base.py"
+BLAS = "scipy.linalg.cython_blas"
 CHECKSUM_BYTES = hashlib.sha256().digest_size
 WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
@@ -51,7 +53,8 @@ class LoopCache(NullCache):  # type: ignore[misc]
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the code for arguments of these types, or None if there is none that can be trusted."""
-        target_context.refresh()
+        with _scipy_left_out():
+            target_context.refresh()
         key = _key(self._name, sig, target_context.codegen())
         for folder in _folders():
             try:
@@ -89,6 +92,22 @@ class LoopCache(NullCache):  # type: ignore[misc]
 
     def _file(self, key: str) -> str:
         return f"{self._name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.nbc"
+
+
+@contextmanager
+def _scipy_left_out() -> Iterator[None]:
+    """Keep numba from importing scipy's BLAS, which takes 0.2 s, while it registers what it can compile.
+
+    No loop uses it, and numba finds it later where somebody else's does.
+    """
+    if BLAS in sys.modules:
+        yield
+        return
+    sys.modules[BLAS] = None  # type: ignore[assignment]  # its import fails as if it were not installed
+    try:
+        yield
+    finally:
+        del sys.modules[BLAS]
 
 
 def count_kept_loops() -> int:

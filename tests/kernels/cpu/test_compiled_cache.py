@@ -184,6 +184,25 @@ def test_what_is_kept_is_its_owners_whatever_the_umask(
         os.umask(before)
 
 
+BLAS_LATER = """
+import sys
+import numba
+import numpy as np
+from tests.kernels.cpu.test_compiled_cache import hits
+assert hits() == 0
+assert "scipy.linalg" not in sys.modules
+assert numba.njit(lambda x: np.dot(x, x))(np.ones(3)) == 3
+"""
+
+
+def test_scipy_is_not_imported_until_a_loop_of_somebody_else_needs_it(tmp_path: Path) -> None:
+    pytest.importorskip("scipy")
+    env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", BLAS_LATER]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 AT_ONCE = "from tests.kernels.cpu.test_compiled_cache import hits; input(); hits()"
 
 
