@@ -87,6 +87,7 @@ TESTED_IN = {
     "model/evaluated_batch.py": "model/test_evaluate.py",
     "model/evaluation.py": "model/test_evaluate.py",
     "model/user_averages.py": "model/test_evaluate.py",
+    "ranking/device_filter.py": "ranking/test_ranker.py",
     "ranking/scores.py": "model/test_scoring.py",
     "run/log_files.py": "run/test_log.py",
     "run/outcome.py": "e2e/test_start.py",

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
@@ -35,6 +36,17 @@ ListLength = Annotated[int, typer.Option("-k", metavar="N", help="Length of a li
 MinRatings = Annotated[
     int, typer.Option(metavar="N", help="Leave out items with fewer training ratings.", min=0)
 ]
+
+
+class DeviceName(StrEnum):
+    """Name what lists are made on."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+Device = Annotated[DeviceName, typer.Option(help="What makes the lists; they are the same.")]
 
 
 class StrictCommand(TyperCommand):

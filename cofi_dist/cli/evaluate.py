@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cofi_dist.cli.arguments import Prepared, Run
+from cofi_dist.cli.arguments import Device, DeviceName, Prepared, Run
 from cofi_dist.cli.evaluation_table import print_evaluation
 from cofi_dist.cli.input_files import read_ratings
-from cofi_dist.cli.loaded_run import load_everywhere, load_model, load_ratings
+from cofi_dist.cli.loaded_run import choose_device, load_everywhere, load_model, load_ratings
 from cofi_dist.cli.progress import Progress
 from cofi_dist.cli.session import Session
 from cofi_dist.distributed.comm import Comm
@@ -69,6 +69,7 @@ def evaluate(
     relevant: Relevant = None,
     users: Users = None,
     output: Output = None,
+    device: Device = DeviceName.auto,
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite the file.")] = False,
 ) -> None:
     """Measure RMSE, MAE and ranking on held-out ratings.
@@ -80,6 +81,7 @@ def evaluate(
     session: Session = context.obj
     comm = session.meet(context)
     comm.from_rank_zero(lambda: _require_useful(ratings, part, output, replace=replace))
+    chosen = choose_device(comm, device)
     model = load_model(comm, run)
     rated, why_not = load_ratings(comm, model, run, prepared, needed=ratings is None)
     held_out, name = load_everywhere(
@@ -98,6 +100,7 @@ def evaluate(
             sample=users,
             comm=comm,
             on_progress=progress.add,
+            device=chosen,
         )
     if comm.rank == 0:
         _say_what_is_not_ranked(model, k, rated, why_not)

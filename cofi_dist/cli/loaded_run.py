@@ -8,7 +8,7 @@ import xxhash
 
 from cofi_dist.cli.tables import warn_if_diverged
 from cofi_dist.distributed.comm import Comm
-from cofi_dist.errors import CofiError
+from cofi_dist.errors import CofiError, ConfigError
 
 if TYPE_CHECKING:
     from cofi_dist.model import Model, RunRatings
@@ -42,6 +42,25 @@ def load_ratings(
     """
     why_not = comm.from_rank_zero(lambda: _why_no_ratings(model, run, prepared, needed=needed))
     return None if why_not else model.rated(run, prepared), why_not
+
+
+def choose_device(comm: Comm, name: str) -> str:
+    """Return the device that this rank makes lists on. Collective: all ranks call it.
+
+    Raises:
+        ConfigError: a rank has none; on all ranks.
+    """
+    from cofi_dist.model.list_device import list_device
+
+    fault, chosen = None, ""
+    try:
+        chosen = list_device(name, comm.local_rank)
+    except ConfigError as error:
+        fault = str(error)
+    for why in comm.all_gather_objects(fault):
+        if why is not None:
+            raise ConfigError(f"--{why}", shared=True)
+    return chosen
 
 
 def load_everywhere(comm: Comm, load: Callable[[], T], fingerprint: Callable[[T], Any], what: str) -> T:

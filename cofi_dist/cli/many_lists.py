@@ -23,40 +23,44 @@ if TYPE_CHECKING:
     from cofi_dist.model import Model, RunRatings
 
 
+@dataclass(frozen=True)
+class WrittenLists:
+    """Hold how long lists are, what they may show, what makes them, and where they are written."""
+
+    k: int
+    limits: LimitFiles
+    device: str
+    output: Path
+    replace: bool
+
+
 def write_many(
-    comm: Comm,
-    run: Path,
-    prepared: Path | None,
-    *,
-    users: Path | None,
-    k: int,
-    limits: LimitFiles,
-    output: Path,
-    replace: bool,
+    comm: Comm, run: Path, prepared: Path | None, users: Path | None, wanted: WrittenLists
 ) -> None:
     """Write the lists of the users of a file, or of all users of a model, and say what is odd about them.
 
     Each rank makes the lists of a run of the users. Collective: all ranks call it.
     """
-    comm.from_rank_zero(lambda: require_writable_lists(output, comm.world_size, replace=replace))
+    output = wanted.output
+    comm.from_rank_zero(lambda: require_writable_lists(output, comm.world_size, replace=wanted.replace))
     model = load_model(comm, run)
     rated = load_rated(comm, model, run, prepared)
     aloud = comm.rank == 0
 
     def read_files() -> tuple[ListLimits, "pl.Series"]:
         ids = model.users.raw if users is None else read_users(model, users, aloud=aloud)
-        return limits.read(model, aloud=aloud), ids
+        return wanted.limits.read(model, aloud=aloud), ids
 
     read, ids = load_everywhere(comm, read_files, _sizes, "what lists may show")
-    notes = ListNotes(model, k, read, leaves_out_rated=rated is not None)
-    lists = _Lists(comm=comm, model=model, rated=rated, k=k, limits=read, users=ids, notes=notes)
+    notes = ListNotes(model, wanted.k, read, leaves_out_rated=rated is not None)
+    lists = _Lists(comm, model, rated, wanted, read, ids, notes)
     if is_directory_of_parts(output):
-        write_parts(comm, output, lists.write, replace=replace)
+        write_parts(comm, output, lists.write, replace=wanted.replace)
     else:
         lists.write(output)
     notes.sum_over_ranks(comm)
     if aloud:
-        what = "the best item" if k == 1 else f"the {k:,} best items"
+        what = "the best item" if wanted.k == 1 else f"the {wanted.k:,} best items"
         parts = f", in {counted(comm.world_size, 'part')}" if is_directory_of_parts(output) else ""
         log_stderr(f"{what} of {counted(len(ids), 'user')} written to {output}{parts}")
         say_if_scores(model)
@@ -83,14 +87,14 @@ def _sizes(read: tuple[ListLimits, "pl.Series"]) -> list[int]:
     return [-1 if ids is None else len(ids) for ids in (limits.candidates, limits.exclude, users)]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class _Lists:
     """Make the lists of this rank's share of the users, and count them in `notes`."""
 
     comm: Comm
     model: "Model"
     rated: "RunRatings | None"
-    k: int
+    wanted: WrittenLists
     limits: ListLimits
     users: "pl.Series"
     notes: ListNotes
@@ -111,7 +115,11 @@ class _Lists:
         results = ("rank", *([] if model.facts.is_implicit else ["prediction"]), "score")
         user, item = id_column_names(model.facts.columns, results, aloud=comm.rank == 0)
         tables = model.recommend_all(
-            self.k, self.rated, users=self.users[start:stop], **self.limits.arguments
+            self.wanted.k,
+            self.rated,
+            users=self.users[start:stop],
+            device=self.wanted.device,
+            **self.limits.arguments,
         )
         for table in tables:
             self.notes.add(table)

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cofi_dist.cli.arguments import ListLength, MinRatings, Prepared, Run, Titles
+from cofi_dist.cli.arguments import Device, DeviceName, ListLength, MinRatings, Prepared, Run, Titles
 from cofi_dist.cli.input_files import read_ratings, read_titles, warn_if_untitled
 from cofi_dist.cli.list_limits import Candidates, Exclude, LimitFiles
 from cofi_dist.cli.list_notes import ListNotes, describe_unknown_list
-from cofi_dist.cli.loaded_run import load_model
-from cofi_dist.cli.many_lists import load_rated, write_many
+from cofi_dist.cli.loaded_run import choose_device, load_model
+from cofi_dist.cli.many_lists import WrittenLists, load_rated, write_many
 from cofi_dist.cli.output_tables import Replace
 from cofi_dist.cli.tables import print_table, say_if_scores
 from cofi_dist.distributed.comm import SoloComm
@@ -56,6 +56,7 @@ def recommend(
     titles: Titles = None,
     output: Output = None,
     replace: Replace = False,
+    device: Device = DeviceName.auto,
     prepared: Prepared = None,
 ) -> None:
     """List the unrated items that a user would rate highest.
@@ -72,10 +73,11 @@ def recommend(
         if titles is not None:
             raise ConfigError("--titles are for one user's list on the screen; leave them out", shared=True)
         comm = context.obj.meet(context)
-        write_many(comm, run, prepared, users=users, k=k, limits=limits, output=output, replace=replace)
+        manner = WrittenLists(k, limits, choose_device(comm, device), output, replace)
+        write_many(comm, run, prepared, users, manner)
         comm.close()
         return
-    _require_one_list(ratings, output, prepared, replace=replace)
+    _require_one_list(ratings, output, prepared, device, replace=replace)
     model = load_model(SoloComm(), run)
     if user is not None:
         _print_known(model, run, prepared, user, k, limits, titles)
@@ -85,13 +87,15 @@ def recommend(
 
 
 def _require_one_list(
-    ratings: Path | None, output: Path | None, prepared: Path | None, *, replace: bool
+    ratings: Path | None, output: Path | None, prepared: Path | None, device: str, *, replace: bool
 ) -> None:
     """Raise ConfigError if what was given is not for one user's list."""
     if output is not None:
         raise ConfigError("--output is for --all and --users; leave it out", shared=True)
     if replace:
         raise ConfigError("--replace is for --output; leave it out", shared=True)
+    if device != DeviceName.auto:
+        raise ConfigError("--device is for --all and --users; leave it out", shared=True)
     if ratings is not None and prepared is not None:
         raise ConfigError("--prepared is for users of the model; leave it or --ratings out", shared=True)
     if read_variable("WORLD_SIZE") not in ("", "1") and Launcher.find() is not None:

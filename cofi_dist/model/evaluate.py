@@ -54,6 +54,7 @@ def evaluate(
     comm: Comm | None = None,
     users_at_once: int | None = None,
     on_progress: Callable[[int, int], object] | None = None,
+    device: str = "cpu",
 ) -> Evaluation:
     """Compute RMSE, MAE and ranking metrics. Collective: all ranks call it and get the result.
 
@@ -70,6 +71,7 @@ def evaluate(
         comm: the ranks, each of which takes some of the batches.
         users_at_once: users per batch; by default as many as memory allows.
         on_progress: called after each batch with the number of users done by all ranks, and of all users.
+        device: where the lists are made, as `list_device` names it.
 
     Raises:
         DataError: k or sample is not positive, nothing is held out, or `rated` is of another model.
@@ -77,7 +79,7 @@ def evaluate(
     _check_arguments(k, relevant, sample)
     rated = require_same_rows(rated, scorer.users, scorer.items)
     comm = comm or SoloComm()
-    lists = None if rated is None else Lists(Ranker(scorer.X, scorer.offset), k, relevant)
+    lists = None if rated is None else Lists(Ranker(scorer.X, scorer.offset, None, device), k, relevant)
     batches = _batches(held_out.num_users, min(k, len(scorer.items)), users_at_once, sample)
     start, stop = (len(batches) * rank // comm.world_size for rank in (comm.rank, comm.rank + 1))
     totals = _Totals.empty(len(batches), held_out.num_items, len(scorer.items))
@@ -87,16 +89,14 @@ def evaluate(
         totals.add(number, batch, batch.figures(held_out.num_items, lists))
         if on_progress is not None:
             on_progress(len(users) * comm.world_size, held_out.num_users)
-    total = totals.summed_over_ranks(comm)
-    if not total["ratings"]:
+    found = totals.over_ranks(comm)
+    if not found.total["ratings"]:
         raise DataError("there are no ratings to evaluate on" + " by the users of the sample" * bool(sample))
-    found = UserSums(total, dict(zip(PER_USER, totals.replicates.T, strict=True)))
-    ranking = None if rated is None else _ranking(found, k, relevant, Exposure.of(totals.num_lists_M))
-    return _evaluation(found, scorer, _count_unseen(totals.num_held_out_M, scorer), sample, ranking)
+    return _evaluation(found, scorer, totals, sample, lists)
 
 
 def _evaluation(
-    found: UserSums, scorer: Scorer, unseen_items: int, sample: int | None, ranking: Ranking | None
+    found: UserSums, scorer: Scorer, totals: "_Totals", sample: int | None, lists: Lists | None
 ) -> Evaluation:
     total, figures = found.total, {} if scorer.is_implicit else ERROR_FIGURES
     return Evaluation(
@@ -104,20 +104,20 @@ def _evaluation(
         users=round(total["users"]),
         **{name: found.average(figures[name]) if figures else None for name in ERROR_FIGURES},
         unseen_users=round(total["unseen_users"]),
-        unseen_items=unseen_items,
+        unseen_items=_count_unseen(totals.num_held_out_M, scorer),
         unseen_ratings=round(total["unseen_ratings"]),
         ratings_seen_in_training=round(total["ratings_seen_in_training"]),
         sample=sample,
         intervals=found.intervals(figures, total["users"]),
-        ranking=ranking,
+        ranking=None if lists is None else _ranking(found, lists, Exposure.of(totals.num_lists_M)),
     )
 
 
-def _ranking(found: UserSums, k: int, relevant: float | None, exposure: Exposure | None) -> Ranking:
+def _ranking(found: UserSums, lists: Lists, exposure: Exposure | None) -> Ranking:
     users = found.total["ranked_users"]
     return Ranking(
-        k=k,
-        relevant=relevant,
+        k=lists.k,
+        relevant=lists.relevant,
         users=round(users),
         users_without_relevant=round(found.total["users_without_relevant"]),
         **{name: found.average(of) for name, of in RANKING_FIGURES.items()},
@@ -190,11 +190,12 @@ class _Totals:
         np.add.at(self.num_held_out_M, batch.held_out.item, 1.0)
         np.add.at(self.num_lists_M, figures.listed, 1.0)
 
-    def summed_over_ranks(self, comm: Comm) -> dict[str, float]:
-        """Add up the ranks' totals in place, and return the sums over all batches by name."""
+    def over_ranks(self, comm: Comm) -> UserSums:
+        """Add up the ranks' totals in place, and return the sums over all batches."""
         arrays = (self.sums, self.num_held_out_M, self.num_lists_M, self.replicates)
         comm.sum_arrays_(*arrays)
-        return dict(zip((*COUNTS, *PER_USER), self.sums.sum(axis=0).tolist(), strict=True))
+        total = dict(zip((*COUNTS, *PER_USER), self.sums.sum(axis=0).tolist(), strict=True))
+        return UserSums(total, dict(zip(PER_USER, self.replicates.T, strict=True)))
 
 
 def _count_unseen(num_held_out_M: NDArray[np.float64], scorer: Scorer) -> int:

@@ -17,6 +17,7 @@ from cofi_dist.model.explain import Explanation
 from cofi_dist.model.fold_in import FoldedUser
 from cofi_dist.model.held_out import HeldOut
 from cofi_dist.model.left_out import LeftOut
+from cofi_dist.model.list_device import list_device
 from cofi_dist.model.run_ratings import RunRatings
 from cofi_dist.model.scoring import Scorer, describe_fallbacks
 from cofi_dist.model.trained import TrainedModel
@@ -122,6 +123,7 @@ class Model(TrainedModel):
         users: Ids | None = None,
         candidates: Ids | None = None,
         exclude: Ids = (),
+        device: str = "auto",
     ) -> Iterator[pl.DataFrame]:
         """Yield for each user what `recommend` returns, in batches of users that fit in memory.
 
@@ -133,6 +135,7 @@ class Model(TrainedModel):
             users: raw ids, each once; None for all users of the model.
             candidates: as for `recommend`.
             exclude: as for `recommend`.
+            device: `cuda` for a CUDA device, `cpu`, or `auto` for the best there is; the lists are the same.
 
         Yields:
             The columns of `recommend` and the column `user`, in the order of the list, or of the user map.
@@ -144,6 +147,7 @@ class Model(TrainedModel):
             rated=rated,
             users=users,
             users_at_once=users_at_once,
+            device=list_device(device),
         )
 
     def _left_out(self, candidates: Ids | None, exclude: Ids, min_ratings: int) -> LeftOut:
@@ -213,6 +217,7 @@ class Model(TrainedModel):
         k: int = 10,
         relevant: float | None = None,
         users: int | None = None,
+        device: str = "auto",
     ) -> Evaluation:
         """Compute RMSE, MAE and, given the training ratings, ranking metrics at k.
 
@@ -223,6 +228,7 @@ class Model(TrainedModel):
             k: length of a list.
             relevant: the rating from which a held-out item is relevant; None: every one is.
             users: about how many users to judge, those of `validation.users`; None: all.
+            device: `auto`, `cpu` or `cuda`, where lists are made; the figures are the same.
 
         Raises:
             DataError: there are no ratings, one is not finite or appears twice, `rated` is of a model with
@@ -230,7 +236,10 @@ class Model(TrainedModel):
         """
         table = as_ratings(ratings, self.facts.columns, self.facts.feedback)
         held_out = HeldOut.from_table(self.users, self.items, table, self.facts.feedback)
-        return evaluate.evaluate(self.scorer, held_out, rated, k=k, relevant=relevant, sample=users)
+        chosen = list_device(device)
+        return evaluate.evaluate(
+            self.scorer, held_out, rated, k=k, relevant=relevant, sample=users, device=chosen
+        )
 
     def update(self, ratings: object, rated: RunRatings | None = None) -> "Model":
         """Return this model brought up to date with new ratings, of old and of new users and items.

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from cofi_dist.errors import DataError, RunError
 from cofi_dist.model.arguments import Ids, find_row, find_rows, is_one_id, require_whole_number
@@ -31,7 +30,9 @@ def recommend(
         return _recommend_folded(scorer, users, k, left_out)
     if is_one_id(users):
         rows = np.array([find_row(scorer.users, users, "user")])
-        return _best_of(scorer, _ranker(scorer, left_out.items), rows, k, rated, left_out).drop("user")
+        return _best_of(
+            scorer, Ranker(scorer.X, scorer.offset, left_out.items), rows, k, rated, left_out
+        ).drop("user")
     return pl.concat(_lists_of(scorer, _rows_once(scorer, users), k, rated, left_out, USERS_AT_ONCE))
 
 
@@ -43,6 +44,7 @@ def recommend_all(
     rated: RunRatings | None,
     users: Ids | None,
     users_at_once: int | None,
+    device: str,
 ) -> Iterator[pl.DataFrame]:
     """Yield the k best items of many users, in batches of users; see `Model.recommend_all`."""
     require_whole_number("k", k)
@@ -51,7 +53,7 @@ def recommend_all(
     if users_at_once is not None:
         require_whole_number("users_at_once", users_at_once)
     size = users_at_once or batch_size(min(k, len(scorer.items)))
-    return _lists_of(scorer, rows, k, rated, left_out, size)
+    return _lists_of(scorer, rows, k, rated, left_out, size, device)
 
 
 def _lists_of(
@@ -61,8 +63,9 @@ def _lists_of(
     rated: RunRatings | None,
     left_out: LeftOut,
     users_at_once: int,
+    device: str = "cpu",
 ) -> Iterator[pl.DataFrame]:
-    ranker = _ranker(scorer, left_out.items)
+    ranker = Ranker(scorer.X, scorer.offset, left_out.items, device)
     # of no users, the one batch without any has the columns
     for start in range(0, max(len(rows), 1), users_at_once):
         yield _best_of(scorer, ranker, rows[start : start + users_at_once], k, rated, left_out)
@@ -72,7 +75,7 @@ def _recommend_folded(scorer: Scorer, user: FoldedUser, k: int, left_out: LeftOu
     if len(left_out.pairs.user):
         raise DataError("exclude holds pairs of users of the model; give items, as this user is not one")
     own = UserItemPairs(np.zeros(len(user.rated), np.int64), user.rated)
-    ranker = _ranker(scorer, left_out.items)
+    ranker = Ranker(scorer.X, scorer.offset, left_out.items)
     return _table(scorer, ranker.best(user.w[None], np.array([user.b]), k, own)).drop("user")
 
 
@@ -100,10 +103,6 @@ def _best_of(
         own = UserItemPairs.joined(own, UserItemPairs(*rated.pairs_of(rows)))
     table = _table(scorer, ranker.best(w, b, k, own))
     return table.with_columns(user=scorer.users.raw[rows[table["user"]]])
-
-
-def _ranker(scorer: Scorer, is_left_out: NDArray[np.bool_]) -> Ranker:
-    return Ranker(scorer.X, scorer.offset, is_left_out)
 
 
 def _rows_once(scorer: Scorer, users: Ids) -> RowIndices:

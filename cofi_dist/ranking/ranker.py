@@ -9,6 +9,7 @@ filter, the blocks, the threads or the device.
 import numpy as np
 from numpy.typing import NDArray
 
+from cofi_dist.ranking.device_filter import DEVICE_SCORES, DeviceFilter
 from cofi_dist.ranking.error_bound import ItemSizes
 from cofi_dist.ranking.pairs import UserItemPairs
 from cofi_dist.ranking.top_k import TopK, pair_scores, settle
@@ -25,6 +26,7 @@ class Ranker:
         X: item features, (M, K) float64.
         offset: o, (M,) float64.
         left_out: whether nobody gets an item, (M,); None if everybody may get each.
+        device: where the filter works: `cpu`, or a device of CUDA as torch names it.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class Ranker:
         X: NDArray[np.float64],
         offset: NDArray[np.float64],
         left_out: NDArray[np.bool_] | None = None,
+        device: str = "cpu",
     ) -> None:
         self._place: NDArray[np.int64] | None = None
         self._rows = np.arange(len(X))
@@ -42,6 +45,7 @@ class Ranker:
             X, offset = X[self._rows], offset[self._rows]
         self._X, self._offset = X, offset
         self._sizes = ItemSizes.of(X, offset)
+        self._filter = None if device == "cpu" else DeviceFilter(X, offset, device)
 
     def best(self, w: NDArray[np.float64], b: NDArray[np.float64], k: int, left_out: UserItemPairs) -> TopK:
         """Return the k best items of each user of a batch, best first; ties are in the order of X.
@@ -57,7 +61,8 @@ class Ranker:
             left_out = left_out.masked(left_out.item >= 0)
         order = np.argsort(left_out.user, kind="stable")
         left_out = UserItemPairs(left_out.user[order], left_out.item[order])
-        step = max(1, BLOCK_SCORES // max(1, len(self._X)))
+        block_scores = BLOCK_SCORES if self._filter is None else DEVICE_SCORES
+        step = max(1, block_scores // max(1, len(self._X)))
         found = [
             self._best_of_block(start, w[start : start + step], b[start : start + step], k, left_out)
             for start in range(0, len(w), step)
@@ -76,7 +81,8 @@ class Ranker:
         """Return the lists of users that follow each other from row `start` on."""
         mine = slice(*np.searchsorted(left_out.user, (start, start + len(w))))
         pairs = UserItemPairs(left_out.user[mine] - start, left_out.item[mine])
-        candidates = self._candidates(w, b, k, pairs)
+        find = self._candidates if self._filter is None else self._filter.passed
+        candidates = find(w, b, k, pairs)
         lists = settle(candidates, pair_scores(self._X, self._offset, w, b, candidates), k)
         return TopK(lists.user + start, lists.item, lists.rank, lists.score)
 

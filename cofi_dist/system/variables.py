@@ -72,6 +72,10 @@ VARIABLES: Mapping[str, Variable] = {
         ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE"),
         Variable("environment: above 1, a process of mpirun: refused", "taken for one process"),
     ),
+    # read by NVIDIA's libraries
+    "NVIDIA_TF32_OVERRIDE": Variable(
+        "ranking: set, and not 0, lists on CUDA are filtered in float64, as float32 would be rounded", _NAMED
+    ),
     # set by SLURM for the job
     "SLURM_JOB_ID": Variable(
         "lock: the job's name; distributed: the same on all ranks that have one; deadline: whose end is asked"

@@ -50,27 +50,33 @@ def own_items(seed: int, num_users: int, num_items: int, per_user: int) -> UserI
     return UserItemPairs(rng.integers(0, num_users, count), rng.integers(0, num_items, count))
 
 
+# `cpu:0` is the CPU as a device of torch: the filter for CUDA runs there too.
+DEVICES = ["cpu", "cpu:0", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("k", [1, 10, 100, 500])
-def test_lists_are_those_of_a_plain_sort_to_the_last_bit(k: int) -> None:
+def test_lists_are_those_of_a_plain_sort_to_the_last_bit(k: int, device: str) -> None:
     X, offset, w, b = planted(k, 60, 300, 7)
     own = own_items(k, 60, 300, 20)
     left_out = np.random.default_rng(k).random(300) < 0.1
     scores = scores_of(X, offset, w, b)
     scores[own.user, own.item] = -np.inf
     scores[:, left_out] = -np.inf
-    best = Ranker(X, offset, left_out).best(w, b, k, own)
+    best = Ranker(X, offset, left_out, device).best(w, b, k, own)
     for j, want in enumerate(lists_reference(scores, k)):
         mine = best.user == j
         assert list(zip(best.item[mine].tolist(), best.score[mine].tolist(), strict=True)) == want
         assert best.rank[mine].tolist() == list(range(1, len(want) + 1))
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("odd", [np.inf, -np.inf, np.nan, 1e200, 1e-200])
-def test_numbers_beyond_a_filter_are_ranked_too(odd: float) -> None:
+def test_numbers_beyond_a_filter_are_ranked_too(odd: float, device: str) -> None:
     X, offset, w, b = planted(1, 6, 40, 3)
     X[3], w[2] = odd, odd
     with np.errstate(all="ignore"):
-        best = Ranker(X, offset).best(w, b, 5, UserItemPairs.none())
+        best = Ranker(X, offset, device=device).best(w, b, 5, UserItemPairs.none())
         scores = scores_of(X, offset, w, b)
     scores[np.isnan(scores)] = -np.inf
     for j, want in enumerate(lists_reference(scores, 5)):
