@@ -46,7 +46,7 @@ class DeviceName(StrEnum):
     cuda = "cuda"
 
 
-Device = Annotated[DeviceName, typer.Option(help="What makes the lists; they are the same.")]
+Device = Annotated[DeviceName, typer.Option(help="Where to make lists; they are the same.")]
 
 
 class StrictCommand(TyperCommand):

@@ -36,7 +36,7 @@ Everyone = Annotated[bool, typer.Option("--all", help="Every user of the data; n
 Output = Annotated[
     Path | None,
     typer.Option(
-        help="For many users: a .csv or .parquet file; or a directory, of a Parquet part from each rank.",
+        help="For many users: a .csv or .parquet file, or a directory of Parquet parts, one of each rank.",
         show_default=False,
     ),
 ]

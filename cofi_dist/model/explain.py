@@ -18,6 +18,8 @@ from cofi_dist.model.arguments import find_row
 from cofi_dist.model.fold_in import NormalSystem, UserObjective, solve_symmetric, stacked_system
 from cofi_dist.model.run_ratings import RunRatings, require_same_rows
 from cofi_dist.model.scoring import Scorer
+from cofi_dist.ranking.pairs import UserItemPairs
+from cofi_dist.ranking.top_k import pair_scores
 from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.words import counted
 
@@ -70,12 +72,12 @@ def explain(
     order = np.argsort(-np.abs(contribution), kind="stable")
     columns = {"item": scorer.items.raw[items], "value": values, "contribution": contribution}
     w, b = scorer.user_factors(np.array([user_row]))
-    offset = float(scorer.offset[item_row])
+    pair = UserItemPairs(np.zeros(1, np.int64), np.array([item_row]))
     return Explanation(
         ratings=pl.DataFrame(columns)[order],
-        offset=offset,
+        offset=float(scorer.offset[item_row]),
         unrated=unrated,
-        trained_score=float(scorer.X[item_row] @ w[0]) + float(b[0]) + offset,
+        trained_score=float(pair_scores(scorer.X, scorer.offset, w, b, pair)[0]),
     )
 
 

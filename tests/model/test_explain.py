@@ -109,7 +109,7 @@ def test_a_converged_model_has_the_trained_scores(tmp_path: Path) -> None:
     assert isinstance(found, Explanation)
     assert found.score == pytest.approx(found.trained_score, abs=1e-6)
     lists = model.recommend([3], 15)
-    assert lists.filter(pl.col("item") == 5)["score"].item() == pytest.approx(found.trained_score)
+    assert lists.filter(pl.col("item") == 5)["score"].item() == found.trained_score, "to the last bit"
 
 
 @pytest.fixture

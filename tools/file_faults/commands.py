@@ -79,6 +79,7 @@ COMMANDS = {
     "predict": Command("predict run --pairs ratings.csv --output p.csv", ("p.csv",)),
     "recommend, parquet": Command("recommend run --all --output r.parquet", ("r.parquet",)),
     "recommend, csv": Command("recommend run --all --output r.csv", ("r.csv",)),
+    "recommend, parts": Command("recommend run --all --output lists", ("lists",)),
     "plot": Command("plot run", ("run/plot.png",)),
     "report": Command("report run", ("run/report.html",)),
     "slurm": Command("slurm --config c.yaml", ("c.sbatch",)),
