@@ -65,6 +65,8 @@ def run(case: Case) -> None:
         given, result = Path(folder) / "settings.json", Path(folder) / "result.json"
         given.write_text(json.dumps(asdict(case.settings)))
         shared = {"WORLD_SIZE": str(case.ranks), "MASTER_ADDR": host, "MASTER_PORT": str(_free_port())}
+        # apart by a cable, the ranks are on two machines
+        shared |= {"LOCAL_WORLD_SIZE": str(1 if case.cable else case.ranks)}
         shared |= {"GLOO_SOCKET_IFNAME": interface, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
         command = [sys.executable, "-m", "benchmarks.rank", str(given), str(result)]
         ranks = [

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -27,6 +28,7 @@ from cofi_dist.distributed.messages import (
     encode_outcome,
     require_length,
 )
+from cofi_dist.distributed.node_memory import NodeMemory, can_sum, create_file
 from cofi_dist.distributed.ordered_sum import TreeReducer
 from cofi_dist.errors import CofiError, ConfigError, RankLostError, TrainingError
 from cofi_dist.streams import exit_now
@@ -58,7 +60,10 @@ class GroupComm:
         store = heartbeat_store or PrefixStore("heartbeat", dist.distributed_c10d._get_default_store())
         self._heartbeat = Heartbeat(_HeartbeatStore(store), self.rank, self.world_size, self._give_up)
         self._faults = FaultBoard(store, self.rank, self.world_size)
-        self.barrier()  # from here on every rank has a heartbeat
+        self._memory: NodeMemory | None = None  # until it is needed
+        # the ranks agree, as some may not know; from here on every rank has a heartbeat
+        (are_apart,) = self.max_over_ranks(int(local_world_size < self.world_size))
+        self._may_share_memory = self.world_size > 1 and not are_apart
 
     def backend(self, device: torch.device) -> str:
         return "nccl" if device.type == "cuda" else "gloo"
@@ -67,7 +72,10 @@ class GroupComm:
         return TreeReducer(self, subtrees)
 
     def all_reduce_(self, *partials: Tensor, overlap: Callable[[], None] | None = None) -> None:
-        """Replace every tensor by its sum over ranks, in a single all-reduce."""
+        """Replace every tensor by its sum over ranks: in shared memory, or in a single all-reduce."""
+        if can_sum(partials) and (memory := self._shared_memory()) is not None:
+            memory.all_reduce_(partials, self._start_barrier, overlap)
+            return
         # one contiguous tensor is summed in place, several are packed into one
         in_place = len(partials) == 1 and partials[0].is_contiguous()
         flat = partials[0] if in_place else torch.cat([t.reshape(-1) for t in partials])
@@ -186,6 +194,32 @@ class GroupComm:
         dist.destroy_process_group()  # which ends the waiting of the other ranks
         self._faults.await_readers()
         return fault
+
+    def _shared_memory(self) -> NodeMemory | None:
+        """Return the memory that the ranks share; None if they are not on one machine, or it has no room."""
+        if self._memory is None and self._may_share_memory:
+            path = self.from_rank_zero(lambda: create_file(self.world_size))
+            try:
+                with suppress(OSError):  # in a container of its own, a rank finds no such file
+                    self._memory = NodeMemory(Path(path), self.rank, self.world_size)
+                (is_lacking,) = self.max_over_ranks(int(self._memory is None))
+            finally:
+                if self.rank == 0 and path:
+                    Path(path).unlink(missing_ok=True)  # what is mapped stays until the ranks end
+            if is_lacking:
+                self._memory, self._may_share_memory = None, False
+        return self._memory
+
+    def _start_barrier(self) -> Callable[[], None]:
+        """Tell the other ranks that this one has come so far, and return what waits for them."""
+        with self._peer_errors():
+            work = dist.all_reduce(torch.zeros(1), async_op=True)
+
+        def wait() -> None:
+            with self._peer_errors():
+                work.wait()
+
+        return wait
 
     def _give_up(self, rank: int | None) -> None:
         """Exit at once, since a collective that waits for the lost rank could wait forever."""

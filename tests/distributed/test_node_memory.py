@@ -1,0 +1,58 @@
+"""Sums of the ranks of one machine in memory that they share."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from cofi_dist.distributed import node_memory
+from cofi_dist.distributed.comm import Comm
+from cofi_dist.distributed.process_group import GroupComm
+from cofi_dist.testing import run_ranks
+
+SHAPES = [(3, 50), (0, 4), (7,), (1,)]
+IN_MEMORY = hasattr(os, "posix_fallocate") and node_memory.FOLDER.is_dir()
+
+
+def numbers_of(rank: int, dtype: torch.dtype) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(rank)
+    return [torch.randn(shape, generator=generator).to(dtype) for shape in SHAPES]
+
+
+def _sums(comm: Comm, folder: Path) -> tuple[list[list[Tensor]], int, bool]:
+    # so that these few numbers take several batches, of which some split a tensor
+    node_memory.SLOT_BYTES, node_memory.LEAST_BYTES, node_memory.FOLDER = 64 * 8, 0, folder
+    found, overlaps = [], 0
+
+    def overlap() -> None:
+        nonlocal overlaps
+        overlaps += 1
+
+    for dtype in (torch.float32, torch.float64, torch.float32):
+        numbers = numbers_of(comm.rank, dtype)
+        comm.all_reduce_(*numbers, overlap=overlap)
+        found.append(numbers)
+    assert isinstance(comm, GroupComm)
+    return found, overlaps, comm._memory is not None
+
+
+@pytest.mark.parametrize("has_memory", [True, False])
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_sums_are_the_same_with_and_without_memory(world_size: int, has_memory: bool, tmp_path: Path) -> None:
+    folder = tmp_path / "memory"
+    if has_memory:
+        folder.mkdir()
+    want = [
+        sum(numbers)
+        for numbers in zip(*(numbers_of(r, torch.float64) for r in range(world_size)), strict=True)
+    ]
+    for found, overlaps, is_shared in run_ranks(world_size, _sums, folder, tmp=tmp_path):
+        assert is_shared == (has_memory and IN_MEMORY)
+        assert overlaps == 3
+        for numbers in found:
+            for got, total in zip(numbers, want, strict=True):
+                rtol = 1e-12 if got.dtype == torch.float64 else 1e-5
+                torch.testing.assert_close(got.double(), total, rtol=rtol, atol=rtol)
+    assert not has_memory or not list(folder.iterdir()), "a file was left behind"
