@@ -7,6 +7,7 @@ in order, so the figures are the same to the last bit.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +21,13 @@ from cofi_dist.model.held_out import HeldOut
 from cofi_dist.model.run_ratings import RunRatings, require_same_rows
 from cofi_dist.model.scoring import Scorer, has_training_ratings, user_batches
 from cofi_dist.model.user_averages import Average, UserSums, plain_averages
-from cofi_dist.ranking.bootstrap import REPLICATES, replicate_sums
+from cofi_dist.ranking.bootstrap import REPLICATES
 from cofi_dist.ranking.exposure import Exposure
 from cofi_dist.ranking.metrics import METRICS
 from cofi_dist.ranking.ranker import Ranker
 from cofi_dist.ranking.users import batch_size, is_sampled
 from cofi_dist.sharding.ranges import UserRange
+from cofi_dist.system.threads import in_order, num_threads
 
 # U users of a batch, M items, N held-out ratings of a batch.
 
@@ -37,8 +39,9 @@ ERROR_FIGURES = {
 }
 RANKING_FIGURES = plain_averages((*METRICS, "popularity"), "ranked_users")
 
-# Users are cut into at least this many batches, unless they get too small, so that every rank has some.
-LEAST_BATCHES, SMALL_BATCH_USERS = 32, 128
+# Users are cut into batches of so many, or into this many batches, unless they get too small: every rank and
+# thread has some. The cuts depend on neither, and with them the figures are the same on any number of them.
+BATCH_USERS, LEAST_BATCHES, SMALL_BATCH_USERS = 1024, 32, 128
 # The most users that a batch of a sample covers, so that the ratings loaded at once stay few.
 MAX_USERS_LOADED = 2**14
 
@@ -58,8 +61,8 @@ def evaluate(
 ) -> Evaluation:
     """Compute RMSE, MAE and ranking metrics. Collective: all ranks call it and get the result.
 
-    A rating of a user or an item that the model does not know counts for RMSE and MAE, with the
-    fallback of `cofi_dist.ranking.scores`, and is not ranked. A model of events has no RMSE and no MAE.
+    A rating of an unknown user or item counts for RMSE and MAE, with the fallback of
+    `cofi_dist.ranking.scores`, and is not ranked. A model of events has no RMSE and no MAE.
 
     Args:
         scorer: of the model.
@@ -83,12 +86,11 @@ def evaluate(
     batches = _batches(held_out.num_users, min(k, len(scorer.items)), users_at_once, sample)
     start, stop = (len(batches) * rank // comm.world_size for rank in (comm.rank, comm.rank + 1))
     totals = _Totals.empty(len(batches), held_out.num_items, len(scorer.items))
-    for number in range(start, stop):
-        users = batches[number]
-        batch = _load_batch(scorer, users, held_out, rated, sample)
-        totals.add(number, batch, batch.figures(held_out.num_items, lists))
+    judge = partial(_judge, scorer, held_out, rated, lists, sample)
+    for number, figures in enumerate(in_order(judge, batches[start:stop], _batches_at_once(device)), start):
+        totals.add(number, figures)
         if on_progress is not None:
-            on_progress(len(users) * comm.world_size, held_out.num_users)
+            on_progress(len(batches[number]) * comm.world_size, held_out.num_users)
     found = totals.over_ranks(comm)
     if not found.total["ratings"]:
         raise DataError("there are no ratings to evaluate on" + " by the users of the sample" * bool(sample))
@@ -141,22 +143,33 @@ def _batches(
     """Cut all users into ranges, with about equally many users to judge in each; on any ranks the same."""
     if users_at_once is None:
         num_judged = min(sample or num_users, num_users)
-        users_at_once = min(batch_size(list_length), max(num_judged // LEAST_BATCHES, SMALL_BATCH_USERS))
+        users_at_once = min(max(num_judged // LEAST_BATCHES, SMALL_BATCH_USERS), BATCH_USERS)
+        users_at_once = min(users_at_once, batch_size(list_length))
         users_at_once = min(users_at_once * num_users // num_judged, MAX_USERS_LOADED)
     return user_batches(num_users, list_length, users_at_once)
 
 
-def _load_batch(
-    scorer: Scorer, users: UserRange, held_out: HeldOut, rated: RunRatings | None, sample: int | None
-) -> Batch:
-    """Load the held-out ratings by users of the sample, and the training ratings of known users."""
+def _batches_at_once(device: str) -> int:
+    """Return how many batches are judged at once; on a device, one is ranked while another is settled."""
+    return num_threads() if device == "cpu" else min(2, num_threads())
+
+
+def _judge(
+    scorer: Scorer,
+    held_out: HeldOut,
+    rated: RunRatings | None,
+    lists: Lists | None,
+    sample: int | None,
+    users: UserRange,
+) -> BatchFigures:
+    """Judge by the held-out ratings of users of the sample; lists leave out the training ratings."""
     judged, training, num_users = held_out.load(users), None, len(scorer.users)
     if sample is not None:
         is_chosen = is_sampled(np.arange(users.start, users.stop), num_users, sample)
         judged = judged.masked(is_chosen[judged.user])
     if rated is not None:
         training = rated.load(UserRange(min(users.start, num_users), min(users.stop, num_users)))
-    return Batch(scorer, users, judged, training)
+    return Batch(scorer, users, judged, training).figures(held_out.num_items, lists)
 
 
 @dataclass(frozen=True)
@@ -182,12 +195,10 @@ class _Totals:
         shapes = (num_batches, num_sums), (REPLICATES, num_numbers), (num_items,), (num_model_items,)
         return cls(*map(np.zeros, shapes))
 
-    def add(self, number: int, batch: Batch, figures: BatchFigures) -> None:
-        of_users = figures.of_users
-        self.sums[number] = [*figures.counts, *(column.sum() for column in of_users.T)]
-        rows = np.flatnonzero(of_users[:, PER_USER.index("users")])
-        self.replicates[:] += replicate_sums(rows + batch.users.start, of_users[rows])
-        np.add.at(self.num_held_out_M, batch.held_out.item, 1.0)
+    def add(self, number: int, figures: BatchFigures) -> None:
+        self.sums[number] = figures.sums
+        self.replicates[:] += figures.replicates
+        np.add.at(self.num_held_out_M, figures.held_out, 1.0)
         np.add.at(self.num_lists_M, figures.listed, 1.0)
 
     def over_ranks(self, comm: Comm) -> UserSums:

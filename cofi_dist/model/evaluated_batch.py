@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.model.predict import predict_rows
 from cofi_dist.model.scoring import RowIndices, Scorer, has_training_ratings
+from cofi_dist.ranking.bootstrap import replicate_sums
 from cofi_dist.ranking.metrics import METRICS, RankedUsers, rank_users
 from cofi_dist.ranking.pairs import UserItemPairs
 from cofi_dist.ranking.ranker import Ranker
@@ -42,16 +43,18 @@ class Lists:
 
 @dataclass(frozen=True)
 class BatchFigures:
-    """Hold the figures of a batch's users.
+    """Hold sums over a batch's users.
 
     Attributes:
-        counts: COUNTS.
-        of_users: PER_USER of each user, (U, len(PER_USER)).
-        listed: the items of all lists, in any order, with repeats.
+        sums: COUNTS, and the sums of PER_USER.
+        replicates: the sums of PER_USER in each replicate of the users, (REPLICATES, len(PER_USER)).
+        held_out: the items of all held-out ratings, with repeats.
+        listed: the items of all lists, with repeats.
     """
 
-    counts: tuple[int, ...]
-    of_users: NDArray[np.float64]
+    sums: list[float]
+    replicates: NDArray[np.float64]
+    held_out: NDArray[np.int32]
     listed: RowIndices
 
 
@@ -76,21 +79,27 @@ class Batch:
         return self.scorer.user_factors(np.arange(self.users.start, self.users.stop))
 
     def figures(self, num_items: int, lists: Lists | None) -> BatchFigures:
-        """Return the figures; those of the ranking are 0 without training ratings.
+        """Return the sums; those of the ranking are 0 without training ratings.
 
         Args:
             num_items: of the held-out ratings, whose items the model may not know.
             lists: to judge; None for no ranking.
         """
         unseen, errors = self._errors()
-        if lists is None or self.training is None:
-            of_users = np.hstack([errors, np.zeros((len(self.users), len(RANKED)))])
-            return BatchFigures((*unseen, 0, 0), of_users, np.empty(0, np.int64))
-        judged, is_in_training_N = self._judged(self.training, num_items, lists)
-        ranked = self._ranked(judged)
-        num_without = np.count_nonzero(errors[:, ERRORS.index("users")]) - len(judged.users)
-        counts = (*unseen, int(num_without), int(is_in_training_N.sum()))
-        return BatchFigures(counts, np.hstack([errors, ranked]), judged.lists.item)
+        users = np.flatnonzero(errors[:, ERRORS.index("users")])
+        without, in_training, listed = 0, 0, np.empty(0, np.int64)
+        ranked = np.zeros((len(self.users), len(RANKED)))
+        if lists is not None and self.training is not None:
+            judged, is_in_training_N = self._judged(self.training, num_items, lists)
+            without, in_training = len(users) - len(judged.users), int(is_in_training_N.sum())
+            listed, ranked = judged.lists.item, self._ranked(judged)
+        of_users = np.hstack([errors, ranked])
+        return BatchFigures(
+            sums=[*unseen, without, in_training, *(column.sum() for column in of_users.T)],
+            replicates=replicate_sums(users + self.users.start, of_users[users]),
+            held_out=self.held_out.item,
+            listed=listed,
+        )
 
     def _errors(self) -> tuple[tuple[int, int], NDArray[np.float64]]:
         """Return the numbers of unseen users and ratings, and ERRORS of each user, (U, len(ERRORS))."""

@@ -30,7 +30,8 @@ class UserItemPairs:
         if (among[1:] < among[:-1]).any():
             among.sort()
         place = np.searchsorted(among, wanted)
-        is_among: NDArray[np.bool_] = np.append(among, -1)[place] == wanted
+        is_among = place < len(among)
+        is_among[is_among] = among[place[is_among]] == wanted[is_among]
         return is_among
 
     def masked(self, mask: NDArray[np.bool_]) -> "UserItemPairs":

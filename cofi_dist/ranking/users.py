@@ -7,7 +7,7 @@ from cofi_dist.data.splits import splitmix64
 
 # The most listed items in a batch, 128 MB, and the most users. Neither depends on the number of ranks or
 # threads, so that the batches, and with them the figures, are the same on any number of them.
-MAX_BATCH_LISTED, MAX_BATCH_USERS = 2**22, 2048
+MAX_BATCH_LISTED, MAX_BATCH_USERS = 2**22, 2**12
 
 # The most scores that one validation computes, if nothing else is asked for.
 MAX_VALIDATION_SCORES = 2**28

@@ -8,11 +8,11 @@ import pytest
 
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import DataError
-from cofi_dist.model.evaluate import evaluate
+from cofi_dist.model.evaluate import MAX_USERS_LOADED, _batches, evaluate
 from cofi_dist.model.held_out import HeldOut
 from cofi_dist.ranking.bootstrap import poisson_weights
 from cofi_dist.ranking.metrics import METRICS
-from cofi_dist.ranking.users import is_sampled
+from cofi_dist.ranking.users import MAX_BATCH_LISTED, is_sampled
 from cofi_dist.testing import run_ranks
 from tests.support.models import EVERYONE, NUM_USERS, as_table, dense_scores, figures, judged
 
@@ -49,13 +49,33 @@ def on_a_rank(comm: Comm, tmp: Path, at_once: int) -> dict[str, float]:
     )
 
 
-@pytest.mark.parametrize("at_once", [6, 25], ids=["seven batches", "an idle rank"])
-def test_one_and_three_ranks_give_the_same_figures(at_once: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("ranks", "at_once"), [(2, 6), (5, 25)], ids=["seven batches", "idle ranks"])
+def test_any_number_of_ranks_gives_the_same_figures(ranks: int, at_once: int, tmp_path: Path) -> None:
     (want,) = run_ranks(1, on_a_rank, tmp_path, at_once, tmp=tmp_path)
-    got = run_ranks(3, on_a_rank, tmp_path, at_once, tmp=tmp_path)
+    got = run_ranks(ranks, on_a_rank, tmp_path, at_once, tmp=tmp_path)
     for each in got:
         assert each == want, "to the last bit"
     assert want["users"] == NUM_USERS
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+def test_any_number_of_threads_gives_the_same_figures(
+    threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, rated = judged(tmp_path)
+    held_out = HeldOut.from_run(rated, "test")
+    found = []
+    for number in (1, threads):
+        monkeypatch.setattr("cofi_dist.model.evaluate.num_threads", lambda number=number: number)
+        found.append(evaluate(model.scorer, held_out, rated, k=5, users_at_once=3))
+    assert found[0] == found[1], "to the last bit"
+
+
+def test_batches_are_cut_for_many_ranks_and_stay_small() -> None:
+    sizes = {users: len(_batches(users, 10, None, None)[0]) for users in (100, 900, 70_000, 10**7)}
+    assert sizes == {100: 100, 900: 128, 70_000: 1024, 10**7: 1024}
+    assert len(_batches(10**6, 10**5, None, None)[0]) * 10**5 <= MAX_BATCH_LISTED
+    assert len(_batches(10**6, 10, None, 1000)[0]) == MAX_USERS_LOADED
 
 
 def test_intervals_are_those_of_samples_of_the_users(tmp_path: Path) -> None:
