@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 from cofi_dist.errors import DataError
 from cofi_dist.files.throwaway import throwaway_directory
-from cofi_dist.model import evaluate, explain, fold_in, predict, recommend
+from cofi_dist.model import explain, fold_in, predict, recommend
 from cofi_dist.model.arguments import Ids, Numbers, as_ids, as_ratings, as_values
 from cofi_dist.model.evaluation import Evaluation
 from cofi_dist.model.explain import Explanation
 from cofi_dist.model.fold_in import FoldedUser
-from cofi_dist.model.held_out import HeldOut
 from cofi_dist.model.left_out import LeftOut
 from cofi_dist.model.list_device import list_device
 from cofi_dist.model.run_ratings import RunRatings
@@ -234,6 +233,10 @@ class Model(TrainedModel):
             DataError: there are no ratings, one is not finite or appears twice, `rated` is of a model with
                 other users or items, or a number is not positive.
         """
+        # slow to import, and only an evaluation needs them
+        from cofi_dist.model import evaluate
+        from cofi_dist.model.held_out import HeldOut
+
         table = as_ratings(ratings, self.facts.columns, self.facts.feedback)
         held_out = HeldOut.from_table(self.users, self.items, table, self.facts.feedback)
         chosen = list_device(device)

@@ -11,7 +11,6 @@ from cofi_dist.config import Config, DataSection
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.sources.base import Source
-from cofi_dist.data.sources.open import open_source
 from cofi_dist.data.splits import Part
 from cofi_dist.errors import CofiError, ConfigError, DataError, RunError
 from cofi_dist.model.scoring import RowIndices
@@ -151,6 +150,9 @@ def _open_matching(data: DataSection, run: Path, fingerprint: str, ids: tuple[Id
     Raises:
         CofiError: they are not there, or are not the model's.
     """
+    # its imports take time, and not all that is done with a model needs ratings
+    from cofi_dist.data.sources.open import open_source
+
     source = open_source(data, run / "data")
     # the sizes first: a model's config may name ratings of any size, and a fingerprint reads all of them
     is_as_large = (source.num_users, source.num_items) == tuple(map(len, ids))

@@ -7,14 +7,11 @@ from pathlib import Path
 
 from cofi_dist.config import DataSection
 from cofi_dist.data.datasets.catalog import downloaded_ratings_file
-from cofi_dist.data.preparation.pipeline import prepare
 from cofi_dist.data.preparation.store import StoredRatings
 from cofi_dist.data.readers.ratings_input import RatingsFile, RatingsInput
 from cofi_dist.data.sources.arrays import ArrayRatings
 from cofi_dist.data.sources.base import Source
 from cofi_dist.data.sources.split_on_load import SplitOnLoad
-from cofi_dist.data.sources.synthetic import SyntheticRatings
-from cofi_dist.data.sources.synthetic_events import SyntheticEvents
 from cofi_dist.data.splits import held_out
 from cofi_dist.errors import ConfigError
 from cofi_dist.files.atomic import commit_directory, scratch_directory
@@ -56,6 +53,8 @@ def prepare_source(
         RunError: there is no room for the prepared ratings.
     """
     if data.is_prepared_by_run:
+        from cofi_dist.data.preparation.pipeline import prepare  # slow to import, and needed once per run
+
         with scratch_directory(target) as scratch:
             temporary = scratch / "data"
             temporary.mkdir()
@@ -101,6 +100,9 @@ def open_source(data: DataSection, store: Path) -> Source:
             )
         return stored
     if data.synthetic is not None:
+        from cofi_dist.data.sources.synthetic import SyntheticRatings
+        from cofi_dist.data.sources.synthetic_events import SyntheticEvents
+
         shape = data.synthetic
         kind = SyntheticEvents if data.feedback == "implicit" else SyntheticRatings
         made_up = kind(shape.num_users, shape.num_items, shape.num_ratings, shape.seed)
