@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,10 @@ from cofi_dist.system import torch_import
 
 SCRIPT = """
 import sys
+from pathlib import Path
+from cofi_dist.system import torch_import
 from cofi_dist.system.torch_import import SHAPES, import_torch
+torch_import.CUDA_DEVICES = Path("/nowhere")
 import_torch()
 import_torch()
 assert "torch" in sys.modules
@@ -32,8 +36,11 @@ def test_torch_works_and_its_compilers_find_what_was_put_off() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_of_another_version_nothing_is_put_off(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "value"), [("version", lambda _: "3.0"), ("CUDA_DEVICES", Path("/"))])
+def test_where_it_was_not_tested_nothing_is_put_off(
+    name: str, value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delitem(sys.modules, "torch", raising=False)
-    monkeypatch.setattr(torch_import, "version", lambda _: "3.0")
+    monkeypatch.setattr(torch_import, name, value)
     torch_import.import_torch()
     assert "torch" not in sys.modules
