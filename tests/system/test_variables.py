@@ -36,7 +36,7 @@ def test_variables_are_read_in_one_place() -> None:
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv"):
                 # handed on whole, or of another process; HOME, of which an empty one is refused
-                assert file.name in ("deadline.py", "launcher.py", "slurm.py", "paths.py"), file
+                assert file.name in ("deadline.py", "launcher.py", "slurm.py", "paths.py", "warm_up.py"), file
             if not is_reader or not isinstance(node, ast.Call):
                 continue
             if isinstance(node.func, ast.Name) and node.func.id == "read":
