@@ -45,6 +45,7 @@ TESTED_IN = {
     "cost/term.py": "contracts/test_back_ends.py",
     "data/datasets/partial_download.py": "data/datasets/test_download.py",
     "data/preparation/duplicates.py": "data/preparation/test_pipeline.py",
+    "data/preparation/job.py": "data/preparation/test_pipeline.py",
     "data/preparation/merged_rows.py": "data/preparation/test_join.py",
     "data/preparation/npy_file.py": "data/preparation/test_store.py",
     "data/preparation/split_checks.py": "data/preparation/test_pipeline.py",

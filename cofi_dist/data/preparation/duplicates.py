@@ -14,13 +14,15 @@ def sort_by_pair(rows: RowBatch) -> tuple[RowBatch, NDArray[np.bool_]]:
     Returns:
         The sorted rows, and whether row n + 1 repeats the pair of row n, (N - 1,).
     """
-    pair = rows["user"].astype(np.int64) << 32 | rows["item"]
+    user, item = rows["user"], rows["item"]
+    pair = user.astype(np.int64)
+    pair -= user.min(initial=np.iinfo(np.int32).max)
+    pair <<= int(item.max(initial=0)).bit_length()
+    pair |= item
     if (pair[1:] < pair[:-1]).any():
-        order = stable_order(rows["item"])
-        order = order[stable_order(rows["user"][order])]
-        rows = {name: values[order] for name, values in rows.items()}
-    repeats = (np.diff(rows["user"]) == 0) & (np.diff(rows["item"]) == 0)
-    return rows, repeats
+        order = stable_order(pair)
+        rows, pair = {name: values[order] for name, values in rows.items()}, pair[order]
+    return rows, pair[1:] == pair[:-1]
 
 
 def keep_one_of_each(
@@ -38,17 +40,19 @@ def keep_one_of_each(
     last = np.flatnonzero(np.append(~repeats, True))
     kept = {name: values[last] for name, values in rows.items()}
     first = np.concatenate([[0], last[:-1] + 1])
+    value = rows["value"].astype(np.float64, copy=False)
     if policy == "sum":
-        kept["value"] = np.add.reduceat(rows["value"], first)
+        kept["value"] = np.add.reduceat(value, first)
     elif policy == "mean" and "weight" in rows:
-        kept["weight"] = np.add.reduceat(rows["weight"], first)
-        shares = rows["weight"] / np.repeat(kept["weight"], last - first + 1)
-        kept["value"] = np.add.reduceat(rows["value"] * shares, first)
+        weight = rows["weight"].astype(np.float64, copy=False)
+        kept["weight"] = np.add.reduceat(weight, first)
+        shares = weight / np.repeat(kept["weight"], last - first + 1)
+        kept["value"] = np.add.reduceat(value * shares, first)
     elif policy == "mean":
         count = last - first + 1
         with np.errstate(over="ignore"):
-            means = np.add.reduceat(rows["value"], first) / count
+            means = np.add.reduceat(value, first) / count
         # if the sum overflows float64, the mean still does not; summing shares loses its last bit only
-        of_shares = np.add.reduceat(rows["value"] / np.repeat(count, count), first)
+        of_shares = np.add.reduceat(value / np.repeat(count, count), first)
         kept["value"] = np.where(np.isfinite(means), means, of_shares)
     return kept

@@ -10,9 +10,9 @@ import polars as pl
 
 from cofi_dist.config import ColumnNames, DuplicateRule, Feedback
 from cofi_dist.data.ids import IdMap, digests
-from cofi_dist.data.preparation.merged_rows import Again, JoinedSide, Merger, NeedsFloat64Error, Rows
+from cofi_dist.data.preparation.merged_rows import Again, JoinedSide, Merger, Rows
 from cofi_dist.data.preparation.store import FORMAT, ITEMS, MANIFEST, USERS
-from cofi_dist.data.preparation.writers import PartWriter, fingerprint, overflowing_item, write_transposed
+from cofi_dist.data.preparation.writers import PartWriters, fingerprint, overflowing_item, write_transposed
 from cofi_dist.data.ratings import MOST_ROWS
 from cofi_dist.data.splits import Part
 from cofi_dist.errors import DataError
@@ -172,22 +172,15 @@ def _write_parts(
     facts: JoinFacts,
 ) -> tuple[Merger, dict[Part, int]]:
     """Write all parts in user order, and return what has counted the ratings, and their number per part."""
-    dtypes: dict[str, type[np.floating]] = {"value": np.float32}
-    if facts.columns.weight is not None:
-        dtypes["weight"] = np.float32
-    while True:
-        merger = Merger(sides, users, items, facts.again, dtypes)
-        writers = {part: PartWriter(directory, part, num_users, dtypes) for part in sides[0].parts}
-        try:
-            for piece in merger.pieces(num_users):
-                for part, rows in piece.items():
-                    writers[part].append(rows)
-        except NeedsFloat64Error as error:  # float32 does not hold all numbers of a column
-            dtypes[error.column] = np.float64
-            continue
-        finally:
-            num_ratings = {part: writer.close() for part, writer in writers.items()}
-        return merger, num_ratings
+    columns = ("value",) if facts.columns.weight is None else ("value", "weight")
+    merger, parts = Merger(sides, users, items, facts.again, columns), sides[0].parts
+    writers = PartWriters(directory, parts, num_users, dict.fromkeys(columns, np.float32))
+    try:
+        for piece in merger.pieces(num_users):
+            writers.append(piece)
+    finally:
+        num_ratings = writers.close()
+    return merger, num_ratings
 
 
 def _manifest(

@@ -34,14 +34,6 @@ class JoinedSide(Protocol):
     def load(self, users: UserRange, part: Part = "train") -> Ratings: ...
 
 
-class NeedsFloat64Error(Exception):
-    """Report the column of which float32 does not hold all numbers exactly."""
-
-    def __init__(self, column: str) -> None:
-        super().__init__(column)
-        self.column = column
-
-
 class Merger:
     """Merge the ratings of two sides, a range of users at a time, and count what is merged.
 
@@ -51,7 +43,7 @@ class Merger:
         sides: the old ratings, and the new ones.
         users, items: joined row of each user and item of both sides.
         again: what a new rating of a pair does to the old one.
-        dtypes: types of the values, and of the weights if there are any.
+        columns: `value`, and `weight` if there are weights.
 
     Attributes:
         num_new: new ratings so far.
@@ -65,22 +57,18 @@ class Merger:
         users: Sequence[Rows],
         items: Sequence[Rows],
         again: Again,
-        dtypes: dict[str, type[np.floating]],
+        columns: Sequence[str],
     ) -> None:
         self._old, self._new = (_Side(*side) for side in zip(sides, users, items, strict=True))
-        self._again, self._dtypes = again, dtypes
+        self._again, self._columns = again, columns
         self.num_new = self.num_again = self.num_moved = 0
 
     def pieces(self, num_users: int) -> Iterator[dict[Part, RowBatch]]:
-        """Yield the ratings of each part, sorted by pair, of ranges of users that follow one another.
-
-        Raises:
-            NeedsFloat64Error: a number does not fit into its type.
-        """
+        """Yield the ratings of each part, sorted by pair, of ranges of users that follow one another."""
         counts = self._old.counts(num_users) + self._new.counts(num_users)
         for users in balanced_ranges(counts, max(1, round(int(counts.sum()) / SPOOL_ROWS))):
-            new = self._new.load(users, "train", self._dtypes)
-            parts = {part: self._old.load(users, part, self._dtypes) for part in self._old.source.parts}
+            new = self._new.load(users, "train", self._columns)
+            parts = {part: self._old.load(users, part, self._columns) for part in self._old.source.parts}
             train, num_moved = [parts.pop("train")], 0
             for part, rows in parts.items():
                 is_moved = np.isin(_pairs(rows), _pairs(new))
@@ -92,29 +80,15 @@ class Merger:
             self.num_new += len(new["user"])
             self.num_moved += num_moved
             self.num_again += num_repeats - (num_moved if self._again == "add" else 0)
-            result: dict[Part, RowBatch] = {"train": merged, **parts}
-            self._require_exact(result)
-            yield result
+            yield {"train": merged, **parts}
 
     def _merged(self, batches: list[RowBatch]) -> tuple[RowBatch, int]:
         """Return the rows of all batches sorted by pair, each pair once, and how many repeated a pair."""
         columns = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
-        if self._again == "add":
-            columns["value"] = columns["value"].astype(np.float64)
         rows, repeats = sort_by_pair(columns)
         if repeats.any():
             rows = keep_one_of_each(rows, repeats, "sum" if self._again == "add" else "last")
         return rows, int(repeats.sum())
-
-    def _require_exact(self, parts: dict[Part, RowBatch]) -> None:
-        for rows in parts.values():
-            for name, dtype in self._dtypes.items():
-                with np.errstate(over="ignore", under="ignore"):
-                    is_exact = rows[name].dtype == dtype or np.array_equal(
-                        rows[name].astype(dtype), rows[name]
-                    )
-                if not is_exact:
-                    raise NeedsFloat64Error(name)
 
 
 class _Side:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cofi_dist.files.reading import open_regular
 from cofi_dist.files.written_file import WrittenFile
 
+PIECE_VALUES = 2**20  # that are converted at a time
 MAGIC = b"\x93NUMPY\x01\x00"  # of version 1, which numpy writes unless a header is very long
 # Checked by ourselves: numpy's own reader evaluates any Python literal.
 HEADER = re.compile(
@@ -26,20 +27,38 @@ class NpyWriter:
     """
 
     def __init__(self, path: Path, dtype: Any) -> None:
-        self._dtype, self._length = np.dtype(dtype), 0
-        self._file = WrittenFile(path.open("wb"))
-        self._write_header()
+        self._path = path
+        self._begin(np.dtype(dtype))
 
     def append(self, values: NDArray[Any]) -> None:
         """Add values at the end."""
         self._file.write(raw_bytes(values, self._dtype))
         self._length += len(values)
 
+    def widen(self, dtype: Any) -> None:
+        """Write what was written so far anew, as values of a type that holds all of them."""
+        narrow = self._path.with_suffix(".narrow")
+        self._end(to_disk=False)
+        self._path.rename(narrow)
+        values = map_array(narrow, self._length, self._dtype.type)
+        self._begin(np.dtype(dtype))
+        for start in range(0, len(values), PIECE_VALUES):
+            self.append(values[start : start + PIECE_VALUES])
+        narrow.unlink()
+
     def close(self) -> None:
         """Write the final length into the header, in which numpy leaves room for it."""
+        self._end(to_disk=True)
+
+    def _begin(self, dtype: np.dtype[Any]) -> None:
+        self._dtype, self._length = dtype, 0
+        self._file = WrittenFile(self._path.open("wb"))
+        self._write_header()
+
+    def _end(self, *, to_disk: bool) -> None:
         self._file.seek(0)
         self._write_header()
-        self._file.finish()
+        self._file.finish(to_disk=to_disk)
 
     def _write_header(self) -> None:
         shape = {"shape": (self._length,), "fortran_order": False, "descr": self._dtype.str}

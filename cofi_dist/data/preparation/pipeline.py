@@ -2,29 +2,40 @@
 
 1. Read it once. Ids are numbered as they appear, and the ratings go to one spool on disk.
 2. Distribute the ratings over spools of consecutive users, each small enough to be sorted in memory.
-3. Spool by spool: sort, resolve duplicates, filter, split, and write the arrays in user order.
+3. Spool by spool: sort, resolve duplicates, split, and write the arrays in user order. A filter or a split by
+   times must see all ratings before it drops or takes one, so for these the sorted ratings are spooled again.
 4. Distribute the training ratings once more, over spools of consecutive items, and write them in item order.
+
+While one piece or spool is written, threads sort the next ones.
 """
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from cofi_dist.config import DataSection
+from cofi_dist.data.ahead import results_ahead
 from cofi_dist.data.ids import IdMap, digests
 from cofi_dist.data.preparation.duplicates import keep_one_of_each, sort_by_pair
 from cofi_dist.data.preparation.filters import k_core_filter
 from cofi_dist.data.preparation.id_encoder import Encoder
+from cofi_dist.data.preparation.job import Job, SpooledRatings
 from cofi_dist.data.preparation.split_checks import refuse_equal_times, why_empty
 from cofi_dist.data.preparation.spool import RowBatch, Spool, spools_by_range
 from cofi_dist.data.preparation.store import FORMAT, ITEMS, MANIFEST, USERS
 from cofi_dist.data.preparation.time_cutoffs import time_cutoffs
-from cofi_dist.data.preparation.writers import PartWriter, fingerprint, overflowing_item, write_transposed
+from cofi_dist.data.preparation.writers import (
+    PartWriters,
+    fingerprint,
+    fits_float32,
+    overflowing_item,
+    write_transposed,
+)
 from cofi_dist.data.ratings import EQUAL_RATINGS
 from cofi_dist.data.readers.ratings_input import RatingsInput
 from cofi_dist.data.splits import PARTS, Part, assign_parts, held_out
@@ -32,57 +43,7 @@ from cofi_dist.errors import DataError
 from cofi_dist.files.written_file import write_file
 from cofi_dist.words import counted
 
-DTYPES = {"user": np.int32, "item": np.int32, "value": np.float64}
 KEPT = {"last": "the last of each pair kept", "mean": "each pair's mean kept"}
-
-
-@dataclass(frozen=True)
-class _Job:
-    """Hold what every step of a preparation needs.
-
-    Attributes:
-        given: the file or table of ratings.
-        data: the config's section.
-        work: folder for the spools.
-        notes: lines about what was read, dropped and held out; every step adds its own.
-    """
-
-    given: RatingsInput
-    data: DataSection
-    work: Path
-    notes: list[str]
-
-    @property
-    def noun(self) -> str:
-        """Return what a row is."""
-        return "event" if self.data.feedback == "implicit" else "rating"
-
-
-@dataclass
-class _SpooledRatings:
-    """Hold ratings on disk, in spools of consecutive users.
-
-    Attributes:
-        users: raw ids of the users, ascending; a rating's `user` is a position in it.
-        items: the same of the items.
-        spools: in the order of their users.
-        dtypes: of the values, and of the weights if there are any: float32 if that holds all exactly.
-    """
-
-    users: pl.Series
-    items: pl.Series
-    spools: list[Spool]
-    dtypes: dict[str, type[np.floating]]
-
-    def __len__(self) -> int:
-        return sum(map(len, self.spools))
-
-    def replace_spool(self, k: int, rows: RowBatch, work: Path, step: str) -> None:
-        """Put `rows` in the place of spool k, in a new folder that is named after the step."""
-        replacement = self.spools[k].like(work / f"{step}{k}")
-        replacement.append(rows)
-        self.spools[k].remove()
-        self.spools[k] = replacement
 
 
 def prepare(given: RatingsInput, data: DataSection, directory: Path) -> None:
@@ -96,38 +57,46 @@ def prepare(given: RatingsInput, data: DataSection, directory: Path) -> None:
     Raises:
         DataError: the file or table, the line or row and what is wrong with it; or no ratings are left.
     """
-    job = _Job(given, data, directory / "work", notes=[])
+    job = Job(given, data, directory / "work", notes=[])
     job.work.mkdir()
     ratings = _read(job)
-    _resolve_duplicates(job, ratings)
-    if data.min_user_ratings > 1 or data.min_item_ratings > 1:
-        _filter(job, ratings)
-    num_ratings = _write_parts(job, ratings, directory)
-    scale = write_transposed(directory, len(ratings.items), job.work)
+    batches = _without_duplicates(job, ratings)
+    is_filtered = data.min_user_ratings > 1 or data.min_item_ratings > 1
+    if is_filtered or job.with_time:
+        _spool_sorted(job, ratings, batches)
+        if is_filtered:
+            _filter(job, ratings)
+        batches = ratings.taken()
+    num_ratings = _write_parts(job, ratings, batches, directory)
+    ids = ratings.users, ratings.items
+    with ThreadPoolExecutor(1) as pool:
+        digest = pool.submit(fingerprint, ids, directory, tuple(num_ratings))
+        scale = write_transposed(directory, len(ratings.items), job.work)
     item = overflowing_item(directory)
     if item is not None:
         raise DataError(
             f"{given.name}: the ratings of item {ratings.items[item]} sum to more than float64 holds; divide"
             " all by a number"
         )
-    manifest = _manifest(job, ratings, directory, num_ratings, scale)
+    manifest = _manifest(job, ratings, directory, num_ratings, scale, digest.result())
     job.work.rmdir()
     write_file(directory / MANIFEST, json.dumps(manifest, indent=2) + "\n")
     IdMap(ratings.users).save(directory / USERS)
     IdMap(ratings.items).save(directory / ITEMS)
 
 
-def _read(job: _Job) -> _SpooledRatings:
+def _read(job: Job) -> SpooledRatings:
     """Read the ratings into spools of consecutive users (steps 1 and 2)."""
-    columns, feedback = job.data.columns, job.data.feedback
-    with_time = any(split.needs_times for split in held_out(job.data).values())
-    with_weight = columns.weight is not None
-    floats = {"time": with_time, "weight": with_weight}
-    dtypes = {**DTYPES, **{name: np.float64 for name, is_read in floats.items() if is_read}}
+    columns, feedback, dtypes = job.data.columns, job.data.feedback, job.dtypes
     users, items, spool = Encoder(), Encoder(), Spool(job.work / "read", dtypes)
-    for table in job.given.tables(columns, feedback=feedback, time=with_time, weight=with_weight):
+    kept = [name for name in dtypes if name in ("value", "weight")]
+    narrow = set(kept)  # columns of which float32 has held all numbers exactly so far
+    floats = {name: name in dtypes for name in ("time", "weight")}
+    for table in job.given.tables(columns, feedback=feedback, **floats):
         codes = {"user": users.codes(table["user"]), "item": items.codes(table["item"])}
-        spool.append({**codes, **{name: table[name].to_numpy() for name in dtypes if name not in codes}})
+        rows = {**codes, **{name: table[name].to_numpy() for name in dtypes if name not in codes}}
+        narrow = {name for name in narrow if fits_float32(rows[name])}
+        spool.append(rows)
     if not len(spool):
         raise DataError(f"{job.given.name}: holds no {job.noun}s")
     # until now, ids were numbered as they came; from here on, in ascending order
@@ -138,11 +107,11 @@ def _read(job: _Job) -> _SpooledRatings:
     job.notes.extend(job.given.notes_on_ids(columns, users.distinct, items.distinct))
     ratings_per_user = np.empty_like(users.counts)
     ratings_per_user[user_rank] = users.counts
-    rows = _renumbered(spool, user_rank, item_rank)
-    spools = spools_by_range(rows, dtypes, "user", ratings_per_user, job.work)
+    pieces = _renumbered(spool, user_rank, item_rank)
+    dtypes |= dict.fromkeys(narrow, np.float32)
+    spools = spools_by_range(pieces, dtypes, "user", ratings_per_user, job.work)
     spool.remove()
-    kept_as = dict.fromkeys(("value", "weight") if with_weight else ("value",), np.float32)
-    return _SpooledRatings(user_ids, item_ids, spools, {**kept_as})
+    return SpooledRatings(user_ids, item_ids, spools, dict.fromkeys(kept, np.float32))
 
 
 def _renumbered(
@@ -152,30 +121,45 @@ def _renumbered(
         yield {**piece, "user": user_rank[piece["user"]], "item": item_rank[piece["item"]]}
 
 
-def _resolve_duplicates(job: _Job, ratings: _SpooledRatings) -> None:
-    """Sort every spool by user, then item, and keep one rating of each pair."""
-    policy, num_before = job.data.duplicates, len(ratings)
-    for k, spool in enumerate(ratings.spools):
-        rows, repeats = sort_by_pair(spool.whole())
-        if repeats.any():
-            if policy == "error":
-                first = int(np.flatnonzero(repeats)[0])
-                raise _duplicate_error(job, ratings, rows["user"][first], rows["item"][first])
-            rows = keep_one_of_each(rows, repeats, policy)
-        for name in ratings.dtypes:
-            with np.errstate(over="ignore", under="ignore"):
-                if not np.array_equal(rows[name].astype(np.float32), rows[name]):
-                    ratings.dtypes[name] = np.float64
-        ratings.replace_spool(k, rows, job.work, "sorted")
-    num_repeats = num_before - len(ratings)
+def _without_duplicates(job: Job, ratings: SpooledRatings) -> Iterator[RowBatch]:
+    """Yield the ratings of each spool, which is removed, by user, then item, and one of each pair."""
+    policy, num_before, num_after = job.data.duplicates, len(ratings), 0
+    for rows in results_ahead(partial(_sorted_spool, job, ratings, spool) for spool in ratings.spools):
+        num_after += len(rows["user"])
+        yield rows
+    num_repeats = num_before - num_after
     if policy == "sum" and num_repeats:
-        pairs = counted(len(ratings), "pair of user and item")
+        pairs = counted(num_after, "pair of user and item")
         job.notes.append(f"duplicates: the strengths of {counted(num_before, 'event')} summed over {pairs}")
     elif policy in KEPT:
         job.notes.append(f"duplicates: {KEPT[policy]}, {counted(num_repeats, job.noun)} dropped")
 
 
-def _duplicate_error(job: _Job, ratings: _SpooledRatings, user: int, item: int) -> DataError:
+def _sorted_spool(job: Job, ratings: SpooledRatings, spool: Spool) -> RowBatch:
+    """Take the ratings out of a spool, sorted by user, then item, and one of each pair."""
+    rows, repeats = sort_by_pair(spool.whole())
+    spool.remove()
+    if repeats.any():
+        if job.data.duplicates == "error":
+            first = int(np.flatnonzero(repeats)[0])
+            raise _duplicate_error(job, ratings, rows["user"][first], rows["item"][first])
+        rows = keep_one_of_each(rows, repeats, job.data.duplicates)
+    return rows
+
+
+def _spool_sorted(job: Job, ratings: SpooledRatings, batches: Iterator[RowBatch]) -> None:
+    """Keep sorted ratings on disk, in new spools, and find out which columns need float64."""
+    spools = []
+    for k, rows in enumerate(batches):
+        spools.append(Spool(job.work / f"sorted{k}", job.dtypes))
+        spools[k].append(rows)
+        for name in ratings.dtypes:
+            if not fits_float32(rows[name]):
+                ratings.dtypes[name] = np.float64
+    ratings.spools = spools
+
+
+def _duplicate_error(job: Job, ratings: SpooledRatings, user: int, item: int) -> DataError:
     user_id, item_id = str(ratings.users[int(user)]), str(ratings.items[int(item)])
     first, second = job.given.first_rows_of_pair(job.data.columns, user_id, item_id)
     where = job.given.row
@@ -187,7 +171,7 @@ def _duplicate_error(job: _Job, ratings: _SpooledRatings, user: int, item: int) 
     )
 
 
-def _filter(job: _Job, ratings: _SpooledRatings) -> None:
+def _filter(job: Job, ratings: SpooledRatings) -> None:
     """Drop users and items that have too few ratings, and number the remaining ones without gaps."""
     sizes = len(ratings.users), len(ratings.items)
     at_least = job.data.min_user_ratings, job.data.min_item_ratings
@@ -199,7 +183,7 @@ def _filter(job: _Job, ratings: _SpooledRatings) -> None:
     for k, spool in enumerate(ratings.spools):
         rows = spool.whole()
         stays = user_stays[rows["user"]] & item_stays[rows["item"]]
-        rows = {name: values[stays] for name, values in rows.items()}
+        rows = _masked(rows, stays)
         rows = {**rows, "user": user_rank[rows["user"]], "item": item_rank[rows["item"]]}
         ratings.replace_spool(k, rows, job.work, "filtered")
     ratings.users, ratings.items = ratings.users.filter(user_stays), ratings.items.filter(item_stays)
@@ -213,22 +197,27 @@ def _filter(job: _Job, ratings: _SpooledRatings) -> None:
     )
 
 
-def _write_parts(job: _Job, ratings: _SpooledRatings, directory: Path) -> dict[Part, int]:
+def _write_parts(
+    job: Job, ratings: SpooledRatings, batches: Iterable[RowBatch], directory: Path
+) -> dict[Part, int]:
     """Split the ratings and write each part in user order; return the number of ratings per part."""
     splits = held_out(job.data)
-    refuse_equal_times(job.given.name, ratings.spools, splits)
+    if job.with_time:
+        refuse_equal_times(job.given.name, ratings.spools, splits)
     cutoffs = time_cutoffs(ratings.spools, splits)
     parts: tuple[Part, ...] = ("train", *splits)
-    writers = {part: PartWriter(directory, part, len(ratings.users), ratings.dtypes) for part in parts}
-    total = len(ratings)
-    for spool in ratings.spools:
-        rows = spool.whole()
-        part_N = assign_parts(rows["user"], rows["item"], splits, rows.get("time"), cutoffs)
-        for part in parts:
-            in_part = part_N == PARTS.index(part)
-            writers[part].append({name: values[in_part] for name, values in rows.items()})
-        spool.remove()
-    num_ratings = {part: writer.close() for part, writer in writers.items()}
+    writers = PartWriters(directory, parts, len(ratings.users), ratings.dtypes)
+    try:
+        for rows in batches:
+            if not splits:
+                writers.append({"train": rows})
+                continue
+            part_N = assign_parts(rows["user"], rows["item"], splits, rows.get("time"), cutoffs)
+            masks = {part: part_N == PARTS.index(part) for part in parts}
+            writers.append({part: _masked(rows, mask) for part, mask in masks.items()})
+    finally:
+        num_ratings = writers.close()
+    total = sum(num_ratings.values())
     if splits:
         job.notes.extend(f"{part}: {counted(count, job.noun)}" for part, count in num_ratings.items())
     if not num_ratings["train"]:
@@ -239,12 +228,17 @@ def _write_parts(job: _Job, ratings: _SpooledRatings, directory: Path) -> dict[P
     return num_ratings
 
 
+def _masked(rows: RowBatch, mask: NDArray[np.bool_]) -> RowBatch:
+    return {name: values[mask] for name, values in rows.items()}
+
+
 def _manifest(
-    job: _Job,
-    ratings: _SpooledRatings,
+    job: Job,
+    ratings: SpooledRatings,
     directory: Path,
     num_ratings: dict[Part, int],
     scale: tuple[float, float],
+    digest: str,
 ) -> dict[str, object]:
     """Describe the prepared ratings, for `StoredRatings` and for people."""
     lowest, highest = scale
@@ -266,6 +260,6 @@ def _manifest(
         "lowest": lowest,
         "highest": highest,
         "ids": digests((IdMap(ratings.users), IdMap(ratings.items))),
-        "fingerprint": fingerprint((ratings.users, ratings.items), directory, tuple(num_ratings)),
+        "fingerprint": digest,
         "notes": job.notes,
     }

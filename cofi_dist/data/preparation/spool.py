@@ -3,12 +3,14 @@
 import errno
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cofi_dist.data.ahead import results_ahead
 from cofi_dist.data.preparation.npy_file import raw_bytes
 from cofi_dist.files.written_file import checked_file
 from cofi_dist.sharding.ranges import balanced_ranges
@@ -96,21 +98,42 @@ def spools_by_range(
     """
     ranges = balanced_ranges(counts, max(1, round(int(counts.sum()) / SPOOL_ROWS)))
     spools = [Spool(directory / f"{column}{k}", dtypes) for k in range(len(ranges))]
-    stops = np.array([each.stop for each in ranges])
-    for piece in pieces:
-        spool_N = np.searchsorted(stops, piece[column], side="right")
-        order = stable_order(spool_N)
-        ends = np.cumsum(np.bincount(spool_N, minlength=len(spools)))
-        for spool, rows in zip(spools, np.split(order, ends[:-1]), strict=True):
-            if len(rows):
-                spool.append({name: values[rows] for name, values in piece.items()})
+    spool_of = np.repeat(
+        np.arange(len(ranges), dtype=np.min_scalar_type(len(ranges))), [len(each) for each in ranges]
+    )
+    calls = (partial(_by_spool, piece, column, spool_of) for piece in pieces)
+    for rows, ends in results_ahead(calls):
+        for spool, start, stop in zip(spools, [0, *ends], ends, strict=False):
+            if start < stop:
+                spool.append({name: values[start:stop] for name, values in rows.items()})
     return spools
 
 
-def stable_order(keys: NDArray[np.integer]) -> NDArray[np.intp]:
-    """Return a stable argsort; a radix sort, which is faster, if the keys span less than 2^16."""
-    if (keys[1:] >= keys[:-1]).all():
-        return np.arange(len(keys))
-    if len(keys) and int(keys.max()) - int(keys.min()) < 2**16:
-        keys = (keys - keys.min()).astype(np.uint16)
-    return np.argsort(keys, kind="stable")
+def _by_spool(
+    rows: RowBatch, column: str, spool_of: NDArray[np.unsignedinteger]
+) -> tuple[RowBatch, list[int]]:
+    """Sort rows by their spools, as a column decides; also return where those of each spool end."""
+    spool_N = spool_of[rows[column]]
+    ends = np.cumsum(np.bincount(spool_N)).tolist()
+    if (spool_N[1:] < spool_N[:-1]).any():
+        order = stable_order(spool_N)
+        rows = {name: values[order] for name, values in rows.items()}
+    return rows, ends
+
+
+def stable_order(keys: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return a stable argsort."""
+    lowest = int(keys.min(initial=np.iinfo(keys.dtype).max))
+    span, row_bits = int(keys.max(initial=lowest)) - lowest, len(keys).bit_length()
+    if span < 2**16:  # numpy has a radix sort of so few bits
+        return np.argsort((keys - lowest).astype(np.min_scalar_type(span)), kind="stable")
+    if span.bit_length() + row_bits >= 63:
+        return np.argsort(keys, kind="stable")
+    # numpy sorts numbers several times faster than it finds their order
+    keyed_rows = keys.astype(np.int64)
+    keyed_rows -= lowest
+    keyed_rows <<= row_bits
+    keyed_rows |= np.arange(len(keys))
+    keyed_rows.sort()
+    keyed_rows &= (1 << row_bits) - 1
+    return keyed_rows

@@ -1,7 +1,8 @@
 """Write the arrays of prepared ratings, each in one pass. `store` lists the files."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,23 +10,49 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from cofi_dist.data.ahead import results_ahead
 from cofi_dist.data.preparation.npy_file import NpyWriter
-from cofi_dist.data.preparation.spool import RowBatch, spools_by_range, stable_order
+from cofi_dist.data.preparation.spool import RowBatch, Spool, spools_by_range, stable_order
 from cofi_dist.data.shard import PIECE_RATINGS
 from cofi_dist.data.splits import Part
 from cofi_dist.files.written_file import checked_file
 from cofi_dist.sharding.ranges import balanced_ranges, offsets_from_counts
 
 
-class PartWriter:
-    """Write the arrays of one part, in user order.
+class PartWriters:
+    """Write the arrays of all parts, in user order.
 
     Args:
         directory: of the prepared ratings.
-        part: the part, which begins the names of its files.
+        parts: the parts.
         num_users: number of users of all parts together.
-        dtypes: types of the values, and of the weights if there are any.
+        dtypes: types of the values, and of the weights if there are any. One that is float32 becomes float64,
+            in all parts, as soon as float32 does not hold all of the column exactly.
     """
+
+    def __init__(
+        self, directory: Path, parts: Sequence[Part], num_users: int, dtypes: dict[str, type[np.floating]]
+    ) -> None:
+        self._dtypes = dict(dtypes)
+        self._writers = {part: _PartWriter(directory, part, num_users, dtypes) for part in parts}
+
+    def append(self, rows_of: Mapping[Part, RowBatch]) -> None:
+        """Add ratings of some parts, of later users than those so far."""
+        for name, dtype in self._dtypes.items():
+            if dtype == np.float32 and not all(fits_float32(rows[name]) for rows in rows_of.values()):
+                self._dtypes[name] = np.float64
+                for writer in self._writers.values():
+                    writer.columns[name].widen(np.float64)
+        for part, rows in rows_of.items():
+            self._writers[part].append(rows)
+
+    def close(self) -> dict[Part, int]:
+        """Finish the files and return each part's number of ratings; weights that are all 1 are not kept."""
+        return {part: writer.close() for part, writer in self._writers.items()}
+
+
+class _PartWriter:
+    """Write the arrays of one part, whose name begins theirs."""
 
     def __init__(
         self, directory: Path, part: Part, num_users: int, dtypes: dict[str, type[np.floating]]
@@ -34,28 +61,32 @@ class PartWriter:
         self._user_start, self._weight = (
             directory / f"{part}_{what}.npy" for what in ("user_start", "weight")
         )
-        self._columns = {
+        self.columns = {
             name: NpyWriter(directory / f"{part}_{name}.npy", dtype)
             for name, dtype in {"item": np.int32, **dtypes}.items()
         }
         self._weights_are_one = True
 
     def append(self, rows: RowBatch) -> None:
-        """Add ratings, of later users than those so far."""
         self._counts += np.bincount(rows["user"], minlength=len(self._counts))
-        for name, writer in self._columns.items():
+        for name, writer in self.columns.items():
             writer.append(rows[name])
-        if "weight" in self._columns:
+        if "weight" in self.columns:
             self._weights_are_one &= bool((rows["weight"] == 1).all())
 
     def close(self) -> int:
-        """Finish the files and return the number of ratings; weights that are all 1 are not kept."""
         _save(self._user_start, offsets_from_counts(self._counts))
-        for writer in self._columns.values():
+        for writer in self.columns.values():
             writer.close()
-        if "weight" in self._columns and self._weights_are_one:
+        if "weight" in self.columns and self._weights_are_one:
             self._weight.unlink()
         return int(self._counts.sum())
+
+
+def fits_float32(values: NDArray[np.floating]) -> bool:
+    """Tell whether float32 holds all values exactly."""
+    with np.errstate(over="ignore", under="ignore"):
+        return values.dtype == np.float32 or np.array_equal(values.astype(np.float32), values)
 
 
 def write_transposed(directory: Path, num_items: int, work: Path) -> tuple[float, float]:
@@ -71,8 +102,8 @@ def write_transposed(directory: Path, num_items: int, work: Path) -> tuple[float
     """
     columns = _train_columns(directory)
     count = np.zeros(num_items, np.int64)
-    for piece in _train_pieces(directory):
-        count += np.bincount(piece["item"], minlength=num_items)
+    for start in range(0, len(columns["item"]), PIECE_RATINGS):
+        count += np.bincount(columns["item"][start : start + PIECE_RATINGS], minlength=num_items)
     total, weight, lowest, highest = np.zeros(num_items), np.zeros(num_items), np.inf, -np.inf
     by_item = {name: array.dtype for name, array in columns.items() if name != "item"}
     writers = {
@@ -80,13 +111,11 @@ def write_transposed(directory: Path, num_items: int, work: Path) -> tuple[float
         for name, dtype in {"user": np.int32, **by_item}.items()
     }
     dtypes = {"user": np.int32, "item": np.int32, **by_item}
-    for spool in spools_by_range(_train_pieces(directory), dtypes, "item", count, work):
-        rows = spool.whole()
-        spool.remove()
-        order = stable_order(rows["item"])  # an item's ratings stay in user order
+    spools = spools_by_range(_train_pieces(directory), dtypes, "item", count, work)
+    for rows in results_ahead(partial(_by_item, spool) for spool in spools):
         for name, writer in writers.items():
-            writer.append(rows[name][order])
-        if len(order):
+            writer.append(rows[name])
+        if len(rows["item"]):
             values = rows["value"]
             lowest, highest = min(lowest, values.min()), max(highest, values.max())
             if "weight" in rows:
@@ -102,6 +131,14 @@ def write_transposed(directory: Path, num_items: int, work: Path) -> tuple[float
     if "weight" in columns:
         _save(directory / "item_weight.npy", weight)
     return float(lowest), float(highest)
+
+
+def _by_item(spool: Spool) -> RowBatch:
+    """Take the ratings out of a spool, sorted by item; an item's ratings stay in user order."""
+    rows = spool.whole()
+    spool.remove()
+    order = stable_order(rows["item"])
+    return {name: values[order] for name, values in rows.items()}
 
 
 def _train_columns(directory: Path) -> dict[str, NDArray[Any]]:

@@ -1,11 +1,13 @@
 """Read Parquet files of ratings, in tables of bounded size."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 import polars as pl
 
+from cofi_dist.data.ahead import results_ahead
 from cofi_dist.data.readers.column_kinds import Role, checked_rows, converter, refusal
 from cofi_dist.data.readers.layout import Advice, column_list
 from cofi_dist.errors import DataError
@@ -42,14 +44,20 @@ def parquet_tables(path: Path, wanted: dict[Role, str], advice: Advice) -> Itera
             file = _scanned(opened)
             with stderr_silenced():
                 count = int(file.select(pl.len()).collect().item())
-            for start in range(0, count, TABLE_ROWS):
-                piece = file.slice(start, TABLE_ROWS).select(**{r: pl.col(n) for r, n in wanted.items()})
-                with stderr_silenced():
-                    table = piece.collect()
-                converted = [checked_rows(str(path), role, table[role], start) for role in wanted]
-                yield pl.DataFrame(converted)
+            columns = file.select(**{role: pl.col(name) for role, name in wanted.items()})
+            starts = range(0, count, TABLE_ROWS)
+            yield from results_ahead(
+                (partial(_table, path, columns, list(wanted), start) for start in starts), threads=1
+            )
     except PARQUET_ERRORS as error:
         raise DataError(f"{path}: cannot be read as Parquet: {shortened(error, quoted=False)}") from None
+
+
+def _table(path: Path, columns: pl.LazyFrame, roles: list[Role], start: int) -> pl.DataFrame:
+    """Read and check the rows from `start` on; the columns are named by their roles."""
+    with stderr_silenced():
+        table = columns.slice(start, TABLE_ROWS).collect()
+    return pl.DataFrame([checked_rows(str(path), role, table[role], start) for role in roles])
 
 
 def _scanned(file: BinaryIO) -> pl.LazyFrame:

@@ -8,9 +8,7 @@ import gzip
 import io
 import re
 import zlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import BinaryIO
 import numpy as np
 import polars as pl
 
+from cofi_dist.data.ahead import results_ahead
 from cofi_dist.data.id_spelling import bad_ids
 from cofi_dist.data.readers.column_kinds import Role, wrong_numbers
 from cofi_dist.data.readers.diagnose import diagnose
@@ -43,7 +42,6 @@ WELL_QUOTED = {
     for separator in (b",", b";", b"\t")
 }
 READ_ERRORS = (OSError, EOFError, zlib.error)
-PARSED_AHEAD = 2  # chunks that are parsed while the caller works on an earlier one
 
 
 def open_text(path: Path) -> BinaryIO:
@@ -61,7 +59,7 @@ def text_tables(path: Path, wanted: dict[Role, str], advice: Advice) -> Iterator
     """
     try:
         chunks = _chunks(path, wanted, advice)
-        for table in _results_ahead(partial(_parse, path, *chunk) for chunk in chunks):
+        for table in results_ahead(partial(_parse, path, *chunk) for chunk in chunks):
             if len(table):
                 yield table
     except READ_ERRORS as error:
@@ -118,18 +116,6 @@ def _chunks(path: Path, wanted: dict[Role, str], advice: Advice) -> Iterator[tup
         raise DataError(f"{path}: is empty")
 
 
-def _results_ahead(calls: Iterable[Callable[[], pl.DataFrame]]) -> Iterator[pl.DataFrame]:
-    """Yield the results of the calls, in their order, while threads run the next few calls."""
-    waiting: deque[Future[pl.DataFrame]] = deque()
-    with ThreadPoolExecutor(PARSED_AHEAD) as pool:
-        for call in calls:
-            waiting.append(pool.submit(call))
-            if len(waiting) > PARSED_AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
 def _parse(path: Path, text: bytes, layout: Layout, line: int) -> pl.DataFrame:
     """Parse a chunk of lines, of which the first has number `line`; raise DataError at a faulty one."""
     table = _parse_quickly(text, layout)
@@ -151,35 +137,75 @@ def _parse(path: Path, text: bytes, layout: Layout, line: int) -> pl.DataFrame:
 
 
 def _parse_quickly(text: bytes, layout: Layout) -> pl.DataFrame | None:
-    """Parse the wanted columns as text by polars; None if the lines need a closer look."""
-    separator = layout.separator[0].encode()
-    if b"\r" in text and count_byte(text, b"\r") != text.count(b"\r\n"):
+    """Parse the wanted columns by polars; None if the lines need a closer look.
+
+    Returns:
+        Text; of ids, integers if that is what all of them plainly are and it was quick to find out.
+    """
+    separator, step = layout.separator[0].encode(), len(layout.separator)
+    num_returns = count_byte(text, b"\r") if b"\r" in text else 0
+    if num_returns and num_returns != text.count(b"\r\n"):
         return None  # to polars, a lone carriage return is a blank; to csv, an end of line
-    step = len(layout.separator)  # `::` is read as `:`, which makes an empty column between every two
-    if step == 1 and b'"' in text and not WELL_QUOTED[separator].fullmatch(text):
-        return None  # polars would accept more than we do
+    if step == 1 and b'"' in text:
+        if not WELL_QUOTED[separator].fullmatch(text):
+            return None  # polars would accept more than we do
+        table = _read_csv(text, layout)
+        if table is None or any(column.null_count() for column in table):
+            return None
+    else:
+        num_separators = count_byte(text, separator)
+        field_bytes = len(text) - num_separators - num_returns - count_byte(text, b"\n")
+        table = _with_plain_integers(text, layout, field_bytes)
+        table = _read_csv(text, layout) if table is None else table
+        # a line of too many fields is refused by polars, so too few show in the number of separators
+        if table is None or num_separators != len(table) * (table.width - 1):
+            return None
+        if not all(table[:, k].null_count() == len(table) for k in range(table.width) if k % step):
+            return None
+    return table.select(pl.col(str(step * place)).alias(role) for role, place in layout.places.items())
+
+
+def _with_plain_integers(text: bytes, layout: Layout, field_bytes: int) -> pl.DataFrame | None:
+    """Parse ids as integers if those of the first line are; None if not all are plain ones.
+
+    Args:
+        text: lines without quotes.
+        layout: of the lines.
+        field_bytes: number of bytes of all fields.
+    """
+    first = text[: text.find(b"\n") + 1].rstrip(b"\r\n").split(layout.separator.encode())
+    ids = [place for role, place in layout.places.items() if role in ("user", "item")]
+    integers = [place for place in ids if place < len(first) and first[place].isdigit()]
+    table = _read_csv(text, layout, integers) if integers else None
+    if table is None:
+        return None
+    lengths = (_plain_length(c) if c.dtype == pl.Int64 else int(c.str.len_bytes().sum()) for c in table)
+    return table if sum(lengths) == field_bytes else None
+
+
+def _read_csv(text: bytes, layout: Layout, integers: Iterable[int] = ()) -> pl.DataFrame | None:
+    """Parse all fields by polars, as text or as integers; None if it can't.
+
+    Args:
+        text: the lines.
+        layout: of the lines. `::` is read as `:`, which makes an empty field between every two.
+        integers: indices of the fields that are integers.
+    """
+    step = len(layout.separator)
     names = [str(place) for place in range(step * (layout.fields - 1) + 1)]
-    header = separator.join(name.encode() for name in names) + b"\n"
     try:
         table = pl.read_csv(
-            header + text,
+            layout.separator[0].join(names).encode() + b"\n" + text,
             separator=layout.separator[0],
             infer_schema=False,
+            schema_overrides={str(step * place): pl.Int64 for place in integers},
             quote_char='"' if step == 1 else None,
         )
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return None
     if table[:, 0].null_count():
         table = table.filter(~pl.all_horizontal(pl.all().is_null()))  # blank lines hold no rating
-    if step == 1 and b'"' in text:
-        is_complete = not any(column.null_count() for column in table)
-    else:
-        # a line of too many fields is an error above, so too few show in the number of separators
-        is_complete = count_byte(text, separator) == len(table) * (len(names) - 1)
-        is_complete &= all(table[name].null_count() == len(table) for k, name in enumerate(names) if k % step)
-    if not is_complete:
-        return None
-    return table.select(pl.col(str(step * place)).alias(role) for role, place in layout.places.items())
+    return table
 
 
 def _converted(table: pl.DataFrame, layout: Layout) -> pl.DataFrame | None:
@@ -190,7 +216,7 @@ def _converted(table: pl.DataFrame, layout: Layout) -> pl.DataFrame | None:
         if text.null_count():
             return None
         if role in ("user", "item"):
-            columns.append(integers_if_all(text))
+            columns.append(text if text.dtype == pl.Int64 else integers_if_all(text))
             if columns[-1].dtype == pl.String and bad_ids(text).any():
                 return None
             continue
@@ -208,15 +234,19 @@ def _converted(table: pl.DataFrame, layout: Layout) -> pl.DataFrame | None:
 def integers_if_all(text: pl.Series) -> pl.Series:
     """Convert ids to integers if each of them is a plain decimal number: `7`, not `007` or `7.0`."""
     numbers = text.cast(pl.Int64, strict=False)
-    if numbers.null_count():
-        return text
-    # no spelling of a number is shorter than its plain one, so all are plain if the total length is that of
-    # the plain ones: a digit, a sign if negative, and a further digit for each power of ten that is reached
-    values = numbers.to_numpy()
-    plain_length = len(values) + np.count_nonzero(values < 0)
+    # no spelling of a number is shorter than its plain one, so all are plain if their total length says so
+    is_plain = not numbers.null_count() and int(text.str.len_bytes().sum()) == _plain_length(numbers)
+    return numbers if is_plain else text
+
+
+def _plain_length(numbers: pl.Series) -> int:
+    """Return the number of characters of integers that are all written plainly; nulls have none."""
+    values = numbers.drop_nulls().to_numpy()
+    lowest, highest = values.min(initial=0), values.max(initial=0)
+    # a digit, a sign if negative, and a further digit for each power of ten that is reached
+    length = len(values)
+    length += int(np.count_nonzero(values < 0)) if lowest < 0 else 0
     for power in 10 ** np.arange(1, 19):
-        longer = np.count_nonzero(values >= power) + np.count_nonzero(values <= -power)
-        plain_length += longer
-        if not longer:
-            break
-    return numbers if int(text.str.len_bytes().sum()) == plain_length else text
+        length += int(np.count_nonzero(values >= power)) if highest >= power else 0
+        length += int(np.count_nonzero(values <= -power)) if lowest <= -power else 0
+    return length

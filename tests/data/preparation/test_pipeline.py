@@ -124,3 +124,26 @@ def test_the_manifest_says_what_was_done(tmp_path: Path) -> None:
         assert sum(manifest["num_ratings"].values()) == 120
         assert stored.scale == (0.5, 5.0)
         assert stored.parts == ("train", "validation")
+
+
+def test_values_that_turn_to_float64_half_way_are_kept_exactly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "SPOOL_ROWS", 20)
+    table = random_table().sort("userId")
+    late = pl.when(pl.col("userId") == pl.col("userId").max()).then(pl.col("rating") / 10).otherwise("rating")
+    file = save(table.with_columns(rating=late), tmp_path / "r.csv")
+    with prepared(file, test=SplitSection(by="random", fraction=0.3)) as stored:
+        users = UserRange(0, stored.num_users)
+        values = np.concatenate([stored.load(users, part).value for part in ("train", "test")])
+        assert values.dtype == np.float64
+        assert sorted(values.tolist()) == sorted(pl.read_csv(file)["rating"].to_list())
+        assert all(
+            np.load(stored.directory / f"{part}_value.npy").dtype == np.float64 for part in stored.parts
+        )
+
+
+@given(st.lists(st.integers(0, 2**31 - 1), max_size=30), st.sampled_from([1, 2**7, 2**15, 2**31 - 1, 2**62]))
+def test_every_way_to_sort_keeps_the_order_of_equal_keys(numbers: list[int], most: int) -> None:
+    keys = np.array([number * (most // 2**31 + 1) % most for number in numbers], np.int64)
+    assert np.array_equal(spool.stable_order(keys), np.argsort(keys, kind="stable"))
