@@ -61,12 +61,13 @@ class HeldOut:
         value = table["value"].to_numpy()
         user, num_users = _rows_of(user_ids, table["user"])
         item, num_items = _rows_of(item_ids, table["item"])
-        order = np.lexsort((item, user))
+        pair = user * num_items + item  # below 2^62, as there are at most 2^31 rows of either kind
+        order = np.argsort(pair)
         user, item, value = user[order], item[order], value[order]
-        again = np.flatnonzero((np.diff(user) == 0) & (np.diff(item) == 0))
+        again = np.flatnonzero(np.diff(pair[order]) == 0)
         if len(again):
-            pair = table[int(order[again[0] + 1])]
-            raise DataError(f"user {pair['user'][0]} rates item {pair['item'][0]} twice; leave one rating")
+            twice = table[int(order[again[0] + 1])]
+            raise DataError(f"user {twice['user'][0]} rates item {twice['item'][0]} twice; leave one rating")
         first_rating = offsets_from_counts(np.bincount(user, minlength=num_users))
 
         def load(users: UserRange) -> Ratings:
