@@ -50,7 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "distributed": {"sharding", "version"},
     "testing": {"distributed"},
-    "ranking": {"data"},
+    "ranking": {"data", "kernels/cpu"},
     "update": {"config", "data", "data/preparation", "factors", "sharding"},
     "model": {
         "config",
@@ -104,6 +104,7 @@ ORDER_WITHIN: dict[str, tuple[str, ...]] = {
     "kernels/cpu": (
         *("compiled_cache", "jit", "simd", "counting_sort", "partial_sums", "rating_terms", "gram_rows"),
         *("cg", "row_kernels", "parallel_loops", "factor_loops", "schedule", "backend"),
+        *("score_tiles", "best_scores"),
     ),
     "run": (
         *("deadline", "stop", "process_identity", "lock", "shard_table", "log_files", "screen", "log"),

@@ -16,8 +16,9 @@ from cofi_dist.ranking.pairs import UserItemPairs
 from cofi_dist.ranking.ranker import Ranker
 from cofi_dist.ranking.top_k import TopK
 from cofi_dist.ranking.users import batch_size
+from cofi_dist.system.threads import in_order, num_threads
 
-USERS_AT_ONCE = 2**12  # of a list
+USERS_AT_ONCE = 2**10  # by each thread
 
 
 def recommend(
@@ -52,7 +53,7 @@ def recommend_all(
     rows = np.arange(len(scorer.users)) if users is None else _rows_once(scorer, users)
     if users_at_once is not None:
         require_whole_number("users_at_once", users_at_once)
-    size = users_at_once or batch_size(min(k, len(scorer.items)))
+    size = users_at_once or min(USERS_AT_ONCE, batch_size(min(k, len(scorer.items))))
     return _lists_of(scorer, rows, k, rated, left_out, size, device)
 
 
@@ -66,9 +67,12 @@ def _lists_of(
     device: str = "cpu",
 ) -> Iterator[pl.DataFrame]:
     ranker = Ranker(scorer.X, scorer.offset, left_out.items, device)
+
+    def lists_from(start: int) -> pl.DataFrame:
+        return _best_of(scorer, ranker, rows[start : start + users_at_once], k, rated, left_out)
+
     # of no users, the one batch without any has the columns
-    for start in range(0, max(len(rows), 1), users_at_once):
-        yield _best_of(scorer, ranker, rows[start : start + users_at_once], k, rated, left_out)
+    yield from in_order(lists_from, range(0, max(len(rows), 1), users_at_once), num_threads())
 
 
 def _recommend_folded(scorer: Scorer, user: FoldedUser, k: int, left_out: LeftOut) -> pl.DataFrame:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cofi_dist.ranking.error_bound import ItemSizes
+from cofi_dist.ranking.filters import Doubles
 from cofi_dist.ranking.pairs import UserItemPairs
 from cofi_dist.system.variables import read_variable
 
@@ -20,7 +20,7 @@ DEVICE_SCORES = 2**27  # that are on the device at once; with what is made of th
 
 
 class DeviceFilter:
-    """Find, for each user of a block, the items whose scores might be among the k best.
+    """Compute scores on a device, in float32; it does for all users.
 
     Args:
         X: item features, (M, K) float64.
@@ -28,26 +28,29 @@ class DeviceFilter:
         device: as torch names it.
     """
 
-    def __init__(self, X: NDArray[np.float64], offset: NDArray[np.float64], device: str) -> None:
+    runs_on_threads = False
+
+    def __init__(self, X: Doubles, offset: Doubles, device: str) -> None:
         import torch  # only whoever uses a device waits for it
 
         # it makes NVIDIA's libraries round float32 factors to 10 bits, whatever torch says
-        is_rounded = read_variable("NVIDIA_TF32_OVERRIDE") not in ("", "0")
-        self._dtype, self._device = torch.float64 if is_rounded else torch.float32, device
+        self._is_double = read_variable("NVIDIA_TF32_OVERRIDE") not in ("", "0")
+        self._dtype, self._device = torch.float64 if self._is_double else torch.float32, device
         self._X, self._offset = self._moved(X), self._moved(offset)
-        self._sizes = ItemSizes.of(X, offset)
 
-    def passed(
-        self, w: NDArray[np.float64], b: NDArray[np.float64], k: int, left_out: UserItemPairs
-    ) -> UserItemPairs:
-        """Return every pair that might be listed, and some more; none of what is left out.
+    @property
+    def dtype(self) -> type[np.floating]:
+        """Return in which precision scores are computed."""
+        return np.float64 if self._is_double else np.float32
 
-        Args:
-            w: user weights, (U, K).
-            b: user biases, (U,).
-            k: length of a list.
-            left_out: what single users do not get; `user` is a row of w.
-        """
+    def users_at_once(self, k: int) -> int:
+        """Return the users of a block."""
+        return max(1, DEVICE_SCORES // max(1, len(self._X)))
+
+    def candidates(
+        self, w: Doubles, margins: Doubles, k: int, left_out: UserItemPairs
+    ) -> tuple[UserItemPairs, NDArray[np.int64]]:
+        """Return the candidates; of a user without a margin, all items."""
         import torch
 
         user, item = (torch.from_numpy(rows).to(self._device) for rows in (left_out.user, left_out.item))
@@ -57,18 +60,16 @@ class DeviceFilter:
         if k >= scores.shape[1]:
             is_passed = torch.ones_like(scores, dtype=torch.bool)
         else:
-            numbers = np.float64 if self._dtype == torch.float64 else np.float32
-            margins = torch.from_numpy(self._sizes.margins(w, b, numbers)).to(self._device)
             kth = scores.topk(k, dim=1, sorted=False).values.amin(dim=1)
             # rounded down; of a user without a margin it is nan, and all is passed on
-            limits = (kth.double() - margins).to(self._dtype)
+            limits = (kth.double() - torch.from_numpy(margins).to(self._device)).to(self._dtype)
             limits = limits.nextafter(torch.full_like(limits, -torch.inf))
             is_passed = ~(scores < limits[:, None])
         is_passed[user, item] = False
         users, items = is_passed.nonzero(as_tuple=True)
-        return UserItemPairs(users.cpu().numpy(), items.cpu().numpy())
+        return UserItemPairs(users.cpu().numpy(), items.cpu().numpy()), np.empty(0, np.int64)
 
-    def _moved(self, numbers: NDArray[np.float64]) -> "Tensor":
+    def _moved(self, numbers: Doubles) -> "Tensor":
         import torch
 
         return torch.from_numpy(numbers).to(self._dtype).to(self._device)

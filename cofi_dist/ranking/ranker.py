@@ -6,17 +6,22 @@ scored in float64 in one order of sums (`cofi_dist.ranking.top_k`), so lists hav
 filter, the blocks, the threads or the device.
 """
 
+import threading
+
 import numpy as np
 from numpy.typing import NDArray
 
-from cofi_dist.ranking.device_filter import DEVICE_SCORES, DeviceFilter
+from cofi_dist.ranking.device_filter import DeviceFilter
 from cofi_dist.ranking.error_bound import ItemSizes
+from cofi_dist.ranking.filters import CompiledFilter, Doubles, Filter, PlainFilter, can_compile
 from cofi_dist.ranking.pairs import UserItemPairs
 from cofi_dist.ranking.top_k import TopK, pair_scores, settle
+from cofi_dist.system.threads import in_order, num_threads
 
 # U users of a batch, V users of a block, M items, K features.
 
-BLOCK_SCORES = 2**20  # that are in memory at once
+# After so many scores, it takes less time to load the compiled loops than to go on without.
+MANY_SCORES = 2**24
 
 
 class Ranker:
@@ -45,7 +50,9 @@ class Ranker:
             X, offset = X[self._rows], offset[self._rows]
         self._X, self._offset = X, offset
         self._sizes = ItemSizes.of(X, offset)
-        self._filter = None if device == "cpu" else DeviceFilter(X, offset, device)
+        self._plain: Filter = PlainFilter(X, offset)
+        self._fast: Filter | None = None if device == "cpu" else DeviceFilter(X, offset, device)
+        self._num_scores, self._lock = 0, threading.Lock()
 
     def best(self, w: NDArray[np.float64], b: NDArray[np.float64], k: int, left_out: UserItemPairs) -> TopK:
         """Return the k best items of each user of a batch, best first; ties are in the order of X.
@@ -59,47 +66,71 @@ class Ranker:
         if self._place is not None:
             left_out = UserItemPairs(left_out.user, self._place[left_out.item])
             left_out = left_out.masked(left_out.item >= 0)
-        order = np.argsort(left_out.user, kind="stable")
-        left_out = UserItemPairs(left_out.user[order], left_out.item[order])
-        block_scores = BLOCK_SCORES if self._filter is None else DEVICE_SCORES
-        step = max(1, block_scores // max(1, len(self._X)))
-        found = [
-            self._best_of_block(start, w[start : start + step], b[start : start + step], k, left_out)
-            for start in range(0, len(w), step)
-        ]
+        filter_ = self._filter_for(len(w))
+        step = filter_.users_at_once(k)
+        in_user_order = _by_user(left_out, len(self._X))
+
+        def best_of(start: int) -> TopK:
+            some = slice(start, start + step)
+            return self._best_of_block(filter_, w[some], b[some], k, in_user_order, start)
+
+        threads = num_threads() if filter_.runs_on_threads else 1
+        return self._joined(list(in_order(best_of, range(0, len(w), step), threads)))
+
+    def _filter_for(self, num_users: int) -> Filter:
+        """Return the filter for so many more users; it takes time to load the compiled one."""
+        with self._lock:
+            self._num_scores += num_users * len(self._X)
+            if self._fast is None and self._num_scores >= MANY_SCORES and can_compile():
+                self._fast = CompiledFilter(self._X, self._offset)
+            return self._fast or self._plain
+
+    def _joined(self, blocks: list[TopK]) -> TopK:
         none = np.empty(0, np.int64)
-        found = found or [TopK(none, none, none, np.empty(0))]
         user, item, rank, score = (
-            np.concatenate([getattr(lists, name) for lists in found])
+            np.concatenate(
+                [getattr(lists, name) for lists in blocks or [TopK(none, none, none, np.empty(0))]]
+            )
             for name in ("user", "item", "rank", "score")
         )
         return TopK(user, self._rows[item], rank, score)
 
     def _best_of_block(
-        self, start: int, w: NDArray[np.float64], b: NDArray[np.float64], k: int, left_out: UserItemPairs
+        self,
+        filter_: Filter,
+        w: Doubles,
+        b: Doubles,
+        k: int,
+        left_out: UserItemPairs,
+        start: int,
     ) -> TopK:
         """Return the lists of users that follow each other from row `start` on."""
-        mine = slice(*np.searchsorted(left_out.user, (start, start + len(w))))
-        pairs = UserItemPairs(left_out.user[mine] - start, left_out.item[mine])
-        find = self._candidates if self._filter is None else self._filter.passed
-        candidates = find(w, b, k, pairs)
+        own = _of_block(left_out, start, len(w), len(self._X))
+        margins = self._sizes.margins(w, b, filter_.dtype)
+        candidates, others = filter_.candidates(w, margins, k, own)
+        step = self._plain.users_at_once(k)
+        for some in (others[at : at + step] for at in range(0, len(others), step)):
+            place = np.full(len(w), -1)
+            place[some] = np.arange(len(some))
+            theirs = UserItemPairs(place[own.user], own.item).masked(place[own.user] >= 0)
+            margins = self._sizes.margins(w[some], b[some], self._plain.dtype)
+            more, _ = self._plain.candidates(w[some], margins, k, theirs)
+            candidates = UserItemPairs.joined(candidates, UserItemPairs(some[more.user], more.item))
         lists = settle(candidates, pair_scores(self._X, self._offset, w, b, candidates), k)
         return TopK(lists.user + start, lists.item, lists.rank, lists.score)
 
-    def _candidates(
-        self, w: NDArray[np.float64], b: NDArray[np.float64], k: int, left_out: UserItemPairs
-    ) -> UserItemPairs:
-        """Return all pairs that might be listed."""
-        num_items = len(self._X)
-        margins = self._sizes.margins(w, b, np.float64)
-        with np.errstate(all="ignore"):
-            scores = w @ self._X.T + self._offset
-        scores[left_out.user, left_out.item] = -np.inf
-        if k >= num_items:
-            limits = np.full(len(w), -np.inf)
-        else:
-            limits = np.partition(scores, num_items - k, axis=1)[:, num_items - k] - margins
-        # of a user without a margin, all is passed on
-        is_passed = ~(scores < limits[:, None]) | np.isnan(limits)[:, None]
-        is_passed[left_out.user, left_out.item] = False
-        return UserItemPairs(*np.nonzero(is_passed))
+
+def _by_user(pairs: UserItemPairs, num_items: int) -> UserItemPairs:
+    """Return pairs in the order of their users."""
+    if (pairs.user[1:] >= pairs.user[:-1]).all():
+        return pairs
+    keys = np.sort(pairs.user * num_items + pairs.item)
+    return UserItemPairs(*np.divmod(keys, num_items))
+
+
+def _of_block(pairs: UserItemPairs, start: int, num_users: int, num_items: int) -> UserItemPairs:
+    """Return the pairs of some users, who are counted from `start`, in the order of users and items."""
+    mine = slice(*np.searchsorted(pairs.user, (start, start + num_users)))
+    user = pairs.user[mine] - start
+    keys = np.sort(user * num_items + pairs.item[mine])  # leaves users where they are
+    return UserItemPairs(user, keys - user * num_items)

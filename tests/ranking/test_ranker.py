@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from cofi_dist.ranking import filters, ranker
 from cofi_dist.ranking.pairs import UserItemPairs
 from cofi_dist.ranking.ranker import Ranker
 
@@ -43,6 +44,11 @@ def planted(seed: int, num_users: int, num_items: int, K: int) -> tuple[Array, A
     return X, offset, w, b
 
 
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranker, "MANY_SCORES", 0)
+
+
 def own_items(seed: int, num_users: int, num_items: int, per_user: int) -> UserItemPairs:
     """Some items of each user, some twice, in no order."""
     rng = np.random.default_rng(seed)
@@ -50,11 +56,14 @@ def own_items(seed: int, num_users: int, num_items: int, per_user: int) -> UserI
     return UserItemPairs(rng.integers(0, num_users, count), rng.integers(0, num_items, count))
 
 
-# `cpu:0` is the CPU as a device of torch: the filter for CUDA runs there too.
-DEVICES = ["cpu", "cpu:0", pytest.param("cuda", marks=pytest.mark.gpu)]
+@pytest.fixture(params=["plain", "compiled", "cpu:0", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each filter; `cpu:0` is the CPU as a device of torch, where the filter for CUDA runs too."""
+    if request.param == "compiled":
+        monkeypatch.setattr(ranker, "MANY_SCORES", 0)
+    return "cpu" if request.param in {"plain", "compiled"} else str(request.param)
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("k", [1, 10, 100, 500])
 def test_lists_are_those_of_a_plain_sort_to_the_last_bit(k: int, device: str) -> None:
     X, offset, w, b = planted(k, 60, 300, 7)
@@ -70,7 +79,6 @@ def test_lists_are_those_of_a_plain_sort_to_the_last_bit(k: int, device: str) ->
         assert best.rank[mine].tolist() == list(range(1, len(want) + 1))
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("odd", [np.inf, -np.inf, np.nan, 1e200, 1e-200])
 def test_numbers_beyond_a_filter_are_ranked_too(odd: float, device: str) -> None:
     X, offset, w, b = planted(1, 6, 40, 3)
@@ -88,3 +96,33 @@ def test_nobody_and_nothing_give_no_lists() -> None:
     nothing = np.ones(10, np.bool_)
     assert not len(Ranker(X, offset).best(w[:0], b[:0], 3, UserItemPairs.none()).item)
     assert not len(Ranker(X, offset, nothing).best(w, b, 3, UserItemPairs.none()).item)
+
+
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.parametrize("users_at_once", [1, 17, 4096])
+def test_blocks_and_threads_of_any_number_give_the_same_bits(
+    users_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filters, "USERS_AT_ONCE", users_at_once)
+    X, offset, w, b = planted(5, 1000, 700, 20)
+    own = own_items(5, 1000, 700, 30)
+    scores = scores_of(X, offset, w, b)
+    scores[own.user, own.item] = -np.inf
+    want = lists_reference(scores, 10)
+    for threads in (1, 2):
+        monkeypatch.setattr(ranker, "num_threads", lambda threads=threads: threads)
+        best = Ranker(X, offset).best(w, b, 10, own)
+        assert best.item.tolist() == [i for row in want for i, _ in row]
+        assert best.score.tolist() == [score for row in want for _, score in row]
+
+
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.parametrize("equal", [41, 42, 43, 200, 1000])
+def test_more_equal_items_than_a_buffer_holds_are_in_their_order(equal: int) -> None:
+    X, w = np.zeros((1000, 3)), np.ones((8, 3))
+    X[1000 - equal :] = 1.0
+    w[::2] = 0.0  # to whom all items are equal
+    best = Ranker(X, np.zeros(1000)).best(w, np.zeros(8), 10, UserItemPairs.none())
+    for j in range(8):
+        first = 1000 - equal if j % 2 else 0
+        assert best.item[best.user == j].tolist() == list(range(first, first + 10))

@@ -61,7 +61,7 @@ def _times_matrix(_typing: Any, row: Any, matrix: Any, vectors: Any) -> Any:
         for each in sums:
             builder.store(ir.Constant(vector, None), each)
         with cgutils.for_range(builder, K) as loop:
-            number = simd._splat(builder, builder.load(builder.gep(numbers, [loop.index])), vector)
+            number = simd.splat(builder, builder.load(builder.gep(numbers, [loop.index])), vector)
             for part, each in enumerate(sums):
                 where = simd._place(context, builder, signature.args[1], array, loop.index, part, row.dtype)
                 if part < row.count - 1:

@@ -88,7 +88,8 @@ def _parts(builder: Any, row: Any) -> list[Any]:
     return [builder.extract_value(row, k) for k in range(row.type.count)]
 
 
-def _splat(builder: Any, number: Any, vector: ir.VectorType) -> Any:
+def splat(builder: Any, number: Any, vector: ir.VectorType) -> Any:
+    """Return a vector that has the number in every lane."""
     one = builder.insert_element(ir.Constant(vector, ir.Undefined), number, INT32(0))
     zeros = ir.Constant(ir.VectorType(INT32, vector.count), [0] * vector.count)
     return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), zeros)
@@ -106,7 +107,7 @@ def _mask(builder: Any, vectors: Any, width: int) -> Any:
     """Return the mask of the lanes of the last vector that are used."""
     number = builder.trunc(builder.extract_value(vectors, 1), INT32)
     whole = ir.VectorType(INT32, width)
-    return builder.icmp_signed("<", ir.Constant(whole, list(range(width))), _splat(builder, number, whole))
+    return builder.icmp_signed("<", ir.Constant(whole, list(range(width))), splat(builder, number, whole))
 
 
 def _masked(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
@@ -264,7 +265,7 @@ def _elementwise(name: str, operation: Callable[[Any, Any], Any]) -> None:
     def of_number(_typing: Any, a: Any, y: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             number = context.cast(builder, arguments[0], signature.args[0], y.dtype)
-            each = _splat(builder, number, _vector(y.dtype))
+            each = splat(builder, number, _vector(y.dtype))
             emit = getattr(builder, name)
             return _made(builder, [emit(each, b, flags=FAST) for b in _parts(builder, arguments[1])])
 
