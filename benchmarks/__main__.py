@@ -47,6 +47,7 @@ BENCHMARKS = {
         "--ratings 1e6,1e7 --network 100mbit,1gbit",
         "--ratings 1e5 --items 2000 --repeats 1 --network 1gbit",
     ),
+    "lists": ("", "--users 5000 --items 2000 --features 16 --repeats 1"),
     "model": ("", ""),
     "features": ("", f"{SMALL} --features 16,64 --repeats 1 --epochs 8"),
     "scale": ("--repeats 5", "--ratings 200000 --users 2000 --items 5000 --repeats 1"),
