@@ -20,7 +20,7 @@ from cofi_dist.ranking.pairs import UserItemPairs
 # Scores that agree to this many decimals are tied, and the lower item row comes first.
 TIE_DECIMALS = 10
 
-CANDIDATES_AT_ONCE = 2**12  # so few that their features stay in cache
+CANDIDATES_AT_ONCE = 2**9  # so few that their features stay in cache
 
 
 @dataclass(frozen=True)
