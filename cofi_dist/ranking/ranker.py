@@ -108,16 +108,38 @@ class Ranker:
         own = _of_block(left_out, start, len(w), len(self._X))
         margins = self._sizes.margins(w, b, filter_.dtype)
         candidates, others = filter_.candidates(w, margins, k, own)
-        step = self._plain.users_at_once(k)
-        for some in (others[at : at + step] for at in range(0, len(others), step)):
-            place = np.full(len(w), -1)
-            place[some] = np.arange(len(some))
-            theirs = UserItemPairs(place[own.user], own.item).masked(place[own.user] >= 0)
-            margins = self._sizes.margins(w[some], b[some], self._plain.dtype)
-            more, _ = self._plain.candidates(w[some], margins, k, theirs)
-            candidates = UserItemPairs.joined(candidates, UserItemPairs(some[more.user], more.item))
+        if len(others):
+            more = self._candidates_of(others, w, b, k, own)
+            candidates = UserItemPairs.joined(candidates, more)
         lists = settle(candidates, pair_scores(self._X, self._offset, w, b, candidates), k)
         return TopK(lists.user + start, lists.item, lists.rank, lists.score)
+
+    def _candidates_of(
+        self, users: NDArray[np.int64], w: Doubles, b: Doubles, k: int, left_out: UserItemPairs
+    ) -> UserItemPairs:
+        """Return what float64 finds for some users of a block; users of the same numbers share the work.
+
+        To a user without training ratings, for example, all items of a model without biases are equal.
+        """
+        numbers = np.column_stack([w, b])[users]
+        _, first, same = np.unique(numbers, axis=0, return_index=True, return_inverse=True)
+        # so many are enough, as the items that the user does not get are among them
+        wanted = k + np.bincount(left_out.user, minlength=len(w))[users]
+        found, step = [], self._plain.users_at_once(k)
+        for start in range(0, len(first), step):
+            some = users[first[start : start + step]]
+            mine = np.flatnonzero((same >= start) & (same < start + step))
+            length, margins = int(wanted[mine].max()), self._sizes.margins(w[some], b[some], np.float64)
+            candidates, _ = self._plain.candidates(w[some], margins, length, UserItemPairs.none())
+            scores = pair_scores(self._X, self._offset, w[some], b[some], candidates)
+            lists = settle(candidates, scores, length)
+            starts = np.searchsorted(lists.user, np.arange(len(some) + 1))
+            place = same[mine] - start
+            counts = np.minimum(wanted[mine], np.diff(starts)[place])
+            entries = np.arange(counts.sum()) + np.repeat(starts[place] - (counts.cumsum() - counts), counts)
+            found.append(UserItemPairs(np.repeat(users[mine], counts), lists.item[entries]))
+        candidates = UserItemPairs.joined(*found)
+        return candidates.masked(~candidates.isin(left_out, len(self._X)))
 
 
 def _by_user(pairs: UserItemPairs, num_items: int) -> UserItemPairs:

@@ -122,7 +122,9 @@ def test_more_equal_items_than_a_buffer_holds_are_in_their_order(equal: int) -> 
     X, w = np.zeros((1000, 3)), np.ones((8, 3))
     X[1000 - equal :] = 1.0
     w[::2] = 0.0  # to whom all items are equal
-    best = Ranker(X, np.zeros(1000)).best(w, np.zeros(8), 10, UserItemPairs.none())
-    for j in range(8):
-        first = 1000 - equal if j % 2 else 0
-        assert best.item[best.user == j].tolist() == list(range(first, first + 10))
+    own = own_items(1, 8, 1000, 500)
+    best = Ranker(X, np.zeros(1000)).best(w, np.zeros(8), 10, own)
+    scores = scores_of(X, np.zeros(1000), w, np.zeros(8))
+    scores[own.user, own.item] = -np.inf
+    for j, want in enumerate(lists_reference(scores, 10)):
+        assert best.item[best.user == j].tolist() == [i for i, _ in want]
