@@ -13,7 +13,7 @@ from cofi_dist.data.readers.layout import Advice, column_list
 from cofi_dist.errors import DataError
 from cofi_dist.files.reading import open_regular, shortened, stderr_silenced
 
-TABLE_ROWS = 2**21  # rows per table
+TABLE_ROWS = 2**20  # rows per table; one is read ahead
 PARQUET_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 
