@@ -19,6 +19,7 @@ REPLICATES = 1000
 LEVEL = 0.95
 SEED = np.uint64(0x626F6F74)  # "boot"; any fixed number
 USERS_AT_ONCE = 64  # so few that their hashes and weights stay in cache
+REPLICATES_AT_ONCE = 250  # so few that a product starts no threads: several are computed at once
 
 # The ranks' sums are added in an order that depends on their number. Rounding to this many significant digits
 # hides it.
@@ -63,7 +64,10 @@ def replicate_sums(users: NDArray[np.int64], numbers: NDArray[np.float64]) -> ND
     sums = np.zeros((numbers.shape[1], REPLICATES))
     for start in range(0, len(users), USERS_AT_ONCE):
         some = slice(start, start + USERS_AT_ONCE)
-        sums += numbers[some].T @ poisson_weights(users[some]).astype(np.float64)
+        weights = poisson_weights(users[some])
+        for of in range(0, REPLICATES, REPLICATES_AT_ONCE):
+            part = slice(of, of + REPLICATES_AT_ONCE)
+            sums[:, part] += numbers[some].T @ weights[:, part].astype(np.float64)
     return sums.T
 
 

@@ -59,12 +59,12 @@ def pair_scores(
         pairs: rows of w and of X, (C,) each.
     """
     user, item = pairs.user, pairs.item
-    scores = np.zeros(len(user))
+    scores = np.empty(len(user))
     for start in range(0, len(user), CANDIDATES_AT_ONCE):
         some = slice(start, start + CANDIDATES_AT_ONCE)
         terms = X[item[some]] * w[user[some]]
-        for feature in range(terms.shape[1]):
-            scores[some] += terms[:, feature]
+        # running sums are taken in order, and in one call, during which other threads may call numpy, too
+        scores[some] = np.add.accumulate(terms, axis=1)[:, -1]
     return scores + b[user] + offset[item]
 
 
