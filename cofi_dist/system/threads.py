@@ -25,24 +25,31 @@ def num_threads() -> int:
 
 
 def in_order(function: Callable[[T], R], items: Iterable[T], at_once: int) -> Iterator[R]:
-    """Yield function(item) of each item in order, computed on several threads.
-
-    At most one more result than there are threads is computed ahead, so that memory stays bounded.
+    """Yield function(item) of each item in order, computed on so many threads; see `ahead`.
 
     Args:
         function: to call; several threads do so at the same time, unless there is only one.
         items: its arguments.
-        at_once: number of threads, at least 1.
+        at_once: number of threads; with one, the caller's thread does it all.
     """
-    if at_once == 1:
-        yield from map(function, items)
-        return
+    return map(function, items) if at_once == 1 else ahead(function, items, at_once)
+
+
+def ahead(function: Callable[[T], R], items: Iterable[T], threads: int = 2) -> Iterator[R]:
+    """Yield function(item) of each item in order, while threads compute the next few.
+
+    Args:
+        function: to call.
+        items: its arguments; each is taken as late as possible, so that what it holds is in memory for a
+            short time.
+        threads: results that may be computed while the caller works on an earlier one.
+    """
     waiting: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(at_once) as threads:
+    with ThreadPoolExecutor(threads) as pool:
         try:
             for item in items:
-                waiting.append(threads.submit(function, item))
-                if len(waiting) > at_once:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > threads:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from cofi_dist.system.threads import in_order, num_threads
+from cofi_dist.system.threads import ahead, in_order, num_threads
 
 
 def test_the_number_is_torchs_or_would_be(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +33,7 @@ def test_results_are_in_order(at_once: int) -> None:
 
 def test_few_results_are_computed_ahead() -> None:
     begun: list[int] = []
-    results = in_order(begun.append, range(100), 2)
+    results = ahead(begun.append, range(100))
     next(results)
     assert len(begun) <= 3
     results.close()  # type: ignore[attr-defined]

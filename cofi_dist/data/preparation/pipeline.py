@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cofi_dist.config import DataSection
-from cofi_dist.data.ahead import results_ahead
 from cofi_dist.data.ids import IdMap, digests
 from cofi_dist.data.preparation.duplicates import keep_one_of_each, sort_by_pair
 from cofi_dist.data.preparation.filters import k_core_filter
@@ -41,6 +40,7 @@ from cofi_dist.data.readers.ratings_input import RatingsInput
 from cofi_dist.data.splits import PARTS, Part, assign_parts, held_out
 from cofi_dist.errors import DataError
 from cofi_dist.files.written_file import write_file
+from cofi_dist.system.threads import ahead
 from cofi_dist.words import counted
 
 KEPT = {"last": "the last of each pair kept", "mean": "each pair's mean kept"}
@@ -124,7 +124,7 @@ def _renumbered(
 def _without_duplicates(job: Job, ratings: SpooledRatings) -> Iterator[RowBatch]:
     """Yield the ratings of each spool, which is removed, by user, then item, and one of each pair."""
     policy, num_before, num_after = job.data.duplicates, len(ratings), 0
-    for rows in results_ahead(partial(_sorted_spool, job, ratings, spool) for spool in ratings.spools):
+    for rows in ahead(partial(_sorted_spool, job, ratings), ratings.spools):
         num_after += len(rows["user"])
         yield rows
     num_repeats = num_before - num_after

@@ -10,10 +10,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from cofi_dist.data.ahead import results_ahead
 from cofi_dist.data.preparation.npy_file import raw_bytes
 from cofi_dist.files.written_file import checked_file
 from cofi_dist.sharding.ranges import balanced_ranges
+from cofi_dist.system.threads import ahead
 
 RowBatch = dict[str, NDArray[Any]]  # some rows, as one array per column
 
@@ -101,8 +101,8 @@ def spools_by_range(
     spool_of = np.repeat(
         np.arange(len(ranges), dtype=np.min_scalar_type(len(ranges))), [len(each) for each in ranges]
     )
-    calls = (partial(_by_spool, piece, column, spool_of) for piece in pieces)
-    for rows, ends in results_ahead(calls):
+    by_spool = partial(_by_spool, column=column, spool_of=spool_of)
+    for rows, ends in ahead(by_spool, pieces):
         for spool, start, stop in zip(spools, [0, *ends], ends, strict=False):
             if start < stop:
                 spool.append({name: values[start:stop] for name, values in rows.items()})

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cofi_dist.data.ahead import results_ahead
 from cofi_dist.data.preparation.npy_file import NpyWriter
 from cofi_dist.data.preparation.spool import RowBatch, Spool, spools_by_range, stable_order
 from cofi_dist.data.shard import PIECE_RATINGS
 from cofi_dist.data.splits import Part
 from cofi_dist.files.written_file import checked_file
 from cofi_dist.sharding.ranges import balanced_ranges, offsets_from_counts
+from cofi_dist.system.threads import ahead
 
 
 class PartWriters:
@@ -112,7 +111,7 @@ def write_transposed(directory: Path, num_items: int, work: Path) -> tuple[float
     }
     dtypes = {"user": np.int32, "item": np.int32, **by_item}
     spools = spools_by_range(_train_pieces(directory), dtypes, "item", count, work)
-    for rows in results_ahead(partial(_by_item, spool) for spool in spools):
+    for rows in ahead(_by_item, spools):
         for name, writer in writers.items():
             writer.append(rows[name])
         if len(rows["item"]):

@@ -7,11 +7,11 @@ from typing import BinaryIO
 
 import polars as pl
 
-from cofi_dist.data.ahead import results_ahead
 from cofi_dist.data.readers.column_kinds import Role, checked_rows, converter, refusal
 from cofi_dist.data.readers.layout import Advice, column_list
 from cofi_dist.errors import DataError
 from cofi_dist.files.reading import open_regular, shortened, stderr_silenced
+from cofi_dist.system.threads import ahead
 
 TABLE_ROWS = 2**20  # rows per table; one is read ahead
 PARQUET_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
@@ -46,9 +46,7 @@ def parquet_tables(path: Path, wanted: dict[Role, str], advice: Advice) -> Itera
                 count = int(file.select(pl.len()).collect().item())
             columns = file.select(**{role: pl.col(name) for role, name in wanted.items()})
             starts = range(0, count, TABLE_ROWS)
-            yield from results_ahead(
-                (partial(_table, path, columns, list(wanted), start) for start in starts), threads=1
-            )
+            yield from ahead(partial(_table, path, columns, list(wanted)), starts, threads=1)
     except PARQUET_ERRORS as error:
         raise DataError(f"{path}: cannot be read as Parquet: {shortened(error, quoted=False)}") from None
 

@@ -9,7 +9,6 @@ import io
 import re
 import zlib
 from collections.abc import Iterable, Iterator
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -17,7 +16,6 @@ from typing import BinaryIO
 import numpy as np
 import polars as pl
 
-from cofi_dist.data.ahead import results_ahead
 from cofi_dist.data.id_spelling import bad_ids
 from cofi_dist.data.readers.column_kinds import Role, wrong_numbers
 from cofi_dist.data.readers.diagnose import diagnose
@@ -33,6 +31,7 @@ from cofi_dist.data.readers.layout import (
 )
 from cofi_dist.data.readers.lines import BYTE_ORDER_MARK, NUMBER, count_byte, line_chunks, parse_lines
 from cofi_dist.errors import DataError
+from cofi_dist.system.threads import ahead
 
 # Text in which every quote opens or closes a whole field, or is one of a pair inside a quoted field.
 WELL_QUOTED = {
@@ -59,7 +58,7 @@ def text_tables(path: Path, wanted: dict[Role, str], advice: Advice) -> Iterator
     """
     try:
         chunks = _chunks(path, wanted, advice)
-        for table in results_ahead(partial(_parse, path, *chunk) for chunk in chunks):
+        for table in ahead(lambda chunk: _parse(path, *chunk), chunks):
             if len(table):
                 yield table
     except READ_ERRORS as error:
