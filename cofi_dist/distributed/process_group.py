@@ -198,6 +198,7 @@ class GroupComm:
     def _shared_memory(self) -> NodeMemory | None:
         """Return the memory that the ranks share; None if they are not on one machine, or it has no room."""
         if self._memory is None and self._may_share_memory:
+            self.max_over_ranks(0)  # once all are here, none is waited for while the file is there
             path = self.from_rank_zero(lambda: create_file(self.world_size))
             try:
                 with suppress(OSError):  # in a container of its own, a rank finds no such file

@@ -1,6 +1,7 @@
 """Sums of the ranks of one machine in memory that they share."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,18 @@ def test_sums_are_the_same_with_and_without_memory(world_size: int, has_memory: 
                 rtol = 1e-12 if got.dtype == torch.float64 else 1e-5
                 torch.testing.assert_close(got.double(), total, rtol=rtol, atol=rtol)
     assert not has_memory or not list(folder.iterdir()), "a file was left behind"
+
+
+def _files_before_the_last_rank_comes(comm: Comm, folder: Path) -> list[Path]:
+    node_memory.LEAST_BYTES, node_memory.FOLDER = 0, folder
+    if comm.rank == 1:
+        time.sleep(0.3)  # rank 0 waits, and might be killed in the meantime
+    files = list(folder.iterdir())
+    comm.all_reduce_(torch.ones(9))
+    return files
+
+
+def test_no_file_is_there_while_a_rank_is_waited_for(tmp_path: Path) -> None:
+    folder = tmp_path / "memory"
+    folder.mkdir()
+    assert run_ranks(2, _files_before_the_last_rank_comes, folder, tmp=tmp_path) == [[], []]
