@@ -66,9 +66,8 @@ class Encoder:
         if codes.min() < 0:
             is_new = codes < 0
             new, place = raw[is_new], np.arange(np.count_nonzero(is_new), dtype=np.int32)
-            self._lookup[new[::-1]] = place[
-                ::-1
-            ]  # an id's last entry, which stays, is that of its first place
+            # written backwards, so that what stays of an id is its first place
+            self._lookup[new[::-1]] = place[::-1]
             first = np.flatnonzero(self._lookup[new] == place)
             self._append(pl.Series(new[first]), np.flatnonzero(is_new)[first])
             codes = self._lookup[raw]

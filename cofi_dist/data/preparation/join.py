@@ -174,13 +174,10 @@ def _write_parts(
     """Write all parts in user order, and return what has counted the ratings, and their number per part."""
     columns = ("value",) if facts.columns.weight is None else ("value", "weight")
     merger, parts = Merger(sides, users, items, facts.again, columns), sides[0].parts
-    writers = PartWriters(directory, parts, num_users, dict.fromkeys(columns, np.float32))
-    try:
+    with PartWriters(directory, parts, num_users, dict.fromkeys(columns, np.float32)) as writers:
         for piece in merger.pieces(num_users):
             writers.append(piece)
-    finally:
-        num_ratings = writers.close()
-    return merger, num_ratings
+        return merger, writers.finish()
 
 
 def _manifest(

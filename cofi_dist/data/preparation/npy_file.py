@@ -46,9 +46,13 @@ class NpyWriter:
             self.append(values[start : start + PIECE_VALUES])
         narrow.unlink()
 
-    def close(self) -> None:
+    def finish(self) -> None:
         """Write the final length into the header, in which numpy leaves room for it."""
         self._end(to_disk=True)
+
+    def close(self) -> None:
+        """Close the file as it is; nothing happens if it is finished."""
+        self._file.close()
 
     def _begin(self, dtype: np.dtype[Any]) -> None:
         self._dtype, self._length = dtype, 0

@@ -10,8 +10,9 @@ While one piece or spool is written, threads sort the next ones.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -60,14 +61,16 @@ def prepare(given: RatingsInput, data: DataSection, directory: Path) -> None:
     job = Job(given, data, directory / "work", notes=[])
     job.work.mkdir()
     ratings = _read(job)
-    batches = _without_duplicates(job, ratings)
     is_filtered = data.min_user_ratings > 1 or data.min_item_ratings > 1
-    if is_filtered or job.with_time:
-        _spool_sorted(job, ratings, batches)
-        if is_filtered:
-            _filter(job, ratings)
-        batches = ratings.taken()
-    num_ratings = _write_parts(job, ratings, batches, directory)
+    # if something fails, the threads end before the caller removes the files that they read
+    with closing(_without_duplicates(job, ratings)) as sorted_rows:
+        batches: Iterator[RowBatch] = sorted_rows
+        if is_filtered or job.with_time:
+            _spool_sorted(job, ratings, sorted_rows)
+            if is_filtered:
+                _filter(job, ratings)
+            batches = ratings.taken()
+        num_ratings = _write_parts(job, ratings, batches, directory)
     ids = ratings.users, ratings.items
     with ThreadPoolExecutor(1) as pool:
         digest = pool.submit(fingerprint, ids, directory, tuple(num_ratings))
@@ -121,7 +124,7 @@ def _renumbered(
         yield {**piece, "user": user_rank[piece["user"]], "item": item_rank[piece["item"]]}
 
 
-def _without_duplicates(job: Job, ratings: SpooledRatings) -> Iterator[RowBatch]:
+def _without_duplicates(job: Job, ratings: SpooledRatings) -> Generator[RowBatch, None, None]:
     """Yield the ratings of each spool, which is removed, by user, then item, and one of each pair."""
     policy, num_before, num_after = job.data.duplicates, len(ratings), 0
     for rows in ahead(partial(_sorted_spool, job, ratings), ratings.spools):
@@ -206,8 +209,7 @@ def _write_parts(
         refuse_equal_times(job.given.name, ratings.spools, splits)
     cutoffs = time_cutoffs(ratings.spools, splits)
     parts: tuple[Part, ...] = ("train", *splits)
-    writers = PartWriters(directory, parts, len(ratings.users), ratings.dtypes)
-    try:
+    with PartWriters(directory, parts, len(ratings.users), ratings.dtypes) as writers:
         for rows in batches:
             if not splits:
                 writers.append({"train": rows})
@@ -215,8 +217,7 @@ def _write_parts(
             part_N = assign_parts(rows["user"], rows["item"], splits, rows.get("time"), cutoffs)
             masks = {part: part_N == PARTS.index(part) for part in parts}
             writers.append({part: _masked(rows, mask) for part, mask in masks.items()})
-    finally:
-        num_ratings = writers.close()
+        num_ratings = writers.finish()
     total = sum(num_ratings.values())
     if splits:
         job.notes.extend(f"{part}: {counted(count, job.noun)}" for part, count in num_ratings.items())

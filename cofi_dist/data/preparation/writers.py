@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -19,7 +19,7 @@ from cofi_dist.system.threads import ahead
 
 
 class PartWriters:
-    """Write the arrays of all parts, in user order.
+    """Write the arrays of all parts, in user order; the end of a `with` closes what is not finished.
 
     Args:
         directory: of the prepared ratings.
@@ -35,6 +35,14 @@ class PartWriters:
         self._dtypes = dict(dtypes)
         self._writers = {part: _PartWriter(directory, part, num_users, dtypes) for part in parts}
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for writer in self._writers.values():
+            for column in writer.columns.values():
+                column.close()
+
     def append(self, rows_of: Mapping[Part, RowBatch]) -> None:
         """Add ratings of some parts, of later users than those so far."""
         for name, dtype in self._dtypes.items():
@@ -45,9 +53,9 @@ class PartWriters:
         for part, rows in rows_of.items():
             self._writers[part].append(rows)
 
-    def close(self) -> dict[Part, int]:
+    def finish(self) -> dict[Part, int]:
         """Finish the files and return each part's number of ratings; weights that are all 1 are not kept."""
-        return {part: writer.close() for part, writer in self._writers.items()}
+        return {part: writer.finish() for part, writer in self._writers.items()}
 
 
 class _PartWriter:
@@ -73,10 +81,10 @@ class _PartWriter:
         if "weight" in self.columns:
             self._weights_are_one &= bool((rows["weight"] == 1).all())
 
-    def close(self) -> int:
+    def finish(self) -> int:
         _save(self._user_start, offsets_from_counts(self._counts))
         for writer in self.columns.values():
-            writer.close()
+            writer.finish()
         if "weight" in self.columns and self._weights_are_one:
             self._weight.unlink()
         return int(self._counts.sum())
@@ -123,7 +131,7 @@ def write_transposed(directory: Path, num_items: int, work: Path) -> tuple[float
                     values = rows["weight"].astype(np.float64) * values
             total += np.bincount(rows["item"], values, minlength=num_items)
     for writer in writers.values():
-        writer.close()
+        writer.finish()
     _save(directory / "train_item_start.npy", offsets_from_counts(count))
     _save(directory / "item_total.npy", total)
     _save(directory / "item_count.npy", count.astype(np.float64))

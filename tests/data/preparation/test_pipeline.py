@@ -1,7 +1,9 @@
 """Prepared ratings: the same from any file, whatever the size of the pieces; nothing lost in silence."""
 
 import json
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,6 +17,7 @@ from cofi_dist.data.preparation.store import StoredRatings
 from cofi_dist.data.readers import lines as line_runs
 from cofi_dist.data.readers import parquet
 from cofi_dist.errors import CofiError, DataError
+from cofi_dist.files.written_file import WrittenFile
 from cofi_dist.sharding.ranges import UserRange
 from tests.support.prepared import prepared, read_ratings
 from tests.support.ratings_files import random_table, save
@@ -147,3 +150,24 @@ def test_values_that_turn_to_float64_half_way_are_kept_exactly(
 def test_every_way_to_sort_keeps_the_order_of_equal_keys(numbers: list[int], most: int) -> None:
     keys = np.array([number * (most // 2**31 + 1) % most for number in numbers], np.int64)
     assert np.array_equal(spool.stable_order(keys), np.argsort(keys, kind="stable"))
+
+
+def test_an_interrupt_is_raised_as_such_and_leaves_no_thread_and_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(self: WrittenFile, content: Any) -> int:
+        count = write(self, content)
+        if "train_item.npy" in str(self._file.name) and self.tell() > 500:
+            self._file.write(b"half of what")
+            raise KeyboardInterrupt
+        return count
+
+    write = WrittenFile.write
+    file = save(random_table(), tmp_path / "r.csv")
+    monkeypatch.setattr(spool, "SPOOL_ROWS", 10)
+    monkeypatch.setattr(WrittenFile, "write", interrupted)
+    threads = threading.active_count()
+    with pytest.raises(KeyboardInterrupt) as caught, prepared(file):
+        pass
+    assert threading.active_count() == threads, f"none waits for what {caught} holds"
+    assert [path.name for path in tmp_path.iterdir()] == ["r.csv"]
