@@ -10,7 +10,8 @@ process, in turns, after a first round that is not counted:
 - evaluate: of the held-out part;
 - evaluate a table: of the same ratings as a polars table in random order, by raw ids.
 
-Memory is what the process holds resident beyond what it held before the call; pages of the files count.
+Where there is a CUDA device, lists and evaluation on it are added. Memory is what the process holds resident
+beyond what it held before the call; pages of the files count.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from pathlib import Path
 
 import polars as pl
 import psutil
+import torch
 
 from benchmarks.machine import machine, spread
 from cofi_dist import fit
@@ -88,10 +90,15 @@ def main() -> None:
         columns = {"user": model.users.raw[test.user], "item": model.items.raw[test.item]}
         table = pl.DataFrame(columns | {"value": test.value}).sample(fraction=1.0, shuffle=True, seed=1)
         ways: dict[str, Callable[[], object]] = {
-            "lists": lambda: sum(len(lists) for lists in model.recommend_all(10, rated)),
+            "lists": lambda: sum(map(len, model.recommend_all(10, rated, device="cpu"))),
             "evaluate": lambda: evaluate(model.scorer, HeldOut.from_run(rated, "test"), rated),
-            "evaluate a table": lambda: model.evaluate(table, rated),
+            "evaluate a table": lambda: model.evaluate(table, rated, device="cpu"),
         }
+        if torch.cuda.is_available():
+            ways |= {
+                "lists, CUDA": lambda: sum(map(len, model.recommend_all(10, rated, device="cuda"))),
+                "evaluate a table, CUDA": lambda: model.evaluate(table, rated, device="cuda"),
+            }
         found: dict[str, list[tuple[float, int]]] = {way: [] for way in ways}
         for turn in range(args.repeats + 1):
             for way, call in ways.items():

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# On a machine with one CUDA device, PyTorch 2.11 and Python 3.12: tests/gpu, then benchmarks.gpu; under
-# ten minutes. What the package needs and is missing is installed, if there is a network; what is installed
+# On a machine with one CUDA device, PyTorch 2.11 and Python 3.12: the tests marked gpu, then
+# benchmarks.gpu, and benchmarks.evaluate and benchmarks.lists (beside implicit, if it is installed) of a
+# smaller size; under ten minutes. What the package needs and is missing is installed, if there is a network; what is installed
 # already, torch above all, stays as it is.
 #   bash benchmarks/gpu.sh [OPTIONS OF benchmarks.gpu]
 set -euo pipefail
@@ -36,9 +37,20 @@ fi
 lacks=$(missing "${testing[@]}")
 status=0
 if [ -n "$lacks" ]; then
-  echo "gpu.sh: tests/gpu left out, without $lacks"
+  echo "gpu.sh: tests left out, without $lacks"
 else
-  timeout 130 "$python" -m pytest tests/gpu -q || status=$?
+  timeout 130 "$python" -m pytest tests/gpu tests/ranking -m gpu -q || status=$?
 fi
 timeout 350 "$python" -m benchmarks.gpu --seconds 280 "$@" || status=$?
+if [ -n "$lacks" ]; then
+  echo "gpu.sh: lists and evaluation left out, without $lacks"
+  exit $status
+fi
+timeout 60 "$python" -m benchmarks.evaluate --ratings 4000000 --users 28000 --repeats 3 || status=$?
+lacks=$(missing implicit scipy)
+if [ -n "$lacks" ]; then
+  echo "gpu.sh: lists beside implicit's left out, without $lacks"
+else
+  timeout 60 "$python" -m benchmarks.lists --repeats 1 || status=$?
+fi
 exit $status

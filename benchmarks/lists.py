@@ -7,7 +7,8 @@ factors is not counted. Ours are tables with raw ids, as `Model.recommend_all` g
 arrays of rows. implicit is called for so many users at a time, as its documents say, with one thread of
 BLAS; in one call for all users, its memory would be that of all scores. Memory is the most that the process
 held resident, with factors, own items and the interpreter. "agree" is the share of lists that have the same
-items as ours: implicit's scores are float32.
+items as ours: implicit's scores are float32. Where there is a CUDA device, our lists on it are added, and
+those of implicit's GPU code if that is installed.
 """
 
 import argparse
@@ -25,7 +26,14 @@ from numpy.typing import NDArray
 from benchmarks.machine import machine, spread
 
 K, OWN = 10, 143
-WAYS = {"cofi_dist": 0, "implicit, 1,000 users at a time": 1_000, "implicit, 10,000 users": 10_000}
+# users at a time (0: ours), and the device
+WAYS = {
+    "cofi_dist": (0, "cpu"),
+    "implicit, 1,000 users at a time": (1_000, "cpu"),
+    "implicit, 10,000 users": (10_000, "cpu"),
+    "cofi_dist, CUDA": (0, "cuda"),
+    "implicit, CUDA, 10,000 users": (10_000, "cuda"),
+}
 WARM_UP_USERS = 4_000
 
 
@@ -42,7 +50,21 @@ def draw(folder: Path, num_users: int, num_items: int, num_features: int) -> Non
     np.save(folder / "item.npy", item.astype(np.int32))
 
 
-def ours(arrays: dict[str, NDArray[Any]]) -> Any:
+def can_run(way: str) -> bool:
+    """Tell whether a way has the device, and the library, that it needs."""
+    size, device = WAYS[way]
+    if device == "cpu":
+        return True
+    import torch
+
+    if not size or not torch.cuda.is_available():
+        return torch.cuda.is_available()
+    from implicit.gpu import HAS_CUDA
+
+    return bool(HAS_CUDA)
+
+
+def ours(arrays: dict[str, NDArray[Any]], device: str) -> Any:
     """Return a function that makes the lists of the first users."""
     import polars as pl
 
@@ -88,20 +110,28 @@ def ours(arrays: dict[str, NDArray[Any]]) -> Any:
 
     def lists(num_users: int) -> NDArray[np.int64]:
         some = None if num_users == len(W) else users.raw[:num_users]
-        tables = recommend_all(scorer, K, nothing, rated=rated, users=some, users_at_once=None, device="cpu")
+        tables = recommend_all(scorer, K, nothing, rated=rated, users=some, users_at_once=None, device=device)
         return pl.concat(tables)["item"].to_numpy().reshape(-1, K)
 
     return lists
 
 
-def implicits(arrays: dict[str, NDArray[Any]], threads: int, users_at_once: int) -> Any:
+def implicits(arrays: dict[str, NDArray[Any]], device: str, threads: int, users_at_once: int) -> Any:
     """Return a function that makes the lists of the first users."""
     import scipy.sparse as sp
-    from implicit.cpu.als import AlternatingLeastSquares
 
     X, W, indptr, item = (arrays[name] for name in ("X", "W", "indptr", "item"))
-    model = AlternatingLeastSquares(factors=X.shape[1], num_threads=threads)
-    model.user_factors, model.item_factors = W, X
+    if device == "cuda":
+        from implicit import gpu
+        from implicit.gpu.als import AlternatingLeastSquares as OnDevice
+
+        model = OnDevice(factors=X.shape[1])
+        model.user_factors, model.item_factors = gpu.Matrix(W), gpu.Matrix(X)
+    else:
+        from implicit.cpu.als import AlternatingLeastSquares
+
+        model = AlternatingLeastSquares(factors=X.shape[1], num_threads=threads)
+        model.user_factors, model.item_factors = W, X
     own = sp.csr_matrix((np.ones(len(item), np.float32), item, indptr), (len(W), len(X)))
 
     def lists(num_users: int) -> NDArray[np.int64]:
@@ -117,13 +147,13 @@ def implicits(arrays: dict[str, NDArray[Any]], threads: int, users_at_once: int)
 def one(way: str, folder: Path, threads: int) -> None:
     """Make the lists in this process, print seconds and bytes, and save the items."""
     arrays = {name: np.load(folder / f"{name}.npy") for name in ("X", "W", "indptr", "item")}
-    size = WAYS[way]
-    lists = implicits(arrays, threads, size) if size else ours(arrays)
+    size, device = WAYS[way]
+    lists = implicits(arrays, device, threads, size) if size else ours(arrays, device)
     lists(min(WARM_UP_USERS, len(arrays["W"])))
     start = time.perf_counter()
     items = lists(len(arrays["W"]))
     seconds = time.perf_counter() - start
-    np.save(folder / f"lists-{size}.npy", items)
+    np.save(folder / f"{way}.npy", items)
     status = Path("/proc/self/status").read_text()
     peak = next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]
     print(seconds, int(peak) * 1024)
@@ -144,7 +174,7 @@ def main() -> None:
     if args.way:
         one(args.way[0], Path(args.way[1]), args.threads)
         return
-    found: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
+    found: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS if can_run(way)}
     threads = {"OMP_NUM_THREADS": str(args.threads), "OPENBLAS_NUM_THREADS": "1"}
     with tempfile.TemporaryDirectory() as folder:
         draw(Path(folder), args.users, args.items, args.features)
@@ -157,7 +187,7 @@ def main() -> None:
                 )
                 seconds, held = map(float, printed.stdout.split())
                 measured.append((seconds, held))
-        made = {way: np.sort(np.load(Path(folder) / f"lists-{size}.npy")) for way, size in WAYS.items()}
+        made = {way: np.sort(np.load(Path(folder) / f"{way}.npy")) for way in found}
     shape = f"{args.users:,} x {args.items:,} x {args.features}"
     print(f"{machine()}; {args.threads} threads, {shape}\n")
     print("| lists by | seconds | times ours | memory, GB | agree |\n|---|---|---|---|---|")
