@@ -87,7 +87,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
     "fitting": {
         *("config", "data/readers", "distributed", "kernels/cpu", "kernels/first_compilation"),
-        *("model", "run", "training"),
+        *("model", "ranking", "run", "training"),
     },
     "sklearn": {"data/readers", "fitting", "model"},
     "__init__": {"fitting", "model", "version"},

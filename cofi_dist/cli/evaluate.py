@@ -11,7 +11,7 @@ from cofi_dist.cli.arguments import Device, DeviceName, Prepared, Run
 from cofi_dist.cli.evaluation_table import print_evaluation
 from cofi_dist.cli.input_files import read_ratings
 from cofi_dist.cli.loaded_run import choose_device, load_everywhere, load_model, load_ratings
-from cofi_dist.cli.progress import Progress
+from cofi_dist.cli.progress import Progress, announce_compilation
 from cofi_dist.cli.session import Session
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import ConfigError, DataError, RunError
@@ -90,6 +90,7 @@ def evaluate(
         _description,
         "what it is judged by",
     )
+    announce_compilation(comm)
     with Progress("evaluating", "users", hidden=comm.rank != 0) as progress:
         found = evaluate_model(
             model.scorer,

@@ -11,7 +11,7 @@ from cofi_dist.cli.list_notes import ListNotes, has_rated
 from cofi_dist.cli.list_parts import is_directory_of_parts, require_writable_lists, write_parts
 from cofi_dist.cli.loaded_run import load_everywhere, load_model, load_ratings
 from cofi_dist.cli.output_tables import id_column_names, write_table
-from cofi_dist.cli.progress import Progress
+from cofi_dist.cli.progress import Progress, announce_compilation
 from cofi_dist.cli.tables import say_if_scores
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.streams import log_stderr
@@ -53,6 +53,7 @@ def write_many(
 
     read, ids = load_everywhere(comm, read_files, _sizes, "what lists may show")
     notes = ListNotes(model, wanted.k, read, leaves_out_rated=rated is not None)
+    announce_compilation(comm)
     lists = _Lists(comm, model, rated, wanted, read, ids, notes)
     if is_directory_of_parts(output):
         write_parts(comm, output, lists.write, replace=wanted.replace)

@@ -84,7 +84,7 @@ def _drawing() -> AbstractContextManager[None]:
 
 
 def announce_compilation(comm: Comm) -> None:
-    """Say so if loops are compiled before the first epoch, which takes seconds, once per installation."""
+    """Say so before the first loop is compiled, which takes seconds, once per installation."""
     from cofi_dist.kernels.first_compilation import COMPILING, FirstCompilation
 
     if comm.rank == 0:

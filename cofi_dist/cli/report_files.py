@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cofi_dist.cli.progress import Progress
+from cofi_dist.cli.progress import Progress, announce_compilation
+from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.errors import CofiError, ConfigError, RunError
 from cofi_dist.files.atomic import refuse_existing
 from cofi_dist.files.reading import open_regular
@@ -44,6 +45,7 @@ def measure_by_popularity(run: Path) -> "ByPopularity | None":
     """Return figures by popularity of the item, or None if the model or its ratings are gone."""
     from cofi_dist.report.popularity import by_popularity
 
+    announce_compilation(SoloComm())
     with Progress("evaluating", "users") as progress:
         try:
             return by_popularity(run, progress.add)

@@ -1,10 +1,9 @@
-"""Compile the loops of the usual trainings before the first training needs them, several at once.
+"""Compile the loops of the usual trainings, and that of lists, before the first of them needs them.
 
 numba compiles one loop at a time in a process, so several processes share the work. Each trains tiny models,
 because a real training asks for exactly the loops that a later one will look for.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -20,20 +19,26 @@ from cofi_dist.errors import TrainingError
 from cofi_dist.fitting.fit import fit
 from cofi_dist.kernels.cpu.compiled_cache import LoopCache, count_kept_loops
 from cofi_dist.kernels.cpu.jit import require_loops
+from cofi_dist.ranking.filters import CompiledFilter
+from cofi_dist.ranking.pairs import UserItemPairs
 
 USERS, ITEMS = 16, 12  # at least a user for each block of `invariant`
 BLOCKS = 8
 SEED_OF_RATINGS = 1
 
+# How the numbers of a training are stored, and what it learns from.
+USUAL = tuple(product(("float32", "float64"), ("explicit", "implicit")))
+
 # A training: whether the table has a column of ratings, and the sections of its config.
 Kind = dict[str, Any]
 
 
-def warm_up(num_features: Sequence[int]) -> int:
+def warm_up(num_features: Sequence[int], usual: Sequence[tuple[str, str]] = USUAL) -> int:
     """Compile what is not compiled yet, and return the number of new loops on the disk.
 
     Args:
         num_features: the models' numbers of features.
+        usual: the trainings' `train.dtype` and `data.feedback`.
 
     Raises:
         ConfigError: an environment variable forbids compiling.
@@ -41,7 +46,8 @@ def warm_up(num_features: Sequence[int]) -> int:
     """
     require_loops()
     before = count_kept_loops()
-    _run_all([_command(kinds) for K in dict.fromkeys(num_features) for kinds in _shares(K)])
+    shares = [kinds for K in dict.fromkeys(num_features) for kinds in _shares(K, usual)]
+    _run_all([*(_command(f"train_kinds({kinds})") for kinds in shares), _command("make_lists()")])
     return count_kept_loops() - before
 
 
@@ -56,13 +62,24 @@ def train_kinds(kinds: Iterable[Kind]) -> None:
     for kind in kinds:
         columns = {**pairs, "rating": stars} if kind["has_ratings"] else pairs
         fit(pl.DataFrame(columns), device="cpu", progress=False, **kind["sections"])
-        if not LoopCache.is_kept:  # it has said why
-            sys.exit(1)
+        _require_kept()
 
 
-def _shares(K: int) -> Iterator[list[Kind]]:
+def make_lists() -> None:
+    """Make a list as those of many users are made; a process of `warm_up` calls it, as `train_kinds`."""
+    number, margin = np.zeros((1, 1)), np.zeros(1)
+    CompiledFilter(number, number[0]).candidates(number, margin, 1, UserItemPairs.none())
+    _require_kept()
+
+
+def _require_kept() -> None:
+    if not LoopCache.is_kept:  # it has said why
+        sys.exit(1)
+
+
+def _shares(K: int, usual: Sequence[tuple[str, str]]) -> Iterator[list[Kind]]:
     """Yield the kinds for each process: those that have few loops in common with the others'."""
-    for dtype, feedback in product(("float32", "float64"), ("explicit", "implicit")):
+    for dtype, feedback in usual:
         weights: dict[str, Any] = {"alpha": 1.0, "unknown_weight": 0.1} if feedback == "implicit" else {}
         trains: list[dict[str, Any]] = [
             {"optimizer": "adam"},
@@ -85,9 +102,8 @@ def _shares(K: int) -> Iterator[list[Kind]]:
         ]
 
 
-def _command(kinds: list[Kind]) -> list[str]:
-    code = "import json, sys; from cofi_dist.fitting.warm_up import train_kinds; "
-    return [sys.executable, "-c", code + "train_kinds(json.loads(sys.argv[1]))", json.dumps(kinds)]
+def _command(call: str) -> list[str]:
+    return [sys.executable, "-c", f"from cofi_dist.fitting import warm_up; warm_up.{call}"]
 
 
 def _cores() -> int:

@@ -5,12 +5,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from cofi_dist.ranking.top_k import top_k
+from cofi_dist.ranking.pairs import UserItemPairs
+from cofi_dist.ranking.top_k import TopK, settle
 
 few_values = st.sampled_from([-np.inf, -1.0, 0.0, 1e-13, 2.0, 2.0 + 1e-12, 3.0])
 
 
 score_blocks = arrays(np.float64, st.tuples(st.integers(0, 4), st.integers(1, 9)), elements=few_values)
+
+
+def top_k(scores: np.ndarray, k: int) -> TopK:
+    """Return the lists of users whose candidates are all items, in a random order."""
+    order = np.random.default_rng(scores.size).permutation(scores.size)
+    pairs = UserItemPairs(*np.divmod(order, max(scores.shape[1], 1)))
+    return settle(pairs, scores.reshape(-1)[order], k)
 
 
 @given(score_blocks, st.integers(1, 12))
