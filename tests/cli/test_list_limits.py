@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from cofi_dist.errors import CofiError
+from cofi_dist.kernels.first_compilation import COMPILING, FirstCompilation
 from tests.support.commands import recommend
 from tests.support.models import made_up
 
@@ -118,3 +119,13 @@ def test_a_file_that_is_none_of_ids_is_named(
         recommend(run, **options)
     assert str(caught.value).startswith(f"{file}: {says}")
     assert not (tmp_path / "o").exists()
+
+
+def test_lists_of_many_users_say_when_the_first_loop_is_compiled(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FirstCompilation, "_listener", None)
+    recommend(run, everyone=True, output=tmp_path / "all.parquet")
+    assert COMPILING not in said(capsys)
+    FirstCompilation.announce()
+    assert said(capsys) == [COMPILING]
