@@ -1,6 +1,8 @@
 """Check what callers of the Python interface pass: ids, ratings, and whole numbers."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from cofi_dist.data.readers.any_column import CONVERSION_ERRORS, as_column, firs
 from cofi_dist.data.readers.column_kinds import Role, converter
 from cofi_dist.data.readers.columns import Column
 from cofi_dist.data.readers.given import as_table, is_path, is_table
+from cofi_dist.data.readers.given_table import NAME
 from cofi_dist.data.readers.layout import Advice
 from cofi_dist.data.readers.tables import read_whole_table
 from cofi_dist.errors import DataError
@@ -39,6 +42,19 @@ def as_ids(ids: Ids) -> pl.Series:
     return _without_missing(_read("ids must be integers or text", "item", as_column(ids)), "the ids")
 
 
+def as_candidates(candidates: Ids) -> pl.Series:
+    """Return raw ids of the items that may be recommended, as `as_ids` does.
+
+    Raises:
+        DataError: they are no ids, or none.
+    """
+    with _naming("candidates"):
+        ids = as_ids(candidates)
+        if not len(ids):
+            raise DataError("name no item; give some, or None for all items")
+    return ids
+
+
 def as_exclusions(exclude: object, columns: ColumnNames) -> pl.DataFrame:
     """Return what is not to be recommended, as a column `item` and, of pairs, a column `user`.
 
@@ -50,25 +66,33 @@ def as_exclusions(exclude: object, columns: ColumnNames) -> pl.DataFrame:
     Raises:
         DataError: it is neither, or an id is missing.
     """
-    if not is_table(exclude):
-        return pl.DataFrame({"item": as_ids(exclude)})
-    table = as_table(exclude)
-    own = table.roles or (TABLE_COLUMNS if TABLE_COLUMNS.item in table.names else columns)
-    if own.item not in table.names:
-        raise DataError(
-            f"exclude has no column of items; call it item, or {columns.item} as in the training data"
+    with _naming("exclude"):
+        if not is_table(exclude):
+            return pl.DataFrame({"item": as_ids(exclude)})
+        table = as_table(exclude)
+        own = table.roles or (TABLE_COLUMNS if TABLE_COLUMNS.item in table.names else columns)
+        if own.item not in table.names:
+            raise DataError(f"no column of items; call it item, or {columns.item} as in the training data")
+        roles: dict[Role, str] = {"item": own.item, "user": own.user}
+        return pl.DataFrame(
+            {
+                role: _without_missing(
+                    _read(f"column {name!r} must hold integers or text", role, table.column(name)),
+                    f"column {name!r}",
+                )
+                for role, name in roles.items()
+                if name in table.names
+            }
         )
-    roles: dict[Role, str] = {"item": own.item, "user": own.user}
-    return pl.DataFrame(
-        {
-            role: _without_missing(
-                _read(f"column {name!r} of exclude must hold integers or text", role, table.column(name)),
-                f"column {name!r} of exclude",
-            )
-            for role, name in roles.items()
-            if name in table.names
-        }
-    )
+
+
+@contextmanager
+def _naming(argument: str) -> Iterator[None]:
+    """Name the argument in what is said of it."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{argument}: {str(error).removeprefix(f'{NAME}: ')}") from None
 
 
 def _without_missing(ids: pl.Series, where: str) -> pl.Series:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cofi_dist.config import ColumnNames
 from cofi_dist.errors import DataError
-from cofi_dist.model.arguments import Ids, as_exclusions, as_ids, require_whole_number
+from cofi_dist.model.arguments import Ids, as_candidates, as_exclusions, require_whole_number
 from cofi_dist.model.scoring import RowIndices, Scorer
 from cofi_dist.ranking.pairs import UserItemPairs
 from cofi_dist.words import counted
@@ -50,7 +50,7 @@ class LeftOut:
         """
         is_left_out = is_rare(scorer, min_ratings)
         if candidates is not None:
-            is_left_out |= ~_is_candidate(scorer, as_ids(candidates))
+            is_left_out |= ~_is_candidate(scorer, as_candidates(candidates))
         excluded = as_exclusions(exclude, columns)
         items = scorer.items.find(excluded["item"])
         if "user" not in excluded.columns:

@@ -120,20 +120,26 @@ def test_what_is_unknown_is_counted_and_not_used(model: Model, caplog: pytest.Lo
     ("arguments", "says"),
     [
         ({"candidates": [7, 8]}, "the model knows none of these 2 candidates; are they ids of its data?"),
-        ({"candidates": [104, None]}, "row 2 of the ids is missing; leave it out"),
-        ({"candidates": 104}, "ids must be integers or text: this is an int; give an array or a list"),
+        ({"candidates": []}, "candidates: name no item; give some, or None for all items"),
+        ({"candidates": [104, None]}, "candidates: row 2 of the ids is missing; leave it out"),
+        ({"candidates": 104}, "candidates: ids must be integers or text: this is an int; give an array or"),
+        ({"exclude": {104}}, "exclude: ids must be integers or text: this is a set; give an array or a list"),
+        (
+            {"exclude": pl.LazyFrame({"item": [104]})},
+            "exclude: a LazyFrame has no rows yet; give what collect() returns",
+        ),
         (
             {"exclude": pl.DataFrame({"film": [1]})},
-            "exclude has no column of items; call it item, or movieId",
+            "exclude: no column of items; call it item, or movieId",
         ),
-        ({"exclude": pl.DataFrame({"user": ["u0001"]})}, "exclude has no column of items"),
+        ({"exclude": pl.DataFrame({"user": ["u0001"]})}, "exclude: no column of items"),
         (
             {"exclude": pl.DataFrame({"user": ["u0001", None], "item": [104, 105]})},
-            "row 2 of column 'user' of exclude is missing; leave it out",
+            "exclude: row 2 of column 'user' is missing; leave it out",
         ),
         (
             {"exclude": pl.DataFrame({"item": [1.5]})},
-            "column 'item' of exclude must hold integers or text, not Float64",
+            "exclude: column 'item' must hold integers or text, not Float64",
         ),
     ],
 )

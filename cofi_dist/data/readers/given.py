@@ -181,7 +181,7 @@ def _refusal_of(ratings: object) -> str:
     kind, shape = article(kind_of(ratings)), tuple(getattr(ratings, "shape", ()))
     fields = getattr(getattr(ratings, "dtype", None), "names", None)
     if isinstance(ratings, pl.LazyFrame):
-        what = "a LazyFrame has no rows yet; give ratings.collect()"
+        what = "a LazyFrame has no rows yet; give what collect() returns"
     elif _is_column(ratings) or (len(shape) == 1 and not fields):
         what = f"{kind} is one column; give a table, or a tuple of arrays (users, items, values)"
     elif len(shape) == 2:

@@ -256,7 +256,7 @@ WRONG: dict[str, tuple[Any, dict[str, Any], str]] = {
         "a list is no table; give a tuple of arrays (users, items, values), or, of a",
     ),
     "dict": ({"userId": USERS}, {}, "a dict is no table; give polars.DataFrame(ratings)"),
-    "lazy": (FRAME.lazy(), {}, "a LazyFrame has no rows yet; give ratings.collect()"),
+    "lazy": (FRAME.lazy(), {}, "a LazyFrame has no rows yet; give what collect() returns"),
     "series": (FRAME["userId"], {}, "a polars.Series is one column; give a table"),
     "generator": ((row for row in [1]), {}, "a generator can be read only once"),
     "nothing": (None, {}, "a NoneType is no table; give a polars or pandas DataFrame"),
