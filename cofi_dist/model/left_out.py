@@ -48,7 +48,7 @@ class LeftOut:
         Raises:
             DataError: the model knows no candidate, or one of these is not what it should be.
         """
-        is_left_out = is_rare(scorer, min_ratings)
+        is_left_out = is_rare(scorer.item_counts, min_ratings)
         if candidates is not None:
             is_left_out |= ~_is_candidate(scorer, as_candidates(candidates))
         excluded = as_exclusions(exclude, columns)
@@ -73,11 +73,10 @@ class LeftOut:
         return UserItemPairs(place, self.pairs.item[np.arange(len(place)) + (starts - first)[place]])
 
 
-def is_rare(scorer: Scorer, min_ratings: int) -> NDArray[np.bool_]:
-    """Tell which items have fewer than `min_ratings` training ratings, (M,)."""
+def is_rare(counts: NDArray[np.float64], min_ratings: int) -> NDArray[np.bool_]:
+    """Tell which items, or users, have fewer than `min_ratings` training ratings."""
     require_whole_number("min_ratings", min_ratings, least=0)
-    found: NDArray[np.bool_] = scorer.item_counts < min_ratings
-    return found
+    return counts < min_ratings
 
 
 def _is_candidate(scorer: Scorer, candidates: pl.Series) -> NDArray[np.bool_]:

@@ -174,6 +174,23 @@ class Model(TrainedModel):
         """
         return recommend.similar_items(self.scorer, item, k, min_ratings)
 
+    def similar_users(self, user: int | str, k: int = 10, min_ratings: int = 1) -> pl.DataFrame:
+        """Return the users whose weights have the largest cosine to those of this user; as `similar_items`.
+
+        Args:
+            user: raw id.
+            k: number of users.
+            min_ratings: users with fewer training ratings are left out.
+
+        Returns:
+            Columns `rank` from 1, `user` and `cosine`.
+
+        Raises:
+            DataError: the model has no such user, or k is not positive.
+            RunError: the user has no training ratings.
+        """
+        return recommend.similar_users(self.scorer, user, k, min_ratings)
+
     def fold_in(self, items: Ids, ratings: Numbers | None = None) -> FoldedUser:
         """Compute a new user from their ratings or events, for `predict` and `recommend`; nothing is trained.
 

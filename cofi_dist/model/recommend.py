@@ -1,10 +1,11 @@
-"""Recommend the items that users would rate highest, and find the items most like one."""
+"""Recommend the items that users would rate highest, and find what is most like an item or a user."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from cofi_dist.errors import DataError, RunError
 from cofi_dist.model.arguments import Ids, find_row, find_rows, is_one_id, require_whole_number
@@ -121,21 +122,39 @@ def _rows_once(scorer: Scorer, users: Ids) -> RowIndices:
 
 def similar_items(scorer: Scorer, item: int | str, k: int, min_ratings: int) -> pl.DataFrame:
     """Return the k items whose features have the largest cosine to this one's; see `Model.similar_items`."""
-    require_whole_number("k", k)
-    has_few = is_rare(scorer, min_ratings)
     row = find_row(scorer.items, item, "item")
-    X = scorer.X
-    norm = np.linalg.norm(X, axis=1)
-    has_features = norm > 0  # an item without training ratings has none
-    if not has_features[row]:
+    rare = is_rare(scorer.item_counts, min_ratings)
+    best = _most_alike(scorer.X, row, rare, k)
+    if best is None:
         what = "events" if scorer.is_implicit else "ratings"
         raise RunError(f"item {item} has no training {what}, so the model knows no features to compare")
-    is_candidate = has_features & ~has_few
-    is_candidate[row] = False
-    direction = X / np.where(has_features, norm, 1.0)[:, None]
-    ranker = Ranker(direction, np.zeros(len(X)), ~is_candidate)
-    best = ranker.best(direction[row][None], np.zeros(1), k, UserItemPairs.none())
     return pl.DataFrame({"rank": best.rank, "item": scorer.items.raw[best.item], "cosine": best.score})
+
+
+def similar_users(scorer: Scorer, user: int | str, k: int, min_ratings: int) -> pl.DataFrame:
+    """Return the k users whose weights have the largest cosine to this one's; see `Model.similar_users`."""
+    row = find_row(scorer.users, user, "user")
+    rare = is_rare(scorer.user_counts, min_ratings)
+    W, _ = scorer.user_factors(np.arange(len(scorer.users)))
+    best = _most_alike(W, row, rare, k)
+    if best is None:
+        what = "events" if scorer.is_implicit else "ratings"
+        raise RunError(f"user {user} has no training {what}, so the model knows no weights to compare")
+    return pl.DataFrame({"rank": best.rank, "user": scorer.users.raw[best.item], "cosine": best.score})
+
+
+def _most_alike(factors: NDArray[np.float64], row: int, left_out: NDArray[np.bool_], k: int) -> TopK | None:
+    """Return the k other rows with the largest cosine to a row; None if it is 0, as without ratings."""
+    require_whole_number("k", k)
+    norm = np.linalg.norm(factors, axis=1)
+    has_direction = norm > 0
+    if not has_direction[row]:
+        return None
+    is_candidate = has_direction & ~left_out
+    is_candidate[row] = False
+    direction = factors / np.where(has_direction, norm, 1.0)[:, None]
+    ranker = Ranker(direction, np.zeros(len(factors)), ~is_candidate)
+    return ranker.best(direction[row][None], np.zeros(1), k, UserItemPairs.none())
 
 
 def _table(scorer: Scorer, best: TopK) -> pl.DataFrame:

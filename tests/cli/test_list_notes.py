@@ -46,6 +46,11 @@ def test_a_short_list_says_why(run: Path, capsys: pytest.CaptureFixture[str]) ->
     (run.parent / "mine.csv").write_text("movieId,rating\n10,4\n")
     recommend(run, ratings=run.parent / "mine.csv", k=3)
     assert capsys.readouterr().err == "2 of 3: the model has 3 items, and this user has rated the others\n"
+    similar(run, user="3", k=5)
+    said = capsys.readouterr()
+    assert said.out.splitlines()[0].split() == ["rank", "cosine", "userId"]
+    places = len(said.out.splitlines()) - 1
+    assert said.err == f"{places} of 5: the model has no more other users with 1 training rating or more\n"
     similar(run, item="10", k=5)
     assert capsys.readouterr().err == "2 of 5: the model has 2 other items with 1 training rating or more\n"
 

@@ -72,6 +72,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     ([*RECOMMEND, "--ratings", "word.csv"], "word.csv: line 2: the rating 'good' is not a finite number"),
     ([*RECOMMEND, "--ratings", "none.csv"], "none.csv: the model knows none of these 2 items"),
     ([*RECOMMEND, "--ratings", "double.csv"], "double.csv: item 1000 is rated twice; leave one rating"),
+    (["similar", "runs/c"], "give one of --item and --user"),
     (["similar", "runs/c", "--item", "7"], "the model has no item 7; it knows 40 items, such as 1000"),
 ]
 
@@ -110,7 +111,7 @@ def test_a_mistake_is_one_line_and_leaves_everything_as_it_was(
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        (["similar", "runs/c"], "Missing option '--item'"),
+        (["explain", "runs/c", "--user", "1"], "Missing option '--item'"),
         ([*RECOMMEND, "--user", "1", "-k", "0"], "Invalid value for '-k'"),
         (["evaluate", "runs/c", "--part", "train"], "Invalid value for '--part'"),
         (["export", "runs/c", "--format", "xyz", "--output", "x"], "Invalid value for '--format'"),

@@ -110,6 +110,21 @@ def test_similar_items_are_those_of_the_largest_cosine(tmp_path: Path) -> None:
     np.testing.assert_allclose(got["cosine"], cosine[want], rtol=1e-12)
 
 
+def test_similar_users_are_those_of_the_largest_cosine(tmp_path: Path) -> None:
+    model = made_up(tmp_path)
+    W = model.factors.W.numpy()
+    cosine = W @ W[5] / np.linalg.norm(W, axis=1) / np.linalg.norm(W[5])
+    often = model.arrays.user_counts >= 15
+    assert 3 < often.sum() < 12
+    want = [i for i in np.argsort(-cosine).tolist() if i != 5 and often[i]]
+    got = model.similar_users("u0005", k=12, min_ratings=15)
+    assert got["user"].to_list() == [f"u{i:04}" for i in want]
+    np.testing.assert_allclose(got["cosine"], cosine[want], rtol=1e-12)
+    model.arrays.user_counts[5] = 0
+    with pytest.raises(RunError, match="user u0005 has no training ratings, so the model knows no weights"):
+        replace(model).similar_users("u0005")
+
+
 @pytest.fixture
 def with_blanks(tmp_path: Path) -> Model:
     """Item 103 has no features, item 104 no training ratings."""
