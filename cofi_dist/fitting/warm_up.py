@@ -21,6 +21,7 @@ from cofi_dist.kernels.cpu.compiled_cache import LoopCache, count_kept_loops
 from cofi_dist.kernels.cpu.jit import require_loops
 from cofi_dist.ranking.filters import CompiledFilter
 from cofi_dist.ranking.pairs import UserItemPairs
+from cofi_dist.system.threads import num_cores
 
 USERS, ITEMS = 16, 12  # at least a user for each block of `invariant`
 BLOCKS = 8
@@ -106,10 +107,6 @@ def _command(call: str) -> list[str]:
     return [sys.executable, "-c", f"from cofi_dist.fitting import warm_up; warm_up.{call}"]
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _run_all(commands: list[list[str]]) -> None:
     """Run the commands, one per core at a time; all end if one of them fails, or a signal comes."""
     # alone, whatever started this process, and without threads that wait for each other
@@ -117,7 +114,7 @@ def _run_all(commands: list[list[str]]) -> None:
     with ExitStack() as stack:
         running: list[subprocess.Popen[str]] = []
         for command in commands:
-            if len(running) == _cores():
+            if len(running) == num_cores():
                 _require_success(running.pop(0))
             process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)  # noqa: S603, ours
             stack.enter_context(process)

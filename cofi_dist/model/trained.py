@@ -122,6 +122,9 @@ class TrainedModel:
     def load(cls, directory: str | Path) -> Self:
         """Read what `save` wrote.
 
+        The factors are mapped into memory, so a model keeps their file open, also after its directory was
+        removed or replaced.
+
         Args:
             directory: the model's own, or that of the run which holds it.
 

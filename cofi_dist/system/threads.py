@@ -21,6 +21,11 @@ def num_threads() -> int:
     wanted = read_variable("OMP_NUM_THREADS")
     if wanted.isdecimal() and int(wanted):
         return int(wanted)
+    return num_cores()
+
+
+def num_cores() -> int:
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
