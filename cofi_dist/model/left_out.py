@@ -67,10 +67,7 @@ class LeftOut:
     def pairs_of(self, rows: RowIndices) -> UserItemPairs:
         """Return the pairs of the users of these rows of W, (U,), who become their places in `rows`."""
         starts, stops = np.searchsorted(self.pairs.user, rows), np.searchsorted(self.pairs.user, rows + 1)
-        counts = stops - starts
-        place = np.repeat(np.arange(len(rows)), counts)
-        first = np.cumsum(counts) - counts  # of each user's pairs in the result
-        return UserItemPairs(place, self.pairs.item[np.arange(len(place)) + (starts - first)[place]])
+        return UserItemPairs.of_rows(starts, stops - starts, self.pairs.item)
 
 
 def is_rare(counts: NDArray[np.float64], min_ratings: int) -> NDArray[np.bool_]:

@@ -24,6 +24,19 @@ class UserItemPairs:
         """Return all pairs of some parts, one part after the other."""
         return cls(np.concatenate([p.user for p in parts]), np.concatenate([p.item for p in parts]))
 
+    @classmethod
+    def of_rows(cls, start: NDArray[np.int64], count: NDArray[np.int64], item: NDArray[np.integer]) -> Self:
+        """Return the entries of some rows of a CSR matrix; `user` is the place of a row among them.
+
+        Args:
+            start: where each row's entries begin in `item`.
+            count: entries of each row.
+            item: of all entries.
+        """
+        user = np.repeat(np.arange(len(start)), count)
+        entry = np.arange(len(user)) + np.repeat(start - (np.cumsum(count) - count), count)
+        return cls(user, item[entry].astype(np.int64, copy=False))
+
     def isin(self, others: "UserItemPairs", num_items: int) -> NDArray[np.bool_]:
         """Tell for each pair whether it is one of the others; fastest if those are in order."""
         wanted, among = self._keys(num_items), others._keys(num_items)

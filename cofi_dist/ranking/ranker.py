@@ -136,8 +136,8 @@ class Ranker:
             starts = np.searchsorted(lists.user, np.arange(len(some) + 1))
             place = same[mine] - start
             counts = np.minimum(wanted[mine], np.diff(starts)[place])
-            entries = np.arange(counts.sum()) + np.repeat(starts[place] - (counts.cumsum() - counts), counts)
-            found.append(UserItemPairs(np.repeat(users[mine], counts), lists.item[entries]))
+            best = UserItemPairs.of_rows(starts[place], counts, lists.item)
+            found.append(UserItemPairs(users[mine][best.user], best.item))
         candidates = UserItemPairs.joined(*found)
         return candidates.masked(~candidates.isin(left_out, len(self._X)))
 

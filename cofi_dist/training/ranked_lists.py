@@ -143,8 +143,4 @@ class RankedLists:
     @staticmethod
     def _pairs(rows: NDArray[np.integer], start: NDArray[np.int64], item: NDArray[np.int32]) -> UserItemPairs:
         """Return the items of some rows of a CSR matrix as pairs; `user` is the position in `rows`."""
-        counts = start[rows + 1] - start[rows]
-        user = np.repeat(np.arange(len(rows)), counts)
-        first_of_row = np.cumsum(counts) - counts
-        entry = np.arange(len(user)) + np.repeat(start[rows] - first_of_row, counts)
-        return UserItemPairs(user, item[entry].astype(np.int64))
+        return UserItemPairs.of_rows(start[rows], start[rows + 1] - start[rows], item)

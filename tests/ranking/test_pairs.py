@@ -20,3 +20,12 @@ def test_pairs_are_found_among_others_in_any_order(
 ) -> None:
     among = as_pairs(sorted(others) if in_order else others)
     assert as_pairs(pairs).isin(among, 4).tolist() == [pair in others for pair in pairs]
+
+
+def test_rows_of_a_csr_matrix_become_pairs_in_the_order_asked_for() -> None:
+    item = np.array([7, 8, 9, 1, 2], np.int32)
+    start, count = np.array([3, 0, 3, 0]), np.array([2, 3, 0, 1])
+    pairs = UserItemPairs.of_rows(start, count, item)
+    assert pairs.user.tolist() == [0, 0, 1, 1, 1, 3]
+    assert pairs.item.tolist() == [1, 2, 7, 8, 9, 7]
+    assert len(UserItemPairs.of_rows(start[:0], count[:0], item).user) == 0
