@@ -17,3 +17,10 @@ def counted(number: int, noun: str) -> str:
 def have(number: int) -> str:
     """Return `has` for one and `have` for any other number."""
     return "has" if number == 1 else "have"
+
+
+def none_known(number: int, noun: str) -> str:
+    """Say that a model knows none of so many users or items."""
+    if number == 1:
+        return f"the model does not know this {noun}; is it an id of its data?"
+    return f"the model knows none of these {counted(number, noun)}; are they ids of its data?"

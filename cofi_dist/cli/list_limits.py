@@ -8,7 +8,7 @@ import typer
 
 from cofi_dist.errors import DataError
 from cofi_dist.streams import log_stderr
-from cofi_dist.words import counted
+from cofi_dist.words import counted, none_known
 
 if TYPE_CHECKING:
     import polars as pl
@@ -108,9 +108,7 @@ def read_users(model: "Model", path: Path, *, aloud: bool = True) -> "pl.Series"
 def _unknown_note(path: Path, unknown: int, count: int, noun: str, *, some_needed: bool = False) -> list[str]:
     """Say how many ids are unknown, if any; raise DataError if all are and some are needed."""
     if unknown == count and some_needed:
-        raise DataError(
-            f"{path}: the model knows none of these {counted(count, noun)}; are they ids of its data?"
-        )
+        raise DataError(f"{path}: {none_known(count, noun)}")
     what = "of unknown users or items" if noun == "pair" else "unknown to the model"
     are = "is" if unknown == 1 else "are"
     return [f"{unknown:,} of {counted(count, noun)} {are} {what}; not used"] if unknown else []

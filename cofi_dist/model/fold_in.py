@@ -21,7 +21,7 @@ from cofi_dist.errors import DataError
 from cofi_dist.model.arguments import Ids, as_ids
 from cofi_dist.model.arrays import ModelArrays
 from cofi_dist.model.scoring import RowIndices, Scorer
-from cofi_dist.words import counted
+from cofi_dist.words import counted, none_known
 
 # N ratings or events of items that the model knows, M items, K features. v is (w, b), with K + 1 entries, or
 # w alone if the users of the model have no bias.
@@ -117,9 +117,7 @@ def fold_in(
     rows = scorer.items.find(ids)
     is_known = rows >= 0
     if not is_known.any():
-        raise DataError(
-            f"the model knows none of these {counted(len(rows), 'item')}; are they ids of its data?"
-        )
+        raise DataError(none_known(len(rows), "item"))
     rated, values = rows[is_known], values[is_known]
     unknown = len(rows) - len(rated)
     if scorer.is_implicit:

@@ -13,7 +13,7 @@ from cofi_dist.errors import DataError
 from cofi_dist.model.arguments import Ids, as_candidates, as_exclusions, require_whole_number
 from cofi_dist.model.scoring import RowIndices, Scorer
 from cofi_dist.ranking.pairs import UserItemPairs
-from cofi_dist.words import counted
+from cofi_dist.words import counted, none_known
 
 # M items, U users of a batch.
 
@@ -80,9 +80,7 @@ def _is_candidate(scorer: Scorer, candidates: pl.Series) -> NDArray[np.bool_]:
     rows = scorer.items.find(candidates)
     is_known = rows >= 0
     if not is_known.any():
-        raise DataError(
-            f"the model knows none of these {counted(len(rows), 'candidate')}; are they ids of its data?"
-        )
+        raise DataError(none_known(len(rows), "candidate"))
     _log_unknown(~is_known, "candidate")
     is_candidate = np.zeros(len(scorer.items), np.bool_)
     is_candidate[rows[is_known]] = True

@@ -101,7 +101,7 @@ def test_lists_of_the_users_of_a_file_are_those_of_all(
     [
         ("users", "userId\nzoe\nann\n", "the model knows none of these 2 users; are they ids of its data?"),
         ("users", "movieId\n100\n", "line 1: no column 'userId' in movieId; name it so there"),
-        ("candidates", "movieId\n1\n", "the model knows none of these 1 item; are they ids of its data?"),
+        ("candidates", "movieId\n1\n", "the model does not know this item; is it an id of its data?"),
         ("candidates", "title\nFilm\n", "line 1: no column 'movieId' in title; name it so there"),
         ("candidates", "movieId\n", "holds no items"),
         ("exclude", "userId\nu0001\n", "line 1: no column 'movieId' in userId"),
