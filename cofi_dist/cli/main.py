@@ -76,7 +76,10 @@ def main() -> NoReturn:
     try:
         clean_library_variables()
         code = app(standalone_mode=False, obj=session) or 0
-    except (Exception, Interrupted) as error:
+    except BaseException as error:
+        # if a signal comes while a library of Rust calls Python, its panic is no Exception
+        if not isinstance(error, Exception | Interrupted) and session.stop.raised is None:
+            raise
         code = exit_code(error, session)
     gc.freeze()  # or the end of the process would look through them, which takes 0.2 s
     code = flush_streams(code)

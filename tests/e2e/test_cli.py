@@ -208,6 +208,29 @@ def test_who_is_asked_to_stop_while_preparing_leaves_nothing(
     assert not (here / "out").exists()
 
 
+PANIC = """
+import signal
+from polars.exceptions import PanicException
+from cofi_dist.cli import main
+
+def app(**_):
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    except BaseException as error:
+        raise PanicException(f"Python raised {error!r}")
+
+main.app = app
+main.main()
+"""
+
+
+def test_a_library_that_panics_because_of_a_signal_was_terminated(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PANIC], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (143, "cofi-dist: terminated\n")
+
+
 def test_a_full_disk_under_stdout_ends_no_training_but_is_a_failure_elsewhere(here: Path) -> None:
     env = {**os.environ, "PYTHONUNBUFFERED": ""}
     for args, code in ((["train", "--config", "tiny.yaml"], 0), (["--version"], 1)):
