@@ -18,7 +18,7 @@ from cofi_dist.data.splits import splitmix64
 REPLICATES = 1000
 LEVEL = 0.95
 SEED = np.uint64(0x626F6F74)  # "boot"; any fixed number
-USERS_AT_ONCE = 64  # so few that their hashes and weights stay in cache
+USERS_AT_ONCE = 256  # so few that their hashes and weights stay in cache, and threads seldom wait for Python
 REPLICATES_AT_ONCE = 250  # so few that a product starts no threads: several are computed at once
 
 # The ranks' sums are added in an order that depends on their number. Rounding to this many significant digits

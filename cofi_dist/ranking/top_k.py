@@ -62,10 +62,21 @@ def pair_scores(
     scores = np.empty(len(user))
     for start in range(0, len(user), CANDIDATES_AT_ONCE):
         some = slice(start, start + CANDIDATES_AT_ONCE)
-        terms = X[item[some]] * w[user[some]]
-        # running sums are taken in order, and in one call, during which other threads may call numpy, too
-        scores[some] = np.add.accumulate(terms, axis=1)[:, -1]
+        terms = np.ascontiguousarray((X[item[some]] * w[user[some]]).T)
+        scores[some] = _sums_in_order(terms)
     return scores + b[user] + offset[item]
+
+
+def _sums_in_order(terms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sum of each column, row by row, in one call, during which other threads may call numpy, too.
+
+    Only along the axis that is contiguous in memory does numpy add in another order, by halves: of a single
+    column, that is this axis.
+    """
+    if terms.shape[1] == 1:
+        return np.add.accumulate(terms[:, 0])[-1:]
+    sums: NDArray[np.float64] = np.add.reduce(terms, axis=0)
+    return sums
 
 
 def settle(candidates: UserItemPairs, scores: NDArray[np.float64], k: int) -> TopK:

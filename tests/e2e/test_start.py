@@ -98,7 +98,7 @@ SWALLOWED = """
 import os, signal
 from contextlib import suppress
 from cofi_dist.cli.main import main
-from cofi_dist.cli import config
+from cofi_dist import config
 
 def load(*_):
     with suppress(BaseException):

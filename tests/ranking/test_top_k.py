@@ -1,12 +1,13 @@
 """The best items of each user are those of a plain sort."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from cofi_dist.ranking.pairs import UserItemPairs
-from cofi_dist.ranking.top_k import TopK, settle
+from cofi_dist.ranking.top_k import TopK, pair_scores, settle
 
 few_values = st.sampled_from([-np.inf, -1.0, 0.0, 1e-13, 2.0, 2.0 + 1e-12, 3.0])
 
@@ -40,3 +41,17 @@ def test_near_ties_of_any_size_are_settled_as_by_rounding_all(seed: int, size: f
     rounded = np.round(scores, 10)
     for j, row in enumerate(rounded):
         assert best.item[best.user == j].tolist() == np.argsort(-row, kind="stable")[:k].tolist()
+
+
+@pytest.mark.parametrize("num_pairs", [1, 2, 3, 7, 8, 9, 100, 1100])
+@pytest.mark.parametrize("num_features", [1, 2, 9, 200])
+def test_scores_are_sums_in_the_order_of_the_features(num_pairs: int, num_features: int) -> None:
+    rng = np.random.default_rng(num_pairs)
+    X, w = rng.standard_normal((50, num_features)), rng.standard_normal((20, num_features))
+    pairs = UserItemPairs(rng.integers(0, 20, num_pairs), rng.integers(0, 50, num_pairs))
+    offset, b = rng.standard_normal(50), rng.standard_normal(20)
+    expected = np.zeros(num_pairs)
+    for feature in range(num_features):
+        expected += X[pairs.item, feature] * w[pairs.user, feature]
+    expected = expected + b[pairs.user] + offset[pairs.item]
+    np.testing.assert_array_equal(pair_scores(X, offset, w, b, pairs), expected)
