@@ -87,7 +87,8 @@ def evaluate(
     start, stop = (len(batches) * rank // comm.world_size for rank in (comm.rank, comm.rank + 1))
     totals = _Totals.empty(len(batches), held_out.num_items, len(scorer.items))
     judge = partial(_judge, scorer, held_out, rated, lists, sample)
-    for number, figures in enumerate(in_order(judge, batches[start:stop], _batches_at_once(device)), start):
+    at_once = num_threads() if lists is None else lists.ranker.batches_at_once
+    for number, figures in enumerate(in_order(judge, batches[start:stop], at_once), start):
         totals.add(number, figures)
         if on_progress is not None:
             on_progress(len(batches[number]) * comm.world_size, held_out.num_users)
@@ -147,11 +148,6 @@ def _batches(
         users_at_once = min(users_at_once, batch_size(list_length))
         users_at_once = min(users_at_once * num_users // num_judged, MAX_USERS_LOADED)
     return user_batches(num_users, list_length, users_at_once)
-
-
-def _batches_at_once(device: str) -> int:
-    """Return how many batches are judged at once; on a device, one is ranked while another is settled."""
-    return num_threads() if device == "cpu" else min(2, num_threads())
 
 
 def _judge(

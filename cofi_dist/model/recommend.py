@@ -17,7 +17,7 @@ from cofi_dist.ranking.pairs import UserItemPairs
 from cofi_dist.ranking.ranker import Ranker
 from cofi_dist.ranking.top_k import TopK
 from cofi_dist.ranking.users import batch_size
-from cofi_dist.system.threads import in_order, num_threads
+from cofi_dist.system.threads import in_order
 
 USERS_AT_ONCE = 2**10  # by each thread
 
@@ -73,7 +73,7 @@ def _lists_of(
         return _best_of(scorer, ranker, rows[start : start + users_at_once], k, rated, left_out)
 
     # of no users, the one batch without any has the columns
-    yield from in_order(lists_from, range(0, max(len(rows), 1), users_at_once), num_threads())
+    yield from in_order(lists_from, range(0, max(len(rows), 1), users_at_once), ranker.batches_at_once)
 
 
 def _recommend_folded(scorer: Scorer, user: FoldedUser, k: int, left_out: LeftOut) -> pl.DataFrame:

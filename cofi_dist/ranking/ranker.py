@@ -48,11 +48,17 @@ class Ranker:
             self._place = np.full(len(X), -1)
             self._place[self._rows] = np.arange(len(self._rows))
             X, offset = X[self._rows], offset[self._rows]
-        self._X, self._offset = X, offset
+        self._X, self._offset, self._device = X, offset, device
         self._sizes = ItemSizes.of(X, offset)
         self._plain: Filter = PlainFilter(X, offset)
         self._fast: Filter | None = None if device == "cpu" else DeviceFilter(X, offset, device)
         self._num_scores, self._lock = 0, threading.Lock()
+
+    @property
+    def batches_at_once(self) -> int:
+        """Return how many batches of users had better be ranked at once."""
+        # on a device, whose memory is small, one is filtered while float64 decides the lists of another
+        return num_threads() if self._device == "cpu" else min(2, num_threads())
 
     def best(self, w: NDArray[np.float64], b: NDArray[np.float64], k: int, left_out: UserItemPairs) -> TopK:
         """Return the k best items of each user of a batch, best first; ties are in the order of X.
