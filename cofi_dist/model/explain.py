@@ -63,8 +63,7 @@ def explain(
     user_row, item_row = find_row(scorer.users, user, "user"), find_row(scorer.items, item, "item")
     own = rated.load(UserRange(user_row, user_row + 1))
     if not len(own):
-        what = "events" if scorer.is_implicit else "ratings"
-        raise RunError(f"user {user} has no training {what}, so none of theirs explains a score")
+        raise RunError(f"user {user} has no training {scorer.noun}s, so none of theirs explains a score")
     items, values = own.item.astype(np.int64), own.value.astype(np.float64)
     weights = objective.weights(values) if own.weight is None else own.weight.astype(np.float64)
     split = _split_with_unknown if objective.train.unknown_weight else _split_known

@@ -126,8 +126,9 @@ def similar_items(scorer: Scorer, item: int | str, k: int, min_ratings: int) -> 
     rare = is_rare(scorer.item_counts, min_ratings)
     best = _most_alike(scorer.X, row, rare, k)
     if best is None:
-        what = "events" if scorer.is_implicit else "ratings"
-        raise RunError(f"item {item} has no training {what}, so the model knows no features to compare")
+        raise RunError(
+            f"item {item} has no training {scorer.noun}s, so the model knows no features to compare"
+        )
     return pl.DataFrame({"rank": best.rank, "item": scorer.items.raw[best.item], "cosine": best.score})
 
 
@@ -138,8 +139,9 @@ def similar_users(scorer: Scorer, user: int | str, k: int, min_ratings: int) -> 
     W, _ = scorer.user_factors(np.arange(len(scorer.users)))
     best = _most_alike(W, row, rare, k)
     if best is None:
-        what = "events" if scorer.is_implicit else "ratings"
-        raise RunError(f"user {user} has no training {what}, so the model knows no weights to compare")
+        raise RunError(
+            f"user {user} has no training {scorer.noun}s, so the model knows no weights to compare"
+        )
     return pl.DataFrame({"rank": best.rank, "user": scorer.users.raw[best.item], "cosine": best.score})
 
 

@@ -74,6 +74,11 @@ class Scorer:
             is_implicit=facts.is_implicit,
         )
 
+    @property
+    def noun(self) -> str:
+        """Return what the model learnt from."""
+        return "event" if self.is_implicit else "rating"
+
     def user_factors(self, users: RowIndices) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return w, (U, K), and b, (U,), of rows of W, in float64; unknown users get those of the average."""
         is_known = (users >= 0) & (users < len(self.users))
