@@ -21,10 +21,11 @@ from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import UserShard
 from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.distributed.comm import SoloComm
-from cofi_dist.factors import Factors, draw_factors
+from cofi_dist.factors import Factors
 from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.kernels.torch_ops.primitives import pair_dot
 from cofi_dist.sharding.ranges import UserRange
+from cofi_dist.training.draw import draw_factors
 from cofi_dist.training.state import State
 
 CPU = torch.device("cpu")

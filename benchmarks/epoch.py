@@ -27,11 +27,12 @@ from cofi_dist.data.shard import UserShard
 from cofi_dist.data.sources.open import prepare_source
 from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.distributed.comm import SoloComm
-from cofi_dist.factors import Factors, draw_factors
+from cofi_dist.factors import Factors
 from cofi_dist.run.log import NullLog
 from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.training.build import build_adam
 from cofi_dist.training.callbacks import ProgressListener
+from cofi_dist.training.draw import draw_factors
 from cofi_dist.training.trainer import Trainer
 from tests.support.notebook import run_notebook
 

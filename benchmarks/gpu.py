@@ -38,13 +38,14 @@ from cofi_dist.data.item_means import item_offsets, item_sums, mean_centred
 from cofi_dist.data.shard import UserShard
 from cofi_dist.data.sources.synthetic import SyntheticRatings
 from cofi_dist.distributed.comm import SoloComm
-from cofi_dist.factors import Factors, draw_factors
+from cofi_dist.factors import Factors
 from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.kernels.torch_ops.backend import TorchKernels
 from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import run_step
 from cofi_dist.sharding.ranges import UserRange
+from cofi_dist.training.draw import draw_factors
 
 NUM_FEATURES, REPEATS, WARM_UP = 100, 5, 3
 SECONDS_A_RUN = 0.3

@@ -25,13 +25,14 @@ from benchmarks.machine import machine, spread
 from cofi_dist.cost.sparse import SparseCost, build_rating_matrix
 from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.shard import UserShard
-from cofi_dist.factors import Factors, draw_factors
+from cofi_dist.factors import Factors
 from cofi_dist.kernels.cpu import schedule
 from cofi_dist.kernels.cpu.jit import match_torch_threads
 from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.kernels.torch_ops.backend import TorchKernels
 from cofi_dist.kernels.torch_ops.primitives import pair_dot, weighted_row_sum
 from cofi_dist.sharding.ranges import offsets_from_counts
+from cofi_dist.training.draw import draw_factors
 
 Gradient = Callable[[], tuple[Tensor, ...]]
 

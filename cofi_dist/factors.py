@@ -1,18 +1,11 @@
-"""Hold the factors that a model learns, X, W, b and c, and draw them as the notebook does.
+"""Hold the factors that a model learns: X, W, b and c.
 
 K is the number of features.
 """
 
-import math
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
-
-from cofi_dist.sharding.ranges import UserRange
-
-# Entries of W that are drawn at once: 256 MB in float32. Every rank draws all of W, but keeps only some rows.
-DRAW_AT_ONCE = 2**26
+from torch import Tensor
 
 # Names of the factors that have one number per row; the others are features, with K columns.
 BIASES = ("b", "c")
@@ -59,46 +52,3 @@ class Factors:
     def item_bias_or_zeros(self) -> Tensor:
         """Return the item biases, (num_items,), or zeros if the model has none."""
         return self.X.new_zeros(len(self.X)) if self.c is None else self.c[0]
-
-
-def draw_factors(
-    num_items: int,
-    num_users: int,
-    num_features: int,
-    *,
-    seed: int,
-    users: UserRange,
-    device: torch.device,
-    dtype: torch.dtype,
-    item_bias: bool = False,
-    user_bias: bool = True,
-) -> Factors:
-    """Draw the notebook's starting values and return the rows of `users`.
-
-    The values do not depend on the number of ranks. One generator draws X and W (both by
-    `kaiming_uniform_(a=sqrt(5))`) and b (uniform within 1 / sqrt(K)) for all users, in float32 and on the
-    run's device; float64 factors start from the same numbers. W is drawn in pieces of DRAW_AT_ONCE entries.
-    On the CPU, that gives the notebook's numbers at any size; on other devices, as long as one piece holds
-    all of W. Item biases, which the notebook does not have, start at zero. Without user biases, b is zeros.
-    """
-    generator = torch.Generator(device).manual_seed(seed)
-
-    def draw_uniform(rows: int) -> Tensor:
-        matrix = torch.empty(rows, num_features, device=device)
-        return nn.init.kaiming_uniform_(matrix, a=math.sqrt(5), generator=generator)
-
-    X = draw_uniform(num_items)
-    W = torch.empty(len(users), num_features, device=device)
-    rows_at_once = max(1, DRAW_AT_ONCE // num_features)
-    for first_row in range(0, num_users, rows_at_once):
-        piece = draw_uniform(min(rows_at_once, num_users - first_row))
-        start, stop = max(users.start, first_row), min(users.stop, first_row + len(piece))
-        if start < stop:
-            W[start - users.start : stop - users.start] = piece[start - first_row : stop - first_row]
-    bound = 1 / math.sqrt(num_features)
-    b = nn.init.uniform_(torch.empty(1, num_users, device=device), -bound, bound, generator=generator)
-    local_b = b[:, users.start : users.stop].contiguous()
-    if not user_bias:
-        local_b.zero_()
-    c = torch.zeros(1, num_items, device=device, dtype=dtype) if item_bias else None
-    return Factors(X.to(dtype), W.to(dtype), local_b.to(dtype), c)

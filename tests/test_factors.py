@@ -1,65 +1,14 @@
-"""The start is the notebook's draw, whatever the world size and dtype."""
-
-import math
+"""The factors by name."""
 
 import pytest
 import torch
-from torch import nn
 
-from cofi_dist import factors
-from cofi_dist.factors import Factors, draw_factors
-from cofi_dist.sharding.ranges import UserRange
-
-CPU = torch.device("cpu")
-
-
-def draw(users: UserRange, dtype: torch.dtype = torch.float32, seed: int = 7) -> Factors:
-    return draw_factors(11, 9, 4, seed=seed, users=users, device=CPU, dtype=dtype)
-
-
-def test_the_draw_is_the_notebooks() -> None:
-    torch.manual_seed(7)
-    X, W, b = torch.empty(11, 4), torch.empty(9, 4), torch.empty(1, 9)
-    nn.init.kaiming_uniform_(X, a=math.sqrt(5))
-    nn.init.kaiming_uniform_(W, a=math.sqrt(5))
-    nn.init.uniform_(b, -0.5, 0.5)
-    ours = draw(UserRange(0, 9))
-    assert torch.equal(ours.X, X)
-    assert torch.equal(ours.W, W)
-    assert torch.equal(ours.b, b)
-
-
-def test_the_draw_leaves_the_global_generator_alone() -> None:
-    before = torch.get_rng_state()
-    draw(UserRange(0, 9))
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-@pytest.mark.parametrize("entries_at_once", [1, 8, 12, 2**26])
-def test_any_range_is_a_cut_of_the_whole(entries_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = draw(UserRange(0, 9))
-    monkeypatch.setattr(factors, "DRAW_AT_ONCE", entries_at_once)
-    for users in (UserRange(0, 9), UserRange(0, 2), UserRange(2, 7), UserRange(7, 9), UserRange(4, 4)):
-        part = draw(users)
-        assert torch.equal(part.X, whole.X)
-        assert torch.equal(part.W, whole.W[users.start : users.stop])
-        assert torch.equal(part.b, whole.b[:, users.start : users.stop])
-
-
-def test_float64_starts_from_the_same_numbers() -> None:
-    wide, narrow = draw(UserRange(0, 9), torch.float64), draw(UserRange(0, 9))
-    assert wide.W.dtype == torch.float64
-    assert torch.equal(wide.W.float(), narrow.W)
-
-
-def test_seeds_differ() -> None:
-    assert not torch.equal(draw(UserRange(0, 9), seed=8).X, draw(UserRange(0, 9)).X)
+from cofi_dist.factors import Factors
 
 
 @pytest.mark.parametrize("item_bias", [False, True])
 def test_item_biases_are_zeros_if_the_model_has_none(item_bias: bool) -> None:
-    drawn = draw(UserRange(0, 9))
-    if item_bias:
-        drawn = factors.Factors(drawn.X, drawn.W, drawn.b, torch.ones(1, len(drawn.X)))
-    assert [tensor is not None for tensor in drawn.tensors] == [True] * (4 if item_bias else 3)
-    assert drawn.item_bias_or_zeros().tolist() == [float(item_bias)] * len(drawn.X)
+    X, W, b = torch.ones(11, 4), torch.ones(9, 4), torch.ones(1, 9)
+    factors = Factors(X, W, b, torch.ones(1, 11) if item_bias else None)
+    assert [tensor is not None for tensor in factors.tensors] == [True] * (4 if item_bias else 3)
+    assert factors.item_bias_or_zeros().tolist() == [float(item_bias)] * 11

@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data/preparation": {"config", "data", "data/readers", "sharding"},
     "data/datasets": set(),
     "data/sources": {"config", "data", "data/datasets", "data/preparation", "data/readers", "sharding"},
-    "factors": {"sharding"},
+    "factors": set(),
     "cost": {
         *("data", "factors", "kernels/base", "kernels/block_sums", "kernels/gram"),
         "kernels/rating_matrix",

@@ -9,11 +9,12 @@ from cofi_dist.cost.regulariser import Regulariser, count_scales
 from cofi_dist.cost.sparse import SparseCost, build_rating_matrix, unknown_pairs
 from cofi_dist.data.shard import UserShard
 from cofi_dist.distributed.comm import Comm
-from cofi_dist.factors import Factors, draw_factors
+from cofi_dist.factors import Factors
 from cofi_dist.kernels.rating_matrix import RatingMatrix, triton_fault
 from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import Optimizer
+from cofi_dist.training.draw import draw_factors
 from cofi_dist.training.problem import Problem
 from cofi_dist.training.trainer import Trainer
 from cofi_dist.training.validation import Validation
