@@ -62,6 +62,8 @@ TESTED_IN = {
     "data/readers/ratings_input.py": "data/sources/test_open.py",
     "data/sources/base.py": "data/sources/test_open.py",
     "data/sources/population.py": "data/sources/test_synthetic.py",
+    "distributed/byte_messages.py": "contracts/test_comms.py",
+    "distributed/heartbeat_store.py": "distributed/test_process_group.py",
     "distributed/waiting.py": "distributed/test_rendezvous.py",
     "errors.py": "distributed/test_messages.py",
     "files/directory_swap.py": "files/test_atomic.py",

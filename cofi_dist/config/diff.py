@@ -49,6 +49,7 @@ ADDED = {
 FREE = (
     "run_dir",
     "device",
+    "train.backend",
     "checkpoint",
     "train.epochs",
     "train.log_every",

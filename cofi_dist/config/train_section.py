@@ -76,6 +76,10 @@ class TrainSection(Section):
     """Blocks of users whose sums are added in a fixed order: a power of two, at least the number of ranks.
     Only with `reduction: invariant`."""
 
+    backend: Literal["auto", "nccl", "gloo"] = "auto"
+    """What carries the sums of several ranks on CUDA. `nccl` needs a device for each rank. `gloo` goes over
+    the host's memory, and ranks may share a device. `auto` is nccl if each rank has a device, else gloo."""
+
     start: FileName | None = None
     """A run, or the directory of a model, whose factors a new run starts from. Rows are found by their ids,
     so the users and items may be others. Not with `checkpoint.resume: RUN`."""

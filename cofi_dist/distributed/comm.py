@@ -50,8 +50,8 @@ class Comm(Reducer, Protocol):
     A Comm is itself a Reducer if each rank holds one subtree: it sums tensors of any shape, as T is 1.
     Its order of additions, and so the last bits of a sum, depend on the number of ranks.
 
-    Every method except `backend` and `tree_reducer` is collective: all ranks call it, in the same order.
-    If a peer is gone, it raises RankLostError.
+    Every method except `backend`, `carry_over_host` and `tree_reducer` is collective: all ranks call it, in
+    the same order. If a peer is gone, it raises RankLostError.
 
     Attributes:
         rank: number of this rank.
@@ -67,6 +67,13 @@ class Comm(Reducer, Protocol):
 
     def backend(self, device: "torch.device") -> str:
         """Name the library that carries tensors of this device."""
+        ...
+
+    def carry_over_host(self) -> None:
+        """Let gloo carry tensors of a device from now on, over copies on the host; all ranks call it.
+
+        Several ranks can then share a device. Until then nccl carries them, and each rank needs its own.
+        """
         ...
 
     def sum_arrays_(self, *arrays: "NDArray[np.float64]") -> None:
@@ -183,6 +190,9 @@ class SoloComm:
 
     def backend(self, device: "torch.device") -> str:
         return "none"
+
+    def carry_over_host(self) -> None:
+        pass
 
     def all_reduce_(self, *partials: "Tensor", overlap: Callable[[], None] | None = None) -> None:
         if overlap is not None:

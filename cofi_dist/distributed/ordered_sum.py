@@ -51,7 +51,7 @@ class TreeReducer:
             received = comm.all_to_all(parts, lengths).view(-1, slice_size)
             comm.all_gather(self._add_in_tree_order(received), total)
 
-        _run_overlapped(reduce, overlap)
+        _run_overlapped(reduce, overlap, flat.device)
         if in_place:
             return
         for partial, start, stop in zip(partials, offsets[:-1], offsets[1:], strict=True):
@@ -84,7 +84,9 @@ def _pack(partials: Sequence[Tensor], shape: tuple[int, int, int]) -> Tensor:
     return packed
 
 
-def _run_overlapped(reduce: Callable[[], None], overlap: Callable[[], None] | None) -> None:
+def _run_overlapped(
+    reduce: Callable[[], None], overlap: Callable[[], None] | None, device: torch.device
+) -> None:
     """Run `reduce`, which waits for other ranks, in a thread while `overlap` runs in this one."""
     if overlap is None:
         reduce()
@@ -93,6 +95,8 @@ def _run_overlapped(reduce: Callable[[], None], overlap: Callable[[], None] | No
 
     def attempt() -> None:
         try:
+            if device.type == "cuda":
+                torch.cuda.set_device(device)  # each thread begins with the first one
             reduce()
         except BaseException as error:
             errors.append(error)

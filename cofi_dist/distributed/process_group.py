@@ -1,6 +1,6 @@
 """Connect the ranks of a torch process group; no other module calls collectives.
 
-gloo carries CPU tensors and NCCL carries CUDA tensors.
+gloo carries CPU tensors. NCCL carries CUDA tensors, or gloo does, over copies on the host.
 """
 
 import traceback
@@ -18,16 +18,13 @@ from torch import Tensor
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 
 from cofi_dist.distributed import heartbeat
+from cofi_dist.distributed.byte_messages import ALL_GATHER, all_gather_bytes, broadcast_bytes
 from cofi_dist.distributed.comm import Json, Reducer
 from cofi_dist.distributed.faults import FaultBoard
 from cofi_dist.distributed.heartbeat import Heartbeat
-from cofi_dist.distributed.messages import (
-    decode,
-    decode_outcome,
-    encode,
-    encode_outcome,
-    require_length,
-)
+from cofi_dist.distributed.heartbeat_store import HeartbeatStore
+from cofi_dist.distributed.host_copies import host_twins, is_on_device
+from cofi_dist.distributed.messages import decode, decode_outcome, encode, encode_outcome
 from cofi_dist.distributed.node_memory import NodeMemory, can_sum, create_file
 from cofi_dist.distributed.ordered_sum import TreeReducer
 from cofi_dist.errors import CofiError, ConfigError, RankLostError, TrainingError
@@ -39,8 +36,6 @@ Item = TypeVar("Item", bound=Json)
 # `set_timeout` is called, a rank is given up only if its heartbeat stops.
 PREPARE_SECONDS = 86_400.0
 STORE_HOST = "the host that the ranks meet at (MASTER_ADDR)"
-# its name from torch 2.13 on, and its name before
-ALL_GATHER = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
 
 
 class GroupComm:
@@ -54,11 +49,13 @@ class GroupComm:
         heartbeat_store: where the ranks leave their heartbeats; None for the group's own store.
     """
 
+    _is_over_host = False
+
     def __init__(self, local_rank: int, local_world_size: int, heartbeat_store: Store | None = None) -> None:
         self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
         self.local_rank, self.local_world_size = local_rank, local_world_size
         store = heartbeat_store or PrefixStore("heartbeat", dist.distributed_c10d._get_default_store())
-        self._heartbeat = Heartbeat(_HeartbeatStore(store), self.rank, self.world_size, self._give_up)
+        self._heartbeat = Heartbeat(HeartbeatStore(store), self.rank, self.world_size, self._give_up)
         self._faults = FaultBoard(store, self.rank, self.world_size)
         self._memory: NodeMemory | None = None  # until it is needed
         # the ranks agree, as some may not know; from here on every rank has a heartbeat
@@ -66,13 +63,20 @@ class GroupComm:
         self._may_share_memory = self.world_size > 1 and not are_apart
 
     def backend(self, device: torch.device) -> str:
-        return "nccl" if device.type == "cuda" else "gloo"
+        return "nccl" if device.type == "cuda" and not self._is_over_host else "gloo"
+
+    def carry_over_host(self) -> None:
+        self._is_over_host = True
 
     def tree_reducer(self, subtrees: Sequence[Sequence[range]]) -> Reducer:
         return TreeReducer(self, subtrees)
 
     def all_reduce_(self, *partials: Tensor, overlap: Callable[[], None] | None = None) -> None:
         """Replace every tensor by its sum over ranks: in shared memory, or in a single all-reduce."""
+        with self._carried(*partials) as reachable:
+            self._all_reduce_(reachable, overlap)
+
+    def _all_reduce_(self, partials: Sequence[Tensor], overlap: Callable[[], None] | None) -> None:
         if can_sum(partials) and (memory := self._shared_memory()) is not None:
             memory.all_reduce_(partials, self._start_barrier, overlap)
             return
@@ -110,24 +114,24 @@ class GroupComm:
     def from_rank_zero(self, work: Callable[[], Item]) -> Item:
         message = encode_outcome(work) if self.rank == 0 else None
         with self._peer_errors():
-            message = _broadcast_bytes(message)
+            message = broadcast_bytes(message)
         result: Item = decode_outcome(message)
         return result
 
     def all_gather_objects(self, item: Item) -> list[Item]:
         with self._peer_errors():
-            messages = _all_gather_bytes(encode(item), self.world_size)
+            messages = all_gather_bytes(encode(item), self.world_size)
         return [decode(message, rank) for rank, message in enumerate(messages)]
 
     def gather_rows_to_rank_zero(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
-        with self._peer_errors():
+        with self._carried(rows, are_written=False) as (own,), self._peer_errors():
             if self.rank != 0:
                 if len(rows):
-                    dist.send(rows.contiguous(), dst=0)
+                    dist.send(own.contiguous(), dst=0)
                 return rows
-            parts = [rows.cpu()]
+            parts = [own.cpu()]
             for source, count in enumerate(counts[1:], start=1):
-                part = rows.new_empty(count, *rows.shape[1:])
+                part = own.new_empty(count, *rows.shape[1:])
                 if count:
                     dist.recv(part, src=source)
                 parts.append(part.cpu())
@@ -136,13 +140,21 @@ class GroupComm:
     def all_to_all(self, parts: Tensor, lengths: Sequence[int]) -> Tensor:
         received = parts.new_empty(sum(lengths))
         lengths_sent = [parts[0].numel()] * self.world_size
-        with self._peer_errors():
-            dist.all_to_all_single(received, parts.view(-1), list(lengths), lengths_sent)
+        with (
+            self._carried(parts, are_written=False) as (sent,),
+            self._carried(received, are_read=False) as (arrived,),
+            self._peer_errors(),
+        ):
+            dist.all_to_all_single(arrived, sent.view(-1), list(lengths), lengths_sent)
         return received
 
     def all_gather(self, part: Tensor, whole: Tensor) -> None:
-        with self._peer_errors():
-            ALL_GATHER(whole, part)
+        with (
+            self._carried(part, are_written=False) as (sent,),
+            self._carried(whole, are_read=False) as (arrived,),
+            self._peer_errors(),
+        ):
+            ALL_GATHER(arrived, sent)
 
     def require_replicated(self, tensor: Tensor, name: str) -> None:
         """Check by a checksum of its bits that a tensor is the same on every rank."""
@@ -150,8 +162,8 @@ class GroupComm:
         checksum = tensor.view(bits).sum(dtype=torch.int64)
         # the largest of all checksums, and minus the smallest
         bounds = torch.stack([checksum, -checksum])
-        with self._peer_errors():
-            dist.all_reduce(bounds, op=dist.ReduceOp.MAX)
+        with self._carried(bounds) as (reachable,), self._peer_errors():
+            dist.all_reduce(reachable, op=dist.ReduceOp.MAX)
         if bounds[0] != -bounds[1]:
             raise TrainingError(
                 f"{name} differs between ranks: its replicas drifted apart; a bug, or bad hardware",
@@ -194,6 +206,17 @@ class GroupComm:
         dist.destroy_process_group()  # which ends the waiting of the other ranks
         self._faults.await_readers()
         return fault
+
+    @contextmanager
+    def _carried(
+        self, *tensors: Tensor, are_read: bool = True, are_written: bool = True
+    ) -> Iterator[Sequence[Tensor]]:
+        """Yield the tensors if the group can carry them, else twins on the host, as `host_twins` says."""
+        if not (self._is_over_host and is_on_device(tensors[0])):
+            yield tensors
+            return
+        with host_twins(*tensors, are_read=are_read, are_written=are_written) as twins:
+            yield twins
 
     def _shared_memory(self) -> NodeMemory | None:
         """Return the memory that the ranks share; None if they are not on one machine, or it has no room."""
@@ -245,56 +268,6 @@ class GroupComm:
             raise RankLostError(f"lost contact with {lost}; {why}") from error
 
 
-class _HeartbeatStore:
-    """Adapt a torch store to what a Heartbeat needs."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def set(self, key: str, value: str) -> None:
-        with self._connection_errors():
-            self._store.set(key, value)
-
-    def get(self, key: str) -> bytes:
-        with self._connection_errors():
-            return self._store.get(key)
-
-    @contextmanager
-    def _connection_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except dist.DistNetworkError as error:  # not asked again, as torch would log each failure at length
-            raise ConnectionError(str(error)) from None
-
-
 def _patience() -> float:
     """Return how many seconds a rank may be silent before it is given up."""
     return heartbeat.MAX_MISSED_BEATS * heartbeat.BEAT_SECONDS
-
-
-def _broadcast_bytes(message: bytes | None) -> bytes:
-    """Return rank 0's message on every rank; the other ranks pass None. Collective."""
-    length = torch.tensor([0 if message is None else len(message)])
-    dist.broadcast(length, src=0)
-    size = require_length(int(length), 0)
-    buffer = torch.empty(size, dtype=torch.uint8) if message is None else _byte_tensor(message)
-    dist.broadcast(buffer, src=0)
-    return message if message is not None else buffer.numpy().tobytes()
-
-
-def _all_gather_bytes(message: bytes, world_size: int) -> list[bytes]:
-    """Return every rank's message, in rank order. Collective."""
-    own = _byte_tensor(message)
-    lengths = torch.empty(world_size, dtype=torch.int64)
-    ALL_GATHER(lengths, torch.tensor([len(own)]))
-    sizes = [require_length(length, rank) for rank, length in enumerate(lengths.tolist())]
-    # all messages are padded to the longest
-    longest = max(sizes)
-    padded = torch.empty(world_size * longest, dtype=torch.uint8)
-    ALL_GATHER(padded, torch.cat([own, own.new_zeros(longest - len(own))]))
-    rows = padded.view(world_size, -1)
-    return [row[:size].numpy().tobytes() for row, size in zip(rows, sizes, strict=True)]
-
-
-def _byte_tensor(message: bytes) -> Tensor:
-    return torch.frombuffer(bytearray(message), dtype=torch.uint8)

@@ -76,7 +76,7 @@ def init_comm(task: Task = NO_TASK) -> Comm:
     _PAST.attempts += 1
     wait = BoundedWait(MEET_AGAIN_SECONDS if _PAST.has_met else MEET_SECONDS)
     group: dict[str, Any] = {
-        "backend": "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
+        "backend": _libraries(),
         "rank": here.rank,
         "world_size": here.world_size,
         "timeout": timedelta(seconds=MEET_SECONDS),
@@ -103,6 +103,12 @@ def init_comm(task: Task = NO_TASK) -> Comm:
     return comm
 
 
+def _libraries() -> str:
+    """Return the libraries of the group; nccl connects the ranks only once it is asked to carry something."""
+    has_nccl = torch.cuda.is_available() and dist.is_nccl_available()
+    return "cpu:gloo,cuda:nccl" if has_nccl else "gloo"
+
+
 @contextmanager
 def _surroundings_restored() -> Iterator[None]:
     """Undo what torch does to the process beside connecting it: one more excepthook at each meeting."""
@@ -114,7 +120,7 @@ def _surroundings_restored() -> Iterator[None]:
 
 
 def rendezvous_by_file(rendezvous: Path, rank: int, world_size: int) -> Comm:
-    """Connect processes on one machine that meet through a file, on the CPU.
+    """Connect processes on one machine that meet through a file.
 
     Collective: all ranks call it.
 
@@ -125,7 +131,8 @@ def rendezvous_by_file(rendezvous: Path, rank: int, world_size: int) -> Comm:
     """
     if world_size == 1:
         return SoloComm()
-    dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=world_size)
+    where = f"file://{rendezvous}"
+    dist.init_process_group(_libraries(), init_method=where, rank=rank, world_size=world_size)
     comm = GroupComm(local_rank=rank, local_world_size=world_size)
     comm.set_timeout(PREPARE_SECONDS)
     return comm

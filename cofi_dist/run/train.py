@@ -87,7 +87,7 @@ def train_config(
     Raises:
         CofiError: as for `train`.
     """
-    device = choose_device(config.device, comm)
+    device = choose_device(config.device, comm, config.train.backend)
     request = StartRequest(
         config=config,
         file=file,

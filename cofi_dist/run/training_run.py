@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from cofi_dist.checkpoint.reader import Checkpoint, restore_state
 from cofi_dist.data.shard import UserShard
 from cofi_dist.distributed.comm import Comm
+from cofi_dist.distributed.device import ranks_per_device
 from cofi_dist.errors import SaveError, StoppedError
 from cofi_dist.factors import Factors
 from cofi_dist.model import Model
@@ -238,6 +239,8 @@ def _log_start(problem: Problem, comm: Comm, log: Log) -> None:
     for text in source.notes:
         log.info(text)
     log.info(f"world size {comm.world_size}, backend {comm.backend(device)}")
+    if (ranks := ranks_per_device(device, comm)) > 1:
+        log.info(f"{ranks} ranks share a CUDA device: gloo carries their sums, over the host's memory")
     for text in shard_table(problem.ranges, problem.ratings_per_user, source.num_items, config):
         log.info(text)
     if device.type == "mps":

@@ -56,6 +56,7 @@ def test_defaults_are_the_notebooks_but_for_the_cost(tmp_path: Path) -> None:
         "start": None,
         "deadline": None,
         "timeout": 600.0,
+        "backend": "auto",
     }
 
 
