@@ -55,7 +55,9 @@ def cost_of(shard: UserShard, factors: Factors) -> float:
     regulariser, cost = Regulariser(1.0), build_rating_matrix(shard, CPU, torch.float64)
     wide = Factors(*(factor.double() for factor in factors.by_name.values()))
     norms = regulariser.user_squares(wide, cost.sums)
-    return float(half_squared_error(cost, wide) + regulariser.value(norms, wide, cost.sums))
+    return float(
+        half_squared_error(cost, wide) + regulariser.value(norms, regulariser.item_squares(wide, cost.sums))
+    )
 
 
 def ours(shard: UserShard, seed: int, *, momentum: bool = True, steps: int = 3) -> Reached:
@@ -71,7 +73,7 @@ def ours(shard: UserShard, seed: int, *, momentum: bool = True, steps: int = 3) 
     while min(TARGETS) not in found:
         if not momentum:
             als.momentum = 0
-        run_step(als.prepare_step(), SoloComm().all_reduce_)
+        run_step(als.prepare_step(), SoloComm())
         sweeps += 1
         for target in TARGETS:
             if target >= als.J and target not in found:

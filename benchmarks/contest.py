@@ -112,7 +112,9 @@ class Problem:
         """J, in float64."""
         wide = Factors(*(factor.double() for factor in (factors.X, factors.W, factors.b)))
         regulariser, norm = Regulariser(self.settings.lambda_), self._exact.sums
-        penalty = regulariser.value(regulariser.user_squares(wide, norm), wide, norm)
+        penalty = regulariser.value(
+            regulariser.user_squares(wide, norm), regulariser.item_squares(wide, norm)
+        )
         return float(half_squared_error(self._exact, wide) + penalty)
 
     def anew(self, solve: Callable[[int], tuple[float, Factors]], name: str, *, is_ours: bool) -> Result:

@@ -119,7 +119,7 @@ def adam_step(bench: Bench, cost: Cost, *, fused: bool = True, graph: bool = Fal
     adam = Adam(cost, factors, Regulariser(1.0), lr=1e-3, fused=fused, record=graph)
 
     def step() -> None:
-        run_step(adam.prepare_step(), SoloComm().all_reduce_)
+        run_step(adam.prepare_step(), SoloComm())
 
     return step
 
@@ -132,7 +132,7 @@ def als_step(bench: Bench, cost: RatingMatrix) -> Step:
     als = Als(cost, factors, Regulariser(1.0), **given)  # type: ignore[arg-type]
 
     def step() -> None:
-        run_step(als.prepare_step(), SoloComm().all_reduce_)
+        run_step(als.prepare_step(), SoloComm())
 
     return step
 

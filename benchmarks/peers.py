@@ -56,7 +56,7 @@ def als(problem: Problem) -> Result:
     points, seconds = [], 0.0
     for sweep in range(1, max(s.points) + 1):
         start = time.perf_counter()
-        run_step(solver.prepare_step(), SoloComm().all_reduce_)
+        run_step(solver.prepare_step(), SoloComm())
         seconds += time.perf_counter() - start
         if sweep in s.points:
             points.append(Point(sweep, seconds, problem.rmse(factors), solver.J))

@@ -91,7 +91,7 @@ def run_als(problem: Problem, shard: UserShard, start: Model | None, until: floa
     assert isinstance(als, Als)
     costs, seconds, begun = list[float](), list[float](), time.perf_counter()
     while len(costs) < MOST_SWEEPS and not (until >= als.J if until is not None else als.is_converged):
-        run_step(als.prepare_step(), SoloComm().all_reduce_)
+        run_step(als.prepare_step(), SoloComm())
         costs.append(als.J)
         seconds.append(time.perf_counter() - begun)
     return Run(costs, seconds, starting, gather_model(problem, factors, SoloComm()))

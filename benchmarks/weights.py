@@ -32,7 +32,7 @@ def cost(ratings: RatingMatrix, factors: Factors, lambda_: float) -> float:
     """J by ours."""
     regulariser = Regulariser(lambda_)
     squares = tuple(part.sum() for part in regulariser.user_squares(factors, ratings.sums))
-    penalty = regulariser.value((squares[0], squares[1]), factors, ratings.sums)
+    penalty = regulariser.value((squares[0], squares[1]), regulariser.item_squares(factors, ratings.sums))
     return float(half_squared_error(ratings, factors).sum() + penalty)
 
 

@@ -80,6 +80,14 @@ class TrainSection(Section):
     """What carries the sums of several ranks on CUDA. `nccl` needs a device for each rank. `gloo` goes over
     the host's memory, and ranks may share a device. `auto` is nccl if each rank has a device, else gloo."""
 
+    items: Literal["replicated", "sharded"] = "replicated"
+    """`sharded` gives each rank some of the items, so that X, its gradient and the optimiser's state need not
+    fit on one rank. With `cost: sparse`, and not with `solver: exact`."""
+
+    item_block: PositiveInt | None = None
+    """Items whose rows of X travel to all ranks at once; chosen by memory if it is not set. Only with
+    `items: sharded`."""
+
     start: FileName | None = None
     """A run, or the directory of a model, whose factors a new run starts from. Rows are found by their ids,
     so the users and items may be others. Not with `checkpoint.resume: RUN`."""
@@ -138,6 +146,16 @@ class TrainSection(Section):
             raise ValueError("reduction: invariant is for the sparse cost; leave cost: dense out")
         if self.reduction == "invariant" and self.solver == "exact":
             raise ValueError("reduction: invariant is for solver: cg; leave exact out")
+        return self
+
+    @model_validator(mode="after")
+    def _require_blocks_of_items(self) -> "TrainSection":
+        if self.items == "replicated" and self.item_block is not None:
+            raise ValueError("item_block: belongs to items: sharded; leave it out, or set that")
+        if self.items == "sharded" and self.cost == "dense":
+            raise ValueError("items: sharded is for the sparse cost; leave cost: dense out")
+        if self.items == "sharded" and self.solver == "exact":
+            raise ValueError("items: sharded is for solver: cg; leave exact out")
         return self
 
     @model_validator(mode="after")

@@ -30,23 +30,32 @@ class Objective:
         """Return the (weighted) sums of squares of W and of b over this rank's users, per subtree, (T,)."""
         return self.regulariser.user_squares(factors, self.sums)
 
-    def penalty(self, user_squares: tuple[Tensor, Tensor], factors: Factors) -> Tensor:
+    def item_squares(self, factors: Factors) -> tuple[Tensor, Tensor | None]:
+        """Return the (weighted) sums of squares of X and of c over all items, 0-dim; None without c."""
+        return self.regulariser.item_squares(factors, self.sums)
+
+    def penalty(
+        self, user_squares: tuple[Tensor, Tensor], item_squares: tuple[Tensor, Tensor | None]
+    ) -> Tensor:
         """Return the regulariser's value, 0-dim.
 
         Args:
             user_squares: those of all ranks, summed, 0-dim each.
-            factors: X and c are read.
+            item_squares: those of all items.
         """
-        return self.regulariser.value(user_squares, factors, self.sums)
+        return self.regulariser.value(user_squares, item_squares)
 
     def value(
-        self, half_squared_error: Tensor, user_squares: tuple[Tensor, Tensor], factors: Factors
+        self,
+        half_squared_error: Tensor,
+        user_squares: tuple[Tensor, Tensor],
+        item_squares: tuple[Tensor, Tensor | None],
     ) -> Tensor:
         """Return J, 0-dim.
 
         Args:
             half_squared_error: that of all ranks, summed, 0-dim.
             user_squares: those of all ranks, summed, 0-dim each.
-            factors: X and c are read.
+            item_squares: those of all items.
         """
-        return half_squared_error + self.penalty(user_squares, factors)
+        return half_squared_error + self.penalty(user_squares, item_squares)

@@ -46,17 +46,22 @@ class Regulariser:
         """Return sum_j n_j^p |w_j|^2 and |b|^2 per subtree of the rank's users, (T,) each."""
         return sums.squares_over_users(factors.W, _flat(self.scale_W)), sums.squares_over_users(factors.b.T)
 
-    def value(self, user_squares: tuple[Tensor, Tensor], factors: Factors, sums: RowSums) -> Tensor:
-        """Return the regulariser over all ranks, 0-dim; X and c, which every rank has, count once.
+    def item_squares(self, factors: Factors, sums: RowSums) -> tuple[Tensor, Tensor | None]:
+        """Return sum_i n_i^p |x_i|^2 and |c|^2 over all items, 0-dim each; None without c."""
+        X2 = sums.squares_over_items(factors.X, _flat(self.scale_X))
+        return X2, None if factors.c is None else sums.squares_over_items(factors.c.T)
+
+    def value(
+        self, user_squares: tuple[Tensor, Tensor], item_squares: tuple[Tensor, Tensor | None]
+    ) -> Tensor:
+        """Return the regulariser over all ranks, 0-dim; X and c count once.
 
         Args:
             user_squares: the result of `user_squares`, summed over the subtrees of all ranks.
-            factors: only X and c are read.
-            sums: those of the cost.
+            item_squares: the result of `item_squares`.
         """
-        W2, b2 = user_squares
-        X2 = sums.squares_over_items(factors.X, _flat(self.scale_X))
-        biases2 = b2 if factors.c is None else b2 + sums.squares_over_items(factors.c.T)
+        (W2, b2), (X2, c2) = user_squares, item_squares
+        biases2 = b2 if c2 is None else b2 + c2
         return (self.lambda_ / 2) * (W2 + X2) + (self.lambda_b / 2) * biases2
 
     def weight(self, name: str) -> float:

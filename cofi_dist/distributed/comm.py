@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+Pairs: TypeAlias = "Sequence[tuple[Tensor, Tensor]]"
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 Item = TypeVar("Item", bound=Json)
 
@@ -33,6 +34,38 @@ class Reducer(Protocol):
             partials: (T, ...) each, of the same dtypes and in the same order on all ranks; apart from T,
                 of the same shapes. Entries after the first are left as they are.
             overlap: is called while the sum is under way. It must not touch `partials`.
+        """
+        ...
+
+    def exchange(self, gathers: Pairs, scatters: Pairs, overlap: Callable[[], None]) -> None:
+        """Gather slices of rows from all ranks, and sum rows over the ranks slice by slice.
+
+        Args:
+            gathers: this rank's slice, (slice, ...), and where the slices of all ranks go, in rank order,
+                (world_size * slice, ...); contiguous, of the same shapes on all ranks.
+            scatters: partial sums, (T, world_size * slice, ...), and where the sum of all entries of all
+                ranks goes, for this rank's slice, (slice, ...); contiguous. The partial sums may be
+                overwritten.
+            overlap: is called while all that is under way. It must touch none of the tensors.
+        """
+        ...
+
+    def fetch(
+        self,
+        sent: "Tensor",
+        sent_counts: Sequence[int],
+        received: "Tensor",
+        received_counts: Sequence[int],
+        overlap: Callable[[], None],
+    ) -> None:
+        """Send rows of its own to each rank, and receive rows from each.
+
+        Args:
+            sent: the rows for rank 0, then those for rank 1, and so on, (rows, ...); contiguous.
+            sent_counts: how many for each rank.
+            received: where the rows from rank 0 go, and so on, (rows, ...); contiguous.
+            received_counts: how many from each rank.
+            overlap: is called while that is under way. It must touch neither tensor.
         """
         ...
 
@@ -124,12 +157,15 @@ class Comm(Reducer, Protocol):
         """
         ...
 
-    def all_to_all(self, parts: "Tensor", lengths: Sequence[int]) -> "Tensor":
-        """Send parts[r] to rank r, and return what this rank received, flat and in rank order.
+    def all_to_all(
+        self, parts: "Tensor", lengths: Sequence[int], sent_lengths: Sequence[int] | None = None
+    ) -> "Tensor":
+        """Send a part to each rank, and return what this rank received, flat and in rank order.
 
         Args:
-            parts: (world_size, ...), contiguous.
+            parts: one after the other, contiguous; parts[r] goes to rank r if they are of equal size.
             lengths: number of elements received from each rank.
+            sent_lengths: number of elements sent to each rank; None if they are equal.
         """
         ...
 
@@ -201,6 +237,24 @@ class SoloComm:
     def all_reduce_scalars(self, *partials: "Tensor") -> "tuple[Tensor, ...]":
         return tuple(partial.reshape(()) for partial in partials)
 
+    def exchange(self, gathers: Pairs, scatters: Pairs, overlap: Callable[[], None]) -> None:
+        overlap()
+        for part, whole in gathers:
+            whole.copy_(part)
+        for partials, own in scatters:
+            own.copy_(partials[0])
+
+    def fetch(
+        self,
+        sent: "Tensor",
+        sent_counts: Sequence[int],
+        received: "Tensor",
+        received_counts: Sequence[int],
+        overlap: Callable[[], None],
+    ) -> None:
+        overlap()
+        received.copy_(sent)
+
     def sum_arrays_(self, *arrays: "NDArray[np.float64]") -> None:
         pass
 
@@ -222,7 +276,9 @@ class SoloComm:
     def gather_rows_to_rank_zero(self, rows: "Tensor", counts: Sequence[int]) -> "Tensor":
         return rows.cpu()
 
-    def all_to_all(self, parts: "Tensor", lengths: Sequence[int]) -> "Tensor":
+    def all_to_all(
+        self, parts: "Tensor", lengths: Sequence[int], sent_lengths: Sequence[int] | None = None
+    ) -> "Tensor":
         return parts.reshape(-1).clone()
 
     def all_gather(self, part: "Tensor", whole: "Tensor") -> None:

@@ -14,12 +14,13 @@ an all-reduce, and a single tensor is not copied.
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from threading import Thread
 
 import torch
 from torch import Tensor
 
 from cofi_dist.distributed.comm import Comm
+from cofi_dist.distributed.item_exchange import device_of
+from cofi_dist.distributed.overlap import run_overlapped
 from cofi_dist.sharding.reduction_tree import are_siblings
 
 
@@ -51,11 +52,42 @@ class TreeReducer:
             received = comm.all_to_all(parts, lengths).view(-1, slice_size)
             comm.all_gather(self._add_in_tree_order(received), total)
 
-        _run_overlapped(reduce, overlap, flat.device)
+        run_overlapped(reduce, overlap, flat.device)
         if in_place:
             return
         for partial, start, stop in zip(partials, offsets[:-1], offsets[1:], strict=True):
             partial[0].copy_(total[start:stop].view_as(partial[0]))
+
+    def exchange(
+        self,
+        gathers: Sequence[tuple[Tensor, Tensor]],
+        scatters: Sequence[tuple[Tensor, Tensor]],
+        overlap: Callable[[], None],
+    ) -> None:
+        comm = self._comm
+
+        def move() -> None:
+            for part, whole in gathers:
+                comm.all_gather(part.view(-1), whole.view(-1))
+            for partials, own in scatters:
+                size = own.numel()
+                # (world_size, subtrees, slice); the same memory if there is one subtree
+                parts = partials.view(len(partials), comm.world_size, size).transpose(0, 1).contiguous()
+                lengths = [len(subtrees) * size for subtrees in self._subtrees]
+                received = comm.all_to_all(parts, lengths).view(-1, size)
+                own.copy_(self._add_in_tree_order(received).view_as(own))
+
+        run_overlapped(move, overlap, device_of(gathers, scatters))
+
+    def fetch(
+        self,
+        sent: Tensor,
+        sent_counts: Sequence[int],
+        received: Tensor,
+        received_counts: Sequence[int],
+        overlap: Callable[[], None],
+    ) -> None:
+        self._comm.fetch(sent, sent_counts, received, received_counts, overlap)
 
     def all_reduce_scalars(self, *partials: Tensor) -> tuple[Tensor, ...]:
         packed = torch.stack([partial.double() for partial in partials], 1)
@@ -82,28 +114,3 @@ def _pack(partials: Sequence[Tensor], shape: tuple[int, int, int]) -> Tensor:
     rows = [partial.reshape(shape[0], -1) for partial in partials]
     packed[:, : sum(row.shape[1] for row in rows)] = torch.cat(rows, 1)
     return packed
-
-
-def _run_overlapped(
-    reduce: Callable[[], None], overlap: Callable[[], None] | None, device: torch.device
-) -> None:
-    """Run `reduce`, which waits for other ranks, in a thread while `overlap` runs in this one."""
-    if overlap is None:
-        reduce()
-        return
-    errors: list[BaseException] = []
-
-    def attempt() -> None:
-        try:
-            if device.type == "cuda":
-                torch.cuda.set_device(device)  # each thread begins with the first one
-            reduce()
-        except BaseException as error:
-            errors.append(error)
-
-    thread = Thread(target=attempt, daemon=True)
-    thread.start()
-    overlap()
-    thread.join()
-    if errors:
-        raise errors[0]

@@ -18,12 +18,13 @@ from torch import Tensor
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 
 from cofi_dist.distributed import heartbeat
-from cofi_dist.distributed.byte_messages import ALL_GATHER, all_gather_bytes, broadcast_bytes
+from cofi_dist.distributed.byte_messages import all_gather_bytes, broadcast_bytes
 from cofi_dist.distributed.comm import Json, Reducer
 from cofi_dist.distributed.faults import FaultBoard
 from cofi_dist.distributed.heartbeat import Heartbeat
 from cofi_dist.distributed.heartbeat_store import HeartbeatStore
 from cofi_dist.distributed.host_copies import host_twins, is_on_device
+from cofi_dist.distributed.item_exchange import ItemExchange
 from cofi_dist.distributed.messages import decode, decode_outcome, encode, encode_outcome
 from cofi_dist.distributed.node_memory import NodeMemory, can_sum, create_file
 from cofi_dist.distributed.ordered_sum import TreeReducer
@@ -38,7 +39,7 @@ PREPARE_SECONDS = 86_400.0
 STORE_HOST = "the host that the ranks meet at (MASTER_ADDR)"
 
 
-class GroupComm:
+class GroupComm(ItemExchange):
     """Connect the ranks of a process group; `Comm` documents the methods.
 
     Collective: all ranks construct it.
@@ -136,25 +137,6 @@ class GroupComm:
                     dist.recv(part, src=source)
                 parts.append(part.cpu())
         return torch.cat(parts)
-
-    def all_to_all(self, parts: Tensor, lengths: Sequence[int]) -> Tensor:
-        received = parts.new_empty(sum(lengths))
-        lengths_sent = [parts[0].numel()] * self.world_size
-        with (
-            self._carried(parts, are_written=False) as (sent,),
-            self._carried(received, are_read=False) as (arrived,),
-            self._peer_errors(),
-        ):
-            dist.all_to_all_single(arrived, sent.view(-1), list(lengths), lengths_sent)
-        return received
-
-    def all_gather(self, part: Tensor, whole: Tensor) -> None:
-        with (
-            self._carried(part, are_written=False) as (sent,),
-            self._carried(whole, are_read=False) as (arrived,),
-            self._peer_errors(),
-        ):
-            ALL_GATHER(arrived, sent)
 
     def require_replicated(self, tensor: Tensor, name: str) -> None:
         """Check by a checksum of its bits that a tensor is the same on every rank."""

@@ -175,7 +175,7 @@ class Als:
         _require_unique(float(singular), "users'")
 
         # what every rank knows of J before the items' half-sweep
-        penalty = self.objective.penalty((W2, b2), factors) + unknown
+        penalty = self.objective.penalty((W2, b2), self.objective.item_squares(factors)) + unknown
         items = yield from solve_items(
             ratings,
             factors,

@@ -1,12 +1,13 @@
 """Define the contract between optimisers and the trainer.
 
-An optimiser never sees a rank. Whatever it needs summed over all ranks, it yields as a `PendingSum`, and it
-goes on once the caller has summed it. T is the number of subtrees of this rank's users
+An optimiser never sees a rank. Whatever it needs of the other ranks, it yields, such as a `PendingSum`, and
+it goes on once the caller has had it done. T is the number of subtrees of this rank's users
 (`cofi_dist.sharding.reduction_tree`).
 """
 
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -28,29 +29,109 @@ class PendingSum:
         self.tensors, self.overlap = tensors, overlap
 
 
+# A pair of tensors: (slice, ...) of this rank, and (world_size * slice, ...) of all ranks.
+Gather = tuple[Tensor, Tensor]
+# A pair of tensors: (T, world_size * slice, ...) to be summed, and (slice, ...), which receives this rank's.
+Scatter = tuple[Tensor, Tensor]
+
+
 @dataclass(frozen=True)
+class PendingExchange:
+    """Hold rows of a block of items that must travel between their owners and all ranks.
+
+    Attributes:
+        gathers: each rank's slice of a block, and where the slices of all ranks go, in rank order.
+        scatters: sums over this rank's users for the whole block, and where the sum over the subtrees of all
+            ranks goes, for the slice that this rank owns.
+        overlap: as for `PendingSum`; it touches none of the tensors.
+    """
+
+    gathers: Sequence[Gather] = ()
+    scatters: Sequence[Scatter] = ()
+    overlap: Callable[[], None] = do_nothing
+
+
+@dataclass(frozen=True)
+class PendingFetch:
+    """Hold rows that this rank sends to each other rank, and where those go that it is sent.
+
+    Attributes:
+        sent: the rows for rank 0, then those for rank 1, and so on, (rows, ...).
+        sent_counts: how many for each rank.
+        received: where the rows from rank 0 go, then those from rank 1, and so on, (rows, ...).
+        received_counts: how many from each rank.
+        overlap: as for `PendingSum`; it touches none of the tensors.
+    """
+
+    sent: Tensor
+    sent_counts: Sequence[int]
+    received: Tensor
+    received_counts: Sequence[int]
+    overlap: Callable[[], None] = do_nothing
+
+
+Pending = PendingSum | PendingExchange | PendingFetch
+
+
+class Ranks(Protocol):
+    """Do for an optimiser what it asks of the ranks: a `cofi_dist.distributed.comm.Reducer`."""
+
+    def all_reduce_(self, *partials: Tensor, overlap: Callable[[], None] | None = None) -> None: ...
+
+    def exchange(
+        self, gathers: Sequence[Gather], scatters: Sequence[Scatter], overlap: Callable[[], None]
+    ) -> None: ...
+
+    def fetch(
+        self,
+        sent: Tensor,
+        sent_counts: Sequence[int],
+        received: Tensor,
+        received_counts: Sequence[int],
+        overlap: Callable[[], None],
+    ) -> None: ...
+
+
+@dataclass
 class Step:
     """Hold a step that is prepared, but not taken yet; one that is dropped changes nothing.
 
     Attributes:
         half_squared_error: half the squared error over this rank's ratings before the step, per subtree,
             (T,); None if it was not asked for.
-        moves: moves the factors while it is iterated over, and yields what must be summed in between.
+        moves: moves the factors while it is iterated over, and yields what the ranks have to do in between.
+        evaluation: comes before the moves, and yields likewise, but moves nothing. Once it is exhausted,
+            `half_squared_error` and `item_squares` are known.
+        item_squares: what `Objective.item_squares` returns; None if X is whole on every rank, who can compute
+            it then, or if the cost was not asked for.
     """
 
     half_squared_error: Tensor | None
-    moves: Iterator[PendingSum]
+    moves: Iterator[Pending]
+    evaluation: Iterator[Pending] = field(default_factory=lambda: iter(()))
+    item_squares: tuple[Tensor, Tensor | None] | None = None
 
 
-def run_step(step: Step, all_reduce_: Callable[..., None]) -> None:
+def run_step(step: Step, ranks: Ranks) -> None:
     """Take a prepared step.
 
     Args:
         step: of an optimiser.
-        all_reduce_: sums tensors over the ranks, in place: a reducer's method.
+        ranks: do what the step asks of them: a reducer.
     """
-    for pending in step.moves:
-        all_reduce_(*pending.tensors, overlap=pending.overlap)
+    run_all(chain(step.evaluation, step.moves), ranks)
+
+
+def run_all(pending: Iterator[Pending], ranks: Ranks) -> None:
+    """Let the ranks do all that is yielded, one after the other."""
+    for each in pending:
+        match each:
+            case PendingSum():
+                ranks.all_reduce_(*each.tensors, overlap=each.overlap)
+            case PendingExchange():
+                ranks.exchange(each.gathers, each.scatters, each.overlap)
+            case PendingFetch():
+                ranks.fetch(each.sent, each.sent_counts, each.received, each.received_counts, each.overlap)
 
 
 class Optimizer(Protocol):

@@ -104,7 +104,7 @@ def _solve_users(
         unknown=unknown_pairs(matrix, problem.config.train.unknown_weight),
         user_bias=problem.config.model.user_bias,
     )
-    run_step(Step(None, solving), problem.reducer.all_reduce_)
+    run_step(Step(None, solving), problem.reducer)
     factors.W[users], factors.b[:, users] = of_part.W, of_part.b
 
 
@@ -144,7 +144,7 @@ def _solve_items(
         unknown=unknown_pairs(matrix, problem.config.train.unknown_weight),
         owns_all_users=len(problem.ranges) == 1,
     )
-    run_step(Step(None, solving), problem.reducer.all_reduce_)
+    run_step(Step(None, solving), problem.reducer)
     factors.X[items] = of_part.X
     if factors.c is not None and of_part.c is not None:
         factors.c[:, items] = of_part.c

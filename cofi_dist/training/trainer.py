@@ -9,7 +9,7 @@ from cofi_dist.config import TrainSection
 from cofi_dist.distributed.comm import Comm, Reducer
 from cofi_dist.errors import TrainingError
 from cofi_dist.factors import Factors
-from cofi_dist.optim.base import Optimizer, Step, run_step
+from cofi_dist.optim.base import Optimizer, Step, run_all, run_step
 from cofi_dist.training.best_factors import BestFactors
 from cofi_dist.training.callbacks import NoCallback, ProgressListener, StepCallback
 from cofi_dist.training.metrics import Accuracy, EpochMetrics
@@ -127,7 +127,7 @@ class Trainer:
                 if self._is_out_of_patience(epoch, listener):
                     callback.finish(state)
                     return False
-            run_step(step, self._reducer.all_reduce_)
+            run_step(step, self._reducer)
             state.epoch, state.seconds = epoch, time.perf_counter() - start
             listener.on_step(epoch)
             callback.after_step(state)
@@ -139,11 +139,13 @@ class Trainer:
 
     def _cost(self, step: Step) -> float:
         """Return J over all ranks before this step, summed as the notebook sums it."""
+        run_all(step.evaluation, self._reducer)
         assert step.half_squared_error is not None
         objective, factors = self.state.optimizer.objective, self.state.factors
         user_squares = objective.user_squares(factors)
         half, W2, b2 = self._reducer.all_reduce_scalars(step.half_squared_error, *user_squares)
-        return objective.value(half, (W2, b2), factors).item()
+        item_squares = step.item_squares or objective.item_squares(factors)
+        return objective.value(half, (W2, b2), item_squares).item()
 
     def _is_validated(self, epoch: int) -> bool:
         return self._validation is not None and self._validation.is_due(epoch)

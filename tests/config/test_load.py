@@ -50,6 +50,8 @@ def test_defaults_are_the_notebooks_but_for_the_cost(tmp_path: Path) -> None:
         "cost": "sparse",
         "dtype": "float32",
         "reduction": "fast",
+        "items": "replicated",
+        "item_block": None,
         "blocks": None,
         "log_every": 100,
         "tensorboard": False,

@@ -21,7 +21,7 @@ def test_it_is_the_formula(item_bias: bool) -> None:
     objective = Objective(regulariser, matrix.sums)
     (half,) = half_squared_error(matrix, factors)
     W2, b2 = (squares[0] for squares in objective.user_squares(factors))
-    assert float(objective.value(half, (W2, b2), factors)) == pytest.approx(
+    assert float(objective.value(half, (W2, b2), objective.item_squares(factors))) == pytest.approx(
         cost_of(factors, ratings, regulariser), rel=1e-12
     )
 

@@ -38,7 +38,7 @@ def J_of(cost: Cost, regulariser: Regulariser, factors: Factors) -> float:
     value = cost(factors, with_cost=True).value
     of_users = regulariser.user_squares(factors, cost.sums)
     assert value is not None
-    return float(value + regulariser.value(of_users, factors, cost.sums))
+    return float(value + regulariser.value(of_users, regulariser.item_squares(factors, cost.sums)))
 
 
 @pytest.mark.parametrize(("kind", "power", "lambda_b", "item_bias"), SWITCHES)
@@ -79,7 +79,7 @@ def test_the_value_is_the_formula_and_dense_is_sparse(data: st.DataObject) -> No
     for kind in ("dense", "sparse"):
         cost, regulariser = make(kind, ratings, factors, power, lambda_b)
         of_users = regulariser.user_squares(factors, cost.sums)
-        total = regulariser.value(of_users, factors, cost.sums)
+        total = regulariser.value(of_users, regulariser.item_squares(factors, cost.sums))
         assert float(total) == pytest.approx(want, rel=1e-12)
         found = gradients_of(cost(factors, with_cost=False), regulariser, factors)
         gradients.append(list(found.values()))

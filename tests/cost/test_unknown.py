@@ -77,9 +77,9 @@ def test_als_lowers_the_sum_over_all_cells_and_knows_its_value(
         assert float(half_squared_error(ratings, factors, unknown)) == pytest.approx(
             half_by_cells(factors, Y, C, a0), rel=1e-12
         )
-        run_step(als.prepare_step(), SoloComm().all_reduce_)
+        run_step(als.prepare_step(), SoloComm())
         squares = tuple(part.sum() for part in als.objective.user_squares(factors))
-        penalty = float(als.objective.penalty((squares[0], squares[1]), factors))
+        penalty = float(als.objective.penalty((squares[0], squares[1]), als.objective.item_squares(factors)))
         assert pytest.approx(half_by_cells(factors, Y, C, a0) + penalty, rel=1e-12) == als.J
         assert before >= als.J
         before = als.J

@@ -29,7 +29,9 @@ def test_subtrees_are_added_to_the_first_and_the_others_left(overlaps: bool) -> 
 class LostComm(SoloComm):
     """A communicator whose peers are gone."""
 
-    def all_to_all(self, parts: Tensor, lengths: Sequence[int]) -> Tensor:
+    def all_to_all(
+        self, parts: Tensor, lengths: Sequence[int], sent_lengths: Sequence[int] | None = None
+    ) -> Tensor:
         raise RankLostError("lost contact with rank 1")
 
 
@@ -39,3 +41,13 @@ def test_a_lost_rank_is_an_error_once_what_overlaps_is_done() -> None:
     with pytest.raises(RankLostError, match="rank 1"):
         reducer.all_reduce_(torch.ones(1, 3), overlap=lambda: calls.append(1))
     assert calls == [1]
+
+
+def test_slices_are_summed_by_their_owner_in_tree_order() -> None:
+    sums, own = torch.rand(3, 4, 2), torch.empty(4, 2)
+    want = sums[0] + (sums[1] + sums[2])
+    whole = torch.empty(4)
+    reducer = TreeReducer(SoloComm(), [[range(2), range(2, 3), range(3, 4)]])
+    reducer.exchange([(torch.arange(4.0), whole)], [(sums, own)], lambda: None)
+    assert torch.equal(own, want)
+    assert torch.equal(whole, torch.arange(4.0))

@@ -150,7 +150,7 @@ def test_als_is_that_of_the_cpu_and_never_rises(steps: int, item_bias: bool, unk
         als = Als(cost, factors, Regulariser(0.7, 0.2), **given)  # type: ignore[arg-type]
         costs[device] = []
         for _ in range(15):
-            run_step(als.prepare_step(), SoloComm().all_reduce_)
+            run_step(als.prepare_step(), SoloComm())
             costs[device].append(als.J)
     assert costs["cuda"] == pytest.approx(costs["cpu"], rel=1e-10)
     assert costs["cuda"] == sorted(costs["cuda"], reverse=True)

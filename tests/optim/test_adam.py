@@ -24,7 +24,7 @@ def make_adam(factors: Factors, *, fused: bool, record: bool = False) -> Adam:
 
 def drive(adam: Adam, steps: int) -> None:
     for _ in range(steps):
-        run_step(adam.prepare_step(), SoloComm().all_reduce_)
+        run_step(adam.prepare_step(), SoloComm())
 
 
 def by_torch(factors: Factors, steps: int) -> None:
@@ -86,7 +86,7 @@ def test_steps_are_played_back_unless_their_cost_is_asked_for() -> None:
     drive(adam, 1)
     costly = adam.prepare_step(with_cost=True)
     assert costly.half_squared_error is not None
-    run_step(costly, SoloComm().all_reduce_)
+    run_step(costly, SoloComm())
     drive(adam, 1)
     assert Played.calls == 2
     assert all(torch.equal(a, b) for a, b in zip(factors.tensors, want.tensors, strict=True))

@@ -37,7 +37,7 @@ def test_a_step_moves_nothing_until_it_is_run(optimizer: tuple[Optimizer, Factor
     moves.prepare_step()
     step = moves.prepare_step(with_cost=True)
     assert all(torch.equal(a, b) for a, b in zip(factors.tensors, before, strict=True))
-    run_step(step, SoloComm().all_reduce_)
+    run_step(step, SoloComm())
     assert not any(torch.equal(a, b) for a, b in zip(factors.tensors, before, strict=True))
 
 
@@ -47,7 +47,9 @@ def test_the_cost_is_told_only_if_asked_for_and_is_the_formulas(optimizer: tuple
     half = moves.prepare_step(with_cost=True).half_squared_error
     assert half is not None
     assert half.shape == (1,)
-    J = moves.objective.value(half[0], moves.objective.user_squares(factors), factors)
+    J = moves.objective.value(
+        half[0], moves.objective.user_squares(factors), moves.objective.item_squares(factors)
+    )
     assert float(J) == pytest.approx(cost_of(factors, RATINGS, REGULARISER), rel=1e-12)
 
 
@@ -61,10 +63,12 @@ def test_sums_are_made_in_turn_and_overlapped_work_is_done_once() -> None:
         yield PendingSum(second)
         done.append(f"second is {second.item():g}")
 
-    def double_(*tensors: Tensor, overlap: Callable[[], None]) -> None:
-        overlap()
-        for tensor in tensors:
-            tensor.mul_(2)
+    class Doubling(SoloComm):
+        def all_reduce_(self, *partials: Tensor, overlap: Callable[[], None] | None = None) -> None:
+            assert overlap is not None
+            overlap()
+            for partial in partials:
+                partial.mul_(2)
 
-    run_step(Step(None, moves()), double_)
+    run_step(Step(None, moves()), Doubling())
     assert done == ["work", "first is 2", "second is 2"]

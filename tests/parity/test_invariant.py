@@ -183,7 +183,7 @@ def test_adam_moves_an_entry_alike_wherever_it_lies(dtype: torch.dtype) -> None:
         cost = _Given(gradient.W[users.start : users.stop])
         adam = Adam(cost, own, Regulariser(0.7, 0.2), lr=0.01, fused=True)
         for _ in range(3):
-            run_step(adam.prepare_step(), SoloComm().all_reduce_)
+            run_step(adam.prepare_step(), SoloComm())
         return own.W
 
     parts = [stepped(UserRange(a, b)) for a, b in pairwise([0, 1, 4, 17, 200, 201, 400])]

@@ -25,7 +25,7 @@ REGULARISER = Regulariser(0.7, 0.2)
 
 def drive(als: Als) -> None:
     """One sweep, alone."""
-    run_step(als.prepare_step(), SoloComm().all_reduce_)
+    run_step(als.prepare_step(), SoloComm())
 
 
 def als_on(

@@ -40,8 +40,8 @@ for K, dtype in ((13, torch.float32), (20, torch.float64)):
         als = Als(cost, factors, Regulariser(1.3), **given)
         adam = Adam(SparseCost(cost), factors, Regulariser(1.3), lr=0.01, fused=True)
         for _ in range(4):
-            run_step(als.prepare_step(), SoloComm().all_reduce_)
-            run_step(adam.prepare_step(), SoloComm().all_reduce_)
+            run_step(als.prepare_step(), SoloComm())
+            run_step(adam.prepare_step(), SoloComm())
         digest.update(repr((als.J, half_squared_error(cost, factors).tolist())).encode())
         for tensor in factors.by_name.values():
             digest.update(tensor.numpy().tobytes())

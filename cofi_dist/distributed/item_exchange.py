@@ -1,0 +1,95 @@
+"""Move rows of items between their owners and all ranks, where no rank holds them all.
+
+gloo has no reduce-scatter. An all-to-all takes its place, which sends as much, and each owner adds what it
+has received in the order of the ranks.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from cofi_dist.distributed.byte_messages import ALL_GATHER
+from cofi_dist.distributed.overlap import run_overlapped
+
+
+class ItemExchange:
+    """Implement those collectives of a `Comm` that send rows to their owners and back."""
+
+    world_size: int
+
+    def _peer_errors(self) -> AbstractContextManager[None]:
+        raise NotImplementedError
+
+    def _carried(
+        self, *tensors: Tensor, are_read: bool = True, are_written: bool = True
+    ) -> AbstractContextManager[Sequence[Tensor]]:
+        raise NotImplementedError
+
+    def all_to_all(
+        self, parts: Tensor, lengths: Sequence[int], sent_lengths: Sequence[int] | None = None
+    ) -> Tensor:
+        received = parts.new_empty(sum(lengths))
+        if sent_lengths is None:
+            sent_lengths = [parts[0].numel()] * self.world_size
+        with (
+            self._carried(parts, are_written=False) as (sent,),
+            self._carried(received, are_read=False) as (arrived,),
+            self._peer_errors(),
+        ):
+            dist.all_to_all_single(arrived, sent.view(-1), list(lengths), list(sent_lengths))
+        return received
+
+    def all_gather(self, part: Tensor, whole: Tensor) -> None:
+        with (
+            self._carried(part, are_written=False) as (sent,),
+            self._carried(whole, are_read=False) as (arrived,),
+            self._peer_errors(),
+        ):
+            ALL_GATHER(arrived, sent)
+
+    def exchange(
+        self,
+        gathers: Sequence[tuple[Tensor, Tensor]],
+        scatters: Sequence[tuple[Tensor, Tensor]],
+        overlap: Callable[[], None],
+    ) -> None:
+        def move() -> None:
+            for part, whole in gathers:
+                self.all_gather(part.view(-1), whole.view(-1))
+            for partials, own in scatters:
+                parts = partials.view(self.world_size, -1)
+                received = self.all_to_all(parts, [own.numel()] * self.world_size)
+                first, *others = received.view(self.world_size, *own.shape)
+                for other in others:
+                    first.add_(other)
+                own.copy_(first)
+
+        run_overlapped(move, overlap, device_of(gathers, scatters))
+
+    def fetch(
+        self,
+        sent: Tensor,
+        sent_counts: Sequence[int],
+        received: Tensor,
+        received_counts: Sequence[int],
+        overlap: Callable[[], None],
+    ) -> None:
+        width = received[:1].numel() or 1
+
+        def move() -> None:
+            lengths, sent_lengths = (
+                [count * width for count in counts] for counts in (received_counts, sent_counts)
+            )
+            received.view(-1).copy_(self.all_to_all(sent, lengths, sent_lengths))
+
+        run_overlapped(move, overlap, sent.device)
+
+
+def device_of(
+    gathers: Sequence[tuple[Tensor, Tensor]], scatters: Sequence[tuple[Tensor, Tensor]]
+) -> torch.device:
+    """Return where the tensors of an exchange lie."""
+    return next((part.device for part, _ in (*gathers, *scatters)), torch.device("cpu"))

@@ -1,0 +1,60 @@
+"""Decide which rank owns which rows of X, if no rank is to hold them all.
+
+The items are cut into blocks of rows that follow one another, and each block into a slice per rank:
+
+    block   |------ 0 ------|------ 1 ------|-- 2 --|
+    owner   | r0 | r1 | r2  | r0 | r1 | r2  |r0|r1|r2    three ranks
+
+A block travels to all ranks at once, each of which sends its slice: the network is used in all directions.
+Blocks follow one another in the order of the items, so whoever sums over the items block by block adds in
+the same order as over all of X. Slices are equal to one row, which balances the bytes of X and its state. The
+ratings are balanced by users.
+"""
+
+from dataclasses import dataclass
+
+from cofi_dist.sharding.ranges import UserRange
+
+
+@dataclass(frozen=True)
+class ItemShards:
+    """Say which rows of X every rank owns.
+
+    A rank's own rows, wherever they are held, follow one another in the order of the items.
+
+    Attributes:
+        num_items: of all ranks.
+        block_items: items of a block; the last one may have fewer.
+        world_size: number of ranks.
+        rank: the number of this rank.
+    """
+
+    num_items: int
+    block_items: int
+    world_size: int
+    rank: int
+
+    @property
+    def blocks(self) -> list[UserRange]:
+        """Return the items of each block."""
+        starts = range(0, self.num_items, self.block_items)
+        return [UserRange(start, min(start + self.block_items, self.num_items)) for start in starts]
+
+    def slice_items(self, block: UserRange) -> int:
+        """Return the number of rows that each rank sends of a block; those beyond its end are padding."""
+        return -(-len(block) // self.world_size)
+
+    def owned(self, rank: int | None = None) -> list[UserRange]:
+        """Return the items that a rank owns of each block, this one if none is given; some may be empty."""
+        rank = self.rank if rank is None else rank
+        found = []
+        for block in self.blocks:
+            size = self.slice_items(block)
+            start = min(block.start + rank * size, block.stop)
+            found.append(UserRange(start, min(start + size, block.stop)))
+        return found
+
+    @property
+    def num_owned(self) -> int:
+        """Return the number of items that this rank owns."""
+        return sum(map(len, self.owned()))
