@@ -18,6 +18,7 @@ from cofi_dist.words import counted
 
 if TYPE_CHECKING:
     from cofi_dist.config import Config
+    from cofi_dist.slurm.container import Container
     from cofi_dist.slurm.sbatch import Script
 
 ASK_SECONDS = 30.0
@@ -35,6 +36,16 @@ Option = Annotated[
     list[str] | None,
     typer.Option(metavar="TEXT", help="For sbatch, such as --partition=gpu.", show_default=False),
 ]
+ContainerImage = Annotated[
+    str | None, typer.Option(metavar="IMAGE", help="Run in this image, by pyxis.", show_default=False)
+]
+Apptainer = Annotated[
+    str | None, typer.Option(metavar="IMAGE", help="Run in this image, by Apptainer.", show_default=False)
+]
+Mounts = Annotated[
+    str | None,
+    typer.Option(metavar="LIST", help="SOURCE:TARGET,...; default: what is needed.", show_default=False),
+]
 Output = Annotated[Path | None, typer.Option(help="The script; if not set, NAME.sbatch.", show_default=False)]
 
 
@@ -48,6 +59,9 @@ def slurm(
     requeue: Annotated[bool, typer.Option("--requeue", help="Before the limit, save and requeue.")] = False,
     lead: Lead = 300,
     option: Option = None,
+    container_image: ContainerImage = None,
+    apptainer: Apptainer = None,
+    container_mounts: Mounts = None,
     output: Output = None,
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite the script.")] = False,
     check: Check = None,
@@ -76,16 +90,36 @@ def slurm(
             time=time,
             lead=lead if requeue else None,
             options=option or [],
+            container=_container(container_image, apptainer, container_mounts, config, resolved),
         )
         text = render_script(job, _training_arguments(config, overrides or [], resolved))
     script = parse_script(text, os.environ)
     _require_no_errors(script, resolved, target, is_written=check is None)
-    answer = _ask_slurm(target, text)
+    answer = _ask_slurm(target, text, script)
     if check is None:
         write_atomically(target, text)
-    for key, value in script.options.items():
-        print(f"#SBATCH --{key}={value}" if value else f"#SBATCH --{key}")
-    print(f"{answer}\nto submit it: sbatch {shlex.quote(str(target))}")
+    print(_summary(script, answer, target))
+
+
+def _summary(script: "Script", answer: str, target: Path) -> str:
+    """Return what would be submitted, what SLURM says of it, and how to submit it."""
+    options = [f"--{key}={value}" if value else f"--{key}" for key, value in script.options.items()]
+    container = ["in a container: " + shlex.join(script.container)] if script.container else []
+    submit = f"to submit it: sbatch {shlex.quote(str(target))}"
+    return "\n".join([*(f"#SBATCH {option}" for option in options), *container, answer, submit])
+
+
+def _container(
+    by_pyxis: str | None, by_apptainer: str | None, mounts: str | None, file: Path, config: "Config"
+) -> "Container | None":
+    """Return the container of either image, with the mounts that are given or needed; None for no image."""
+    from cofi_dist.slurm.container import Container, find_mounts
+
+    image = by_apptainer if by_pyxis is None else by_pyxis
+    if image is None:
+        return None
+    mounts = find_mounts(file, config) if mounts is None else mounts
+    return Container(image, mounts, by_apptainer=by_pyxis is None)
 
 
 def _training_arguments(config: Path, overrides: list[str], resolved: "Config") -> list[str]:
@@ -106,6 +140,10 @@ def _require_useful(context: typer.Context, config: "Config") -> None:
         raise ConfigError(f"--check writes nothing; leave --{useless[0].replace('_', '-')} out")
     if "lead" in given and "requeue" not in given:
         raise ConfigError("--lead is for --requeue; give that too, or leave it out")
+    if {"container_image", "apptainer"} <= given:
+        raise ConfigError("--container-image is for pyxis, and --apptainer for Apptainer; give one of them")
+    if "container_mounts" in given and not given & {"container_image", "apptainer"}:
+        raise ConfigError("--container-mounts is for an image; give --container-image or --apptainer too")
     if "requeue" in given and config.checkpoint.start_from is not None:
         raise ConfigError("--requeue resumes the run itself; leave checkpoint.resume out")
 
@@ -130,29 +168,37 @@ def _read(file: Path) -> str:
         raise RunError(f"{file}: {read_failure(error)}") from None
 
 
-def _ask_slurm(target: Path, script: str) -> str:
+def _ask_slurm(target: Path, text: str, script: "Script") -> str:
     """Return what SLURM itself says of the script, or why it has not been asked.
 
     Raises:
         RunError: SLURM would refuse the script.
     """
-    sbatch = shutil.which("sbatch")
-    if sbatch is None:
+    from cofi_dist.slurm.container import PYXIS_IMAGE
+
+    if shutil.which("sbatch") is None:
         return "SLURM is not installed here, so it has not checked this script"
     try:
-        done = subprocess.run(  # noqa: S603
-            [sbatch, "--test-only"],
-            input=script,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=ASK_SECONDS,
-        )
+        done = _run("sbatch", "--test-only", text=text)
+        answer = " ".join(done.stderr.replace("sbatch: ", "").split())
+        if any(unreachable in answer for unreachable in UNREACHABLE):
+            return "SLURM's controller cannot be reached from here, so it has not checked this script"
+        if done.returncode != 0:
+            raise RunError(f"{target}: SLURM would refuse it: {answer.removeprefix('error: ')}")
+        if any(word.startswith(PYXIS_IMAGE) for word in script.container):
+            known = _run("srun", "--help").stdout
+            if PYXIS_IMAGE not in known:
+                raise RunError(
+                    f"{target}: srun would refuse it: it has no {PYXIS_IMAGE}, as its plugin pyxis is not"
+                    " installed; take --apptainer, or ask the administrator"
+                )
     except subprocess.TimeoutExpired:
         return f"SLURM did not answer within {ASK_SECONDS:.0f} s"
-    answer = " ".join(done.stderr.replace("sbatch: ", "").split())
-    if done.returncode == 0:
-        return f"SLURM says: {answer}"
-    if any(text in answer for text in UNREACHABLE):
-        return "SLURM's controller cannot be reached from here, so it has not checked this script"
-    raise RunError(f"{target}: SLURM would refuse it: {answer.removeprefix('error: ')}")
+    return f"SLURM says: {answer}"
+
+
+def _run(*command: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    """Run one of SLURM's commands, with a text as its input."""
+    return subprocess.run(  # noqa: S603
+        command, input=text, capture_output=True, text=True, check=False, timeout=ASK_SECONDS
+    )

@@ -1,6 +1,7 @@
 """Find what is commonly wrong with a batch script that trains, before it waits in a queue."""
 
 import math
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 import psutil
 
 from cofi_dist.config import Config
+from cofi_dist.slurm.container import PYXIS_IMAGE, named_paths, read_targets
 from cofi_dist.slurm.sbatch import Script
 
 # SLURM checks time limits every so many seconds, and warns at the check before.
@@ -62,6 +64,7 @@ def check_script(script: Script, config: Config) -> list[Finding]:
         *_check_time(script),
         *_check_signal(script),
         *_check_devices(script, config),
+        *_check_container(script, config),
     ]
 
 
@@ -195,6 +198,23 @@ def _check_devices(script: Script, config: Config) -> Iterator[Finding]:
         yield _error(
             "device: is cpu, but GPUs are asked for; give --gpus-per-node 0; in a script, leave it out"
         )
+
+
+def _check_container(script: Script, config: Config) -> Iterator[Finding]:
+    if PYXIS_IMAGE.removeprefix("--") in script.options:
+        yield _error(
+            f"{PYXIS_IMAGE}: sbatch would run the script itself in the image, which has no srun;"
+            " write it in CONTAINER, for srun"
+        )
+    if not script.container:
+        return
+    targets = read_targets(script.container)
+    for path in named_paths(config):
+        place = Path(os.path.abspath(path))
+        if not any(place == target or target in place.parents for target in targets):
+            yield _warning(
+                f"{place}: no mount of the container has it; if the image does not either, mount it"
+            )
 
 
 def _search(pattern: str, text: str) -> str | None:

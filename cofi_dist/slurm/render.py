@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from cofi_dist.errors import ConfigError
+from cofi_dist.slurm.container import Container
 
 TEMPLATES = files("cofi_dist.slurm") / "templates"
 CPUS_PER_RANK = 4
@@ -26,6 +27,7 @@ class Job:
         time: the time limit, as SLURM writes it.
         lead: seconds before the limit at which the run saves and the job is requeued; None for never.
         options: more options of sbatch, such as --partition=NAME.
+        container: in which the ranks run; None for on the node itself.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Job:
     time: str
     lead: int | None
     options: Sequence[str]
+    container: Container | None = None
 
 
 def render_script(job: Job, arguments: Sequence[str]) -> str:
@@ -61,7 +64,12 @@ def render_script(job: Job, arguments: Sequence[str]) -> str:
             lines += more
             more = []
         elif line.startswith("PYTHON="):
-            lines.append(f"PYTHON=${{PYTHON:-{shlex.quote(sys.executable)}}}")
+            # an image has a Python of its own
+            python = sys.executable if job.container is None else "python3"
+            lines.append(f"PYTHON=${{PYTHON:-{shlex.quote(python)}}}")
+        elif line.startswith("CONTAINER=") and job.container is not None:
+            words = job.container.words(Path.cwd(), has_gpus=job.gpus_per_node > 0)
+            lines.append(f"CONTAINER=({shlex.join(words)})")
         elif line.startswith("SAVE_SECONDS=") and job.lead is not None:
             lines.append(f"SAVE_SECONDS=${{SAVE_SECONDS:-{job.lead * 4 // 5}}}")
         elif line.startswith("set -"):

@@ -23,6 +23,10 @@ SHORT_OPTIONS = {
 }
 UNLIMITED = ("UNLIMITED", "INFINITE", "-1", "0")  # time limits that are none
 SIGNAL = re.compile(r"(?:([RB]+):)?(?:SIG)?(\w+)(?:@(\d+))?", re.IGNORECASE | re.ASCII)
+# an array of words, each of them plain or quoted
+CONTAINER = re.compile(
+    r"""^CONTAINER=\(((?:[^'"()\\]|\\.|'[^']*'|"(?:[^"\\]|\\.)*")*)\)""", re.MULTILINE | re.DOTALL
+)
 # The variables whose values sbatch prefers to those in the script, for the options that matter here.
 OPTION_VARIABLES = {
     "SBATCH_TIMELIMIT": "time",
@@ -82,6 +86,20 @@ class Script:
         if name.isdecimal() and int(name) in set(signal.Signals):
             name = signal.Signals(int(name)).name.removeprefix("SIG")
         return Signal(name.upper(), "B" in (flags or "").upper(), 60 if seconds is None else int(seconds))
+
+    @property
+    def container(self) -> list[str]:
+        """Return what stands between srun and the program, to run it in an image; empty for nothing.
+
+        Raises:
+            ConfigError: it cannot be read.
+        """
+        if "\nCONTAINER=(" not in self.text:
+            return []
+        found = CONTAINER.search(self.text)
+        if found is None:
+            raise ConfigError("CONTAINER: its words cannot be read; write CONTAINER=(...) with quoted words")
+        return shlex.split(found.group(1))
 
     def default_of(self, variable: str) -> str | None:
         """Return what the script sets a variable to by `NAME=VALUE` or `NAME=${NAME:-VALUE}`, if it does."""
