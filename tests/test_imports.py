@@ -67,7 +67,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "training": {
         *("config", "cost", "data", "data/sources", "distributed", "factors", "ranking"),
-        *("kernels/block_sums", "kernels/rating_matrix", "kernels/torch_ops", "optim", "sharding"),
+        *("kernels/block_sums", "kernels/cpu", "kernels/rating_matrix", "kernels/torch_ops", "optim"),
+        "sharding",
     },
     "checkpoint": {"config", "distributed", "run_layout", "sharding", "training"},
     "run": {
@@ -102,7 +103,16 @@ ORDER_WITHIN: dict[str, tuple[str, ...]] = {
     ),
     "checkpoint": ("manifest", "reader", "retention", "writer"),
     "kernels/cpu": (
-        *("compiled_cache", "jit", "simd", "counting_sort", "partial_sums", "rating_terms", "gram_rows"),
+        *(
+            "compiled_cache",
+            "jit",
+            "philox",
+            "simd",
+            "counting_sort",
+            "partial_sums",
+            "rating_terms",
+            "gram_rows",
+        ),
         *("cg", "row_kernels", "parallel_loops", "factor_loops", "schedule", "backend"),
         *("score_tiles", "best_scores"),
     ),

@@ -42,6 +42,7 @@ PREPARED = (
 ADDED = {
     "data.feedback": "explicit",
     "model.user_bias": True,
+    "train.init": "notebook",
     "train.unknown_weight": 0.0,
     "validation.metric": "rmse",
 }

@@ -88,6 +88,10 @@ class TrainSection(Section):
     """Items whose rows of X travel to all ranks at once; chosen by memory if it is not set. Only with
     `items: sharded`."""
 
+    init: Literal["notebook", "counter"] = "notebook"
+    """How the first factors are drawn. `counter` draws others from the same distribution, on a rank its own
+    rows only: for starts of many millions of rows. docs/maths.md."""
+
     start: FileName | None = None
     """A run, or the directory of a model, whose factors a new run starts from. Rows are found by their ids,
     so the users and items may be others. Not with `checkpoint.resume: RUN`."""

@@ -81,7 +81,7 @@ def has_same_length(config: Config, run: RunDirectory) -> bool:
     if (done.epochs, done.tolerance) != (wanted.epochs, wanted.tolerance):
         return False
     # The ratings in a file have not been read yet, but generated and downloaded ones are known by their keys.
-    decisive = (*FIXED, "data.synthetic", "data.name", "seed", "train.start")
+    decisive = (*FIXED, "data.synthetic", "data.name", "seed", "train.init", "train.start")
     changed = [
         key for key, *_ in changes(finished.model_dump(exclude_none=True), config) if is_within(key, decisive)
     ]

@@ -34,7 +34,7 @@ def build_trainer(
         shard: the ratings of this rank.
         comm: the ranks.
         validation: this rank's held-out ratings; None for no validation.
-        factors: where it starts, and what it moves; None for the notebook's starting values.
+        factors: where it starts, and what it moves; None for drawn starting values.
     """
     factors = initial_factors(problem) if factors is None else factors
     return Trainer(
@@ -49,7 +49,7 @@ def build_trainer(
 
 
 def initial_factors(problem: Problem) -> Factors:
-    """Draw the notebook's starting values and return this rank's rows."""
+    """Draw the starting values that `train.init` says and return this rank's rows."""
     return draw_factors(
         problem.source.num_items,
         problem.source.num_users,
@@ -60,6 +60,7 @@ def initial_factors(problem: Problem) -> Factors:
         dtype=problem.dtype,
         item_bias=problem.config.model.item_bias,
         user_bias=problem.config.model.user_bias,
+        by_counter=problem.config.train.init == "counter",
     )
 
 

@@ -1,6 +1,8 @@
-"""Draw the factors that training starts from, as the notebook does.
+"""Draw the factors that training starts from: as the notebook does, or by a counter.
 
-K is the number of features.
+Both draw X, W and b from one distribution, uniform within 1 / sqrt(K), where K is the number of features. The
+notebook's generator has to draw every row before a rank's own. A counter jumps: number n of a factor is a
+function of the seed, the factor and n, so a rank draws its own rows only, on all its threads.
 """
 
 import math
@@ -8,11 +10,17 @@ import math
 import torch
 from torch import Tensor, nn
 
-from cofi_dist.factors import Factors
+from cofi_dist.factors import BIASES, Factors
 from cofi_dist.sharding.ranges import UserRange
+from cofi_dist.system.threads import in_order, num_threads
 
-# Entries of a factor that are drawn at once: 256 MB in float32. A rank draws all rows, but keeps only some.
+# Entries of a factor that the notebook's draw makes at once: 256 MB in float32. A rank draws all rows, but
+# keeps only some.
 DRAW_AT_ONCE = 2**26
+# Entries that a thread draws at once by the counter; on their way to a device they are in memory twice.
+COUNTED_AT_ONCE = 2**20
+# The streams of the counter. Other numbers would be other factors.
+STREAMS = {"X": 0, "W": 1, "b": 2}
 
 
 def draw_factors(
@@ -27,15 +35,23 @@ def draw_factors(
     dtype: torch.dtype,
     item_bias: bool = False,
     user_bias: bool = True,
+    by_counter: bool = False,
 ) -> Factors:
     """Draw starting values and return the rows of `users`, and those of `items` or else of all items.
 
     The values do not depend on the number of ranks, nor on which rows are returned. Item biases, which the
     notebook does not have, start at zero. Without user biases, b is zeros.
     """
-    X, W, b = _notebook_draw(
-        num_items, num_users, num_features, seed=seed, users=users, items=items, device=device
-    )
+    if by_counter:
+        ranges = {"X": UserRange(0, num_items) if items is None else items, "W": users, "b": users}
+        X, W, b = (
+            counter_draw(name, rows, num_features, seed=seed, device=device, dtype=dtype)
+            for name, rows in ranges.items()
+        )
+    else:
+        X, W, b = _notebook_draw(
+            num_items, num_users, num_features, seed=seed, users=users, items=items, device=device
+        )
     if not user_bias:
         b.zero_()
     c = torch.zeros(1, len(X), device=device, dtype=dtype) if item_bias else None
@@ -80,3 +96,42 @@ def _notebook_draw(
     bound = 1 / math.sqrt(num_features)
     b = nn.init.uniform_(torch.empty(1, num_users, device=device), -bound, bound, generator=generator)
     return X, W, b[:, users.start : users.stop].contiguous()
+
+
+def counter_draw(
+    name: str, rows: UserRange, num_features: int, *, seed: int, device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    """Return rows of X or W, (rows, K), or of b, (1, rows), and compute no others.
+
+    They are always drawn on the CPU, so that every device starts from the same bits; float32 is the rounded
+    float64.
+
+    Args:
+        name: of the factor.
+        rows: of the whole factor.
+        num_features: K.
+        seed: of the run.
+        device: where the rows are returned.
+        dtype: float32 or float64.
+
+    Raises:
+        ConfigError: an environment variable forbids to compile the loop.
+    """
+    from cofi_dist.kernels.cpu import philox
+    from cofi_dist.kernels.cpu.jit import require_loops
+
+    require_loops()
+    columns = 1 if name in BIASES else num_features
+    flat = torch.empty(len(rows) * columns, device=device, dtype=dtype)
+
+    def draw_piece(start: int) -> None:
+        piece = flat[start : start + COUNTED_AT_ONCE]
+        host = piece if device.type == "cpu" else torch.empty_like(piece, device="cpu")
+        first, bound = rows.start * columns + start, 1 / math.sqrt(num_features)
+        philox.uniform(seed, STREAMS[name], first, bound, host.numpy())
+        if host is not piece:
+            piece.copy_(host)
+
+    for _ in in_order(draw_piece, range(0, len(flat), COUNTED_AT_ONCE), num_threads()):
+        pass
+    return flat.view(1, -1) if name in BIASES else flat.view(-1, columns)

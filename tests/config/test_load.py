@@ -55,6 +55,7 @@ def test_defaults_are_the_notebooks_but_for_the_cost(tmp_path: Path) -> None:
         "blocks": None,
         "log_every": 100,
         "tensorboard": False,
+        "init": "notebook",
         "start": None,
         "deadline": None,
         "timeout": 600.0,

@@ -21,6 +21,7 @@ from cofi_dist.kernels.torch_ops.backend import TorchKernels
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import run_step
 from cofi_dist.sharding.ranges import UserRange
+from cofi_dist.training.draw import counter_draw
 from tests.support.notebook import run_notebook
 from tests.support.problems import close, error_term_reference, random_factors, random_ratings
 from tests.support.runs import metrics, run, tensors
@@ -50,6 +51,17 @@ def test_dense_is_the_notebook_bit_for_bit(tmp_path: Path) -> None:
     assert ours.stdout == notebook.lines
     for name in ("X", "W", "b"):
         assert torch.equal(getattr(ours.model.factors, name), getattr(notebook, name).cpu()), name
+
+
+def test_a_start_by_the_counter_is_that_of_the_cpu() -> None:
+    for dtype in (torch.float32, torch.float64):
+        for name in ("X", "W", "b"):
+            on_cuda, on_cpu = (
+                counter_draw(name, UserRange(5, 500_000), 7, seed=1, device=device, dtype=dtype)
+                for device in (CUDA, torch.device("cpu"))
+            )
+            assert on_cuda.device.type == "cuda"
+            assert torch.equal(on_cuda.cpu(), on_cpu)
 
 
 @pytest.mark.parametrize("switches", [[], ["model.item_bias=true", "train.lambda_power=0.5"]])

@@ -58,12 +58,12 @@ def assert_same_bits(first: Path, second: Path) -> None:
     assert [each for each in found if not each.bit_identical] == []
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("dtype", "init"), [("float32", "counter"), ("float64", "notebook")])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=["adam", "als"])
 def test_any_number_of_ranks_and_threads_gives_the_same_bits(
-    optimizer: list[str], dtype: str, tmp_path: Path
+    optimizer: list[str], dtype: str, init: str, tmp_path: Path
 ) -> None:
-    given = [*optimizer, f"train.dtype={dtype}"]
+    given = [*optimizer, f"train.dtype={dtype}", f"train.init={init}"]
     one = run(tmp_path, "one", 1, *given)
     assert_same_bits(run(tmp_path, "threads", 1, *given, threads=2), one)
     for ranks in (2, 3, 5, 8) if dtype == "float32" else (3, 8):

@@ -179,10 +179,20 @@ def test_another_problem_is_refused_and_nothing_is_touched(
 
 def test_what_changed_is_said_and_allowed_where_told(whole: dict[int, Path], tmp_path: Path) -> None:
     run_dir = shutil.copytree(whole[1], tmp_path / "run")
-    run(tmp_path, 1, 50, "run", "train.lambda_=2.0", "train.lr=0.02", "checkpoint.allow_changes=true")
+    run(
+        tmp_path,
+        1,
+        50,
+        "run",
+        "train.lambda_=2.0",
+        "train.lr=0.02",
+        "train.init=counter",
+        "checkpoint.allow_changes=true",
+    )
     log = (run_dir / "train.log").read_text()
     assert "changed: train.lambda_ is 2.0, was 1.0" in log
     assert "changed: train.lr is 0.02, was 0.01" in log
+    assert "changed: train.init is counter, was notebook" in log
     assert "changed: train.epochs" not in log
 
 
@@ -310,8 +320,9 @@ def test_replace_and_auto_contradict_each_other(tmp_path: Path) -> None:
 def test_a_finished_run_of_another_problem_is_not_taken_for_this_one(tmp_path: Path) -> None:
     run(tmp_path, 1, 20, "run")
     before = metrics(tmp_path / "run")
-    with pytest.raises(CheckpointError, match=r"finished run of another problem: train\.lambda_ differ"):
-        run(tmp_path, 1, 20, "run", "train.lambda_=99")
+    for key, value in (("train.lambda_", "99"), ("train.init", "counter")):
+        with pytest.raises(CheckpointError, match=f"finished run of another problem: {key} differ"):
+            run(tmp_path, 1, 20, "run", f"{key}={value}")
     assert metrics(tmp_path / "run") == before
 
 

@@ -11,8 +11,10 @@ from cofi_dist.config import Config
 from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.als import Als
+from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.training import build
 from cofi_dist.training.build import build_optimizer, build_trainer, describe_computation, notes_on_cost
+from cofi_dist.training.draw import counter_draw
 from cofi_dist.training.problem import Problem, load_problem
 from cofi_dist.training.validation import build_validation
 from tests.support.trainers import Recorder
@@ -60,6 +62,15 @@ def test_events_that_teach_nothing_are_told_of(train: dict[str, Any], lines: int
     problem, _ = load_problem(Config.model_validate(given), Path("none"), CPU, SoloComm())
     assert len(notes_on_cost(problem)) == lines
     assert notes_on_cost(problem_on(CPU, {})) == []
+
+
+def test_the_start_is_drawn_as_the_config_says() -> None:
+    inits: list[dict[str, Any]] = [{}, {"init": "notebook"}, {"init": "counter"}]
+    by_default, notebook, counter = (build.initial_factors(problem_on(CPU, train)).W for train in inits)
+    assert torch.equal(by_default, notebook)
+    assert not torch.equal(counter, notebook)
+    given = {"seed": 1, "device": CPU, "dtype": torch.float32}
+    assert torch.equal(counter, counter_draw("W", UserRange(0, 30), 3, **given))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
