@@ -40,6 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "kernels/torch_ops": {"kernels/base"},
     "kernels/block_sums": {"kernels/base", "kernels/cpu", "sharding"},
     "kernels/gram": {"kernels/base", "kernels/cpu"},
+    "kernels/item_sums": {"kernels/base", "kernels/block_sums", "sharding"},
     "kernels/rating_matrix": {
         *("kernels/base", "kernels/block_sums", "kernels/cpu", "kernels/cuda", "kernels/torch_ops"),
         "sharding",

@@ -33,32 +33,32 @@ class BlockSums:
 
     def squares_over_users(self, rows: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return sum_r weight_r |rows_r|^2 over this rank's users, per subtree, (T,)."""
-        return self.sum_subtrees(_squares(rows, weight, self.blocks.users).sum(1))
+        return self.sum_subtrees(squares_of_runs(rows, weight, self.blocks.users).sum(1))
 
     def squares_over_items(self, rows: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return sum_r weight_r |rows_r|^2 over all items, 0-dim."""
-        return _squares(rows, weight, _runs(len(rows))).sum(0).sum()
+        return squares_of_runs(rows, weight, runs_of(len(rows))).sum(0).sum()
 
     def column_squares_over_users(self, W: Tensor, weight: Tensor) -> Tensor:
         """Return sum_r weight_r W_rk^2 over this rank's users, per subtree, (T, K).
 
         Block sums are rounded to W's dtype and added in it.
         """
-        return self.sum_subtrees(_squares(W, weight, self.blocks.users).to(W.dtype))
+        return self.sum_subtrees(squares_of_runs(W, weight, self.blocks.users).to(W.dtype))
 
     def column_squares_over_items(self, X: Tensor, weight: Tensor) -> Tensor:
         """Return sum_r weight_r X_rk^2 over all items, (K,), rounded to X's dtype."""
-        return _squares(X, weight, _runs(len(X))).sum(0).to(X.dtype)
+        return squares_of_runs(X, weight, runs_of(len(X))).sum(0).to(X.dtype)
 
     def gram_over_users(self, users: Side[Tensor]) -> Tensor:
         """Return sum (w, 1, b) (w, 1, b)^T over each block of this rank's users, (B, K + 2, K + 2)."""
         # block after block, because each is summed in runs of its own
-        runs = [_runs(len(block), start=block.start) for block in self.blocks.users]
-        return torch.stack([_gram_matrices(users, block).sum(0) for block in runs])
+        runs = [runs_of(len(block), start=block.start) for block in self.blocks.users]
+        return torch.stack([gram_matrices_of_runs(users, block).sum(0) for block in runs])
 
     def gram_over_items(self, items: Side[Tensor]) -> Tensor:
         """Return sum (x, 1, c) (x, 1, c)^T over all items, (K + 2, K + 2)."""
-        return _gram_matrices(items, _runs(len(items.features))).sum(0)
+        return gram_matrices_of_runs(items, runs_of(len(items.features))).sum(0)
 
     def sum_over_users(self, numbers: Tensor, of_blocks: Tensor | None = None) -> Tensor:
         """Add one number per user, (U,) float64, and one per block, (B,), per subtree, (T,)."""
@@ -83,16 +83,27 @@ def ordered_row_sums(numbers: Tensor) -> Tensor:
     return torch.stack([ordered_sum(row) for row in numbers])
 
 
-def _runs(rows: int, *, start: int = 0) -> list[UserRange]:
+def runs_of(rows: int, *, start: int = 0) -> list[UserRange]:
+    """Cut rows, from `start` on, into the runs that are summed side by side."""
     cuts = (start + np.linspace(0, rows, RUNS + 1).astype(int)).tolist()
     return [UserRange(a, b) for a, b in pairwise(cuts)]
 
 
-def _gram_matrices(side: Side[Tensor], runs: Sequence[UserRange]) -> Tensor:
-    """Return sum (f, 1, f_b) (f, 1, f_b)^T over each run of rows, (runs, K + 2, K + 2)."""
+def gram_matrices_of_runs(
+    side: Side[Tensor], runs: Sequence[UserRange], onto: Tensor | None = None
+) -> Tensor:
+    """Return sum (f, 1, f_b) (f, 1, f_b)^T over each run of rows, (runs, K + 2, K + 2).
+
+    Args:
+        side: the rows.
+        runs: which of them are summed.
+        onto: sums that it goes on from, in place; None for zeros. On a CPU, the rows of a run are added in
+            groups of four from its first one on.
+    """
     features, bias = side
     size = features.shape[1] + 2
-    sums = torch.zeros(len(runs), size, size, dtype=accumulation_dtype(features), device=features.device)
+    shape = len(runs), size, size
+    sums = _zeros_in_float64(features, *shape) if onto is None else onto
     if features.device.type == "cpu":
         from cofi_dist.kernels.cpu import factor_loops
         from cofi_dist.kernels.cpu.jit import match_torch_threads
@@ -105,18 +116,25 @@ def _gram_matrices(side: Side[Tensor], runs: Sequence[UserRange]) -> Tensor:
         rows = slice(run.start, run.stop)
         extended = torch.cat([features[rows], torch.ones_like(bias[rows, None]), bias[rows, None]], 1)
         extended = extended.to(sums.dtype)
-        sums[k] = extended.T @ extended
+        sums[k] += extended.T @ extended
     return sums
+
+
+def _zeros_in_float64(like: Tensor, *shape: int) -> Tensor:
+    """Return zeros to sum numbers of the given tensor's device; on mps, which lacks float64, in float32."""
+    return torch.zeros(shape, dtype=accumulation_dtype(like), device=like.device)
 
 
 def _ends(runs: Sequence[UserRange]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return np.array([run.start for run in runs]), np.array([run.stop for run in runs])
 
 
-def _squares(Z: Tensor, weight: Tensor | None, runs: Sequence[UserRange]) -> Tensor:
-    """Return sum_r weight_r Z_rk^2 over each run of rows, (runs, K)."""
+def squares_of_runs(
+    Z: Tensor, weight: Tensor | None, runs: Sequence[UserRange], onto: Tensor | None = None
+) -> Tensor:
+    """Return sum_r weight_r Z_rk^2 over each run of rows, (runs, K); `onto` as for Gram matrices."""
     weight = Z.new_ones(len(Z)) if weight is None else weight
-    sums = torch.zeros(len(runs), Z.shape[1], dtype=accumulation_dtype(Z), device=Z.device)
+    sums = _zeros_in_float64(Z, len(runs), Z.shape[1]) if onto is None else onto
     if Z.device.type == "cpu":
         # imported here, because the compiled loops are slow to load and not every command sums squares
         from cofi_dist.kernels.cpu import factor_loops
@@ -128,5 +146,5 @@ def _squares(Z: Tensor, weight: Tensor | None, runs: Sequence[UserRange]) -> Ten
         return sums
     for k, run in enumerate(runs):
         rows = slice(run.start, run.stop)
-        sums[k] = (weight[rows, None].to(sums.dtype) * Z[rows].to(sums.dtype).square()).sum(0)
+        sums[k] += (weight[rows, None].to(sums.dtype) * Z[rows].to(sums.dtype).square()).sum(0)
     return sums
