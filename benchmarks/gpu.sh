@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # On a machine with one CUDA device, PyTorch 2.11 and Python 3.12: the tests marked gpu, then
 # benchmarks.gpu, and benchmarks.evaluate and benchmarks.lists (beside implicit, if it is installed) of a
-# smaller size; under ten minutes. What the package needs and is missing is installed, if there is a network; what is installed
+# smaller size; under a quarter of an hour. What the package needs and is missing is installed, if there is a network; what is installed
 # already, torch above all, stays as it is.
 #   bash benchmarks/gpu.sh [OPTIONS OF benchmarks.gpu]
 set -euo pipefail
@@ -39,7 +39,9 @@ status=0
 if [ -n "$lacks" ]; then
   echo "gpu.sh: tests left out, without $lacks"
 else
-  timeout 130 "$python" -m pytest tests/gpu tests/ranking -m gpu -q || status=$?
+  timeout 130 "$python" -m pytest tests/gpu/test_cuda.py tests/ranking -m gpu -q || status=$?
+  # several ranks on the one device, and nccl where there are two
+  timeout 240 "$python" -m pytest tests/gpu/test_cuda_ranks.py -m gpu -q || status=$?
 fi
 timeout 350 "$python" -m benchmarks.gpu --seconds 280 "$@" || status=$?
 if [ -n "$lacks" ]; then

@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "kernels/cuda": {"kernels/base", "sharding"},
     "kernels/torch_ops": {"kernels/base"},
     "kernels/block_sums": {"kernels/base", "kernels/cpu", "sharding"},
-    "kernels/gram": {"kernels/base", "kernels/cpu"},
+    "kernels/gram": {"kernels/base", "kernels/cpu", "kernels/cuda"},
     "kernels/item_sums": {"kernels/base", "kernels/block_sums", "sharding"},
     "kernels/rating_matrix": {
         *("kernels/base", "kernels/block_sums", "kernels/cpu", "kernels/cuda", "kernels/torch_ops"),

@@ -82,6 +82,7 @@ TESTED_IN = {
     "kernels/cpu/row_kernels.py": "contracts/test_back_ends.py",
     "kernels/cpu/simd.py": "kernels/cpu/test_compiled_bits.py",
     "kernels/cuda/backend.py": "contracts/test_back_ends.py",
+    "kernels/cuda/triton_rows.py": "kernels/cuda/test_rows.py",
     "kernels/cuda/graph.py": "gpu/test_cuda.py",
     "kernels/first_compilation.py": "kernels/cpu/test_compiled_cache.py",
     "kernels/rating_matrix.py": "contracts/test_back_ends.py",

@@ -69,8 +69,8 @@ class TrainSection(Section):
     """Type of the factors."""
 
     reduction: Literal["fast", "invariant"] = "fast"
-    """`invariant` gives the same bits on any number of ranks. Only on the CPU, with `cost: sparse`, and not
-    with `solver: exact`."""
+    """`invariant` gives the same bits on any number of ranks, on the CPU and on one kind of CUDA device. Only
+    with `cost: sparse`, and not with `solver: exact`."""
 
     blocks: PositiveInt | None = None
     """Blocks of users whose sums are added in a fixed order: a power of two, at least the number of ranks.

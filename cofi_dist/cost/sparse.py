@@ -101,12 +101,15 @@ class SparseCost:
             dc_or_none,
             of_users,
             # the sums are in the first subtree by then
-            lambda: add_gram_product(Side(dX[0], dc[0]), items, of_users[0], constant=1),
+            lambda: self._add_gram_product(Side(dX[0], dc[0]), items, of_users[0]),
         )
 
     def _user_gradients(self, factors: Factors, gram: Tensor | None) -> tuple[Tensor, Tensor]:
         users, items = sides_of(factors)
         dW, db, _ = self._ratings.by_user.error_gradients(users, items)
         if gram is not None:
-            add_gram_product(Side(dW[0], db[0]), users, gram, constant=1)
+            self._add_gram_product(Side(dW[0], db[0]), users, gram)
         return dW[0], db if self._user_bias else db.zero_()
+
+    def _add_gram_product(self, sums: Side[Tensor], rows: Side[Tensor], gram: Tensor) -> None:
+        add_gram_product(sums, rows, gram, constant=1, fixes_order=self._ratings.by_user.fixes_order)

@@ -88,10 +88,13 @@ class RatingKernels(Protocol):
         curvature: sum d_n of each row, (V,), in the factors' dtype; equal to `counts` without weights.
         csr: the ratings as the indptr, indices and values of a `Csr`, on the device.
         weights: c_n, (N,), on the device, or their common value; and a0.
+        fixes_order: whether a row's sums, and what is made of them, must not depend on which other rows there
+            are.
     """
 
     counts: Tensor
     curvature: Tensor
+    fixes_order: bool
 
     @property
     def csr(self) -> tuple[Tensor, Tensor, Tensor]: ...

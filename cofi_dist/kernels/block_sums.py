@@ -15,10 +15,13 @@ from torch import Tensor
 
 from cofi_dist.kernels.base import Side, accumulation_dtype
 from cofi_dist.sharding.ranges import UserRange
-from cofi_dist.sharding.reduction_tree import ReductionBlocks
+from cofi_dist.sharding.reduction_tree import ReductionBlocks, add_pairwise
 
 # Every rank has all items. Their rows are cut into this many runs, which a CPU sums side by side.
 RUNS = 16
+
+# Rows that a device other than a CPU works on at once: 268 MB of 128 features in float64.
+PIECE_ROWS = 2**18
 
 
 class BlockSums:
@@ -67,13 +70,14 @@ class BlockSums:
 
     def sum_subtrees(self, block_sums: Tensor) -> Tensor:
         """Add the block sums of each subtree: (B, ...) -> (T, ...)."""
-        return torch.from_numpy(self.blocks.subtree_sums(block_sums.cpu().numpy())).to(block_sums.device)
+        return torch.cat([add_pairwise(block_sums[tree.start : tree.stop]) for tree in self.blocks.subtrees])
 
 
 def ordered_sum(numbers: Tensor) -> Tensor:
     """Return the sum, 0-dim, in an order that does not depend on the number of threads."""
     if numbers.device.type != "cpu":
-        return numbers.sum()
+        # of a copy, because the order of torch's depends on where in memory the numbers start
+        return numbers.clone().sum()
     # numpy's, because on a CPU the order of torch's depends on the number of threads
     return torch.as_tensor(numbers.numpy().sum())
 
@@ -113,11 +117,21 @@ def gram_matrices_of_runs(
         factor_loops.gram_matrices(start, stop, features.numpy(), bias.numpy(), sums.numpy())
         return sums
     for k, run in enumerate(runs):
-        rows = slice(run.start, run.stop)
-        extended = torch.cat([features[rows], torch.ones_like(bias[rows, None]), bias[rows, None]], 1)
-        extended = extended.to(sums.dtype)
-        sums[k] += extended.T @ extended
+        for rows in _pieces(run):
+            extended = torch.cat([features[rows], torch.ones_like(bias[rows, None]), bias[rows, None]], 1)
+            extended = extended.to(sums.dtype)
+            sums[k] += extended.T @ extended
     return sums
+
+
+def _pieces(run: UserRange) -> list[slice]:
+    """Cut a run on a device other than a CPU into pieces of bounded memory, which depend on the run alone.
+
+    What torch and cuBLAS sum of a piece is always the same: they choose an order by its shape, and by where
+    it begins in memory, which for a copy is where an allocation begins.
+    """
+    starts = range(run.start, run.stop, PIECE_ROWS)
+    return [slice(start, min(start + PIECE_ROWS, run.stop)) for start in starts]
 
 
 def _zeros_in_float64(like: Tensor, *shape: int) -> Tensor:
@@ -145,6 +159,6 @@ def squares_of_runs(
         factor_loops.weighted_squares(start, stop, Z.numpy(), weight.numpy(), sums.numpy())
         return sums
     for k, run in enumerate(runs):
-        rows = slice(run.start, run.stop)
-        sums[k] += (weight[rows, None].to(sums.dtype) * Z[rows].to(sums.dtype).square()).sum(0)
+        for rows in _pieces(run):
+            sums[k] += (weight[rows, None].to(sums.dtype) * Z[rows].to(sums.dtype).square()).sum(0)
     return sums

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cofi_dist.kernels.base import Csr, Index, RatingKernels, WeightedCsr
 from cofi_dist.kernels.block_sums import BlockSums
 from cofi_dist.kernels.torch_ops.backend import TorchKernels
+from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.sharding.reduction_tree import ReductionBlocks
 
 AnyCsr = Csr | WeightedCsr
@@ -61,9 +62,13 @@ class RatingMatrix:
         self.sums = BlockSums(blocks)
         if device.type == "cpu" and backend is None:
             self.by_user, self.by_item = _numba_kernels(csr, num_items, blocks if tiled else None, dtype)
+            return
+        backend = backend or device_backend(device)
+        self.by_user = backend(csr, device)
+        self.by_user.fixes_order = blocks.fixes_order
+        if blocks.fixes_order:
+            self.by_item = _kernels_by_block(csr, num_items, blocks, device, backend)
         else:
-            backend = backend or device_backend(device)
-            self.by_user = backend(csr, device)
             self.by_item = backend(transposed(csr, num_items), device)
 
 
@@ -81,6 +86,29 @@ def _numba_kernels(
     segments, place = by_tiles(csr.indices, num_items, tiles, subtrees)
     by_item = _reordered(csr, place, segments.indptr)
     return by_user, NumbaKernels(segments, by_item, num_items, dtype)
+
+
+def _kernels_by_block(
+    csr: AnyCsr, num_items: int, blocks: ReductionBlocks, device: torch.device, backend: Backend
+) -> RatingKernels:
+    """Return kernels that sum each item's ratings block by block of users."""
+    from cofi_dist.kernels.cuda.block_kernels import BlockKernels
+
+    of_blocks = []
+    for block in blocks.users:
+        by_item = transposed(_of_users(csr, block), num_items)
+        indices = by_item.indices + np.int32(block.start)  # users are counted from the rank's first one
+        of_blocks.append(backend(by_item._replace(indices=indices), device))
+    return BlockKernels(of_blocks, blocks.subtrees)
+
+
+def _of_users(csr: AnyCsr, users: UserRange) -> AnyCsr:
+    """Return the ratings of some of the users."""
+    indptr = csr.indptr[users.start : users.stop + 1]
+    ratings = slice(int(indptr[0]), int(indptr[-1]))
+    columns = {name: getattr(csr, name) for name in ("indices", "values", "weights") if hasattr(csr, name)}
+    part = {name: column[ratings] for name, column in columns.items() if np.ndim(column)}
+    return csr._replace(indptr=indptr - indptr[0], **part)
 
 
 def device_backend(device: torch.device) -> Backend:

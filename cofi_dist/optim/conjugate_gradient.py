@@ -8,6 +8,7 @@ exact diagonal would take one more sum over the ranks. K features, V rows, T sub
 ending in _b belong to the bias.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -58,9 +59,11 @@ def solve_by_cg(
     if not is_local:
         yield PendingSum(sums, sums_b, column_squares)
     if ridge.gram is not None:
-        add_gram_product(Side(sums[0], sums_b[0]), solved, ridge.gram, constant=1)
+        total = Side(sums[0], sums_b[0])
+        add_gram_product(total, solved, ridge.gram, constant=1, fixes_order=kernels.fixes_order)
+    mean_square = column_squares[0] / ridge.total_curvature
     conjugate_gradient = start_cg(
-        solved, Side(sums[0], sums_b[0]), column_squares[0] / ridge.total_curvature, ridge
+        solved, Side(sums[0], sums_b[0]), mean_square, ridge, fixes_order=kernels.fixes_order
     )
     for _ in range(steps):
         products, products_b = kernels.normal_products(conjugate_gradient.direction, fixed)
@@ -68,7 +71,8 @@ def solve_by_cg(
             yield PendingSum(products, products_b)
         total = Side(products[0], products_b[0])
         if ridge.gram is not None:
-            add_gram_product(total, conjugate_gradient.direction, ridge.gram, constant=0)
+            direction, fixes_order = conjugate_gradient.direction, kernels.fixes_order
+            add_gram_product(total, direction, ridge.gram, constant=0, fixes_order=fixes_order)
         conjugate_gradient.step(total)
     return Solution(ordered_row_sums(half_BV), conjugate_gradient.decrease, half_BV.new_zeros(()))
 
@@ -97,7 +101,12 @@ class ConjugateGradient(Protocol):
 
 
 def start_cg(
-    solved: Side[Tensor], gradient_sums: Side[Tensor], mean_square: Tensor, ridge: RidgeTerm
+    solved: Side[Tensor],
+    gradient_sums: Side[Tensor],
+    mean_square: Tensor,
+    ridge: RidgeTerm,
+    *,
+    fixes_order: bool,
 ) -> ConjugateGradient:
     """Prepare the first step of conjugate gradients on all rows.
 
@@ -106,9 +115,15 @@ def start_cg(
         gradient_sums: of err f and of err over all ranks; is overwritten.
         mean_square: of each column of the fixed features, (K,).
         ridge: what is minimised beside the squared errors.
+        fixes_order: whether a row's steps must not depend on which other rows there are, on any device.
     """
-    kind = NumbaCG if solved.features.device.type == "cpu" else TorchCG
-    return kind(solved, gradient_sums, mean_square, ridge)
+    if solved.features.device.type == "cpu":
+        return NumbaCG(solved, gradient_sums, mean_square, ridge)
+    if not fixes_order:
+        return TorchCG(solved, gradient_sums, mean_square, ridge)
+    from cofi_dist.kernels.cuda.rows import row_dots  # Triton is not installed everywhere
+
+    return TorchCG(solved, gradient_sums, mean_square, ridge, row_dots)
 
 
 class NumbaCG:
@@ -145,13 +160,26 @@ class NumbaCG:
         return ordered_sum(self._decrease)
 
 
+def _row_dots(A: Tensor, B: Tensor) -> Tensor:
+    """Return A_r . B_r of each row, in an order that may depend on the number of rows."""
+    return (A * B).sum(1)
+
+
 class TorchCG:
-    """Take the steps in torch's operations, on any device; see `start_cg`."""
+    """Take the steps in torch's operations, on any device; see `start_cg`.
+
+    All but `row_dots`, which multiplies two matrices row by row, work on each number by itself.
+    """
 
     def __init__(
-        self, solved: Side[Tensor], gradient_sums: Side[Tensor], mean_square: Tensor, ridge: RidgeTerm
+        self,
+        solved: Side[Tensor],
+        gradient_sums: Side[Tensor],
+        mean_square: Tensor,
+        ridge: RidgeTerm,
+        row_dots: Callable[[Tensor, Tensor], Tensor] = _row_dots,
     ) -> None:
-        self._solved, self._ridge = solved, ridge
+        self._solved, self._ridge, self._row_dots = solved, ridge, row_dots
         self._weight = ridge.weight[:, None]
         diagonal = ridge.curvature[:, None] * mean_square + self._weight
         diagonal_b = ridge.curvature + ridge.weight_b
@@ -167,7 +195,7 @@ class TorchCG:
         # the first direction is the preconditioned residual
         direction, direction_b = self._inv_diag * self._residual, self._inv_diag_b * self._residual_b
         self.direction = Side(direction, direction_b)
-        self._norm2 = (self._residual * direction).sum(1) + self._residual_b * direction_b
+        self._norm2 = row_dots(self._residual, direction) + self._residual_b * direction_b
         # below this, the residual consists of rounding errors
         self._stop_norm2 = self._norm2 * rounding_floor(solved.features.dtype)
         self._underflow_floor = underflow_floor(solved.features.dtype)
@@ -181,7 +209,7 @@ class TorchCG:
         product = products.features.addcmul_(self._weight.expand(shape), direction)
         product_b = products.bias.add_(direction_b, alpha=self._ridge.weight_b)
         # rows whose residual consists of rounding errors, or whose curvature is lost, take no step
-        curvature = (direction * product).sum(1) + direction_b * product_b
+        curvature = self._row_dots(direction, product) + direction_b * product_b
         active = (curvature > self._underflow_floor) & (norm2 > self._stop_norm2)
         # the step to the minimum along the direction: alpha = (r . M r) / (d . A d)
         step_size = torch.where(active, norm2 / curvature, 0)
@@ -194,7 +222,7 @@ class TorchCG:
             bias.addcmul_(step_size, direction_b)
         # the next direction, conjugate to all before: M r + beta d, beta = (r . M r) now / before
         scaled, scaled_b = self._inv_diag * self._residual, self._inv_diag_b * self._residual_b
-        self._norm2 = (self._residual * scaled).sum(1) + self._residual_b * scaled_b
+        self._norm2 = self._row_dots(self._residual, scaled) + self._residual_b * scaled_b
         beta = torch.where(active, self._norm2 / norm2, 0)
         scaled.addcmul_(beta[:, None].expand(shape), direction)
         self.direction = Side(scaled, scaled_b.addcmul_(beta, direction_b))

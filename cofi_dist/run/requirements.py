@@ -15,6 +15,7 @@ from cofi_dist.run.directory import RunDirectory
 from cofi_dist.run_layout import DATA
 from cofi_dist.sharding.ranges import balanced_ranges, ratings_per_range
 from cofi_dist.system.memory import require_memory
+from cofi_dist.training.build import order_fault
 
 # These two are lower bounds, so that no run is refused that might fit.
 COPIES = 4  # of each factor: itself, two moments or directions, its gradient, and the best so far
@@ -29,10 +30,8 @@ def require_blocks(train: TrainSection, device: torch.device, world_size: int) -
         raise ConfigError(
             f"train.blocks: {train.blocks} are too few for {world_size} ranks; set a higher power of two"
         )
-    if device.type != "cpu":
-        raise ConfigError(
-            f"train.reduction: invariant is for the CPU so far, not for {device.type}; take fast"
-        )
+    if fault := order_fault(device):
+        raise ConfigError(f"train.reduction: invariant {fault}; take fast")
 
 
 def require_prepared_alike(config: Config, run: RunDirectory) -> None:

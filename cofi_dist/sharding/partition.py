@@ -17,10 +17,12 @@ class UserPartition:
     Attributes:
         blocks: users of each block of all ranks, in order.
         bounds: rank r holds blocks bounds[r] <= b < bounds[r + 1]; (world_size + 1,).
+        fixes_order: whether the blocks are the same on any number of ranks, and so the order of sums.
     """
 
     blocks: tuple[UserRange, ...]
     bounds: tuple[int, ...]
+    fixes_order: bool
 
     @classmethod
     def balanced(
@@ -34,9 +36,10 @@ class UserPartition:
             num_blocks: a power of two, at least `world_size`; None for one block per rank, which fixes
                 no order of sums.
         """
+        fixes_order = num_blocks is not None
         num_blocks = num_blocks or world_size
         bounds = tuple(round(rank * num_blocks / world_size) for rank in range(world_size + 1))
-        return cls(tuple(balanced_ranges(ratings_per_user, num_blocks)), bounds)
+        return cls(tuple(balanced_ranges(ratings_per_user, num_blocks)), bounds, fixes_order)
 
     @property
     def ranges(self) -> list[UserRange]:
@@ -57,4 +60,4 @@ class UserPartition:
         first_user = self.blocks[start].start
         users = tuple(UserRange(u.start - first_user, u.stop - first_user) for u in self.blocks[start:stop])
         subtrees = tuple(range(tree.start - start, tree.stop - start) for tree in self.subtrees[rank])
-        return ReductionBlocks(users, subtrees)
+        return ReductionBlocks(users, subtrees, self.fixes_order)

@@ -18,11 +18,14 @@ whose first block is a multiple of 2**n. The subtree sums of all ranks are then 
 """
 
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cofi_dist.sharding.ranges import UserRange
+
+Sums = TypeVar("Sums", bound=Any)  # an array or a tensor
 
 
 @dataclass(frozen=True)
@@ -32,22 +35,24 @@ class ReductionBlocks:
     Attributes:
         users: users of each block, counted from the rank's first user, B ranges.
         subtrees: blocks of each subtree, counted from the rank's first block, T ranges.
+        fixes_order: whether sums are to have the same bits on any number of ranks.
     """
 
     users: tuple[UserRange, ...]
     subtrees: tuple[range, ...]
+    fixes_order: bool = False
 
     @classmethod
-    def single(cls, num_users: int) -> "ReductionBlocks":
-        """Put all users of the rank into one block, for sums whose order is not fixed."""
-        return cls((UserRange(0, num_users),), (range(1),))
+    def single(cls, num_users: int, *, fixes_order: bool = False) -> "ReductionBlocks":
+        """Put all users of the rank into one block, for sums over users whose order is not fixed."""
+        return cls((UserRange(0, num_users),), (range(1),), fixes_order)
 
     def subtree_sums(self, block_sums: NDArray[np.floating]) -> NDArray[np.floating]:
         """Add the block sums of each subtree: (B, ...) -> (T, ...)."""
-        return np.concatenate([_add_pairwise(block_sums[tree.start : tree.stop]) for tree in self.subtrees])
+        return np.concatenate([add_pairwise(block_sums[tree.start : tree.stop]) for tree in self.subtrees])
 
 
-def _add_pairwise(values: NDArray[np.floating]) -> NDArray[np.floating]:
+def add_pairwise(values: Sums) -> Sums:
     """Add neighbours, level by level, until one is left: (2**n, ...) -> (1, ...)."""
     while len(values) > 1:
         values = values[0::2] + values[1::2]

@@ -1,6 +1,8 @@
 """Name the hardware and software versions that the bits of a run depend on."""
 
+from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -23,4 +25,5 @@ def hardware_and_versions(device: torch.device) -> dict[str, str]:
     }
     if device.type == "cuda":
         kind["gpu"] = torch.cuda.get_device_name(device)
+        kind["triton"] = import_module("triton").__version__ if find_spec("triton") else "none"
     return kind

@@ -147,6 +147,13 @@ def describe_computation(problem: Problem) -> str:
     return f"sparse cost: {how}"
 
 
+def order_fault(device: torch.device) -> str:
+    """Return why the order of sums cannot be fixed on a device; "" if it can."""
+    if device.type == "cuda" and (fault := triton_fault()):
+        return f"needs Triton on CUDA ({fault})"
+    return "" if device.type in ("cpu", "cuda") else f"is for the CPU and CUDA, not for {device.type}"
+
+
 def notes_on_cost(problem: Problem) -> list[str]:
     """Return lines for the log about a cost that teaches nothing."""
     settings = problem.config.train

@@ -84,7 +84,7 @@ def _solve_users(
         UserRange(0, len(users)),
         len(items),
         _renumbered(ratings, new_users, is_known_item),
-        ReductionBlocks.single(len(users)),
+        ReductionBlocks.single(len(users), fixes_order=problem.partition.fixes_order),
         problem.item_offsets[is_known_item],
         problem.config.train.alpha,
     )

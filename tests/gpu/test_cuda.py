@@ -64,7 +64,9 @@ def test_a_start_by_the_counter_is_that_of_the_cpu() -> None:
             assert torch.equal(on_cuda.cpu(), on_cpu)
 
 
-@pytest.mark.parametrize("switches", [[], ["model.item_bias=true", "train.lambda_power=0.5"]])
+@pytest.mark.parametrize(
+    "switches", [[], ["model.item_bias=true", "train.lambda_power=0.5"], ["train.unknown_weight=0.3"]]
+)
 def test_sparse_and_dense_are_one_cost(switches: list[str], tmp_path: Path) -> None:
     given = ["device=cuda", "train.dtype=float64", *SETTINGS, *switches]
     dense, sparse = (

@@ -13,7 +13,13 @@ from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.als import Als
 from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.training import build
-from cofi_dist.training.build import build_optimizer, build_trainer, describe_computation, notes_on_cost
+from cofi_dist.training.build import (
+    build_optimizer,
+    build_trainer,
+    describe_computation,
+    notes_on_cost,
+    order_fault,
+)
 from cofi_dist.training.draw import counter_draw
 from cofi_dist.training.problem import Problem, load_problem
 from cofi_dist.training.validation import build_validation
@@ -118,3 +124,11 @@ def test_a_trainer_trains_and_validates() -> None:
 def test_without_validation_nothing_is_held_back() -> None:
     problem, shard = load_problem(config_of({}), Path("none"), CPU, SoloComm())
     assert build_validation(problem, shard) is None
+
+
+def test_the_order_of_sums_is_fixed_on_the_cpu_and_by_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "triton_fault", lambda: "")
+    assert [order_fault(device) for device in (CPU, CUDA)] == ["", ""]
+    assert order_fault(torch.device("mps")) == "is for the CPU and CUDA, not for mps"
+    monkeypatch.setattr(build, "triton_fault", lambda: "Triton is not installed")
+    assert order_fault(CUDA) == "needs Triton on CUDA (Triton is not installed)"

@@ -75,6 +75,8 @@ class NumbaKernels:
         dtype: of the factors.
     """
 
+    fixes_order = True
+
     def __init__(
         self, segments: Segments, ratings: Csr | WeightedCsr, num_rows: int, dtype: torch.dtype
     ) -> None:

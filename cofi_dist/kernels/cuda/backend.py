@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cofi_dist.kernels.base import Csr, RidgeTerm, Side, WeightedCsr, row_curvature
 from cofi_dist.kernels.cuda import triton_kernels
+from cofi_dist.kernels.cuda.rows import aligned
 from cofi_dist.sharding.ranges import offsets_from_counts
 
 # Ratings of a piece. One program sums one piece: a row with very many ratings would hold up all others.
@@ -31,6 +32,7 @@ class TritonKernels:
     """
 
     weights: tuple[Tensor | float, float]
+    fixes_order = False
 
     def __init__(self, csr: Csr | WeightedCsr, device: torch.device) -> None:
         counts = np.diff(csr.indptr)
@@ -105,7 +107,8 @@ class TritonKernels:
         of_pieces = buffers(pieces)
         if rows:
             ratings = self._indices, self._values, self._weights, self._unknown_weight
-            operands = self._row, self._start, *ratings, *fixed, *solved, *of_pieces
+            sides = (*map(aligned, fixed), *map(aligned, solved))
+            operands = self._row, self._start, *ratings, *sides, *of_pieces
             block_n = max(1, TILE // block_k)
             triton_kernels.sum_piece[pieces,](*operands, BLOCK_N=block_n, **shape, **self._weighting)
         if rows == pieces:

@@ -55,8 +55,9 @@ def store_sums(
 ):
     """Add up the lanes' sums, and store them in a row of each output."""
     if WITH_SUMS:
-        tl.store(sums + row * K + k, tl.sum(total, 0), mask=k < K)
-        tl.store(sums_b + row, tl.sum(total_b, 0))
+        # -0 + 0 is 0: a sum of -0 would tell whether pieces are added, to a zero, which depends on other rows
+        tl.store(sums + row * K + k, tl.sum(total, 0) + 0.0, mask=k < K)
+        tl.store(sums_b + row, tl.sum(total_b, 0) + 0.0)
     if IS_ERROR:
         tl.store(halves + row, tl.sum(squares, 0) / 2)
 

@@ -28,6 +28,7 @@ class TorchKernels:
     """
 
     weights: tuple[Tensor | float, float]
+    fixes_order = False
 
     def __init__(self, csr: Csr | WeightedCsr, device: torch.device) -> None:
         counts, kind = np.diff(csr.indptr), index_type(len(csr.indices))

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-COMPILE = """
+COMPILE = r"""
+import re
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 from cofi_dist.kernels.cuda.triton_kernels import add_pieces, sum_piece
+from cofi_dist.kernels.cuda.triton_rows import add_gram, dot_rows
 
 def build(kernel, pointers, constants):
     names = kernel.arg_names
@@ -27,6 +29,10 @@ for kind in ("*fp32", "*fp64"):
     pointers |= {"halves": "*fp64", "half": "*fp64"}
     constants = {"K": 20, "BLOCK_K": 32, "BLOCK_N": 4, "IS_ERROR": True, "WITH_SUMS": True}
     build(add_pieces, pointers, constants)
+    pointers |= dict.fromkeys(("A", "B", "dots", "features", "bias", "gram"), kind) | {"num_rows": "i32"}
+    build(dot_rows, pointers, constants)
+    for constant in (0, 1):
+        build(add_gram, pointers, {**constants, "BLOCK_R": 4, "CONSTANT": constant})
     for weights in ({"HAS_WEIGHTS": False}, {"HAS_WEIGHTS": True}):
         for is_error in (True, False):
             text = build(
@@ -34,6 +40,8 @@ for kind in ("*fp32", "*fp64"):
                 pointers,
                 {**constants, **weights, "VALUE_STRIDE": 1, "WEIGHT_STRIDE": 0, "IS_ERROR": is_error},
             )
+            # a sum of -0 is stored as 0
+            assert len(re.findall(r"add\.f(32|64).*, 0[fd]0+;", text)) == 2
             # kernels of ratings without weights do not even look at where weights would be
             assert ("sum_piece_param_4]" in text) == weights["HAS_WEIGHTS"]
 """
