@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# One node, a rank a GPU; without GPUs, as many one-thread ranks as there are cores.
+# One node, a rank a GPU; without GPUs, as many one-thread ranks as there are cores. With more RANKS than GPUs,
+# some share one: gloo carries their sums in place of nccl, which is slower.
 #   [RANKS=N] [PYTHON=python] bash launch/torchrun.sh --config configs/ml-latest-small.yaml [KEY=VALUE ...]
 set -euo pipefail
 . "$(dirname -- "${BASH_SOURCE[0]}")/_python.sh"

@@ -102,10 +102,10 @@ class Comm(Reducer, Protocol):
         """Name the library that carries tensors of this device."""
         ...
 
-    def carry_over_host(self) -> None:
-        """Let gloo carry tensors of a device from now on, over copies on the host; all ranks call it.
+    def carry_over_host(self, is_over_host: bool) -> None:
+        """Let gloo carry tensors of CUDA devices, over copies on the host, or nccl; all ranks call it.
 
-        Several ranks can then share a device. Until then nccl carries them, and each rank needs its own.
+        With nccl, each rank needs a device of its own.
         """
         ...
 
@@ -227,7 +227,7 @@ class SoloComm:
     def backend(self, device: "torch.device") -> str:
         return "none"
 
-    def carry_over_host(self) -> None:
+    def carry_over_host(self, is_over_host: bool) -> None:
         pass
 
     def all_reduce_(self, *partials: "Tensor", overlap: Callable[[], None] | None = None) -> None:

@@ -73,8 +73,7 @@ def _choose_backend(backend: str, device: torch.device, comm: Comm) -> None:
             " same one; start fewer ranks, or leave it out",
             shared=True,
         )
-    if backend == "gloo" or ranks > 1 or not dist.is_nccl_available():
-        comm.carry_over_host()
+    comm.carry_over_host(backend == "gloo" or ranks > 1 or not dist.is_nccl_available())
 
 
 def ranks_per_device(device: torch.device, comm: Comm) -> int:

@@ -66,8 +66,8 @@ class GroupComm(ItemExchange):
     def backend(self, device: torch.device) -> str:
         return "nccl" if device.type == "cuda" and not self._is_over_host else "gloo"
 
-    def carry_over_host(self) -> None:
-        self._is_over_host = True
+    def carry_over_host(self, is_over_host: bool) -> None:
+        self._is_over_host = is_over_host
 
     def tree_reducer(self, subtrees: Sequence[Sequence[range]]) -> Reducer:
         return TreeReducer(self, subtrees)

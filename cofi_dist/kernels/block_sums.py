@@ -36,7 +36,10 @@ class BlockSums:
 
     def squares_over_users(self, rows: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return sum_r weight_r |rows_r|^2 over this rank's users, per subtree, (T,)."""
-        return self.sum_subtrees(squares_of_runs(rows, weight, self.blocks.users).sum(1))
+        squares = squares_of_runs(rows, weight, self.blocks.users)
+        # on a device, the order of torch's sums of rows depends on the number of rows
+        of_blocks = squares.sum(1) if squares.device.type == "cpu" else ordered_row_sums(squares)
+        return self.sum_subtrees(of_blocks)
 
     def squares_over_items(self, rows: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return sum_r weight_r |rows_r|^2 over all items, 0-dim."""

@@ -96,6 +96,12 @@ VARIABLES: Mapping[str, Variable] = {
         "gloo: the network card that ranks connect by; if unset, the loopback where all are on one host",
         "gloo finds no such card: refused as it is",
     ),
+    **dict.fromkeys(
+        ("NCCL_SOCKET_IFNAME", "NCCL_IB_HCA", "NCCL_IB_DISABLE", "NCCL_DEBUG"),
+        Variable(
+            "nccl: the network between ranks on CUDA, and what is said of it", "nccl says so, and fails"
+        ),
+    ),
     # read by sbatch, where they override the script
     **dict.fromkeys(
         (

@@ -25,8 +25,8 @@ class Ranks(SoloComm):
     def all_gather_objects(self, item: Any) -> list[Any]:
         return [item, *(said.pop(0) or item for said in self._said)]
 
-    def carry_over_host(self) -> None:
-        self.goes_over_host = True
+    def carry_over_host(self, is_over_host: bool) -> None:
+        self.goes_over_host = is_over_host
 
 
 @pytest.fixture

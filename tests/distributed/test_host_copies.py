@@ -15,7 +15,7 @@ from tests.contracts import test_comms
 
 def _as_on_a_device(comm: Comm, copies: bool) -> list[Any]:
     with mock.patch.object(process_group, "is_on_device", return_value=copies):
-        comm.carry_over_host()
+        comm.carry_over_host(True)
         gathered = test_comms._gather_rows(comm)
         return [
             gathered,

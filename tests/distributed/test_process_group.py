@@ -77,5 +77,5 @@ def test_backends_are_named() -> None:
     group = object.__new__(GroupComm)
     assert group.backend(torch.device("cuda")) == "nccl"
     assert group.backend(torch.device("cpu")) == "gloo"
-    group.carry_over_host()
+    group.carry_over_host(True)
     assert group.backend(torch.device("cuda")) == "gloo"
