@@ -35,7 +35,7 @@ from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.model import Model
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import run_step
-from cofi_dist.run.outcome import gather_model
+from cofi_dist.run.outcome import learnt_model
 from cofi_dist.run.start_model import StartModel
 from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.training.build import build_optimizer, initial_factors
@@ -94,7 +94,9 @@ def run_als(problem: Problem, shard: UserShard, start: Model | None, until: floa
         run_step(als.prepare_step(), SoloComm())
         costs.append(als.J)
         seconds.append(time.perf_counter() - begun)
-    return Run(costs, seconds, starting, gather_model(problem, factors, SoloComm()))
+    model = learnt_model(problem, factors, SoloComm())
+    assert isinstance(model, Model)  # of one process
+    return Run(costs, seconds, starting, model)
 
 
 def load(file: Path, sections: Sections) -> tuple[Problem, UserShard]:

@@ -100,7 +100,7 @@ ORDER_WITHIN: dict[str, tuple[str, ...]] = {
     "files": (
         *("written_file", "reading", "records", "paths", "directory_swap", "temporaries", "atomic"),
         "throwaway",
-        *("tensor_header", "tensor_file"),
+        *("signed_json", "row_files", "piece_sums", "tensor_header", "tensor_file"),
     ),
     "checkpoint": ("manifest", "reader", "retention", "writer"),
     "kernels/cpu": (

@@ -7,10 +7,7 @@ epoch-00000100/
 """
 
 import hashlib
-import json
 import re
-import stat
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -21,7 +18,8 @@ from cofi_dist.config import Metric
 from cofi_dist.errors import CheckpointError, CheckpointReadError, CheckpointVersionError
 from cofi_dist.files.reading import UnusableFileError, open_regular, read_failure, read_json
 from cofi_dist.files.records import first_mistake
-from cofi_dist.files.written_file import write_file
+from cofi_dist.files.row_files import require_every_row, require_size
+from cofi_dist.files.signed_json import CHECKSUM, digest_of, write_signed
 
 FORMAT: Final = 3  # format 2 had no digests of the ids
 FILE = "manifest.json"
@@ -181,14 +179,7 @@ def write_manifest(directory: Path, manifest: Manifest) -> None:
     Raises:
         OSError: it can't be written.
     """
-    said = manifest.model_dump(mode="json")
-    write_file(directory / FILE, json.dumps({**said, "sha256": digest_of(said)}, indent=1) + "\n")
-
-
-def digest_of(said: dict[str, Any]) -> str:
-    """Return the checksum of a manifest's content, without the checksum itself."""
-    rest = {key: value for key, value in said.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+    write_signed(directory / FILE, manifest.model_dump(mode="json"))
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -221,7 +212,7 @@ def read_manifest(directory: Path) -> Manifest:
     if isinstance(said, dict):
         if version == 1:
             raise CheckpointError(f"{file}: has format 1, of a build before 0.1.0: begin anew")
-        if said.pop("sha256", None) != digest:
+        if said.pop(CHECKSUM, None) != digest:
             raise CheckpointError(f"{file}: its content is not what was written: its own checksum differs")
     try:
         manifest = Manifest.model_validate(said)
@@ -233,27 +224,16 @@ def read_manifest(directory: Path) -> Manifest:
 
 def _check(directory: Path, manifest: Manifest) -> None:
     """Raise CheckpointError unless the files hold each row once, and have the declared sizes."""
-    for side, rows in (("users", manifest.num_users), ("items", manifest.num_items)):
-        cuts = [(part.start, part.stop) for part in manifest.parts if part.side == side]
-        follows = all(a[1] == b[0] for a, b in pairwise([(0, 0), *cuts, (rows, rows)]))
-        if not follows or any(start > stop for start, stop in cuts):
-            raise CheckpointError(
-                f"{directory / FILE}: its files do not hold every one of {rows} {side} once"
-            )
-    for part in manifest.parts:
-        file = directory / part.name
-        try:
-            about = file.stat()
-            size = about.st_size if stat.S_ISREG(about.st_mode) else None
-        except OSError:
-            size = None
-        if size != part.bytes:
-            found = (
-                "is missing"
-                if size is None
-                else f"has {size} bytes, not {part.bytes}: it was cut off or changed"
-            )
-            raise CheckpointError(f"{file}: {found}")
+    file = directory / FILE
+    try:
+        for side, rows in (("users", manifest.num_users), ("items", manifest.num_items)):
+            cuts = ((part.start, part.stop) for part in manifest.parts if part.side == side)
+            require_every_row(cuts, rows, side)
+        for part in manifest.parts:
+            file = directory / part.name
+            require_size(file, part.bytes)
+    except ValueError as error:
+        raise CheckpointError(f"{file}: {error}") from None
 
 
 def verify(directory: Path, part: PartFile) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from cofi_dist.files.piece_sums import PieceSums
 from cofi_dist.files.reading import open_regular
 from cofi_dist.files.tensor_header import TensorInfo
 from cofi_dist.files.written_file import WrittenFile, finish_on_exit
@@ -30,6 +31,7 @@ def write_tensors(
     file: Path | WrittenFile,
     tensors: Mapping[str, NDArray[np.floating]],
     metadata: dict[str, str] | None = None,
+    sums: PieceSums | None = None,
 ) -> tuple[int, str]:
     """Write tensors to a file and flush it; return its size in bytes and its 128-bit XXH3 checksum.
 
@@ -40,22 +42,26 @@ def write_tensors(
             the caller finishes.
         tensors: contiguous arrays of float32 or float64.
         metadata: texts to store with them.
+        sums: gets all that is written, if the file's pieces are to have checksums of their own.
 
     Raises:
         OSError: the file cannot be written.
     """
     if isinstance(file, WrittenFile):
-        return _write(file, tensors, metadata)
+        return _write(file, tensors, metadata, sums)
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
     opened = WrittenFile(os.fdopen(descriptor, "wb"))
     with finish_on_exit(opened):
-        size, digest = _write(opened, tensors, metadata)
+        size, digest = _write(opened, tensors, metadata, sums)
         os.ftruncate(descriptor, size)
     return size, digest
 
 
 def _write(
-    file: WrittenFile, tensors: Mapping[str, NDArray[np.floating]], metadata: dict[str, str] | None
+    file: WrittenFile,
+    tensors: Mapping[str, NDArray[np.floating]],
+    metadata: dict[str, str] | None,
+    sums: PieceSums | None,
 ) -> tuple[int, str]:
     tensors = dict(sorted(tensors.items(), key=lambda named: -named[1].itemsize))
     about: dict[str, object] = {"__metadata__": metadata} if metadata else {}
@@ -71,13 +77,16 @@ def _write(
     text = json.dumps(about).encode()
     text += b" " * (-len(text) % 8)  # so that the tensors are aligned to 8 bytes
     header = len(text).to_bytes(8, "little") + text
-    digest = xxhash.xxh3_128(header)
-    file.write(header)
-    for tensor in tensors.values():
-        numbers = tensor.data.cast("B") if tensor.size else b""
+    digest = xxhash.xxh3_128()
+    contents: list[memoryview] = [memoryview(header)]
+    contents += [tensor.data.cast("B") for tensor in tensors.values() if tensor.size]
+    for numbers in contents:
         for at in range(0, len(numbers), SLICE):
-            file.write(numbers[at : at + SLICE])
-            digest.update(numbers[at : at + SLICE])
+            some = numbers[at : at + SLICE]
+            file.write(some)
+            digest.update(some)
+            if sums is not None:
+                sums.update(some)
     return len(header) + size, digest.hexdigest()
 
 

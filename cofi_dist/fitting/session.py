@@ -30,6 +30,7 @@ from cofi_dist.model import Model, RunRatings
 from cofi_dist.model.history import read_history
 from cofi_dist.run.deadline import stop_time
 from cofi_dist.run.directory import RunDirectory
+from cofi_dist.run.outcome import save_model
 from cofi_dist.run.screen import Screen
 from cofi_dist.run.train import finished_note, train_config
 from cofi_dist.run.training_run import Learnt, Manner
@@ -180,18 +181,16 @@ class _Fit:
         )
 
     def _whole(self, learnt: Learnt, run: RunDirectory) -> Model:
-        """Return the whole model on every rank: rank 0 has it, and the others read what it has saved."""
-        comm = self._comm
-        if comm.world_size == 1:
-            return learnt.model
+        """Return the whole model on every rank: rank 0 may have it, and the others read what is saved."""
+        comm, model = self._comm, learnt.model
+        if comm.world_size == 1 and isinstance(model, Model):
+            return model
         with ExitStack() as stack:
-
-            def save() -> str:
-                scratch = stack.enter_context(scratch_directory(run.model))
-                learnt.model.save(scratch / "model")
-                return str(scratch / "model")
-
-            saved = comm.from_rank_zero(save) if learnt.stopped else run.model
-            model = learnt.model if comm.rank == 0 else Model.load(saved)
+            saved = run.model
+            if learnt.stopped:  # a run that was stopped has saved none
+                scratch = comm.from_rank_zero(lambda: str(stack.enter_context(scratch_directory(run.model))))
+                saved = Path(scratch, "model")
+                save_model(model, saved, comm)
+            whole = model if isinstance(model, Model) and comm.rank == 0 else Model.load(saved)
             comm.barrier()
-        return model
+        return whole

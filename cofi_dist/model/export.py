@@ -92,8 +92,8 @@ def _parquet(model: Model) -> Writers:
     if arrays.c is not None:
         items["c"] = arrays.c[0]
     tables = {
-        "items.parquet": pl.DataFrame({**items, "x": _row_column(arrays.X)}),
-        "users.parquet": pl.DataFrame({**users, "w": _row_column(arrays.W)}),
+        "items.parquet": pl.DataFrame({**items, "x": _row_column(np.asarray(arrays.X))}),
+        "users.parquet": pl.DataFrame({**users, "w": _row_column(np.asarray(arrays.W))}),
     }
     return {name: table.write_parquet for name, table in tables.items()}
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from cofi_dist.data.ids import IdMap
 from cofi_dist.model.arguments import require_whole_number
-from cofi_dist.model.arrays import Floats, ModelArrays
+from cofi_dist.model.arrays import ModelArrays
 from cofi_dist.model.facts import TrainingDataFacts
+from cofi_dist.model.row_parts import Floats, Rows
 from cofi_dist.ranking.scores import ItemScores, known_users, mean_of_known
 from cofi_dist.ranking.users import batch_size
 from cofi_dist.sharding.ranges import UserRange
@@ -41,7 +42,7 @@ class Scorer:
 
     X: NDArray[np.float64]
     offset: NDArray[np.float64]
-    W: Floats
+    W: Rows
     b: Floats
     item_counts: NDArray[np.float64]
     user_counts: NDArray[np.float64]

@@ -5,7 +5,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 import polars as pl
 
 from cofi_dist.config import Config
@@ -13,7 +12,7 @@ from cofi_dist.data.ids import IdMap
 from cofi_dist.errors import RunError
 from cofi_dist.files.atomic import atomic_directory
 from cofi_dist.model import store
-from cofi_dist.model.arrays import ModelArrays
+from cofi_dist.model.arrays import ModelArrays, NotFiniteError
 from cofi_dist.model.facts import TrainingDataFacts
 from cofi_dist.model.history import read_history
 from cofi_dist.model.run_ratings import RunRatings, open_run_ratings
@@ -111,12 +110,12 @@ class TrainedModel:
         Raises:
             RunError: the directory exists or can't be written, or a number of the model is not finite.
         """
-        for name, array in self.arrays.by_name.items():
-            if not np.isfinite(array).all():
-                raise RunError(f"{directory}: {name} holds a number that is not finite; nothing was written")
-        stored = store.StoredModel(self.arrays, self.facts, self.users, self.items, self.config)
-        with atomic_directory(Path(directory), replace=replace) as temporary:
-            store.write(temporary, stored)
+        about = store.About(self.facts, self.users, self.items, self.config)
+        try:
+            with atomic_directory(Path(directory), replace=replace) as temporary:
+                store.write(temporary, self.arrays, about)
+        except NotFiniteError as error:
+            raise RunError(f"{directory}: {error}; nothing was written") from None
 
     @classmethod
     def load(cls, directory: str | Path) -> Self:
@@ -131,15 +130,8 @@ class TrainedModel:
         Raises:
             CofiError: there is no model, or one of its files isn't what it should be.
         """
-        stored = store.read(store.find(Path(directory)))
-        return cls(
-            arrays=stored.arrays,
-            facts=stored.facts,
-            users=stored.users,
-            items=stored.items,
-            config=stored.config,
-            loaded_from=Path(directory).absolute(),
-        )
+        arrays, about = store.read(store.find(Path(directory)))
+        return cls(arrays=arrays, **about._asdict(), loaded_from=Path(directory).absolute())
 
     @property
     def history(self) -> pl.DataFrame:

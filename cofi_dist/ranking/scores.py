@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 # U users of a batch, M items, K features.
 
@@ -37,7 +37,7 @@ class ItemScores:
     @classmethod
     def build(
         cls,
-        X: NDArray[np.floating],
+        X: ArrayLike,
         c: NDArray[np.floating] | None,
         item_means: NDArray[np.float64],
         item_counts: NDArray[np.float64],
@@ -57,7 +57,7 @@ class ItemScores:
         if c is not None:
             offset += c[0]
             unknown_offset += mean_of_known(c[0], is_known)
-        widened = X.astype(np.float64)
+        widened = np.array(X, np.float64)
         widened[~is_known] = 0.0
         offset[~is_known] = unknown_offset
         return cls(X=widened, offset=offset, unknown_offset=unknown_offset)

@@ -19,7 +19,7 @@ from cofi_dist.run.checkpointing import (
 )
 from cofi_dist.run.directory import ProvisionalRun
 from cofi_dist.run.log import Log, NullLog, RunLog
-from cofi_dist.run.outcome import gather_model, save_divergence, save_outcome
+from cofi_dist.run.outcome import SharedModel, learnt_model, save_divergence, save_outcome
 from cofi_dist.run.resume import choose_checkpoint, log_changes
 from cofi_dist.run.screen import Screen
 from cofi_dist.run.shard_table import describe_shards, shard_table
@@ -56,12 +56,12 @@ class Learnt:
     """Hold what a run has learnt.
 
     Attributes:
-        model: whole on rank 0; of their own rows on the other ranks.
+        model: whole on rank 0, and of their own rows on the other ranks; or in parts, of which each has one.
         problem: the problem that was trained on.
         stopped: why the run ended early, if it did.
     """
 
-    model: Model
+    model: Model | SharedModel
     problem: Problem
     stopped: str = ""
 
@@ -165,7 +165,7 @@ class TrainingRun:
         finally:
             callback.close()
         seconds = time.perf_counter() - start
-        model = gather_model(problem, state.factors, comm)
+        model = learnt_model(problem, state.factors, comm)
         if (self._manner.keeps_run or comm.world_size > 1) and not stopped:
             save_outcome(problem, run, model, state, comm, epoch=epoch, accuracy=accuracy, seconds=seconds)
         return Learnt(model, problem, stopped)

@@ -16,6 +16,7 @@ from cofi_dist.data.shard import UserShard
 from cofi_dist.data.sources.base import Source
 from cofi_dist.data.sources.open import open_source
 from cofi_dist.distributed.comm import Comm, Reducer
+from cofi_dist.sharding.item_shards import ItemShards
 from cofi_dist.sharding.partition import UserPartition
 from cofi_dist.sharding.ranges import UserRange
 
@@ -37,6 +38,7 @@ class Problem:
         fingerprint: a checksum of the source.
         ids: digests of the source's id maps.
         reducer: sums over the users of all ranks.
+        item_shards: which items every rank owns; None if X is whole on every rank.
     """
 
     config: Config
@@ -51,6 +53,7 @@ class Problem:
     fingerprint: str
     ids: dict[str, str]
     reducer: Reducer
+    item_shards: ItemShards | None = None
 
     @property
     def ranges(self) -> Sequence[UserRange]:

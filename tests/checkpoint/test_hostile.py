@@ -13,10 +13,11 @@ import torch
 import xxhash
 from safetensors.torch import load_file, save_file
 
-from cofi_dist.checkpoint.manifest import digest_of, list_checkpoints, read_manifest
+from cofi_dist.checkpoint.manifest import list_checkpoints, read_manifest
 from cofi_dist.checkpoint.reader import read_verified, restore_state
 from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.errors import CheckpointError, CofiError
+from cofi_dist.files.signed_json import digest_of
 from tests.support.runs import run
 
 

@@ -9,13 +9,14 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from cofi_dist.checkpoint.manifest import digest_of, list_checkpoints
+from cofi_dist.checkpoint.manifest import list_checkpoints
 from cofi_dist.config import DataSection
 from cofi_dist.data.ids import IdMap
 from cofi_dist.data.preparation.store import StoredRatings
 from cofi_dist.data.sources.open import prepare_source
 from cofi_dist.distributed.comm import Comm, SoloComm
 from cofi_dist.errors import CheckpointError, CofiError, RunError
+from cofi_dist.files.signed_json import digest_of
 from cofi_dist.model import Model
 from cofi_dist.run.train import train
 from cofi_dist.testing import run_ranks

@@ -176,7 +176,7 @@ def test_runs_of_the_same_bits_are_told(tmp_path: Path) -> None:
 
 def test_where_runs_differ_and_by_how_much_is_told(tmp_path: Path) -> None:
     model = made_up(tmp_path)
-    X = model.arrays.X.copy()
+    X = model.arrays.by_name["X"].copy()
     X[3, 1] += 0.25
     X[7, 2] -= 0.5
     with_model(tmp_path / "a", [9.0, 8.0, 7.0, 6.0], model)

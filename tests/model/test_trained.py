@@ -71,5 +71,5 @@ def test_tensors_are_the_arrays_memory(tmp_path: Path) -> None:
     assert model.factors.c is None
     model.factors.W[2, 1] = 7
     model.item_counts[3] = 9
-    assert (model.arrays.W[2, 1], model.arrays.item_counts[3]) == (7, 9)
+    assert (model.arrays.by_name["W"][2, 1], model.arrays.item_counts[3]) == (7, 9)
     assert Model.load(tmp_path / "m").factors.W[2, 1] != 7, "what is changed stays in this process"

@@ -1,7 +1,9 @@
 """Small models for the tests, trained or made up."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,11 @@ from cofi_dist.data.ratings import Ratings
 from cofi_dist.data.splits import Part
 from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.factors import Factors
+from cofi_dist.files.atomic import atomic_directory
 from cofi_dist.model import Evaluation, Model, RunRatings, TrainingDataFacts
 from cofi_dist.model.arrays import ModelArrays
+from cofi_dist.model.parts import MATRIX, VECTORS, OwnRows, Side, write_manifest, write_parts
+from cofi_dist.model.store import About, write_rest
 from cofi_dist.run.train import train
 from cofi_dist.sharding.ranges import UserRange
 from tests.support.problems import random_factors, random_ratings
@@ -78,6 +83,25 @@ def small(tmp: Path) -> Model:
         items=IdMap.row_numbers(5),
         config=a_config(tmp),
     )
+
+
+def in_parts(model: Model, directory: Path, *, users: Sequence[int] = (), items: Sequence[int] = ()) -> Model:
+    """The same model, read from parts that end at these rows; items in turn belong to two files."""
+    arrays, about = model.arrays.by_name, About(model.facts, model.users, model.items, model.config)
+    users, items = [0, *users, len(model.users)], [0, *items, len(model.items)]
+    own = [_own("users", [UserRange(*cut)], arrays) for cut in pairwise(users)]
+    ranges = [UserRange(*cut) for cut in pairwise(items)]
+    own += [_own("items", some, arrays) for some in (ranges[::2], ranges[1::2]) if some]
+    with atomic_directory(directory, replace=True) as temporary:
+        write_manifest(temporary, about.metadata, write_parts(temporary, own))
+        write_rest(temporary, about)
+    return Model.load(directory)
+
+
+def _own(side: Side, ranges: list[UserRange], arrays: dict[str, np.ndarray]) -> OwnRows:
+    rows = np.concatenate([np.arange(each.start, each.stop) for each in ranges])
+    vectors = {name: arrays[name].reshape(-1)[rows] for name in VECTORS[side] if name in arrays}
+    return OwnRows(side, ranges, {MATRIX[side]: arrays[MATRIX[side]][rows], **vectors})
 
 
 def dense_scores(model: Model) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:

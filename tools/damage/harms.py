@@ -18,7 +18,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from cofi_dist.checkpoint.manifest import digest_of
+from cofi_dist.files.signed_json import digest_of
 
 Harm = Callable[[Path], object]
 DEEP = "[" * 100_000
