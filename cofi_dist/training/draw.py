@@ -115,7 +115,7 @@ def counter_draw(
         dtype: float32 or float64.
 
     Raises:
-        ConfigError: an environment variable forbids to compile the loop.
+        ConfigError: an environment variable forbids compiling the loop.
     """
     from cofi_dist.kernels.cpu import philox
     from cofi_dist.kernels.cpu.jit import require_loops
