@@ -13,13 +13,15 @@ BIASES = ("b", "c")
 
 @dataclass(frozen=True)
 class Factors:
-    """Hold the item factors and one user range's factors, on one device and of one dtype.
+    """Hold the factors of one rank's items and users, on one device and of one dtype.
+
+    Its items are all, or with `train.items: sharded` those that it owns.
 
     Attributes:
-        X: item features, (num_items, K), the same on every rank.
+        X: item features, (num_items, K), the same on every rank that has all items.
         W: weights of this range's users, (users, K).
         b: biases of this range's users, (1, users), as in the notebook.
-        c: item biases, (1, num_items), the same on every rank; None if the model has none.
+        c: item biases, (1, num_items), likewise; None if the model has none.
     """
 
     X: Tensor

@@ -12,7 +12,9 @@ from cofi_dist.factors import Factors
 from cofi_dist.kernels.base import NUMPY_TYPE, Csr, Side, WeightedCsr
 from cofi_dist.kernels.block_sums import ordered_row_sums
 from cofi_dist.kernels.gram import add_gram_product
+from cofi_dist.kernels.item_blocks import ItemBlocks
 from cofi_dist.kernels.rating_matrix import Backend, RatingMatrix
+from cofi_dist.sharding.item_shards import ItemShards
 
 
 def build_rating_matrix(
@@ -34,19 +36,45 @@ def build_rating_matrix(
         tiled: as for `RatingMatrix`.
         backend: as for `RatingMatrix`.
     """
-    number = NUMPY_TYPE[dtype]
-    indptr, items = shard.indptr(), shard.ratings.item.astype(np.int32, copy=False)
-    values, weights = shard.targets(number), shard.known_weights(number)
-    csr: Csr | WeightedCsr
-    is_plain = not unknown_weight and np.ndim(weights) == 0 and weights == 1
-    if is_plain and isinstance(values, np.ndarray):
-        csr = Csr(indptr, items, values)
-    else:
-        csr = WeightedCsr(indptr, items, values, weights, number(unknown_weight))
+    csr = _csr_of(shard, dtype, unknown_weight)
     return RatingMatrix(csr, shard.num_items, shard.blocks, device, dtype, tiled=tiled, backend=backend)
 
 
-def unknown_pairs(ratings: RatingMatrix, unknown_weight: float) -> UnknownPairs | None:
+def build_item_blocks(
+    shard: UserShard,
+    item_shards: ItemShards,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    unknown_weight: float = 0.0,
+    backend: Backend | None = None,
+) -> ItemBlocks:
+    """Return a rank's ratings as `build_rating_matrix` does, cut into blocks of items.
+
+    Args:
+        shard: the rank's ratings.
+        item_shards: the blocks.
+        device: where they are summed.
+        dtype: of the factors.
+        unknown_weight: a0.
+        backend: as for `RatingMatrix`.
+    """
+    csr = _csr_of(shard, dtype, unknown_weight)
+    return ItemBlocks(csr, item_shards, shard.blocks, device, dtype, backend=backend)
+
+
+def _csr_of(shard: UserShard, dtype: torch.dtype, unknown_weight: float) -> Csr | WeightedCsr:
+    """Return a rank's ratings, user by user, less their items' means."""
+    number = NUMPY_TYPE[dtype]
+    indptr, items = shard.indptr(), shard.ratings.item.astype(np.int32, copy=False)
+    values, weights = shard.targets(number), shard.known_weights(number)
+    is_plain = not unknown_weight and np.ndim(weights) == 0 and weights == 1
+    if is_plain and isinstance(values, np.ndarray):
+        return Csr(indptr, items, values)
+    return WeightedCsr(indptr, items, values, weights, number(unknown_weight))
+
+
+def unknown_pairs(ratings: RatingMatrix | ItemBlocks, unknown_weight: float) -> UnknownPairs | None:
     """Return the term of the unknown pairs; None if they have no weight."""
     return UnknownPairs(unknown_weight, ratings.sums) if unknown_weight else None
 

@@ -19,6 +19,7 @@ from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.sharding.reduction_tree import ReductionBlocks
 
 AnyCsr = Csr | WeightedCsr
+FloatArray = NDArray[np.floating]
 
 # Makes the kernels of one side from its ratings, on a device.
 Backend = Callable[[AnyCsr, torch.device], RatingKernels]
@@ -66,10 +67,7 @@ class RatingMatrix:
         backend = backend or device_backend(device)
         self.by_user = backend(csr, device)
         self.by_user.fixes_order = blocks.fixes_order
-        if blocks.fixes_order:
-            self.by_item = _kernels_by_block(csr, num_items, blocks, device, backend)
-        else:
-            self.by_item = backend(transposed(csr, num_items), device)
+        self.by_item = kernels_of_items(csr, num_items, blocks, device, backend)
 
 
 def _numba_kernels(
@@ -77,21 +75,25 @@ def _numba_kernels(
 ) -> tuple[RatingKernels, RatingKernels]:
     """Return the kernels by user and by item on a CPU; without blocks, each item's ratings are together."""
     from cofi_dist.kernels.cpu.backend import NumbaKernels
-    from cofi_dist.kernels.cpu.schedule import by_rows, by_tiles, tiles_of_blocks
+    from cofi_dist.kernels.cpu.schedule import by_rows, by_tiles, ratings_of_tiles, tiles_of_blocks
 
     counts = np.diff(csr.indptr)
     by_user = NumbaKernels(by_rows(counts), csr, len(counts), dtype)
-    tiles = [[slice(0, len(csr.indices))]] if blocks is None else tiles_of_blocks(csr.indptr, blocks.users)
+    tiles = [[slice(0, len(csr.indices))]]
+    if blocks is not None:
+        tiles = ratings_of_tiles(csr.indptr, tiles_of_blocks(csr.indptr, blocks.users))
     subtrees = (range(1),) if blocks is None else blocks.subtrees
     segments, place = by_tiles(csr.indices, num_items, tiles, subtrees)
-    by_item = _reordered(csr, place, segments.indptr)
+    by_item = reordered(csr, place, segments.indptr)
     return by_user, NumbaKernels(segments, by_item, num_items, dtype)
 
 
-def _kernels_by_block(
+def kernels_of_items(
     csr: AnyCsr, num_items: int, blocks: ReductionBlocks, device: torch.device, backend: Backend
 ) -> RatingKernels:
-    """Return kernels that sum each item's ratings block by block of users."""
+    """Return kernels that sum each item's ratings, block by block of users if their order is fixed."""
+    if not blocks.fixes_order:
+        return backend(transposed(csr, num_items), device)
     from cofi_dist.kernels.cuda.block_kernels import BlockKernels
 
     of_blocks = []
@@ -140,10 +142,10 @@ def transposed(csr: AnyCsr, num_items: int) -> AnyCsr:
 
     place = np.empty(len(csr.indices), np.int64)
     indptr = sort_by_row(csr.indices, 0, len(csr.indices), num_items, place)
-    return _reordered(csr, place, indptr)
+    return reordered(csr, place, indptr)
 
 
-def _reordered(csr: AnyCsr, place: NDArray[np.integer], indptr: Index) -> AnyCsr:
+def reordered(csr: AnyCsr, place: NDArray[np.integer], indptr: Index) -> AnyCsr:
     """Return the ratings with each in its place in another order, in which `indices` are the users."""
     users = np.empty(len(place), np.int32)
     num_users = len(csr.indptr) - 1
@@ -152,16 +154,21 @@ def _reordered(csr: AnyCsr, place: NDArray[np.integer], indptr: Index) -> AnyCsr
         counts = np.diff(csr.indptr[start : stop + 1])
         ratings = slice(csr.indptr[start], csr.indptr[stop])
         users[place[ratings]] = np.repeat(np.arange(start, stop, dtype=np.int32), counts)
+    moved = columns_mapped(csr, lambda column: _moved(column, place))
+    return moved._replace(indptr=indptr, indices=users)
+
+
+def columns_mapped(csr: AnyCsr, change: Callable[[FloatArray], FloatArray]) -> AnyCsr:
+    """Return the ratings with changed columns of values and weights; a number stands for equal ones."""
     if isinstance(csr, Csr):
-        return Csr(indptr, users, _moved(csr.values, place))
+        return csr._replace(values=change(csr.values))
     values, weights = (
-        _moved(column, place) if isinstance(column, np.ndarray) else column  # a number stands for equal ones
-        for column in (csr.values, csr.weights)
+        change(column) if isinstance(column, np.ndarray) else column for column in (csr.values, csr.weights)
     )
-    return WeightedCsr(indptr, users, values, weights, csr.unknown_weight)
+    return csr._replace(values=values, weights=weights)
 
 
-def _moved(column: NDArray[np.floating], place: NDArray[np.integer]) -> NDArray[np.floating]:
+def _moved(column: FloatArray, place: NDArray[np.integer]) -> FloatArray:
     """Return a column with each entry in its place."""
     moved = np.empty_like(column)
     moved[place] = column

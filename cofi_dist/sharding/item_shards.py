@@ -12,8 +12,17 @@ ratings are balanced by users.
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cofi_dist.sharding.ranges import UserRange
+
+# Blocks of items that are made for each rank, if each has at least so many bytes of X.
+BLOCKS_PER_RANK, LEAST_BLOCK_BYTES = 8, 2**23
+
+Number = TypeVar("Number", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,10 @@ class ItemShards:
         """Return the number of rows that each rank sends of a block; those beyond its end are padding."""
         return -(-len(block) // self.world_size)
 
+    def padded_rows(self, block: UserRange) -> int:
+        """Return the number of rows that a block has with its padding: one slice per rank."""
+        return self.world_size * self.slice_items(block)
+
     def owned(self, rank: int | None = None) -> list[UserRange]:
         """Return the items that a rank owns of each block, this one if none is given; some may be empty."""
         rank = self.rank if rank is None else rank
@@ -58,3 +71,24 @@ class ItemShards:
     def num_owned(self) -> int:
         """Return the number of items that this rank owns."""
         return sum(map(len, self.owned()))
+
+    def own_rows(self, of_items: NDArray[Number]) -> NDArray[Number]:
+        """Return the own rows of an array with a row for each item."""
+        return np.concatenate([of_items[:0], *(of_items[items.start : items.stop] for items in self.owned())])
+
+
+def automatic_block(num_items: int, bytes_per_item: int, world_size: int) -> int:
+    """Return how many items a block has if the config does not say so.
+
+    A rank holds about six blocks of rows at a time, beside a share of X and its state. Blocks so small that
+    messages take longer to begin than to carry are not worth it.
+
+    Args:
+        num_items: of all ranks.
+        bytes_per_item: of a row of X.
+        world_size: number of ranks.
+    """
+    least = -(-LEAST_BLOCK_BYTES // bytes_per_item)
+    wanted = max(least, -(-num_items // (BLOCKS_PER_RANK * world_size)))
+    # whole slices, so that none but the last block has rows of padding
+    return max(1, -(-min(wanted, num_items) // world_size) * world_size)

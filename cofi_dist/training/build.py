@@ -1,19 +1,25 @@
 """Build what one rank trains with from its problem: factors, optimiser, validation and the trainer."""
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from cofi_dist.config import TrainSection
 from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.regulariser import Regulariser, count_scales
-from cofi_dist.cost.sparse import SparseCost, build_rating_matrix, unknown_pairs
+from cofi_dist.cost.sharded import ShardedCost
+from cofi_dist.cost.sparse import SparseCost, build_item_blocks, build_rating_matrix, unknown_pairs
 from cofi_dist.data.shard import UserShard
 from cofi_dist.distributed.comm import Comm
+from cofi_dist.errors import ConfigError
 from cofi_dist.factors import Factors
 from cofi_dist.kernels.rating_matrix import RatingMatrix, triton_fault
 from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import Optimizer
+from cofi_dist.optim.sharded_adam import ShardedAdam
 from cofi_dist.training.draw import draw_factors
 from cofi_dist.training.problem import Problem
 from cofi_dist.training.trainer import Trainer
@@ -45,6 +51,7 @@ def build_trainer(
         comm=comm,
         reducer=problem.reducer,
         validation=validation,
+        is_replicated=problem.item_shards is None,
     )
 
 
@@ -56,6 +63,7 @@ def initial_factors(problem: Problem) -> Factors:
         problem.config.model.num_features,
         seed=problem.config.seed,
         users=problem.users,
+        items=None if problem.item_shards is None else problem.item_shards.owned(),
         device=problem.device,
         dtype=problem.dtype,
         item_bias=problem.config.model.item_bias,
@@ -68,6 +76,8 @@ def build_optimizer(problem: Problem, shard: UserShard, factors: Factors) -> Opt
     """Return the optimiser that the config asks for, with its cost on this rank's ratings."""
     settings, is_alone = problem.config.train, len(problem.ranges) == 1
     regulariser = build_regulariser(problem, factors)
+    if problem.item_shards is not None:
+        return _build_sharded(problem, shard, factors, regulariser)
     if settings.optimizer == "adam":
         return build_adam(build_cost(problem, shard), factors, regulariser, settings, is_alone=is_alone)
     is_exact = settings.solver == "exact"
@@ -85,6 +95,32 @@ def build_optimizer(problem: Problem, shard: UserShard, factors: Factors) -> Opt
         owns_all_users=is_alone,
         adds_shared_terms=problem.rank == 0,
     )
+
+
+def _build_sharded(
+    problem: Problem, shard: UserShard, factors: Factors, regulariser: Regulariser
+) -> Optimizer:
+    """Return the optimiser for ranks that own some of the items."""
+    settings = problem.config.train
+    if settings.optimizer == "als":
+        raise ConfigError("train.items: sharded is for optimizer: adam so far; leave als out", shared=True)
+    assert problem.item_shards is not None
+    ratings = build_item_blocks(
+        shard,
+        problem.item_shards,
+        problem.device,
+        problem.dtype,
+        unknown_weight=settings.unknown_weight,
+    )
+    cost = ShardedCost(
+        ratings,
+        problem.source.num_items,
+        scale_of_all_items(problem, factors),
+        unknown_pairs(ratings, settings.unknown_weight),
+        user_bias=problem.config.model.user_bias,
+    )
+    fused = problem.device.type in ("cpu", "cuda")
+    return ShardedAdam(cost, factors, regulariser, problem.item_pass, lr=settings.lr, fused=fused)
 
 
 def build_adam(
@@ -124,13 +160,24 @@ def _build_rating_matrix(problem: Problem, shard: UserShard, *, tiled: bool) -> 
 
 def build_regulariser(problem: Problem, factors: Factors) -> Regulariser:
     """Return the regulariser, scaled by the numbers of ratings if the config says so."""
-    settings = problem.config.train
-    a0, source = settings.unknown_weight, problem.source
-    # each row's number of ratings, and that of its unknown pairs as far as they have weight
-    item_counts = problem.item_sums.count + a0 * source.num_users
-    user_counts = problem.user_counts + a0 * source.num_items
-    scales = count_scales(settings.lambda_power, item_counts, user_counts, factors)
+    settings, (item_counts, user_counts) = problem.config.train, _weighing_counts(problem)
+    scales = count_scales(settings.lambda_power, problem.own_items(item_counts), user_counts, factors)
     return Regulariser(settings.lambda_, settings.lambda_b, *scales)
+
+
+def scale_of_all_items(problem: Problem, factors: Factors) -> Tensor | None:
+    """Return the regulariser's scale of each item of all ranks, (num_items,); None if all are 1."""
+    scale_X, _ = count_scales(problem.config.train.lambda_power, *_weighing_counts(problem), factors)
+    return None if scale_X is None else scale_X[:, 0]
+
+
+def _weighing_counts(problem: Problem) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Return the number of ratings of all items and of this rank's users, and of their unknown pairs.
+
+    An unknown pair counts as far as it has weight.
+    """
+    a0, source = problem.config.train.unknown_weight, problem.source
+    return problem.item_sums.count + a0 * source.num_users, problem.user_counts + a0 * source.num_items
 
 
 def describe_computation(problem: Problem) -> str:

@@ -6,6 +6,7 @@ function of the seed, the factor and n, so a rank draws its own rows only, on al
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ def draw_factors(
     *,
     seed: int,
     users: UserRange,
-    items: UserRange | None = None,
+    items: Sequence[UserRange] | None = None,
     device: torch.device,
     dtype: torch.dtype,
     item_bias: bool = False,
@@ -43,7 +44,7 @@ def draw_factors(
     notebook does not have, start at zero. Without user biases, b is zeros.
     """
     if by_counter:
-        ranges = {"X": UserRange(0, num_items) if items is None else items, "W": users, "b": users}
+        ranges = {"X": [UserRange(0, num_items)] if items is None else items, "W": [users], "b": [users]}
         X, W, b = (
             counter_draw(name, rows, num_features, seed=seed, device=device, dtype=dtype)
             for name, rows in ranges.items()
@@ -65,7 +66,7 @@ def _notebook_draw(
     *,
     seed: int,
     users: UserRange,
-    items: UserRange | None,
+    items: Sequence[UserRange] | None,
     device: torch.device,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return rows of the notebook's X, W and b.
@@ -81,25 +82,32 @@ def _notebook_draw(
         matrix = torch.empty(rows, num_features, device=device)
         return nn.init.kaiming_uniform_(matrix, a=math.sqrt(5), generator=generator)
 
-    def draw_in_pieces(num_rows: int, kept: UserRange) -> Tensor:
-        rows = torch.empty(len(kept), num_features, device=device)
+    def draw_in_pieces(num_rows: int, kept: Sequence[UserRange]) -> Tensor:
+        rows, done = torch.empty(sum(map(len, kept)), num_features, device=device), 0
         rows_at_once = max(1, DRAW_AT_ONCE // num_features)
         for first_row in range(0, num_rows, rows_at_once):
             piece = draw_uniform(min(rows_at_once, num_rows - first_row))
-            start, stop = max(kept.start, first_row), min(kept.stop, first_row + len(piece))
-            if start < stop:
-                rows[start - kept.start : stop - kept.start] = piece[start - first_row : stop - first_row]
+            for each in kept:
+                start, stop = (min(max(end - first_row, 0), len(piece)) for end in (each.start, each.stop))
+                rows[done : done + stop - start] = piece[start:stop]
+                done += stop - start
         return rows
 
     X = draw_uniform(num_items) if items is None else draw_in_pieces(num_items, items)
-    W = draw_in_pieces(num_users, users)
+    W = draw_in_pieces(num_users, [users])
     bound = 1 / math.sqrt(num_features)
     b = nn.init.uniform_(torch.empty(1, num_users, device=device), -bound, bound, generator=generator)
     return X, W, b[:, users.start : users.stop].contiguous()
 
 
 def counter_draw(
-    name: str, rows: UserRange, num_features: int, *, seed: int, device: torch.device, dtype: torch.dtype
+    name: str,
+    rows: Sequence[UserRange],
+    num_features: int,
+    *,
+    seed: int,
+    device: torch.device,
+    dtype: torch.dtype,
 ) -> Tensor:
     """Return rows of X or W, (rows, K), or of b, (1, rows), and compute no others.
 
@@ -108,7 +116,7 @@ def counter_draw(
 
     Args:
         name: of the factor.
-        rows: of the whole factor.
+        rows: of the whole factor, in order.
         num_features: K.
         seed: of the run.
         device: where the rows are returned.
@@ -122,16 +130,23 @@ def counter_draw(
 
     require_loops()
     columns = 1 if name in BIASES else num_features
-    flat = torch.empty(len(rows) * columns, device=device, dtype=dtype)
+    flat = torch.empty(sum(map(len, rows)) * columns, device=device, dtype=dtype)
+    # where each piece goes, and its first number
+    pieces: list[tuple[slice, int]] = []
+    for each in rows:
+        place = pieces[-1][0].stop if pieces else 0
+        for start in range(0, len(each) * columns, COUNTED_AT_ONCE):
+            stop = min(start + COUNTED_AT_ONCE, len(each) * columns)
+            pieces.append((slice(place + start, place + stop), each.start * columns + start))
 
-    def draw_piece(start: int) -> None:
-        piece = flat[start : start + COUNTED_AT_ONCE]
+    def draw_piece(number: int) -> None:
+        where, first = pieces[number]
+        piece, bound = flat[where], 1 / math.sqrt(num_features)
         host = piece if device.type == "cpu" else torch.empty_like(piece, device="cpu")
-        first, bound = rows.start * columns + start, 1 / math.sqrt(num_features)
         philox.uniform(seed, STREAMS[name], first, bound, host.numpy())
         if host is not piece:
             piece.copy_(host)
 
-    for _ in in_order(draw_piece, range(0, len(flat), COUNTED_AT_ONCE), num_threads()):
+    for _ in in_order(draw_piece, range(len(pieces)), num_threads()):
         pass
     return flat.view(1, -1) if name in BIASES else flat.view(-1, columns)

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from cofi_dist.data.shard import UserShard
 from cofi_dist.data.sources.base import Source
 from cofi_dist.data.sources.open import open_source
 from cofi_dist.distributed.comm import Comm, Reducer
-from cofi_dist.sharding.item_shards import ItemShards
+from cofi_dist.optim.item_pass import ItemPass
+from cofi_dist.sharding.item_shards import ItemShards, Number, automatic_block
 from cofi_dist.sharding.partition import UserPartition
 from cofi_dist.sharding.ranges import UserRange
 
@@ -78,6 +80,16 @@ class Problem:
         weight = sums.weight if alpha is None else sums.count + alpha * sums.total
         return weight - self.config.train.unknown_weight * sums.count
 
+    @cached_property
+    def item_pass(self) -> ItemPass:
+        """Return what lets sharded items go by; all that use it share its memory."""
+        assert self.item_shards is not None
+        return ItemPass(self.item_shards, has_bias=self.config.model.item_bias)
+
+    def own_items(self, of_items: NDArray[Number]) -> NDArray[Number]:
+        """Return an array with a row for each item of this rank, of one with a row for each item."""
+        return of_items if self.item_shards is None else self.item_shards.own_rows(of_items)
+
     @property
     def num_ratings(self) -> int:
         """Return the number of training ratings of all ranks."""
@@ -123,8 +135,19 @@ def load_problem(config: Config, store: Path, device: torch.device, comm: Comm) 
         fingerprint=comm.from_rank_zero(source.fingerprint),
         ids=comm.from_rank_zero(lambda: digests(source.ids)),
         reducer=reducer,
+        item_shards=_shard_items(config, num_items, comm),
     )
     return problem, shard
+
+
+def _shard_items(config: Config, num_items: int, comm: Comm) -> ItemShards | None:
+    """Decide which rank owns which items, if the config shards them."""
+    train = config.train
+    if train.items == "replicated":
+        return None
+    bytes_per_item = np.dtype(train.dtype).itemsize * config.model.num_features
+    block = train.item_block or automatic_block(num_items, bytes_per_item, comm.world_size)
+    return ItemShards(num_items, block, comm.world_size, comm.rank)
 
 
 def _partition_users(

@@ -35,13 +35,14 @@ class Trainer:
     """Minimise J over the users of all ranks, a full batch per epoch.
 
     Args:
-        factors: X and c, equal on all ranks, and this rank's W and b; moved in place.
+        factors: this rank's rows of W and b, and X and c; moved in place.
         optimizer: moves them, along its cost on this rank's ratings.
         settings: `epochs`, `log_every` and `tolerance` are read.
         num_ratings: training ratings of all ranks.
         comm: the ranks.
         reducer: sums over the users of all ranks; the comm itself, or what adds in a fixed order.
         validation: this rank's held-out ratings; None for no validation.
+        is_replicated: whether X and c are whole on every rank; else the factors are of its own items.
 
     Attributes:
         state: what has been learnt so far. Restore a checkpoint into it to resume a run.
@@ -57,7 +58,9 @@ class Trainer:
         comm: Comm,
         reducer: Reducer,
         validation: Validation | None = None,
+        is_replicated: bool = True,
     ) -> None:
+        self._is_replicated = is_replicated
         self._settings, self._num_ratings, self._validation = settings, num_ratings, validation
         self._comm, self._reducer = comm, reducer
         self.state = State(
@@ -105,10 +108,14 @@ class Trainer:
             DivergedError: they are not finite; the last good factors are restored.
             TrainingError: the replicas of X differ between ranks.
         """
-        self._comm.require_replicated(self.state.factors.X, "X")
+        self._require_replicas()
         (bad_ranks,) = self._comm.all_reduce_scalars(tensor([float(not self.state.has_finite_factors)]))
         if bad_ranks.item():
             raise self._diverged(self.state.epoch, "the factors are no longer finite")
+
+    def _require_replicas(self) -> None:
+        if self._is_replicated:
+            self._comm.require_replicated(self.state.factors.X, "X")
 
     def _run_epochs(self, listener: ProgressListener, callback: StepCallback) -> bool:
         """Take the steps, and return False if validation ended them early."""
@@ -153,7 +160,7 @@ class Trainer:
     def _measure(self, epoch: int, cost: float, start: float) -> EpochMetrics:
         """Validate the factors if that is due, keep them if they are the best so far, and return metrics."""
         # This comes first: ranks whose replicas differ may disagree on the cost and on what follows from it.
-        self._comm.require_replicated(self.state.factors.X, "X")
+        self._require_replicas()
         if not math.isfinite(cost):
             raise self._diverged(epoch, f"the cost is {cost}")
         # Factors of a finite cost are finite: the cost holds every entry's square, and 0 * inf is nan.

@@ -57,7 +57,7 @@ def test_a_start_by_the_counter_is_that_of_the_cpu() -> None:
     for dtype in (torch.float32, torch.float64):
         for name in ("X", "W", "b"):
             on_cuda, on_cpu = (
-                counter_draw(name, UserRange(5, 500_000), 7, seed=1, device=device, dtype=dtype)
+                counter_draw(name, [UserRange(5, 500_000)], 7, seed=1, device=device, dtype=dtype)
                 for device in (CUDA, torch.device("cpu"))
             )
             assert on_cuda.device.type == "cuda"

@@ -177,7 +177,7 @@ def broken(comm: Comm, file: Path, given: list[str]) -> None:
         yield from moves(self, error)
         steps += 1
         if steps == 15 and comm.rank == comm.world_size - 1:
-            self.moments["W"].square[0, 0] = math.inf
+            self.moves.moments["W"].square[0, 0] = math.inf
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Adam, "_moves", breaks)

@@ -76,7 +76,7 @@ def test_the_start_is_drawn_as_the_config_says() -> None:
     assert torch.equal(by_default, notebook)
     assert not torch.equal(counter, notebook)
     given = {"seed": 1, "device": CPU, "dtype": torch.float32}
-    assert torch.equal(counter, counter_draw("W", UserRange(0, 30), 3, **given))  # type: ignore[arg-type]
+    assert torch.equal(counter, counter_draw("W", [UserRange(0, 30)], 3, **given))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The start is the notebook's draw, or the counter's, whatever the number of ranks and the dtype."""
 
 import math
+from collections.abc import Sequence
 
 import numba
 import pytest
@@ -23,7 +24,7 @@ both_draws = pytest.mark.parametrize("by_counter", [False, True], ids=["notebook
 
 def draw(
     users: UserRange = ALL,
-    items: UserRange | None = None,
+    items: Sequence[UserRange] | None = None,
     dtype: torch.dtype = torch.float32,
     seed: int = 7,
     *,
@@ -66,13 +67,14 @@ def test_any_range_is_a_cut_of_the_whole(
         assert torch.equal(part.X, whole.X)
         assert torch.equal(part.W, whole.W[users.start : users.stop])
         assert torch.equal(part.b, whole.b[:, users.start : users.stop])
-    for items in (UserRange(0, 11), UserRange(3, 8), UserRange(5, 5)):
+    for cuts in ([(0, 11)], [(3, 8)], [(5, 5)], [(0, 2), (4, 4), (6, 7), (9, 11)]):
+        items = [UserRange(*cut) for cut in cuts]
         part = draw(UserRange(2, 7), items, by_counter=by_counter)
-        assert torch.equal(part.X, whole.X[items.start : items.stop])
+        assert torch.equal(part.X, torch.cat([whole.X[start:stop] for start, stop in cuts]))
         assert torch.equal(part.W, whole.W[2:7])
         assert torch.equal(part.b, whole.b[:, 2:7])
         assert part.c is not None
-        assert part.c.shape == (1, len(items))
+        assert part.c.shape == (1, sum(map(len, items)))
 
 
 @both_draws

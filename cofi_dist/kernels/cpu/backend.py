@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cofi_dist.kernels.base import (
-    NUMPY_TYPE,
     Csr,
     RidgeTerm,
     RowSolutions,
@@ -25,8 +24,9 @@ from cofi_dist.kernels.cpu.gram_rows import GramRows, gram_rows
 from cofi_dist.kernels.cpu.jit import match_torch_threads, require_loops
 from cofi_dist.kernels.cpu.parallel_loops import ErrorSums
 from cofi_dist.kernels.cpu.partial_sums import MergePlan
-from cofi_dist.kernels.cpu.schedule import Segments
+from cofi_dist.kernels.cpu.schedule import Segments, whole_rows
 from cofi_dist.kernels.cpu.simd import Vectors, vectors_of
+from cofi_dist.kernels.sum_memory import SumMemory, SumPlace
 
 FloatArray = NDArray[np.floating]
 
@@ -39,6 +39,7 @@ class SumBuffers:
     Args:
         segments: which ratings are summed for which row.
         like: features of the rows that are summed for, (V, K).
+        place: where the sums go; None for memory of their own.
 
     Attributes:
         features, bias: the sums of each subtree, (T, V, K) and (T, V).
@@ -47,20 +48,21 @@ class SumBuffers:
         plan: how partial sums are merged.
     """
 
-    def __init__(self, segments: Segments, like: Tensor) -> None:
-        T, L, (V, K), dtype = len(segments.subtrees), segments.levels, like.shape, NUMPY_TYPE[like.dtype]
-        self.features, self.bias = like.new_empty(T, V, K), like.new_empty(T, V)
+    def __init__(self, segments: Segments, like: Tensor, place: SumPlace | None = None) -> None:
+        T, L, V = len(segments.subtrees), segments.levels, len(like)
+        place = place or SumMemory(T, V).place(V)
+        self.features, self.bias = (sums[:, :V] for sums in place.sums(like))
         self.half_squared_errors = torch.zeros(segments.num_blocks, V, dtype=torch.float64)
         self.sums = [Side(*pair) for pair in zip(self.features.numpy(), self.bias.numpy(), strict=True)]
-        waiting = (int(segments.slot.max(initial=-1)) + 1) * L
+        waiting = place.waiting((int(segments.slot.max(initial=-1)) + 1) * L, like)
         self.plan = MergePlan(
             is_first=segments.is_first,
             merge_mask=segments.merge_mask,
             store_level=segments.store_level,
             slot=segments.slot,
             block=segments.block,
-            waiting=np.empty((waiting, K), dtype),
-            waiting_bias=np.empty(waiting, dtype),
+            waiting=waiting.features.numpy(),
+            waiting_bias=waiting.bias.numpy(),
             levels=L,
         )
 
@@ -73,15 +75,21 @@ class NumbaKernels:
         ratings: in the segments' order, whose `indptr` takes the place of theirs; of the factors' dtype.
         num_rows: V.
         dtype: of the factors.
+        place: where gradients go, and products, which then overwrite them; None for memory of their own.
     """
 
     fixes_order = True
 
     def __init__(
-        self, segments: Segments, ratings: Csr | WeightedCsr, num_rows: int, dtype: torch.dtype
+        self,
+        segments: Segments,
+        ratings: Csr | WeightedCsr,
+        num_rows: int,
+        dtype: torch.dtype,
+        place: SumPlace | None = None,
     ) -> None:
         require_loops()
-        self._segments = segments
+        self._segments, self._place = segments, place
         self._ratings = ratings._replace(indptr=segments.indptr)
         # two, because the gradients are still needed while products are formed
         self._gradient_buffers: SumBuffers | None = None
@@ -105,7 +113,7 @@ class NumbaKernels:
     def error_gradients(self, solved: Side[Tensor], fixed: Side[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Sum the errors' gradients as `RatingKernels` says, into memory that the next call overwrites."""
         if self._gradient_buffers is None:
-            self._gradient_buffers = SumBuffers(self._segments, solved.features)
+            self._gradient_buffers = SumBuffers(self._segments, solved.features, self._place)
         buffers = self._gradient_buffers
         assert buffers.features.shape[1:] == solved.features.shape, "rows of another shape than before"
         half_BV = buffers.half_squared_errors.zero_().numpy()
@@ -118,7 +126,7 @@ class NumbaKernels:
     def normal_products(self, directions: Side[Tensor], fixed: Side[Tensor]) -> tuple[Tensor, Tensor]:
         """Form the products as `RatingKernels` says, in memory that the next call overwrites."""
         if self._product_buffers is None:
-            self._product_buffers = SumBuffers(self._segments, directions.features)
+            self._product_buffers = SumBuffers(self._segments, directions.features, self._place)
         buffers = self._product_buffers
         assert buffers.features.shape[1:] == directions.features.shape, "rows of another shape than before"
         sides = arrays_of(directions), arrays_of(fixed)
@@ -156,6 +164,26 @@ class NumbaKernels:
             match_torch_threads(), vectors_of_rows(fixed), *operands, problem, gram_of(ridge), half, decrease
         )
         return RowSolutions(torch.from_numpy(half), torch.from_numpy(decrease))
+
+
+class NumbaGradients:
+    """Add the gradients of some rows' ratings to sums, in compiled loops on the CPU.
+
+    Args:
+        rows: the rows that have ratings, ascending, (S,).
+        ratings: those of each of these rows; of the factors' dtype.
+    """
+
+    def __init__(self, rows: NDArray[np.int32], ratings: Csr | WeightedCsr) -> None:
+        require_loops()
+        self._schedule, self._ratings = whole_rows(rows, np.diff(ratings.indptr)), ratings
+
+    def add(self, solved: Side[Tensor], fixed: Side[Tensor], sums: Side[Tensor]) -> None:
+        """Add err_n f_n and err_n of each row's ratings to the sums, (V, K) and (V,), in order."""
+        # the last run has counted it up
+        schedule = self._schedule._replace(next_chunk=np.zeros(1, np.int64))
+        operands = schedule, self._ratings, arrays_of(solved), arrays_of(fixed), arrays_of(sums)
+        parallel_loops.add_gradients(match_torch_threads(), vectors_of_rows(fixed), *operands)
 
 
 def ridge_arrays(

@@ -96,7 +96,8 @@ def _error_gradients(chunk, vectors, schedule, ratings, solved, fixed, sums, pla
         own, own_bias = load_row(solved.features, r, vectors), solved.bias[r]
         prefetch_partial_sums(s, plan, vectors)
         total, total_bias = initial_sums(s, r, sums, plan, vectors)
-        total, error_sum, half = accumulate_gradient(s, ratings, own, own_bias, fixed, total, vectors)
+        zero = sums.bias.dtype.type(0)
+        total, error_sum, half = accumulate_gradient(s, ratings, own, own_bias, fixed, total, zero, vectors)
         sums.half_squared_errors[plan.block[s], r] += half
         merge_partial_sums(total, total_bias + error_sum, s, r, sums, plan, vectors)
 
@@ -112,6 +113,33 @@ def error_gradients(threads, vectors, schedule, ratings, solved, fixed, sums, pl
             chunk = _claim_chunk(schedule, tile)
             while chunk >= 0:
                 _error_gradients(chunk, vectors, schedule, ratings, solved, fixed, sums, plan)
+                chunk = _claim_chunk(schedule, tile)
+
+
+@row_kernel
+def _add_gradients(chunk, vectors, schedule, ratings, solved, fixed, sums):
+    for s in range(schedule.chunk_start[chunk], schedule.chunk_stop[chunk]):
+        r = schedule.row[s]
+        own, own_bias = load_row(solved.features, r, vectors), solved.bias[r]
+        total = load_row(sums.features, r, vectors)
+        total, total_bias, _ = accumulate_gradient(
+            s, ratings, own, own_bias, fixed, total, sums.bias[r], vectors
+        )
+        store_row(total, sums.features, r, vectors)
+        sums.bias[r] = total_bias
+
+
+@parallel
+def add_gradients(threads, vectors, schedule, ratings, solved, fixed, sums):
+    """Add err (f, 1) of each row's ratings, one after the other, to a `Side` of sums.
+
+    If a row's ratings come in several calls, its sums therefore are those of a single call with all of them.
+    """
+    for tile in range(schedule.tile_start, schedule.tile_stop):
+        for _ in prange(threads):
+            chunk = _claim_chunk(schedule, tile)
+            while chunk >= 0:
+                _add_gradients(chunk, vectors, schedule, ratings, solved, fixed, sums)
                 chunk = _claim_chunk(schedule, tile)
 
 

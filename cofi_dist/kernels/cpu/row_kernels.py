@@ -36,10 +36,10 @@ def row_half_squared_error(s, ratings, own, own_bias, fixed, vectors):
 
 
 @inlined
-def accumulate_gradient(s, ratings, own, own_bias, fixed, total, vectors):
-    """Return total + sum err f, sum err, and sum half_n in float64, over a segment."""
+def accumulate_gradient(s, ratings, own, own_bias, fixed, total, total_bias, vectors):
+    """Return total + sum err f, total_bias + sum err, and sum half_n in float64, over a segment."""
     features, offset, indices = fixed.features, fixed.bias, ratings.indices
-    total_bias, squares, end = features.dtype.type(0), 0.0, indices.shape[0] - 1
+    squares, end = 0.0, indices.shape[0] - 1
     for n in range(ratings.indptr[s], ratings.indptr[s + 1]):
         prefetch(features, indices[min(n + PREFETCH_DISTANCE, end)], vectors)
         q = indices[n]
@@ -79,7 +79,9 @@ def solve_row(s, r, ratings, solved, fixed, ridge, gram, vectors):
     weight, minus = ridge.weight[r], solved.features.dtype.type(-1)
     one, zero = solved.features.dtype.type(1), solved.features.dtype.type(0)
     # gradient = sum err (f, 1) + gram (own, bias, 1) + weight (own, bias), and residual = -gradient
-    gradient, gradient_b, half = accumulate_gradient(s, ratings, own, own_bias, fixed, zeros(own), vectors)
+    gradient, gradient_b, half = accumulate_gradient(
+        s, ratings, own, own_bias, fixed, zeros(own), zero, vectors
+    )
     gradient, gradient_b = add_gram(gram, own, own_bias, one, gradient, gradient_b, vectors)
     residual, residual_b = minus * (gradient + weight * own), -(gradient_b + ridge.weight_b * own_bias)
     # the first direction is the preconditioned residual

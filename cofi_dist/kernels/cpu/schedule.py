@@ -124,7 +124,7 @@ def by_rows(counts: Index) -> Segments:
     return _segments((range(1),), [[only]], len(counts), has_whole_rows=True)
 
 
-def tiles_of_blocks(indptr: Index, blocks: Sequence[UserRange]) -> list[list[slice]]:
+def tiles_of_blocks(indptr: Index, blocks: Sequence[UserRange]) -> list[list[UserRange]]:
     """Cut each block into runs of whole users with about TILE_RATINGS ratings.
 
     Args:
@@ -132,14 +132,37 @@ def tiles_of_blocks(indptr: Index, blocks: Sequence[UserRange]) -> list[list[sli
         blocks: users of each block.
 
     Returns:
-        The ratings of each tile of each block.
+        The users of each tile of each block.
     """
     found = []
     for block in blocks:
         own = indptr[block.start : block.stop + 1]
         cuts = balanced_ranges(np.diff(own), max(1, round((own[-1] - own[0]) / TILE_RATINGS)))
-        found.append([slice(int(own[users.start]), int(own[users.stop])) for users in cuts])
+        found.append([UserRange(block.start + users.start, block.start + users.stop) for users in cuts])
     return found
+
+
+def ratings_of_tiles(indptr: Index, tiles: Sequence[Sequence[UserRange]]) -> list[list[slice]]:
+    """Return the ratings of each tile of each block, of all items or of some.
+
+    Args:
+        indptr: where each user's ratings start, and where the last user's end, (U + 1,).
+        tiles: the users of each tile of each block.
+    """
+    return [[slice(int(indptr[users.start]), int(indptr[users.stop])) for users in block] for block in tiles]
+
+
+def whole_rows(row: NDArray[np.int32], counts: Index) -> Schedule:
+    """Return the schedule of a single loop over some rows, each of which is one segment.
+
+    Args:
+        row: rows that have ratings, ascending, (S,).
+        counts: ratings of each of them, (S,).
+    """
+    only = _Tile(row, np.zeros_like(row), counts.astype(np.int64))
+    cuts = _chunks(only)
+    tile_chunks = np.array([0, len(cuts) - 1])
+    return Schedule(0, 1, row, cuts[:-1], cuts[1:], tile_chunks, np.zeros(1, np.int64))
 
 
 def by_tiles(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cofi_dist.kernels.cpu import schedule
-from cofi_dist.kernels.cpu.schedule import Segments, by_rows, by_tiles, tiles_of_blocks
+from cofi_dist.kernels.cpu.schedule import Segments, by_rows, by_tiles, ratings_of_tiles, tiles_of_blocks
 from cofi_dist.sharding.ranges import UserRange
 from tests.support.problems import random_ratings
 
@@ -55,7 +55,7 @@ def test_ratings_are_in_the_segments_of_their_rows_and_blocks(data: st.DataObjec
     subtrees = data.draw(st.sampled_from([[range(4)], [range(2), range(2, 4)], [range(1), range(1, 4)]]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schedule, "TILE_RATINGS", data.draw(st.sampled_from([1, 4, 1000])))
-        tiles = tiles_of_blocks(indptr, blocks)
+        tiles = ratings_of_tiles(indptr, tiles_of_blocks(indptr, blocks))
         segments, place = by_tiles(row, num_rows, tiles, subtrees)
 
     assert sorted(place) == list(range(len(row)))
@@ -80,7 +80,8 @@ def test_tiles_hold_every_rating_once_and_whole_users(
     monkeypatch.setattr(schedule, "TILE_RATINGS", tile_ratings)
     user = random_ratings(9, 12, 40).user
     indptr = np.searchsorted(user, np.arange(10))
-    blocks = tiles_of_blocks(indptr, [UserRange(0, 4), UserRange(4, 4), UserRange(4, 9)])
+    users = [UserRange(0, 4), UserRange(4, 4), UserRange(4, 9)]
+    blocks = ratings_of_tiles(indptr, tiles_of_blocks(indptr, users))
     assert [(tiles[0].start, tiles[-1].stop) for tiles in blocks] == [
         (0, indptr[4]),
         (indptr[4], indptr[4]),

@@ -1,0 +1,200 @@
+"""Hold one rank's ratings block by block of items, so that no more than a block's rows of X need to be there.
+
+Sums over users are formed as over all items at once: a block's ratings are cut into tiles of the same users.
+Sums over a user's ratings go on from block to block, in the order of the items. On a CPU, both therefore have
+the bits of those that `cofi_dist.kernels.rating_matrix` forms.
+
+U users, M items, K features, N ratings; T subtrees and B blocks of users, which are not the blocks of items.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cofi_dist.kernels.base import RatingKernels, Side
+from cofi_dist.kernels.block_sums import BlockSums
+from cofi_dist.kernels.rating_matrix import (
+    AnyCsr,
+    Backend,
+    columns_mapped,
+    device_backend,
+    kernels_of_items,
+    reordered,
+)
+from cofi_dist.kernels.sum_memory import SumMemory, SumPlace
+from cofi_dist.sharding.item_shards import ItemShards
+from cofi_dist.sharding.ranges import UserRange, offsets_from_counts
+from cofi_dist.sharding.reduction_tree import ReductionBlocks
+
+
+class UserGradients(Protocol):
+    """Add what a block's ratings contribute to the gradients of the users."""
+
+    def add(self, solved: Side[Tensor], fixed: Side[Tensor], sums: Side[Tensor]) -> None:
+        """Add sum err_n f_n and sum err_n of each user's ratings to the sums, (U, K) and (U,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class ItemBlock:
+    """Hold the ratings of a block of items.
+
+    Attributes:
+        items: which they are.
+        by_item: kernels over the ratings of each of these items; `fixed` are all users of the rank.
+        by_user: the same ratings, user by user.
+        place: where sums over the ratings go.
+    """
+
+    items: UserRange
+    by_item: RatingKernels
+    by_user: UserGradients
+    place: SumPlace
+
+    def item_gradients(self, items: Side[Tensor], users: Side[Tensor]) -> tuple[Side[Tensor], Tensor]:
+        """Return the sums that `RatingKernels.error_gradients` does, with rows of padding, (T, rows, ...)."""
+        *sums, half_BV = self.by_item.error_gradients(items, users)
+        return self._placed(*sums), half_BV
+
+    def item_products(self, directions: Side[Tensor], users: Side[Tensor]) -> Side[Tensor]:
+        """Return the sums that `RatingKernels.normal_products` does, with rows of padding, (T, rows, ...)."""
+        return self._placed(*self.by_item.normal_products(directions, users))
+
+    def _placed(self, features: Tensor, bias: Tensor) -> Side[Tensor]:
+        """Return sums in their place, whose rows of padding are zeros."""
+        placed, rows = self.place.sums(features[0]), len(self.items)
+        for target, given in zip(placed, (features, bias), strict=True):
+            if target.data_ptr() != given.data_ptr():
+                target[:, :rows].copy_(given)
+            target[:, rows:].zero_()
+        return placed
+
+
+class ItemBlocks:
+    """Hold one rank's ratings, cut into blocks of items.
+
+    Args:
+        csr: the ratings, user by user, each user's by item; `values` and `weights` have the factors' dtype.
+        shards: the blocks, and how many rows of each go to a rank.
+        blocks: blocks of this rank's users, in which sums over users are formed.
+        device: where the kernels run.
+        dtype: of the factors.
+        backend: kernels to use; None for those of the device.
+
+    Attributes:
+        blocks: the blocks of items, in order.
+        sums: sums over the rows of this rank's users.
+        num_users: U.
+    """
+
+    def __init__(
+        self,
+        csr: AnyCsr,
+        shards: ItemShards,
+        blocks: ReductionBlocks,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        backend: Backend | None = None,
+    ) -> None:
+        self.sums, self.num_users = BlockSums(blocks), len(csr.indptr) - 1
+        is_compiled = device.type == "cpu" and backend is None
+        rows = [shards.padded_rows(items) for items in shards.blocks]
+        memory = SumMemory(len(blocks.subtrees), max(rows, default=0))
+        places = [memory.place(padded, number % 2) for number, padded in enumerate(rows)]
+        parts = _cut_by_items(csr, shards.blocks)
+        if is_compiled:
+            self.blocks = _numba_blocks(csr, parts, places, blocks, dtype)
+        else:
+            backend = backend or device_backend(device)
+            self.blocks = [
+                ItemBlock(
+                    part.items,
+                    kernels_of_items(part.csr, len(part.items), blocks, device, backend),
+                    _SummedGradients(backend(part.csr, device)),
+                    place,
+                )
+                for part, place in zip(parts, places, strict=True)
+            ]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Hold the ratings of a block of items, user by user; `indices` count from its first item."""
+
+    items: UserRange
+    csr: AnyCsr
+
+
+def _cut_by_items(csr: AnyCsr, blocks: Sequence[UserRange]) -> list[_Part]:
+    """Cut the ratings of all users into blocks of items."""
+    if len(blocks) == 1:
+        return [_Part(blocks[0], csr)]
+    from cofi_dist.kernels.cpu.counting_sort import sort_by_row
+
+    size = len(blocks[0]) if blocks else 1
+    place = np.empty(len(csr.indices), np.int64)
+    bounds = sort_by_row(csr.indices // size, 0, len(csr.indices), len(blocks), place)
+    items = np.empty_like(csr.indices)
+    items[place] = csr.indices
+    by_block = reordered(csr, place, bounds)
+    num_users, parts = len(csr.indptr) - 1, []
+    for block, start, stop in zip(blocks, bounds[:-1], bounds[1:], strict=True):
+        mine = slice(int(start), int(stop))
+        counts = np.bincount(by_block.indices[mine], minlength=num_users)
+        part = columns_mapped(by_block, itemgetter(mine))
+        own = part._replace(indptr=offsets_from_counts(counts), indices=items[mine] - np.int32(block.start))
+        parts.append(_Part(block, own))
+    return parts
+
+
+def _numba_blocks(
+    csr: AnyCsr,
+    parts: Sequence[_Part],
+    places: Sequence[SumPlace],
+    users: ReductionBlocks,
+    dtype: torch.dtype,
+) -> list[ItemBlock]:
+    from cofi_dist.kernels.cpu.backend import NumbaGradients, NumbaKernels
+    from cofi_dist.kernels.cpu.schedule import by_tiles, ratings_of_tiles, tiles_of_blocks
+
+    tiles, found = tiles_of_blocks(csr.indptr, users.users), []
+    for part, place in zip(parts, places, strict=True):
+        ratings, num_rows = part.csr, len(part.items)
+        of_tiles = ratings_of_tiles(ratings.indptr, tiles)
+        segments, order = by_tiles(ratings.indices, num_rows, of_tiles, users.subtrees)
+        by_item = reordered(ratings, order, segments.indptr)
+        rows = np.flatnonzero(np.diff(ratings.indptr)).astype(np.int32)
+        by_user = ratings._replace(indptr=_ends_of(ratings.indptr, rows))
+        found.append(
+            ItemBlock(
+                part.items,
+                NumbaKernels(segments, by_item, num_rows, dtype, place),
+                NumbaGradients(rows, by_user),
+                place,
+            )
+        )
+    return found
+
+
+def _ends_of(indptr: NDArray[np.integer], rows: NDArray[np.int32]) -> NDArray[np.integer]:
+    """Return where the ratings of some rows start, and last where they end; the others have none."""
+    return np.append(indptr[rows], indptr[-1:])
+
+
+class _SummedGradients:
+    """Add the sums that a back end has formed on their own."""
+
+    def __init__(self, kernels: RatingKernels) -> None:
+        self._kernels = kernels
+
+    def add(self, solved: Side[Tensor], fixed: Side[Tensor], sums: Side[Tensor]) -> None:
+        features, bias, _ = self._kernels.error_gradients(solved, fixed)
+        sums.features.add_(features[0])
+        sums.bias.add_(bias[0])
