@@ -101,7 +101,13 @@ def test_pods_train_with_what_the_operator_sets(
     objects: dict[str, Any], container: dict[str, Any], tmp_path: Path
 ) -> None:
     args = [arg.replace("/config", str(tmp_path)) for arg in container["args"]]
-    command = [sys.executable, *container["command"][1:-1], "--nproc-per-node=1", *args]
+    command = [
+        sys.executable,
+        *container["command"][1:-1],
+        "--nproc-per-node=1",
+        *args,
+        "model.num_features=4",
+    ]
     text = objects["ConfigMap"]["data"]["train.yaml"].replace("/data", str(tmp_path))
     (tmp_path / "train.yaml").write_text(text.replace("epochs: 300", "epochs: 20"))
     rows = [f"{user},{item},{1 + user * item % 5}" for user in range(40) for item in range(user % 3, 30, 3)]

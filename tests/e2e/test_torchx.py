@@ -1,5 +1,6 @@
 """The component of TorchX in launch/ is what its schedulers ask for, and trains."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -65,8 +66,12 @@ def test_it_trains_on_two_ranks(tmp_path: Path) -> None:
     torchx = [sys.executable, "-m", "torchx.cli.main", "run", "--scheduler", "local_cwd"]
     place = ["--scheduler_args", f"log_dir={tmp_path}/logs,prepend_cwd=false"]
     options = ["--config", "c.yaml", "--j", "1x2", "--cpu", "2", "run_dir=run", "train.log_every=20"]
+    # torchrun is found by its name, as in an image
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     command = [*torchx, *place, COMPONENT, *options]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "world size 2, backend gloo" in done.stdout + done.stderr
     assert metrics(tmp_path / "run")[-1]["epoch"] == 20
