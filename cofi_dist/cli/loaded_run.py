@@ -4,8 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import xxhash
-
 from cofi_dist.cli.tables import warn_if_diverged
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import CofiError, ConfigError
@@ -20,7 +18,9 @@ def load_model(comm: Comm, run: Path) -> "Model":
     """Load a model, the same on all ranks. Collective: all ranks call it."""
     from cofi_dist.model import Model
 
-    model = load_everywhere(comm, lambda: Model.load(run), _model_digest, f"{run}: the model")
+    model = load_everywhere(
+        comm, lambda: Model.load(run), lambda model: model.arrays.digest(), f"{run}: the model"
+    )
     if comm.rank == 0:
         warn_if_diverged(model)
     return model
@@ -85,15 +85,6 @@ def load_everywhere(comm: Comm, load: Callable[[], T], fingerprint: Callable[[T]
     if comm.world_size > 1:  # a model's takes time
         comm.require_same(fingerprint(loaded), what)
     return loaded
-
-
-def _model_digest(model: "Model") -> str:
-    """Return a digest of the model's arrays."""
-    digest = xxhash.xxh3_128()
-    for name, array in sorted(model.arrays.by_name.items()):
-        digest.update(f"{name} {array.shape}".encode())
-        digest.update(array.data)
-    return digest.hexdigest()
 
 
 def _why_no_ratings(model: "Model", run: Path, prepared: Path | None, *, needed: bool) -> str | None:

@@ -14,6 +14,7 @@ from cofi_dist.files.reading import open_regular, read_failure, shortened, stder
 from cofi_dist.files.written_file import checked_file
 from cofi_dist.words import counted
 
+FEW = 16  # ids are searched for one by one in a map of more than so many times as many
 DIGEST_IDS = 2**20  # ids that are hashed at a time
 MOST_ROWS_PER_BYTE = 64  # of a Parquet file of ascending ids; observed were at most 2
 
@@ -53,11 +54,20 @@ class IdMap:
             wanted = plain.select(
                 pl.when(pl.col("number").cast(pl.String) == pl.col("raw")).then(pl.col("number"))
             )["number"]
+        asked = wanted.cast(self.raw.dtype, strict=False)
+        if FEW * len(asked) < len(self):
+            return self._searched(asked)
         table = pl.DataFrame({"id": self.raw}).with_row_index("row")
-        asked = pl.DataFrame({"id": wanted.cast(self.raw.dtype, strict=False)})
-        rows = asked.join(table, on="id", how="left", maintain_order="left")["row"]
+        rows = pl.DataFrame({"id": asked}).join(table, on="id", how="left", maintain_order="left")["row"]
         row_numbers: NDArray[np.int64] = rows.cast(pl.Int64).fill_null(-1).to_numpy()
         return row_numbers
+
+    def _searched(self, asked: pl.Series) -> NDArray[np.int64]:
+        """Return what `find` does, by halving: a table of all ids would need time and memory for each."""
+        place = self.raw.search_sorted(asked).to_numpy().astype(np.int64)
+        inside = np.minimum(place, len(self) - 1)
+        is_found = (self.raw[inside] == asked).fill_null(False).to_numpy()
+        return np.where(is_found, inside, -1)
 
     @property
     def digest(self) -> str:

@@ -52,6 +52,7 @@ class CheckedMap:
 
     Attributes:
         content: the file's bytes; they may be read once `require` has been called for them.
+        sums: the argument.
 
     Raises:
         OSError: the file cannot be read, or is not a regular file.
@@ -63,7 +64,7 @@ class CheckedMap:
             self.content = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
         if len(sums) != DIGITS * -(-len(self.content) // PIECE):
             raise ValueError("has another size than its checksums")
-        self._path, self._sums = path, sums
+        self._path, self.sums = path, sums
         self._is_sound = np.zeros(len(sums) // DIGITS, np.bool_)
 
     def require(self, starts: NDArray[np.int64], length: int) -> None:
@@ -87,7 +88,7 @@ class CheckedMap:
     def _check(self, piece: int) -> None:
         with memoryview(self.content) as whole, whole[piece * PIECE : (piece + 1) * PIECE] as some:
             found = xxhash.xxh3_64(some).hexdigest()
-        if found != self._sums[piece * DIGITS : (piece + 1) * DIGITS]:
+        if found != self.sums[piece * DIGITS : (piece + 1) * DIGITS]:
             raise RunError(
                 f"{self._path}: its content is not what was written: a checksum differs; copy it anew, or"
                 " train again"

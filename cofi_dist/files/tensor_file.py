@@ -9,9 +9,10 @@ import json
 import math
 import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import xxhash
@@ -25,11 +26,26 @@ from cofi_dist.files.written_file import WrittenFile, finish_on_exit
 DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype(np.float32), "F64": np.dtype(np.float64)}
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 SLICE = 2**20  # bytes that are written and then hashed while they are still in the cache
+BLOCK = 2**26  # bytes of rows that are read at a time
+
+
+class Tensor(Protocol):
+    """Offer what is written of a tensor: an array does, or rows that are only read when asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> NDArray[np.floating]: ...
 
 
 def write_tensors(
     file: Path | WrittenFile,
-    tensors: Mapping[str, NDArray[np.floating]],
+    tensors: Mapping[str, Tensor],
     metadata: dict[str, str] | None = None,
     sums: PieceSums | None = None,
 ) -> tuple[int, str]:
@@ -40,7 +56,7 @@ def write_tensors(
     Args:
         file: a path, which is created or overwritten in place, but not through a link; or an open file, which
             the caller finishes.
-        tensors: contiguous arrays of float32 or float64.
+        tensors: of float32 or float64, with rows; contiguous, or they are copied block by block.
         metadata: texts to store with them.
         sums: gets all that is written, if the file's pieces are to have checksums of their own.
 
@@ -59,15 +75,15 @@ def write_tensors(
 
 def _write(
     file: WrittenFile,
-    tensors: Mapping[str, NDArray[np.floating]],
+    tensors: Mapping[str, Tensor],
     metadata: dict[str, str] | None,
     sums: PieceSums | None,
 ) -> tuple[int, str]:
-    tensors = dict(sorted(tensors.items(), key=lambda named: -named[1].itemsize))
+    tensors = dict(sorted(tensors.items(), key=lambda named: -named[1].dtype.itemsize))
     about: dict[str, object] = {"__metadata__": metadata} if metadata else {}
     size = 0
     for name, tensor in tensors.items():
-        end = size + tensor.nbytes
+        end = size + _size_of(tensor)
         about[name] = {
             "dtype": NAMES[tensor.dtype],
             "shape": list(tensor.shape),
@@ -78,9 +94,7 @@ def _write(
     text += b" " * (-len(text) % 8)  # so that the tensors are aligned to 8 bytes
     header = len(text).to_bytes(8, "little") + text
     digest = xxhash.xxh3_128()
-    contents: list[memoryview] = [memoryview(header)]
-    contents += [tensor.data.cast("B") for tensor in tensors.values() if tensor.size]
-    for numbers in contents:
+    for numbers in chain([memoryview(header)], *map(_bytes_of, tensors.values())):
         for at in range(0, len(numbers), SLICE):
             some = numbers[at : at + SLICE]
             file.write(some)
@@ -88,6 +102,20 @@ def _write(
             if sums is not None:
                 sums.update(some)
     return len(header) + size, digest.hexdigest()
+
+
+def _bytes_of(tensor: Tensor) -> Iterator[memoryview]:
+    """Yield the bytes of a tensor, block by block."""
+    at_once = max(1, BLOCK * len(tensor) // max(_size_of(tensor), 1))
+    for start in range(0, len(tensor), at_once):
+        block = np.ascontiguousarray(tensor[start : start + at_once])
+        if block.size:
+            yield block.data.cast("B")
+
+
+def _size_of(tensor: Tensor) -> int:
+    """Return the bytes of a tensor."""
+    return math.prod(tensor.shape) * tensor.dtype.itemsize
 
 
 def map_tensors(file: Path, table: Mapping[str, TensorInfo]) -> dict[str, NDArray[np.floating]]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from cofi_dist.model.row_parts import Floats, RowParts, Rows
@@ -70,6 +71,14 @@ class ModelArrays:
     def by_name(self) -> dict[str, Floats]:
         """Return the same with every number in memory; of a model in parts, X and W are copied."""
         return {name: np.asarray(array) for name, array in self.rows_by_name.items()}
+
+    def digest(self) -> str:
+        """Return a digest of all numbers; of a model in parts, one of the parts' checksums."""
+        digest = xxhash.xxh3_128()
+        for name, array in sorted(self.rows_by_name.items()):
+            digest.update(f"{name} {array.shape} {array.dtype}".encode())
+            digest.update(array.checksums.encode() if isinstance(array, RowParts) else array.data)
+        return digest.hexdigest()
 
 
 class NotFiniteError(ValueError):

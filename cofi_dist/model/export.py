@@ -1,20 +1,23 @@
 """Write a model in the formats that other programs read."""
 
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
+from itertools import starmap
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from cofi_dist.data.ids import IdMap
 from cofi_dist.files.atomic import atomic_directory, atomic_file, refuse_existing
 from cofi_dist.files.temporaries import clear_temporaries
 from cofi_dist.files.tensor_file import write_tensors
 from cofi_dist.files.written_file import WrittenFile, checked_file
 from cofi_dist.model.index import build_index
 from cofi_dist.model.model import Model
+from cofi_dist.model.row_parts import Floats, Rows, blocks_of
 
 # M items, U users, K features.
 
@@ -69,36 +72,53 @@ def _pt(model: Model) -> Writers:
 
 
 def _npz(model: Model) -> Writers:
-    arrays = model.arrays.by_name
-    return {"factors.npz": lambda file: np.savez(file, allow_pickle=False, **arrays)}
+    return {"factors.npz": lambda file: _write_npz(file, model.arrays.rows_by_name)}
+
+
+def _write_npz(file: WrittenFile, arrays: dict[str, Rows]) -> None:
+    """Write what `numpy.savez` writes, block by block."""
+    with zipfile.ZipFile(file, "w") as packed:
+        for name, rows in arrays.items():
+            with packed.open(f"{name}.npy", "w", force_zip64=True) as member:
+                header = {"descr": rows.dtype.str, "fortran_order": False, "shape": rows.shape}
+                np.lib.format.write_array_header_1_0(member, header)
+                for _, block in blocks_of(rows):
+                    member.write(np.ascontiguousarray(block).data)
 
 
 def _safetensors(model: Model) -> Writers:
-    return {"factors.safetensors": lambda file: write_tensors(file, model.arrays.by_name)}
+    return {"factors.safetensors": lambda file: write_tensors(file, model.arrays.rows_by_name)}
 
 
 def _parquet(model: Model) -> Writers:
     arrays = model.arrays
-    items = {
-        "id": model.items.raw,
-        "mean": arrays.item_means,
-        "count": arrays.item_counts.astype(np.int64),
-    }
-    users = {
-        "id": model.users.raw,
-        "count": arrays.user_counts.astype(np.int64),
-        "b": arrays.b[0],
-    }
+    items = {"mean": arrays.item_means, "count": arrays.item_counts}
     if arrays.c is not None:
         items["c"] = arrays.c[0]
-    tables = {
-        "items.parquet": pl.DataFrame({**items, "x": _row_column(np.asarray(arrays.X))}),
-        "users.parquet": pl.DataFrame({**users, "w": _row_column(np.asarray(arrays.W))}),
+    users = {"count": arrays.user_counts, "b": arrays.b[0]}
+    return {
+        "items.parquet": partial(_write_parquet, model.items, items, "x", arrays.X),
+        "users.parquet": partial(_write_parquet, model.users, users, "w", arrays.W),
     }
-    return {name: table.write_parquet for name, table in tables.items()}
 
 
-def _row_column(matrix: NDArray[np.floating]) -> pl.Series:
+def _write_parquet(
+    ids: IdMap, columns: Mapping[str, Floats], name: str, matrix: Rows, file: WrittenFile
+) -> None:
+    """Write a table of rows by raw id, in row groups that are made one after the other."""
+    from polars.io.plugins import register_io_source  # only this format waits for it
+
+    def table(some: slice, rows: Floats) -> pl.DataFrame:
+        numbers = {name: column[some] for name, column in columns.items()}
+        numbers["count"] = numbers["count"].astype(np.int64)
+        return pl.DataFrame({"id": ids.raw[some], **numbers, name: _row_column(rows)})
+
+    none = table(slice(0, 0), matrix[0:0])
+    source = register_io_source(lambda *_: starmap(table, blocks_of(matrix)), schema=none.schema)
+    source.sink_parquet(file)
+
+
+def _row_column(matrix: Floats) -> pl.Series:
     """Return a column whose entries are the rows of a matrix, as arrays of fixed length."""
     kind = pl.Float64 if matrix.dtype == np.float64 else pl.Float32
     return pl.Series(matrix, dtype=pl.Array(kind, matrix.shape[1]))

@@ -1,6 +1,6 @@
 """Recommend the items that users would rate highest, and find what is most like an item or a user."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,12 @@ from cofi_dist.model.run_ratings import RunRatings, require_same_rows
 from cofi_dist.model.scoring import RowIndices, Scorer
 from cofi_dist.ranking.pairs import UserItemPairs
 from cofi_dist.ranking.ranker import Ranker
-from cofi_dist.ranking.top_k import TopK
+from cofi_dist.ranking.top_k import TopK, settle
 from cofi_dist.ranking.users import batch_size
 from cofi_dist.system.threads import in_order
 
 USERS_AT_ONCE = 2**10  # by each thread
+ROWS_AT_ONCE = 2**18  # of X or W that are compared with one of them
 
 
 def recommend(
@@ -124,7 +125,7 @@ def similar_items(scorer: Scorer, item: int | str, k: int, min_ratings: int) -> 
     """Return the k items whose features have the largest cosine to this one's; see `Model.similar_items`."""
     row = find_row(scorer.items, item, "item")
     rare = is_rare(scorer.item_counts, min_ratings)
-    best = _most_alike(scorer.X, row, rare, k)
+    best = _most_alike(lambda rows: scorer.X[rows.start : rows.stop], row, rare, k)
     if best is None:
         raise RunError(
             f"item {item} has no training {scorer.noun}s, so the model knows no features to compare"
@@ -136,8 +137,7 @@ def similar_users(scorer: Scorer, user: int | str, k: int, min_ratings: int) -> 
     """Return the k users whose weights have the largest cosine to this one's; see `Model.similar_users`."""
     row = find_row(scorer.users, user, "user")
     rare = is_rare(scorer.user_counts, min_ratings)
-    W, _ = scorer.user_factors(np.arange(len(scorer.users)))
-    best = _most_alike(W, row, rare, k)
+    best = _most_alike(lambda rows: scorer.user_factors(np.arange(rows.start, rows.stop))[0], row, rare, k)
     if best is None:
         raise RunError(
             f"user {user} has no training {scorer.noun}s, so the model knows no weights to compare"
@@ -145,18 +145,42 @@ def similar_users(scorer: Scorer, user: int | str, k: int, min_ratings: int) -> 
     return pl.DataFrame({"rank": best.rank, "user": scorer.users.raw[best.item], "cosine": best.score})
 
 
-def _most_alike(factors: NDArray[np.float64], row: int, left_out: NDArray[np.bool_], k: int) -> TopK | None:
-    """Return the k other rows with the largest cosine to a row; None if it is 0, as without ratings."""
+def _most_alike(
+    factors: Callable[[range], NDArray[np.float64]], row: int, left_out: NDArray[np.bool_], k: int
+) -> TopK | None:
+    """Return the k other rows with the largest cosine to a row; None if it is 0, as without ratings.
+
+    Args:
+        factors: returns rows that follow one another, of which not all need be in memory.
+        row: of which one.
+        left_out: which rows are in no list, (N,).
+        k: length of the list.
+    """
     require_whole_number("k", k)
+    starts = range(0, len(left_out), ROWS_AT_ONCE)
+    blocks = [range(start, min(start + ROWS_AT_ONCE, len(left_out))) for start in starts]
+    of_row = blocks[row // ROWS_AT_ONCE]
+    direction, has_direction = _directions(factors(of_row))
+    if not has_direction[row - of_row.start]:
+        return None
+    wanted, found, scores = direction[row - of_row.start][None], [], []
+    for rows in blocks:
+        direction, is_candidate = _directions(factors(rows))
+        is_candidate &= ~left_out[rows.start : rows.stop]
+        if row in rows:
+            is_candidate[row - rows.start] = False
+        ranker = Ranker(direction, np.zeros(len(rows)), ~is_candidate)
+        best = ranker.best(wanted, np.zeros(1), k, UserItemPairs.none())
+        found.append(UserItemPairs(best.user, best.item + rows.start))
+        scores.append(best.score)
+    return settle(UserItemPairs.joined(*found), np.concatenate(scores), k)
+
+
+def _directions(factors: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return rows of length 1, and which of them have a direction; the others are 0."""
     norm = np.linalg.norm(factors, axis=1)
     has_direction = norm > 0
-    if not has_direction[row]:
-        return None
-    is_candidate = has_direction & ~left_out
-    is_candidate[row] = False
-    direction = factors / np.where(has_direction, norm, 1.0)[:, None]
-    ranker = Ranker(direction, np.zeros(len(factors)), ~is_candidate)
-    return ranker.best(direction[row][None], np.zeros(1), k, UserItemPairs.none())
+    return factors / np.where(has_direction, norm, 1.0)[:, None], has_direction
 
 
 def _table(scorer: Scorer, best: TopK) -> pl.DataFrame:

@@ -1,10 +1,12 @@
 """Offer the rows of a matrix that lies in several files as an array's, and read only the rows asked for."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import xxhash
 from numpy.typing import DTypeLike, NDArray
 
 from cofi_dist.files.piece_sums import CheckedMap
@@ -122,9 +124,27 @@ class RowParts:
             whole[part.start : part.start + len(part.rows)] = part.slice(0, len(part.rows))
         return whole
 
+    @property
+    def checksums(self) -> str:
+        """Return a digest of the parts' checksums: equal for the same parts."""
+        digest = xxhash.xxh3_128()
+        for part in self._parts:
+            digest.update(f"{part.start} {part.offset} {part.file.sums} ".encode())
+        return digest.hexdigest()
+
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         """Pickle it as one array."""
         return np.asarray, (np.asarray(self),)
 
 
 Rows = Floats | RowParts  # of X, or of W
+BLOCK_BYTES = 2**26  # of rows that are read at a time
+
+
+def blocks_of(rows: Rows) -> Iterator[tuple[slice, Floats]]:
+    """Yield all rows, block by block, each with its place in the matrix."""
+    row_bytes = math.prod(rows.shape[1:]) * rows.dtype.itemsize
+    at_once = max(1, BLOCK_BYTES // max(row_bytes, 1))
+    for start in range(0, len(rows), at_once):
+        some = slice(start, min(start + at_once, len(rows)))
+        yield some, rows[some]

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.errors import RunError
 from cofi_dist.model import Model
+from cofi_dist.model.row_parts import Rows, blocks_of
 from cofi_dist.report.run_files import RunFiles, read_runs
 from cofi_dist.report.run_metrics import VALIDATION, Metrics
 from cofi_dist.run_layout import CHECKPOINTS, MODEL
@@ -98,7 +98,7 @@ def _compare_tensors(a: RunFiles, b: RunFiles) -> list[Difference]:
         lacking = (b if have_model[0] else a).directory
         raise RunError(f"{lacking}: has no model to compare; is the run finished?")
     if all(have_model):
-        tensors_a, tensors_b = (Model.load(run.directory).arrays.by_name for run in (a, b))
+        tensors_a, tensors_b = (Model.load(run.directory).arrays.rows_by_name for run in (a, b))
     else:
         (epoch_a, tensors_a), (epoch_b, tensors_b) = (_load_checkpoint(run.directory) for run in (a, b))
         if epoch_a != epoch_b:
@@ -106,14 +106,14 @@ def _compare_tensors(a: RunFiles, b: RunFiles) -> list[Difference]:
                 f"{b.directory}: its newest checkpoint is of epoch {epoch_b}, that of {a.directory} of epoch"
                 f" {epoch_a}, and neither run has a model; train both to the same epoch"
             )
-    missing = np.empty(0, np.float32)
+    missing: Rows = np.empty(0, np.float32)
     return [
         _compare_tensor(name, tensors_a.get(name, missing), tensors_b.get(name, missing))
         for name in dict.fromkeys([*tensors_a, *tensors_b])
     ]
 
 
-def _load_checkpoint(run: Path) -> tuple[int, dict[str, NDArray[np.floating]]]:
+def _load_checkpoint(run: Path) -> tuple[int, dict[str, Rows]]:
     """Return the epoch and the tensors of a run's newest complete checkpoint."""
     from cofi_dist.checkpoint.reader import find_newest, load_tensors  # torch, which models need not
 
@@ -123,15 +123,30 @@ def _load_checkpoint(run: Path) -> tuple[int, dict[str, NDArray[np.floating]]]:
     return checkpoint.epoch, {name: rows.numpy() for name, rows in load_tensors(checkpoint).items()}
 
 
-def _compare_tensor(name: str, a: NDArray[np.floating], b: NDArray[np.floating]) -> Difference:
+def _compare_tensor(name: str, a: Rows, b: Rows) -> Difference:
     """Compare every bit of two tensors of one name."""
-    checksums = [hashlib.sha256(t.tobytes()).hexdigest()[:16] for t in (a, b)]
+    checksums = [_checksum(t) for t in (a, b)]
     if a.shape != b.shape or a.dtype != b.dtype:
         kinds = [f"{t.dtype} {t.shape}" for t in (a, b)]
         return Difference(name, False, math.nan, "", " and ".join(kinds))
     if checksums[0] == checksums[1]:
         return Difference(name, True, 0.0, "", f"sha256 {checksums[0]}")
-    gaps = np.abs(a.astype(np.float64) - b.astype(np.float64))
-    index = np.unravel_index(int(np.argmax(gaps)), gaps.shape)
-    where = " ".join(map(str, index)) if gaps.ndim else ""
-    return Difference(name, False, float(gaps.max()), f"[{where}]", f"sha256 {checksums[0]}, {checksums[1]}")
+    gap, where = _largest_gap(a, b)
+    return Difference(name, False, gap, f"[{where}]", f"sha256 {checksums[0]}, {checksums[1]}")
+
+
+def _checksum(rows: Rows) -> str:
+    digest = hashlib.sha256()
+    for _, block in blocks_of(rows):
+        digest.update(np.ascontiguousarray(block).data)
+    return digest.hexdigest()[:16]
+
+
+def _largest_gap(a: Rows, b: Rows) -> tuple[float, str]:
+    """Return by how much two tensors differ at most, NaN if one of them has one, and where."""
+    found = list[tuple[float, str]]()
+    for some, block in blocks_of(a):
+        gaps = np.abs(block.astype(np.float64) - b[some].astype(np.float64))
+        first, *others = np.unravel_index(int(np.argmax(gaps)), gaps.shape)
+        found.append((float(gaps.max()), " ".join(map(str, (first + some.start, *others)))))
+    return found[int(np.argmax([gap for gap, _ in found]))]

@@ -22,6 +22,7 @@ from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import CofiError, ConfigError, RunError, from_words, to_words
 from cofi_dist.factors import Factors
 from cofi_dist.model import Model
+from cofi_dist.model.row_parts import Rows, blocks_of
 from cofi_dist.model.store import USERS
 from cofi_dist.run_layout import CHECKPOINTS, MODEL, is_run
 from cofi_dist.training.new_rows import solve_new_rows
@@ -39,8 +40,8 @@ class StartModel:
 
     def __init__(self, model: Model, path: Path | None = None) -> None:
         self.model, self._path = model, path
-        self._known_users = _is_known(model.user_counts, model.factors.W)
-        self._known_items = _is_known(model.item_counts, model.factors.X)
+        self._known_users = _is_known(model.arrays.user_counts, model.arrays.W)
+        self._known_items = _is_known(model.arrays.item_counts, model.arrays.X)
 
     @property
     def name(self) -> str:
@@ -54,7 +55,7 @@ class StartModel:
             ConfigError: names what the run would have to drop or to guess.
         """
         model, name = self.model, self.name
-        has, needs = model.factors.X.shape[1], config.model.num_features
+        has, needs = model.arrays.X.shape[1], config.model.num_features
         if has != needs:
             raise ConfigError(
                 f"{name}: has {counted(has, 'feature')}, but model.num_features is {needs}; set it to {has}"
@@ -64,7 +65,7 @@ class StartModel:
                 f"{name}: was trained with data.feedback: {model.facts.feedback}, but the run's is"
                 f" {config.data.feedback}; start from a model of the same feedback"
             )
-        if model.factors.c is not None and not config.model.item_bias:
+        if model.arrays.c is not None and not config.model.item_bias:
             raise ConfigError(
                 f"{name}: has item biases, which model.item_bias: false would drop; set model.item_bias: true"
             )
@@ -112,11 +113,12 @@ class StartModel:
         model, (users, items) = self.model, problem.source.ids
         user_rows = self.find_users(users.raw[problem.users.start : problem.users.stop])
         item_rows = self.find_items(items.raw)
-        _copy_rows(model.factors.W, factors.W, user_rows)
-        _copy_rows(model.factors.b[0], factors.b[0], user_rows)
-        _copy_rows(model.factors.X, factors.X, item_rows)
-        if factors.c is not None and model.factors.c is not None:
-            _copy_rows(model.factors.c[0], factors.c[0], item_rows)
+        arrays = model.arrays
+        _copy_rows(arrays.W, factors.W, user_rows)
+        _copy_rows(arrays.b[0], factors.b[0], user_rows)
+        _copy_rows(arrays.X, factors.X, item_rows)
+        if factors.c is not None and arrays.c is not None:
+            _copy_rows(arrays.c[0], factors.c[0], item_rows)
         solved = solve_new_rows(problem, shard, factors, user_rows >= 0, item_rows >= 0)
         found_users, solved_users = _sum_over_ranks(
             [int((user_rows >= 0).sum()), int(solved.users.sum())], comm
@@ -181,9 +183,8 @@ def require_same_model(found: StartModel, comm: Comm) -> None:
     """
     model = found.model
     comm.require_same(
-        [digests((model.users, model.items)), str(model.factors)], f"what is read of {found.name}"
+        [digests((model.users, model.items)), model.arrays.digest()], f"what is read of {found.name}"
     )
-    comm.require_replicated(model.factors.X, "the X to start from")
 
 
 def _explained(path: Path, error: CofiError) -> CofiError:
@@ -204,8 +205,11 @@ def _explained(path: Path, error: CofiError) -> CofiError:
     return RunError(f"train.start: {path}: {why}")
 
 
-def _is_known(counts: Tensor, features: Tensor) -> NDArray[np.bool_]:
-    return ((counts > 0) & features.any(1)).numpy()
+def _is_known(counts: NDArray[np.float64], features: Rows) -> NDArray[np.bool_]:
+    is_known = counts > 0
+    for some, rows in blocks_of(features):
+        is_known[some] &= rows.any(axis=1)
+    return is_known
 
 
 def _find(ids: IdMap, raw: pl.Series, is_known: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -213,10 +217,10 @@ def _find(ids: IdMap, raw: pl.Series, is_known: NDArray[np.bool_]) -> NDArray[np
     return np.where((rows >= 0) & is_known[rows], rows, -1)
 
 
-def _copy_rows(source: Tensor, target: Tensor, rows: NDArray[np.int64]) -> None:
+def _copy_rows(source: Rows, target: Tensor, rows: NDArray[np.int64]) -> None:
     """Copy the row of the source to each row of the target that has one."""
     found = np.flatnonzero(rows >= 0)
-    copied = source[torch.from_numpy(rows[found])]
+    copied = torch.from_numpy(source[rows[found]])
     target[torch.from_numpy(found).to(target.device)] = copied.to(target)
 
 

@@ -1,17 +1,21 @@
 """Id maps: saved, loaded."""
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from cofi_dist.data import ids
 from cofi_dist.data.ids import IdMap
 from cofi_dist.errors import RunError
 
 
 def test_an_id_map_is_saved_and_loaded(tmp_path: Path) -> None:
-    ids = IdMap(pl.Series(["a", "b"]))
-    ids.save(tmp_path / "ids.parquet")
+    saved = IdMap(pl.Series(["a", "b"]))
+    saved.save(tmp_path / "ids.parquet")
     assert IdMap.load(tmp_path / "ids.parquet", 2).raw.to_list() == ["a", "b"]
     with pytest.raises(RunError, match="cannot be read: No such file"):
         IdMap.load(tmp_path / "none.parquet", 2)
@@ -29,6 +33,31 @@ def test_an_id_map_is_saved_and_loaded(tmp_path: Path) -> None:
 )
 def test_an_id_is_found_in_its_plain_form_only(raw: list[object], wanted: pl.Series, rows: list[int]) -> None:
     assert IdMap(pl.Series(raw)).find(wanted).tolist() == rows
+
+
+NUMBERS, TEXTS = st.integers(-30, 30), st.text("0123é\U0001f600", max_size=3)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    raw=st.one_of(
+        st.sets(st.integers(-50, 50), min_size=1), st.sets(st.text("0123é\U0001f600", max_size=3), min_size=1)
+    ),
+    wanted=st.one_of(
+        st.lists(st.none() | st.integers(-60, 60)),
+        st.lists(st.none() | st.text("0123é\U0001f600", max_size=3)),
+    ),
+)
+def test_few_ids_are_found_as_many_are(raw: set[Any], wanted: list[Any]) -> None:
+    kind = pl.Int64 if isinstance(next(iter(raw)), int) else pl.String
+    asked = pl.Series(wanted, dtype=pl.String if any(isinstance(each, str) for each in wanted) else pl.Int64)
+    map_ = IdMap(pl.Series("id", list(raw), dtype=kind).sort())
+    found = []
+    for few in (0, 1000):  # times as many
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(ids, "FEW", few)
+            found.append(map_.find(asked).tolist())
+    assert found[0] == found[1]
 
 
 def test_equal_maps_alone_have_equal_digests() -> None:
