@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import AfterValidator
+from pydantic import AfterValidator, PlainValidator
 from pydantic.fields import FieldInfo
 
 from cofi_dist.config.data_section import SPLIT_DEFAULTS, DataSection, SplitSection
@@ -32,7 +32,8 @@ sets a key, each once, and `KEY=null` unsets it:
     cofi-dist train --config mine.yaml train.lr=1e-3 'data.test={by: last, n: 1}' data.ratings=~/ratings.csv
 
 - VALUE is YAML. If the key holds text, such as a path, VALUE is taken as it stands.
-- A path is a name, never a pattern or a URL. A home directory at its start (`~/x`, `~ann/x`) is written out.
+- A path is a name, never a pattern or a URL; only ratings files may be given as such (docs/data.md). A home
+  directory at its start (`~/x`, `~ann/x`) is written out.
 - A number may have an exponent, with or without a point: `1e-4`, `1.0e-4`. In quotes it is text.
 - What YAML 1.1 would read as something else is refused (`010`, `1:30`) or text (`yes`, `2026-01-31`).
 - A config of more than 64 KB is refused, and so are aliases that unfold to thousands of values.
@@ -42,7 +43,7 @@ sets a key, each once, and `KEY=null` unsets it:
 CONDITIONS: dict[type[Section], list[dict[str, Any]]] = {
     TrainSection: [{"optimizer": "als"}, {"reduction": "invariant"}],
     DataSection: [{"centre": "damped_item_mean"}],
-    SplitSection: [{"by": kind} for kind in SPLIT_DEFAULTS],
+    SplitSection: [{"by": kind} for kind, filled_in in SPLIT_DEFAULTS.items() if filled_in],
 }
 # What a section must be given, so that the defaults of its other keys can be seen.
 REQUIRED: dict[type[Section], dict[str, Any]] = {
@@ -128,6 +129,8 @@ def _values(field: FieldInfo) -> str:
         return ", ".join(f"`{each}`" for each in get_args(kind))
     if any(isinstance(each, AfterValidator) for each in limits):
         return "path"
+    if any(isinstance(each, PlainValidator) for each in limits):
+        return "path, pattern, URL or list of these"
     if kind in (int, float):
         return " ".join(["integer" if kind is int else "number", *_limit_words(limits)])
     if kind in (bool, str):

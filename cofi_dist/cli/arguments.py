@@ -11,7 +11,7 @@ from typer.core import TyperCommand
 from typer.models import OptionInfo, ParameterInfo
 
 from cofi_dist.errors import ConfigError
-from cofi_dist.files.paths import as_path
+from cofi_dist.files.paths import as_data_path, as_path
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,6 +36,12 @@ ListLength = Annotated[int, typer.Option("-k", metavar="N", help="Length of a li
 MinRatings = Annotated[
     int, typer.Option(metavar="N", help="Leave out items with fewer training ratings.", min=0)
 ]
+
+
+class Files(str):
+    """Name ratings files: by a path, a pattern or a URL."""
+
+    __slots__ = ()
 
 
 class DeviceName(StrEnum):
@@ -72,14 +78,19 @@ def with_plain_paths(command: F) -> F:
     """Make a command read each of its paths by `as_path`."""
     for hint in get_type_hints(command, include_extras=True).values():
         kind, *parameters = get_args(hint) or [hint]
-        if Path not in (kind, *get_args(kind)):
+        kinds = (kind, *get_args(kind))
+        if Path not in kinds and Files not in kinds:
             continue
         for parameter in parameters:
             assert isinstance(parameter, ParameterInfo)
-            parameter.parser = _path
+            parameter.parser = _path if Path in kinds else _files
             if isinstance(parameter, OptionInfo):
                 parameter.metavar = "PATH"
     return command
+
+
+def _files(text: Any) -> Files:
+    return Files(as_data_path(str(text)))
 
 
 def _path(text: Any) -> Path:

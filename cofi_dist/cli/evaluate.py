@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cofi_dist.cli.arguments import Device, DeviceName, Prepared, Run
+from cofi_dist.cli.arguments import Device, DeviceName, Files, Prepared, Run
 from cofi_dist.cli.evaluation_table import print_evaluation
 from cofi_dist.cli.input_files import read_ratings
 from cofi_dist.cli.loaded_run import choose_device, load_everywhere, load_model, load_ratings
@@ -32,8 +32,8 @@ class HeldOutPart(StrEnum):
 
 
 OtherRatings = Annotated[
-    Path | None,
-    typer.Option(help="Ratings file to judge by instead of the run's own ratings.", show_default=False),
+    Files | None,
+    typer.Option(help="Ratings files to judge by instead of the run's own ratings.", show_default=False),
 ]
 Part = Annotated[
     HeldOutPart | None,
@@ -121,7 +121,7 @@ def _say_what_is_not_ranked(model: "Model", k: int, rated: "RunRatings | None", 
 
 
 def _require_useful(
-    ratings: Path | None, part: HeldOutPart | None, output: Path | None, *, replace: bool
+    ratings: str | None, part: HeldOutPart | None, output: Path | None, *, replace: bool
 ) -> None:
     if ratings is not None and part is not None:
         raise ConfigError("--part chooses among the run's own ratings; leave it or --ratings out")
@@ -141,7 +141,7 @@ def _held_out_ratings(
     model: "Model",
     run: Path,
     rated: "RunRatings | None",
-    ratings: Path | None,
+    ratings: str | None,
     part: HeldOutPart | None,
     comm: Comm,
 ) -> tuple["HeldOut", str]:
@@ -152,7 +152,7 @@ def _held_out_ratings(
         columns, feedback = model.facts.columns, model.facts.feedback
         table = read_ratings(ratings, columns, feedback, aloud=comm.rank == 0)
         try:
-            return HeldOut.from_table(model.users, model.items, table, feedback), str(ratings)
+            return HeldOut.from_table(model.users, model.items, table, feedback), ratings
         except DataError as error:
             raise DataError(f"{ratings}: {error}") from None
     assert rated is not None

@@ -22,20 +22,20 @@ MOST_TITLES = 2**27  # bytes, unpacked; those of ten million books
 
 
 def read_ratings(
-    path: Path,
+    given: "str | Path",
     columns: "ColumnNames",
     feedback: "Feedback",
     *,
     rating: bool = True,
     aloud: bool = True,
 ) -> "pl.DataFrame":
-    """Read a file as `read_whole_table` of data/readers does; if `aloud`, its notes go to stderr."""
-    from cofi_dist.data.readers.tables import read_whole_table
+    """Read files as `read_whole_table` of data/readers does; if `aloud`, its notes go to stderr."""
+    from cofi_dist.data.readers.ratings_files import read_whole_table
 
     notes: list[str] = []
-    table = read_whole_table(path, columns, notes, feedback=feedback, rating=rating)
+    table = read_whole_table(given, columns, notes, feedback=feedback, rating=rating)
     for note in notes if aloud else ():
-        log_stderr(f"{path}: {note}")
+        log_stderr(f"{given}: {note}")
     return table
 
 
@@ -44,8 +44,8 @@ def read_titles(path: Path | None, item_column: str) -> dict[str, str]:
 
     Args:
         path: a .csv or .tsv file with a header that names `item_column` and `title`; or, as MovieLens has
-            them, movies.dat (`id::title::...`) or u.item (`id|title|...`). Any of them as .gz too, in UTF-8
-            or in Windows' and the Web's Latin-1.
+            them, movies.dat (`id::title::...`) or u.item (`id|title|...`). Any of them as .gz or .zst
+            too, in UTF-8 or in Windows' and the Web's Latin-1.
         item_column: where the ids are in a file with a header.
 
     Raises:
@@ -58,7 +58,7 @@ def read_titles(path: Path | None, item_column: str) -> dict[str, str]:
         return {}
     kind = format_of(path)
     if kind not in (*TITLES_WITHOUT_HEADER, *TITLES_WITH_HEADER):
-        raise DataError(f"{path}: titles come from .csv, .tsv, .dat or .item (or .gz of them)")
+        raise DataError(f"{path}: titles come from .csv, .tsv, .dat or .item (or .gz or .zst of them)")
     try:
         with open_regular(path), open_text(path) as file:  # a pipe would be waited for
             raw = file.read(MOST_TITLES + 1)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cofi_dist.cli.arguments import Prepared, Run
+from cofi_dist.cli.arguments import Files, Prepared, Run
 from cofi_dist.cli.tables import warn_if_diverged
 from cofi_dist.streams import log_stderr
 from cofi_dist.words import counted
@@ -13,7 +13,7 @@ from cofi_dist.words import counted
 
 def update(
     run: Run,
-    ratings: Annotated[Path, typer.Option(help="Ratings file with the new ratings.", show_default=False)],
+    ratings: Annotated[Files, typer.Option(help="Files with the new ratings.", show_default=False)],
     output: Annotated[Path, typer.Option(help="Run directory to make.", show_default=False)],
     prepared: Prepared = None,
 ) -> None:

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from cofi_dist.config.section import FileName, PositiveFloat, PositiveInt, RowCount, Section, Seed
-from cofi_dist.files.paths import DATA_SETS
+from cofi_dist.config.section import FileName, FileNames, PositiveFloat, PositiveInt, RowCount, Section, Seed
+from cofi_dist.files.paths import DATA_SETS, is_url
 
 # What the data are: ratings, or events such as clicks.
 Feedback = Literal["explicit", "implicit"]
@@ -59,16 +59,20 @@ SPLIT_DEFAULTS: dict[str, dict[str, Any]] = {
     "time": {"fraction": 0.2},
     "last": {"n": 1},
     "leave_one_out": {"seed": 0},
+    "file": {},
 }
 
 
 class SplitSection(Section):
     """Say which ratings are held out: the same ones on any number of ranks."""
 
-    by: Literal["random", "time", "last", "leave_one_out"] = "random"
+    by: Literal["random", "time", "last", "leave_one_out", "file"] = "random"
     """`random`: each rating with probability `fraction`. `time`: the newest `fraction` of all ratings.
-    `last`: each user's newest `n`. `leave_one_out`: one rating of each user, at random. The last two never
-    take a user's only rating."""
+    `last`: each user's newest `n`. `leave_one_out`: one rating of each user, at random. These two never
+    take a user's only rating. `file`: those of files of their own, as `file` alone says too."""
+
+    file: FileNames | None = None
+    """Files of held-out ratings, named as those of `data.ratings`. Only with `by: file`, which it implies."""
 
     fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
     """How many of the ratings are held out. Only with `by: random` and `by: time`."""
@@ -87,13 +91,18 @@ class SplitSection(Section):
     @model_validator(mode="before")
     @classmethod
     def _fill_in_its_defaults(cls, given: Any) -> Any:
-        if not isinstance(given, dict) or given.get("by", "random") not in SPLIT_DEFAULTS:
+        if not isinstance(given, dict):
             return given
-        by = given.get("by", "random")
+        by = given.get("by", "random" if given.get("file") is None else "file")
+        if by not in SPLIT_DEFAULTS:
+            return given
         for key in ("fraction", "n", "seed"):
             if given.get(key) is not None and key not in SPLIT_DEFAULTS[by]:
                 raise ValueError(f"{key} means nothing to a split by {by}; leave it out")
-        return {**SPLIT_DEFAULTS[by], **given}
+        if (by == "file") != (given.get("file") is not None):
+            needs = "needs the name of one, in file" if by == "file" else "has no file; leave file out"
+            raise ValueError(f"a split by {by} {needs}")
+        return {**SPLIT_DEFAULTS[by], **given, "by": by}
 
 
 # The keys of which one says where the ratings come from; `r` comes with `y`.
@@ -107,8 +116,9 @@ class DataSection(Section):
     from.
     """
 
-    ratings: FileName | None = None
-    """A ratings file (docs/data.md)."""
+    ratings: FileNames | None = None
+    """Ratings files (docs/data.md): a path, a folder, a pattern, the URL of Parquet files in an object store,
+    or a list of these."""
 
     name: str | None = None
     """A known data set, as `cofi-dist data list` prints it."""
@@ -151,8 +161,8 @@ class DataSection(Section):
     `name`."""
 
     test: SplitSection | None = None
-    """Ratings held out for `cofi-dist evaluate`; they are taken first. Splits by time need `ratings` or
-    `name`."""
+    """Ratings held out for `cofi-dist evaluate`; they are taken first. Splits by time and those of files need
+    `ratings` or `name`."""
 
     validation: SplitSection | None = None
     """Ratings held out of those that remain, to be predicted during training."""
@@ -173,8 +183,18 @@ class DataSection(Section):
 
     def with_paths(self, change: Callable[[str], str]) -> "DataSection":
         """Return this section with every path changed."""
+
+        def changed(given: str | list[str]) -> str | list[str]:
+            if isinstance(given, list):
+                return [str(changed(each)) for each in given]
+            return given if is_url(given) else change(given)
+
         paths = {key: getattr(self, key) for key in ("ratings", "root", "prepared", "y", "r")}
-        return self.model_copy(update={key: change(path) for key, path in paths.items() if path is not None})
+        update: dict[str, Any] = {key: changed(path) for key, path in paths.items() if path is not None}
+        for key, split in (("test", self.test), ("validation", self.validation)):
+            if split is not None and split.file is not None:
+                update[key] = split.model_copy(update={"file": changed(split.file)})
+        return self.model_copy(update=update)
 
     @model_validator(mode="before")
     @classmethod
@@ -249,6 +269,10 @@ class DataSection(Section):
                 raise ValueError(f"{key}: such settings {why}; leave it out")
         for key in ("test", "validation"):
             split = getattr(self, key)
-            if split is not None and split.needs_times and not self.is_prepared_by_run:
+            if split is None or self.is_prepared_by_run:
+                continue
+            if split.needs_times:
                 raise ValueError(f"{key}: these ratings have no times to split by; use by: random")
+            if split.by == "file":
+                raise ValueError(f"{key}: a file goes with ratings of files or tables; use by: random")
         return self

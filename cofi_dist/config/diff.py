@@ -1,8 +1,10 @@
 """Find what differs between the config of a run and the one that it is to be resumed with."""
 
+import os
 from typing import Any
 
 from cofi_dist.config.schema import Config
+from cofi_dist.files.paths import is_url
 
 # Keys whose change makes it another problem, or gives other numbers. Whether the ratings are the same is
 # decided by their fingerprint.
@@ -25,6 +27,8 @@ FIXED = (
     "train.dtype",
     "train.optimizer",
 )
+# Keys that name files: the same ones under another name are no change.
+FILES = ("data.ratings", "data.test.file", "data.validation.file")
 # Keys that are settled when a ratings file is prepared.
 PREPARED = (
     "data.ratings",
@@ -71,9 +75,21 @@ def changes(was: dict[str, Any], now: Config) -> list[tuple[str, Any, Any]]:
     found = []
     for key in sorted(old.keys() | new.keys()):
         before, after = old.get(key, "not set"), new.get(key, "not set")
-        if before != after:
+        if before != after and not (key in FILES and _are_same_files(before, after)):
             found.append((key, before, after))
     return found
+
+
+def _are_same_files(one: Any, other: Any) -> bool:
+    """Return whether two values of a key name the same files in the same order."""
+    names, others = ([each] if isinstance(each, str) else each for each in (one, other))
+    return len(names) == len(others) and all(map(_is_same_file, names, others))
+
+
+def _is_same_file(one: str, other: str) -> bool:
+    if is_url(one) or is_url(other):
+        return one == other
+    return os.path.abspath(one) == os.path.abspath(other) or os.path.realpath(one) == os.path.realpath(other)
 
 
 def is_within(key: str, sections: tuple[str, ...]) -> bool:

@@ -32,6 +32,7 @@ def assign_parts(
     splits: dict[Part, SplitSection],
     time: NDArray[np.float64] | None = None,
     cutoffs: dict[Part, float] | None = None,
+    given: NDArray[np.int8] | None = None,
 ) -> NDArray[np.int8]:
     """Return the part of each rating, as an index into PARTS: (N,).
 
@@ -44,9 +45,12 @@ def assign_parts(
         splits: as `held_out` returns them.
         time: time of each rating, (N,); needed by splits by `time` and `last`.
         cutoffs: for each split by `time`, the latest time that stays in training.
+        given: part of each rating of a file of held-out ones, else 0, (N,); None if there are no such files.
     """
-    part_N = np.zeros(len(user), np.int8)
+    part_N = np.zeros(len(user), np.int8) if given is None else given.copy()
     for part, split in splits.items():
+        if split.by == "file":
+            continue
         left = np.flatnonzero(part_N == 0)  # indices of the ratings that no part has taken yet
         key: Key
         if split.by == "time":

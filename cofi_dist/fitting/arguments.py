@@ -56,7 +56,7 @@ class Arguments:
         named = {"seed": self.seed, "device": self.device, "start": start, "run_dir": _path(self.run_dir)}
         return {name: _as_json(value) for name, value in (_plain({**self.sections, **named})).items()}
 
-    def config(self, source: Mapping[str, str]) -> Config:
+    def config(self, source: Mapping[str, Any]) -> Config:
         """Return the config that the arguments describe.
 
         Args:
@@ -120,6 +120,8 @@ def _plain(value: Any) -> Any:
     """Return a value as YAML would hold it: numpy's numbers as Python's, and paths as text."""
     if isinstance(value, Mapping):
         return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
     return value.item() if isinstance(value, np.generic) else _path(value)
 
 
@@ -127,6 +129,8 @@ def _as_json(value: Any) -> Any:
     """Return a value as JSON can hold it: in words, if it is of no type that a config has."""
     if isinstance(value, dict):
         return {key: _as_json(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_as_json(each) for each in value]
     return value if isinstance(value, str | bool | int | float | None) else repr(value)
 
 

@@ -1,7 +1,6 @@
 """Carry out one call of `fit`: meet the other ranks, train, and give every rank the whole model."""
 
 import dataclasses
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -143,9 +142,9 @@ class _Fit:
 
     def _resolve(self) -> dict[str, Any]:
         """Take the ratings and return the resolved config; rank 0 calls it."""
-        ratings, source = self._arguments.ratings, dict[str, str]()
+        ratings, source = self._arguments.ratings, dict[str, Any]()
         if is_path(ratings):
-            source = {"ratings": os.fspath(ratings)}
+            source = {"ratings": ratings}
         elif ratings is not None:
             self._given = as_table(ratings)
             source = {"table": self._given.kind}

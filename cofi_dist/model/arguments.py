@@ -4,7 +4,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,8 @@ from cofi_dist.data.readers.columns import Column
 from cofi_dist.data.readers.given import as_table, is_path, is_table
 from cofi_dist.data.readers.given_table import NAME
 from cofi_dist.data.readers.layout import Advice
-from cofi_dist.data.readers.tables import read_whole_table
+from cofi_dist.data.readers.listing import Given, name_of
+from cofi_dist.data.readers.ratings_files import read_whole_table
 from cofi_dist.errors import DataError
 from cofi_dist.words import counted
 
@@ -147,7 +147,7 @@ def as_ratings(ratings: object, columns: ColumnNames, feedback: Feedback) -> pl.
         DataError: it is not such a table; or the row, and what is wrong with it.
     """
     if is_path(ratings):
-        return _of_file(Path(ratings), columns, feedback)
+        return _of_files(ratings, columns, feedback)
     table = as_table(ratings)
     names = TABLE_COLUMNS if TABLE_COLUMNS.user in table.names else columns
     has_values = feedback == "explicit" or table.has_values(names)
@@ -164,11 +164,11 @@ def as_ratings(ratings: object, columns: ColumnNames, feedback: Feedback) -> pl.
     return read if has_values else read.with_columns(value=pl.lit(1.0))
 
 
-def _of_file(path: Path, columns: ColumnNames, feedback: Feedback) -> pl.DataFrame:
+def _of_files(given: Given, columns: ColumnNames, feedback: Feedback) -> pl.DataFrame:
     notes: list[str] = []
-    table = read_whole_table(path, columns, notes, feedback=feedback)
+    table = read_whole_table(given, columns, notes, feedback=feedback)
     for note in notes:
-        logging.getLogger("cofi_dist").info("%s: %s", path, note)
+        logging.getLogger("cofi_dist").info("%s: %s", name_of(given), note)
     return table
 
 

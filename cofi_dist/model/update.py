@@ -128,9 +128,9 @@ def _join_facts(model: TrainedModel, old: Source, given: RatingsInput) -> JoinFa
 @contextmanager
 def _prepared(ratings: object, given: RatingsInput, about: JoinFacts, directory: Path) -> Iterator[Source]:
     """Prepare the new ratings beside a directory, for the time of the context."""
-    keys: dict[str, Any] = {"ratings": str(ratings)} if is_path(ratings) else {"table": given.source}
+    source: dict[str, Any] = {"ratings" if is_path(ratings) else "table": given.source}
     data = DataSection(
-        **keys, feedback=about.feedback, columns=about.columns, duplicates=about.duplicates, centre="none"
+        **source, feedback=about.feedback, columns=about.columns, duplicates=about.duplicates, centre="none"
     )
     with ExitStack() as stack:
         try:

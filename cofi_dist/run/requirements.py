@@ -1,8 +1,5 @@
 """Check before a run begins whether its config, its data and the machine allow it."""
 
-import os
-from pathlib import Path
-
 import torch
 
 from cofi_dist.config import Config, DataSection, TrainSection, load_config
@@ -47,21 +44,12 @@ def require_prepared_alike(config: Config, run: RunDirectory) -> None:
     if not (config.data.is_prepared_by_run and run.data.exists() and run.config.exists()):
         return
     earlier = load_config(run.config)
-    ratings = config.data.ratings
-    if ratings and earlier.data.ratings and _is_same_file(ratings, earlier.data.ratings):
-        data = earlier.data.model_copy(update={"ratings": ratings})
-        earlier = earlier.model_copy(update={"data": data})
     for key, before, now in changes(earlier.model_dump(exclude_none=True), config):
         if is_within(key, PREPARED):
             raise CheckpointError(
                 f"{run}: its ratings were prepared with {key}: {before}, and stay so, but {key} is {now};"
                 f" set it back, or begin in another run_dir (from this run with checkpoint.resume={run})"
             )
-
-
-def _is_same_file(one: str, other: str) -> bool:
-    """Return whether two names belong to one file."""
-    return Path(one).absolute() == Path(other).absolute() or os.path.realpath(one) == os.path.realpath(other)
 
 
 def require_prepared_ratings(data: DataSection, run: RunDirectory) -> None:

@@ -10,8 +10,10 @@ from cofi_dist.checkpoint.manifest import list_checkpoints
 from cofi_dist.checkpoint.retention import clear_unfinished
 from cofi_dist.config import Config
 from cofi_dist.data.ids import digests
+from cofi_dist.data.readers.listing import Given, folders_and_files
 from cofi_dist.data.readers.ratings_input import RatingsInput
-from cofi_dist.data.sources.open import open_source, prepare_source, ratings_file
+from cofi_dist.data.sources.open import open_source, prepare_source, ratings_files
+from cofi_dist.data.splits import held_out
 from cofi_dist.distributed.comm import Comm, SoloComm
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.run.directory import ProvisionalRun, RunDirectory
@@ -119,9 +121,11 @@ def _require_free(request: StartRequest, *, replace: bool) -> None:
     """Raise unless a new run may begin in the directory, which may hold none of its inputs."""
     config = request.config
     data, start_from = config.data, config.checkpoint.start_from
-    inputs = [Path(name) for name in (data.ratings, data.y, data.r, data.prepared) if name]
-    if data.name is not None:
-        inputs.append(ratings_file(data))
+    inputs = [Path(name) for name in (data.y, data.r, data.prepared) if name]
+    files: list[Given] = [split.file for split in held_out(data).values() if split.file]
+    if data.ratings is not None or data.name is not None:
+        files.append(ratings_files(data))
+    inputs += [path for given in files for path in folders_and_files(given)]
     if start_from is not None:
         inputs += [start_from, start_from / CHECKPOINTS]
     if config.train.start is not None:

@@ -16,12 +16,12 @@ from cofi_dist.run_layout import DATA, FOLDERS, is_run
 from cofi_dist.run_result import UpdateRecord
 
 
-def update_run(model: Model, ratings: Path, rated: RunRatings, output: Path) -> Update:
+def update_run(model: Model, ratings: object, rated: RunRatings, output: Path) -> Update:
     """Write a run directory with a model brought up to date and the joined ratings, whole or not at all.
 
     Args:
         model: of the run that is brought up to date.
-        ratings: a file of new ratings.
+        ratings: new ones, as `update_model` takes them.
         rated: the ratings that the model was trained on.
         output: the directory to make.
 
@@ -36,7 +36,7 @@ def update_run(model: Model, ratings: Path, rated: RunRatings, output: Path) -> 
         raise
 
 
-def _update_run(model: Model, ratings: Path, rated: RunRatings, output: Path) -> Update:
+def _update_run(model: Model, ratings: object, rated: RunRatings, output: Path) -> Update:
     start = time.perf_counter()
     with atomic_directory(output) as temporary:
         new, kept_in = RunDirectory(temporary), output.absolute()

@@ -57,7 +57,7 @@ def test_a_title_ends_at_a_line_feed_alone(odd: str, tmp_path: Path) -> None:
         ("m.dat", b"1\tx\n", "line 1: needs id::title"),
         ("m.csv", b"PK\x03\x04\x00", "is a zip archive or a spreadsheet"),
         ("m.csv.gz", b"movieId,title\n", "cannot be read: Not a gzipped file"),
-        ("m.parquet", b"PAR1\x15", "titles come from .csv, .tsv, .dat or .item (or .gz of them)"),
+        ("m.parquet", b"PAR1\x15", "titles come from .csv, .tsv, .dat or .item (or .gz or .zst of them)"),
     ],
 )
 def test_a_file_without_titles_is_named(name: str, content: bytes, says: str, tmp_path: Path) -> None:

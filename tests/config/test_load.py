@@ -152,7 +152,7 @@ def test_als_has_defaults_of_its_own_and_a_saved_config_keeps_what_it_says(tmp_p
         ("data: {ratings: r.csv}\nrun_dir: ~\n", "line 2: ~ alone is null in YAML"),
         ('data: {ratings: "a\\0b"}\n', "data.ratings: a path cannot hold a NUL"),
         ("data: {ratings: ''}\n", "data.ratings: a path is empty"),
-        ("data: {ratings: s3://a/r.csv}\n", "data.ratings: s3://a/r.csv is a URL"),
+        ("data: {ratings: s3://a/r.csv}\n", "data.ratings: s3://a/r.csv: of object stores, only"),
         ("data: {ratings: r.csv}\nrun_dir: a\0b\n", "holds the character U+0000"),
         ("data: {ratings: r.csv}\nseed: !!int x\n", "a tag does not fit its value"),
         (f"data: {{ratings: r.csv}}\nseed: {'9' * 5000}\n", "line 2: a number of 5,000 digits"),

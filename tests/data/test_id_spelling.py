@@ -10,7 +10,7 @@ from cofi_dist.data.id_spelling import HIDDEN, bad_ids, id_fault
 from cofi_dist.data.readers import lines as line_runs
 from cofi_dist.data.readers.diagnose import diagnose
 from cofi_dist.data.readers.layout import Layout
-from cofi_dist.data.readers.tables import read_whole_table
+from cofi_dist.data.readers.ratings_files import read_whole_table
 from cofi_dist.errors import DataError
 from tests.support.prepared import prepared, read_ratings
 

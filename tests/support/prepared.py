@@ -16,11 +16,13 @@ from cofi_dist.sharding.ranges import UserRange
 
 
 @contextmanager
-def prepared(file: Path, **keys: Any) -> Iterator[StoredRatings]:
-    """The file as `prepare` leaves it, with these keys of the config's data section."""
-    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+def prepared(given: Path | list[str], **keys: Any) -> Iterator[StoredRatings]:
+    """The files as `prepare` leaves them, with these keys of the config's data section."""
+    ratings, beside = (given, Path(given[0])) if isinstance(given, list) else (str(given), given)
+    with tempfile.TemporaryDirectory(dir=beside.parent) as folder:
         target = Path(folder) / "prepared"
-        with prepare_source(DataSection(ratings=str(file), **keys), target) as ready:
+        data = DataSection.model_validate({"ratings": ratings, **keys})
+        with prepare_source(data, target) as ready:
             ready.keep(target)
         yield StoredRatings(target)
 

@@ -1,11 +1,19 @@
 """Random tables of ratings, written as files of every kind."""
 
 import gzip
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+PACK: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.compress, ".zst": zstd.compress}
 SCHEMA = ["userId", "movieId", "rating", "timestamp"]
 
 
@@ -25,7 +33,7 @@ def random_table(
 
 
 def save(table: pl.DataFrame, file: Path) -> Path:
-    plain = file.with_suffix("") if file.suffix == ".gz" else file
+    plain = file.with_suffix("") if file.suffix in PACK else file
     if plain.suffix == ".parquet":
         table.write_parquet(plain)
     elif plain.suffix == ".dat":
@@ -33,8 +41,9 @@ def save(table: pl.DataFrame, file: Path) -> Path:
     else:
         separator, header = ("," if plain.suffix == ".csv" else "\t"), plain.suffix != ".data"
         table.write_csv(plain, separator=separator, include_header=header)
-    if file.suffix == ".gz":
-        file.write_bytes(gzip.compress(plain.read_bytes()))
+    if file.suffix in PACK:
+        file.write_bytes(PACK[file.suffix](plain.read_bytes()))
+        plain.unlink()
     return file
 
 

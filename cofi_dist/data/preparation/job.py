@@ -10,7 +10,7 @@ import polars as pl
 from cofi_dist.config import DataSection
 from cofi_dist.data.preparation.spool import RowBatch, Spool
 from cofi_dist.data.readers.ratings_input import RatingsInput
-from cofi_dist.data.splits import held_out
+from cofi_dist.data.splits import Part, held_out
 
 
 @dataclass(frozen=True)
@@ -18,16 +18,21 @@ class Job:
     """Hold what every step of a preparation needs.
 
     Attributes:
-        given: the file or table of ratings.
+        inputs: the files or the table of the ratings, and the files of the parts that are given as such.
         data: the config's section.
         work: folder for the spools.
         notes: lines about what was read, dropped and held out; every step adds its own.
     """
 
-    given: RatingsInput
+    inputs: dict[Part, RatingsInput]
     data: DataSection
     work: Path
     notes: list[str]
+
+    @property
+    def name(self) -> str:
+        """Return what messages call the ratings."""
+        return self.inputs["train"].name
 
     @property
     def noun(self) -> str:
@@ -47,6 +52,7 @@ class Job:
             "user": np.int32,
             "item": np.int32,
             **{n: np.float64 for n, is_read in floats.items() if is_read},
+            **({"part": np.int8} if len(self.inputs) > 1 else {}),
         }
 
 

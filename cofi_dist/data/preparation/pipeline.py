@@ -1,4 +1,4 @@
-"""Prepare a file or table of ratings for training, as a stream: memory does not grow with it.
+"""Prepare files or a table of ratings for training, as a stream: memory does not grow with it.
 
 1. Read it once. Ids are numbered as they appear, and the ratings go to one spool on disk.
 2. Distribute the ratings over spools of consecutive users, each small enough to be sorted in memory.
@@ -23,10 +23,15 @@ from cofi_dist.config import DataSection
 from cofi_dist.data.ids import IdMap, digests
 from cofi_dist.data.preparation.duplicates import keep_one_of_each, sort_by_pair
 from cofi_dist.data.preparation.filters import k_core_filter
-from cofi_dist.data.preparation.id_encoder import Encoder
 from cofi_dist.data.preparation.job import Job, SpooledRatings
-from cofi_dist.data.preparation.split_checks import refuse_equal_times, why_empty
-from cofi_dist.data.preparation.spool import RowBatch, Spool, spools_by_range
+from cofi_dist.data.preparation.reading import read_inputs
+from cofi_dist.data.preparation.split_checks import (
+    notes_on_shared_pairs,
+    pairs_in_two_parts,
+    refuse_equal_times,
+    why_empty,
+)
+from cofi_dist.data.preparation.spool import RowBatch, Spool
 from cofi_dist.data.preparation.store import FORMAT, ITEMS, MANIFEST, USERS
 from cofi_dist.data.preparation.time_cutoffs import time_cutoffs
 from cofi_dist.data.preparation.writers import (
@@ -37,6 +42,7 @@ from cofi_dist.data.preparation.writers import (
     write_transposed,
 )
 from cofi_dist.data.ratings import EQUAL_RATINGS
+from cofi_dist.data.readers.ratings_files import RatingsFiles
 from cofi_dist.data.readers.ratings_input import RatingsInput
 from cofi_dist.data.splits import PARTS, Part, assign_parts, held_out
 from cofi_dist.errors import DataError
@@ -48,19 +54,21 @@ KEPT = {"last": "the last of each pair kept", "mean": "each pair's mean kept"}
 
 
 def prepare(given: RatingsInput, data: DataSection, directory: Path) -> None:
-    """Write the prepared ratings of a file or table into `directory`, which exists and is empty.
+    """Write the prepared ratings of files or of a table into `directory`, which exists and is empty.
 
     Args:
-        given: the file or table.
+        given: the files or the table; parts may come from files of their own (`data.test.file`).
         data: columns, duplicates, filters, splits, centring.
         directory: a temporary one, which the caller puts in place when this returns.
 
     Raises:
         DataError: the file or table, the line or row and what is wrong with it; or no ratings are left.
     """
-    job = Job(given, data, directory / "work", notes=[])
+    inputs: dict[Part, RatingsInput] = {"train": given}
+    inputs |= {part: RatingsFiles.of(split.file) for part, split in held_out(data).items() if split.file}
+    job = Job(inputs, data, directory / "work", notes=[])
     job.work.mkdir()
-    ratings = _read(job)
+    ratings = read_inputs(job)
     is_filtered = data.min_user_ratings > 1 or data.min_item_ratings > 1
     # if something fails, the threads end before the caller removes the files that they read
     with closing(_without_duplicates(job, ratings)) as sorted_rows:
@@ -78,7 +86,7 @@ def prepare(given: RatingsInput, data: DataSection, directory: Path) -> None:
     item = overflowing_item(directory)
     if item is not None:
         raise DataError(
-            f"{given.name}: the ratings of item {ratings.items[item]} sum to more than float64 holds; divide"
+            f"{job.name}: the ratings of item {ratings.items[item]} sum to more than float64 holds; divide"
             " all by a number"
         )
     manifest = _manifest(job, ratings, directory, num_ratings, scale, digest.result())
@@ -86,42 +94,6 @@ def prepare(given: RatingsInput, data: DataSection, directory: Path) -> None:
     write_file(directory / MANIFEST, json.dumps(manifest, indent=2) + "\n")
     IdMap(ratings.users).save(directory / USERS)
     IdMap(ratings.items).save(directory / ITEMS)
-
-
-def _read(job: Job) -> SpooledRatings:
-    """Read the ratings into spools of consecutive users (steps 1 and 2)."""
-    columns, feedback, dtypes = job.data.columns, job.data.feedback, job.dtypes
-    users, items, spool = Encoder(), Encoder(), Spool(job.work / "read", dtypes)
-    kept = [name for name in dtypes if name in ("value", "weight")]
-    narrow = set(kept)  # columns of which float32 has held all numbers exactly so far
-    floats = {name: name in dtypes for name in ("time", "weight")}
-    for table in job.given.tables(columns, feedback=feedback, **floats):
-        codes = {"user": users.codes(table["user"]), "item": items.codes(table["item"])}
-        rows = {**codes, **{name: table[name].to_numpy() for name in dtypes if name not in codes}}
-        narrow = {name for name in narrow if fits_float32(rows[name])}
-        spool.append(rows)
-    if not len(spool):
-        raise DataError(f"{job.given.name}: holds no {job.noun}s")
-    # until now, ids were numbered as they came; from here on, in ascending order
-    (user_ids, user_rank), (item_ids, item_rank) = users.ranked(), items.ranked()
-    who, what = counted(len(user_ids), "user"), counted(len(item_ids), "item")
-    job.notes.append(f"read {counted(len(spool), job.noun)} of {who} on {what}")
-    job.notes.extend(job.given.notes(columns, feedback))
-    job.notes.extend(job.given.notes_on_ids(columns, users.distinct, items.distinct))
-    ratings_per_user = np.empty_like(users.counts)
-    ratings_per_user[user_rank] = users.counts
-    pieces = _renumbered(spool, user_rank, item_rank)
-    dtypes |= dict.fromkeys(narrow, np.float32)
-    spools = spools_by_range(pieces, dtypes, "user", ratings_per_user, job.work)
-    spool.remove()
-    return SpooledRatings(user_ids, item_ids, spools, dict.fromkeys(kept, np.float32))
-
-
-def _renumbered(
-    spool: Spool, user_rank: NDArray[np.int32], item_rank: NDArray[np.int32]
-) -> Iterator[RowBatch]:
-    for piece in spool.pieces():
-        yield {**piece, "user": user_rank[piece["user"]], "item": item_rank[piece["item"]]}
 
 
 def _without_duplicates(job: Job, ratings: SpooledRatings) -> Generator[RowBatch, None, None]:
@@ -142,10 +114,11 @@ def _sorted_spool(job: Job, ratings: SpooledRatings, spool: Spool) -> RowBatch:
     """Take the ratings out of a spool, sorted by user, then item, and one of each pair."""
     rows, repeats = sort_by_pair(spool.whole())
     spool.remove()
+    if "part" in rows:  # of a pair that is in several parts, each of them keeps one
+        repeats &= rows["part"][1:] == rows["part"][:-1]
     if repeats.any():
         if job.data.duplicates == "error":
-            first = int(np.flatnonzero(repeats)[0])
-            raise _duplicate_error(job, ratings, rows["user"][first], rows["item"][first])
+            raise _duplicate_error(job, ratings, rows, int(np.flatnonzero(repeats)[0]))
         rows = keep_one_of_each(rows, repeats, job.data.duplicates)
     return rows
 
@@ -162,15 +135,15 @@ def _spool_sorted(job: Job, ratings: SpooledRatings, batches: Iterator[RowBatch]
     ratings.spools = spools
 
 
-def _duplicate_error(job: Job, ratings: SpooledRatings, user: int, item: int) -> DataError:
-    user_id, item_id = str(ratings.users[int(user)]), str(ratings.items[int(item)])
-    first, second = job.given.first_rows_of_pair(job.data.columns, user_id, item_id)
-    where = job.given.row
+def _duplicate_error(job: Job, ratings: SpooledRatings, rows: RowBatch, row: int) -> DataError:
+    user_id, item_id = str(ratings.users[int(rows["user"][row])]), str(ratings.items[int(rows["item"][row])])
+    given = job.inputs[PARTS[rows["part"][row]] if "part" in rows else "train"]
+    first, second = given.places_of_pair(job.data.columns, user_id, item_id)
     is_of_events = job.data.feedback == "implicit"
     verb, policies = ("has", "sum, last or mean") if is_of_events else ("rated", "last or mean")
     return DataError(
-        f"{job.given.name}: {where} {second}: user {user_id} {verb} item {item_id} on {where} {first}"
-        f" already; keep one of them, or set data.duplicates to {policies}"
+        f"{second.name}: {second.row}: user {user_id} {verb} item {item_id} on"
+        f" {first.seen_from(second.name)} already; keep one of them, or set data.duplicates to {policies}"
     )
 
 
@@ -192,7 +165,7 @@ def _filter(job: Job, ratings: SpooledRatings) -> None:
     ratings.users, ratings.items = ratings.users.filter(user_stays), ratings.items.filter(item_stays)
     limits = f"min_user_ratings {at_least[0]}, min_item_ratings {at_least[1]}"
     if not len(ratings):
-        raise DataError(f"{job.given.name}: {limits}: nothing is left; lower them")
+        raise DataError(f"{job.name}: {limits}: nothing is left; lower them")
     job.notes.append(
         f"{limits}: dropped {counted(int((~user_stays).sum()), 'user')},"
         f" {counted(int((~item_stays).sum()), 'item')} and {counted(num_before - len(ratings), job.noun)}"
@@ -206,26 +179,32 @@ def _write_parts(
     """Split the ratings and write each part in user order; return the number of ratings per part."""
     splits = held_out(job.data)
     if job.with_time:
-        refuse_equal_times(job.given.name, ratings.spools, splits)
+        refuse_equal_times(job.name, ratings.spools, splits)
     cutoffs = time_cutoffs(ratings.spools, splits)
     parts: tuple[Part, ...] = ("train", *splits)
+    shared = np.zeros((len(PARTS), len(PARTS)), np.int64)
     with PartWriters(directory, parts, len(ratings.users), ratings.dtypes) as writers:
         for rows in batches:
             if not splits:
                 writers.append({"train": rows})
                 continue
-            part_N = assign_parts(rows["user"], rows["item"], splits, rows.get("time"), cutoffs)
+            part_N = assign_parts(
+                rows["user"], rows["item"], splits, rows.get("time"), cutoffs, rows.get("part")
+            )
+            if "part" in rows:
+                shared += pairs_in_two_parts(rows["user"], rows["item"], part_N)
             masks = {part: part_N == PARTS.index(part) for part in parts}
             writers.append({part: _masked(rows, mask) for part, mask in masks.items()})
         num_ratings = writers.finish()
     total = sum(num_ratings.values())
     if splits:
         job.notes.extend(f"{part}: {counted(count, job.noun)}" for part, count in num_ratings.items())
+        job.notes.extend(notes_on_shared_pairs(shared))
     if not num_ratings["train"]:
-        raise DataError(f"{job.given.name}: nothing is left for training; hold out less")
+        raise DataError(f"{job.name}: nothing is left for training; hold out less")
     for part, split in splits.items():
         if not num_ratings[part]:
-            raise DataError(f"{job.given.name}: data.{part}: holds out nothing: {why_empty(split, total)}")
+            raise DataError(f"{job.name}: data.{part}: holds out nothing: {why_empty(split, total)}")
     return num_ratings
 
 
@@ -247,7 +226,7 @@ def _manifest(
         job.notes.append(f"every training rating is {lowest:g}: {EQUAL_RATINGS}")
     return {
         "format": FORMAT,
-        "source": job.given.source,
+        "source": job.inputs["train"].source,
         "num_users": len(ratings.users),
         "num_items": len(ratings.items),
         "num_ratings": num_ratings,

@@ -37,7 +37,9 @@ def _remaining_times(
     """Yield the times of the ratings that the earlier splits left."""
     for spool in spools:
         rows = spool.whole()
-        remains = assign_parts(rows["user"], rows["item"], earlier, rows["time"], cutoffs) == 0
+        remains = (
+            assign_parts(rows["user"], rows["item"], earlier, rows["time"], cutoffs, rows.get("part")) == 0
+        )
         yield rows["time"][remains]
 
 

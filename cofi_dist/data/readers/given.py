@@ -6,7 +6,6 @@ The libraries that these come from are not imported here: whoever gives such a t
 from collections.abc import Iterator
 from dataclasses import replace
 from os import PathLike
-from pathlib import Path
 from typing import Any, TypeGuard
 
 import polars as pl
@@ -24,8 +23,10 @@ from cofi_dist.data.readers.column_kinds import Role
 from cofi_dist.data.readers.columns import of_array, of_arrow, of_series
 from cofi_dist.data.readers.given_table import NAME, GivenTable
 from cofi_dist.data.readers.layout import Advice
+from cofi_dist.data.readers.listing import Given
 from cofi_dist.data.readers.pandas_columns import of_pandas
-from cofi_dist.data.readers.ratings_input import RatingsFile, RatingsInput
+from cofi_dist.data.readers.ratings_files import RatingsFiles
+from cofi_dist.data.readers.ratings_input import RatingsInput
 from cofi_dist.errors import DataError
 from cofi_dist.words import counted
 
@@ -57,12 +58,14 @@ def as_input(ratings: object, advice: Advice | None = None) -> RatingsInput:
     Raises:
         DataError: as in `as_table`.
     """
-    given = RatingsFile(Path(ratings)) if is_path(ratings) else as_table(ratings)
+    given = RatingsFiles.of(ratings) if is_path(ratings) else as_table(ratings)
     return given if advice is None else replace(given, advice=advice)
 
 
-def is_path(ratings: object) -> TypeGuard[str | PathLike[str]]:
-    """Tell whether ratings are given as the path of a file."""
+def is_path(ratings: object) -> TypeGuard[Given]:
+    """Tell whether ratings are given as the path of a file, or as a list of paths."""
+    if isinstance(ratings, list):
+        return bool(ratings) and all(isinstance(each, str | PathLike) for each in ratings)
     return isinstance(ratings, str | PathLike)
 
 

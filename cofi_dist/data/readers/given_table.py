@@ -8,13 +8,13 @@ from typing import TypeVar
 import polars as pl
 
 from cofi_dist.config import ColumnNames, Feedback
-from cofi_dist.data.id_spelling import DistinctIds, id_notes
 from cofi_dist.data.readers.any_column import CONVERSION_ERRORS, first_line
 from cofi_dist.data.readers.column_kinds import Role, checked_rows, converter, missing_value, refusal
 from cofi_dist.data.readers.columns import Column
 from cofi_dist.data.readers.layout import Advice, column_list
 from cofi_dist.data.readers.pairs import first_rows_of_pair
 from cofi_dist.data.readers.parquet import TABLE_ROWS
+from cofi_dist.data.readers.ratings_input import Place
 from cofi_dist.data.readers.tables import wanted_columns, with_values_named
 from cofi_dist.errors import DataError
 from cofi_dist.words import counted
@@ -55,7 +55,6 @@ class GivenTable:
     advice: Advice = field(default=SET_COLUMNS, repr=False)
 
     name = NAME
-    row = "row"
 
     @property
     def source(self) -> str:
@@ -97,22 +96,21 @@ class GivenTable:
         )
         return [f"there is no column {columns.rating!r}: each row is an event of strength 1{holds}"]
 
-    def notes_on_ids(self, columns: ColumnNames, users: DistinctIds, items: DistinctIds) -> list[str]:
-        """Return lines about ids, each with its first row, and about empty rows of a matrix."""
-        notes = [] if columns.user == columns.item else list(id_notes("user", users, _location))
-        notes += id_notes("item", items, _location)
-        if self.shape is not None:
-            empty = self.shape[0] - len(users), self.shape[1] - len(items)
-            if any(empty):
-                notes.append(
-                    f"{counted(empty[0], 'row')} and {counted(empty[1], 'column')} of the matrix are empty:"
-                    " the model has no such users and items"
-                )
-        return notes
+    def notes_on_size(self, num_users: int, num_items: int) -> list[str]:
+        """Return a line if rows or columns of a matrix are empty."""
+        if self.shape is None or self.shape == (num_users, num_items):
+            return []
+        rows, items = counted(self.shape[0] - num_users, "row"), counted(self.shape[1] - num_items, "column")
+        return [f"{rows} and {items} of the matrix are empty: the model has no such users and items"]
 
-    def first_rows_of_pair(self, columns: ColumnNames, user: str, item: str) -> list[int]:
+    def place_of(self, columns: ColumnNames, row: int) -> Place:
+        """Return a row as the place that it is."""
+        return Place(NAME, f"row {row + 1}")
+
+    def places_of_pair(self, columns: ColumnNames, user: str, item: str) -> list[Place]:
         """Return the first two rows that hold the pair."""
-        return first_rows_of_pair(self.tables(columns, rating=False), user, item)
+        rows = first_rows_of_pair(self.tables(columns, rating=False), user, item)
+        return [Place(NAME, f"row {row}") for row in rows]
 
     def has_values(self, columns: ColumnNames) -> bool:
         """Tell whether the table has ratings, or strengths of events."""
@@ -175,7 +173,3 @@ class GivenTable:
         if converter(role, piece.dtype) is None:
             self._refuse(role, name, column)
         return checked_rows(NAME, role, piece.alias(role), start)
-
-
-def _location(row: int) -> str:
-    return f"row {row + 1}"

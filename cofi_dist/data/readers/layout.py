@@ -6,16 +6,20 @@ import re
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from cofi_dist.data.id_spelling import HIDDEN
 from cofi_dist.data.readers.column_kinds import Role
 from cofi_dist.data.readers.lines import BYTE_ORDER_MARK, NUMBER, NotTextError, parse_lines
+from cofi_dist.data.readers.object_store import ObjectUrl
 from cofi_dist.errors import DataError
 from cofi_dist.files.reading import shortened
 
+FilePath: TypeAlias = Path | ObjectUrl
+
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".dat": "::", ".data": "\t"}
 WITHOUT_HEADER = (".dat", ".data")
+PACKED = (".gz", ".zst")
 # The fields of a file without a header.
 FIELD_PLACES: dict[Role, int] = {"user": 0, "item": 1, "rating": 2, "strength": 2, "time": 3}
 SEPARATOR_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "::": "'::'", "|": "'|'", " ": "blanks"}
@@ -25,7 +29,7 @@ NOT_TEXT = {
     b"PK\x03\x04": "is a zip archive or a spreadsheet; unpack it, or save it as CSV",
     b"BZh91AY&SY": "is packed by bzip2; unpack it",
     b"\xfd7zXZ\x00": "is packed by xz; unpack it",
-    b"\x28\xb5\x2f\xfd": "is packed by zstd; unpack it",
+    b"\x28\xb5\x2f\xfd": "is packed by zstd; add .zst to its name",
     b"PAR1\x15": "is a Parquet file; name it .parquet",
     b"\xff\xfe": "is text in UTF-16; save it as UTF-8",
     b"\xfe\xff": "is text in UTF-16; save it as UTF-8",
@@ -89,13 +93,15 @@ class Layout:
         return self.separator == ";"
 
 
-def format_of(path: Path) -> str:
-    """Return the suffix that says how a file is read, without `.gz` and in lower case."""
+def format_of(path: FilePath) -> str:
+    """Return the suffix that says how a file is read, without `.gz` or `.zst` and in lower case."""
+    if isinstance(path, ObjectUrl):
+        return ".parquet"
     suffix = path.suffix.lower()
-    return path.with_suffix("").suffix.lower() if suffix == ".gz" else suffix
+    return path.with_suffix("").suffix.lower() if suffix in PACKED else suffix
 
 
-def parse_head(path: Path, text: bytes, suffix: str) -> Head | None:
+def parse_head(path: FilePath, text: bytes, suffix: str) -> Head | None:
     """Parse the head of a file; None if all lines are blank.
 
     Args:
@@ -132,7 +138,7 @@ def parse_head(path: Path, text: bytes, suffix: str) -> Head | None:
     return Head(separator, fields, number, sum(map(len, islice(io.BytesIO(text), number))))
 
 
-def _separator(path: Path, text: bytes, separator: str) -> tuple[bool, str]:
+def _separator(path: FilePath, text: bytes, separator: str) -> tuple[bool, str]:
     """Return whether the first line only names the separator, as Excel writes it, and the separator."""
     first = _first_line(text).strip(b"\r\n")
     sep_line = re.fullmatch(rb'"?sep=(.)"?', first, re.IGNORECASE)
@@ -155,7 +161,7 @@ def _first_line(text: bytes) -> bytes:
     return next((line for line in io.BytesIO(text.removeprefix(BYTE_ORDER_MARK)) if line.strip()), b"")
 
 
-def find_layout(path: Path, head: Head, suffix: str, wanted: dict[Role, str], advice: Advice) -> Layout:
+def find_layout(path: FilePath, head: Head, suffix: str, wanted: dict[Role, str], advice: Advice) -> Layout:
     """Find which field holds which column.
 
     Args:
@@ -228,7 +234,9 @@ def _separated_by(other: str, separator: str) -> str:
     return f"fields are separated by {SEPARATOR_NAMES[other]}, not by {SEPARATOR_NAMES[separator]}; {do}"
 
 
-def _without_header(path: Path, head: Head, suffix: str, wanted: dict[Role, str], advice: Advice) -> Layout:
+def _without_header(
+    path: FilePath, head: Head, suffix: str, wanted: dict[Role, str], advice: Advice
+) -> Layout:
     """Lay out a file without a header, whose fields are those of FIELD_PLACES."""
     where = f"{path}: line {head.line}"
     if "weight" in wanted:

@@ -2,18 +2,17 @@
 
 from collections.abc import Iterable
 from itertools import islice
-from pathlib import Path
 
 import polars as pl
 
 from cofi_dist.config import ColumnNames
-from cofi_dist.data.readers.layout import WITHOUT_HEADER, format_of
+from cofi_dist.data.readers.layout import WITHOUT_HEADER, FilePath, format_of
 from cofi_dist.data.readers.lines import parse_lines
 from cofi_dist.data.readers.tables import is_parquet, stream_tables
 from cofi_dist.data.readers.text import open_text, read_head
 
 
-def first_lines_of_pair(path: Path, columns: ColumnNames, user: str, item: str) -> list[int]:
+def first_lines_of_pair(path: FilePath, columns: ColumnNames, user: str, item: str) -> list[int]:
     """Return the first two lines (rows, for Parquet) of a ratings file that hold this pair of ids."""
     if is_parquet(path):
         return first_rows_of_pair(stream_tables(path, columns, rating=False), user, item)

@@ -1,24 +1,24 @@
-"""Define what preparation reads ratings from, a file or a table, and read them from a file."""
+"""Define what preparation reads ratings from: files or a table."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import NamedTuple, Protocol
 
 import polars as pl
 
 from cofi_dist.config import ColumnNames, Feedback
-from cofi_dist.data.id_spelling import DistinctIds
-from cofi_dist.data.readers.layout import Advice
-from cofi_dist.data.readers.pairs import first_lines_of_pair
-from cofi_dist.data.readers.tables import (
-    SET_COLUMNS,
-    is_parquet,
-    notes_on_ids,
-    notes_on_layout,
-    notes_on_strengths,
-    stream_tables,
-)
+from cofi_dist.data.id_spelling import DistinctIds, id_notes
+
+
+class Place(NamedTuple):
+    """Say where a row is: in which file or table, and its line or row, such as `line 7`."""
+
+    name: str
+    row: str
+
+    def seen_from(self, name: str) -> str:
+        """Return the line or row, and the name of the file or table if it is another one."""
+        return self.row if name == self.name else f"{self.row} of {self.name}"
 
 
 class RatingsInput(Protocol):
@@ -27,15 +27,12 @@ class RatingsInput(Protocol):
     Attributes:
         name: what messages call it.
         source: what it is, for the record.
-        row: what its rows are called, `line` or `row`; they are counted from 1.
     """
 
     @property
     def name(self) -> str: ...
     @property
     def source(self) -> str: ...
-    @property
-    def row(self) -> str: ...
 
     def tables(
         self,
@@ -53,66 +50,30 @@ class RatingsInput(Protocol):
         """Return lines about what is odd about it, ids apart."""
         ...
 
-    def notes_on_ids(self, columns: ColumnNames, users: DistinctIds, items: DistinctIds) -> list[str]:
-        """Return lines about what is odd about its ids."""
+    def notes_on_size(self, num_users: int, num_items: int) -> list[str]:
+        """Return lines about how many users and items have ratings in it."""
         ...
 
-    def first_rows_of_pair(self, columns: ColumnNames, user: str, item: str) -> list[int]:
-        """Return the numbers of the first two rows that hold this pair of ids."""
+    def place_of(self, columns: ColumnNames, row: int) -> Place:
+        """Return where a row of the `tables` is that were read last; counted from 0."""
+        ...
+
+    def places_of_pair(self, columns: ColumnNames, user: str, item: str) -> list[Place]:
+        """Return the places of the first two rows that hold this pair of ids, in the order of the rows."""
         ...
 
 
-@dataclass(frozen=True)
-class RatingsFile:
-    """Read ratings from a file: a `RatingsInput`. `advice` is what to do if a column is missing."""
+def notes_on_ids(
+    columns: ColumnNames, users: DistinctIds, items: DistinctIds, location: Callable[[int], str]
+) -> list[str]:
+    """Return lines about what is odd about ids, each with the place where it is first seen.
 
-    path: Path
-    advice: Advice = SET_COLUMNS
-
-    @property
-    def name(self) -> str:
-        """Return the path."""
-        return str(self.path)
-
-    @property
-    def source(self) -> str:
-        """Return the path."""
-        return str(self.path)
-
-    @property
-    def row(self) -> str:
-        """Return `row` for Parquet, and `line` for text."""
-        return "row" if is_parquet(self.path) else "line"
-
-    def tables(
-        self,
-        columns: ColumnNames,
-        *,
-        feedback: Feedback = "explicit",
-        rating: bool = True,
-        time: bool = False,
-        weight: bool = False,
-    ) -> Iterator[pl.DataFrame]:
-        """Read the file in pieces."""
-        return stream_tables(
-            self.path,
-            columns,
-            feedback=feedback,
-            rating=rating,
-            time=time,
-            weight=weight,
-            advice=self.advice,
-        )
-
-    def notes(self, columns: ColumnNames, feedback: Feedback) -> list[str]:
-        """Return lines about its layout, and about missing strengths."""
-        notes = notes_on_layout(self.path, columns)
-        return notes + (notes_on_strengths(self.path, columns) if feedback == "implicit" else [])
-
-    def notes_on_ids(self, columns: ColumnNames, users: DistinctIds, items: DistinctIds) -> list[str]:
-        """Return lines about its ids, each with the line where it is first seen."""
-        return notes_on_ids(self.path, columns, users, items)
-
-    def first_rows_of_pair(self, columns: ColumnNames, user: str, item: str) -> list[int]:
-        """Return the first two lines, or rows, that hold the pair."""
-        return first_lines_of_pair(self.path, columns, user, item)
+    Args:
+        columns: names of their columns; users are not looked at if the items stand in for them.
+        users: the users' ids.
+        items: the items' ids.
+        location: returns where a row is; it may be slow.
+    """
+    location = cache(location)
+    user_notes = [] if columns.user == columns.item else id_notes("user", users, location)
+    return [*user_notes, *id_notes("item", items, location)]

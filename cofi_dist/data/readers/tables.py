@@ -2,22 +2,21 @@
 
 import stat
 from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
 
 import polars as pl
 
 from cofi_dist.config import ColumnNames, Feedback
-from cofi_dist.data.id_spelling import DistinctIds, id_notes
 from cofi_dist.data.readers.column_kinds import Role
 from cofi_dist.data.readers.layout import (
     FIELD_PLACES,
     SEPARATORS,
     WITHOUT_HEADER,
     Advice,
+    FilePath,
     column_list,
     format_of,
 )
+from cofi_dist.data.readers.object_store import ObjectUrl
 from cofi_dist.data.readers.parquet import parquet_columns, parquet_tables
 from cofi_dist.data.readers.text import READ_ERRORS, line_of_row, read_head, text_tables
 from cofi_dist.errors import DataError
@@ -28,7 +27,7 @@ SET_COLUMNS = Advice(
 
 
 def stream_tables(
-    path: Path,
+    path: FilePath,
     columns: ColumnNames,
     *,
     feedback: Feedback = "explicit",
@@ -37,7 +36,7 @@ def stream_tables(
     weight: bool = False,
     advice: Advice = SET_COLUMNS,
 ) -> Iterator[pl.DataFrame]:
-    """Read a ratings file in pieces: .csv, .tsv, .dat, .data (each also as .gz) or .parquet.
+    """Read a ratings file in pieces: .csv, .tsv, .dat, .data (each also as .gz or .zst) or .parquet.
 
     .dat is `user::item::rating[::timestamp]`, and .data the same with tabs; neither has a header. A .csv file
     whose header has semicolons and no comma is separated by semicolons, with decimal commas or points.
@@ -96,65 +95,18 @@ def with_values_named(table: pl.DataFrame, *, rating: bool) -> pl.DataFrame:
     return named if is_complete else named.with_columns(value=pl.lit(1.0))
 
 
-def tables_of(path: Path, wanted: dict[Role, str], advice: Advice) -> Iterator[pl.DataFrame]:
+def tables_of(path: FilePath, wanted: dict[Role, str], advice: Advice) -> Iterator[pl.DataFrame]:
     """Return the tables of a file by the reader of its format; a table's columns are named by their roles."""
     if is_parquet(path):
         return parquet_tables(path, wanted, advice)
     if format_of(path) in SEPARATORS:
         return text_tables(path, wanted, advice)
-    raise DataError(f"{path}: unknown kind of file; use .csv, .tsv, .dat or .data (or .gz of them), .parquet")
+    raise DataError(
+        f"{path}: unknown kind of file; use .csv, .tsv, .dat or  .data (or .gz or .zst of them), .parquet"
+    )
 
 
-def read_whole_table(
-    path: Path,
-    columns: ColumnNames,
-    notes: list[str],
-    *,
-    feedback: Feedback = "explicit",
-    rating: bool = True,
-) -> pl.DataFrame:
-    """Read a ratings file as one table, for a model that knows the names of its columns.
-
-    Args:
-        path: the file.
-        columns: names of the columns. A file of events needs no column of strengths, whatever its name.
-        notes: a list that gets a line about everything that is odd about the file.
-        feedback: whether the lines are ratings, or events, whose strengths may be missing.
-        rating: whether ratings, or the strengths of events, are needed.
-
-    Returns:
-        A table as those of `stream_tables`.
-
-    Raises:
-        DataError: as in `stream_tables`, or the file holds no ratings.
-    """
-    is_of_events = feedback == "implicit"
-    noun = "events" if is_of_events else "ratings"
-    advice = Advice(f"name it so there, as in the {noun} that the model was trained on")
-    with_values = rating and (not is_of_events or has_strengths(path, columns))
-    pieces = list(stream_tables(path, columns, feedback=feedback, rating=with_values, advice=advice))
-    if not pieces:
-        raise DataError(f"{path}: holds no {noun}")
-    if rating and not with_values:
-        pieces = [piece.with_columns(value=pl.lit(1.0)) for piece in pieces]
-    notes += notes_on_layout(path)
-    if rating and is_of_events:
-        notes += notes_on_strengths(path, columns, f"name it {columns.rating!r} there")
-    user, item = (_joined([piece[name] for piece in pieces]) for name in ("user", "item"))
-    notes += notes_on_ids(path, columns, DistinctIds.of_column(user), DistinctIds.of_column(item))
-    if any(piece.schema["user"] != user.dtype or piece.schema["item"] != item.dtype for piece in pieces):
-        pieces = [piece.with_columns(pl.col("user", "item").cast(pl.String)) for piece in pieces]
-    return pl.concat(pieces)
-
-
-def _joined(pieces: list[pl.Series]) -> pl.Series:
-    """Join the pieces of a column of ids: as integers if all pieces hold integers, else as text."""
-    if len({piece.dtype for piece in pieces}) > 1:
-        pieces = [piece.cast(pl.String) for piece in pieces]
-    return pl.concat(pieces)
-
-
-def notes_on_layout(path: Path, columns: ColumnNames | None = None) -> list[str]:
+def notes_on_layout(path: FilePath, columns: ColumnNames | None = None) -> list[str]:
     """Return lines about what is odd about the layout of a file.
 
     Args:
@@ -182,7 +134,7 @@ def notes_on_layout(path: Path, columns: ColumnNames | None = None) -> list[str]
 
 
 def notes_on_strengths(
-    path: Path, columns: ColumnNames, advice: str = "set data.columns.rating"
+    path: FilePath, columns: ColumnNames, advice: str = "set data.columns.rating"
 ) -> list[str]:
     """Return a line if a file of events has no strengths.
 
@@ -202,7 +154,7 @@ def notes_on_strengths(
     return [f"there is no column {columns.rating!r}: each {line} is an event of strength 1{holds}"]
 
 
-def has_strengths(path: Path, columns: ColumnNames) -> bool:
+def has_strengths(path: FilePath, columns: ColumnNames) -> bool:
     """Return whether a file of events has strengths; True if it cannot be read."""
     if format_of(path) not in WITHOUT_HEADER:
         return has_column(path, columns.rating)
@@ -212,31 +164,25 @@ def has_strengths(path: Path, columns: ColumnNames) -> bool:
         return True  # `stream_tables` says what is wrong
 
 
-def _must_have_strengths(path: Path, columns: ColumnNames) -> bool:
+def _must_have_strengths(path: FilePath, columns: ColumnNames) -> bool:
     """Return whether the config names a column of strengths, which a file with a header must then have."""
     return columns.rating != ColumnNames().rating and format_of(path) not in WITHOUT_HEADER
 
 
-def _header(path: Path) -> list[str]:
+def _header(path: FilePath) -> list[str]:
     """Return the fields of the first line of a text file; none if the file is empty."""
     head = read_head(path)
     return head.fields if head else []
 
 
-def notes_on_ids(path: Path, columns: ColumnNames, users: DistinctIds, items: DistinctIds) -> list[str]:
-    """Return lines about what is odd about the ids of a file, each with the line where it is first seen."""
-
-    @cache  # finding a line reads the file again
-    def location(row: int) -> str:
-        if is_parquet(path):
-            return f"row {row + 1}"
-        return f"line {line_of_row(path, {'user': columns.user, 'item': columns.item}, row)}"
-
-    user_notes = [] if columns.user == columns.item else id_notes("user", users, location)
-    return [*user_notes, *id_notes("item", items, location)]
+def row_in_words(path: FilePath, columns: ColumnNames, row: int) -> str:
+    """Return `line N`, or `row N` for Parquet, of a row of `stream_tables`, which is counted from 0."""
+    if is_parquet(path):
+        return f"row {row + 1}"
+    return f"line {line_of_row(path, {'user': columns.user, 'item': columns.item}, row)}"
 
 
-def has_column(path: Path, name: str) -> bool:
+def has_column(path: FilePath, name: str) -> bool:
     """Return whether a ratings file has a column of that name; True if it has no readable header."""
     try:
         require_file(path)
@@ -250,13 +196,15 @@ def has_column(path: Path, name: str) -> bool:
         return True  # `stream_tables` says what is wrong
 
 
-def is_parquet(path: Path) -> bool:
+def is_parquet(path: FilePath) -> bool:
     """Return whether a file's name says that it is a Parquet file."""
     return format_of(path) == ".parquet"
 
 
-def require_file(path: Path) -> None:
-    """Raise DataError unless there is a regular file of that name."""
+def require_file(path: FilePath) -> None:
+    """Raise DataError unless there is a regular file of that name; a URL is looked at when it is read."""
+    if isinstance(path, ObjectUrl):
+        return
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -264,9 +212,6 @@ def require_file(path: Path) -> None:
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if stat.S_ISDIR(mode):
-        how = ""
-        if any(part.suffix.lower() == ".parquet" for part in path.iterdir()):
-            how = f", as polars.scan_parquet({str(path)!r}).sink_parquet('one.parquet') does in Python"
-        raise DataError(f"{path}: is a folder, not a file; write the parts in it into one file{how}")
+        raise DataError(f"{path}: is a folder, not a file")
     if not stat.S_ISREG(mode):
         raise DataError(f"{path}: is a pipe or a device; write what comes from it into a file")

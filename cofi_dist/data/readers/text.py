@@ -7,6 +7,7 @@ line by line, to find the faulty one.
 import gzip
 import io
 import re
+import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -23,6 +24,7 @@ from cofi_dist.data.readers.layout import (
     SEPARATORS,
     WITHOUT_HEADER,
     Advice,
+    FilePath,
     Head,
     Layout,
     find_layout,
@@ -33,6 +35,11 @@ from cofi_dist.data.readers.lines import BYTE_ORDER_MARK, NUMBER, count_byte, li
 from cofi_dist.errors import DataError
 from cofi_dist.system.threads import ahead
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 # Text in which every quote opens or closes a whole field, or is one of a pair inside a quoted field.
 WELL_QUOTED = {
     separator: re.compile(
@@ -40,19 +47,22 @@ WELL_QUOTED = {
     )
     for separator in (b",", b";", b"\t")
 }
-READ_ERRORS = (OSError, EOFError, zlib.error)
+READ_ERRORS = (OSError, EOFError, zlib.error, zstd.ZstdError)
 
 
-def open_text(path: Path) -> BinaryIO:
-    """Open a text file for reading bytes, unpacked if its name ends in .gz."""
+def open_text(path: FilePath) -> BinaryIO:
+    """Open a text file for reading bytes, unpacked if its name ends in .gz or .zst."""
+    assert isinstance(path, Path), "only Parquet is read from an object store"
+    if path.suffix.lower() == ".zst":
+        return zstd.open(path)  # type: ignore[return-value]
     return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")  # type: ignore[return-value]
 
 
-def text_tables(path: Path, wanted: dict[Role, str], advice: Advice) -> Iterator[pl.DataFrame]:
+def text_tables(path: FilePath, wanted: dict[Role, str], advice: Advice) -> Iterator[pl.DataFrame]:
     """Yield the tables of a text file, as `tables.stream_tables` describes them.
 
     Args:
-        path: the file; its suffix is one of SEPARATORS, with or without .gz.
+        path: the file; its suffix is one of SEPARATORS, with or without .gz or .zst.
         wanted: name of each column that is needed.
         advice: what to do if one is missing.
     """
@@ -65,7 +75,7 @@ def text_tables(path: Path, wanted: dict[Role, str], advice: Advice) -> Iterator
         raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
-def read_head(path: Path) -> Head | None:
+def read_head(path: FilePath) -> Head | None:
     """Read the head of a text file; None if all its lines are blank.
 
     Raises:
@@ -81,7 +91,7 @@ def read_head(path: Path) -> Head | None:
     return None
 
 
-def line_of_row(path: Path, wanted: dict[Role, str], row: int) -> int:
+def line_of_row(path: FilePath, wanted: dict[Role, str], row: int) -> int:
     """Return the number of the line that holds a row of `text_tables`, counted from 0."""
     num_before = 0
     for text, layout, line in _chunks(path, wanted, Advice("")):
@@ -93,7 +103,7 @@ def line_of_row(path: Path, wanted: dict[Role, str], row: int) -> int:
     raise DataError(f"{path}: has changed while it was read")
 
 
-def _chunks(path: Path, wanted: dict[Role, str], advice: Advice) -> Iterator[tuple[bytes, Layout, int]]:
+def _chunks(path: FilePath, wanted: dict[Role, str], advice: Advice) -> Iterator[tuple[bytes, Layout, int]]:
     """Yield chunks of lines without the header, how they are laid out, and the number of their first line."""
     suffix = format_of(path)
     layout, line = None, 1
@@ -115,7 +125,7 @@ def _chunks(path: Path, wanted: dict[Role, str], advice: Advice) -> Iterator[tup
         raise DataError(f"{path}: is empty")
 
 
-def _parse(path: Path, text: bytes, layout: Layout, line: int) -> pl.DataFrame:
+def _parse(path: FilePath, text: bytes, layout: Layout, line: int) -> pl.DataFrame:
     """Parse a chunk of lines, of which the first has number `line`; raise DataError at a faulty one."""
     table = _parse_quickly(text, layout)
     converted = None if table is None else _converted(table, layout)

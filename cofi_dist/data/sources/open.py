@@ -8,7 +8,9 @@ from pathlib import Path
 from cofi_dist.config import DataSection
 from cofi_dist.data.datasets.catalog import downloaded_ratings_file
 from cofi_dist.data.preparation.store import StoredRatings
-from cofi_dist.data.readers.ratings_input import RatingsFile, RatingsInput
+from cofi_dist.data.readers.listing import Given
+from cofi_dist.data.readers.ratings_files import RatingsFiles
+from cofi_dist.data.readers.ratings_input import RatingsInput
 from cofi_dist.data.sources.arrays import ArrayRatings
 from cofi_dist.data.sources.base import Source
 from cofi_dist.data.sources.split_on_load import SplitOnLoad
@@ -58,7 +60,7 @@ def prepare_source(
         with scratch_directory(target) as scratch:
             temporary = scratch / "data"
             temporary.mkdir()
-            prepare(given or RatingsFile(ratings_file(data)), data, temporary)
+            prepare(given or RatingsFiles.of(ratings_files(data)), data, temporary)
             yield PreparedSource(StoredRatings(temporary), temporary)
         return
     if data.y is not None and data.r is not None:
@@ -68,8 +70,8 @@ def prepare_source(
     yield PreparedSource(source)
 
 
-def ratings_file(data: DataSection) -> Path:
-    """Return the path `data.ratings`, or that of the data set `data.name` in `data.root`.
+def ratings_files(data: DataSection) -> Given:
+    """Return what `data.ratings` names, or the path of the data set `data.name` in `data.root`.
 
     Raises:
         CofiError: there is no such data set, or it was not downloaded.
@@ -78,10 +80,10 @@ def ratings_file(data: DataSection) -> Path:
         return downloaded_ratings_file(data.name, Path(data.root))
     if data.table is not None:
         raise ConfigError(
-            f"data.table: {data.table} was given to cofi_dist.fit in Python; set data.ratings to a file"
+            f"data.table: {data.table} was given to cofi_dist.fit in Python; set data.ratings to files"
         )
     assert data.ratings is not None
-    return Path(data.ratings)
+    return data.ratings
 
 
 def open_source(data: DataSection, store: Path) -> Source:

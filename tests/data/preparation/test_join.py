@@ -16,7 +16,7 @@ from cofi_dist.data.preparation import merged_rows
 from cofi_dist.data.preparation.join import Join, JoinFacts, join_ratings, notes_on_join
 from cofi_dist.data.preparation.pipeline import prepare
 from cofi_dist.data.preparation.store import StoredRatings
-from cofi_dist.data.readers.ratings_input import RatingsFile
+from cofi_dist.data.readers.ratings_files import RatingsFiles
 from cofi_dist.data.splits import Part
 from cofi_dist.errors import DataError
 from cofi_dist.sharding.ranges import UserRange
@@ -31,7 +31,7 @@ def prepared(directory: Path, lines: Sequence[Line], **keys: Any) -> StoredRatin
     file = directory.with_suffix(".csv")
     file.write_text("u,i,r,w\n" + "".join(",".join(map(str, line)) + "\n" for line in lines))
     directory.mkdir()
-    prepare(RatingsFile(file), DataSection(ratings=str(file), **keys), directory)
+    prepare(RatingsFiles.of(file), DataSection(ratings=str(file), **keys), directory)
     return StoredRatings(directory)
 
 

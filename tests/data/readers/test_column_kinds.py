@@ -12,7 +12,8 @@ import pytest
 
 from cofi_dist.config import ColumnNames, SplitSection
 from cofi_dist.data.readers.column_kinds import CONVERSIONS, Role, converter, refusal
-from cofi_dist.data.readers.tables import read_whole_table, stream_tables
+from cofi_dist.data.readers.ratings_files import read_whole_table
+from cofi_dist.data.readers.tables import stream_tables
 from cofi_dist.errors import DataError
 from cofi_dist.model.arguments import as_ids
 from tests.support.prepared import prepared, read_ratings

@@ -2,7 +2,6 @@
 
 import gzip
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ from cofi_dist.config import ColumnNames, SplitSection
 from cofi_dist.data.ratings import EQUAL_RATINGS
 from cofi_dist.data.readers import lines as line_runs
 from cofi_dist.data.readers.pairs import first_lines_of_pair
-from cofi_dist.data.readers.tables import has_column, read_whole_table, stream_tables
+from cofi_dist.data.readers.ratings_files import read_whole_table
+from cofi_dist.data.readers.tables import has_column, stream_tables
 from cofi_dist.errors import DataError
 from tests.support.prepared import prepared, read_ratings
 
@@ -186,23 +186,8 @@ def test_parquet_under_another_name_is_told_and_upper_case_is_read(tmp_path: Pat
         read_ratings(tmp_path / "R.PARQUET")
 
 
-def test_a_folder_of_parts_is_told_with_a_way_that_works(tmp_path: Path) -> None:
-    folder = tmp_path / "ratings.parquet"
-    folder.mkdir()
-    (folder / "_SUCCESS").touch()
-    for k, (user, item, rating) in enumerate(WANT):
-        part = pl.DataFrame({"userId": [user], "movieId": [item], "rating": [rating]})
-        part.write_parquet(folder / f"part-{k}.snappy.parquet")
-    with pytest.raises(DataError, match="is a folder, not a file; write the parts in it into one") as caught:
-        read_ratings(folder)
-    advice = str(caught.value).partition(", as ")[2].removesuffix(" does in Python")
-    code = f"import polars; {advice}"
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=60)
-    assert sorted(triples(tmp_path / "one.parquet")) == WANT
-
-
 def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
-    for name, says in (("/dev/null", "is a pipe or a device"), (str(tmp_path), "is a folder, not a file")):
+    for name, says in (("/dev/null", "is a pipe or a device"), (str(tmp_path), "is a folder without files")):
         with pytest.raises(DataError, match=f"{name}: {says}"):
             read_whole_table(Path(name), ColumnNames(), [])
     with pytest.raises(DataError, match="cannot be read: embedded null"):
