@@ -28,7 +28,7 @@ from tests.support.triton_interpreter import interpreted, needs_triton, triton_b
 
 pytestmark = needs_triton
 CPU = torch.device("cpu")
-NUM_USERS, NUM_ITEMS, NUM_RATINGS = 12, 4, 30
+NUM_USERS, NUM_ITEMS, NUM_RATINGS = 9, 3, 20
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -55,7 +55,7 @@ def summed(spread: UserPartition, partials: list[Tensor]) -> Tensor:
     return reducer._add_in_tree_order(torch.cat([each.clone() for each in partials]))
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(st.integers(0, 3), st.data())
 def test_any_cut_of_the_users_has_the_same_sums(power: int, data: st.DataObject) -> None:
     blocks = 2**power
