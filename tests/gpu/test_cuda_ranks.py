@@ -53,7 +53,11 @@ def carried(comm: Comm, backend: str) -> list[Any]:
     spread = UserPartition.balanced(torch.ones(8, dtype=torch.int64).numpy(), size, 8)
     of_subtrees = rows.expand(len(spread.subtrees[rank]), 3, 2).clone()
     comm.tree_reducer(spread.subtrees).all_reduce_(of_subtrees, overlap=lambda: None)
-    found = [alone, first, second, *scalars, whole, received, of_subtrees[0]]
+    slices, scattered, fetched = (torch.empty(size, 2, device=device) for _ in range(3))
+    own = scattered[:1]
+    comm.exchange([(rows[:1], slices)], [(rows[:1].expand(1, size, 2).clone(), own)], lambda: None)
+    comm.fetch(parts, [1] * size, fetched, [1] * size, lambda: None)
+    found = [alone, first, second, *scalars, whole, received, of_subtrees[0], slices, own, fetched]
     assert {each.device for each in found} == {device}
     return [comm.backend(device), *(each.cpu() for each in (*found, *([gathered] if rank == 0 else [])))]
 
@@ -65,7 +69,9 @@ def assert_carried(found: list[list[Any]], backend: str) -> None:
     firsts = torch.cat([each[0] for each in rows])
     subtrees = [len(each) for each in UserPartition.balanced(torch.ones(8).long().numpy(), size, 8).subtrees]
     of_subtrees = sum(count * each for count, each in zip(subtrees, rows, strict=True))
+    rows_of_ranks = firsts.view(size, 2)
     want = [total, total, total.T, total[0, 0], total[1, 1], firsts, firsts, of_subtrees]
+    want += [rows_of_ranks, total[:1], rows_of_ranks]
     for rank, (named, *got) in enumerate(found):
         assert named == backend
         for ours, formula in zip(got, [*want, torch.cat(rows)][: len(got)], strict=True):
@@ -89,11 +95,11 @@ def test_nccl_is_refused_where_ranks_would_share_a_device(tmp_path: Path) -> Non
         run_ranks(ranks, carried, "nccl", tmp=tmp_path)
 
 
-def test_ranks_on_one_device_learn_what_one_does(problem: list[str], tmp_path: Path) -> None:
-    ranks = 3
-    one, several = (
-        run(tmp_path, size, EPOCHS, f"on{size}", *problem, "train.backend=gloo") for size in (1, ranks)
-    )
+@pytest.mark.parametrize("items", ["replicated", "sharded"])
+def test_ranks_on_one_device_learn_what_one_does(items: str, problem: list[str], tmp_path: Path) -> None:
+    ranks, blocks = 3, ["train.items=sharded", "train.item_block=7"] if items == "sharded" else []
+    one = run(tmp_path, 1, EPOCHS, "on1", *problem)
+    several = run(tmp_path, ranks, EPOCHS, f"on{ranks}", *problem, *blocks, "train.backend=gloo")
     for got, want in zip(metrics(several), metrics(one), strict=True):
         assert got == pytest.approx(want, rel=1e-8)
     log = "".join(path.read_text() for path in several.glob("*.log"))

@@ -23,6 +23,7 @@ from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import Optimizer
 from cofi_dist.sharding.partition import UserPartition
+from tests.support.lockstep import Lockstep
 from tests.support.problems import close, random_factors, random_ratings, shard_of, slice_factors
 from tests.support.triton_interpreter import interpreted, needs_triton, triton_backend
 
@@ -117,14 +118,9 @@ def trained(name: str, world_size: int, unknown_weight: float) -> list[Tensor]:
         optimizers.append(
             adam(ratings, own) if name == "adam" else als(ratings, own, of_all, world_size, rank)
         )
+    lockstep = Lockstep(spread.subtrees)
     for _ in range(2):
-        for pendings in zip(*(each.prepare_step().moves for each in optimizers), strict=True):
-            for of_ranks in zip(*(pending.tensors for pending in pendings), strict=True):
-                total = summed(spread, list(of_ranks))
-                for each in of_ranks:
-                    each[0].copy_(total)
-            for pending in pendings:
-                pending.overlap()
+        lockstep.run([each.prepare_step().moves for each in optimizers])
     X, c = owns[0].X, owns[0].c
     assert c is not None
     assert all(torch.equal(own.X, X) for own in owns)
