@@ -78,7 +78,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "checkpoint": {"config", "distributed", "run_layout", "sharding", "training"},
     "run": {
-        *("checkpoint", "config", "cost", "data", "data/readers", "data/sources", "distributed"),
+        *("checkpoint", "config", "data", "data/readers", "data/sources", "distributed"),
         *("factors", "model", "run_layout", "run_result", "sharding", "training", "version"),
     },
     "report": {

@@ -36,6 +36,8 @@ Item = TypeVar("Item", bound=Json)
 # Once the ranks have met, one may prepare data for hours while the others wait for it. Until
 # `set_timeout` is called, a rank is given up only if its heartbeat stops.
 PREPARE_SECONDS = 86_400.0
+# Numbers whose checksum is formed at once: 8 MB of temporaries.
+CHECKED_AT_ONCE = 2**20
 STORE_HOST = "the host that the ranks meet at (MASTER_ADDR)"
 
 
@@ -141,7 +143,9 @@ class GroupComm(ItemExchange):
     def require_replicated(self, tensor: Tensor, name: str) -> None:
         """Check by a checksum of its bits that a tensor is the same on every rank."""
         bits = {4: torch.int32, 8: torch.int64}[tensor.element_size()]
-        checksum = tensor.view(bits).sum(dtype=torch.int64)
+        # in pieces, because a sum in a wider type converts all that it sums first
+        pieces = torch.split(tensor.view(bits).view(-1), CHECKED_AT_ONCE)
+        checksum = torch.stack([piece.sum(dtype=torch.int64) for piece in pieces]).sum()
         # the largest of all checksums, and minus the smallest
         bounds = torch.stack([checksum, -checksum])
         with self._carried(bounds) as (reachable,), self._peer_errors():

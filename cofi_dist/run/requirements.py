@@ -4,7 +4,6 @@ import torch
 
 from cofi_dist.config import Config, DataSection, TrainSection, load_config
 from cofi_dist.config.diff import FIXED, PREPARED, changes, is_within
-from cofi_dist.cost.dense import BYTES_PER_CELL
 from cofi_dist.data.shard import PIECE_RATINGS
 from cofi_dist.data.sources.base import Source
 from cofi_dist.errors import CheckpointError, ConfigError, RunError
@@ -13,10 +12,10 @@ from cofi_dist.run_layout import DATA
 from cofi_dist.sharding.ranges import balanced_ranges, ratings_per_range
 from cofi_dist.system.memory import require_memory
 from cofi_dist.training.build import order_fault
+from cofi_dist.training.memory_plan import Share, plan_memory
 
-# These two are lower bounds, so that no run is refused that might fit.
-COPIES = 4  # of each factor: itself, two moments or directions, its gradient, and the best so far
-BYTES_PER_RATING = 28  # as it is read, and in both orders
+# The percentage of its planned memory that a run surely takes, so that none is refused that might fit.
+SURE = 85
 
 
 def require_blocks(train: TrainSection, device: torch.device, world_size: int) -> None:
@@ -85,33 +84,37 @@ def has_same_length(config: Config, run: RunDirectory) -> bool:
     return True
 
 
-def require_enough_memory(config: Config, source: Source, world_size: int, free_memory: int) -> None:
+def require_enough_memory(
+    config: Config, source: Source, world_size: int, device: torch.device, free_memory: int
+) -> None:
     """Raise ConfigError if the largest rank's part of the run does not fit into its memory.
 
     Args:
         config: the config of the run.
         source: the ratings.
         world_size: number of ranks.
+        device: where this rank computes.
         free_memory: bytes that each rank may take.
     """
     train, items, K = config.train, source.num_items, config.model.num_features
     per_user = source.ratings_per_user()
     ranges = balanced_ranges(per_user, world_size)
     users, ratings = max(map(len, ranges)), max(ratings_per_range(ranges, per_user))
-    bytes_per_number = 8 if train.dtype == "float64" else 4
+    share = Share(
+        num_users=source.num_users, num_items=items, users=users, ratings=ratings, world_size=world_size
+    )
+    plan = plan_memory(config, share, device.type)
+
+    def require(need: int, what: str, advice: str) -> None:
+        require_memory(SURE * need // 100, free_memory, what, advice)
+
     where = f"{users} users and {items} items" if world_size == 1 else f"a rank with {users} users"
-    factors = COPIES * bytes_per_number * K * (users + items)
-    require_memory(factors, free_memory, f"model.num_features: learning {K} for {where}", "set fewer")
-    if train.cost == "dense":
-        need = BYTES_PER_CELL * users * items
-        require_memory(need, free_memory, "train.cost: dense", "set train.cost: sparse")
-    else:
-        need = factors + BYTES_PER_RATING * ratings
-        what = f"a rank with {ratings} ratings"
-        require_memory(need, free_memory, what, "take more ranks, or fewer ratings")
+    require(plan.users + plan.items, f"model.num_features: learning {K} for {where}", "set fewer")
     if train.blocks is not None:
-        need = 8 * items * (train.blocks // world_size)
-        require_memory(need, free_memory, f"train.blocks: {train.blocks} for {items} items", "set fewer")
+        require(plan.block_errors, f"train.blocks: {train.blocks} for {items} items", "set fewer")
+    if train.cost == "dense":
+        require(plan.ratings, "train.cost: dense", "set train.cost: sparse")
+    require(plan.of_data, f"a rank with {ratings} ratings", "take more ranks, or fewer ratings")
 
 
 def require_held_out(data: DataSection, source: Source, run: RunDirectory) -> None:

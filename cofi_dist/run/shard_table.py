@@ -9,19 +9,20 @@ from numpy.typing import NDArray
 from cofi_dist.config import Config
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.sharding.ranges import UserRange, ratings_per_range
+from cofi_dist.training.memory_plan import Share, plan_memory
 from cofi_dist.training.problem import Problem
 
 MAX_ROWS = 16
 
 
 def shard_table(
-    ranges: Sequence[UserRange], per_user: NDArray[np.int64], num_items: int, config: Config
+    ranges: Sequence[UserRange], per_user: NDArray[np.int64], num_items: int, config: Config, device: str
 ) -> list[str]:
     """Return lines with the users, ratings or events, bytes and load of each rank.
 
-    The load is the number of ratings or events, divided by the mean over the ranks. The bytes are those of
-    the rank's own users: ratings, W, b and their Adam moments. If there are more than MAX_ROWS ranks, only
-    the first ones and the fullest one are shown.
+    The load is the number of ratings or events, divided by the mean over the ranks. The bytes are what the
+    rank is planned to take, beside the process itself. If there are more than MAX_ROWS ranks, only the first
+    ones and the fullest one are shown.
     """
     ratings = ratings_per_range(ranges, per_user)
     mean = sum(ratings) / len(ratings)
@@ -31,28 +32,21 @@ def shard_table(
         shown = sorted({*range(MAX_ROWS - 1), fullest})
     noun = "events" if config.data.feedback == "implicit" else "ratings"
     lines = [f"rank      users {noun:>13}       bytes    load"]
-    for rank in shown:
-        size = _size(_bytes(len(ranges[rank]), ratings[rank], num_items, config))
+    plans = {
+        rank: plan_memory(config, Share.of_rank(ranges, ratings, num_items, rank), device) for rank in shown
+    }
+    for rank, plan in plans.items():
+        size = _size(plan.of_data)
         lines.append(
             f"{rank:4} {len(ranges[rank]):10,} {ratings[rank]:13,} {size:>11} {ratings[rank] / mean:7.2f}"
         )
     if len(shown) < len(ranges):
         lines.append(f"... and {len(ranges) - len(shown)} more")
-    replica = _size(3 * num_items * config.model.num_features * _itemsize(config))
-    lines.append(f"imbalance {ratings[fullest] / mean:.2f}; X with its moments is {replica} on every rank")
+    items = _size(plans[fullest].items)
+    lines.append(
+        f"imbalance {ratings[fullest] / mean:.2f}; X and what belongs to it take {items} on each rank"
+    )
     return lines
-
-
-def _bytes(users: int, ratings: int, num_items: int, config: Config) -> int:
-    width = _itemsize(config)
-    own = 3 * users * (config.model.num_features + 1) * width
-    if config.train.cost == "dense":
-        return own + 16 * users * num_items  # Y and R in float64
-    return own + (16 + width) * ratings  # int32 indices in two orders, and the value
-
-
-def _itemsize(config: Config) -> int:
-    return np.dtype(config.train.dtype).itemsize
 
 
 def _size(count: float) -> str:

@@ -180,7 +180,7 @@ def _begin(request: StartRequest, provisional: ProvisionalRun) -> None:
         model.require_fits(config)
     with prepare_source(config.data, run.data, request.given) as prepared:
         source = prepared.source
-        require_enough_memory(config, source, request.world_size, request.free_memory)
+        require_enough_memory(config, source, request.world_size, request.device, request.free_memory)
         if config.validation.every is not None:
             require_held_out(config.data, source, run)
         if checkpoint is not None:

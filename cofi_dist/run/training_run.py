@@ -241,7 +241,8 @@ def _log_start(problem: Problem, comm: Comm, log: Log) -> None:
     log.info(f"world size {comm.world_size}, backend {comm.backend(device)}")
     if (ranks := ranks_per_device(device, comm)) > 1:
         log.info(f"{ranks} ranks share a CUDA device: gloo carries their sums, over the host's memory")
-    for text in shard_table(problem.ranges, problem.ratings_per_user, source.num_items, config):
+    table = shard_table(problem.ranges, problem.ratings_per_user, source.num_items, config, device.type)
+    for text in table:
         log.info(text)
     if device.type == "mps":
         log.info("mps has no float64: ratings, factors and costs are float32; not the notebook's bits")

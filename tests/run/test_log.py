@@ -156,7 +156,8 @@ def table(world_size: int, cost: str, tmp_path: Path, feedback: str = "explicit"
     data = f"{{ratings: r, feedback: {feedback}}}"
     (tmp_path / "c.yaml").write_text(f"data: {data}\ntrain: {{cost: {cost}}}\n")
     per_user = np.arange(100)
-    return shard_table(balanced_ranges(per_user, world_size), per_user, 50, load_config(tmp_path / "c.yaml"))
+    config = load_config(tmp_path / "c.yaml")
+    return shard_table(balanced_ranges(per_user, world_size), per_user, 50, config, "cpu")
 
 
 @pytest.mark.parametrize("cost", ["dense", "sparse"])

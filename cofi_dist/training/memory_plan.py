@@ -1,0 +1,275 @@
+"""Plan the memory that training takes on one rank.
+
+The plan adds up what grows with the ratings, the users or the items: what is held while epochs are run, and
+what is needed besides for a moment, at the start, in an epoch, or when the model is saved. Tests hold it to
+what processes were seen to take; docs/scaling.md's table of what fits is made by it.
+
+N ratings and U users of this rank, M items, K features; copies of a side's features, (M, K) or (U, K).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from cofi_dist.config import Config
+from cofi_dist.cost.dense import BYTES_PER_CELL
+from cofi_dist.sharding.ranges import UserRange
+from cofi_dist.sharding.reduction_tree import largest_subtrees
+from cofi_dist.training.draw import DRAW_AT_ONCE
+
+# What a process holds before it has any data: libraries, compiled loops; on CUDA, the device's context.
+PROCESS = {"cpu": 430_000_000, "cuda": 500_000_000}
+# A rating while both orders are made: as it was read, its target, its place, and the second order.
+AT_START, AS_READ = 28, 12
+# Beside features, of each item: sums and offsets in float64, counts. Of each user: counts and offsets.
+PER_ITEM, PER_USER, PER_USER_OF_ALL = 44, 44, 16
+# Of each segment: where it starts, and how its sums are merged (`cofi_dist.kernels.cpu.schedule`).
+PER_SEGMENT, TILE_RATINGS = 41, 2**20
+# Ratings of a piece (`cofi_dist.kernels.cuda.backend`).
+PIECE_RATINGS = 256
+# Of made-up ratings: tastes of items, activity of users (`cofi_dist.data.sources.population`).
+MADE_UP_ITEM, MADE_UP_USER = 56, 8
+# Of a held-out rating: its user, item, value and offset.
+HELD_OUT = 24
+# The memory that ranks of one machine share has a slot for each, and one more.
+SHARED_SLOT = 2**23
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """Say how large a problem is, and what one rank has of it.
+
+    Attributes:
+        num_users, num_items: of all ranks.
+        users, ratings: of this rank; U and N.
+        held_out: validation ratings of this rank.
+        world_size: number of ranks.
+        rank: the number of this rank.
+        on_one_machine: whether all ranks are.
+    """
+
+    num_users: int
+    num_items: int
+    users: int
+    ratings: int
+    held_out: int = 0
+    world_size: int = 1
+    rank: int = 0
+    on_one_machine: bool = True
+
+    @classmethod
+    def of_rank(
+        cls, ranges: Sequence[UserRange], ratings: Sequence[int], num_items: int, rank: int
+    ) -> "Share":
+        """Return a rank's share, given the users of each rank and the number of their ratings."""
+        return cls(
+            num_users=ranges[-1].stop,
+            num_items=num_items,
+            users=len(ranges[rank]),
+            ratings=ratings[rank],
+            world_size=len(ranges),
+            rank=rank,
+        )
+
+    @classmethod
+    def even(
+        cls,
+        num_users: float,
+        num_items: float,
+        num_ratings: float,
+        world_size: int = 1,
+        *,
+        on_one_machine: bool = True,
+    ) -> "Share":
+        """Return rank 0's share if users and ratings are spread evenly."""
+        users, ratings = -(-int(num_users) // world_size), -(-int(num_ratings) // world_size)
+        return cls(
+            num_users=int(num_users),
+            num_items=int(num_items),
+            users=users,
+            ratings=ratings,
+            world_size=world_size,
+            on_one_machine=on_one_machine,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryPlan:
+    """Hold the bytes that a rank needs, by what they are for.
+
+    Attributes:
+        process: libraries and compiled loops.
+        ratings: in both orders; for `cost: dense`, whole matrices.
+        users: W, b, their gradients, the optimiser's state, the best copy.
+        items: X and c, likewise.
+        rows: counts, sums and offsets of rows, and where their ratings are.
+        block_errors: squared errors of each item in each block of users.
+        validation: held-out ratings.
+        source: of made-up ratings, what they are drawn from.
+        messages: memory that ranks share.
+        epoch: needed for a moment in each epoch.
+        start: needed before the first epoch, beside `process`, `rows` and `source`.
+        saving: needed on rank 0 when the model is saved.
+    """
+
+    process: int = 0
+    ratings: int = 0
+    users: int = 0
+    items: int = 0
+    rows: int = 0
+    block_errors: int = 0
+    validation: int = 0
+    source: int = 0
+    messages: int = 0
+    epoch: int = 0
+    start: int = 0
+    saving: int = 0
+
+    @property
+    def held(self) -> int:
+        """Return the bytes that are held all along the epochs, beside the process."""
+        momentary = ("process", "epoch", "start", "saving")
+        return sum(getattr(self, part.name) for part in fields(self) if part.name not in momentary)
+
+    @property
+    def of_data(self) -> int:
+        """Return the most bytes that are needed at a time, beside the process."""
+        return max(self.held + max(self.epoch, self.saving), self.start + self.rows + self.source)
+
+    @property
+    def peak(self) -> int:
+        """Return the most bytes that are needed at a time."""
+        return self.process + self.of_data
+
+
+def plan_memory(config: Config, share: Share, device: str = "cpu") -> MemoryPlan:
+    """Return what a rank needs to train.
+
+    On CUDA, that is memory of the device; its host needs the parts `rows` and `source`, and AT_START bytes a
+    rating at the start.
+
+    Args:
+        config: of the run.
+        share: what the rank has.
+        device: cpu or cuda.
+    """
+    return _Planner(config, share, device).plan()
+
+
+class _Planner:
+    def __init__(self, config: Config, share: Share, device: str) -> None:
+        self._config, self._share, self._is_cuda = config, share, device == "cuda"
+        self._train, K = config.train, config.model.num_features
+        self._number = np.dtype(config.train.dtype).itemsize
+        self._user_row = (K + 1) * self._number
+        self._item_row = (K + config.model.item_bias) * self._number
+        self._has_others = share.world_size > 1
+        blocks = config.train.blocks or share.world_size
+        # in integers, because train.blocks may be too large for a float
+        cuts = [rank * blocks // share.world_size for rank in (share.rank, share.rank + 1)]
+        self._blocks, self._subtrees = cuts[1] - cuts[0], largest_subtrees(*cuts)
+        self._is_fixed = config.train.blocks is not None
+
+    def plan(self) -> MemoryPlan:
+        share = self._share
+        X, W = share.num_items * self._item_row, share.users * self._user_row
+        users, items, epoch = self._adam(X, W) if self._train.optimizer == "adam" else self._als(X, W)
+        made_up = self._config.data.synthetic is not None and not self._is_cuda
+        return MemoryPlan(
+            process=PROCESS["cuda" if self._is_cuda else "cpu"],
+            ratings=self._ratings(),
+            users=users,
+            items=items,
+            rows=0 if self._is_cuda else self._rows(),
+            block_errors=8 * (self._blocks if self._is_fixed else 1) * share.num_items,
+            validation=HELD_OUT * share.held_out,
+            source=made_up * (MADE_UP_ITEM * share.num_items + MADE_UP_USER * share.num_users),
+            messages=self._shared_memory(),
+            epoch=epoch,
+            start=0 if self._is_cuda else self._start(X, W),
+            saving=self._saving(),
+        )
+
+    def _adam(self, X: int, W: int) -> tuple[int, int, int]:
+        """Return what users and items take, and what an epoch takes for a moment.
+
+        Each factor has two moments, its best copy and its gradient.
+        """
+        is_alone_in_message = not (self._config.model.item_bias or self._train.unknown_weight)
+        message = self._message(X, in_place=is_alone_in_message)
+        return 5 * W, (4 + self._sums) * X, max(message, self._pieces)
+
+    def _als(self, X: int, W: int) -> tuple[int, int, int]:
+        """Return the same of ALS: each factor has that of the last sweep, and its best copy.
+
+        Items whose ratings are on several ranks have sums for the gradient and for products, and a direction.
+        On CUDA, both sides have these, and more besides.
+        """
+        if self._is_cuda:
+            return 3 * W, 3 * X, 6 * max(X, W) + self._pieces + self._message(X, in_place=False)
+        if not self._has_others and self._share.ratings < 3 * TILE_RATINGS // 2:  # a single tile
+            return 3 * W, 3 * X, max(X, W)  # row by row, which leaves nothing to hold
+        in_sweep = X + self._message(X, in_place=False)
+        return 3 * W, (3 + 2 * self._sums) * X, max(in_sweep, W)
+
+    @property
+    def _sums(self) -> int:
+        """Return how many copies of X its sums take: of subtrees of users, and those that wait for others."""
+        most = max(tree.stop - tree.start for tree in self._subtrees)
+        ratings = self._share.ratings * most // self._blocks
+        levels = most.bit_length() - 1
+        return len(self._subtrees) + (levels if ratings > TILE_RATINGS else 0)
+
+    def _message(self, X: int, *, in_place: bool) -> int:
+        """Return what a sum of X's shape over the ranks takes for a moment."""
+        if not self._has_others:
+            return 0
+        if self._is_fixed:  # as received, and as gathered; several tensors are packed
+            own = len(self._subtrees)
+            packed = 0 if in_place else own
+            copies = max(2 * packed, packed + (own if own > 1 else 0) + 2)
+            return copies * X
+        is_shared = self._share.on_one_machine and not self._is_cuda
+        return 0 if in_place or is_shared else X
+
+    def _shared_memory(self) -> int:
+        share = self._share
+        is_used = self._has_others and share.on_one_machine and not self._is_fixed and not self._is_cuda
+        return is_used * (share.world_size + 1) * SHARED_SLOT
+
+    @property
+    def _pieces(self) -> int:
+        """Return what the sums of long rows' pieces take on CUDA, for one side at a time."""
+        share = self._share
+        rows = max(share.users, share.num_items)
+        return self._is_cuda * (rows + share.ratings // PIECE_RATINGS) * self._user_row
+
+    def _ratings(self) -> int:
+        share = self._share
+        if self._train.cost == "dense":
+            return BYTES_PER_CELL * share.users * share.num_items
+        return 2 * (4 + self._number) * share.ratings
+
+    def _rows(self) -> int:
+        """Return what counts, sums and segments take: those of items are per block and tile of users."""
+        share = self._share
+        tiles = max(1, self._blocks if self._is_fixed else 0, round(share.ratings / TILE_RATINGS))
+        segments = min(share.ratings, (tiles - 1) * share.num_items // 2) + share.num_items + share.users
+        of_rows = PER_ITEM * share.num_items + PER_USER * share.users + PER_USER_OF_ALL * share.num_users
+        return PER_SEGMENT * segments + of_rows
+
+    def _start(self, X: int, W: int) -> int:
+        """Return what is needed to draw the factors, and to bring the ratings into both orders."""
+        share, N = self._share, self._share.ratings
+        if self._train.cost == "dense":
+            return X + W
+        drawn = self._number * min(DRAW_AT_ONCE, share.num_users * self._config.model.num_features)
+        return X + W + max(AT_START * N, AS_READ * N + drawn)
+
+    def _saving(self) -> int:
+        """Return what gathering W on rank 0 takes: the parts of the other ranks, and the whole."""
+        share = self._share
+        if not self._has_others or share.rank or self._is_cuda:
+            return 0
+        return (2 * share.num_users - share.users) * self._user_row
