@@ -4,6 +4,8 @@ epoch-00000100/
   manifest.json
   users-000000000000-000000000305.safetensors    W, b, their moments, the best of them; rows 0 to 304
   items-000000000000-000000009724.safetensors    X, c, and the same for them
+
+A rank that owns several ranges of items has a file for each.
 """
 
 import hashlib
@@ -23,7 +25,7 @@ from cofi_dist.files.signed_json import CHECKSUM, digest_of, write_signed
 
 FORMAT: Final = 3  # format 2 had no digests of the ids
 FILE = "manifest.json"
-MOST_BYTES = 2**22  # a manifest has two parts of 150 bytes per rank
+MOST_BYTES = 2**22  # a manifest has some parts of 200 bytes per rank
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 RowKind = Literal["users", "items"]

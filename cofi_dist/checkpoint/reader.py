@@ -1,6 +1,6 @@
 """Read checkpoints, on any number of ranks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,29 +101,34 @@ def read_verified(directory: Path, comm: Comm) -> Checkpoint:
     return Checkpoint(directory, manifest)
 
 
-def restore_state(checkpoint: Checkpoint, state: State, users: UserRange) -> None:
-    """Overwrite this rank's state with that of a checkpoint; only the rows of its own users are read.
+def restore_state(
+    checkpoint: Checkpoint, state: State, users: UserRange, items: Sequence[UserRange] | None = None
+) -> None:
+    """Overwrite this rank's state with that of a checkpoint; only its own rows are read.
 
     Args:
         checkpoint: a verified checkpoint.
         state: the state to overwrite; its tensors have the shapes that the manifest declares.
         users: this rank's users.
+        items: the items that it owns; None for all items.
 
     Raises:
         CheckpointError: a file does not hold what the manifest says, or the checkpoint has been removed.
     """
     manifest = checkpoint.manifest
     state.restore_scalars(manifest.numbers.model_dump())
-    all_items = UserRange(0, manifest.num_items)
-    sides: dict[RowKind, tuple[tuple[str, ...], UserRange]] = {
-        "users": (USER_FACTORS, users),
-        "items": (ITEM_FACTORS, all_items),
+    sides: dict[RowKind, tuple[tuple[str, ...], Sequence[UserRange]]] = {
+        "users": (USER_FACTORS, [users]),
+        "items": (ITEM_FACTORS, [UserRange(0, manifest.num_items)] if items is None else items),
     }
-    for side, (names, wanted) in sides.items():
-        rows = state.row_tensors(names)
-        for part, in_state, in_part in _overlaps(manifest, side, wanted):
-            targets = {name: tensor[in_state] for name, tensor in rows.items()}
-            _copy(checkpoint.directory / part.name, targets, part, in_part)
+    for side, (names, ranges) in sides.items():
+        rows, done = state.row_tensors(names), 0
+        for wanted in ranges:
+            for part, in_range, in_part in _overlaps(manifest, side, wanted):
+                own = slice(done + in_range.start, done + in_range.stop)
+                targets = {name: tensor[own] for name, tensor in rows.items()}
+                _copy(checkpoint.directory / part.name, targets, part, in_part)
+            done += len(wanted)
     # A run that is still going on may have expired the checkpoint meanwhile, and overwritten its files.
     read_manifest(checkpoint.directory)
 

@@ -18,6 +18,7 @@ from cofi_dist.checkpoint.manifest import (
     Manifest,
     Numbers,
     PartFile,
+    RowKind,
     directory_name,
     part_name,
     read_manifest,
@@ -53,12 +54,13 @@ class SaveReport:
 
 
 class CheckpointWriter:
-    """Write one checkpoint at a time; each rank writes its users' rows and its share of the items' rows.
+    """Write one checkpoint at a time; each rank writes its users' rows and some of the items' rows.
 
     Args:
         directory: directory of the run's checkpoints; its parent is the run directory.
         about: the manifest's fields that describe the run.
         users: this rank's users.
+        items: the items that it owns; None if all items are on every rank, which then share the writing.
         comm: the ranks.
         keep: number of complete checkpoints to keep.
         synced_files: files that rank 0 flushes to the disk with each checkpoint, if they exist.
@@ -69,14 +71,20 @@ class CheckpointWriter:
         directory: Path,
         about: dict[str, Any],
         users: UserRange,
+        items: Sequence[UserRange] | None,
         comm: Comm,
         keep: int,
         synced_files: Sequence[Path] = (),
     ) -> None:
         self._directory, self._about, self._comm, self._keep = directory, about, comm, keep
         self._synced_files = synced_files
-        start, stop = (about["num_items"] * rank // comm.world_size for rank in (comm.rank, comm.rank + 1))
-        self._ranges = {"users": users, "items": UserRange(start, stop)}
+        self._item_rows = slice(None)
+        if items is None:
+            bounds = (about["num_items"] * rank // comm.world_size for rank in (comm.rank, comm.rank + 1))
+            items = [UserRange(*bounds)]
+            self._item_rows = slice(items[0].start, items[0].stop)
+        # what each of its files holds; a rank's own rows follow one another in this order
+        self._ranges: dict[RowKind, Sequence[UserRange]] = {"users": [users], "items": items}
         self._thread: threading.Thread | None = None
         self._pruning: threading.Thread | None = None
         # Allocated once: fresh memory for each save would cost as much again as the copying.
@@ -104,20 +112,15 @@ class CheckpointWriter:
         self._numbers, self._parts, self._error = state.scalars, [], ""
         self._comm.from_rank_zero(self._make_room)
         tensors = {
-            side: {
-                name: self._copy(name, rows[self._own_rows(side)])
-                for name, rows in state.row_tensors(letters).items()
-            }
-            for side, letters in (("users", USER_FACTORS), ("items", ITEM_FACTORS))
+            side: {name: self._copy(name, rows[own]) for name, rows in state.row_tensors(letters).items()}
+            for side, letters, own in (
+                ("users", USER_FACTORS, slice(None)),
+                ("items", ITEM_FACTORS, self._item_rows),
+            )
         }
         self._copied = time.perf_counter() - self._started
         self._thread = threading.Thread(target=self._write, args=(tensors,), name="checkpoint")
         self._thread.start()
-
-    def _own_rows(self, side: str) -> slice:
-        """Return the rows of this rank's tensors that it writes: all user rows, a share of the item rows."""
-        items = self._ranges["items"]
-        return slice(items.start, items.stop) if side == "items" else slice(None)
 
     def _copy(self, name: str, rows: Tensor) -> Tensor:
         if name not in self._copies:
@@ -131,21 +134,24 @@ class CheckpointWriter:
             if not is_run(self._directory.parent):
                 raise FileNotFoundError(errno.ENOENT, "the run directory is gone, or its file system is")
             self._temporary.mkdir(parents=True, exist_ok=True)
-            for side, rows in self._ranges.items():
-                if not len(rows):
-                    continue
-                file = self._temporary / part_name(side, rows.start, rows.stop)
-                arrays = {name: tensor.numpy() for name, tensor in tensors[side].items()}
-                size, digest = write_tensors(file, arrays)
-                self._parts.append(
-                    PartFile(side=side, start=rows.start, stop=rows.stop, bytes=size, xxh3=digest)  # type: ignore[arg-type]
-                )
+            for side, ranges in self._ranges.items():
+                done = 0
+                for rows in ranges:
+                    if len(rows):
+                        self._write_part(side, rows, tensors[side], slice(done, done + len(rows)))
+                    done += len(rows)
             if self._comm.rank == 0:
                 for file in self._synced_files:
                     if file.exists():
                         flush_to_disk(file)
         except Exception as error:  # whatever it is, these files are no checkpoint
             self._error = _failure(error)
+
+    def _write_part(self, side: RowKind, rows: UserRange, tensors: dict[str, Tensor], own: slice) -> None:
+        """Write a file with some rows; `own` says which of this rank's they are."""
+        file = self._temporary / part_name(side, rows.start, rows.stop)
+        size, digest = write_tensors(file, {name: tensor[own].numpy() for name, tensor in tensors.items()})
+        self._parts.append(PartFile(side=side, start=rows.start, stop=rows.stop, bytes=size, xxh3=digest))
 
     def wait(self) -> None:
         """Wait until nothing is being written or removed, and remove the spare files."""

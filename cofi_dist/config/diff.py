@@ -47,6 +47,7 @@ ADDED = {
     "data.feedback": "explicit",
     "model.user_bias": True,
     "train.init": "notebook",
+    "train.items": "replicated",
     "train.unknown_weight": 0.0,
     "validation.metric": "rmse",
 }
@@ -55,6 +56,7 @@ FREE = (
     "run_dir",
     "device",
     "train.backend",
+    "train.item_block",
     "checkpoint",
     "train.epochs",
     "train.log_every",

@@ -186,6 +186,7 @@ def checkpoint_callback(
         run.checkpoints,
         manifest_fields(problem, comm),
         problem.users,
+        problem.own_item_ranges,
         comm,
         settings.keep,
         # After a power cut, the metrics must reach as far as the checkpoint.

@@ -220,7 +220,7 @@ class _KeepOnceStepped:
 
 def _restore(checkpoint: Checkpoint, problem: Problem, state: State) -> list[str]:
     """Overwrite the state with that of the checkpoint; return lines to log about it."""
-    restore_state(checkpoint, state, problem.users)
+    restore_state(checkpoint, state, problem.users, problem.own_item_ranges)
     ranks = counted(checkpoint.manifest.world_size, "rank")
     notes = [f"gone on with from {checkpoint.directory}, saved by {ranks}"]
     if checkpoint.manifest.numbers.best is not None and state.best.accuracy is None:

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from cofi_dist.sharding.ranges import UserRange
 
-# Blocks of items that are made for each rank, if each has at least so many bytes of X.
-BLOCKS_PER_RANK, LEAST_BLOCK_BYTES = 8, 2**23
+# Blocks of items that are made for each rank, if each has at least so many bytes of X; and in all at most.
+BLOCKS_PER_RANK, LEAST_BLOCK_BYTES, MOST_BLOCKS = 8, 2**23, 128
 
 Number = TypeVar("Number", bound=np.generic)
 
@@ -89,6 +89,6 @@ def automatic_block(num_items: int, bytes_per_item: int, world_size: int) -> int
         world_size: number of ranks.
     """
     least = -(-LEAST_BLOCK_BYTES // bytes_per_item)
-    wanted = max(least, -(-num_items // (BLOCKS_PER_RANK * world_size)))
+    wanted = max(least, -(-num_items // min(BLOCKS_PER_RANK * world_size, MOST_BLOCKS)))
     # whole slices, so that none but the last block has rows of padding
     return max(1, -(-min(wanted, num_items) // world_size) * world_size)

@@ -63,7 +63,7 @@ def initial_factors(problem: Problem) -> Factors:
         problem.config.model.num_features,
         seed=problem.config.seed,
         users=problem.users,
-        items=None if problem.item_shards is None else problem.item_shards.owned(),
+        items=problem.own_item_ranges,
         device=problem.device,
         dtype=problem.dtype,
         item_bias=problem.config.model.item_bias,

@@ -17,10 +17,14 @@ from cofi_dist.data.shard import UserShard
 from cofi_dist.data.sources.base import Source
 from cofi_dist.data.sources.open import open_source
 from cofi_dist.distributed.comm import Comm, Reducer
+from cofi_dist.errors import ConfigError
 from cofi_dist.optim.item_pass import ItemPass
 from cofi_dist.sharding.item_shards import ItemShards, Number, automatic_block
 from cofi_dist.sharding.partition import UserPartition
 from cofi_dist.sharding.ranges import UserRange
+
+# Ranges of items that all ranks own together. Each is a file of every checkpoint.
+MOST_RANGES = 2**14
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +90,11 @@ class Problem:
         assert self.item_shards is not None
         return ItemPass(self.item_shards, has_bias=self.config.model.item_bias)
 
+    @property
+    def own_item_ranges(self) -> Sequence[UserRange] | None:
+        """Return the items that this rank owns; None if all items are on every rank."""
+        return None if self.item_shards is None else self.item_shards.owned()
+
     def own_items(self, of_items: NDArray[Number]) -> NDArray[Number]:
         """Return an array with a row for each item of this rank, of one with a row for each item."""
         return of_items if self.item_shards is None else self.item_shards.own_rows(of_items)
@@ -147,6 +156,12 @@ def _shard_items(config: Config, num_items: int, comm: Comm) -> ItemShards | Non
         return None
     bytes_per_item = np.dtype(train.dtype).itemsize * config.model.num_features
     block = train.item_block or automatic_block(num_items, bytes_per_item, comm.world_size)
+    if -(-num_items // block) * comm.world_size > MOST_RANGES:
+        least = -(-num_items * comm.world_size // MOST_RANGES)
+        raise ConfigError(
+            f"train.item_block: {block} cuts {num_items} items into too many blocks; set at least {least}",
+            shared=True,
+        )
     return ItemShards(num_items, block, comm.world_size, comm.rank)
 
 
