@@ -73,8 +73,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "training": {
         *("config", "cost", "data", "data/sources", "distributed", "factors", "ranking"),
-        *("kernels/block_sums", "kernels/cpu", "kernels/rating_matrix", "kernels/torch_ops", "optim"),
-        "sharding",
+        *("kernels/base", "kernels/block_sums", "kernels/cpu", "kernels/rating_matrix"),
+        *("kernels/torch_ops", "optim", "sharding"),
     },
     "checkpoint": {"config", "distributed", "run_layout", "sharding", "training"},
     "run": {

@@ -8,7 +8,7 @@ it goes on once the caller has had it done. T is the number of subtrees of this 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
 
@@ -70,6 +70,7 @@ class PendingFetch:
     overlap: Callable[[], None] = do_nothing
 
 
+Result = TypeVar("Result")
 Pending = PendingSum | PendingExchange | PendingFetch
 
 
@@ -132,6 +133,17 @@ def run_all(pending: Iterator[Pending], ranks: Ranks) -> None:
                 ranks.exchange(each.gathers, each.scatters, each.overlap)
             case PendingFetch():
                 ranks.fetch(each.sent, each.sent_counts, each.received, each.received_counts, each.overlap)
+
+
+def run_for_result(pending: Generator[Pending, None, Result], ranks: Ranks) -> Result:
+    """Let the ranks do all that is yielded, and return what is returned at the end."""
+    results: list[Result] = []
+
+    def all_of() -> Iterator[Pending]:
+        results.append((yield from pending))
+
+    run_all(all_of(), ranks)
+    return results[0]
 
 
 class Optimizer(Protocol):

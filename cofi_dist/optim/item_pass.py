@@ -10,7 +10,7 @@ While one block is worked on, the next one travels to all ranks, and sums over t
 K features, T subtrees of this rank's users (`cofi_dist.sharding.reduction_tree`).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 from torch import Tensor
 
@@ -46,6 +46,21 @@ class ItemPass:
         # where the own rows of each block begin
         self._starts = [sum(self._owned[:number]) for number in range(len(self.blocks))]
         self._held: Side[Tensor] | None = None
+
+    def gather(self, own: Tensor) -> Generator[PendingExchange, None, Tensor]:
+        """Yield what gathers one number per item, such as its bias; returns those of all items, (M,).
+
+        Args:
+            own: those of this rank's items, (num_owned,).
+        """
+        whole = own.new_empty(self.shards.num_items)
+
+        def put(number: int, rows: Side[Tensor]) -> None:
+            whole[self.blocks[number].start : self.blocks[number].stop] = rows.features[:, 0]
+
+        numbers = ItemPass(self.shards, has_bias=False)
+        yield from numbers.over(Side(own[:, None].contiguous(), own), put)
+        return whole
 
     def over(
         self,

@@ -52,15 +52,37 @@ class ItemScores:
             item_counts: training ratings of each item, (M,) float64.
             global_mean: mean of all training ratings.
         """
+        of_unknown = unknown_offset(c, item_means, item_counts, global_mean)
+        return cls.of_rows(X, c, item_means, item_counts, of_unknown)
+
+    @classmethod
+    def of_rows(
+        cls,
+        X: ArrayLike,
+        c: NDArray[np.floating] | None,
+        item_means: NDArray[np.float64],
+        item_counts: NDArray[np.float64],
+        unknown_offset: float,
+    ) -> Self:
+        """Do for some items what `build` does for all; the arguments are those of these items."""
         is_known, offset = item_counts > 0, item_means.copy()
-        unknown_offset = global_mean if has_means(item_means) else 0.0
         if c is not None:
             offset += c[0]
-            unknown_offset += mean_of_known(c[0], is_known)
         widened = np.array(X, np.float64)
         widened[~is_known] = 0.0
         offset[~is_known] = unknown_offset
         return cls(X=widened, offset=offset, unknown_offset=unknown_offset)
+
+
+def unknown_offset(
+    c: NDArray[np.floating] | None,
+    item_means: NDArray[np.float64],
+    item_counts: NDArray[np.float64],
+    global_mean: float,
+) -> float:
+    """Return the offset of an unknown item; the arguments are those of `ItemScores.build`."""
+    offset = global_mean if has_means(item_means) else 0.0
+    return offset if c is None else offset + mean_of_known(c[0], item_counts > 0)
 
 
 def known_users(

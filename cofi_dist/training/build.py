@@ -105,6 +105,7 @@ def _build_sharded(
     if settings.optimizer == "als":
         raise ConfigError("train.items: sharded is for optimizer: adam so far; leave als out", shared=True)
     assert problem.item_shards is not None
+    assert problem.item_pass is not None
     ratings = build_item_blocks(
         shard,
         problem.item_shards,

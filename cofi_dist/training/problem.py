@@ -85,9 +85,10 @@ class Problem:
         return weight - self.config.train.unknown_weight * sums.count
 
     @cached_property
-    def item_pass(self) -> ItemPass:
+    def item_pass(self) -> ItemPass | None:
         """Return what lets sharded items go by; all that use it share its memory."""
-        assert self.item_shards is not None
+        if self.item_shards is None:
+            return None
         return ItemPass(self.item_shards, has_bias=self.config.model.item_bias)
 
     @property

@@ -83,7 +83,9 @@ def build_validation(problem: Problem, shard: UserShard) -> Validation | None:
     else:
         criterion = Criterion(settings.metric)
         blocks = problem.partition.local_blocks(problem.rank)
-        judge = PredictionErrors(held_out, problem.item_offsets, source.scale, problem.device, blocks)
+        judge = PredictionErrors(
+            held_out, problem.item_offsets, source.scale, problem.device, blocks, problem.item_pass
+        )
     return Validation(
         judge,
         criterion,
@@ -111,6 +113,7 @@ def _ranked_lists(problem: Problem, shard: UserShard, held_out: Ratings, criteri
         criterion.metric,
         criterion.k,
         is_sampled(rows, problem.source.num_users, criterion.users),
+        problem.item_pass,
     )
     if not judge.num_judged(problem.reducer):
         of_sample = "" if criterion.users is None else " of the sample"
