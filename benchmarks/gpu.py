@@ -6,7 +6,7 @@
 Made-up ratings of the shapes of MovieLens ml-latest-small, 10M and 32M; 100 features, float32. Times are
 of the steps alone, without costs printed: median (min to max) of five runs, on the device's own clock.
 A graph is an epoch recorded once and played again, which spares the starting of its kernels one by one; the
-trainer does that by itself on one device.
+trainer does that by itself on one device. `invariant` sums in the order of `train.reduction: invariant`.
 
 Bytes are modelled, N ratings, M items, U users, K features: every gathered row counts, found in a cache
 or not:
@@ -22,7 +22,7 @@ import argparse
 import platform
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from statistics import median
 
@@ -30,6 +30,7 @@ import numpy as np
 import torch
 
 from benchmarks.machine import machine, spread
+from cofi_dist.config.train_section import DEFAULT_BLOCKS
 from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.regulariser import Regulariser
@@ -44,6 +45,7 @@ from cofi_dist.kernels.torch_ops.backend import TorchKernels
 from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import run_step
+from cofi_dist.sharding.partition import UserPartition
 from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.training.draw import draw_factors
 
@@ -148,14 +150,22 @@ def forms(bench: Bench) -> Iterator[tuple[str, Callable[[], Step]]]:
     def by_torch() -> RatingMatrix:
         return build_rating_matrix(shard, device, torch.float32, backend=TorchKernels)
 
+    @cache
+    def in_order() -> RatingMatrix:
+        spread = UserPartition.balanced(shard.ratings_per_user(), 1, DEFAULT_BLOCKS)
+        return build_rating_matrix(replace(shard, blocks=spread.local_blocks(0)), device, torch.float32)
+
     if len(shard.ratings) < 10**6:
         yield "dense", lambda: adam_step(bench, DenseCost(shard, device), fused=False)
     yield "by torch's operations", lambda: adam_step(bench, SparseCost(by_torch()))
     yield "a sweep of ALS by torch's operations", lambda: als_step(bench, by_torch())
     yield name, lambda: adam_step(bench, SparseCost(own))
     yield f"a sweep of ALS, {name}", lambda: als_step(bench, own)
+    yield f"{name}, invariant", lambda: adam_step(bench, SparseCost(in_order()))
+    yield f"a sweep of ALS, {name}, invariant", lambda: als_step(bench, in_order())
     if device.type == "cuda":
         yield f"{name}, as a graph", lambda: adam_step(bench, SparseCost(own), graph=True)
+        yield f"{name}, invariant, as a graph", lambda: adam_step(bench, SparseCost(in_order()), graph=True)
 
 
 def line(bench: Bench, name: str, make: Callable[[], Step], copy: float) -> str:
