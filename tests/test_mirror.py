@@ -58,7 +58,6 @@ TESTED_IN = {
     "data/readers/any_column.py": "data/readers/test_columns.py",
     "data/readers/given_table.py": "data/readers/test_given.py",
     "data/readers/lines.py": "data/readers/test_layout.py",
-    "data/readers/object_store.py": "data/readers/test_listing.py",
     "data/readers/pairs.py": "data/readers/test_layout.py",
     "data/readers/pandas_columns.py": "data/readers/test_columns.py",
     "data/readers/parquet.py": "data/readers/test_tables.py",

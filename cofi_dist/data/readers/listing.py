@@ -57,7 +57,7 @@ def folders_and_files(given: Given) -> list[Path]:
 def _files_of(name: str) -> Sequence[FilePath]:
     """Return the files that one name stands for."""
     if is_url(name):
-        return find_objects(ObjectUrl(name))
+        return _without_hidden(name, find_objects(ObjectUrl(name)))
     start, pattern = _without_pattern(name)
     if not pattern:
         if not start.is_dir():
@@ -75,6 +75,16 @@ def _files_of(name: str) -> Sequence[FilePath]:
     if not matches:
         raise DataError(f"{name}: there is no such file, and none that matches it as a pattern")
     return sorted(matches, key=str)
+
+
+def _without_hidden(name: str, found: list[ObjectUrl]) -> list[ObjectUrl]:
+    """Leave out what is in a folder that is left out, unless the name asks for such."""
+    if any(map(_is_left_out, PurePath(name).parts)):
+        return found
+    kept = [url for url in found if not any(map(_is_left_out, PurePath(url.url).parts))]
+    if not kept:
+        raise DataError(f"{name}: there are no files; what begins with . or _ is left out")
+    return kept
 
 
 def _without_pattern(name: str) -> tuple[Path, str]:

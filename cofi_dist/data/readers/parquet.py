@@ -70,5 +70,5 @@ def _scanned(path: FilePath) -> Iterator[pl.LazyFrame]:
 def _fault(path: FilePath, error: BaseException) -> str:
     """Say why a file cannot be read."""
     if isinstance(path, ObjectUrl):
-        return object_fault(path, error)
+        return object_fault(error)
     return f"cannot be read as Parquet: {shortened(error, quoted=False)}"
