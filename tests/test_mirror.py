@@ -49,7 +49,7 @@ TESTED_IN = {
     "data/preparation/job.py": "data/preparation/test_pipeline.py",
     "data/preparation/merged_rows.py": "data/preparation/test_join.py",
     "data/preparation/npy_file.py": "data/preparation/test_store.py",
-    "data/preparation/reading.py": "data/readers/test_ratings_files.py",
+    "data/preparation/reading.py": "data/preparation/test_held_out_files.py",
     "data/preparation/split_checks.py": "data/preparation/test_pipeline.py",
     "data/preparation/spool.py": "data/preparation/test_pipeline.py",
     "data/preparation/writers.py": "data/preparation/test_pipeline.py",

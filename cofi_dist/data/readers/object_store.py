@@ -74,7 +74,7 @@ def find_objects(url: ObjectUrl) -> list[ObjectUrl]:
 
 
 def _listed(url: ObjectUrl, *, glob: bool) -> list[str]:
-    """Return the URLs of the files; none if there are none."""
+    """Return the URLs of files with rows; what is no pattern and does not end with / is one file."""
     scanned = pl.scan_parquet(
         url.url,
         glob=glob,
@@ -87,6 +87,9 @@ def _listed(url: ObjectUrl, *, glob: bool) -> list[str]:
     )
     try:
         with stderr_silenced():
+            if not glob and not url.url.endswith("/"):
+                scanned.collect_schema()
+                return [url.url]
             paths = scanned.group_by(PATHS).len().collect(engine="streaming")
     except STORE_ERRORS as error:
         if re.search(NOTHING, str(error)) and not re.search(NO_BUCKET, str(error)):

@@ -50,6 +50,7 @@ def test_parts_in_a_store_have_the_bytes_of_one_file(bucket: Bucket, tmp_path: P
     for beside in ("_SUCCESS", "_metadata", "_temporary/0/part.parquet", ".hidden.parquet"):
         bucket.put(f"parts/{beside}", TABLE if beside.endswith("parquet") else b"")
     one = bucket.put("one.parquet", TABLE)
+    assert find_files(bucket.put("none.parquet", TABLE[:0])), "a file without rows is a file"
     with prepared(save(TABLE, tmp_path / "one.parquet")) as stored:
         want = stored.fingerprint()
     folder = bucket.url("parts")
@@ -109,7 +110,8 @@ def test_missing_credentials_are_told(bucket: Bucket, monkeypatch: pytest.Monkey
         monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
         # in a process of its own: polars keeps credentials that it once had
         code = f"from cofi_dist.data.readers.listing import find_files; find_files({bucket.url('r')!r})"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
     assert f"DataError: {bucket.url('r')}: there are no credentials; set AWS_ACCESS_KEY_ID" in done.stderr
 
 

@@ -46,7 +46,7 @@ def of_one_file(*, as_text: bool) -> tuple[pl.DataFrame, str]:
         return table, fingerprint(save(table, Path(folder) / "one.csv"), **SPLITS)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     cuts=st.lists(st.integers(0, len(TABLE)), max_size=7).map(sorted),
     suffix=st.sampled_from([".parquet", ".csv", ".csv.gz", ".csv.zst", ".tsv"]),
