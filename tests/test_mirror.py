@@ -108,7 +108,6 @@ TESTED_IN = {
     "ranking/device_filter.py": "ranking/test_ranker.py",
     "ranking/scores.py": "model/test_scoring.py",
     "run/log_files.py": "run/test_log.py",
-    "run/outcome.py": "e2e/test_start.py",
     "fitting/arguments.py": "fitting/test_fit.py",
     "run/screen.py": "run/test_log.py",
     "run/training_run.py": "e2e/test_start.py",

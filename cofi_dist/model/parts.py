@@ -174,6 +174,8 @@ def read_manifest(directory: Path) -> Manifest:
         manifest = check_record(said, Manifest)
         for side, rows in (("users", manifest.num_users), ("items", manifest.num_items)):
             ranges = [each for part in manifest.parts if part.side == side for each in part.ranges]
+            if any(start >= stop for start, stop in ranges):
+                raise ValueError(f"a file of {side} holds a range of no rows")
             require_every_row(sorted((start, stop) for start, stop in ranges), rows, side)
     except (OSError, ValueError) as error:
         raise RunError(f"{file}: {read_failure(error)}; {ADVICE}") from None

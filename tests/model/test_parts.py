@@ -209,7 +209,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "rows upside down": (
         _signed(lambda said: said["parts"][0].update(ranges=[[0, 9], [9, 5]])),
-        r"parts\.json: its files do not hold every one of 12 users once",
+        r"parts\.json: a file of users holds a range of no rows",
     ),
     "other features": (
         _signed(lambda said: said.update(num_features=5)),

@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.files import piece_sums
 from cofi_dist.model import Model, RunRatings, recommend, row_parts
 from cofi_dist.model.export import export
-from tests.support.models import NUM_ITEMS, NUM_USERS, as_table, in_parts, judged
+from cofi_dist.report.compare import compare
+from tests.model.test_update import model_of, some_ratings
+from tests.support.models import NUM_ITEMS, NUM_USERS, as_table, in_parts, judged, made_up
+from tests.support.warm_starts import CONFIG, bits_of, started
+from tests.support.warm_starts import model_of as start_of
+from tests.support.written_runs import row, write_run
 
 USERS, ITEMS = ["u0000", "u0007", "u0039", "nobody"], [100, 131, 159, 7]
 
@@ -60,7 +67,7 @@ ANSWERS: dict[str, Callable[[Model, RunRatings, Path], Any]] = {
 }
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     users=st.sets(st.integers(1, NUM_USERS - 1), max_size=4),
     items=st.sets(st.integers(1, NUM_ITEMS - 1), max_size=4),
@@ -82,3 +89,35 @@ def test_every_answer_is_the_same(users: set[int], items: set[int], block: int, 
             assert answer(parted, rated, tmp_path / "out") == wanted[name], name
         for file in export(parted, "parquet", tmp_path / "out" / "again", replace=True):
             assert pl.read_parquet(file).equals(pl.read_parquet(tmp_path / "out" / "parquet" / file.name))
+
+
+def test_an_update_is_the_same(tmp_path: Path) -> None:
+    model = model_of(tmp_path, some_ratings(5, 6, 20, seed=0))
+    parted = in_parts(model, tmp_path / "parts", users=[1], items=[2])
+    new = pl.DataFrame({"u": [1, 2], "i": [102, 103], "r": [2.5, 4.5]})
+    assert parted.update(new, model.rated()).arrays.digest() == model.update(new).arrays.digest()
+
+
+def test_it_is_compared_as_one(tmp_path: Path) -> None:
+    model = made_up(tmp_path)
+    parted = in_parts(model, tmp_path / "parts", users=[3], items=[7, 9])
+    for name, each in (("a", model), ("b", parted)):
+        write_run(tmp_path / name, [row(1, 2.0), row(11, 1.0)])
+        each.save(tmp_path / name / "model")
+    assert all(found.bit_identical for found in compare(tmp_path / "a", tmp_path / "b"))
+    W = model.arrays.by_name["W"].copy()
+    W[5, 2] += 1
+    replace(model, arrays=replace(model.arrays, W=W)).save(tmp_path / "a" / "model", replace=True)
+    (found,) = (each for each in compare(tmp_path / "a", tmp_path / "b") if not each.bit_identical)
+    assert (found.name, found.where) == ("W", "[5 2]")
+    assert found.largest == pytest.approx(1.0)
+
+
+def test_a_run_starts_from_it_as_from_one(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(CONFIG)
+    model = start_of(tmp_path, list(range(5, 70)), list(range(30)))
+    parted = in_parts(model, tmp_path / "parts", users=[30, 31], items=[7])
+    found, wanted = (
+        bits_of(started(SoloComm(), tmp_path / "c.yaml", [], each).factors) for each in (parted, model)
+    )
+    assert all(found[name].tobytes() == factor.tobytes() for name, factor in wanted.items())

@@ -2,11 +2,13 @@
 
 import os
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from cofi_dist.cli.main import app
 from cofi_dist.cli.session import Session
+from cofi_dist.model import Model, store
 from tools.damage import harms
 from tools.damage.harms import Harm
 
@@ -45,6 +47,7 @@ def build(directory: Path) -> None:
         call("train", "--config", "c.yaml", "run_dir=run")
         call("train", "--config", "c.yaml", "run_dir=other", "train.lambda_=2")
         call("evaluate", "run", "--output", "run/evaluation.json")
+        put_in_parts(Path("run"), Path("parted"))
         given = ["data.test={fraction: 0.2}", "data.validation={fraction: 0.1}"]
         call("prepare", "r.csv", "--output", "ready", *given)
         call("train", "--config", "p.yaml", "run_dir=of-ready")
@@ -55,6 +58,16 @@ def build(directory: Path) -> None:
         call("tune", "--config", "c.yaml", "--grid", "train.lambda_=1,2", "--output", "grid")
     finally:
         os.chdir(here)
+
+
+def put_in_parts(run: Path, copy: Path) -> None:
+    """Copy a run, with its model in parts, as if it were large."""
+    shutil.copytree(run, copy)
+    most, store.MOST_IN_ONE_FILE = store.MOST_IN_ONE_FILE, 0
+    try:
+        Model.load(copy).save(copy / "model", replace=True)
+    finally:
+        store.MOST_IN_ONE_FILE = most
 
 
 MORE = ["train.epochs=25", "checkpoint.resume=auto"]
@@ -70,6 +83,7 @@ OF_MODEL = [
     ["compare", "run", "other"],
     ["report", "run", "--replace"],
 ]
+OF_PARTS = [["parted" if word == "run" else word for word in command] for command in OF_MODEL]
 OF_READY = [
     ["train", "--config", "p.yaml", "run_dir=new", "train.epochs=2"],
     ["evaluate", "of-ready"],
@@ -109,9 +123,16 @@ def tries(world: Path) -> list[tuple[str, str, Harm, list[list[str]]]]:
     def of(name: str, table: Callable[[Path], dict[str, Harm]]) -> dict[str, Harm]:
         return table(world / name)
 
+    def signed(path: Path) -> dict[str, Harm]:
+        return harms.of_json(path, signed=True)
+
     add("run/model/factors.safetensors", OF_MODEL, of("run/model/factors.safetensors", harms.of_tensors))
     for name in ("run/model/users.parquet", "run/model/items.parquet"):
         add(name, OF_MODEL, of(name, harms.of_ids))
+    add("parted/model/parts.json", OF_PARTS[:3], of("parted/model/parts.json", signed))
+    for name in ("users-00000", "items-00000"):
+        file = f"parted/model/{name}.safetensors"
+        add(file, OF_PARTS, of(file, harms.of_tensors))
     add("run/model/config.yaml", OF_MODEL)
     add("run/model", OF_MODEL)
     add("ready/manifest.json", OF_READY, of("ready/manifest.json", harms.of_json))
@@ -128,10 +149,6 @@ def tries(world: Path) -> list[tuple[str, str, Harm, list[list[str]]]]:
     for name in ("train.log", "config.yaml", ".cofi_dist", ".lock", "STOP", "report.html"):
         add(f"run/{name}", OF_RESULTS)
     newest = "going/checkpoints/epoch-00000020"
-
-    def signed(path: Path) -> dict[str, Harm]:
-        return harms.of_json(path, signed=True)
-
     add(f"{newest}/manifest.json", OF_CHECKPOINTS, of(f"{newest}/manifest.json", signed))
     for path in sorted((world / newest).glob("*.safetensors")):
         add(f"{newest}/{path.name}", OF_CHECKPOINTS)
