@@ -1,7 +1,7 @@
 """Move rows of items between their owners and all ranks, where no rank holds them all.
 
 gloo has no reduce-scatter. An all-to-all takes its place, which sends as much, and each owner adds what it
-has received in the order of the ranks.
+has received in the order of the ranks. Ranks of one machine read what they need in memory that they share.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,11 @@ import torch.distributed as dist
 from torch import Tensor
 
 from cofi_dist.distributed.byte_messages import ALL_GATHER
+from cofi_dist.distributed.node_memory import NodeMemory, can_carry
 from cofi_dist.distributed.overlap import run_overlapped
+
+# its name from torch 2.13 on, and its name before
+REDUCE_SCATTER = getattr(dist, "reduce_scatter_single", None) or dist.reduce_scatter_tensor
 
 
 class ItemExchange:
@@ -28,18 +32,40 @@ class ItemExchange:
     ) -> AbstractContextManager[Sequence[Tensor]]:
         raise NotImplementedError
 
+    def _shared_memory(self) -> NodeMemory | None:
+        raise NotImplementedError
+
+    def _start_barrier(self) -> Callable[[], None]:
+        raise NotImplementedError
+
+    def backend(self, device: torch.device) -> str:
+        raise NotImplementedError
+
+    def max_over_ranks(self, *numbers: int) -> tuple[int, ...]:
+        raise NotImplementedError
+
     def all_to_all(
         self, parts: Tensor, lengths: Sequence[int], sent_lengths: Sequence[int] | None = None
     ) -> Tensor:
         received = parts.new_empty(sum(lengths))
+        # the longest part of any rank, which all ranks have to know
+        longest = max(lengths)
         if sent_lengths is None:
             sent_lengths = [parts[0].numel()] * self.world_size
+        else:
+            (longest,) = self.max_over_ranks(max(longest, *sent_lengths))
         with (
             self._carried(parts, are_written=False) as (sent,),
             self._carried(received, are_read=False) as (arrived,),
             self._peer_errors(),
         ):
-            dist.all_to_all_single(arrived, sent.view(-1), list(lengths), list(sent_lengths))
+            flat = sent.view(-1)
+            if can_carry(sent, longest) and (memory := self._shared_memory()) is not None:
+                to_ranks = torch.split(flat, list(sent_lengths))
+                from_ranks = torch.split(arrived, list(lengths))
+                memory.all_to_all(to_ranks, from_ranks, longest, self._start_barrier)
+            else:
+                dist.all_to_all_single(arrived, flat, list(lengths), list(sent_lengths))
         return received
 
     def all_gather(self, part: Tensor, whole: Tensor) -> None:
@@ -48,7 +74,10 @@ class ItemExchange:
             self._carried(whole, are_read=False) as (arrived,),
             self._peer_errors(),
         ):
-            ALL_GATHER(arrived, sent)
+            if can_carry(sent, len(sent)) and (memory := self._shared_memory()) is not None:
+                memory.all_gather(sent, arrived, self._start_barrier)
+            else:
+                ALL_GATHER(arrived, sent)
 
     def exchange(
         self,
@@ -60,6 +89,9 @@ class ItemExchange:
             for part, whole in gathers:
                 self.all_gather(part.view(-1), whole.view(-1))
             for partials, own in scatters:
+                if self.backend(own.device) == "nccl":
+                    REDUCE_SCATTER(own.view(-1), partials.view(-1))
+                    continue
                 parts = partials.view(self.world_size, -1)
                 received = self.all_to_all(parts, [own.numel()] * self.world_size)
                 first, *others = received.view(self.world_size, *own.shape)

@@ -6,7 +6,7 @@ adds slice r of what all ranks have written:
     rank 0 writes slot 0        rank 0 adds slice 0 of both slots        s0 s1
     rank 1 writes slot 1   ->   rank 1 adds slice 1 of both slots   ->   read by both ranks
 
-Ranks are added in order.
+Ranks are added in order. What ranks send each other goes the same way.
 """
 
 import mmap
@@ -17,6 +17,9 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+
+# Tells the other ranks that this one has come so far; returns what waits for them.
+Barrier = Callable[[], Callable[[], None]]
 
 FOLDER = Path("/dev/shm")  # noqa: S108, it is memory, and mkstemp's files in it are private
 SLOT_BYTES = 2**23
@@ -45,7 +48,7 @@ class NodeMemory:
     def all_reduce_(
         self,
         partials: Sequence[Tensor],
-        start_barrier: Callable[[], Callable[[], None]],
+        start_barrier: Barrier,
         overlap: Callable[[], None] | None = None,
     ) -> None:
         """Replace every tensor by its sum over the ranks.
@@ -78,12 +81,67 @@ class NodeMemory:
             for part, summed in zip(batch, torch.split(total, sizes), strict=True):
                 part.copy_(summed)
 
+    def all_gather(self, part: Tensor, whole: Tensor, start_barrier: Barrier) -> None:
+        """Copy every rank's part to `whole`, in rank order.
+
+        Collective: all ranks call it.
+
+        Args:
+            part: flat, on the CPU, of the same length on all ranks.
+            whole: flat, `world_size` times as long.
+            start_barrier: as for `all_reduce_`.
+        """
+        slots, targets = self._slots.view(part.dtype), whole.view(self._world_size, -1)
+        for start in range(0, len(part), slots.shape[1]):
+            piece = slice(start, min(start + slots.shape[1], len(part)))
+            size = piece.stop - piece.start
+            slots[self._rank, :size].copy_(part[piece])
+            start_barrier()()
+            targets[:, piece].copy_(slots[: self._world_size, :size])
+            start_barrier()()
+
+    def all_to_all(
+        self,
+        sent: Sequence[Tensor],
+        received: Sequence[Tensor],
+        longest: int,
+        start_barrier: Barrier,
+    ) -> None:
+        """Copy to each rank what the others have for it.
+
+        Collective: all ranks call it.
+
+        Args:
+            sent: what goes to each rank, flat, on the CPU.
+            received: where what comes from each rank goes, flat.
+            longest: the length of the longest part of any rank.
+            start_barrier: as for `all_reduce_`.
+        """
+        # each slot has a place for each receiver
+        slots = self._slots.view(sent[0].dtype)[: self._world_size]
+        room = slots.shape[1] // self._world_size
+        places = slots[:, : room * self._world_size].view(self._world_size, self._world_size, room)
+        for start in range(0, longest, room):
+            for place, part in zip(places[self._rank], sent, strict=True):
+                piece = part[start : start + room]
+                place[: len(piece)].copy_(piece)
+            start_barrier()()
+            for place, target in zip(places[:, self._rank], received, strict=True):
+                piece = target[start : start + room]
+                piece.copy_(place[: len(piece)])
+            start_barrier()()
+
 
 def can_sum(partials: Sequence[Tensor]) -> bool:
     """Return whether `NodeMemory` can sum these tensors, and faster than messages would."""
     dtype, size = partials[0].dtype, sum(partial.nbytes for partial in partials)
     plain = (part.device.type == "cpu" and part.is_contiguous() and part.dtype == dtype for part in partials)
     return size >= LEAST_BYTES and all(plain)
+
+
+def can_carry(tensor: Tensor, length: int) -> bool:
+    """Return whether `NodeMemory` had better carry parts of so many numbers than messages."""
+    return tensor.device.type == "cpu" and length * tensor.element_size() >= LEAST_BYTES
 
 
 def size_of_memory(world_size: int) -> int:

@@ -72,3 +72,32 @@ def test_no_file_is_there_while_a_rank_is_waited_for(tmp_path: Path) -> None:
     folder = tmp_path / "memory"
     folder.mkdir()
     assert run_ranks(2, _files_before_the_last_rank_comes, folder, tmp=tmp_path) == [[], []]
+
+
+def _parts(comm: Comm, folder: Path) -> tuple[list[float], list[float], list[float], bool]:
+    # so that parts take several rounds
+    node_memory.SLOT_BYTES, node_memory.LEAST_BYTES, node_memory.FOLDER = 64 * 8, 0, folder
+    ranks = range(comm.world_size)
+    whole = torch.empty(comm.world_size * 150)
+    comm.all_gather(torch.full((150,), float(comm.rank)), whole)
+    equal = torch.stack([torch.full((70,), 10.0 * comm.rank + to) for to in ranks])
+    # the rank's number times 50 rows to each
+    sent = torch.cat([torch.full((50 * comm.rank,), 10.0 * comm.rank + to) for to in ranks])
+    received = torch.empty(sum(50 * rank for rank in ranks))
+    counts = [50 * rank for rank in ranks]
+    comm.fetch(sent, [50 * comm.rank] * comm.world_size, received, counts, lambda: None)
+    assert isinstance(comm, GroupComm)
+    got = comm.all_to_all(equal, [70] * comm.world_size)
+    return whole.tolist(), got.tolist(), received.tolist(), comm._memory is not None
+
+
+@pytest.mark.parametrize("has_memory", [True, False])
+def test_parts_arrive_the_same_with_and_without_memory(has_memory: bool, tmp_path: Path) -> None:
+    folder, ranks = tmp_path / "memory", range(3)
+    if has_memory:
+        folder.mkdir()
+    for receiver, (whole, got, received, is_shared) in enumerate(run_ranks(3, _parts, folder, tmp=tmp_path)):
+        assert is_shared == (has_memory and IN_MEMORY)
+        assert whole == [float(rank) for rank in ranks for _ in range(150)]
+        assert got == [10.0 * rank + receiver for rank in ranks for _ in range(70)]
+        assert received == [10.0 * rank + receiver for rank in ranks for _ in range(50 * rank)]
