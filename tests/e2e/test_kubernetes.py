@@ -92,7 +92,6 @@ def of_the_operator(job: dict[str, Any], pods: int, port: int) -> dict[str, str]
         "PET_NNODES": f"{pods}:{pods}",
         "PET_MAX_RESTARTS": str(policy["maxRestarts"]),
         "PET_RDZV_ID": policy["rdzvId"],
-        "PET_RDZV_CONF": ",".join(f"{each['key']}={each['value']}" for each in policy["rdzvConf"]),
     }
 
 
