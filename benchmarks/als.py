@@ -65,7 +65,7 @@ def ours(shard: UserShard, seed: int, *, momentum: bool = True, steps: int = 3) 
     factors = start(shard, seed)
     counts = torch.from_numpy(np.bincount(shard.ratings.item, minlength=shard.num_items))
     cost = build_rating_matrix(shard, CPU, torch.float32, tiled=steps > 0)
-    als = Als(
+    als = Als.with_whole_items(
         cost, factors, Regulariser(1.0), item_counts=counts, steps=steps, tolerance=0.0, owns_all_users=True
     )
     found: Reached = {}

@@ -131,7 +131,7 @@ def als_step(bench: Bench, cost: RatingMatrix) -> Step:
     s, factors = bench.shard, bench.factors()
     counts = torch.from_numpy(np.bincount(s.ratings.item, minlength=s.num_items))
     given = {"item_counts": counts, "steps": 3, "tolerance": 0.0, "owns_all_users": True}
-    als = Als(cost, factors, Regulariser(1.0), **given)  # type: ignore[arg-type]
+    als = Als.with_whole_items(cost, factors, Regulariser(1.0), **given)  # type: ignore[arg-type]
 
     def step() -> None:
         run_step(als.prepare_step(), SoloComm())

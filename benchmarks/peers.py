@@ -49,7 +49,7 @@ def als(problem: Problem) -> Result:
     start = time.perf_counter()
     factors, cost = problem.start(), build_rating_matrix(problem.shard, CPU, torch.float32)
     counts = torch.from_numpy(problem.sums.count)
-    solver = Als(
+    solver = Als.with_whole_items(
         cost, factors, Regulariser(s.lambda_), item_counts=counts, steps=3, tolerance=0.0, owns_all_users=True
     )
     set_up = time.perf_counter() - start

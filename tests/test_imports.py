@@ -52,7 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "optim": {
         *("cost", "factors", "kernels/base", "kernels/block_sums", "kernels/cpu", "kernels/cuda"),
-        *("kernels/gram", "kernels/rating_matrix", "sharding"),
+        *("kernels/gram", "kernels/item_blocks", "kernels/item_sums", "kernels/rating_matrix", "sharding"),
     },
     "distributed": {"sharding", "version"},
     "testing": {"distributed"},
@@ -115,6 +115,7 @@ ORDER_WITHIN: dict[str, tuple[str, ...]] = {
             "philox",
             "simd",
             "counting_sort",
+            "row_batches",
             "partial_sums",
             "rating_terms",
             "gram_rows",

@@ -90,6 +90,7 @@ class ShardedTerm:
     def add_block(self, number: int, items: Side[Tensor]) -> None:
         """Add what a block contributes to the gradients of the users, and to sums over the items."""
         block, scale_X = self._cost.ratings.blocks[number], self._cost.scale_X
+        assert block.by_user is not None
         block.by_user.add(self._users, items, self._user_sums)
         if self._cost.unknown is not None:
             self._gram_X.add(items)

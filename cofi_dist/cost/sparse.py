@@ -36,7 +36,7 @@ def build_rating_matrix(
         tiled: as for `RatingMatrix`.
         backend: as for `RatingMatrix`.
     """
-    csr = _csr_of(shard, dtype, unknown_weight)
+    csr = csr_of(shard, dtype, unknown_weight)
     return RatingMatrix(csr, shard.num_items, shard.blocks, device, dtype, tiled=tiled, backend=backend)
 
 
@@ -59,11 +59,11 @@ def build_item_blocks(
         unknown_weight: a0.
         backend: as for `RatingMatrix`.
     """
-    csr = _csr_of(shard, dtype, unknown_weight)
+    csr = csr_of(shard, dtype, unknown_weight)
     return ItemBlocks(csr, item_shards, shard.blocks, device, dtype, backend=backend)
 
 
-def _csr_of(shard: UserShard, dtype: torch.dtype, unknown_weight: float) -> Csr | WeightedCsr:
+def csr_of(shard: UserShard, dtype: torch.dtype, unknown_weight: float) -> Csr | WeightedCsr:
     """Return a rank's ratings, user by user, less their items' means."""
     number = NUMPY_TYPE[dtype]
     indptr, items = shard.indptr(), shard.ratings.item.astype(np.int32, copy=False)

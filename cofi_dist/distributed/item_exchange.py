@@ -4,6 +4,7 @@ gloo has no reduce-scatter. An all-to-all takes its place, which sends as much, 
 has received in the order of the ranks. Ranks of one machine read what they need in memory that they share.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
@@ -109,7 +110,7 @@ class ItemExchange:
         received_counts: Sequence[int],
         overlap: Callable[[], None],
     ) -> None:
-        width = received[:1].numel() or 1
+        width = math.prod(received.shape[1:])
 
         def move() -> None:
             lengths, sent_lengths = (

@@ -19,7 +19,7 @@ and handed out as the sums of T subtrees of blocks (`cofi_dist.sharding.reductio
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -178,6 +178,11 @@ class RidgeTerm:
     curvature: Tensor
     total_curvature: float
     gram: Tensor | None = None
+
+    def of_rows(self, start: int, stop: int) -> "RidgeTerm":
+        """Return that of the rows start <= r < stop."""
+        own = {name: getattr(self, name)[start:stop] for name in ("weight", "counts", "curvature")}
+        return replace(self, **own)
 
 
 def row_curvature(csr: WeightedCsr) -> NDArray[np.float64]:

@@ -14,7 +14,6 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from cofi_dist.kernels.base import RatingKernels, Side
@@ -48,13 +47,13 @@ class ItemBlock:
     Attributes:
         items: which they are.
         by_item: kernels over the ratings of each of these items; `fixed` are all users of the rank.
-        by_user: the same ratings, user by user.
+        by_user: the same ratings, user by user; None if they are not needed.
         place: where sums over the ratings go.
     """
 
     items: UserRange
     by_item: RatingKernels
-    by_user: UserGradients
+    by_user: UserGradients | None
     place: SumPlace
 
     def item_gradients(self, items: Side[Tensor], users: Side[Tensor]) -> tuple[Side[Tensor], Tensor]:
@@ -85,6 +84,7 @@ class ItemBlocks:
         blocks: blocks of this rank's users, in which sums over users are formed.
         device: where the kernels run.
         dtype: of the factors.
+        with_users: whether the blocks have their ratings user by user, too.
         backend: kernels to use; None for those of the device.
 
     Attributes:
@@ -101,6 +101,7 @@ class ItemBlocks:
         device: torch.device,
         dtype: torch.dtype,
         *,
+        with_users: bool = True,
         backend: Backend | None = None,
     ) -> None:
         self.sums, self.num_users = BlockSums(blocks), len(csr.indptr) - 1
@@ -110,14 +111,14 @@ class ItemBlocks:
         places = [memory.place(padded, number % 2) for number, padded in enumerate(rows)]
         parts = _cut_by_items(csr, shards.blocks)
         if is_compiled:
-            self.blocks = _numba_blocks(csr, parts, places, blocks, dtype)
+            self.blocks = _numba_blocks(csr, parts, places, blocks, dtype, with_users=with_users)
         else:
             backend = backend or device_backend(device)
             self.blocks = [
                 ItemBlock(
                     part.items,
                     kernels_of_items(part.csr, len(part.items), blocks, device, backend),
-                    _SummedGradients(backend(part.csr, device)),
+                    _SummedGradients(backend(part.csr, device)) if with_users else None,
                     place,
                 )
                 for part, place in zip(parts, places, strict=True)
@@ -160,8 +161,10 @@ def _numba_blocks(
     places: Sequence[SumPlace],
     users: ReductionBlocks,
     dtype: torch.dtype,
+    *,
+    with_users: bool,
 ) -> list[ItemBlock]:
-    from cofi_dist.kernels.cpu.backend import NumbaGradients, NumbaKernels
+    from cofi_dist.kernels.cpu.backend import NumbaKernels
     from cofi_dist.kernels.cpu.schedule import by_tiles, ratings_of_tiles, tiles_of_blocks
 
     tiles, found = tiles_of_blocks(csr.indptr, users.users), []
@@ -170,22 +173,24 @@ def _numba_blocks(
         of_tiles = ratings_of_tiles(ratings.indptr, tiles)
         segments, order = by_tiles(ratings.indices, num_rows, of_tiles, users.subtrees)
         by_item = reordered(ratings, order, segments.indptr)
-        rows = np.flatnonzero(np.diff(ratings.indptr)).astype(np.int32)
-        by_user = ratings._replace(indptr=_ends_of(ratings.indptr, rows))
         found.append(
             ItemBlock(
                 part.items,
                 NumbaKernels(segments, by_item, num_rows, dtype, place),
-                NumbaGradients(rows, by_user),
+                _numba_gradients(ratings) if with_users else None,
                 place,
             )
         )
     return found
 
 
-def _ends_of(indptr: NDArray[np.integer], rows: NDArray[np.int32]) -> NDArray[np.integer]:
-    """Return where the ratings of some rows start, and last where they end; the others have none."""
-    return np.append(indptr[rows], indptr[-1:])
+def _numba_gradients(csr: AnyCsr) -> UserGradients:
+    """Return the compiled loops over the users that have ratings."""
+    from cofi_dist.kernels.cpu.backend import NumbaGradients
+
+    rows = np.flatnonzero(np.diff(csr.indptr)).astype(np.int32)
+    # where the ratings of these rows start, and last where they end; the others have none
+    return NumbaGradients(rows, csr._replace(indptr=np.append(csr.indptr[rows], csr.indptr[-1:])))
 
 
 class _SummedGradients:

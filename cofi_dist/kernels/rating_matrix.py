@@ -61,31 +61,56 @@ class RatingMatrix:
         backend: Backend | None = None,
     ) -> None:
         self.sums = BlockSums(blocks)
+        self.by_user = row_kernels(csr, device, dtype, fixes_order=blocks.fixes_order, backend=backend)
         if device.type == "cpu" and backend is None:
-            self.by_user, self.by_item = _numba_kernels(csr, num_items, blocks if tiled else None, dtype)
+            self.by_item = _numba_item_kernels(csr, num_items, blocks if tiled else None, dtype)
             return
         backend = backend or device_backend(device)
-        self.by_user = backend(csr, device)
-        self.by_user.fixes_order = blocks.fixes_order
         self.by_item = kernels_of_items(csr, num_items, blocks, device, backend)
 
 
-def _numba_kernels(
-    csr: AnyCsr, num_items: int, blocks: ReductionBlocks | None, dtype: torch.dtype
-) -> tuple[RatingKernels, RatingKernels]:
-    """Return the kernels by user and by item on a CPU; without blocks, each item's ratings are together."""
-    from cofi_dist.kernels.cpu.backend import NumbaKernels
-    from cofi_dist.kernels.cpu.schedule import by_rows, by_tiles, ratings_of_tiles, tiles_of_blocks
+def row_kernels(
+    csr: AnyCsr,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    fixes_order: bool,
+    backend: Backend | None = None,
+) -> RatingKernels:
+    """Return kernels over the rows of a matrix, with all ratings of each.
 
-    counts = np.diff(csr.indptr)
-    by_user = NumbaKernels(by_rows(counts), csr, len(counts), dtype)
+    Args:
+        csr: the ratings, row by row.
+        device: where the kernels run.
+        dtype: of the factors.
+        backend: as for `RatingMatrix`.
+        fixes_order: that of the kernels.
+    """
+    if device.type == "cpu" and backend is None:
+        from cofi_dist.kernels.cpu.backend import NumbaKernels
+        from cofi_dist.kernels.cpu.schedule import by_rows
+
+        counts = np.diff(csr.indptr)
+        return NumbaKernels(by_rows(counts), csr, len(counts), dtype)
+    kernels = (backend or device_backend(device))(csr, device)
+    kernels.fixes_order = fixes_order
+    return kernels
+
+
+def _numba_item_kernels(
+    csr: AnyCsr, num_items: int, blocks: ReductionBlocks | None, dtype: torch.dtype
+) -> RatingKernels:
+    """Return the kernels by item on a CPU; without blocks, each item's ratings are together."""
+    from cofi_dist.kernels.cpu.backend import NumbaKernels
+    from cofi_dist.kernels.cpu.schedule import by_tiles, ratings_of_tiles, tiles_of_blocks
+
     tiles = [[slice(0, len(csr.indices))]]
     if blocks is not None:
         tiles = ratings_of_tiles(csr.indptr, tiles_of_blocks(csr.indptr, blocks.users))
     subtrees = (range(1),) if blocks is None else blocks.subtrees
     segments, place = by_tiles(csr.indices, num_items, tiles, subtrees)
     by_item = reordered(csr, place, segments.indptr)
-    return by_user, NumbaKernels(segments, by_item, num_items, dtype)
+    return NumbaKernels(segments, by_item, num_items, dtype)
 
 
 def kernels_of_items(
@@ -98,13 +123,13 @@ def kernels_of_items(
 
     of_blocks = []
     for block in blocks.users:
-        by_item = transposed(_of_users(csr, block), num_items)
+        by_item = transposed(of_users(csr, block), num_items)
         indices = by_item.indices + np.int32(block.start)  # users are counted from the rank's first one
         of_blocks.append(backend(by_item._replace(indices=indices), device))
     return BlockKernels(of_blocks, blocks.subtrees)
 
 
-def _of_users(csr: AnyCsr, users: UserRange) -> AnyCsr:
+def of_users(csr: AnyCsr, users: UserRange) -> AnyCsr:
     """Return the ratings of some of the users."""
     indptr = csr.indptr[users.start : users.stop + 1]
     ratings = slice(int(indptr[0]), int(indptr[-1]))

@@ -6,13 +6,11 @@ all problems of one side, starting from the current factors; each step lowers J.
 factors are extrapolated along the previous sweep's change (Nesterov momentum). If the sweep then ends with a
 higher J than the previous one did, it is undone and taken again without momentum.
 
-K features, V rows of the side that is solved for; T subtrees of this rank's users
-(`cofi_dist.sharding.reduction_tree`).
+T subtrees of this rank's users (`cofi_dist.sharding.reduction_tree`).
 """
 
 import math
 from collections.abc import Generator, Iterator
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,33 +18,22 @@ from torch import Tensor
 
 from cofi_dist.cost.objective import Objective
 from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.sparse import half_squared_error
 from cofi_dist.cost.unknown import UnknownPairs
 from cofi_dist.errors import RunError
 from cofi_dist.factors import Factors
-from cofi_dist.kernels.base import RidgeTerm, accumulation_dtype
+from cofi_dist.kernels.base import accumulation_dtype
 from cofi_dist.kernels.rating_matrix import RatingMatrix
-from cofi_dist.optim.base import PendingSum, Step
-from cofi_dist.optim.half_sweep import solve_items, solve_users
+from cofi_dist.optim.base import Pending, PendingSum, Step
+from cofi_dist.optim.half_sweep import HalfSweeps, ridge_terms
+from cofi_dist.optim.whole_items import WholeItems
 
 
 class Als:
     """Minimise J by alternating least squares, a sweep per step; float32 or float64, on any device.
 
-    Users' problems are complete on the rank that owns them. Items' problems are sums over all users, so each
-    step of conjugate gradients on them yields one tensor of X's shape to sum over the ranks.
-
     Args:
-        ratings: this rank's ratings.
-        factors: are moved in place.
-        regulariser: the second term of J.
-        item_counts: training ratings of each item over all ranks, (num_items,).
-        item_curvature: sum of d_n (`cofi_dist.kernels.base`) over them, (num_items,); None if all are 1.
-        unknown: the unknown pairs; None if they have no weight.
-        user_bias: whether b is solved for; else it stays as it is.
-        steps: steps of conjugate gradients per half-sweep; 0 to solve each half exactly.
+        halves: solve for one side after the other, and move the factors in place.
         tolerance: relative change of J per sweep below which the optimiser has converged; 0 for never.
-        owns_all_users: whether all users are on this rank, so that items' problems are complete too.
         adds_shared_terms: whether this rank contributes the terms of J that every rank can compute; True on
             exactly one rank.
 
@@ -56,8 +43,17 @@ class Als:
         momentum: sweeps since the last one that was taken without momentum.
     """
 
-    def __init__(
-        self,
+    def __init__(self, halves: HalfSweeps, *, tolerance: float, adds_shared_terms: bool = True) -> None:
+        self._halves, self._tolerance, self._adds_shared_terms = halves, tolerance, adds_shared_terms
+        self.objective, self._by_name = halves.objective, halves.factors.by_name
+        # The factors at the end of the sweep before the last; during a sweep, at the end of the last one.
+        self._previous = {name: factor.clone() for name, factor in self._by_name.items()}
+        self.J, self.momentum = math.inf, 0
+        self._change: float | None = None
+
+    @classmethod
+    def with_whole_items(
+        cls,
         ratings: RatingMatrix,
         factors: Factors,
         regulariser: Regulariser,
@@ -70,38 +66,41 @@ class Als:
         item_curvature: Tensor | None = None,
         unknown: UnknownPairs | None = None,
         user_bias: bool = True,
-    ) -> None:
-        self._ratings, self._factors, self._by_name = ratings, factors, factors.by_name
-        self.objective = Objective(regulariser, ratings.sums)
-        self._steps, self._tolerance, self._unknown = steps, tolerance, unknown
-        self._owns_all_users, self._adds_shared_terms = owns_all_users, adds_shared_terms
-        item_curvature = item_counts if item_curvature is None else item_curvature.clamp(min=0)
-        total = max(1.0, float(item_curvature.sum(dtype=accumulation_dtype(factors.X))))
-        self._user_ridge = RidgeTerm(
-            weight=regulariser.row_weights("W", factors.W),
-            weight_b=regulariser.weight("b"),
-            has_bias=user_bias,
-            counts=ratings.by_user.counts,
-            curvature=ratings.by_user.curvature.clamp(min=0),
-            total_curvature=total,
+    ) -> "Als":
+        """Return ALS where every rank holds all rows of X.
+
+        Args:
+            ratings: this rank's ratings.
+            factors: are moved in place.
+            regulariser: the second term of J.
+            item_counts: training ratings of each item over all ranks, (num_items,).
+            steps: steps of conjugate gradients per half-sweep; 0 to solve each half exactly.
+            tolerance: as for the class.
+            owns_all_users: whether all users are on this rank, so that items' problems are complete too.
+            adds_shared_terms: as for the class.
+            item_curvature: sum of d_n (`cofi_dist.kernels.base`) over the items' ratings, (num_items,); None
+                if all are 1.
+            unknown: the unknown pairs; None if they have no weight.
+            user_bias: whether b is solved for; else it stays as it is.
+        """
+        curvature = item_counts if item_curvature is None else item_curvature.clamp(min=0)
+        ridges = ridge_terms(
+            factors,
+            regulariser,
+            ratings.by_user.counts,
+            ratings.by_user.curvature,
+            item_counts,
+            curvature,
+            total_curvature=float(curvature.sum(dtype=accumulation_dtype(factors.X))),
+            user_bias=user_bias,
         )
-        self._item_ridge = RidgeTerm(
-            weight=regulariser.row_weights("X", factors.X),
-            weight_b=regulariser.weight("c"),
-            has_bias=factors.c is not None,
-            counts=item_counts.to(factors.X),
-            curvature=item_curvature.to(factors.X),
-            total_curvature=total,
-        )
-        # The factors at the end of the sweep before the last; during a sweep, at the end of the last one.
-        self._previous = {name: factor.clone() for name, factor in self._by_name.items()}
-        self.J, self.momentum = math.inf, 0
-        self._change: float | None = None
+        objective = Objective(regulariser, ratings.sums)
+        halves = WholeItems(ratings, factors, objective, unknown, *ridges, steps, owns_all_users)
+        return cls(halves, tolerance=tolerance, adds_shared_terms=adds_shared_terms)
 
     def prepare_step(self, *, with_cost: bool = False) -> Step:
         """Return a sweep from where the factors are now, and compute the cost if asked for."""
-        half = half_squared_error(self._ratings, self._factors, self._unknown) if with_cost else None
-        return Step(half, self._accelerated_sweep())
+        return self._halves.prepare(self._accelerated_sweep(), with_cost=with_cost)
 
     @property
     def is_converged(self) -> bool:
@@ -125,7 +124,7 @@ class Als:
         self.J = math.inf if scalars["J"] is None else scalars["J"]
         self.momentum, self._change = scalars["momentum"], scalars["change"]
 
-    def _accelerated_sweep(self) -> Iterator[PendingSum]:
+    def _accelerated_sweep(self) -> Iterator[Pending]:
         """Extrapolate and sweep; if J rises, undo both and sweep without momentum."""
         self._extrapolate()
         J = yield from self._sweep()
@@ -151,39 +150,25 @@ class Als:
             if extrapolated is not None:
                 factor.copy_(extrapolated)
 
-    def _sweep(self) -> Generator[PendingSum, None, float]:
+    def _sweep(self) -> Generator[Pending, None, float]:
         """Solve for the users, then for the items, and return J."""
-        factors, ratings, sums = self._factors, self._ratings, self._ratings.sums
-        users, gram_X = yield from solve_users(
-            ratings,
-            factors,
-            self._user_ridge,
-            item_curvature=self._item_ridge.curvature,
-            unknown=self._unknown,
-            steps=self._steps,
-        )
+        halves, factors, sums = self._halves, self._halves.factors, self._halves.sums
+        singular, of_items = yield from halves.solve_users()
         W2, b2 = self.objective.user_squares(factors)
-        item_ridge, unknown = self._item_ridge, W2.new_zeros(())
-        numbers = W2, b2, _in_first_subtree(users.singular, like=W2)
-        if self._unknown is not None and gram_X is not None:
-            gram_W = sums.sum_subtrees(self._unknown.gram_of_users(factors))
+        of_unknown, scaled_gram_W = W2.new_zeros(()), None
+        numbers = W2, b2, _in_first_subtree(singular, like=W2)
+        if halves.unknown is not None and of_items.gram is not None:
+            gram_W = sums.sum_subtrees(halves.unknown.gram_of_users(factors))
             W2, b2, singular = yield from _sum_numbers(*numbers, beside=gram_W)
-            (unknown,) = self._unknown.value(gram_W[:1], gram_X)
-            item_ridge = replace(item_ridge, gram=self._unknown.scaled(gram_W[0], factors))
+            (of_unknown,) = halves.unknown.value(gram_W[:1], of_items.gram)
+            scaled_gram_W = halves.unknown.scaled(gram_W[0], factors)
         else:
             W2, b2, singular = yield from _sum_numbers(*numbers)
         _require_unique(float(singular), "users'")
 
         # what every rank knows of J before the items' half-sweep
-        penalty = self.objective.penalty((W2, b2), self.objective.item_squares(factors)) + unknown
-        items = yield from solve_items(
-            ratings,
-            factors,
-            item_ridge,
-            user_curvature=self._user_ridge.curvature,
-            steps=self._steps,
-            is_local=self._owns_all_users,
-        )
+        penalty = self.objective.penalty((W2, b2), of_items.squares) + of_unknown
+        items = yield from halves.solve_items(scaled_gram_W)
         # J is what it was before this half-sweep, less its decrease. That saves a pass over the ratings.
         half = sums.sum_subtrees(items.half_squared_error)
         # Every rank knows the penalty and the decrease, but perhaps not to the last bit. A single rank

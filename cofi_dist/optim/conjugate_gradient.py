@@ -74,7 +74,9 @@ def solve_by_cg(
             direction, fixes_order = conjugate_gradient.direction, kernels.fixes_order
             add_gram_product(total, direction, ridge.gram, constant=0, fixes_order=fixes_order)
         conjugate_gradient.step(total)
-    return Solution(ordered_row_sums(half_BV), conjugate_gradient.decrease, half_BV.new_zeros(()))
+    return Solution(
+        ordered_row_sums(half_BV), ordered_sum(conjugate_gradient.decreases), half_BV.new_zeros(())
+    )
 
 
 class ConjugateGradient(Protocol):
@@ -82,9 +84,11 @@ class ConjugateGradient(Protocol):
 
     Attributes:
         direction: of the next step, a row per row of the solved side.
+        decreases: by how much each row's part of J has fallen so far, (V,); float64, except on mps.
     """
 
     direction: Side[Tensor]
+    decreases: Tensor
 
     def step(self, products: Side[Tensor]) -> None:
         """Take a step along the direction.
@@ -92,11 +96,6 @@ class ConjugateGradient(Protocol):
         Args:
             products: A_r times the direction, without the ridge weights; may be overwritten.
         """
-        ...
-
-    @property
-    def decrease(self) -> Tensor:
-        """Return by how much J has fallen so far, 0-dim float64."""
         ...
 
 
@@ -134,7 +133,7 @@ class NumbaCG:
     ) -> None:
         features, bias = solved
         self.direction = Side(torch.empty_like(features), torch.empty_like(bias))
-        self._decrease = torch.empty(len(features), dtype=torch.float64)
+        self.decreases = torch.empty(len(features), dtype=torch.float64)
         self._vectors = vectors_of(features.shape[1], features.element_size())
         residual, direction = arrays_of(gradient_sums), arrays_of(self.direction)
         self._rows = cg.CgRows(
@@ -144,7 +143,7 @@ class NumbaCG:
             direction_b=direction.bias,
             residual_norm2=torch.empty_like(bias).numpy(),
             stop_norm2=torch.empty_like(bias).numpy(),
-            decrease=self._decrease.numpy(),
+            decrease=self.decreases.numpy(),
         )
         self._solved = arrays_of(solved)
         floor = self._solved.features.dtype.type(rounding_floor(features.dtype))
@@ -154,10 +153,6 @@ class NumbaCG:
     def step(self, products: Side[Tensor]) -> None:
         operands = self._solved, self._rows, arrays_of(products), *self._ridge
         cg.cg_step_rows(match_torch_threads(), self._vectors, *operands)
-
-    @property
-    def decrease(self) -> Tensor:
-        return ordered_sum(self._decrease)
 
 
 def _row_dots(A: Tensor, B: Tensor) -> Tensor:
@@ -200,7 +195,7 @@ class TorchCG:
         self._stop_norm2 = self._norm2 * rounding_floor(solved.features.dtype)
         self._underflow_floor = underflow_floor(solved.features.dtype)
         dtype = accumulation_dtype(solved.features)
-        self._decrease = torch.zeros((), dtype=dtype, device=solved.features.device)
+        self.decreases = torch.zeros(len(diagonal), dtype=dtype, device=diagonal.device)
 
     def step(self, products: Side[Tensor]) -> None:
         (features, bias), (direction, direction_b), norm2 = self._solved, self.direction, self._norm2
@@ -214,7 +209,7 @@ class TorchCG:
         # the step to the minimum along the direction: alpha = (r . M r) / (d . A d)
         step_size = torch.where(active, norm2 / curvature, 0)
         # J falls by alpha (r . M r) / 2
-        self._decrease += ordered_sum(step_size.to(self._decrease.dtype) * norm2) / 2
+        self.decreases += step_size.to(self.decreases.dtype) * norm2 / 2
         features.addcmul_(step_size[:, None].expand(shape), direction)
         self._residual.addcmul_(step_size[:, None].expand(shape), product, value=-1)
         self._residual_b.addcmul_(step_size, product_b, value=-1)
@@ -226,10 +221,6 @@ class TorchCG:
         beta = torch.where(active, self._norm2 / norm2, 0)
         scaled.addcmul_(beta[:, None].expand(shape), direction)
         self.direction = Side(scaled, scaled_b.addcmul_(beta, direction_b))
-
-    @property
-    def decrease(self) -> Tensor:
-        return self._decrease
 
 
 def _inverse_or_zero(diagonal: Tensor) -> Tensor:

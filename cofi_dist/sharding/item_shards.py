@@ -67,6 +67,14 @@ class ItemShards:
             found.append(UserRange(start, min(start + size, block.stop)))
         return found
 
+    def locate(self, items: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return which rank owns each item, and where its row is among those of that rank."""
+        sizes = np.array([self.slice_items(block) for block in self.blocks], np.int64)
+        block, place = np.divmod(items.astype(np.int64), self.block_items)
+        owner, place = np.divmod(place, sizes[block])
+        of_first_block = np.array([len(self.owned(rank)[0]) for rank in range(self.world_size)], np.int64)
+        return owner, block * of_first_block[owner] + place
+
     @property
     def num_owned(self) -> int:
         """Return the number of items that this rank owns."""

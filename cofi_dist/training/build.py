@@ -10,16 +10,17 @@ from cofi_dist.cost import Cost
 from cofi_dist.cost.dense import DenseCost
 from cofi_dist.cost.regulariser import Regulariser, count_scales
 from cofi_dist.cost.sharded import ShardedCost
-from cofi_dist.cost.sparse import SparseCost, build_item_blocks, build_rating_matrix, unknown_pairs
+from cofi_dist.cost.sparse import SparseCost, build_item_blocks, build_rating_matrix, csr_of, unknown_pairs
 from cofi_dist.data.shard import UserShard
 from cofi_dist.distributed.comm import Comm
-from cofi_dist.errors import ConfigError
 from cofi_dist.factors import Factors
 from cofi_dist.kernels.rating_matrix import RatingMatrix, triton_fault
 from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.als import Als
-from cofi_dist.optim.base import Optimizer
+from cofi_dist.optim.base import Optimizer, run_all
+from cofi_dist.optim.item_totals import ItemNumbers
 from cofi_dist.optim.sharded_adam import ShardedAdam
+from cofi_dist.optim.sharded_items import ShardedItems
 from cofi_dist.training.draw import draw_factors
 from cofi_dist.training.problem import Problem
 from cofi_dist.training.trainer import Trainer
@@ -82,7 +83,7 @@ def build_optimizer(problem: Problem, shard: UserShard, factors: Factors) -> Opt
         return build_adam(build_cost(problem, shard), factors, regulariser, settings, is_alone=is_alone)
     is_exact = settings.solver == "exact"
     ratings = _build_rating_matrix(problem, shard, tiled=not is_exact)
-    return Als(
+    return Als.with_whole_items(
         ratings,
         factors,
         regulariser,
@@ -102,9 +103,9 @@ def _build_sharded(
 ) -> Optimizer:
     """Return the optimiser for ranks that own some of the items."""
     settings = problem.config.train
-    if settings.optimizer == "als":
-        raise ConfigError("train.items: sharded is for optimizer: adam so far; leave als out", shared=True)
     assert problem.item_shards is not None
+    if settings.optimizer == "als":
+        return _build_sharded_als(problem, shard, factors, regulariser)
     assert problem.item_pass is not None
     ratings = build_item_blocks(
         shard,
@@ -122,6 +123,25 @@ def _build_sharded(
     )
     fused = problem.device.type in ("cpu", "cuda")
     return ShardedAdam(cost, factors, regulariser, problem.item_pass, lr=settings.lr, fused=fused)
+
+
+def _build_sharded_als(problem: Problem, shard: UserShard, factors: Factors, regulariser: Regulariser) -> Als:
+    """Return ALS for ranks that own some of the items. Collective: all ranks call it."""
+    settings = problem.config.train
+    assert problem.item_pass is not None
+    halves = ShardedItems.build(
+        csr_of(shard, problem.dtype, settings.unknown_weight),
+        shard.blocks,
+        problem.item_pass,
+        factors,
+        regulariser,
+        ItemNumbers(problem.item_sums.count, problem.item_curvature, scale_of_all_items(problem, factors)),
+        unknown_weight=settings.unknown_weight,
+        user_bias=problem.config.model.user_bias,
+        steps=settings.cg_steps,
+    )
+    run_all(halves.batches.agree(), problem.reducer)
+    return Als(halves, tolerance=settings.tolerance or 0.0, adds_shared_terms=problem.rank == 0)
 
 
 def build_adam(

@@ -61,7 +61,7 @@ def test_als_lowers_the_sum_over_all_cells_and_knows_its_value(
     ratings = build_rating_matrix(shard, CPU, torch.float64, unknown_weight=a0, tiled=tiled)
     unknown = unknown_pairs(ratings, a0)
     count, of_known = (~np.isnan(C)).sum(1), np.nansum(C, 1)
-    als = Als(
+    als = Als.with_whole_items(
         ratings,
         factors,
         REGULARISER,

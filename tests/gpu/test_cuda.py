@@ -161,7 +161,7 @@ def test_als_is_that_of_the_cpu_and_never_rises(steps: int, item_bias: bool, unk
         given = {"item_counts": counts, "steps": steps, "tolerance": 0.0, "owns_all_users": True}
         given |= {"item_curvature": counts * (1 - unknown_weight)}
         given |= {"unknown": unknown_pairs(cost, unknown_weight)}
-        als = Als(cost, factors, Regulariser(0.7, 0.2), **given)  # type: ignore[arg-type]
+        als = Als.with_whole_items(cost, factors, Regulariser(0.7, 0.2), **given)  # type: ignore[arg-type]
         costs[device] = []
         for _ in range(15):
             run_step(als.prepare_step(), SoloComm())

@@ -179,9 +179,9 @@ from cofi_dist.cost.sides import sides_of
 from tests.support.als_problems import als_on, drive
 from tests.support.problems import random_factors, random_ratings
 als = als_on(random_ratings(300, 200, 9000), factors := random_factors(200, 300, 16))
-users, sides = als._ratings.by_user, sides_of(factors)
+users, sides = als._halves.ratings.by_user, sides_of(factors)
 found = [*users.error_gradients(*sides)]
-found += users.solve_rows(*sides, als._user_ridge, torch.ones(16).double(), 3)
+found += users.solve_rows(*sides, als._halves.user_ridge, torch.ones(16).double(), 3)
 found += [factors.W, factors.b]
 print(torch.get_num_threads(), hashlib.sha256(b"".join(t.numpy().tobytes() for t in found)).hexdigest())
 """

@@ -40,7 +40,7 @@ def als_on(
     backend = None if loops else TorchKernels
     cost = build_rating_matrix(shard, CPU, factors.X.dtype, tiled=steps > 0, backend=backend)
     counts = torch.from_numpy(np.bincount(ratings.item, minlength=len(factors.X)))
-    return Als(
+    return Als.with_whole_items(
         cost, factors, regulariser, item_counts=counts, steps=steps, tolerance=0.0, owns_all_users=True
     )
 

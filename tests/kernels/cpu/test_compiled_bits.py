@@ -37,7 +37,7 @@ for K, dtype in ((13, torch.float32), (20, torch.float64)):
         cost = build_rating_matrix(shard, torch.device("cpu"), dtype)
         factors = random_factors(50, 60, K, dtype, item_bias=True)
         given = {"item_counts": counts, "steps": 3, "tolerance": 0.0, "owns_all_users": True}
-        als = Als(cost, factors, Regulariser(1.3), **given)
+        als = Als.with_whole_items(cost, factors, Regulariser(1.3), **given)
         adam = Adam(SparseCost(cost), factors, Regulariser(1.3), lr=0.01, fused=True)
         for _ in range(4):
             run_step(als.prepare_step(), SoloComm())

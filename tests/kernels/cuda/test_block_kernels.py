@@ -87,7 +87,7 @@ def test_any_cut_of_the_users_has_the_same_sums(power: int, data: st.DataObject)
 def als(ratings: RatingMatrix, factors: Factors, of_all: Ratings, world_size: int, rank: int) -> Als:
     counts = torch.from_numpy(np.bincount(of_all.item, minlength=NUM_ITEMS))
     unknown = unknown_pairs(ratings, ratings.by_user.weights[1])
-    return Als(
+    return Als.with_whole_items(
         ratings,
         factors,
         Regulariser(0.7, 0.2),

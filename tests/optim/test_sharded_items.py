@@ -1,0 +1,22 @@
+"""Items that each rank owns some of: ALS does what it does where X is whole on every rank."""
+
+import pytest
+import torch
+
+from tests.support.sharded_problems import KINDS, Problem, require_the_bits_of_one_rank
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sharded_items_have_the_bits_of_replicated_ones(kind: str) -> None:
+    require_the_bits_of_one_rank("als", KINDS[kind])
+
+
+@pytest.mark.parametrize("biases", [True, False])
+@pytest.mark.parametrize("unknown_weight", [0.0, 0.3])
+def test_sums_of_shards_give_the_same_costs(unknown_weight: float, *, biases: bool) -> None:
+    given = {"unknown_weight": unknown_weight, "biases": biases, "dtype": torch.float64}
+    whole = Problem(1, num_blocks=None, optimizer="als", **given)  # type: ignore[arg-type]
+    costs = whole.run()
+    for ranks in (1, 2, 4):
+        sharded = Problem(ranks, num_blocks=None, block_items=10, optimizer="als", **given)  # type: ignore[arg-type]
+        assert sharded.run() == pytest.approx(costs, rel=1e-10)
