@@ -31,7 +31,8 @@ sets a key, each once, and `KEY=null` unsets it:
 
     cofi-dist train --config mine.yaml train.lr=1e-3 'data.test={by: last, n: 1}' data.ratings=~/ratings.csv
 
-- VALUE is YAML. If the key holds text, such as a path, VALUE is taken as it stands.
+- VALUE is YAML. If the key holds text, such as a path, VALUE is taken as it stands. Where a list may stand
+  too, as in `data.ratings=[a.csv,b.csv]`, what is in brackets is a list.
 - A path is a name, never a pattern or a URL; only ratings files may be given as such (docs/data.md). A home
   directory at its start (`~/x`, `~ann/x`) is written out.
 - A number may have an exponent, with or without a point: `1e-4`, `1.0e-4`. In quotes it is text.

@@ -24,7 +24,7 @@ def load_config(file: str | Path, overrides: Iterable[str] = ()) -> Config:
     Args:
         file: path of the YAML file; `run_dir` defaults to runs/ and this file's name.
         overrides: `KEY=VALUE`, where KEY is a dotted path and VALUE is YAML. If the key holds text, VALUE is
-            taken as it stands, unless it is in quotes.
+            taken as it stands, unless it is in quotes, or in brackets where the key may hold a list too.
 
     Raises:
         ConfigError: one line that names the file (or the override) and the key.
@@ -100,10 +100,12 @@ def _apply_override(values: dict[str, Any], text: str, before: list[str]) -> lis
 
 
 def _value_of(parts: list[str], given: str) -> Any:
-    """Return what VALUE says: its text if the key holds text and it is neither quoted nor null, else YAML."""
+    """Return what VALUE says: its text, if the key holds text and it is no quote, null or list; else YAML."""
     if not given:
         raise ConfigError("there is no value; give one, or null to unset the key")
-    if given not in ("null", "Null", "NULL") and given[0] not in "\"'" and _holds_text(parts):
+    kinds = _kinds_of(parts)
+    is_list = list[str] in kinds and given.startswith("[") and given.endswith("]")
+    if given not in ("null", "Null", "NULL") and given[0] not in "\"'" and str in kinds and not is_list:
         return given
     value, end = parse_to(given)
     if given[end:].strip():
@@ -118,13 +120,13 @@ def _leaves(key: str, value: Any) -> list[str]:
     return [key]
 
 
-def _holds_text(parts: list[str]) -> bool:
-    """Return whether the value of a key is text, and any text."""
+def _kinds_of(parts: list[str]) -> list[Any]:
+    """Return the types that the value of a key may have; `str` is any text."""
     section: type[BaseModel] | None = Config
     for part in parts[:-1]:
         section = _section(section, part) if section else None
     field = section.model_fields.get(parts[-1]) if section else None
-    return field is not None and str in _kinds(field.annotation)
+    return _kinds(field.annotation) if field else []
 
 
 def _section(above: type[BaseModel], key: str) -> type[BaseModel] | None:

@@ -30,7 +30,8 @@ def fit(
     InterruptedTrainingWarning. Under torchrun, all ranks call it, and each gets the whole model.
 
     Args:
-        ratings: a table, or the path of a file; None if `data` names another source. Rank 0's are used.
+        ratings: a table, the path of files, or a list of paths; None if `data` names another source. Rank 0's
+            are used.
         data: section of the config (docs/config.md), as a mapping; the next four are such sections too.
         model: section of the config.
         train: section of the config.

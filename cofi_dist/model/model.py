@@ -238,7 +238,7 @@ class Model(TrainedModel):
         """Compute RMSE, MAE and, given the training ratings, ranking metrics at k.
 
         Args:
-            ratings: a table of any kind that `cofi_dist.fit` takes, or the path of a file. The columns of a
+            ratings: a table of any kind that `cofi_dist.fit` takes, or the path of files. The columns of a
                 table are `user`, `item` and `value`, or are called as in the training data, as a file's are.
             rated: its training ratings are left out of the lists.
             k: length of a list.
@@ -269,7 +269,7 @@ class Model(TrainedModel):
         once more. All others stay as they are, bit for bit (docs/maths.md). What was joined is logged.
 
         Args:
-            ratings: the path of a file, or a table as `cofi_dist.fit` takes them; its columns are called as
+            ratings: the path of files, or a table as `cofi_dist.fit` takes them; its columns are called as
                 those that this model was trained on.
             rated: the ratings that this model was trained on; None for those of `rated()`.
 

@@ -47,7 +47,7 @@ def update_model(
 
     Args:
         model: the model.
-        ratings: new ones: the path of a file, or a table as `cofi_dist.fit` takes them, with the columns that
+        ratings: new ones: the path of files, or a table as `cofi_dist.fit` takes them, with the columns that
             the model's ratings were read from.
         rated: the ratings that the model was trained on.
         directory: for the joined ratings; made here.

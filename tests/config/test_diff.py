@@ -32,6 +32,19 @@ def test_every_key_that_differs_is_given_with_both_values(tmp_path: Path) -> Non
     ]
 
 
+def test_the_same_files_under_other_names_are_no_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path)
+    files = ["data.ratings=[a.csv,s3://b/c]", "data.test={file: link/t.csv}"]
+    was = config(tmp_path, *files).model_dump(exclude_none=True)
+    same = [f"data.ratings=[{tmp_path}/a.csv,s3://b/c]", "data.test={file: ./t.csv}"]
+    assert changes(was, config(tmp_path, *same)) == []
+    for other in ("data.ratings=[s3://b/c,a.csv]", "data.ratings=a.csv", "data.ratings=[a.csv,s3://b/d]"):
+        assert [key for key, *_ in changes(was, config(tmp_path, other, same[1]))] == ["data.ratings"]
+
+
 def test_a_key_is_within_itself_and_the_sections_above_it() -> None:
     assert is_within("data.test.by", ("seed", "data.test"))
     assert is_within("seed", ("seed",))

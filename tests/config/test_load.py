@@ -278,6 +278,33 @@ def test_what_holds_text_takes_it_as_it_stands(text: str, tmp_path: Path) -> Non
     assert (config.run_dir, config.data.columns.user) == (text, text)
 
 
+def test_ratings_are_named_by_a_text_or_by_a_list(tmp_path: Path) -> None:
+    for given_, want in (
+        ("[a.csv, 'b[1].csv']", ["a.csv", "b[1].csv"]),
+        ("[e]x/*.csv", "[e]x/*.csv"),
+        ("'[a.csv]'", "[a.csv]"),
+        ("s3://bucket/*.parquet", "s3://bucket/*.parquet"),
+    ):
+        config = load(tmp_path, "", f"data.ratings={given_}", f"data.test.file={given_}")
+        assert config.data.ratings == want
+        assert config.data.test is not None
+        assert config.data.test.file == want
+    config = load(
+        tmp_path, GOOD, "data.ratings=[a.csv,s3://b/c]", "data.test={file: t.csv}"
+    ).with_absolute_paths()
+    assert config.data.ratings == [str(Path("a.csv").absolute()), "s3://b/c"]
+    assert config.data.test is not None
+    assert config.data.test.file == str(Path("t.csv").absolute())
+    for text, says in (
+        ("[]", "data.ratings: an empty list names no file"),
+        ("[1]", "data.ratings: must be text, and 1 is not text in YAML; put it in quotes"),
+        ("[a.csv, '']", "data.ratings: a path is empty; is a variable not set?"),
+        ("ftp://a/b.parquet", "data.ratings: ftp://a/b.parquet is a URL"),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(says)):
+            load(tmp_path, GOOD, f"data.ratings={text}")
+
+
 @pytest.mark.parametrize("text", ["1e-4", "1E4", "1.e3", ".5e3", "+1e+4", "-1.5e3", "1.5e-3", "0e0"])
 def test_a_number_needs_neither_a_point_nor_a_sign(text: str, tmp_path: Path) -> None:
     assert parse(text) == float(text)

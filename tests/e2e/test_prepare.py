@@ -8,7 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cofi_dist.cli.main import app
+from cofi_dist.cli.session import Session
+from cofi_dist.data.preparation.store import StoredRatings
 from tests.e2e.test_cli import cofi
+from tests.support.ratings_files import random_table, save
 
 TRAIN = """
 model: {num_features: 4}
@@ -111,6 +115,19 @@ def test_a_mistake_is_one_line_and_leaves_nothing(args: list[str], says: str, re
     assert says in done.stderr
     assert done.stderr.count("\n") == 1
     assert sorted(path.name for path in ready.rglob("*")) == before
+
+
+def test_a_shell_may_unfold_a_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = random_table()
+    (tmp_path / "year=1").mkdir()
+    names = [str(save(table[k * 40 : (k + 1) * 40], Path("year=1", f"{k}.csv"))) for k in range(3)]
+    for output, given in (("one", ["year=1"]), ("two", names)):
+        options = ["--output", output, "data.test={}"]
+        app(["prepare", *given, *options], standalone_mode=False, obj=Session())
+    one, two = (StoredRatings(tmp_path / name) for name in ("one", "two"))
+    assert one.fingerprint() == two.fingerprint()
+    assert two.manifest["source"] == "year=1/0.csv and 2 more"
 
 
 def test_events_are_prepared_and_opened_as_events(tmp_path: Path) -> None:

@@ -51,7 +51,9 @@ def test_every_way_gives_the_bits_of_the_command(optimizer: str, feedback: str, 
     config = tmp_path / "config.yaml"
     config.write_text(to_yaml({**sections, "data": of_file, "run_dir": str(tmp_path / "run")}))
     by_command = Model.load(train(config, [], SoloComm(), quiet=True))
-    ways = {**{name: way(table) for name, way in WAYS.items()}, "file": file}
+    parts = [save(table[:50], tmp_path / "b.csv.zst"), save(table[50:], tmp_path / "a.csv.gz")]
+    ways = {**{name: way(table) for name, way in WAYS.items()}, "file": file, "files": parts}
+    ways["pattern"] = str(tmp_path / "?.csv.*")
     for name, ratings in ways.items():
         model = cofi_dist.fit(ratings, progress=False, **sections)  # type: ignore[arg-type]
         assert model.users.raw.equals(by_command.users.raw), name
