@@ -114,10 +114,10 @@ def test_it_is_compared_as_one(tmp_path: Path) -> None:
 
 
 def test_a_run_starts_from_it_as_from_one(tmp_path: Path) -> None:
-    (tmp_path / "c.yaml").write_text(CONFIG)
+    (tmp_path / "run.yaml").write_text(CONFIG)
     model = start_of(tmp_path, list(range(5, 70)), list(range(30)))
     parted = in_parts(model, tmp_path / "parts", users=[30, 31], items=[7])
     found, wanted = (
-        bits_of(started(SoloComm(), tmp_path / "c.yaml", [], each).factors) for each in (parted, model)
+        bits_of(started(SoloComm(), tmp_path / "run.yaml", [], each).factors) for each in (parted, model)
     )
     assert all(found[name].tobytes() == factor.tobytes() for name, factor in wanted.items())
