@@ -154,8 +154,9 @@ def test_it_is_a_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_polars_is_given_files_and_no_paths() -> None:
-    found = 0
-    for module in (Path(__file__).parents[2] / "cofi_dist").rglob("*.py"):
+    found, package = 0, Path(__file__).parents[2] / "cofi_dist"
+    # URLs have no files; what they are, the stand-in for a store tests
+    for module in set(package.rglob("*.py")) - {package / "data" / "readers" / "object_store.py"}:
         for call in ast.walk(ast.parse(module.read_text())):
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.args:
                 what, _, kind = call.func.attr.partition("_")
