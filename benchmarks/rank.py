@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from cofi_dist.config import Config
-from cofi_dist.distributed.comm import Comm, Reducer
+from cofi_dist.distributed.comm import Comm, Pairs, Reducer
 from cofi_dist.distributed.rendezvous import init_comm
 from cofi_dist.run.log import NullLog
 from cofi_dist.training.build import build_trainer
@@ -41,6 +41,7 @@ class Settings:
     reduction: str = "fast"
     prepared: str = ""
     feedback: str = "explicit"
+    kind: str = "replicated"  # of items
 
 
 @dataclass
@@ -52,18 +53,38 @@ class Times(NullLog):
         sums: seconds of each epoch in sums over the ranks, waiting for the others included.
         costs: by epoch, where one was printed.
         memory: most bytes that the process has held, beside what it held before.
+        peak: most bytes that it has held.
+        sent: bytes that went to other ranks in each epoch.
     """
 
     epochs: list[float] = field(default_factory=list)
     sums: list[float] = field(default_factory=list)
     costs: dict[int, float] = field(default_factory=dict)
     memory: int = 0
+    peak: int = 0
+    sent: list[int] = field(default_factory=list)
+    _sending: int = 0
     _summing: float = 0.0
     _last: float = 0.0
 
-    def watch(self, sums: Reducer) -> None:
-        """Time these sums from now on."""
-        plain = sums.all_reduce_
+    def watch(self, sums: Reducer, world_size: int) -> None:
+        """Time these sums from now on, and count what they send."""
+        plain, exchange, others = sums.all_reduce_, sums.exchange, world_size - 1
+
+        def counted(gathers: Pairs, scatters: Pairs, overlap: Callable[[], None]) -> None:
+            self._sending += sum(part.nbytes * others for part, _ in gathers)
+            self._sending += sum(partials.nbytes * others // world_size for partials, _ in scatters)
+            working = 0.0
+
+            def work() -> None:
+                nonlocal working
+                start = time.perf_counter()
+                overlap()
+                working = time.perf_counter() - start
+
+            start = time.perf_counter()
+            exchange(gathers, scatters, work)
+            self._summing += time.perf_counter() - start - working
 
         def timed(*tensors: Tensor, overlap: Callable[[], None] | None = None) -> None:
             """Leave out what is done in the meantime."""
@@ -76,14 +97,16 @@ class Times(NullLog):
                     overlap()
                 working = time.perf_counter() - start
 
+            self._sending += sum(2 * tensor.nbytes * others // world_size for tensor in tensors)
             start = time.perf_counter()
             plain(*tensors, overlap=work)
             self._summing += time.perf_counter() - start - working
 
         sums.all_reduce_ = timed  # type: ignore[method-assign]
+        sums.exchange = counted  # type: ignore[method-assign]
 
     def on_start(self, cost: float, epoch: int) -> None:
-        self._last, self._summing = time.perf_counter(), 0.0
+        self._last, self._summing, self._sending = time.perf_counter(), 0.0, 0
 
     def on_metrics(self, metrics: EpochMetrics) -> None:
         self.costs[metrics.epoch] = metrics.cost
@@ -93,7 +116,8 @@ class Times(NullLog):
         now = time.perf_counter()
         self.epochs.append(now - self._last)
         self.sums.append(self._summing)
-        self._last, self._summing = now, 0.0
+        self.sent.append(self._sending)
+        self._last, self._summing, self._sending = now, 0.0, 0
 
     def finish(self, state: State) -> None:
         """Nothing is left to do."""
@@ -103,7 +127,7 @@ def config_of(settings: Settings) -> Config:
     """Costs are printed every fifth epoch, so that the median epoch is one without."""
     shape = {"num_users": settings.users, "num_items": settings.items, "num_ratings": settings.ratings}
     train = {"optimizer": settings.optimizer, "epochs": settings.epochs, "log_every": 5, "lr": 0.01}
-    train["reduction"] = settings.reduction
+    train |= {"reduction": settings.reduction, "items": settings.kind}
     data: dict[str, Any] = {"prepared": settings.prepared} if settings.prepared else {"synthetic": shape}
     data["feedback"] = settings.feedback
     model = {"num_features": settings.features}
@@ -126,10 +150,11 @@ def train(settings: Settings, comm: Comm) -> Times:
     problem, shard = load_problem(config_of(settings), Path("none"), CPU, comm)
     trainer = build_trainer(problem, shard, comm)
     del shard
-    times.watch(problem.reducer)
+    times.watch(problem.reducer, comm.world_size)
     comm.barrier()
     trainer.run(times, times)
-    times.memory = peak() - before
+    times.peak = peak()
+    times.memory = times.peak - before
     return times
 
 

@@ -52,7 +52,12 @@ class Case:
 
 
 def run(case: Case) -> None:
-    """Start the ranks, wait for them, and add what they measured."""
+    """Let the ranks measure, and add what they do."""
+    add(case, measured(case))
+
+
+def measured(case: Case) -> list[dict[str, Any]]:
+    """Start the ranks, wait for them, and return what each measured."""
     before: Sequence[Sequence[str]] = [[]] * case.ranks
     host, interface = "127.0.0.1", "lo"
     with ExitStack() as held:
@@ -81,7 +86,8 @@ def run(case: Case) -> None:
             for rank in ranks:
                 rank.kill()
                 rank.wait()
-        add(case, json.loads(result.read_text()))
+        found: list[dict[str, Any]] = json.loads(result.read_text())
+    return found
 
 
 def add(case: Case, all_times: Sequence[dict[str, Any]]) -> None:

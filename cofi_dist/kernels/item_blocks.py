@@ -171,7 +171,7 @@ def _numba_blocks(
     for part, place in zip(parts, places, strict=True):
         ratings, num_rows = part.csr, len(part.items)
         of_tiles = ratings_of_tiles(ratings.indptr, tiles)
-        segments, order = by_tiles(ratings.indices, num_rows, of_tiles, users.subtrees)
+        segments, order = by_tiles(ratings.indices, num_rows, of_tiles, users.subtrees, every_row=False)
         by_item = reordered(ratings, order, segments.indptr)
         found.append(
             ItemBlock(

@@ -5,6 +5,7 @@ K features, T subtrees of this rank's users (`cofi_dist.sharding.reduction_tree`
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from cofi_dist.kernels.base import Side
@@ -25,6 +26,7 @@ class SumMemory:
         self._subtrees, self._most_rows = subtrees, most_rows
         self._halves: dict[int, Side[Tensor]] = {}
         self._waiting: Side[Tensor] | None = None
+        self._errors = torch.empty(0, dtype=torch.float64)
 
     def place(self, rows: int, half: int = 0) -> "SumPlace":
         """Return a place for the sums of a block with so many rows; those of other halves stay."""
@@ -44,6 +46,12 @@ class SumMemory:
         if self._waiting is None or len(self._waiting.bias) < rows:
             self._waiting = Side(like.new_empty(rows, like.shape[1]), like.new_empty(rows))
         return Side(self._waiting.features[:rows], self._waiting.bias[:rows])
+
+    def half_squared_errors(self, blocks: int, rows: int) -> Tensor:
+        """Return memory for those of each block of users, (B, rows) float64, the same at every call."""
+        if self._errors.numel() < blocks * rows:
+            self._errors = torch.empty(blocks * self._most_rows, dtype=torch.float64)
+        return self._errors[: blocks * rows].view(blocks, rows)
 
 
 @dataclass(frozen=True)
@@ -67,3 +75,7 @@ class SumPlace:
     def waiting(self, rows: int, like: Tensor) -> Side[Tensor]:
         """Return memory for sums that wait to be merged, (rows, K) and (rows,)."""
         return self.memory.waiting(rows, like)
+
+    def half_squared_errors(self, blocks: int, rows: int) -> Tensor:
+        """Return memory for those of each block of users, (B, rows) float64."""
+        return self.memory.half_squared_errors(blocks, rows)

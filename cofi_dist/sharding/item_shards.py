@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from cofi_dist.sharding.ranges import UserRange
 
 # Blocks of items that are made for each rank, if each has at least so many bytes of X; and in all at most.
-BLOCKS_PER_RANK, LEAST_BLOCK_BYTES, MOST_BLOCKS = 8, 2**23, 128
+BLOCKS_PER_RANK, LEAST_BLOCK_BYTES, MOST_BLOCKS = 12, 2**23, 128
 
 Number = TypeVar("Number", bound=np.generic)
 

@@ -52,7 +52,7 @@ class SumBuffers:
         T, L, V = len(segments.subtrees), segments.levels, len(like)
         place = place or SumMemory(T, V).place(V)
         self.features, self.bias = (sums[:, :V] for sums in place.sums(like))
-        self.half_squared_errors = torch.zeros(segments.num_blocks, V, dtype=torch.float64)
+        self.half_squared_errors = place.half_squared_errors(segments.num_blocks, V)
         self.sums = [Side(*pair) for pair in zip(self.features.numpy(), self.bias.numpy(), strict=True)]
         waiting = place.waiting((int(segments.slot.max(initial=-1)) + 1) * L, like)
         self.plan = MergePlan(
@@ -75,7 +75,8 @@ class NumbaKernels:
         ratings: in the segments' order, whose `indptr` takes the place of theirs; of the factors' dtype.
         num_rows: V.
         dtype: of the factors.
-        place: where gradients go, and products, which then overwrite them; None for memory of their own.
+        place: where gradients go, and products, which then overwrite them, from zeros on; None for memory of
+            their own, which every row's segments overwrite.
     """
 
     fixes_order = True
@@ -117,6 +118,7 @@ class NumbaKernels:
         buffers = self._gradient_buffers
         assert buffers.features.shape[1:] == solved.features.shape, "rows of another shape than before"
         half_BV = buffers.half_squared_errors.zero_().numpy()
+        self._clear(buffers)
         sides = arrays_of(solved), arrays_of(fixed)
         for schedule, sums in zip(self._segments.schedules(), buffers.sums, strict=True):
             operands = schedule, self._ratings, *sides, ErrorSums(*sums, half_BV), buffers.plan
@@ -129,11 +131,18 @@ class NumbaKernels:
             self._product_buffers = SumBuffers(self._segments, directions.features, self._place)
         buffers = self._product_buffers
         assert buffers.features.shape[1:] == directions.features.shape, "rows of another shape than before"
+        self._clear(buffers)
         sides = arrays_of(directions), arrays_of(fixed)
         for schedule, sums in zip(self._segments.schedules(), buffers.sums, strict=True):
             operands = schedule, self._ratings, *sides, sums, buffers.plan
             parallel_loops.normal_products(match_torch_threads(), vectors_of_rows(fixed), *operands)
         return buffers.features, buffers.bias
+
+    def _clear(self, buffers: SumBuffers) -> None:
+        """Set shared memory to zeros: it has sums of other rows, and not all of these have segments."""
+        if self._place is not None:
+            buffers.features.zero_()
+            buffers.bias.zero_()
 
     @property
     def csr(self) -> tuple[Tensor, Tensor, Tensor]:

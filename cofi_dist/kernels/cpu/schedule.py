@@ -59,7 +59,8 @@ class Segments:
     """Hold the segments of one side's rows, cut into chunks and tiles, and how their sums are merged.
 
     Attributes:
-        row: row of each segment, (S,) int32; ascending in a tile. In each subtree every row has a segment.
+        row: row of each segment, (S,) int32; ascending in a tile. In each subtree every row has a segment,
+            unless whoever sums sets the sums to zeros before.
         indptr: where the ratings of each segment begin, and where the last ones end, (S + 1,) int32 or int64.
         is_first, merge_mask, store_level: see `cofi_dist.kernels.cpu.partial_sums.MergePlan`.
         slot: where the row's partial sums wait, (S,) int64: in a place for this row or, if the subtree is a
@@ -166,7 +167,12 @@ def whole_rows(row: NDArray[np.int32], counts: Index) -> Schedule:
 
 
 def by_tiles(
-    row: Index, num_rows: int, blocks: Sequence[Sequence[slice]], subtrees: Sequence[range]
+    row: Index,
+    num_rows: int,
+    blocks: Sequence[Sequence[slice]],
+    subtrees: Sequence[range],
+    *,
+    every_row: bool = True,
 ) -> tuple[Segments, Index]:
     """Sort the ratings of each tile by row, and make segments of them.
 
@@ -177,6 +183,7 @@ def by_tiles(
         num_rows: V.
         blocks: the ratings of each tile of each block; slices that follow one another.
         subtrees: the blocks of each subtree.
+        every_row: whether a row without ratings has a segment too, which sets its sums to zeros.
 
     Returns:
         The segments, and the place of each given rating in their order, (N,). The ratings of a row stay in
@@ -197,12 +204,13 @@ def by_tiles(
             # a segment wherever a row has ratings in a part
             is_segment = counts > 0
             # and an empty one in the last tile for each row that has none at all: its sums have to become 0
-            if parts is shared[-1]:
+            if every_row and parts is shared[-1]:
                 is_segment[:, -1] |= is_empty
             rows, part_of = np.nonzero(is_segment)
             block = np.array([b for _, b in parts], np.int32)[part_of]
             tiles[-1].append(_Tile(rows.astype(np.int32), block, counts[rows, part_of]))
-    return _segments(subtrees, tiles, num_rows, has_whole_rows=len(blocks) == len(blocks[0]) == 1), place
+    has_whole_rows = every_row and len(blocks) == len(blocks[0]) == 1
+    return _segments(subtrees, tiles, num_rows, has_whole_rows=has_whole_rows), place
 
 
 def _shared(parts: Sequence[tuple[slice, int]], size: int) -> Iterator[list[tuple[slice, int]]]:
