@@ -19,21 +19,23 @@ train: {epochs: 3, dtype: float64, reduction: invariant}
 """
 
 
-def _train(comm: Comm, file: Path, run_dir: Path) -> None:
-    """Train, and save the model beside the run's own once more."""
+def _train(comm: Comm, file: Path, tmp: Path) -> None:
+    """Train a large model, and one whose items are sharded; save each beside the run's own once more."""
     store.MOST_IN_ONE_FILE = 0
-    config = load_config(file, [f"run_dir={run_dir}"])
-    learnt = train_config(config, RunDirectory(run_dir), comm, StopRequest(), Manner())
-    assert learnt is not None
-    assert isinstance(learnt.model, SharedModel)
-    save_model(learnt.model, run_dir.with_name(f"{run_dir.name}-again"), comm)
+    for name, overrides in (("large", []), ("sharded", ["train.items=sharded", "train.item_block=7"])):
+        config = load_config(file, [f"run_dir={tmp / name}", *overrides])
+        learnt = train_config(config, RunDirectory(tmp / name), comm, StopRequest(), Manner())
+        assert learnt is not None
+        assert isinstance(learnt.model, SharedModel)
+        save_model(learnt.model, tmp / f"{name} again", comm)
+        store.MOST_IN_ONE_FILE = 2**32
 
 
 def test_ranks_save_in_parts_what_one_process_saves_in_one_file(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(CONFIG)
-    run_ranks(2, _train, tmp_path / "c.yaml", tmp_path / "parts", tmp=tmp_path)
+    run_ranks(2, _train, tmp_path / "c.yaml", tmp_path, tmp=tmp_path)
     wanted = Model.load(train(tmp_path / "c.yaml", [f"run_dir={tmp_path / 'whole'}"], SoloComm(), quiet=True))
-    for name in ("parts", "parts-again"):
+    for name in ("large", "large again", "sharded", "sharded again"):
         found = Model.load(tmp_path / name)
         assert (found.arrays.is_in_parts, wanted.arrays.is_in_parts) == (True, False)
         for letter, array in wanted.arrays.by_name.items():
