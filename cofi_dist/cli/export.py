@@ -2,12 +2,20 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cofi_dist.cli.arguments import Run
-from cofi_dist.cli.tables import warn_if_diverged
+from cofi_dist.cli.list_parts import require_writable_lists, write_parts
+from cofi_dist.cli.loaded_run import load_model
+from cofi_dist.cli.session import Session
+from cofi_dist.distributed.comm import Comm
+from cofi_dist.errors import ConfigError
+from cofi_dist.files.atomic import atomic_file
+
+if TYPE_CHECKING:
+    from cofi_dist.model.parts import Side
 
 
 class Form(StrEnum):
@@ -21,6 +29,7 @@ class Form(StrEnum):
 
 
 def export(
+    context: typer.Context,
     run: Run,
     output: Annotated[Path, typer.Option(help="Directory for the files.", show_default=False)],
     form: Annotated[
@@ -28,11 +37,42 @@ def export(
     ] = Form.pt,
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite files.")] = False,
 ) -> None:
-    """Write the model for other programs."""
-    from cofi_dist.model import Model
+    """Write the model for other programs.
+
+    Under torchrun, its ranks write a part each (parquet).
+    """
     from cofi_dist.model.export import export as export_model
 
-    model = Model.load(run)
-    warn_if_diverged(model)
+    session: Session = context.obj
+    comm = session.meet(context)
+    if comm.world_size > 1:
+        _export_parts(comm, run, form, output, replace=replace)
+        return
+    model = load_model(comm, run)
     for file in export_model(model, form, output, replace=replace):
         print(file)
+
+
+def _export_parts(comm: Comm, run: Path, form: Form, output: Path, *, replace: bool) -> None:
+    """Write a folder of items and one of users, with a part of each rank. Collective: all ranks call it."""
+    from cofi_dist.model.export import SIDES, write_parquet
+
+    if form is not Form.parquet:
+        raise ConfigError(f"--format {form}: is written by one process; ranks write parquet", shared=True)
+    folders = [output / side for side in SIDES]
+
+    def check() -> None:
+        for folder in folders:
+            require_writable_lists(folder, comm.world_size, replace=replace)
+
+    comm.from_rank_zero(check)
+    model = load_model(comm, run)
+    for side, folder in zip(SIDES, folders, strict=True):
+
+        def write(file: Path, side: "Side" = side) -> None:
+            with atomic_file(file) as opened:
+                write_parquet(model, side, opened, comm.rank, comm.world_size)
+
+        write_parts(comm, folder, write, replace=replace)
+        if comm.rank == 0:
+            print(folder)

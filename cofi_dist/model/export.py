@@ -1,7 +1,7 @@
 """Write a model in the formats that other programs read."""
 
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from itertools import starmap
@@ -10,17 +10,19 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from cofi_dist.data.ids import IdMap
 from cofi_dist.files.atomic import atomic_directory, atomic_file, refuse_existing
 from cofi_dist.files.temporaries import clear_temporaries
 from cofi_dist.files.tensor_file import write_tensors
 from cofi_dist.files.written_file import WrittenFile, checked_file
 from cofi_dist.model.index import build_index
 from cofi_dist.model.model import Model
+from cofi_dist.model.parts import Side
 from cofi_dist.model.row_parts import Floats, Rows, blocks_of
 
 # M items, U users, K features.
 
+SIDES: tuple[Side, ...] = ("items", "users")
+ORDER = ("mean", "count", "c", "b")  # of the columns beside the id and the factors
 Writers = dict[str, Callable[[WrittenFile], object]]
 
 
@@ -91,30 +93,38 @@ def _safetensors(model: Model) -> Writers:
 
 
 def _parquet(model: Model) -> Writers:
-    arrays = model.arrays
-    items = {"mean": arrays.item_means, "count": arrays.item_counts}
-    if arrays.c is not None:
-        items["c"] = arrays.c[0]
-    users = {"count": arrays.user_counts, "b": arrays.b[0]}
-    return {
-        "items.parquet": partial(_write_parquet, model.items, items, "x", arrays.X),
-        "users.parquet": partial(_write_parquet, model.users, users, "w", arrays.W),
-    }
+    return {f"{side}.parquet": partial(write_parquet, model, side) for side in SIDES}
 
 
-def _write_parquet(
-    ids: IdMap, columns: Mapping[str, Floats], name: str, matrix: Rows, file: WrittenFile
-) -> None:
-    """Write a table of rows by raw id, in row groups that are made one after the other."""
+def write_parquet(model: Model, side: Side, file: WrittenFile, part: int = 0, num_parts: int = 1) -> None:
+    """Write the table of the items or of the users, or a part of it, in row groups made one after another.
+
+    Args:
+        model: what to write.
+        side: which table.
+        file: where to.
+        part: number of the part, which has the rows between those of the parts before and behind it.
+        num_parts: how many there are, of about equally many rows.
+    """
     from polars.io.plugins import register_io_source  # only this format waits for it
 
-    def table(some: slice, rows: Floats) -> pl.DataFrame:
-        numbers = {name: column[some] for name, column in columns.items()}
-        numbers["count"] = numbers["count"].astype(np.int64)
-        return pl.DataFrame({"id": ids.raw[some], **numbers, name: _row_column(rows)})
+    arrays = model.arrays
+    if side == "items":
+        ids, name, matrix, counts = model.items, "x", arrays.X, arrays.item_counts
+        columns = {"mean": arrays.item_means, **({} if arrays.c is None else {"c": arrays.c[0]})}
+    else:
+        ids, name, matrix, counts = model.users, "w", arrays.W, arrays.user_counts
+        columns = {"b": arrays.b[0]}
 
+    def table(some: slice, rows: Floats) -> pl.DataFrame:
+        numbers = {column: values[some] for column, values in columns.items()}
+        numbers["count"] = counts[some].astype(np.int64)
+        in_order = ("id", *(column for column in ORDER if column in numbers), name)
+        return pl.DataFrame({"id": ids.raw[some], **numbers, name: _row_column(rows)}).select(in_order)
+
+    start, stop = (len(ids) * number // num_parts for number in (part, part + 1))
     none = table(slice(0, 0), matrix[0:0])
-    source = register_io_source(lambda *_: starmap(table, blocks_of(matrix)), schema=none.schema)
+    source = register_io_source(lambda *_: starmap(table, blocks_of(matrix, start, stop)), schema=none.schema)
     source.sink_parquet(file)
 
 

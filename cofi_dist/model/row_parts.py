@@ -141,10 +141,11 @@ Rows = Floats | RowParts  # of X, or of W
 BLOCK_BYTES = 2**26  # of rows that are read at a time
 
 
-def blocks_of(rows: Rows) -> Iterator[tuple[slice, Floats]]:
-    """Yield all rows, block by block, each with its place in the matrix."""
+def blocks_of(rows: Rows, start: int = 0, stop: int | None = None) -> Iterator[tuple[slice, Floats]]:
+    """Yield the rows from `start` to `stop`, or all, block by block, each with its place in the matrix."""
+    stop = len(rows) if stop is None else stop
     row_bytes = math.prod(rows.shape[1:]) * rows.dtype.itemsize
     at_once = max(1, BLOCK_BYTES // max(row_bytes, 1))
-    for start in range(0, len(rows), at_once):
-        some = slice(start, min(start + at_once, len(rows)))
+    for first in range(start, stop, at_once):
+        some = slice(first, min(first + at_once, stop))
         yield some, rows[some]

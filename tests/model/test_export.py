@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file
 
 from cofi_dist.errors import RunError
+from cofi_dist.files.written_file import checked_file
 from cofi_dist.model import Model
-from cofi_dist.model.export import export
+from cofi_dist.model.export import SIDES, export, write_parquet
 from tests.support.models import made_up
 
 
@@ -80,3 +81,14 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(form: str, model: Model, tmp
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, ignored)
     assert not [path.name for path in tmp_path.iterdir() if "out" in path.name]
+
+
+@pytest.mark.parametrize("num_parts", [1, 2, 3, 7])
+def test_the_parts_of_a_table_are_the_table(num_parts: int, model: Model, tmp_path: Path) -> None:
+    export(model, "parquet", tmp_path, replace=False)
+    for side in SIDES:
+        for part in range(num_parts):
+            with checked_file(tmp_path / f"{side}-{part}") as file:
+                write_parquet(model, side, file, part, num_parts)
+        parts = pl.concat([pl.read_parquet(tmp_path / f"{side}-{part}") for part in range(num_parts)])
+        assert parts.equals(pl.read_parquet(tmp_path / f"{side}.parquet"))
