@@ -63,6 +63,7 @@ def describe_shards(problem: Problem, comm: Comm) -> dict[str, Any]:
     return {
         "world_size": comm.world_size,
         "num_items": problem.source.num_items,
+        **_describe_items(problem),
         "device": problem.device.type,
         "backend": comm.backend(problem.device),
         "ranks": [
@@ -70,3 +71,12 @@ def describe_shards(problem: Problem, comm: Comm) -> dict[str, Any]:
             for users, count in zip(problem.ranges, ratings, strict=True)
         ],
     }
+
+
+def _describe_items(problem: Problem) -> dict[str, Any]:
+    """Return what shards.json says of sharded items: those of a block, and how many each rank owns."""
+    shards = problem.item_shards
+    if shards is None:
+        return {}
+    owned = [sum(map(len, shards.owned(rank))) for rank in range(shards.world_size)]
+    return {"item_block": shards.block_items, "owned_items": owned}

@@ -25,7 +25,7 @@ from cofi_dist.model import Model
 from cofi_dist.model.row_parts import Rows, blocks_of
 from cofi_dist.model.store import USERS
 from cofi_dist.run_layout import CHECKPOINTS, MODEL, is_run
-from cofi_dist.training.new_rows import solve_new_rows
+from cofi_dist.training.new_rows import SolvedRows, solve_new_rows
 from cofi_dist.training.problem import Problem
 from cofi_dist.words import counted
 
@@ -113,13 +113,18 @@ class StartModel:
         model, (users, items) = self.model, problem.source.ids
         user_rows = self.find_users(users.raw[problem.users.start : problem.users.stop])
         item_rows = self.find_items(items.raw)
-        arrays = model.arrays
+        arrays, own_item_rows = model.arrays, problem.own_items(item_rows)
         _copy_rows(arrays.W, factors.W, user_rows)
         _copy_rows(arrays.b[0], factors.b[0], user_rows)
-        _copy_rows(arrays.X, factors.X, item_rows)
+        _copy_rows(arrays.X, factors.X, own_item_rows)
         if factors.c is not None and arrays.c is not None:
-            _copy_rows(arrays.c[0], factors.c[0], item_rows)
-        solved = solve_new_rows(problem, shard, factors, user_rows >= 0, item_rows >= 0)
+            _copy_rows(arrays.c[0], factors.c[0], own_item_rows)
+        why_at_random = "have no ratings to be solved for from"
+        if problem.item_shards is None:
+            solved = solve_new_rows(problem, shard, factors, user_rows >= 0, item_rows >= 0)
+        else:
+            why_at_random = "are not solved for with train.items: sharded"
+            solved = SolvedRows(np.zeros(len(user_rows), bool), np.zeros(len(item_rows), bool))
         found_users, solved_users = _sum_over_ranks(
             [int((user_rows >= 0).sum()), int(solved.users.sum())], comm
         )
@@ -136,8 +141,8 @@ class StartModel:
         at_random = (len(users) - found_users - solved_users, len(items) - found_items - solved_items)
         if any(at_random):
             notes.append(
-                f"{counted(at_random[0], 'new user')} and {counted(at_random[1], 'new item')} have no ratings"
-                " to be solved for from, and start at random"
+                f"{counted(at_random[0], 'new user')} and {counted(at_random[1], 'new item')}"
+                f" {why_at_random}, and start at random"
             )
         return notes
 

@@ -320,3 +320,16 @@ def test_all_points_of_a_grid_start_from_the_model(
         tune(file, grid, given, SoloComm())
     for point in grid:
         assert _log_of(point.run_dir).count("started from") == 1
+
+
+def test_owners_of_items_take_their_rows_of_the_model(file: Path, tmp_path: Path) -> None:
+    """New ones are said to start at random, as no rank has what they would be solved from."""
+    old = _train(file, f"run_dir={tmp_path / 'old'}", "train.epochs=3")
+    sharded = ["train.items=sharded", "train.item_block=7", f"train.start={old}", *STILL]
+    new = _train(file, f"run_dir={tmp_path / 'new'}", *sharded)
+    before, after = (bits_of(Model.load(run).factors) for run in (old, new))
+    for name, rows in before.items():
+        assert (rows == after[name]).all(), name
+    fewer = model_of(tmp_path, ALL[0][:50], ALL[1][:30])
+    log = _log_of(_train(file, f"run_dir={tmp_path / 'more'}", *sharded[:2], *STILL, start=fewer))
+    assert "10 new users and 10 new items are not solved for with train.items: sharded" in log

@@ -1,9 +1,10 @@
 """Item shards: every item has one owner, and slices of a block are in rank order."""
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cofi_dist.sharding.item_shards import ItemShards
+from cofi_dist.sharding.item_shards import MOST_BLOCKS, ItemShards, automatic_block
 
 
 @given(st.integers(1, 60), st.integers(1, 70), st.integers(1, 9))
@@ -20,6 +21,8 @@ def test_every_item_has_one_owner_and_ranks_follow_one_another_in_a_block(
     assert found == list(range(num_items))
     assert sum(shards.num_owned for shards in ranks) == num_items
     assert ranks[0].owned(world_size - 1) == ranks[-1].owned()
+    rows = np.concatenate([shards.own_rows(np.arange(num_items)) for shards in ranks])
+    assert sorted(rows.tolist()) == list(range(num_items))
 
 
 @given(st.integers(1, 60), st.integers(1, 70), st.integers(1, 9))
@@ -30,3 +33,12 @@ def test_no_rank_owns_more_of_a_block_than_a_slice(num_items: int, block_items: 
             assert len(owned) <= shards.slice_items(block)
             if rank < len(block) // shards.slice_items(block):
                 assert len(owned) == shards.slice_items(block)
+
+
+@given(st.integers(1, 10**8), st.integers(4, 4096), st.integers(1, 600))
+def test_blocks_are_whole_slices_and_not_too_many(
+    num_items: int, bytes_per_item: int, world_size: int
+) -> None:
+    block = automatic_block(num_items, bytes_per_item, world_size)
+    assert block % world_size == 0
+    assert -(-num_items // block) <= MOST_BLOCKS
