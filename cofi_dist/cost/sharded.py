@@ -7,6 +7,7 @@ U users of this rank, M items, K features; T subtrees and B blocks of the users
 import torch
 from torch import Tensor
 
+from cofi_dist.cost.objective import Objective
 from cofi_dist.cost.sides import sides_of
 from cofi_dist.cost.unknown import UnknownPairs
 from cofi_dist.factors import Factors
@@ -15,6 +16,7 @@ from cofi_dist.kernels.block_sums import ordered_row_sums
 from cofi_dist.kernels.gram import add_gram_product
 from cofi_dist.kernels.item_blocks import ItemBlocks
 from cofi_dist.kernels.item_sums import ItemGram, ItemSquares
+from cofi_dist.sharding.ranges import UserRange
 
 
 class ShardedCost:
@@ -54,31 +56,98 @@ class ShardedCost:
         return self._user_sums
 
 
+class _SumsInOrder:
+    """Add the rows of all items on every rank, in their order: the bits do not depend on the ranks.
+
+    Attributes:
+        to_reduce: what is to be summed over the ranks: nothing.
+    """
+
+    def __init__(self, cost: ShardedCost, factors: Factors, *, with_cost: bool) -> None:
+        X, c, num_items = factors.X, factors.c, cost.num_items
+        self._scale_X = cost.scale_X
+        self._X2 = ItemSquares(num_items, X.shape[1], X) if with_cost else None
+        self._c2 = ItemSquares(num_items, 1, X) if with_cost and c is not None else None
+        self._gram = None if cost.unknown is None else ItemGram(num_items, X.shape[1], X)
+        self.to_reduce: tuple[Tensor, ...] = ()
+
+    def add(self, block: UserRange, rows: Side[Tensor]) -> None:
+        if self._gram is not None:
+            self._gram.add(rows)
+        if self._X2 is not None:
+            scale = None if self._scale_X is None else self._scale_X[block.start : block.stop]
+            self._X2.add(rows.features, scale)
+        if self._c2 is not None:
+            self._c2.add(rows.bias[:, None])
+
+    @property
+    def gram(self) -> Tensor:
+        assert self._gram is not None
+        return self._gram.total
+
+    @property
+    def squares(self) -> tuple[Tensor, Tensor | None]:
+        assert self._X2 is not None
+        return self._X2.total, None if self._c2 is None else self._c2.total
+
+
+class _SumsOfShards:
+    """Add this rank's own rows only, and then the ranks: as fast as it goes.
+
+    Attributes:
+        to_reduce: what is to be summed over the ranks, (1, ...) each.
+    """
+
+    def __init__(self, cost: ShardedCost, factors: Factors, objective: Objective, *, with_cost: bool) -> None:
+        self._squares = objective.item_squares(factors) if with_cost else (None, None)
+        self._gram = None if cost.unknown is None else cost.unknown.gram_of_items(factors)
+        self.to_reduce = tuple(t.view(1, *t.shape) for t in (*self._squares, self._gram) if t is not None)
+
+    def add(self, block: UserRange, rows: Side[Tensor]) -> None:
+        pass
+
+    @property
+    def gram(self) -> Tensor:
+        assert self._gram is not None
+        return self._gram
+
+    @property
+    def squares(self) -> tuple[Tensor, Tensor | None]:
+        X2, c2 = self._squares
+        assert X2 is not None
+        return X2, c2
+
+
 class ShardedTerm:
     """Collect the error term of one evaluation, while the blocks of items go by.
 
     Args:
         cost: what is computed.
         factors: W and b of this rank's users, and X and c of its own items.
+        objective: J.
         with_cost: whether `value` and `item_squares` are needed.
 
     Attributes:
-        gram_of_users: as in `cofi_dist.cost.term.ErrorTerm`; to be summed over the ranks.
+        to_reduce: what has to be summed over the subtrees of all ranks first, (T, ...) each; the sum replaces
+            the first subtree.
     """
 
-    def __init__(self, cost: ShardedCost, factors: Factors, *, with_cost: bool) -> None:
+    def __init__(self, cost: ShardedCost, factors: Factors, objective: Objective, *, with_cost: bool) -> None:
         self._cost, self._factors, self._with_cost = cost, factors, with_cost
         self._users, self._items = sides_of(factors)
         self._user_sums = cost.user_sums(factors)
-        X, num_items, unknown = factors.X, cost.num_items, cost.unknown
-        self._X2, self._c2 = (ItemSquares(num_items, columns, X) for columns in (X.shape[1], 1))
+        self._over_items: _SumsInOrder | _SumsOfShards
+        if cost.sums.blocks.fixes_order:
+            self._over_items = _SumsInOrder(cost, factors, with_cost=with_cost)
+        else:
+            self._over_items = _SumsOfShards(cost, factors, objective, with_cost=with_cost)
         self._halves: list[Tensor] = []
-        self.gram_of_users: Tensor | None = None
-        if unknown is not None:
-            self._gram_X = ItemGram(num_items, X.shape[1], X)
-            self._gram_W = unknown.gram_of_users(factors)
+        self.to_reduce = self._over_items.to_reduce
+        if cost.unknown is not None:
+            self._gram_W = cost.unknown.gram_of_users(factors)
             # rounded before the blocks are added, as it is on any number of ranks
-            self.gram_of_users = cost.sums.sum_subtrees(unknown.scaled(self._gram_W, factors))
+            self._of_users = cost.sums.sum_subtrees(cost.unknown.scaled(self._gram_W, factors))
+            self.to_reduce = *self.to_reduce, self._of_users
 
     def item_gradients(self, number: int, items: Side[Tensor]) -> Side[Tensor]:
         """Return the sums for the gradients of a block's rows, (T, padded rows, K) and (T, padded rows)."""
@@ -89,29 +158,22 @@ class ShardedTerm:
 
     def add_block(self, number: int, items: Side[Tensor]) -> None:
         """Add what a block contributes to the gradients of the users, and to sums over the items."""
-        block, scale_X = self._cost.ratings.blocks[number], self._cost.scale_X
+        block = self._cost.ratings.blocks[number]
         assert block.by_user is not None
         block.by_user.add(self._users, items, self._user_sums)
-        if self._cost.unknown is not None:
-            self._gram_X.add(items)
-        if self._with_cost:
-            scale = None if scale_X is None else scale_X[block.items.start : block.items.stop]
-            self._X2.add(items.features, scale)
-            if self._factors.c is not None:
-                self._c2.add(items.bias[:, None])
+        self._over_items.add(block.items, items)
 
     def complete(self, own_sums: Side[Tensor]) -> None:
         """Add the share of the unknown pairs to all gradients, once all blocks have gone by.
 
         Args:
-            own_sums: gradients of this rank's own items, summed over the ranks, as `gram_of_users` is.
+            own_sums: gradients of this rank's own items, summed over the ranks.
         """
         unknown = self._cost.unknown
         if unknown is not None:
-            assert self.gram_of_users is not None
-            of_items = unknown.scaled(self._gram_X.total, self._factors)
+            of_items = unknown.scaled(self._over_items.gram, self._factors)
             add_gram_product(self._user_sums, self._users, of_items, constant=1)
-            add_gram_product(own_sums, self._items, self.gram_of_users[0], constant=1)
+            add_gram_product(own_sums, self._items, self._of_users[0], constant=1)
 
     @property
     def value(self) -> Tensor:
@@ -119,14 +181,13 @@ class ShardedTerm:
         half_B = ordered_row_sums(torch.cat(self._halves, 1))
         unknown = self._cost.unknown
         if unknown is not None:
-            half_B = half_B + unknown.value(self._gram_W, self._gram_X.total)
+            half_B = half_B + unknown.value(self._gram_W, self._over_items.gram)
         return self._cost.sums.sum_subtrees(half_B)
 
     @property
     def item_squares(self) -> tuple[Tensor, Tensor | None]:
         """Return what `Regulariser.item_squares` returns for all items."""
-        X2, c2 = self._X2.total, self._c2.total
-        return X2, None if self._factors.c is None else c2
+        return self._over_items.squares
 
     @property
     def user_gradients(self) -> tuple[Tensor, Tensor]:

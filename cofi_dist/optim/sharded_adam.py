@@ -56,7 +56,7 @@ class ShardedAdam:
 
     def prepare_step(self, *, with_cost: bool = False) -> Step:
         """Return a step whose gradients are formed by its evaluation if the cost is asked for."""
-        term = ShardedTerm(self._cost, self._factors, with_cost=with_cost)
+        term = ShardedTerm(self._cost, self._factors, self.objective, with_cost=with_cost)
         if not with_cost:
             return Step(None, chain(self._form_gradients(term), self._move_all(term)))
         step = Step(None, self._move_all(term))
@@ -84,8 +84,8 @@ class ShardedAdam:
         _, own = sides_of(self._factors)
         if self._sums is None:
             self._sums = Side(*map(torch.empty_like, own))
-        if term.gram_of_users is not None:
-            yield PendingSum(term.gram_of_users)
+        if term.to_reduce:
+            yield PendingSum(*term.to_reduce)
         yield from self._pass.over(own, term.add_block, sum_up=term.item_gradients, into=self._sums)
         term.complete(self._sums)
 
