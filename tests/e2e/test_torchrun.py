@@ -1,5 +1,6 @@
 """Real torchrun: rank 0 alone speaks, mistakes are said once, a rank that dies ends the job."""
 
+import json
 import os
 import signal
 import subprocess
@@ -32,6 +33,25 @@ def test_three_ranks_speak_as_one(here: Path) -> None:
     assert done.stderr.count("world size 3, backend gloo") == 1
     model = Model.load(here / "runs/tiny/model")
     assert model.factors.W.shape == (30, 4)
+
+
+def test_sharded_items_learn_the_same_and_are_gone_on_with(here: Path) -> None:
+    sharded = ["train.items=sharded", "train.item_block=9", "checkpoint={every: 10, resume: auto}"]
+    given = ["train", "--config", "tiny.yaml", "train.dtype=float64"]
+    for epochs in (10, 20):
+        done = run(2, *given, *sharded, f"train.epochs={epochs}", "run_dir=a", cwd=here)
+        assert done.returncode == 0, done.stderr
+    assert run(2, *given, "run_dir=b", cwd=here).returncode == 0
+    ours, theirs = (read_metrics(here / name / "metrics.jsonl") for name in "ab")
+    assert ours == pytest.approx(theirs, rel=1e-10)
+    shards = json.loads((here / "a" / "shards.json").read_text())
+    assert (shards["item_block"], shards["owned_items"]) == (9, [22, 18])
+
+
+def read_metrics(file: Path) -> dict[int, float]:
+    """The costs, by epoch."""
+    lines = map(json.loads, file.read_text().splitlines())
+    return {line["epoch"]: line["cost"] for line in lines if "cost" in line}
 
 
 def test_one_rank_is_the_same_as_no_torchrun(here: Path) -> None:
