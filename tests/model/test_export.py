@@ -11,10 +11,12 @@ import torch
 from safetensors.torch import load_file
 
 from cofi_dist.errors import RunError
+from cofi_dist.files import tensor_file
 from cofi_dist.files.written_file import checked_file
-from cofi_dist.model import Model
+from cofi_dist.model import Model, row_parts
 from cofi_dist.model.export import SIDES, export, write_parquet
-from tests.support.models import made_up
+from cofi_dist.model.row_parts import RowParts
+from tests.support.models import in_parts, made_up
 
 
 @pytest.fixture(params=["plain", "item bias", "events"])
@@ -92,3 +94,22 @@ def test_the_parts_of_a_table_are_the_table(num_parts: int, model: Model, tmp_pa
                 write_parquet(model, side, file, part, num_parts)
         parts = pl.concat([pl.read_parquet(tmp_path / f"{side}-{part}") for part in range(num_parts)])
         assert parts.equals(pl.read_parquet(tmp_path / f"{side}.parquet"))
+
+
+@pytest.mark.parametrize("form", ["npz", "safetensors", "parquet"])
+def test_a_model_in_parts_is_never_read_whole(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, lengths = in_parts(made_up(tmp_path, 90, 70), tmp_path / "parts", users=[33]), list[int]()
+    between = RowParts._between
+
+    def watched(self: RowParts, start: int, stop: int) -> np.ndarray:
+        lengths.append(stop - start)
+        return between(self, start, stop)
+
+    monkeypatch.setattr(RowParts, "_between", watched)
+    monkeypatch.setattr(RowParts, "__array__", None)  # which would make one array of all rows
+    for module, name in ((row_parts, "BLOCK_BYTES"), (tensor_file, "BLOCK")):
+        monkeypatch.setattr(module, name, 10 * 4 * 8)
+    export(model, form, tmp_path / "out", replace=False)
+    assert 0 < max(lengths) <= 10
