@@ -49,6 +49,7 @@ BENCHMARKS = {
         "--ratings 1e6,1e7 --network 100mbit,1gbit",
         "--ratings 1e5 --items 2000 --repeats 1 --network 1gbit",
     ),
+    "items": ("", "--scale 0.02 --repeats 1"),
     "lists": ("", "--users 5000 --items 2000 --features 16 --repeats 1"),
     "evaluate": ("", "--ratings 200000 --users 1400 --items 2000 --features 16 --repeats 1"),
     "commands": ("", "--repeats 1"),

@@ -1,7 +1,7 @@
 """Items on every rank or sharded: memory, seconds and bytes of an epoch, of ranks of one thread each.
 
     python -m benchmarks.items [--only memory,time] [--optimizers adam,als] [--repeats 3]
-        [--network 1gbit]
+        [--network 1gbit] [--scale 1]
 
 memory: 2 million items x 64 features, 20,000 users, 5 million ratings on 4 ranks: the most that the busiest
 rank has held resident, and how much of that is beside the process as it was before.
@@ -9,7 +9,7 @@ rank has held resident, and how much of that is beside the process as it was bef
 time: the same on 2 ranks, and 10 million ratings on 10,677 items x 100 features. Every run is of fresh
 processes, both kinds in turn; an epoch's time is the median of a run's without the first two and without
 those whose cost is printed, and of the repeats, median (min to max). --network (Linux, root, iproute2) joins
-the two ranks by a cable of such a rate in each direction.
+the two ranks by a cable of such a rate in each direction. --scale takes as large a part of each problem.
 """
 
 import argparse
@@ -28,9 +28,15 @@ MANY_ITEMS = Settings("adam", 20_000, 2_000_000, 5_000_000, 64, 6)
 FEW_ITEMS = Settings("adam", 69_878, 10_677, 10_000_000, 100, 12)
 
 
-def memory(optimizer: str) -> None:
+def scaled(settings: Settings, optimizer: str, scale: float) -> Settings:
+    """A part of a problem."""
+    sizes = {name: round(scale * getattr(settings, name)) for name in ("users", "items", "ratings")}
+    return replace(settings, optimizer=optimizer, **sizes)
+
+
+def memory(settings: Settings) -> None:
     """The most that the busiest of 4 ranks holds."""
-    settings, peaks = replace(MANY_ITEMS, optimizer=optimizer), {}
+    optimizer, peaks = settings.optimizer, {}
     for kind in KINDS:
         found = measured(Case(kind, replace(settings, kind=kind), 4))
         peaks[kind] = max(times["peak"] for times in found)
@@ -74,6 +80,7 @@ def main() -> None:
     parser.add_argument("--optimizers", default="adam,als")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--network", default="", metavar="RATE")
+    parser.add_argument("--scale", type=float, default=1.0)
     args = parser.parse_args()
     cable = Cable(args.network) if args.network else None
     if cable is not None and (why := missing()):
@@ -82,9 +89,9 @@ def main() -> None:
     print(f"{machine()}; ranks of one thread each, gloo")
     for optimizer in args.optimizers.split(","):
         if "memory" in args.only:
-            memory(optimizer)
+            memory(scaled(MANY_ITEMS, optimizer, args.scale))
         for settings in (MANY_ITEMS, FEW_ITEMS) if "time" in args.only else ():
-            seconds(replace(settings, optimizer=optimizer), args.repeats, cable)
+            seconds(scaled(settings, optimizer, args.scale), args.repeats, cable)
 
 
 if __name__ == "__main__":
