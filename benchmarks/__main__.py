@@ -34,6 +34,7 @@ BENCHMARKS = {
     "saving": ("--pairs 30", "--pairs 1 --features 16"),
     "draw": ("", "--rows 1e6 --repeats 1 --seeds 2 --epochs 20"),
     "model_parts": ("", "--users 1e5 --items 1e3 --every-row"),
+    "touched": ("", "--repeats 1"),
     "fit": ("", "--ratings 200000 --epochs 5 --rounds 1"),
     "als": ("--repeats 3", "--repeats 1 --no-cholesky"),
     "large": ("", f"{SMALL} --points spark=1,2 --points adam=20,40,80,160 --spark-memory 4g"),

@@ -29,3 +29,11 @@ def test_sharded_runs_have_the_bits_of_replicated_ones(implicit: bool, tmp_path:
     found = compare(sharded, whole)
     assert {"cost", "validation_ndcg", "X", "W", "b", "c"} <= {each.name for each in found}
     assert [each for each in found if not each.bit_identical] == []
+
+
+def test_als_is_gone_on_with_from_sharded_items_to_replicated_ones(tmp_path: Path) -> None:
+    """The factors of the sweep before are moved, too, and so is the momentum."""
+    given = ["train.optimizer=als", "train.log_every=1", "checkpoint.every=2", "validation.every=2"]
+    whole = run(tmp_path, "whole", 1, *given, "train.epochs=4")
+    run(tmp_path, "moved", 2, *given, *SHARDED, "train.epochs=2")
+    assert_same_bits(run(tmp_path, "moved", 1, *given, "train.epochs=4"), whole)

@@ -203,5 +203,7 @@ def require_the_bits_of_one_rank(optimizer: str, given: dict[str, Any]) -> None:
     for ranks, block_items in ((1, 6), (2, 10), (3, 100), (4, 37), (8, 20)):
         problem = Problem(ranks, block_items=block_items, optimizer=optimizer, **given)
         assert problem.run() == costs, (ranks, block_items)
+        # what ALS decides on: a sweep without momentum, and the end
+        assert [each.scalars for each in problem.optimizers] == ranks * [one.optimizers[0].scalars]
         for name, got in problem.whole().items():
             assert torch.equal(got, want[name]), (ranks, block_items, name)
