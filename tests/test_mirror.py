@@ -17,7 +17,6 @@ TESTED_IN = {
     "cli/evaluation_table.py": "e2e/test_model_commands.py",
     "cli/evaluate.py": "e2e/test_model_commands.py",
     "cli/export.py": "e2e/test_model_commands.py",
-    "cli/failures.py": "e2e/test_streams.py",
     "cli/loaded_run.py": "e2e/test_model_commands.py",
     "cli/main.py": "e2e/test_cli.py",
     "cli/many_lists.py": "cli/test_list_limits.py",

@@ -1,5 +1,6 @@
 """Report whatever ends a command other than success, and choose the exit code of the process."""
 
+import errno
 import json
 import signal
 import sys
@@ -12,11 +13,14 @@ import typer
 
 from cofi_dist.cli.session import Session
 from cofi_dist.distributed.comm import Comm
-from cofi_dist.errors import CofiError, RankLostError, StoppedError, TrainingError
+from cofi_dist.errors import CofiError, RankLostError, RunError, StoppedError, TrainingError
 from cofi_dist.run.stop import Interrupted
 from cofi_dist.streams import OutputError, log_stderr, redirect_to_devnull, tolerate_write_errors
 from cofi_dist.system.memory import is_out_of_memory
 from cofi_dist.system.variables import read_variable
+
+# What is wrong with a path that cannot even be looked at: whoever named it has to name another.
+UNUSABLE = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE, errno.EIO)
 
 
 def exit_code(error: BaseException, session: Session) -> int:
@@ -24,6 +28,8 @@ def exit_code(error: BaseException, session: Session) -> int:
     if session.stop.raised is not None and not isinstance(error, CofiError | typer.Exit):
         # a library caught the signal as an error of its own, and then failed for what it had not done
         error = session.stop.raised
+    if isinstance(error, OSError) and error.errno in UNUSABLE and error.filename is not None:
+        error = RunError(f"{error.filename}: cannot be used: {error.strerror}")
     if isinstance(error, CofiError):
         if isinstance(error, StoppedError) and not error.restart:
             session.stop.end_launcher()

@@ -16,7 +16,7 @@ COMPONENT = f"{Path(__file__).parents[2]}/launch/torchx_component.py:train"
 TWO_NODES = ["--config", "c.yaml", "--j", "2x2", "--gpu", "2", "--cpu", "8"]
 TRAIN = "-m cofi_dist train --config c.yaml train.lr=0.1"
 
-pytest.importorskip("torchx.runner", reason="torchx-nightly, of the extra dev, is not installed")
+pytest.importorskip("torchx.runner", reason="torchx, of the extra dev, is not installed")
 
 # of TorchX itself, where no scheduler is
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -29,6 +29,7 @@ from cofi_dist.data.preparation.split_checks import (
     notes_on_shared_pairs,
     pairs_in_two_parts,
     refuse_equal_times,
+    refuse_shared_files,
     why_empty,
 )
 from cofi_dist.data.preparation.spool import RowBatch, Spool
@@ -66,6 +67,7 @@ def prepare(given: RatingsInput, data: DataSection, directory: Path) -> None:
     """
     inputs: dict[Part, RatingsInput] = {"train": given}
     inputs |= {part: RatingsFiles.of(split.file) for part, split in held_out(data).items() if split.file}
+    refuse_shared_files(inputs)
     job = Job(inputs, data, directory / "work", notes=[])
     job.work.mkdir()
     ratings = read_inputs(job)

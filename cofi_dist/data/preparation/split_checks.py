@@ -1,15 +1,29 @@
-"""Find out why a split holds out nothing, and say what to do instead."""
+"""Check what splits hold out, and say what to do if it makes no sense."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cofi_dist.config import SplitSection
 from cofi_dist.data.preparation.spool import Spool
+from cofi_dist.data.readers.listing import identity
+from cofi_dist.data.readers.ratings_files import RatingsFiles
+from cofi_dist.data.readers.ratings_input import RatingsInput
 from cofi_dist.data.splits import PARTS, Part
 from cofi_dist.errors import DataError
 from cofi_dist.words import counted, have
+
+
+def refuse_shared_files(inputs: Mapping[Part, RatingsInput]) -> None:
+    """Raise DataError if a file is of two parts, as where the folder of the ratings holds those held out."""
+    seen: dict[str, Part] = {}
+    for part, given in inputs.items():
+        for file in given.files if isinstance(given, RatingsFiles) else ():
+            other = seen.setdefault(identity(file), part)
+            if other != part:
+                names = ("data.ratings" if each == "train" else f"data.{each}.file" for each in (other, part))
+                raise DataError(f"{file}: is in {' and in '.join(names)}; leave it out of one of them")
 
 
 def refuse_equal_times(name: str, spools: Sequence[Spool], splits: dict[Part, SplitSection]) -> None:

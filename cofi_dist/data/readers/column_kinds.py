@@ -119,6 +119,12 @@ def converter(role: Role, dtype: pl.DataType) -> Conversion | None:
     return conversions.get(dtype.base_type())
 
 
+def holds_text(dtype: pl.DataType) -> bool | None:
+    """Tell whether ids of this type are text; None if it is no type of ids."""
+    convert = converter("user", dtype)
+    return None if convert is None else convert is _text
+
+
 def refusal(role: Role, dtype: pl.DataType, kind: str = "") -> str:
     """Say what a column without a conversion holds, and what it should hold.
 

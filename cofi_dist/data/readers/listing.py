@@ -4,6 +4,7 @@ The files of a folder and of a pattern are read in the order of their paths as t
 order. What begins with . or _ is left out, as Spark's _SUCCESS and _metadata are.
 """
 
+import errno
 import glob
 import os
 import re
@@ -12,7 +13,7 @@ from os import PathLike
 from pathlib import Path, PurePath
 from typing import TypeAlias
 
-from cofi_dist.data.readers.layout import FilePath, format_of
+from cofi_dist.data.readers.layout import SEPARATORS, FilePath, format_of
 from cofi_dist.data.readers.object_store import ObjectUrl, find_objects
 from cofi_dist.errors import DataError
 from cofi_dist.files.paths import is_url
@@ -20,6 +21,7 @@ from cofi_dist.files.paths import is_url
 Given: TypeAlias = str | PathLike[str] | Sequence[str | PathLike[str]]
 
 PATTERN = re.compile(r"[*?\[]")
+KINDS = (*SEPARATORS, ".parquet")  # of files that can be read
 # Folders in which tables keep the log that says which of their files count.
 TABLE_LOGS = {"_delta_log": "a Delta table", ".hoodie": "a Hudi table"}
 
@@ -34,7 +36,7 @@ def find_files(given: Given) -> tuple[FilePath, ...]:
     """
     names = [given] if isinstance(given, str | PathLike) else given
     found = [file for name in names for file in _files_of(os.fspath(name))]
-    _refuse_mixture(found)
+    _refuse_mixture(found, [os.fspath(name) for name in names])
     _refuse_repeats(found)
     return tuple(found)
 
@@ -45,6 +47,11 @@ def name_of(given: Given) -> str:
         return os.fspath(given)
     names = [os.fspath(name) for name in given]
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
+def identity(file: FilePath) -> str:
+    """Return what is the same for all names of a file, where links lead to it."""
+    return str(file) if isinstance(file, ObjectUrl) else os.path.realpath(file)
 
 
 def folders_and_files(given: Given) -> list[Path]:
@@ -60,12 +67,13 @@ def _files_of(name: str) -> Sequence[FilePath]:
         return _without_hidden(name, find_objects(ObjectUrl(name)))
     start, pattern = _without_pattern(name)
     if not pattern:
-        if not start.is_dir():
+        if not os.path.isdir(start):
             return [start]  # `require_file` says what is wrong with it
         files = sorted(_files_in(start), key=str)
         if not files:
             raise DataError(f"{name}: is a folder without files; what begins with . or _ is left out")
         return files
+    _refuse_unreadable_folders(start, pattern)
     parts = glob.glob(pattern, root_dir=start, recursive=True)
     if not any(_is_left_out(part) for part in PurePath(pattern).parts):
         parts = [part for part in parts if not any(map(_is_left_out, PurePath(part).parts))]
@@ -102,9 +110,10 @@ def _files_in(folder: Path) -> Iterator[Path]:
     """Yield all files in a folder and in the folders in it.
 
     Raises:
-        DataError: a folder cannot be read, or is a table with a log of its own.
+        DataError: a folder cannot be read, holds itself, or is a table with a log of its own.
     """
     for directory, inner, names in os.walk(folder, onerror=_refuse_unreadable, followlinks=True):
+        _refuse_loop(Path(directory))
         for log, table in TABLE_LOGS.items():
             if log in inner:
                 raise DataError(
@@ -124,19 +133,45 @@ def _refuse_unreadable(error: OSError) -> None:
     raise DataError(f"{error.filename}: cannot be read: {error.strerror or error}")
 
 
-def _refuse_mixture(files: Sequence[FilePath]) -> None:
-    for file in files:
-        if format_of(file) != format_of(files[0]):
-            raise DataError(
-                f"{file}: is of another kind than {files[0]}; give files of one kind, as a pattern does:"
-                f" {PurePath(str(files[0])).parent}/*{files[0].suffix}"
-            )
+def _refuse_unreadable_folders(start: Path, pattern: str) -> None:
+    """Raise DataError for a folder in which files may match, but that cannot be read: glob passes it over."""
+    parts = PurePath(pattern).parts
+    for k in range(len(parts)):
+        for folder in glob.glob(os.path.join(*parts[:k], ""), root_dir=start, recursive=True) if k else [""]:
+            place = start / folder
+            if os.path.isdir(place) and not os.access(place, os.R_OK | os.X_OK):
+                raise DataError(f"{place}: cannot be read: {os.strerror(errno.EACCES)}")
+
+
+def _refuse_loop(folder: Path) -> None:
+    """Raise DataError if a folder is a link to one that it is in, which would have no end."""
+    if (
+        folder.is_symlink()
+        and Path(os.path.realpath(folder)) in Path(os.path.realpath(folder.parent), "x").parents
+    ):
+        raise DataError(f"{folder}: is a link to a folder that it is in; remove it")
+
+
+def _refuse_mixture(files: Sequence[FilePath], names: Sequence[str]) -> None:
+    """Raise DataError if files are of several kinds; name one of the kind that least likely was meant."""
+    kinds = list(dict.fromkeys(map(format_of, files)))
+    if len(kinds) < 2:
+        return
+    meant = next((kind for kind in kinds if kind in KINDS), kinds[0])
+    first = next(file for file in files if format_of(file) == meant)
+    other = next(file for file in files if format_of(file) != meant)
+    do = "give files of one kind"
+    if len(names) == 1 and isinstance(first, Path) and os.path.isdir(names[0]) and meant in KINDS:
+        ending = meant if first.suffix == meant else f"{meant}*"  # also of packed ones
+        do += f", as a pattern does: {PurePath(names[0])}/**/*{ending}"
+    raise DataError(f"{other}: is of another kind than {first}; {do}")
 
 
 def _refuse_repeats(files: Sequence[FilePath]) -> None:
     seen: dict[str, FilePath] = {}
     for file in files if len(files) > 1 else ():
-        same = str(file) if isinstance(file, ObjectUrl) else os.path.realpath(file)
+        same = identity(file)
         if same in seen:
-            raise DataError(f"{file}: is the same file as {seen[same]}; give it once")
+            which = "" if str(file) == str(seen[same]) else f", which is the same as {seen[same]}"
+            raise DataError(f"{file}{which}: is named twice; name it once")
         seen[same] = file

@@ -35,6 +35,11 @@ def parquet_tables(path: FilePath, wanted: dict[Role, str], advice: Advice) -> I
     schema = parquet_columns(path)
     for role, name in wanted.items():
         if name not in schema:
+            if f"/{name}=" in f"/{path}":
+                raise DataError(
+                    f"{path}: column {name!r} is in names of folders alone, which are not read; write it into"
+                    " the files"
+                )
             has = column_list(list(schema))
             raise DataError(f"{path}: no column {name!r}; it has {has}; {advice.for_column(role)}")
         if converter(role, schema[name]) is None:

@@ -8,6 +8,7 @@ import polars as pl
 
 from cofi_dist.config import ColumnNames, Feedback
 from cofi_dist.data.id_spelling import DistinctIds
+from cofi_dist.data.readers.column_kinds import holds_text
 from cofi_dist.data.readers.layout import SEPARATORS, WITHOUT_HEADER, Advice, FilePath, column_list, format_of
 from cofi_dist.data.readers.listing import Given, find_files, name_of
 from cofi_dist.data.readers.pairs import first_lines_of_pair
@@ -188,7 +189,10 @@ def _joined(tables: list[pl.DataFrame]) -> pl.DataFrame:
 
 
 def _require_same_columns(file: FilePath, first: FilePath, columns: ColumnNames) -> None:
-    """Raise DataError unless a file has the columns of the first one; of Parquet, those that may be read."""
+    """Raise DataError unless a file has the columns of the first one; of Parquet, those that may be read.
+
+    Of Parquet files, ids must be of one kind too: text is no number, even if all of it is digits.
+    """
     (separator, names), (first_separator, first_names) = (
         _columns_of(each, columns) for each in (file, first)
     )
@@ -199,6 +203,15 @@ def _require_same_columns(file: FilePath, first: FilePath, columns: ColumnNames)
             f"{file}: has the columns {column_list(names)}, and {first} has {column_list(first_names)}; all"
             " files need the same"
         )
+    if not is_parquet(file):
+        return
+    kinds, first_kinds = parquet_columns(file), parquet_columns(first)
+    for name in {columns.user, columns.item} & set(names):
+        if {holds_text(kinds[name]), holds_text(first_kinds[name])} == {True, False}:
+            raise DataError(
+                f"{file}: column {name!r} holds {kinds[name]}, and that of {first} {first_kinds[name]}; write"
+                " all as text, or all as integers"
+            )
 
 
 def _columns_of(file: FilePath, columns: ColumnNames) -> tuple[str, list[str]]:

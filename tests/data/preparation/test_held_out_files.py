@@ -92,6 +92,17 @@ def test_pairs_of_several_parts_stay_in_each_and_are_told(tmp_path: Path) -> Non
         pass
 
 
+def test_a_file_of_two_parts_is_told(tmp_path: Path) -> None:
+    (tmp_path / "all").mkdir()
+    save(TABLE[:90], tmp_path / "all" / "r.csv")
+    test = save(TABLE[90:], tmp_path / "all" / "t.csv")
+    with (
+        pytest.raises(DataError, match=r"all/t\.csv: is in data\.ratings and in data\.test\.file; leave it"),
+        prepared(tmp_path / "all", test={"file": str(test)}),
+    ):
+        pass
+
+
 def test_mistakes_are_told(tmp_path: Path) -> None:
     file = save(TABLE, tmp_path / "r.csv")
     (tmp_path / "bad.csv").write_text("userId,movieId,rating\n1,2,x\n")

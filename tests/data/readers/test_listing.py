@@ -52,9 +52,14 @@ def test_what_exists_is_a_name_and_no_pattern(tmp_path: Path, monkeypatch: pytes
         (
             ["a.csv", "b.tsv", "c.csv"],
             "*",
-            "b.tsv: is of another kind than {}a.csv; give files of one kind, as",
+            "b.tsv: is of another kind than {}a.csv; give files of one kind",
         ),
-        (["README", "a.csv.gz"], "", "a.csv.gz: is of another kind than {}README"),
+        (
+            ["README", "a/b.csv.gz"],
+            "",
+            "README: is of another kind than {0}a/b.csv.gz; give files of one kind, as a pattern does:"
+            " {0}**/*.csv*",
+        ),
         (
             ["a.parquet", "_delta_log/0.json"],
             "",
@@ -76,8 +81,29 @@ def test_a_file_given_twice_is_told(tmp_path: Path) -> None:
     os.symlink(file, tmp_path / "link.csv")
     twice: list[Given] = [[file, file], tmp_path, [str(tmp_path / "*.csv"), file]]
     for given in twice:
-        with pytest.raises(DataError, match=r"is the same file as .*a\.csv; give it once"):
+        with pytest.raises(DataError, match=r"a\.csv: is named twice; name it once"):
             find_files(given)
+
+
+def test_a_link_to_a_folder_that_it_is_in_is_told(tmp_path: Path) -> None:
+    touched(tmp_path, "a/b/c.csv", "d/e.csv")
+    os.symlink("../d", tmp_path / "a" / "other")
+    assert find_files(tmp_path / "a") == (tmp_path / "a" / "b" / "c.csv", tmp_path / "a" / "other" / "e.csv")
+    os.symlink("../..", tmp_path / "a" / "b" / "up")
+    with pytest.raises(DataError, match=r"a/b/up: is a link to a folder that it is in; remove it"):
+        find_files(tmp_path / "a")
+
+
+def test_a_folder_that_cannot_be_read_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touched(tmp_path, "a/b.csv", "secret/c.csv")
+    readable = os.access  # root reads all folders
+    monkeypatch.setattr(os, "access", lambda path, mode: readable(path, mode) and path.name != "secret")
+    for pattern in ("**/*.csv", "*/*.csv", "secret/*.csv", "secret/**"):
+        with pytest.raises(DataError, match="secret: cannot be read: Permission denied"):
+            find_files(str(tmp_path / pattern))
+    assert find_files(str(tmp_path / "a*" / "*.csv")) == (tmp_path / "a" / "b.csv",)
 
 
 def test_packed_and_plain_files_of_one_kind_go_together(tmp_path: Path) -> None:

@@ -89,6 +89,8 @@ def test_hive_columns_are_left_out(tmp_path: Path) -> None:
         (tmp_path / "parts" / f"year={year[0]}").mkdir(parents=True)
         save(rows, tmp_path / "parts" / f"year={year[0]}" / "p.parquet")
     assert fingerprint(tmp_path / "parts") == fingerprint(save(TABLE, tmp_path / "one.parquet"))
+    with pytest.raises(DataError, match=r"parquet: column 'year' is in names of folders alone"):
+        fingerprint(tmp_path / "parts", columns={"timestamp": "year"}, test={"by": "last"})
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".csv.zst", ".tsv", ".dat", ".parquet"])
@@ -138,6 +140,17 @@ def test_parquet_parts_may_have_more_columns_but_not_strengths_in_some(tmp_path:
             DataError, match=r"part-00001.parquet: has the columns userId, movieId, timestamp, and"
         ):
             fingerprint(parts, **keys)
+
+
+def test_parquet_parts_have_ids_of_one_kind(tmp_path: Path) -> None:
+    parts = cut(TABLE, [60], tmp_path / "parts", ".parquet")
+    for name in ("userId", "movieId"):
+        save(TABLE[60:].with_columns(pl.col(name).cast(pl.String)), parts / "part-00001.parquet")
+        says = f"part-00001.parquet: column '{name}' holds String, and that of .*part-00000.parquet Int64;"
+        with pytest.raises(DataError, match=says):
+            fingerprint(parts)
+    save(TABLE[60:].with_columns(pl.col("userId").cast(pl.Decimal(20, 0))), parts / "part-00001.parquet")
+    assert fingerprint(parts) == fingerprint(save(TABLE, tmp_path / "one.parquet"))
 
 
 def test_odd_ids_are_told_with_their_file_and_line(tmp_path: Path) -> None:
