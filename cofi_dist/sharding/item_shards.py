@@ -21,6 +21,8 @@ from cofi_dist.sharding.ranges import UserRange
 
 # Blocks of items that are made for each rank, if each has at least so many bytes of X; and in all at most.
 BLOCKS_PER_RANK, LEAST_BLOCK_BYTES, MOST_BLOCKS = 12, 2**23, 128
+# Ranges of items that all ranks own together. Each is a file of every checkpoint.
+MOST_RANGES = 2**14
 
 Number = TypeVar("Number", bound=np.generic)
 
@@ -97,6 +99,7 @@ def automatic_block(num_items: int, bytes_per_item: int, world_size: int) -> int
         world_size: number of ranks.
     """
     least = -(-LEAST_BLOCK_BYTES // bytes_per_item)
-    wanted = max(least, -(-num_items // min(BLOCKS_PER_RANK * world_size, MOST_BLOCKS)))
+    most = min(BLOCKS_PER_RANK * world_size, MOST_BLOCKS, max(1, MOST_RANGES // world_size))
+    wanted = max(least, -(-num_items // most))
     # whole slices, so that none but the last block has rows of padding
     return max(1, -(-min(wanted, num_items) // world_size) * world_size)

@@ -19,12 +19,9 @@ from cofi_dist.data.sources.open import open_source
 from cofi_dist.distributed.comm import Comm, Reducer
 from cofi_dist.errors import ConfigError
 from cofi_dist.optim.item_pass import ItemPass
-from cofi_dist.sharding.item_shards import ItemShards, Number, automatic_block
+from cofi_dist.sharding.item_shards import MOST_RANGES, ItemShards, Number, automatic_block
 from cofi_dist.sharding.partition import UserPartition
 from cofi_dist.sharding.ranges import UserRange
-
-# Ranges of items that all ranks own together. Each is a file of every checkpoint.
-MOST_RANGES = 2**14
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cofi_dist.sharding.item_shards import MOST_BLOCKS, ItemShards, automatic_block
+from cofi_dist.sharding.item_shards import MOST_BLOCKS, MOST_RANGES, ItemShards, automatic_block
 
 
 @given(st.integers(1, 60), st.integers(1, 70), st.integers(1, 9))
@@ -35,10 +35,10 @@ def test_no_rank_owns_more_of_a_block_than_a_slice(num_items: int, block_items: 
                 assert len(owned) == shards.slice_items(block)
 
 
-@given(st.integers(1, 10**8), st.integers(4, 4096), st.integers(1, 600))
+@given(st.integers(1, 10**8), st.integers(4, 4096), st.integers(1, 3000))
 def test_blocks_are_whole_slices_and_not_too_many(
     num_items: int, bytes_per_item: int, world_size: int
 ) -> None:
     block = automatic_block(num_items, bytes_per_item, world_size)
     assert block % world_size == 0
-    assert -(-num_items // block) <= MOST_BLOCKS
+    assert -(-num_items // block) <= min(MOST_BLOCKS, MOST_RANGES // world_size)
