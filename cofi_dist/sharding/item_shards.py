@@ -87,6 +87,11 @@ class ItemShards:
         return np.concatenate([of_items[:0], *(of_items[items.start : items.stop] for items in self.owned())])
 
 
+def smallest_block(num_items: int, world_size: int) -> int:
+    """Return how few items a block may have, so that all ranks do not own too many ranges together."""
+    return -(-num_items // max(1, MOST_RANGES // world_size))
+
+
 def automatic_block(num_items: int, bytes_per_item: int, world_size: int) -> int:
     """Return how many items a block has if the config does not say so.
 
@@ -99,7 +104,7 @@ def automatic_block(num_items: int, bytes_per_item: int, world_size: int) -> int
         world_size: number of ranks.
     """
     least = -(-LEAST_BLOCK_BYTES // bytes_per_item)
-    most = min(BLOCKS_PER_RANK * world_size, MOST_BLOCKS, max(1, MOST_RANGES // world_size))
-    wanted = max(least, -(-num_items // most))
+    wanted = max(least, -(-num_items // min(BLOCKS_PER_RANK * world_size, MOST_BLOCKS)))
+    wanted = max(wanted, smallest_block(num_items, world_size))
     # whole slices, so that none but the last block has rows of padding
     return max(1, -(-min(wanted, num_items) // world_size) * world_size)

@@ -19,7 +19,7 @@ from cofi_dist.data.sources.open import open_source
 from cofi_dist.distributed.comm import Comm, Reducer
 from cofi_dist.errors import ConfigError
 from cofi_dist.optim.item_pass import ItemPass
-from cofi_dist.sharding.item_shards import MOST_RANGES, ItemShards, Number, automatic_block
+from cofi_dist.sharding.item_shards import ItemShards, Number, automatic_block, smallest_block
 from cofi_dist.sharding.partition import UserPartition
 from cofi_dist.sharding.ranges import UserRange
 
@@ -154,8 +154,7 @@ def _shard_items(config: Config, num_items: int, comm: Comm) -> ItemShards | Non
         return None
     bytes_per_item = np.dtype(train.dtype).itemsize * config.model.num_features
     block = train.item_block or automatic_block(num_items, bytes_per_item, comm.world_size)
-    if -(-num_items // block) * comm.world_size > MOST_RANGES:
-        least = -(-num_items * comm.world_size // MOST_RANGES)
+    if block < (least := smallest_block(num_items, comm.world_size)):
         raise ConfigError(
             f"train.item_block: {block} cuts {num_items} items into too many blocks; set at least {least}",
             shared=True,

@@ -4,7 +4,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cofi_dist.sharding.item_shards import MOST_BLOCKS, MOST_RANGES, ItemShards, automatic_block
+from cofi_dist.sharding.item_shards import (
+    MOST_BLOCKS,
+    MOST_RANGES,
+    ItemShards,
+    automatic_block,
+    smallest_block,
+)
 
 
 @given(st.integers(1, 60), st.integers(1, 70), st.integers(1, 9))
@@ -42,3 +48,15 @@ def test_blocks_are_whole_slices_and_not_too_many(
     block = automatic_block(num_items, bytes_per_item, world_size)
     assert block % world_size == 0
     assert -(-num_items // block) <= min(MOST_BLOCKS, MOST_RANGES // world_size)
+
+
+@given(st.integers(1, 10**8), st.integers(1, 3000))
+def test_the_smallest_block_is_the_first_that_makes_few_enough_ranges(
+    num_items: int, world_size: int
+) -> None:
+    def ranges(block: int) -> int:
+        return -(-num_items // block) * world_size
+
+    least = smallest_block(num_items, world_size)
+    assert ranges(least) <= MOST_RANGES
+    assert least == 1 or ranges(least - 1) > MOST_RANGES
