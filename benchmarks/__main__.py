@@ -3,8 +3,8 @@
     python -m benchmarks --data FOLDER [--quick] [--only epoch,als,...] [--write-docs]
 
 FOLDER holds ml-latest-small. --quick takes small sizes, to see in minutes that everything works: its
-figures say nothing. --write-docs puts each output into docs/benchmarks.md, the model's into
-docs/scaling.md, invariant's into docs/reproducibility.md, between the lines `<!-- begin NAME -->` and
+figures say nothing. --write-docs puts each output into docs/benchmarks.md, those of model, plan and fits
+into docs/scaling.md, invariant's into docs/reproducibility.md, between the lines `<!-- begin NAME -->` and
 `<!-- end NAME -->`, and each picture beside it. One that fails stops no other.
 """
 
@@ -24,7 +24,12 @@ from benchmarks.machine import machine
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = {"model": "scaling.md", "invariant": "reproducibility.md"}  # the others are in benchmarks.md
+PAGES = {
+    "model": "scaling.md",
+    "plan": "scaling.md",
+    "fits": "scaling.md",
+    "invariant": "reproducibility.md",
+}  # the others are in benchmarks.md
 SMALL = "--ratings 200000 --users 1400 --items 2000"
 # options in full, and quick
 BENCHMARKS = {
@@ -55,6 +60,8 @@ BENCHMARKS = {
     "evaluate": ("", "--ratings 200000 --users 1400 --items 2000 --features 16 --repeats 1"),
     "commands": ("", "--repeats 1"),
     "model": ("", ""),
+    "plan": ("", "--ratings 4e6 --users 1e5 --items 1e5 --features 16 --world-size 4"),
+    "fits": ("", ""),
     "features": ("", f"{SMALL} --features 16,64 --repeats 1 --epochs 8"),
     "scale": ("--repeats 5", "--ratings 200000 --users 2000 --items 5000 --repeats 1"),
     "preparing": ("", "--ratings 200000 --users 1400 --items 2000 --repeats 1"),

@@ -63,12 +63,21 @@ class Model:
     latency: float = 0.0
     byte: float = 0.0
 
-    def epoch(self, N: float, M: float, U: float, K: int, P: int) -> float:
+    def epoch(self, N: float, M: float, U: float, K: int, P: int, *, is_sharded: bool = False) -> float:
         """Predict the seconds of an epoch."""
         reading = N / P * (self.rating + self.feature * K)
-        alone = reading + self.parameter * (M + U / P) * K
-        beside = reading / 2 + self.parameter * U / P * K
+        items = M / P if is_sharded else M
+        alone = reading + self.parameter * (items + U / P) * K
+        # X travels while the rest is computed; if it is replicated, only while the users' side is
+        beside = reading if is_sharded else reading / 2 + self.parameter * U / P * K
         return alone if P == 1 else alone + max(0.0, self.latency + sent(M, K, P) * self.byte - beside)
+
+    def sweep(self, N: float, M: float, U: float, K: int, P: int, steps: int) -> float:
+        """Predict the seconds of a sweep of ALS: its sums have nothing to compute meanwhile."""
+        reading = N / P * (self.rating + self.feature * K)
+        sums = (1 + steps) * (self.latency + sent(M, K, P) * self.byte)
+        # both sides' ratings are read once, and once more in each step
+        return (1 + steps) * reading + (sums if P > 1 else 0.0)
 
 
 def sent(M: float, K: int, P: int) -> float:

@@ -122,6 +122,7 @@ TESTED_IN = {
     "run_layout.py": "run/test_directory.py",
     "run_result.py": "report/test_run_files.py",
     "version.py": "e2e/test_cli.py",
+    "sharding/share.py": "training/test_memory_plan.py",
     "slurm/render.py": "slurm/test_templates.py",
     "slurm/sbatch.py": "slurm/test_check.py",
     "system/hardware.py": "run/test_resume.py",

@@ -10,9 +10,10 @@ from cofi_dist.errors import CheckpointError, ConfigError, RunError
 from cofi_dist.run.directory import RunDirectory
 from cofi_dist.run_layout import DATA
 from cofi_dist.sharding.ranges import balanced_ranges, ratings_per_range
+from cofi_dist.sharding.share import Share
 from cofi_dist.system.memory import require_memory
 from cofi_dist.training.build import order_fault
-from cofi_dist.training.memory_plan import Share, plan_memory
+from cofi_dist.training.memory_plan import plan_memory
 
 # The percentage of its planned memory that a run surely takes, so that none is refused that might fit.
 SURE = 85

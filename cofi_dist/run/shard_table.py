@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from cofi_dist.config import Config
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.sharding.ranges import UserRange, ratings_per_range
-from cofi_dist.training.memory_plan import Share, plan_memory
+from cofi_dist.sharding.share import Share
+from cofi_dist.training.memory_plan import plan_memory
 from cofi_dist.training.problem import Problem
 
 MAX_ROWS = 16

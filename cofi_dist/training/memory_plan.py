@@ -7,15 +7,16 @@ what processes were seen to take; docs/scaling.md's table of what fits is made b
 N ratings and U users of this rank, M items, K features; copies of a side's features, (M, K) or (U, K).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 
 from cofi_dist.config import Config
 from cofi_dist.cost.dense import BYTES_PER_CELL
-from cofi_dist.sharding.ranges import UserRange
+from cofi_dist.optim.item_pass import HELD
+from cofi_dist.sharding.item_shards import automatic_block
 from cofi_dist.sharding.reduction_tree import largest_subtrees
+from cofi_dist.sharding.share import Share
 from cofi_dist.training.draw import DRAW_AT_ONCE
 
 # What a process holds before it has any data: libraries, compiled loops; on CUDA, the device's context.
@@ -24,74 +25,22 @@ PROCESS = {"cpu": 430_000_000, "cuda": 500_000_000}
 AT_START, AS_READ = 28, 12
 # Beside features, of each item: sums and offsets in float64, counts. Of each user: counts and offsets.
 PER_ITEM, PER_USER, PER_USER_OF_ALL = 44, 44, 16
+# A rating of sharded items more at the start; each pair of a user and a block in which he rated.
+AT_START_SHARDED, PER_PAIR = 12, 12
 # Of each segment: where it starts, and how its sums are merged (`cofi_dist.kernels.cpu.schedule`).
 PER_SEGMENT, TILE_RATINGS = 41, 2**20
-# Ratings of a piece (`cofi_dist.kernels.cuda.backend`).
-PIECE_RATINGS = 256
+# Ratings of a piece on CUDA (`cofi_dist.kernels.cuda.backend`); each row has at least one.
+PIECE_RATINGS, PER_ROW_ON_CUDA = 256, 28
 # Of made-up ratings: tastes of items, activity of users (`cofi_dist.data.sources.population`).
 MADE_UP_ITEM, MADE_UP_USER = 56, 8
 # Of a held-out rating: its user, item, value and offset.
 HELD_OUT = 24
+# Bytes of X and W up to which rank 0 gathers the model (`cofi_dist.model.store`).
+IN_ONE_FILE = 2**32
+# Blocks that threads on the CPU have freed, but their allocator keeps, if they are smaller than MAPPED bytes.
+FREED, MAPPED = 3, 2**25
 # The memory that ranks of one machine share has a slot for each, and one more.
 SHARED_SLOT = 2**23
-
-
-@dataclass(frozen=True, kw_only=True)
-class Share:
-    """Say how large a problem is, and what one rank has of it.
-
-    Attributes:
-        num_users, num_items: of all ranks.
-        users, ratings: of this rank; U and N.
-        held_out: validation ratings of this rank.
-        world_size: number of ranks.
-        rank: the number of this rank.
-        on_one_machine: whether all ranks are.
-    """
-
-    num_users: int
-    num_items: int
-    users: int
-    ratings: int
-    held_out: int = 0
-    world_size: int = 1
-    rank: int = 0
-    on_one_machine: bool = True
-
-    @classmethod
-    def of_rank(
-        cls, ranges: Sequence[UserRange], ratings: Sequence[int], num_items: int, rank: int
-    ) -> "Share":
-        """Return a rank's share, given the users of each rank and the number of their ratings."""
-        return cls(
-            num_users=ranges[-1].stop,
-            num_items=num_items,
-            users=len(ranges[rank]),
-            ratings=ratings[rank],
-            world_size=len(ranges),
-            rank=rank,
-        )
-
-    @classmethod
-    def even(
-        cls,
-        num_users: float,
-        num_items: float,
-        num_ratings: float,
-        world_size: int = 1,
-        *,
-        on_one_machine: bool = True,
-    ) -> "Share":
-        """Return rank 0's share if users and ratings are spread evenly."""
-        users, ratings = -(-int(num_users) // world_size), -(-int(num_ratings) // world_size)
-        return cls(
-            num_users=int(num_users),
-            num_items=int(num_items),
-            users=users,
-            ratings=ratings,
-            world_size=world_size,
-            on_one_machine=on_one_machine,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +51,8 @@ class MemoryPlan:
         process: libraries and compiled loops.
         ratings: in both orders; for `cost: dense`, whole matrices.
         users: W, b, their gradients, the optimiser's state, the best copy.
-        items: X and c, likewise.
+        items: X and c, likewise; of the own rows, if they are sharded.
+        blocks: rows of sharded items that go by.
         rows: counts, sums and offsets of rows, and where their ratings are.
         block_errors: squared errors of each item in each block of users.
         validation: held-out ratings.
@@ -117,6 +67,7 @@ class MemoryPlan:
     ratings: int = 0
     users: int = 0
     items: int = 0
+    blocks: int = 0
     rows: int = 0
     block_errors: int = 0
     validation: int = 0
@@ -170,10 +121,18 @@ class _Planner:
         cuts = [rank * blocks // share.world_size for rank in (share.rank, share.rank + 1)]
         self._blocks, self._subtrees = cuts[1] - cuts[0], largest_subtrees(*cuts)
         self._is_fixed = config.train.blocks is not None
+        self._is_sharded = config.train.items == "sharded"
+        self._block = 0  # bytes of a block of sharded items
+        if self._is_sharded:
+            bytes_of_row = K * self._number
+            items = automatic_block(share.num_items, bytes_of_row, share.world_size)
+            self._block = min(config.train.item_block or items, share.num_items) * self._item_row
 
     def plan(self) -> MemoryPlan:
         share = self._share
         X, W = share.num_items * self._item_row, share.users * self._user_row
+        if self._is_sharded:
+            X //= share.world_size
         users, items, epoch = self._adam(X, W) if self._train.optimizer == "adam" else self._als(X, W)
         made_up = self._config.data.synthetic is not None and not self._is_cuda
         return MemoryPlan(
@@ -181,8 +140,9 @@ class _Planner:
             ratings=self._ratings(),
             users=users,
             items=items,
-            rows=0 if self._is_cuda else self._rows(),
-            block_errors=8 * (self._blocks if self._is_fixed else 1) * share.num_items,
+            blocks=self._held_blocks(),
+            rows=self._rows_on_cuda() if self._is_cuda else self._rows(),
+            block_errors=self._block_errors(),
             validation=HELD_OUT * share.held_out,
             source=made_up * (MADE_UP_ITEM * share.num_items + MADE_UP_USER * share.num_users),
             messages=self._shared_memory(),
@@ -196,6 +156,8 @@ class _Planner:
 
         Each factor has two moments, its best copy and its gradient.
         """
+        if self._is_sharded:
+            return 5 * W, 5 * X, self._exchange() + self._pieces
         is_alone_in_message = not (self._config.model.item_bias or self._train.unknown_weight)
         message = self._message(X, in_place=is_alone_in_message)
         return 5 * W, (4 + self._sums) * X, max(message, self._pieces)
@@ -206,6 +168,9 @@ class _Planner:
         Items whose ratings are on several ranks have sums for the gradient and for products, and a direction.
         On CUDA, both sides have these, and more besides.
         """
+        if self._is_sharded:  # residuals, products and directions of the own rows; rows that are sent
+            of_users = 6 * self._is_cuda * W
+            return 3 * W, 6 * X, max(2 * self._block + of_users, self._exchange()) + self._pieces
         if self._is_cuda:
             return 3 * W, 3 * X, 6 * max(X, W) + self._pieces + self._message(X, in_place=False)
         if not self._has_others and self._share.ratings < 3 * TILE_RATINGS // 2:  # a single tile
@@ -221,6 +186,22 @@ class _Planner:
         levels = most.bit_length() - 1
         return len(self._subtrees) + (levels if ratings > TILE_RATINGS else 0)
 
+    def _held_blocks(self) -> int:
+        """Return what blocks of sharded items take: of rows, of sums, and for ALS of fetched rows."""
+        fetched = 2 * (self._train.optimizer == "als")
+        waiting = self._sums - len(self._subtrees)
+        held = HELD + 2 * len(self._subtrees) + waiting + fetched
+        return held * self._block + (0 if self._is_cuda else FREED * min(self._block, MAPPED))
+
+    def _exchange(self) -> int:
+        """Return what a block takes while its sums travel: once as sent, if it is packed, and as received."""
+        own = len(self._subtrees)
+        return self._has_others * (1 + (own if own > 1 else 0)) * self._block
+
+    def _block_errors(self) -> int:
+        copies = 2 if self._is_sharded else 1  # as blocks went by, and of all items
+        return 8 * copies * (self._blocks if self._is_fixed else 1) * self._share.num_items
+
     def _message(self, X: int, *, in_place: bool) -> int:
         """Return what a sum of X's shape over the ranks takes for a moment."""
         if not self._has_others:
@@ -235,14 +216,15 @@ class _Planner:
 
     def _shared_memory(self) -> int:
         share = self._share
-        is_used = self._has_others and share.on_one_machine and not self._is_fixed and not self._is_cuda
+        is_used = self._has_others and share.on_one_machine and not self._is_cuda
         return is_used * (share.world_size + 1) * SHARED_SLOT
 
     @property
     def _pieces(self) -> int:
         """Return what the sums of long rows' pieces take on CUDA, for one side at a time."""
         share = self._share
-        rows = max(share.users, share.num_items)
+        items = self._block // self._item_row if self._is_sharded else share.num_items
+        rows = max(share.users, items)
         return self._is_cuda * (rows + share.ratings // PIECE_RATINGS) * self._user_row
 
     def _ratings(self) -> int:
@@ -251,12 +233,26 @@ class _Planner:
             return BYTES_PER_CELL * share.users * share.num_items
         return 2 * (4 + self._number) * share.ratings
 
+    def _rows_on_cuda(self) -> int:
+        """Return what counts take on CUDA, and where rows and the pieces of their ratings begin."""
+        share = self._share
+        return PER_ROW_ON_CUDA * (share.num_items + share.users) + 24 * share.ratings // PIECE_RATINGS
+
     def _rows(self) -> int:
         """Return what counts, sums and segments take: those of items are per block and tile of users."""
         share = self._share
         tiles = max(1, self._blocks if self._is_fixed else 0, round(share.ratings / TILE_RATINGS))
-        segments = min(share.ratings, (tiles - 1) * share.num_items // 2) + share.num_items + share.users
-        of_rows = PER_ITEM * share.num_items + PER_USER * share.users + PER_USER_OF_ALL * share.num_users
+        if self._is_sharded:  # of rows with ratings only
+            segments = min(share.ratings, tiles * share.num_items) // 2
+        else:
+            segments = min(share.ratings, (tiles - 1) * share.num_items // 2) + share.num_items + share.users
+        pairs = 0
+        if self._is_sharded:  # of a user and a block of items
+            count = -(-share.num_items * self._item_row // self._block)
+            pairs = PER_PAIR * min(share.ratings, count * share.users)
+        of_rows = (
+            pairs + PER_ITEM * share.num_items + PER_USER * share.users + PER_USER_OF_ALL * share.num_users
+        )
         return PER_SEGMENT * segments + of_rows
 
     def _start(self, X: int, W: int) -> int:
@@ -264,12 +260,17 @@ class _Planner:
         share, N = self._share, self._share.ratings
         if self._train.cost == "dense":
             return X + W
-        drawn = self._number * min(DRAW_AT_ONCE, share.num_users * self._config.model.num_features)
-        return X + W + max(AT_START * N, AS_READ * N + drawn)
+        drawn = max(share.num_users, share.num_items if self._is_sharded else 0)
+        piece = self._number * min(DRAW_AT_ONCE, drawn * self._config.model.num_features)
+        if self._train.init == "counter":
+            piece = 0
+        per_rating = AT_START + (AT_START_SHARDED if self._is_sharded else 0)
+        return X + W + max(per_rating * N, AS_READ * N + piece)
 
     def _saving(self) -> int:
         """Return what gathering W on rank 0 takes: the parts of the other ranks, and the whole."""
         share = self._share
-        if not self._has_others or share.rank or self._is_cuda:
-            return 0
+        size = (share.num_users + share.num_items) * self._user_row
+        if not self._has_others or share.rank or self._is_cuda or self._is_sharded or size > IN_ONE_FILE:
+            return 0  # the model is written in parts
         return (2 * share.num_users - share.users) * self._user_row

@@ -13,17 +13,18 @@ from hypothesis import strategies as st
 from cofi_dist.config import Config
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.run.log import NullLog
+from cofi_dist.sharding.share import Share
 from cofi_dist.testing import run_ranks
 from cofi_dist.training.build import build_trainer
-from cofi_dist.training.memory_plan import Share, plan_memory
+from cofi_dist.training.memory_plan import plan_memory
 from cofi_dist.training.problem import load_problem
 from cofi_dist.training.state import State
 
 USERS, ITEMS, RATINGS, FEATURES = 20_000, 200_000, 600_000, 64
 
 
-def config_of(users: int, items: int, ratings: int, features: int, **train: Any) -> Config:
-    shape = {"num_users": users, "num_items": items, "num_ratings": ratings}
+def config_of(users: int, num_items: int, ratings: int, features: int, **train: Any) -> Config:
+    shape = {"num_users": users, "num_items": num_items, "num_ratings": ratings}
     return Config.model_validate(
         {
             "data": {"synthetic": shape},
@@ -76,7 +77,11 @@ def can_be_measured() -> bool:
 @pytest.mark.skipif(not can_be_measured(), reason="this system does not reset a process's peak of memory")
 def test_two_ranks_take_what_was_planned(tmp_path: Path) -> None:
     """Within 10 % of the whole process; of the two ranks, that counts which kept less of what it freed."""
-    trains: list[dict[str, Any]] = [{"optimizer": "adam"}, {"optimizer": "als"}]
+    trains = [
+        {"optimizer": optimizer, "items": items}
+        for optimizer in ("adam", "als")
+        for items in ("replicated", "sharded")
+    ]
     share = Share.even(USERS, ITEMS, RATINGS, 2)
     ranks = run_ranks(2, growths, trains, tmp=tmp_path)
     for train, *seen in zip(trains, *ranks, strict=True):
