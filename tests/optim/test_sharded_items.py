@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from tests.support import sharded_problems
+from tests.support.problems import random_ratings
 from tests.support.sharded_problems import KINDS, Problem, require_the_bits_of_one_rank
 
 
@@ -20,3 +22,14 @@ def test_sums_of_shards_give_the_same_costs(unknown_weight: float, *, biases: bo
     for ranks in (1, 2, 4):
         sharded = Problem(ranks, num_blocks=None, block_items=10, optimizer="als", **given)  # type: ignore[arg-type]
         assert sharded.run() == pytest.approx(costs, rel=1e-10)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "als"])
+@pytest.mark.parametrize(("users", "items"), [(1, 37), (23, 2)])
+def test_ranks_may_be_without_users_or_items(
+    users: int, items: int, optimizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ratings = random_ratings(users, items, users * items // 2)
+    for name, value in (("USERS", users), ("ITEMS", items), ("RATINGS", ratings)):
+        monkeypatch.setattr(sharded_problems, name, value)
+    require_the_bits_of_one_rank(optimizer, KINDS["implicit"])
