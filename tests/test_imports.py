@@ -39,15 +39,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "kernels/cpu": {"kernels/base", "kernels/first_compilation", "kernels/sum_memory", "sharding"},
     "kernels/cuda": {"kernels/base", "sharding"},
     "kernels/torch_ops": {"kernels/base"},
-    "kernels/block_sums": {"kernels/base", "kernels/cpu", "sharding"},
+    "kernels/block_sums": {"kernels/base", "kernels/cpu", "kernels/cuda", "sharding"},
     "kernels/gram": {"kernels/base", "kernels/cpu", "kernels/cuda"},
-    "kernels/item_sums": {"kernels/base", "kernels/block_sums", "sharding"},
+    "kernels/item_sums": {"kernels/base", "kernels/block_sums", "kernels/cuda", "sharding"},
     "kernels/rating_matrix": {
         *("kernels/base", "kernels/block_sums", "kernels/cpu", "kernels/cuda", "kernels/torch_ops"),
         "sharding",
     },
     "kernels/item_blocks": {
-        *("kernels/base", "kernels/block_sums", "kernels/cpu", "kernels/rating_matrix", "kernels/sum_memory"),
+        *("kernels/base", "kernels/block_sums", "kernels/cpu", "kernels/cuda", "kernels/rating_matrix"),
+        "kernels/sum_memory",
         "sharding",
     },
     "optim": {
@@ -73,7 +74,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "training": {
         *("config", "cost", "data", "data/sources", "distributed", "factors", "ranking"),
-        *("kernels/base", "kernels/block_sums", "kernels/cpu", "kernels/rating_matrix"),
+        *("kernels/base", "kernels/block_sums", "kernels/cpu", "kernels/cuda", "kernels/rating_matrix"),
         *("kernels/torch_ops", "optim", "sharding"),
     },
     "checkpoint": {"config", "distributed", "run_layout", "sharding", "training"},

@@ -20,7 +20,7 @@ from cofi_dist.sharding.ranges import UserRange
 
 
 class ShardedCost:
-    """Form the sums that `cofi_dist.cost.sparse.SparseCost` forms, with the same bits on a CPU.
+    """Form the sums that `cofi_dist.cost.sparse.SparseCost` forms; with its bits if their order is fixed.
 
     Args:
         ratings: this rank's ratings.
@@ -172,8 +172,12 @@ class ShardedTerm:
         unknown = self._cost.unknown
         if unknown is not None:
             of_items = unknown.scaled(self._over_items.gram, self._factors)
-            add_gram_product(self._user_sums, self._users, of_items, constant=1)
-            add_gram_product(own_sums, self._items, self._of_users[0], constant=1)
+            fixes_order = self._cost.sums.blocks.fixes_order
+            for sums, rows, gram in (
+                (self._user_sums, self._users, of_items),
+                (own_sums, self._items, self._of_users[0]),
+            ):
+                add_gram_product(sums, rows, gram, constant=1, fixes_order=fixes_order)
 
     @property
     def value(self) -> Tensor:

@@ -43,7 +43,7 @@ class BlockSums:
 
     def squares_over_items(self, rows: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return sum_r weight_r |rows_r|^2 over all items, 0-dim."""
-        return squares_of_runs(rows, weight, runs_of(len(rows))).sum(0).sum()
+        return self._item_squares(rows, weight).sum(0).sum()
 
     def column_squares_over_users(self, W: Tensor, weight: Tensor) -> Tensor:
         """Return sum_r weight_r W_rk^2 over this rank's users, per subtree, (T, K).
@@ -54,7 +54,17 @@ class BlockSums:
 
     def column_squares_over_items(self, X: Tensor, weight: Tensor) -> Tensor:
         """Return sum_r weight_r X_rk^2 over all items, (K,), rounded to X's dtype."""
-        return squares_of_runs(X, weight, runs_of(len(X))).sum(0).to(X.dtype)
+        return self._item_squares(X, weight).sum(0).to(X.dtype)
+
+    def _item_squares(self, rows: Tensor, weight: Tensor | None) -> Tensor:
+        """Return sum_r weight_r rows_rk^2 over each run of items, (runs, K)."""
+        if not sums_in_triton(rows, fixes_order=self.blocks.fixes_order):
+            return squares_of_runs(rows, weight, runs_of(len(rows)))
+        from cofi_dist.kernels.cuda.rows import add_squares, zero_squares  # Triton is optional
+
+        sums = zero_squares(rows.shape[1], rows)
+        add_squares(sums, rows, weight)
+        return sums
 
     def gram_over_users(self, users: Side[Tensor]) -> Tensor:
         """Return sum (w, 1, b) (w, 1, b)^T over each block of this rank's users, (B, K + 2, K + 2)."""
@@ -64,7 +74,13 @@ class BlockSums:
 
     def gram_over_items(self, items: Side[Tensor]) -> Tensor:
         """Return sum (x, 1, c) (x, 1, c)^T over all items, (K + 2, K + 2)."""
-        return gram_matrices_of_runs(items, runs_of(len(items.features))).sum(0)
+        if not sums_in_triton(items.features, fixes_order=self.blocks.fixes_order):
+            return gram_matrices_of_runs(items, runs_of(len(items.features))).sum(0)
+        from cofi_dist.kernels.cuda.rows import add_gram_matrices, zero_grams  # Triton is optional
+
+        sums = zero_grams(items.features.shape[1], items.features)
+        add_gram_matrices(sums, items)
+        return sums.sum(0)
 
     def sum_over_users(self, numbers: Tensor, of_blocks: Tensor | None = None) -> Tensor:
         """Add one number per user, (U,) float64, and one per block, (B,), per subtree, (T,)."""
@@ -74,6 +90,14 @@ class BlockSums:
     def sum_subtrees(self, block_sums: Tensor) -> Tensor:
         """Add the block sums of each subtree: (B, ...) -> (T, ...)."""
         return torch.cat([add_pairwise(block_sums[tree.start : tree.stop]) for tree in self.blocks.subtrees])
+
+
+def sums_in_triton(rows: Tensor, *, fixes_order: bool) -> bool:
+    """Tell whether rows of all items are added in Triton, because the device's own order is not fixed.
+
+    torch's depends on the number of rows, and so on how items are cut into blocks.
+    """
+    return fixes_order and rows.device.type != "cpu"
 
 
 def ordered_sum(numbers: Tensor) -> Tensor:

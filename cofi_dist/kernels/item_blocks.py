@@ -1,8 +1,9 @@
 """Hold one rank's ratings block by block of items, so that no more than a block's rows of X need to be there.
 
 Sums over users are formed as over all items at once: a block's ratings are cut into tiles of the same users.
-Sums over a user's ratings go on from block to block, in the order of the items. On a CPU, both therefore have
-the bits of those that `cofi_dist.kernels.rating_matrix` forms.
+Sums over a user's ratings go on from block to block, in the order of the items. On a CPU, and on a
+CUDA device if the order of sums is fixed, both therefore have the bits of those that
+`cofi_dist.kernels.rating_matrix` forms.
 
 U users, M items, K features, N ratings; T subtrees and B blocks of users, which are not the blocks of items.
 """
@@ -118,7 +119,7 @@ class ItemBlocks:
                 ItemBlock(
                     part.items,
                     kernels_of_items(part.csr, len(part.items), blocks, device, backend),
-                    _SummedGradients(backend(part.csr, device)) if with_users else None,
+                    _device_gradients(part.csr, device, backend, blocks) if with_users else None,
                     place,
                 )
                 for part, place in zip(parts, places, strict=True)
@@ -191,6 +192,17 @@ def _numba_gradients(csr: AnyCsr) -> UserGradients:
     rows = np.flatnonzero(np.diff(csr.indptr)).astype(np.int32)
     # where the ratings of these rows start, and last where they end; the others have none
     return NumbaGradients(rows, csr._replace(indptr=np.append(csr.indptr[rows], csr.indptr[-1:])))
+
+
+def _device_gradients(
+    csr: AnyCsr, device: torch.device, backend: Backend, users: ReductionBlocks
+) -> UserGradients:
+    """Return what adds the gradients of a block, rating after rating if their order is fixed."""
+    if not users.fixes_order:
+        return _SummedGradients(backend(csr, device))
+    from cofi_dist.kernels.cuda.backend import TritonKernels  # only Triton's kernels fix an order
+
+    return TritonKernels(csr, device)
 
 
 class _SummedGradients:

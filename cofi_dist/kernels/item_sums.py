@@ -12,7 +12,13 @@ import torch
 from torch import Tensor
 
 from cofi_dist.kernels.base import Side, accumulation_dtype
-from cofi_dist.kernels.block_sums import RUNS, gram_matrices_of_runs, runs_of, squares_of_runs
+from cofi_dist.kernels.block_sums import (
+    RUNS,
+    gram_matrices_of_runs,
+    runs_of,
+    squares_of_runs,
+    sums_in_triton,
+)
 from cofi_dist.sharding.ranges import UserRange
 
 # Rows that are added to a Gram matrix together, counted from the start of their run.
@@ -29,13 +35,24 @@ class ItemSquares:
     """
 
     def __init__(self, num_items: int, columns: int, like: Tensor) -> None:
-        self._runs, self._done, self._dtype = runs_of(num_items), 0, like.dtype
-        self._sums = torch.zeros(RUNS, columns, dtype=accumulation_dtype(like), device=like.device)
+        self._num_items, self._runs, self._done, self._dtype = num_items, runs_of(num_items), 0, like.dtype
+        self._in_triton = sums_in_triton(like, fixes_order=True)
+        if self._in_triton:
+            from cofi_dist.kernels.cuda.rows import zero_squares  # Triton is optional
+
+            self._sums = zero_squares(columns, like)
+        else:
+            self._sums = torch.zeros(RUNS, columns, dtype=accumulation_dtype(like), device=like.device)
 
     def add(self, rows: Tensor, weight: Tensor | None = None) -> None:
         """Add the next items' rows, (rows, columns), with their weights, (rows,)."""
-        place, runs = _within(self._runs, self._done, len(rows))
-        squares_of_runs(rows, weight, runs, self._sums[place])
+        if self._in_triton:
+            from cofi_dist.kernels.cuda.rows import add_squares
+
+            add_squares(self._sums, rows, weight, first=self._done, num_items=self._num_items)
+        else:
+            place, runs = _within(self._runs, self._done, len(rows))
+            squares_of_runs(rows, weight, runs, self._sums[place])
         self._done += len(rows)
 
     @property
@@ -55,17 +72,29 @@ class ItemGram:
     Args:
         num_items: of all ranks.
         columns: K.
-        like: gives the device and the dtype.
+        like: as for `ItemSquares`.
     """
 
     def __init__(self, num_items: int, columns: int, like: Tensor) -> None:
-        self._runs, self._done, size = runs_of(num_items), 0, columns + 2
-        self._sums = torch.zeros(RUNS, size, size, dtype=accumulation_dtype(like), device=like.device)
+        self._num_items, self._runs, self._done, size = num_items, runs_of(num_items), 0, columns + 2
+        self._in_triton = sums_in_triton(like, fixes_order=True)
+        if self._in_triton:
+            from cofi_dist.kernels.cuda.rows import zero_grams  # Triton is optional
+
+            self._sums = zero_grams(columns, like)
+        else:
+            self._sums = torch.zeros(RUNS, size, size, dtype=accumulation_dtype(like), device=like.device)
         # the last rows so far, if others of their group are still to come
         self._waiting = Side(like.new_empty(0, columns), like.new_empty(0))
 
     def add(self, items: Side[Tensor]) -> None:
         """Add the next items' rows, (rows, K) and (rows,)."""
+        if self._in_triton:
+            from cofi_dist.kernels.cuda.rows import add_gram_matrices
+
+            add_gram_matrices(self._sums, items, first=self._done, num_items=self._num_items)
+            self._done += len(items.bias)
+            return
         while len(self._waiting.bias) and len(items.bias):
             missing = GROUP - len(self._waiting.bias)
             first = _rows(items, 0, missing)

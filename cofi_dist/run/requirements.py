@@ -29,11 +29,6 @@ def require_blocks(train: TrainSection, device: torch.device, world_size: int) -
         )
     if fault := order_fault(device):
         raise ConfigError(f"train.reduction: invariant {fault}; take fast")
-    if train.items == "sharded" and device.type != "cpu":
-        raise ConfigError(
-            f"train.items: sharded with reduction: invariant is for the CPU so far, not for {device.type};"
-            " take fast, or items: replicated"
-        )
 
 
 def require_prepared_alike(config: Config, run: RunDirectory) -> None:

@@ -51,6 +51,8 @@ class PredictionErrors:
             torch.from_numpy(array).to(device, self._dtype)
             for array in (item_offsets[ratings.item], ratings.value)
         )
+        # torch's dots may depend on how many ratings are predicted at once, and so on the blocks of items
+        self._dots_in_order = device.type == "cuda" and self._block_sums.blocks.fixes_order
         # the ratings of each block of items
         self._of_blocks: list[Tensor] = []
         if items is not None:
@@ -97,9 +99,17 @@ class PredictionErrors:
     ) -> Tensor:
         """Return prediction minus rating of some of the ratings, whose items begin with `first_item`."""
         item, user = self._item[rows] - first_item, self._user[rows]
-        predicted_N = pair_dot(items.features, factors.W, item, user).to(self._dtype)
+        predicted_N = self._dots(items.features, factors.W, item, user).to(self._dtype)
         predicted_N += factors.b[0].index_select(0, user)
         if factors.c is not None:
             predicted_N += items.bias.index_select(0, item)
         predicted_N += self._offset[rows]
         return predicted_N.clamp_(*self._scale).sub_(self._value[rows])
+
+    def _dots(self, X: Tensor, W: Tensor, item: Tensor, user: Tensor) -> Tensor:
+        """Return the product of each rating's rows, (N,)."""
+        if not self._dots_in_order:
+            return pair_dot(X, W, item, user)
+        from cofi_dist.kernels.cuda.rows import pair_dots  # Triton is not installed everywhere
+
+        return pair_dots(X, W, item, user)

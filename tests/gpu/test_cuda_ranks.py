@@ -127,6 +127,15 @@ def test_any_number_of_ranks_gives_the_same_bits(invariant: list[str], bits_of: 
         assert_same_bits(bits_of(ranks, invariant), one)
 
 
+def test_sharded_items_have_the_bits_of_replicated_ones(
+    invariant: list[str], bits_of: Callable[..., Path], tmp_path: Path
+) -> None:
+    one = bits_of(1, invariant)
+    for ranks in (1, 2, 3):
+        given = [*invariant, "train.items=sharded", "train.item_block=7", "train.backend=gloo"]
+        assert_same_bits(run(tmp_path, ranks, EPOCHS, f"sharded{ranks}", *given), one)
+
+
 @two_devices
 def test_nccl_gives_the_bits_of_gloo(invariant: list[str], bits_of: Callable[..., Path]) -> None:
     assert_same_bits(bits_of(2, invariant, "nccl"), bits_of(2, invariant))

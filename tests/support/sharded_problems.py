@@ -45,6 +45,7 @@ class Problem:
         self,
         world_size: int,
         *,
+        known: Ratings = RATINGS,
         num_blocks: int | None = 8,
         block_items: int | None = None,
         unknown_weight: float = 0.0,
@@ -53,31 +54,32 @@ class Problem:
         weights: bool = False,
         optimizer: str = "adam",
     ) -> None:
-        counts = np.bincount(RATINGS.user, minlength=USERS)
+        self.users, self.items = int(known.user.max()) + 1, int(known.item.max()) + 1
+        counts = np.bincount(known.user)
         self.partition = UserPartition.balanced(counts, world_size, num_blocks)
         self.a0, self.dtype, self.biases, self.optimizer = unknown_weight, dtype, biases, optimizer
-        weight = np.random.default_rng(3).uniform(0.5, 2.0, len(RATINGS)) if weights else None
-        self.ratings = Ratings(RATINGS.user, RATINGS.item, RATINGS.value, weight)
+        weight = np.random.default_rng(3).uniform(0.5, 2.0, len(known)) if weights else None
+        self.ratings = Ratings(known.user, known.item, known.value, weight)
         self.lockstep = Lockstep(self.partition.subtrees)
         self.factors: list[Factors] = []
         self.shards: list[ItemShards | None] = []
         self.optimizers: list[Optimizer] = []
         self.agreements: list[Iterator[Pending]] = []
         for rank in range(world_size):
-            shards = None if block_items is None else ItemShards(ITEMS, block_items, world_size, rank)
+            shards = None if block_items is None else ItemShards(self.items, block_items, world_size, rank)
             self._add_rank(rank, shards)
         self.lockstep.run(self.agreements)
 
     def _add_rank(self, rank: int, shards: ItemShards | None) -> None:
         users = self.partition.ranges[rank]
-        cut = shard_of(self.ratings, users, ITEMS)
+        cut = shard_of(self.ratings, users, self.items)
         mine = (self.ratings.user >= users.start) & (self.ratings.user < users.stop)
         given = self.ratings.masked(mine)
         ratings = Ratings(cut.ratings.user, cut.ratings.item, cut.ratings.value, given.weight)
-        shard = UserShard(users, ITEMS, ratings, self.partition.local_blocks(rank))
-        whole = random_factors(ITEMS, USERS, K, self.dtype, item_bias=self.biases)
+        shard = UserShard(users, self.items, ratings, self.partition.local_blocks(rank))
+        whole = random_factors(self.items, self.users, K, self.dtype, item_bias=self.biases)
         factors = slice_factors(whole, users)
-        n_i = np.bincount(RATINGS.item, minlength=ITEMS).astype(float)
+        n_i = np.bincount(self.ratings.item).astype(float)
         n_j = shard.ratings_per_user()
         scales = count_scales(0.5, n_i, n_j, factors)
         scale_X, scale_W = scales
@@ -85,7 +87,7 @@ class Problem:
         self.scale_X = scale_X[:, 0]
         regulariser = Regulariser(0.7, 0.2, scale_X, scale_W)
         if shards is not None:
-            rows = torch.from_numpy(shards.own_rows(np.arange(ITEMS)))
+            rows = torch.from_numpy(shards.own_rows(np.arange(self.items)))
             c = None if factors.c is None else factors.c[:, rows]
             factors = Factors(factors.X[rows], factors.W, factors.b, c)
             regulariser = Regulariser(0.7, 0.2, scale_X[rows], scale_W)
@@ -104,7 +106,7 @@ class Problem:
             return Adam(cost, factors, regulariser, **adam)  # type: ignore[arg-type]
         blocks = build_item_blocks(shard, shards, CPU, self.dtype, unknown_weight=self.a0)
         unknown = unknown_pairs(blocks, self.a0)
-        sharded = ShardedCost(blocks, ITEMS, self.scale_X, unknown, user_bias=self.biases)
+        sharded = ShardedCost(blocks, self.items, self.scale_X, unknown, user_bias=self.biases)
         items = ItemPass(shards, has_bias=self.biases)
         return ShardedAdam(sharded, factors, regulariser, items, **adam)  # type: ignore[arg-type]
 
@@ -113,7 +115,7 @@ class Problem:
     ) -> Optimizer:
         given = self.ratings
         weight = np.ones(len(given)) if given.weight is None else given.weight
-        counts, of_known = (np.bincount(given.item, weights, minlength=ITEMS) for weights in (None, weight))
+        counts, of_known = (np.bincount(given.item, weights) for weights in (None, weight))
         curvature = of_known - self.a0 * counts
         is_first = len(self.factors) == 0
         if shards is None:
@@ -189,10 +191,10 @@ class Problem:
             return torch.cat(list(parts))
         if self.shards[0] is None:
             return parts[0]
-        whole = torch.full((ITEMS, *parts[0].shape[1:]), torch.nan, dtype=self.dtype)
+        whole = torch.full((self.items, *parts[0].shape[1:]), torch.nan, dtype=self.dtype)
         for shards, part in zip(self.shards, parts, strict=True):
             assert shards is not None
-            whole[torch.from_numpy(shards.own_rows(np.arange(ITEMS)))] = part
+            whole[torch.from_numpy(shards.own_rows(np.arange(self.items)))] = part
         return whole
 
 

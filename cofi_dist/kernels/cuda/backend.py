@@ -3,6 +3,7 @@
 Letters as in `cofi_dist.kernels.base`; H pieces.
 """
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,10 @@ PIECE = 256
 # Numbers that a program works on at once: ratings times K, where K is rounded up to a power of two.
 TILE = 2048
 WARPS = 4
+
+# Numbers of one row's ratings that a program which adds one after the other reads at once, and at most so
+# many ratings. It keeps multiplication and addition apart: it must round alike wherever a rating comes.
+ROW_TILE, MOST_AT_ONCE = 1024, 8
 
 
 class TritonKernels:
@@ -75,9 +80,21 @@ class TritonKernels:
         return half
 
     def error_gradients(self, solved: Side[Tensor], fixed: Side[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Sum the errors' gradients as `RatingKernels` says."""
+        """Sum the errors' gradients as `RatingKernels` says; if the order is fixed, as `add` does."""
+        if self.fixes_order:
+            sums, sums_b = torch.zeros_like(solved.features), torch.zeros_like(solved.bias)
+            half = self._add(solved, fixed, Side(sums, sums_b))
+            return sums[None], sums_b[None], half[None]
         out, out_b, half = self._sum(solved, fixed, is_error=True, with_sums=True)
         return out[None], out_b[None], half[None]
+
+    def add(self, solved: Side[Tensor], fixed: Side[Tensor], sums: Side[Tensor]) -> None:
+        """Add err_n f_n and err_n of each row's ratings to the sums, (V, K) and (V,), one after the other.
+
+        If a row's ratings come in several calls, its sums therefore are those of a single call with all of
+        them.
+        """
+        self._add(solved, fixed, sums)
 
     def normal_products(self, directions: Side[Tensor], fixed: Side[Tensor]) -> tuple[Tensor, Tensor]:
         """Form the products as `RatingKernels` says."""
@@ -95,7 +112,7 @@ class TritonKernels:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return each row's sums, (V, K) and (V,), and its sum half_n, (V,); empty if not asked for."""
         rows, pieces, K = len(self.counts), len(self._row), fixed.features.shape[1]
-        block_k = max(16, 1 << (K - 1).bit_length())
+        block_k = _block(K)
         shape: dict[str, Any] = {"K": K, "BLOCK_K": block_k, "num_warps": WARPS}
         shape |= {"IS_ERROR": is_error, "WITH_SUMS": with_sums}
 
@@ -106,16 +123,44 @@ class TritonKernels:
 
         of_pieces = buffers(pieces)
         if rows:
-            ratings = self._indices, self._values, self._weights, self._unknown_weight
-            sides = (*map(aligned, fixed), *map(aligned, solved))
-            operands = self._row, self._start, *ratings, *sides, *of_pieces
-            block_n = max(1, TILE // block_k)
-            triton_kernels.sum_piece[pieces,](*operands, BLOCK_N=block_n, **shape, **self._weighting)
+            operands = self._row, self._start, *self._operands(solved, fixed), *of_pieces
+            lanes = {"BLOCK_N": max(1, TILE // block_k), "AT_ONCE": 1, "GOES_ON": False}
+            triton_kernels.sum_piece[pieces,](*operands, **lanes, **shape, **self._weighting)
         if rows == pieces:
             return of_pieces
         of_rows = buffers(rows)
         triton_kernels.add_pieces[rows,](self._piece_start, *of_pieces, *of_rows, **shape)
         return of_rows
+
+    def _add(self, solved: Side[Tensor], fixed: Side[Tensor], sums: Side[Tensor]) -> Tensor:
+        """Add to the sums as `add` does, and return sum half_n of each row, (V,)."""
+        half, K = solved.bias.new_zeros(len(solved.bias), dtype=torch.float64), solved.features.shape[1]
+        row, start = self._rated_rows
+        if len(row):
+            block_k = _block(K)
+            at_once = max(1, min(MOST_AT_ONCE, ROW_TILE // block_k))
+            triton_kernels.sum_piece[len(row),](
+                *(row, start, *self._operands(solved, fixed), *sums, half),
+                **{"K": K, "BLOCK_K": block_k, "BLOCK_N": 1, "AT_ONCE": at_once, "GOES_ON": True},
+                **{"IS_ERROR": True, "WITH_SUMS": True, "num_warps": 1, "enable_fp_fusion": False},
+                **self._weighting,
+            )
+        return half
+
+    @cached_property
+    def _rated_rows(self) -> tuple[Tensor, Tensor]:
+        """Return the rows that have ratings, (S,), and where these start, with the last end, (S + 1,)."""
+        indptr, rows = self._start[self._piece_start], self.counts.nonzero()[:, 0]
+        return rows.int(), torch.cat([indptr[rows], indptr[-1:]])
+
+    def _operands(self, solved: Side[Tensor], fixed: Side[Tensor]) -> tuple[Tensor, ...]:
+        ratings = self._indices, self._values, self._weights, self._unknown_weight
+        return *ratings, *map(aligned, fixed), *map(aligned, solved)
+
+
+def _block(K: int) -> int:
+    """Return the power of two that K is rounded up to."""
+    return max(16, 1 << (K - 1).bit_length())
 
 
 def _as_vector(numbers: NDArray[np.floating] | np.floating, device: torch.device) -> Tensor:

@@ -4,6 +4,10 @@ A row's ratings are cut into pieces of bounded length. `sum_piece` has one progr
 one program per row. Each program reads its ratings or pieces in order, so no sum depends on what else the
 device does. `cofi_dist.kernels.cuda.backend` launches these kernels.
 
+The sums of piece s go to row s of the outputs. Where a row's ratings come in several calls, GOES_ON and
+BLOCK_N = 1 let them go to row[s], onto what is there, one rating after the other, so that they are those of
+a single call. The dots of AT_ONCE ratings do not wait for one another then.
+
 V rows of the solved side, Q rows of the fixed side, K features, N ratings, H pieces. BLOCK_K is the power of
 two that K is rounded up to, BLOCK_N the number of ratings that are read at once.
 
@@ -37,6 +41,38 @@ def weighted(
         square = c.to(tl.float64) * square - a0.to(tl.float64) * s.to(tl.float64) * s.to(tl.float64)
         err = c * err - a0 * s
     return err, square
+
+
+@triton.jit
+def terms(
+    n,
+    end,
+    k,
+    own,
+    bias,
+    indices,
+    values,
+    weights,
+    unknown_weight,
+    fixed,
+    fixed_bias,
+    K: tl.constexpr,
+    IS_ERROR: tl.constexpr,
+    VALUE_STRIDE: tl.constexpr,
+    HAS_WEIGHTS: tl.constexpr,
+    WEIGHT_STRIDE: tl.constexpr,
+):
+    """Return f, d and 2 half_n in float64 of the ratings n; zeros from `end` on."""
+    known = n < end
+    q = tl.load(indices + n, mask=known, other=0).to(tl.int64)  # the fixed side's rows, gathered below
+    f = tl.load(fixed + q[:, None] * K + k[None, :], mask=known[:, None] & (k < K)[None, :], other=0.0)
+    d = tl.sum(f * own[None, :], 1) + bias
+    s = d
+    if IS_ERROR:
+        offset = tl.load(fixed_bias + q, mask=known, other=0.0)
+        s, d = d + offset, d + (offset - tl.load(values + n * VALUE_STRIDE, mask=known, other=0.0))
+    d, square = weighted(d, s, n, known, weights, unknown_weight, HAS_WEIGHTS, WEIGHT_STRIDE)
+    return f, d, square
 
 
 @triton.jit
@@ -80,6 +116,8 @@ def sum_piece(
     K: tl.constexpr,
     BLOCK_K: tl.constexpr,
     BLOCK_N: tl.constexpr,
+    AT_ONCE: tl.constexpr,
+    GOES_ON: tl.constexpr,
     IS_ERROR: tl.constexpr,
     WITH_SUMS: tl.constexpr,
     VALUE_STRIDE: tl.constexpr,
@@ -88,30 +126,29 @@ def sum_piece(
 ):
     """Sum d f and d, if WITH_SUMS, and half_n in float64, if IS_ERROR, over the ratings of each piece."""
     piece = tl.program_id(0).to(tl.int64)
-    begin, end = tl.load(start + piece), tl.load(start + piece + 1)
-    r = tl.load(row + piece).to(tl.int64)
+    begin, end, r = tl.load(start + piece), tl.load(start + piece + 1), tl.load(row + piece).to(tl.int64)
     k = tl.arange(0, BLOCK_K)
-    own = tl.load(solved + r * K + k, mask=k < K, other=0.0)
-    bias = tl.load(solved_bias + r)
+    own, bias = tl.load(solved + r * K + k, mask=k < K, other=0.0), tl.load(solved_bias + r)
     # each of BLOCK_N lanes has sums of its own, which are added up at the end
     total = tl.zeros((BLOCK_N, BLOCK_K), fixed.dtype.element_ty)
     total_b, squares = tl.zeros((BLOCK_N,), fixed.dtype.element_ty), tl.zeros((BLOCK_N,), tl.float64)
-    for at in range(begin, end, BLOCK_N):
-        n = at + tl.arange(0, BLOCK_N)
-        known = n < end
-        q = tl.load(indices + n, mask=known, other=0).to(tl.int64)  # the fixed side's rows, gathered below
-        f = tl.load(fixed + q[:, None] * K + k[None, :], mask=known[:, None] & (k < K)[None, :], other=0.0)
-        d = tl.sum(f * own[None, :], 1) + bias
-        s = d
-        if IS_ERROR:
-            offset = tl.load(fixed_bias + q, mask=known, other=0.0)
-            s, d = d + offset, d + (offset - tl.load(values + n * VALUE_STRIDE, mask=known, other=0.0))
-        d, square = weighted(d, s, n, known, weights, unknown_weight, HAS_WEIGHTS, WEIGHT_STRIDE)
-        squares += square
-        if WITH_SUMS:
-            total += d[:, None] * f
-            total_b += d
-    store_sums(piece, k, total, total_b, squares, sums, sums_b, halves, K, IS_ERROR, WITH_SUMS)
+    if GOES_ON:
+        total += tl.load(sums + r * K + k, mask=k < K, other=0.0)[None, :]
+        total_b += tl.load(sums_b + r)
+    for first in range(begin, end, BLOCK_N * AT_ONCE):
+        for at in tl.static_range(0, BLOCK_N * AT_ONCE, BLOCK_N):
+            n = first + at + tl.arange(0, BLOCK_N)
+            f, d, square = terms(
+                *(n, end, k, own, bias, indices, values, weights, unknown_weight, fixed, fixed_bias),
+                *(K, IS_ERROR, VALUE_STRIDE, HAS_WEIGHTS, WEIGHT_STRIDE),
+            )
+            squares += square
+            if WITH_SUMS:
+                total += d[:, None] * f
+                total_b += d
+    store_sums(
+        r if GOES_ON else piece, k, total, total_b, squares, sums, sums_b, halves, K, IS_ERROR, WITH_SUMS
+    )
 
 
 @triton.jit

@@ -18,14 +18,18 @@ from cofi_dist.distributed.ordered_sum import TreeReducer
 from cofi_dist.factors import Factors
 from cofi_dist.kernels.base import RatingKernels
 from cofi_dist.kernels.rating_matrix import Backend, RatingMatrix
-from cofi_dist.optim import conjugate_gradient
 from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import Optimizer
 from cofi_dist.sharding.partition import UserPartition
 from tests.support.lockstep import Lockstep
 from tests.support.problems import close, random_factors, random_ratings, shard_of, slice_factors
-from tests.support.triton_interpreter import interpreted, needs_triton, triton_backend
+from tests.support.triton_interpreter import (
+    interpreted,
+    invariant_as_on_a_device,
+    needs_triton,
+    triton_backend,
+)
 
 pytestmark = needs_triton
 CPU = torch.device("cpu")
@@ -128,22 +132,12 @@ def trained(name: str, world_size: int, unknown_weight: float) -> list[Tensor]:
 
 
 @pytest.fixture
-def _cg_as_on_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    from cofi_dist.kernels.cuda.rows import add_gram_products, row_dots
-
-    def torch_cg(*operands: object) -> conjugate_gradient.TorchCG:
-        return conjugate_gradient.TorchCG(*operands, row_dots)  # type: ignore[call-arg,arg-type]
-
-    def in_order(*operands: object, constant: float, fixes_order: bool = False) -> None:
-        assert fixes_order
-        add_gram_products(*operands, constant=constant)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(conjugate_gradient, "NumbaCG", torch_cg)
-    for module in ("cost.sparse", "optim.conjugate_gradient"):
-        monkeypatch.setattr(f"cofi_dist.{module}.add_gram_product", in_order)
+def _as_on_a_device() -> Iterator[None]:
+    with invariant_as_on_a_device():
+        yield
 
 
-@pytest.mark.usefixtures("_cg_as_on_a_device")
+@pytest.mark.usefixtures("_as_on_a_device")
 @pytest.mark.parametrize("unknown_weight", [0.0, 0.5], ids=["explicit", "implicit"])
 @pytest.mark.parametrize("name", ["adam", "als"])
 def test_steps_on_any_number_of_ranks_have_the_same_bits(name: str, unknown_weight: float) -> None:
