@@ -8,7 +8,7 @@ CUDA device if the order of sums is fixed, both therefore have the bits of those
 U users, M items, K features, N ratings; T subtrees and B blocks of users, which are not the blocks of items.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Protocol
@@ -134,10 +134,11 @@ class _Part:
     csr: AnyCsr
 
 
-def _cut_by_items(csr: AnyCsr, blocks: Sequence[UserRange]) -> list[_Part]:
-    """Cut the ratings of all users into blocks of items."""
+def _cut_by_items(csr: AnyCsr, blocks: Sequence[UserRange]) -> Iterator[_Part]:
+    """Yield the ratings of all users in each block of items; there are users times blocks of offsets."""
     if len(blocks) == 1:
-        return [_Part(blocks[0], csr)]
+        yield _Part(blocks[0], csr)
+        return
     from cofi_dist.kernels.cpu.counting_sort import sort_by_row
 
     size = len(blocks[0]) if blocks else 1
@@ -146,19 +147,18 @@ def _cut_by_items(csr: AnyCsr, blocks: Sequence[UserRange]) -> list[_Part]:
     items = np.empty_like(csr.indices)
     items[place] = csr.indices
     by_block = reordered(csr, place, bounds)
-    num_users, parts = len(csr.indptr) - 1, []
+    num_users = len(csr.indptr) - 1
     for block, start, stop in zip(blocks, bounds[:-1], bounds[1:], strict=True):
         mine = slice(int(start), int(stop))
         counts = np.bincount(by_block.indices[mine], minlength=num_users)
         part = columns_mapped(by_block, itemgetter(mine))
         own = part._replace(indptr=offsets_from_counts(counts), indices=items[mine] - np.int32(block.start))
-        parts.append(_Part(block, own))
-    return parts
+        yield _Part(block, own)
 
 
 def _numba_blocks(
     csr: AnyCsr,
-    parts: Sequence[_Part],
+    parts: Iterable[_Part],
     places: Sequence[SumPlace],
     users: ReductionBlocks,
     dtype: torch.dtype,

@@ -24,15 +24,18 @@ PROCESS = {"cpu": 430_000_000, "cuda": 500_000_000}
 # A rating while both orders are made: as it was read, its target, its place, and the second order.
 AT_START, AS_READ = 28, 12
 # Beside features, of each item: sums and offsets in float64, counts. Of each user: counts and offsets.
-PER_ITEM, PER_USER, PER_USER_OF_ALL = 44, 44, 16
-# A rating of sharded items more at the start; each pair of a user and a block in which he rated.
-AT_START_SHARDED, PER_PAIR = 12, 12
+PER_ITEM, PER_USER, PER_USER_OF_ALL = 44, 44, 8
+# A rating of sharded items more at the start; each pair of a user and a block in which he rated. Of ALS, each
+# rating in batches of users, with what the allocator keeps between so many small arrays: as it was seen.
+AT_START_SHARDED, PER_PAIR, PER_FETCHED = 12, 12, 36
 # Of each segment: where it starts, and how its sums are merged (`cofi_dist.kernels.cpu.schedule`).
 PER_SEGMENT, TILE_RATINGS = 41, 2**20
+# A tile has ratings of one of so many items.
+ITEMS_OF_TILE = 5
 # Ratings of a piece on CUDA (`cofi_dist.kernels.cuda.backend`); each row has at least one.
 PIECE_RATINGS, PER_ROW_ON_CUDA = 256, 28
-# Of made-up ratings: tastes of items, activity of users (`cofi_dist.data.sources.population`).
-MADE_UP_ITEM, MADE_UP_USER = 56, 8
+# Of made-up ratings, what items are drawn by (`cofi_dist.data.sources.population`); else, where users' begin.
+MADE_UP_ITEM, STORED_USER = 56, 8
 # Of a held-out rating: its user, item, value and offset.
 HELD_OUT = 24
 # Bytes of X and W up to which rank 0 gathers the model (`cofi_dist.model.store`).
@@ -134,7 +137,8 @@ class _Planner:
         if self._is_sharded:
             X //= share.world_size
         users, items, epoch = self._adam(X, W) if self._train.optimizer == "adam" else self._als(X, W)
-        made_up = self._config.data.synthetic is not None and not self._is_cuda
+        made_up = self._config.data.synthetic is not None
+        of_source = MADE_UP_ITEM * share.num_items if made_up else STORED_USER * share.num_users
         return MemoryPlan(
             process=PROCESS["cuda" if self._is_cuda else "cpu"],
             ratings=self._ratings(),
@@ -144,7 +148,7 @@ class _Planner:
             rows=self._rows_on_cuda() if self._is_cuda else self._rows(),
             block_errors=self._block_errors(),
             validation=HELD_OUT * share.held_out,
-            source=made_up * (MADE_UP_ITEM * share.num_items + MADE_UP_USER * share.num_users),
+            source=0 if self._is_cuda else of_source,
             messages=self._shared_memory(),
             epoch=epoch,
             start=0 if self._is_cuda else self._start(X, W),
@@ -242,18 +246,19 @@ class _Planner:
         """Return what counts, sums and segments take: those of items are per block and tile of users."""
         share = self._share
         tiles = max(1, self._blocks if self._is_fixed else 0, round(share.ratings / TILE_RATINGS))
-        if self._is_sharded:  # of rows with ratings only
-            segments = min(share.ratings, tiles * share.num_items) // 2
-        else:
-            segments = min(share.ratings, (tiles - 1) * share.num_items // 2) + share.num_items + share.users
+        # in a tile are the ratings of few items, as most are of popular ones
+        tiles_with_rows = tiles if self._is_sharded else tiles - 1
+        segments = min(share.ratings, tiles_with_rows * share.num_items // ITEMS_OF_TILE)
+        if not self._is_sharded:
+            segments += share.num_items + share.users
         pairs = 0
-        if self._is_sharded:  # of a user and a block of items
+        if self._is_sharded and self._train.optimizer == "als":
+            pairs, segments = PER_FETCHED * share.ratings, segments + share.users
+        elif self._is_sharded:  # a user, and a block of items
             count = -(-share.num_items * self._item_row // self._block)
             pairs = PER_PAIR * min(share.ratings, count * share.users)
-        of_rows = (
-            pairs + PER_ITEM * share.num_items + PER_USER * share.users + PER_USER_OF_ALL * share.num_users
-        )
-        return PER_SEGMENT * segments + of_rows
+        of_rows = PER_ITEM * share.num_items + PER_USER * share.users + PER_USER_OF_ALL * share.num_users
+        return PER_SEGMENT * segments + pairs + of_rows
 
     def _start(self, X: int, W: int) -> int:
         """Return what is needed to draw the factors, and to bring the ratings into both orders."""
