@@ -53,7 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "optim": {
         *("cost", "factors", "kernels/base", "kernels/block_sums", "kernels/cpu", "kernels/cuda"),
-        *("kernels/gram", "kernels/item_blocks", "kernels/item_sums", "kernels/rating_matrix", "sharding"),
+        *("kernels/gram", "kernels/item_blocks", "kernels/rating_matrix", "sharding"),
     },
     "distributed": {"sharding", "version"},
     "testing": {"distributed"},

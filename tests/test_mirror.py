@@ -39,6 +39,7 @@ TESTED_IN = {
     "config/train_section.py": "config/test_load.py",
     "config/section.py": "config/test_load.py",
     "cost/dense.py": "contracts/test_back_ends.py",
+    "cost/item_totals.py": "optim/test_sharded_items.py",
     "cost/sharded.py": "optim/test_sharded_adam.py",
     "cost/sides.py": "contracts/test_back_ends.py",
     "cost/sparse.py": "contracts/test_back_ends.py",

@@ -7,6 +7,7 @@ U users of this rank, M items, K features; T subtrees and B blocks of the users
 import torch
 from torch import Tensor
 
+from cofi_dist.cost.item_totals import ItemTotals, TotalsInOrder, TotalsOfShards
 from cofi_dist.cost.objective import Objective
 from cofi_dist.cost.sides import sides_of
 from cofi_dist.cost.unknown import UnknownPairs
@@ -15,8 +16,6 @@ from cofi_dist.kernels.base import Side
 from cofi_dist.kernels.block_sums import ordered_row_sums
 from cofi_dist.kernels.gram import add_gram_product
 from cofi_dist.kernels.item_blocks import ItemBlocks
-from cofi_dist.kernels.item_sums import ItemGram, ItemSquares
-from cofi_dist.sharding.ranges import UserRange
 
 
 class ShardedCost:
@@ -56,68 +55,6 @@ class ShardedCost:
         return self._user_sums
 
 
-class _SumsInOrder:
-    """Add the rows of all items on every rank, in their order: the bits do not depend on the ranks.
-
-    Attributes:
-        to_reduce: what is to be summed over the ranks: nothing.
-    """
-
-    def __init__(self, cost: ShardedCost, factors: Factors, *, with_cost: bool) -> None:
-        X, c, num_items = factors.X, factors.c, cost.num_items
-        self._scale_X = cost.scale_X
-        self._X2 = ItemSquares(num_items, X.shape[1], X) if with_cost else None
-        self._c2 = ItemSquares(num_items, 1, X) if with_cost and c is not None else None
-        self._gram = None if cost.unknown is None else ItemGram(num_items, X.shape[1], X)
-        self.to_reduce: tuple[Tensor, ...] = ()
-
-    def add(self, block: UserRange, rows: Side[Tensor]) -> None:
-        if self._gram is not None:
-            self._gram.add(rows)
-        if self._X2 is not None:
-            scale = None if self._scale_X is None else self._scale_X[block.start : block.stop]
-            self._X2.add(rows.features, scale)
-        if self._c2 is not None:
-            self._c2.add(rows.bias[:, None])
-
-    @property
-    def gram(self) -> Tensor:
-        assert self._gram is not None
-        return self._gram.total
-
-    @property
-    def squares(self) -> tuple[Tensor, Tensor | None]:
-        assert self._X2 is not None
-        return self._X2.total, None if self._c2 is None else self._c2.total
-
-
-class _SumsOfShards:
-    """Add this rank's own rows only, and then the ranks: as fast as it goes.
-
-    Attributes:
-        to_reduce: what is to be summed over the ranks, (1, ...) each.
-    """
-
-    def __init__(self, cost: ShardedCost, factors: Factors, objective: Objective, *, with_cost: bool) -> None:
-        self._squares = objective.item_squares(factors) if with_cost else (None, None)
-        self._gram = None if cost.unknown is None else cost.unknown.gram_of_items(factors)
-        self.to_reduce = tuple(t.view(1, *t.shape) for t in (*self._squares, self._gram) if t is not None)
-
-    def add(self, block: UserRange, rows: Side[Tensor]) -> None:
-        pass
-
-    @property
-    def gram(self) -> Tensor:
-        assert self._gram is not None
-        return self._gram
-
-    @property
-    def squares(self) -> tuple[Tensor, Tensor | None]:
-        X2, c2 = self._squares
-        assert X2 is not None
-        return X2, c2
-
-
 class ShardedTerm:
     """Collect the error term of one evaluation, while the blocks of items go by.
 
@@ -136,11 +73,16 @@ class ShardedTerm:
         self._cost, self._factors, self._with_cost = cost, factors, with_cost
         self._users, self._items = sides_of(factors)
         self._user_sums = cost.user_sums(factors)
-        self._over_items: _SumsInOrder | _SumsOfShards
+        self._over_items: ItemTotals
         if cost.sums.blocks.fixes_order:
-            self._over_items = _SumsInOrder(cost, factors, with_cost=with_cost)
+            has_gram = cost.unknown is not None
+            self._over_items = TotalsInOrder(
+                cost.num_items, factors, cost.scale_X, has_gram=has_gram, with_squares=with_cost
+            )
         else:
-            self._over_items = _SumsOfShards(cost, factors, objective, with_cost=with_cost)
+            self._over_items = TotalsOfShards(
+                factors, objective, cost.sums, cost.unknown, with_squares=with_cost
+            )
         self._halves: list[Tensor] = []
         self.to_reduce = self._over_items.to_reduce
         if cost.unknown is not None:
@@ -169,9 +111,9 @@ class ShardedTerm:
         Args:
             own_sums: gradients of this rank's own items, summed over the ranks.
         """
-        unknown = self._cost.unknown
-        if unknown is not None:
-            of_items = unknown.scaled(self._over_items.gram, self._factors)
+        unknown, gram_X = self._cost.unknown, self._over_items.gram
+        if unknown is not None and gram_X is not None:
+            of_items = unknown.scaled(gram_X, self._factors)
             fixes_order = self._cost.sums.blocks.fixes_order
             for sums, rows, gram in (
                 (self._user_sums, self._users, of_items),
@@ -183,9 +125,9 @@ class ShardedTerm:
     def value(self) -> Tensor:
         """Return half the squared error per subtree of this rank's users, (T,) float64."""
         half_B = ordered_row_sums(torch.cat(self._halves, 1))
-        unknown = self._cost.unknown
-        if unknown is not None:
-            half_B = half_B + unknown.value(self._gram_W, self._over_items.gram)
+        unknown, gram_X = self._cost.unknown, self._over_items.gram
+        if unknown is not None and gram_X is not None:
+            half_B = half_B + unknown.value(self._gram_W, gram_X)
         return self._cost.sums.sum_subtrees(half_B)
 
     @property

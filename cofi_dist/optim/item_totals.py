@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cofi_dist.cost.item_totals import TotalsInOrder, TotalsOfShards
 from cofi_dist.cost.objective import Objective
 from cofi_dist.cost.unknown import UnknownPairs
 from cofi_dist.factors import Factors
 from cofi_dist.kernels.base import Side
 from cofi_dist.kernels.block_sums import BlockSums, ordered_sum
-from cofi_dist.kernels.item_sums import ItemGram, ItemSquares
 from cofi_dist.optim.base import Pending, PendingExchange, PendingSum
 from cofi_dist.optim.half_sweep import ItemTotals
 from cofi_dist.optim.item_pass import ItemPass
@@ -73,24 +72,16 @@ class SumsInOrder:
 
     def over(self, own: Side[Tensor]) -> Generator[Pending, None, tuple[Tensor, ItemTotals]]:
         """Let all rows go by."""
-        X, num_items = self.factors.X, self.items.shards.num_items
-        columns, X2 = (ItemSquares(num_items, X.shape[1], X) for _ in range(2))
-        c2, gram = ItemSquares(num_items, 1, X), ItemGram(num_items, X.shape[1], X)
-        has_bias, scale_X = self.factors.c is not None, self.scale_X
+        num_items, has_gram = self.items.shards.num_items, self.unknown is not None
+        totals = TotalsInOrder(
+            num_items, self.factors, self.scale_X, has_gram=has_gram, curvature=self.curvature
+        )
 
         def add(number: int, rows: Side[Tensor]) -> None:
-            block = self.items.blocks[number]
-            span = slice(block.start, block.stop)
-            columns.add(rows.features, self.curvature[span])
-            X2.add(rows.features, None if scale_X is None else scale_X[span])
-            if has_bias:
-                c2.add(rows.bias[:, None])
-            if self.unknown is not None:
-                gram.add(rows)
+            totals.add(self.items.blocks[number], rows)
 
         yield from self.items.over(own, add)
-        squares = X2.total, c2.total if has_bias else None
-        return columns.columns, ItemTotals(squares, None if self.unknown is None else gram.total)
+        return totals.columns, ItemTotals(totals.squares, totals.gram)
 
     def sum(self, own: Tensor) -> Generator[Pending, None, Tensor]:
         """Gather the numbers, and add them in the order of the items."""
@@ -128,17 +119,11 @@ class SumsOfShards:
 
     def over(self, own: Side[Tensor]) -> Generator[Pending, None, tuple[Tensor, ItemTotals]]:
         """Sum over the own rows, and then over the ranks."""
-        X2, c2 = self.objective.item_squares(self.factors)
-        columns = self.sums.column_squares_over_items(own.features, self.curvature)
-        parts = [part for part in (columns.to(X2.dtype), X2, c2) if part is not None]
-        if self.unknown is not None:
-            parts.append(self.unknown.gram_of_items(self.factors))
-        packed = torch.cat([part.flatten() for part in parts])[None]
-        yield PendingSum(packed)
-        pieces = torch.split(packed[0], [part.numel() for part in parts])
-        columns, X2, *others = (piece.view_as(part) for piece, part in zip(pieces, parts, strict=True))
-        gram = None if self.unknown is None else others.pop()
-        return columns.to(own.features.dtype), ItemTotals((X2, others[0] if others else None), gram)
+        totals = TotalsOfShards(
+            self.factors, self.objective, self.sums, self.unknown, curvature=self.curvature
+        )
+        yield PendingSum(*totals.to_reduce)
+        return totals.columns, ItemTotals(totals.squares, totals.gram)
 
     def sum(self, own: Tensor) -> Generator[Pending, None, Tensor]:
         """Sum over the own items, and then over the ranks."""
