@@ -102,7 +102,8 @@ def require_enough_memory(
     plan = plan_memory(config, share, device.type)
 
     def require(need: int, what: str, advice: str) -> None:
-        require_memory(SURE * need // 100, free_memory, what, advice)
+        if SURE * need // 100 > free_memory:
+            require_memory(need, free_memory, what, advice)
 
     where = f"{users} users and {items} items" if world_size == 1 else f"a rank with {users} users"
     require(plan.users + plan.items, f"model.num_features: learning {K} for {where}", "set fewer")
