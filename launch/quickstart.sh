@@ -5,5 +5,5 @@ set -euo pipefail
 . "$(dirname -- "${BASH_SOURCE[0]}")/_venv.sh"
 make_venv
 [ $# -gt 0 ] || set -- --replace # its own run directory, and no other
-"$python" -m cofi_dist train --config configs/quickstart.yaml "$@"
+"$python" -m cofi_dist quickstart "$@"
 echo "First, in $root: . .venv/bin/activate" >&2

@@ -19,6 +19,7 @@ from cofi_dist.cli.failures import exit_code, flush_streams
 from cofi_dist.cli.plot import plot
 from cofi_dist.cli.predict import predict
 from cofi_dist.cli.prepare import prepare
+from cofi_dist.cli.quickstart import quickstart
 from cofi_dist.cli.recommend import recommend
 from cofi_dist.cli.report import report
 from cofi_dist.cli.session import Session
@@ -54,7 +55,7 @@ def top(
 
 
 for command in (
-    *(train, update, tune, prepare, config, warm_up),
+    *(quickstart, train, update, tune, prepare, config, warm_up),
     *(evaluate, predict, recommend, explain, similar, export),
     *(plot, report, checkpoints, compare, slurm),
 ):

@@ -21,6 +21,13 @@ def train(
     replace: Annotated[bool, typer.Option("--replace", help="Delete the run that run_dir holds.")] = False,
 ) -> None:
     """Train a model; under torchrun, on all its ranks."""
+    train_and_tell(context, config, overrides, replace=replace)
+
+
+def train_and_tell(
+    context: typer.Context, config: Path, overrides: list[str] | None, *, replace: bool
+) -> Path | None:
+    """Train a model, say where it is, and return its run directory; rank 0 alone says and returns it."""
     import_torch()
     from cofi_dist.config import load_config
     from cofi_dist.run.train import train as train_run
@@ -32,8 +39,10 @@ def train(
         )
         announce_compilation(comm)
         run_dir = train_run(config, overrides or [], comm, replace=replace, stop=session.stop)
-    if comm.rank == 0:
+    told = comm.rank == 0
+    if told:
         run, output = (shlex.quote(str(path)) for path in (run_dir, run_dir / "export"))
         log_stderr(f"\nThe model is in {run_dir}/model.\nTo export its factors as the notebook saves them:")
         log_stderr(f"  cofi-dist export {run} --format pt --output {output}")
     comm.close()
+    return run_dir if told else None

@@ -185,9 +185,9 @@ def test_what_is_no_number_is_named(script: str, name: str, checkout: Path) -> N
         assert call(checkout, f"launch/{script}", **env) == (1, "", says)
 
 
-def test_quickstart_hands_its_arguments_to_train_and_installs_once(checkout: Path) -> None:
+def test_quickstart_hands_its_arguments_on_and_installs_once(checkout: Path) -> None:
     installs = "-m pip install --quiet --constraint constraints.txt --editable .\n"
-    trains = "-m cofi_dist train --config configs/quickstart.yaml"
+    trains = "-m cofi_dist quickstart"
     code, out, _ = call(checkout, "launch/quickstart.sh", "train.epochs=3")
     assert (code, out) == (0, f".venv/bin/python {installs}.venv/bin/python {trains} train.epochs=3\n")
     assert call(checkout, "launch/quickstart.sh")[1] == f".venv/bin/python {trains} --replace\n"
