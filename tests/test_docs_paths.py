@@ -1,11 +1,9 @@
-"""The docs name files that exist, and the tree in docs/architecture.md is the tree of today."""
+"""The docs name files that exist."""
 
 import re
 from pathlib import Path
 
 import pytest
-
-from tools import tree
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -32,8 +30,3 @@ def test_links_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
-
-
-def test_the_tree_is_up_to_date() -> None:
-    text = tree.PAGE.read_text(encoding="utf-8")
-    assert tree.page(text) == text, "run python -m tools.tree"
