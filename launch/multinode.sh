@@ -2,7 +2,7 @@
 # Several nodes without SLURM: run this on every one of them, with the same HEAD, NNODES and
 # arguments. The run directory must lie on a file system that all nodes share. Where two jobs share
 # HEAD and PORT, each needs an RDZV_ID of its own, the same on all of its nodes. Where others can reach
-# the nodes, give all of them the same secret COFI_DIST_TOKEN: see docs/operations.md. On GPUs, nccl carries
+# the nodes, give all of them the same secret COFI_DIST_TOKEN: see docs/distributed.md. On GPUs, nccl carries
 # the sums between the nodes; NCCL_SOCKET_IFNAME=eth0 names its network card, if it finds a wrong one.
 #   HEAD=node1 NNODES=2 [PORT=29500] [RANKS=N] [RDZV_ID=cofi_dist] [PYTHON=python] \
 #     bash launch/multinode.sh --config FILE [KEY=VALUE ...]

@@ -1,4 +1,4 @@
-"""The configs of events that README.md and docs/choosing.md show train as they stand, but for their sizes."""
+"""The configs of events in docs/training.md and docs/choosing.md train as they stand, but for their sizes."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ from cofi_dist.run.train import train
 from cofi_dist.run_result import read_result
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "docs/choosing.md"]
+PAGES = ["docs/training.md", "docs/choosing.md"]
 
 
 def configs_of_events(page: str) -> list[str]:

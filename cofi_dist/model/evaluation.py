@@ -15,7 +15,7 @@ KEYS_IN_FILES = {"ratings_seen_in_training": "trained_ratings", "users_without_r
 class Ranking:
     """Hold ranking metrics, averaged over the users with relevant items.
 
-    `cofi_dist.ranking.metrics` defines each of them.
+    docs/api.md (Evaluate) has the formulas.
 
     Attributes:
         k: length of a list.
@@ -23,7 +23,13 @@ class Ranking:
         users: number of users with relevant items.
         users_without_relevant: number of users with held-out ratings, but no relevant item; they are in
             no average.
-        precision, recall, ndcg, map, hit_rate, mrr: None if no user has relevant items.
+        precision: share of the list that is relevant; this and the next five are None if no user has
+            relevant items.
+        recall: share of the relevant items that are in the list.
+        ndcg: discounted gain of the relevant items by their ranks, divided by the largest possible one.
+        map: precision at the rank of each relevant item, averaged over all relevant items.
+        hit_rate: share of the users whose list has a relevant item.
+        mrr: 1 / rank of the first relevant item, 0 if there is none.
         popularity: training ratings of an item in a list, averaged over each list, then over users.
         coverage: share of the model's items that are in any user's list.
         gini: Gini coefficient of the numbers of lists that the model's items are in.
@@ -53,9 +59,12 @@ class Evaluation:
     Attributes:
         ratings: number of held-out ratings.
         users: number of users who have any.
-        rmse, mae: over all ratings, on their scale; None for a model of events.
-        rmse_by_user, mae_by_user: computed for each user, then averaged over users; None as well.
-        unseen_users, unseen_items: numbers of users and items without training ratings.
+        rmse: over all ratings, on their scale; None for a model of events, as the next three are.
+        mae: over all ratings, on their scale.
+        rmse_by_user: computed for each user, then averaged over users.
+        mae_by_user: computed for each user, then averaged over users.
+        unseen_users: number of users without training ratings.
+        unseen_items: number of items without training ratings.
         unseen_ratings: number of ratings by such a user or of such an item.
         ratings_seen_in_training: number of held-out ratings whose pair is in the training ratings too.
         sample: about how many users were to be judged, chosen by a hash; None for all.

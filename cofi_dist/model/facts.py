@@ -21,8 +21,9 @@ class TrainingDataFacts:
     Attributes:
         global_mean: mean of the training ratings, which stands in for the mean of an unknown item; 0 for
             events.
-        lowest, highest: of the training ratings; predictions are clipped to this scale. Infinite for
-            arrays, whose ratings were centred before we saw them, and for events.
+        lowest: lowest training rating; predictions are clipped to the scale from here to `highest`. Infinite
+            for arrays, whose ratings were centred before we saw them, and for events.
+        highest: highest training rating.
         fingerprint: of the ratings, including the held-out ones.
         columns: names of the columns that the ratings were read from.
         diverged: what became NaN or infinite in the run, if this is the last good model before that;

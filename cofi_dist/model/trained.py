@@ -40,7 +40,8 @@ class TrainedModel:
     Attributes:
         arrays: the factors, and the means and counts of their rows.
         facts: of the training ratings.
-        users, items: raw id of each row of W and of X.
+        users: raw id of each row of W.
+        items: raw id of each row of X.
         config: what the model was trained with.
         loaded_from: the directory that the model was loaded from; None if it was not.
         ratings: the ratings that it was trained on, if they are in memory; neither saved nor pickled.

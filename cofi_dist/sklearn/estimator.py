@@ -37,10 +37,18 @@ class MatrixFactorization(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     Only the default of `optimizer` is another: `als`, which needs seconds.
 
     Args:
-        num_features, item_bias, user_bias: of `model`.
-        centre, duplicates: of `data`.
-        optimizer, epochs, lr, lambda_, lambda_power, lambda_b, dtype: of `train`. With `epochs=None`, ALS
-            runs up to 100 sweeps, and Adam 15,000 steps.
+        num_features: of `model`: K, the number of features of every user and item.
+        item_bias: of `model`: also learn a bias per item.
+        user_bias: of `model`: learn a bias per user.
+        centre: of `data`: what is subtracted from the ratings before training.
+        duplicates: of `data`: what is done if a pair is there twice.
+        optimizer: of `train`: ALS or Adam.
+        epochs: of `train`. With None, ALS runs up to 100 sweeps, and Adam 15,000 steps.
+        lr: of `train`: learning rate of Adam.
+        lambda_: of `train`: regularisation of the features.
+        lambda_power: of `train`: how it grows with a row's number of ratings.
+        lambda_b: of `train`: regularisation of the biases.
+        dtype: of `train`: type of the factors.
         settings: any other keys by section, such as `{"train": {"solver": "exact"}}`.
         random_state: `seed`, an integer. With a generator or None, each fit draws its seed.
         device: `auto`, `cpu`, `cuda` or `mps`.
