@@ -90,7 +90,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": {
         *("config", "data/datasets", "data/preparation", "data/readers", "data/sources"),
         *("distributed", "fitting", "kernels/first_compilation", "model", "ranking", "report", "run"),
-        *("slurm", "version"),
+        *("run_layout", "slurm", "version"),
     },
     "__main__": {"cli"},
     "fitting": {

@@ -29,7 +29,6 @@ TESTED_IN = {
     "cli/session.py": "e2e/test_torchrun.py",
     "cli/similar.py": "e2e/test_model_commands.py",
     "cli/slurm.py": "slurm/test_check.py",
-    "cli/tables.py": "e2e/test_streams.py",
     "cli/train.py": "e2e/test_start.py",
     "cli/tune.py": "run/test_tune.py",
     "cli/update.py": "e2e/test_update.py",
