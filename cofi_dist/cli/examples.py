@@ -17,6 +17,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "tune": (
         "cofi-dist tune --config mine.yaml --grid train.lambda_=1,3,10",
         "cofi-dist tune --config mine.yaml --grid train.lambda_=1,3,10 --table",
+        "cofi-dist tune --config mine.yaml --space train.lambda_=log:1:100 --trials 40",
     ),
     "prepare": (
         "cofi-dist prepare ratings.csv --output ready",

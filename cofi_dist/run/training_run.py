@@ -20,6 +20,7 @@ from cofi_dist.run.checkpointing import (
 from cofi_dist.run.directory import ProvisionalRun
 from cofi_dist.run.log import Log, NullLog, RunLog
 from cofi_dist.run.outcome import SharedModel, learnt_model, save_divergence, save_outcome
+from cofi_dist.run.pruning import Judge, PrunedError, Pruning
 from cofi_dist.run.resume import choose_checkpoint, log_changes
 from cofi_dist.run.screen import Screen
 from cofi_dist.run.shard_table import describe_shards, shard_table
@@ -40,12 +41,14 @@ class Manner:
 
     Attributes:
         screen: shows the run; None for stdout and stderr.
+        judge: says after a validation whether to end the run; None to let it go on. All ranks have one.
         keeps_diverged: a run that diverges before its first step is kept all the same, for a grid's table.
         keeps_run: the run directory stays; if not, no checkpoint is saved, and one rank saves no model.
         returns_early: a run that is stopped returns the factors learnt so far, in place of an error.
     """
 
     screen: Screen | None = None
+    judge: Judge | None = None
     keeps_diverged: bool = False
     keeps_run: bool = True
     returns_early: bool = False
@@ -64,6 +67,23 @@ class Learnt:
     model: Model | SharedModel
     problem: Problem
     stopped: str = ""
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """Say how a training has ended.
+
+    Attributes:
+        epoch: the epoch before whose step the factors were as they are now.
+        accuracy: theirs, if it was measured.
+        stopped: why the run was stopped, if it was.
+        pruned: why the run was pruned, if it was.
+    """
+
+    epoch: int
+    accuracy: Accuracy | None
+    stopped: str = ""
+    pruned: str = ""
 
 
 class TrainingRun:
@@ -152,7 +172,7 @@ class TrainingRun:
         callback = self._callback(problem, log, saved_epoch)
         start = time.perf_counter() - state.seconds
         try:
-            epoch, accuracy, stopped = self._take_steps(trainer, log, callback)
+            ended = self._take_steps(trainer, log, callback)
         except DivergedError as error:
             with suppress(SaveError):  # the divergence is what has to be reported
                 callback.finish_save()
@@ -166,20 +186,35 @@ class TrainingRun:
             callback.close()
         seconds = time.perf_counter() - start
         model = learnt_model(problem, state.factors, comm)
-        if (self._manner.keeps_run or comm.world_size > 1) and not stopped:
-            save_outcome(problem, run, model, state, comm, epoch=epoch, accuracy=accuracy, seconds=seconds)
-        return Learnt(model, problem, stopped)
+        if (self._manner.keeps_run or comm.world_size > 1) and not ended.stopped:
+            save_outcome(
+                *(problem, run, model, state, comm),
+                epoch=ended.epoch,
+                accuracy=ended.accuracy,
+                seconds=seconds,
+                pruned=ended.pruned,
+            )
+        return Learnt(model, problem, ended.stopped)
 
-    def _take_steps(
-        self, trainer: Trainer, log: Log, callback: CheckpointCallback | StopCallback
-    ) -> tuple[int, Accuracy | None, str]:
-        """Train; return the factors' epoch and accuracy, and why the training ended early, if it did."""
+    def _take_steps(self, trainer: Trainer, log: Log, callback: CheckpointCallback | StopCallback) -> _Ended:
+        """Train, and say how that ended."""
+        keeping = _KeepOnceStepped(self._provisional, callback)
+        judge, best = self._manner.judge, trainer.state.best
         try:
-            return *trainer.run(log, _KeepOnceStepped(self._provisional, callback)), ""
+            if judge is None:
+                return _Ended(*trainer.run(log, keeping))
+            pruning = Pruning(judge, self._config.train.epochs, self._comm, log, keeping)
+            return _Ended(*trainer.run(pruning, pruning))
+        except PrunedError as pruned:
+            callback.finish_save()
+            log.info(f"pruned {pruned}")
+            best.restore()
+            assert best.epoch is not None, "it was judged by a figure of its own"
+            return _Ended(best.epoch, best.accuracy, pruned=str(pruned))
         except (StoppedError, UnsavedStopError) as stopped:
             if not self._manner.returns_early:
                 raise
-            return trainer.state.epoch, None, f"{stopped}{_restore_best(trainer)}"
+            return _Ended(trainer.state.epoch, None, stopped=f"{stopped}{_restore_best(trainer)}")
 
     def _callback(self, problem: Problem, log: Log, saved_epoch: int) -> CheckpointCallback | StopCallback:
         if not self._manner.keeps_run:
