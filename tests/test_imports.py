@@ -80,11 +80,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "checkpoint": {"config", "distributed", "run_layout", "sharding", "training"},
     "run": {
         *("checkpoint", "config", "data", "data/readers", "data/sources", "distributed"),
-        *("factors", "model", "run_layout", "run_result", "sharding", "training", "version"),
+        *("factors", "model", "run_layout", "run_result", "sharding", "trackers", "training", "version"),
     },
-    "tuning": {
-        *("config", "data/readers", "distributed", "run", "run_layout", "run_result", "training"),
-    },
+    "trackers": {"run_layout"},
     "report": {
         *("checkpoint", "config", "data", "distributed", "model", "ranking", "run_layout"),
         *("run_result", "sharding", "training", "version"),
@@ -93,15 +91,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": {
         *("config", "data/datasets", "data/preparation", "data/readers", "data/sources"),
         *("distributed", "fitting", "kernels/first_compilation", "model", "ranking", "report", "run"),
-        *("run_layout", "slurm", "tuning", "version"),
+        *("slurm", "version"),
     },
     "__main__": {"cli"},
     "fitting": {
         *("config", "data/readers", "distributed", "kernels/cpu", "kernels/first_compilation"),
-        *("model", "ranking", "run", "training"),
+        *("model", "ranking", "run", "trackers", "training"),
     },
     "sklearn": {"data/readers", "fitting", "model"},
-    "__init__": {"fitting", "model", "version"},
+    "__init__": {"fitting", "model", "trackers", "version"},
 }
 
 # The modules of a room from bottom to top: each may import only those before it.
@@ -131,8 +129,8 @@ ORDER_WITHIN: dict[str, tuple[str, ...]] = {
         *("deadline", "stop", "process_identity", "lock", "shard_table", "log_files", "screen", "log"),
         *(
             "directory",
+            "callbacks",
             "checkpointing",
-            "pruning",
             "outcome",
             "update",
             "requirements",
@@ -140,9 +138,8 @@ ORDER_WITHIN: dict[str, tuple[str, ...]] = {
             "start_model",
             "start",
         ),
-        *("training_run", "train"),
+        *("training_run", "train", "tune"),
     ),
-    "tuning": ("compared", "grid", "space", "journal", "search", "trials"),
 }
 
 FILES = sorted(ROOT.rglob("*.py"))
