@@ -80,9 +80,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "checkpoint": {"config", "distributed", "run_layout", "sharding", "training"},
     "run": {
         *("checkpoint", "config", "data", "data/readers", "data/sources", "distributed"),
-        *("factors", "model", "run_layout", "run_result", "sharding", "trackers", "training", "version"),
+        *("factors", "model", "run_layout", "run_result", "sharding", "training", "version"),
     },
-    "trackers": {"run_layout"},
     "report": {
         *("checkpoint", "config", "data", "distributed", "model", "ranking", "run_layout"),
         *("run_result", "sharding", "training", "version"),
@@ -91,15 +90,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": {
         *("config", "data/datasets", "data/preparation", "data/readers", "data/sources"),
         *("distributed", "fitting", "kernels/first_compilation", "model", "ranking", "report", "run"),
-        *("slurm", "version"),
+        *("run_layout", "slurm", "version"),
     },
     "__main__": {"cli"},
     "fitting": {
         *("config", "data/readers", "distributed", "kernels/cpu", "kernels/first_compilation"),
-        *("model", "ranking", "run", "trackers", "training"),
+        *("model", "ranking", "run", "training"),
     },
     "sklearn": {"data/readers", "fitting", "model"},
-    "__init__": {"fitting", "model", "trackers", "version"},
+    "__init__": {"fitting", "model", "version"},
 }
 
 # The modules of a room from bottom to top: each may import only those before it.
@@ -129,7 +128,6 @@ ORDER_WITHIN: dict[str, tuple[str, ...]] = {
         *("deadline", "stop", "process_identity", "lock", "shard_table", "log_files", "screen", "log"),
         *(
             "directory",
-            "callbacks",
             "checkpointing",
             "outcome",
             "update",

@@ -29,7 +29,7 @@ def build_index(scorer: Scorer) -> Any:
     try:
         from usearch.index import Index
     except ImportError:
-        raise ConfigError("an index needs usearch: pip install usearch") from None
+        raise ConfigError("an index needs usearch: pip install 'cofi-dist[index]'") from None
     vectors = np.column_stack([scorer.X, scorer.offset])
     norm2 = (vectors**2).sum(axis=1)
     equally_long = np.column_stack([vectors, np.sqrt(norm2.max() - norm2)]).astype(np.float32)

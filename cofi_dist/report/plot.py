@@ -40,7 +40,7 @@ STYLE: dict[str, Any] = {
 def require_matplotlib() -> None:
     """Raise ConfigError unless matplotlib is installed and has a folder for its cache."""
     if importlib.util.find_spec("matplotlib") is None:
-        raise ConfigError("pictures need matplotlib: pip install matplotlib")
+        raise ConfigError("pictures need matplotlib: pip install 'cofi-dist[plot]'")
     try:
         import matplotlib
 

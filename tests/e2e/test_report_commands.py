@@ -159,7 +159,7 @@ def test_without_matplotlib_the_extra_is_named(tmp_path: Path) -> None:
     without = "import sys; sys.modules['matplotlib'] = None; from cofi_dist.cli.main import main; main()"
     for command in ("plot", "report"):
         done = cofi(command, "a", cwd=tmp_path, start=("-c", without))
-        refused(done, "pictures need matplotlib: pip install matplotlib")
+        refused(done, "pictures need matplotlib: pip install 'cofi-dist[plot]'")
 
 
 def test_runs_of_the_same_bits_are_told(tmp_path: Path) -> None:

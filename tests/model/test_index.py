@@ -35,5 +35,5 @@ def test_the_index_ranks_as_the_model_does(item_bias: bool, feedback: str, tmp_p
 
 def test_without_usearch_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "usearch.index", None)
-    with pytest.raises(ConfigError, match=r"an index needs usearch: pip install usearch"):
+    with pytest.raises(ConfigError, match=r"an index needs usearch: pip install 'cofi-dist\[index\]'"):
         build_index(made_up(tmp_path).scorer)

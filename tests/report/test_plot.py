@@ -81,5 +81,5 @@ def test_drawing_does_not_need_pyplot(tmp_path: Path) -> None:
 
 def test_without_matplotlib_what_to_install_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ConfigError, match="pip install matplotlib"):
+    with pytest.raises(ConfigError, match=r"pip install 'cofi-dist\[plot\]'"):
         require_matplotlib()
