@@ -72,6 +72,10 @@ BENCHMARKS = {
     "gpu": ("", "--quick"),
 }
 PICTURES = {"curve": "notebook_curve.png", "large": "large.png", "implicit": "clicks_cost.png"}
+SHOWN = {  # for those who cannot see them
+    "large": "The test RMSE of each library over the seconds of its solver",
+    "implicit": "The cost of each library over the seconds of its solver",
+}
 
 
 def run(name: str, options: str, output: Path, data: str) -> str:
@@ -97,7 +101,7 @@ def section(name: str, output: Path) -> str:
     head, body = (output / f"{name}.txt").read_text().strip().split("\n\n", 1)
     if "|---" not in body:
         body = "\n".join(f"    {line}".rstrip() for line in body.splitlines())
-    picture = f"\n\n![{name}]({PICTURES[name]})" if name in PICTURES else ""
+    picture = f"\n\n![{SHOWN[name]}]({PICTURES[name]})" if name in SHOWN else ""
     return f"{head}\n\n{body}{picture}"
 
 

@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING
 
 from cofi_dist.version import __version__
 
-__all__ = ["Model", "__version__", "fit", "load"]
+__all__ = ["Callback", "Model", "__version__", "fit", "load"]
 
 if TYPE_CHECKING:
     from cofi_dist.fitting.fit import fit
     from cofi_dist.model import Model
+    from cofi_dist.trackers import Callback
 
     load = Model.load
 else:  # type checkers would take any name to be there
@@ -23,6 +24,10 @@ else:  # type checkers would take any name to be there
             from cofi_dist.model import Model
 
             return Model if name == "Model" else Model.load
+        if name == "Callback":
+            from cofi_dist.trackers import Callback
+
+            return Callback
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -80,8 +80,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "checkpoint": {"config", "distributed", "run_layout", "sharding", "training"},
     "run": {
         *("checkpoint", "config", "data", "data/readers", "data/sources", "distributed"),
-        *("factors", "model", "run_layout", "run_result", "sharding", "training", "version"),
+        *("factors", "model", "run_layout", "run_result", "sharding", "trackers", "training", "version"),
     },
+    "trackers": {"run_layout"},
     "report": {
         *("checkpoint", "config", "data", "distributed", "model", "ranking", "run_layout"),
         *("run_result", "sharding", "training", "version"),
@@ -90,15 +91,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": {
         *("config", "data/datasets", "data/preparation", "data/readers", "data/sources"),
         *("distributed", "fitting", "kernels/first_compilation", "model", "ranking", "report", "run"),
-        *("run_layout", "slurm", "version"),
+        *("slurm", "version"),
     },
     "__main__": {"cli"},
     "fitting": {
         *("config", "data/readers", "distributed", "kernels/cpu", "kernels/first_compilation"),
-        *("model", "ranking", "run", "training"),
+        *("model", "ranking", "run", "trackers", "training"),
     },
     "sklearn": {"data/readers", "fitting", "model"},
-    "__init__": {"fitting", "model", "version"},
+    "__init__": {"fitting", "model", "trackers", "version"},
 }
 
 # The modules of a room from bottom to top: each may import only those before it.
@@ -128,6 +129,7 @@ ORDER_WITHIN: dict[str, tuple[str, ...]] = {
         *("deadline", "stop", "process_identity", "lock", "shard_table", "log_files", "screen", "log"),
         *(
             "directory",
+            "callbacks",
             "checkpointing",
             "outcome",
             "update",

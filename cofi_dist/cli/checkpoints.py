@@ -1,12 +1,17 @@
 """Define the command `checkpoints`, which lists the checkpoints of a run."""
 
 import time
+from pathlib import Path
+from typing import Annotated
 
-from cofi_dist.cli.arguments import RunDirectory
-from cofi_dist.streams import Style, log_stderr, print_styled
+import typer
+
+from cofi_dist.streams import log_stderr
 
 
-def checkpoints(run: RunDirectory) -> None:
+def checkpoints(
+    run: Annotated[Path, typer.Argument(help="Run directory.", show_default=False)],
+) -> None:
     """List the checkpoints of a run, and verify every byte of them."""
     from cofi_dist.cli.tables import print_table
     from cofi_dist.report.checkpoint_list import verified_checkpoints
@@ -24,7 +29,7 @@ def checkpoints(run: RunDirectory) -> None:
     ]
     print_table(("epoch", "ranks", "size", "saved", "complete"), rows)
     for fault in faults:
-        print_styled(("broken: ", Style.error), (fault, Style.plain))
+        print(f"broken: {fault}")
     if not complete and not faults:
         log_stderr(
             f"{run}: has no checkpoints; one is saved every checkpoint.every epochs, or when a run is stopped"

@@ -10,7 +10,7 @@ from cofi_dist.cli.progress import announce_compilation
 from cofi_dist.cli.session import Session
 from cofi_dist.errors import ConfigError
 from cofi_dist.run.stop import Phase
-from cofi_dist.streams import Style, log_stderr
+from cofi_dist.streams import log_stderr
 from cofi_dist.system.torch_import import import_torch
 from cofi_dist.words import counted
 
@@ -82,6 +82,6 @@ def _print_results(grid: list["Point"], folder: Path) -> None:
         pl.col(*grid[0].criterion.names).round(5), pl.col("run").str.split("/").list.last()
     )
     rows = [["-" if cell is None else str(cell) for cell in row] for row in shown.iter_rows()]
-    print_table(shown.columns, rows, [Style.best] if rows else [])
+    print_table(shown.columns, rows)
     done = f"{len(rows)} of {counted(len(grid), 'point')} {'is' if len(rows) == 1 else 'are'} done"
     log_stderr(f"{done}; the table is in {file}")

@@ -51,6 +51,8 @@ ADDED = {
     "train.unknown_weight": 0.0,
     "validation.metric": "rmse",
 }
+# Keys that only configs of earlier versions have, and that decide nothing.
+REMOVED = ("train.tensorboard",)
 # Keys that say where things are, or how long to go on: their change is not worth a line.
 FREE = (
     "run_dir",
@@ -60,7 +62,7 @@ FREE = (
     "checkpoint",
     "train.epochs",
     "train.log_every",
-    "train.tensorboard",
+    "train.loggers",
     "train.deadline",
     "train.timeout",
 )
@@ -73,9 +75,9 @@ def changes(was: dict[str, Any], now: Config) -> list[tuple[str, Any, Any]]:
         was: the values of the run's config, by section and key.
         now: the config to go on with.
     """
-    old, new = {**ADDED, **_flat(was)}, _flat(now.model_dump(exclude_none=True))
+    old, new = {**ADDED, **flat(was)}, flat(now.model_dump(exclude_none=True))
     found = []
-    for key in sorted(old.keys() | new.keys()):
+    for key in sorted((old.keys() | new.keys()).difference(REMOVED)):
         before, after = old.get(key, "not set"), new.get(key, "not set")
         if before != after and not (key in FILES and _are_same_files(before, after)):
             found.append((key, before, after))
@@ -99,10 +101,10 @@ def is_within(key: str, sections: tuple[str, ...]) -> bool:
     return any(key == section or key.startswith(f"{section}.") for section in sections)
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return the values by dotted key."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         name = f"{prefix}{key}"
-        found |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
+        found |= flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
     return found

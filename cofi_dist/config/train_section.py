@@ -99,8 +99,8 @@ class TrainSection(Section):
     log_every: PositiveInt = 100
     """Epochs from one printed line to the next."""
 
-    tensorboard: bool = False
-    """Also write scalars for TensorBoard (extra `tensorboard`)."""
+    loggers: list[Literal["tensorboard", "mlflow", "wandb"]] = Field(default_factory=list)
+    """A list of trackers that also record the run: docs/trackers.md. Each needs the extra of its name."""
 
     deadline: Annotated[float, Field(allow_inf_nan=False)] | None = None
     """Seconds from the start after which the run saves its state and leaves; below 0, seconds before its
@@ -108,6 +108,25 @@ class TrainSection(Section):
 
     timeout: Annotated[float, Field(gt=0, le=1e9)] = 600.0
     """Seconds that ranks wait for each other in an epoch."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_earlier_keys(cls, given: Any) -> Any:
+        """Take `tensorboard`, which runs of earlier versions have, for what has replaced it."""
+        if not isinstance(given, dict) or "tensorboard" not in given:
+            return given
+        rest = {key: value for key, value in given.items() if key != "tensorboard"}
+        wanted, loggers = given["tensorboard"], rest.get("loggers")
+        if wanted is not None and not isinstance(wanted, bool):
+            raise ValueError("tensorboard: is now loggers: [tensorboard]; write that, or leave it out")
+        if wanted is None or (isinstance(loggers, list) and wanted == ("tensorboard" in loggers)):
+            return rest
+        if loggers is not None:
+            raise ValueError(
+                f"tensorboard: {str(wanted).lower()} is not what loggers says, which has replaced it; leave"
+                " tensorboard out"
+            )
+        return {**rest, "loggers": ["tensorboard"] if wanted else []}
 
     @model_validator(mode="before")
     @classmethod
@@ -174,6 +193,13 @@ class TrainSection(Section):
         if self.optimizer == "adam" and self.tolerance is not None:
             raise ValueError("tolerance: adam does not look at J after each step; leave it out, or take als")
         return self
+
+    @field_validator("loggers")
+    @classmethod
+    def _require_each_once(cls, given: list[str]) -> list[str]:
+        if len(set(given)) < len(given):
+            raise ValueError("names a tracker twice; keep one of them")
+        return given
 
     @field_validator("start")
     @classmethod

@@ -1,7 +1,7 @@
 """Check the arguments of `fit`, and make a config of them, with the messages of a YAML file."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -11,6 +11,7 @@ from cofi_dist.config import SOURCES, Config, resolve
 from cofi_dist.errors import ConfigError
 from cofi_dist.files.reading import shortened
 from cofi_dist.model import Model
+from cofi_dist.trackers import Callback
 
 Section: TypeAlias = Mapping[str, Any]
 # A run_dir in which nothing can be: that of a model whose run was not kept.
@@ -24,7 +25,7 @@ class Arguments:
     Attributes:
         ratings: as given.
         sections: of the config, by name; None for those that were not given.
-        seed, device, start, run_dir, progress: as given.
+        seed, device, start, run_dir, progress, callbacks: as given.
     """
 
     ratings: object
@@ -34,6 +35,7 @@ class Arguments:
     start: object
     run_dir: object
     progress: bool | None
+    callbacks: Sequence[Callback] = ()
 
     @property
     def keeps_run(self) -> bool:
@@ -95,12 +97,23 @@ class Arguments:
             raise ConfigError(f"progress: must be None, True or False, not {shortened(self.progress)}")
         if self.run_dir is not None and not isinstance(_path(self.run_dir), str):
             raise ConfigError(f"run_dir: must be a path, not {shortened(self.run_dir)}")
+        _require_callbacks(self.callbacks)
         if self.start is None or self.start_model is not None:
             return
         if not isinstance(_path(self.start), str):
             raise ConfigError(f"start: must be a model or the path of one, not {shortened(self.start)}")
         if (self.sections["train"] or {}).get("start") is not None:
             raise ConfigError("train.start: start is given too; leave one of the two out")
+
+
+def _require_callbacks(given: object) -> None:
+    if not isinstance(given, list | tuple):
+        raise ConfigError(f"callbacks: must be a list of cofi_dist.Callback, not {shortened(given)}")
+    for each in given:
+        if not isinstance(each, Callback):
+            raise ConfigError(
+                f"callbacks: {shortened(each)} is no object of a subclass of cofi_dist.Callback"
+            )
 
 
 def _require_text_keys(name: str, section: Section) -> None:
@@ -139,7 +152,7 @@ def _require_nothing_to_keep(config: Config) -> None:
     wants = {
         "checkpoint.every": config.checkpoint.every is not None,
         "checkpoint.resume: auto": config.checkpoint.resume == "auto",
-        "train.tensorboard": config.train.tensorboard,
+        "train.loggers": bool(config.train.loggers),
     }
     for key, is_wanted in wants.items():
         if is_wanted:

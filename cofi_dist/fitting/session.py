@@ -126,7 +126,12 @@ class _Fit:
             config = Config.model_validate(comm.from_rank_zero(self._resolve))
             run = self._directory(config, stack)
             self._stop.watch(run.path, comm.from_rank_zero(lambda: stop_time(config.train.deadline, since)))
-            manner = Manner(screen=self._screen(), keeps_run=self._arguments.keeps_run, returns_early=True)
+            manner = Manner(
+                screen=self._screen(),
+                keeps_run=self._arguments.keeps_run,
+                returns_early=True,
+                callbacks=self._arguments.callbacks,
+            )
             start = self._arguments.start_model
             learnt = train_config(config, run, comm, self._stop, manner, given=self._given, start=start)
             if learnt is None:

@@ -1,23 +1,23 @@
-"""Report the progress of a run: the notebook's lines, metrics.jsonl, train.log, TensorBoard, the screen.
+"""Report the progress of a run: the notebook's lines, metrics.jsonl, train.log, the screen and callbacks.
 
 Only the notebook's lines go to stdout, so that it can be compared with the notebook's output; everything else
 goes to stderr. train.log gets both.
 """
 
 import dataclasses
-import importlib.util
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 from cofi_dist.checkpoint.writer import SaveReport
-from cofi_dist.errors import ConfigError, RunError, SaveError
+from cofi_dist.errors import RunError, SaveError, StoppedError
 from cofi_dist.run.log_files import LineFile, truncate_metrics
 from cofi_dist.run.screen import Screen, StreamScreen
-from cofi_dist.run_layout import LOG, METRICS, TENSORBOARD
+from cofi_dist.run_layout import LOG, METRICS
 from cofi_dist.streams import harmless, log_stderr
+from cofi_dist.trackers import CheckpointReport, Metrics, Outcome
+from cofi_dist.trackers.group import CallbackGroup
 from cofi_dist.training.callbacks import ProgressListener
 from cofi_dist.training.metrics import Criterion, EpochMetrics
 
@@ -35,6 +35,10 @@ class Log(ProgressListener, Protocol):
 
     def on_save(self, report: SaveReport) -> None:
         """Record that a checkpoint is complete, or could not be saved."""
+        ...
+
+    def on_end(self, outcome: Outcome) -> None:
+        """Report how the run ended, unless it ends by an error."""
         ...
 
 
@@ -65,14 +69,17 @@ class NullLog:
     def on_save(self, report: SaveReport) -> None:
         pass
 
+    def on_end(self, outcome: Outcome) -> None:
+        pass
+
 
 class RunLog:
-    """Write to the screen, the log files and TensorBoard: the log of rank 0.
+    """Write to the screen and the log files, then report to the callbacks: the log of rank 0.
 
     Args:
         directory: the run directory, which must exist.
         epochs: number of epochs of the run.
-        tensorboard: whether to also write scalars for TensorBoard.
+        callbacks: get the same reports, after the files are written; None for none.
         criterion: names the figures that lines also show, for the epochs that are validated; None for none.
         screen: shows the run to whoever watches it; stdout and stderr by default.
         begun_at: the epoch from which the run resumes; the metrics of later epochs are dropped.
@@ -86,7 +93,7 @@ class RunLog:
         directory: Path,
         epochs: int,
         *,
-        tensorboard: bool,
+        callbacks: CallbackGroup | None = None,
         criterion: Criterion | None = None,
         screen: Screen | None = None,
         begun_at: int = 0,
@@ -97,7 +104,7 @@ class RunLog:
             self._log, self._metrics = LineFile(directory / LOG), LineFile(directory / METRICS)
         except OSError as error:
             raise RunError(f"{directory}: cannot be written: {error.strerror}") from None
-        self._scalar = _scalar_writer(directory / TENSORBOARD) if tensorboard else None
+        self._callbacks = callbacks
         self._criterion = criterion
         self._screen = screen or StreamScreen()
         self._epochs, self._started = epochs, time.perf_counter()
@@ -108,6 +115,10 @@ class RunLog:
         return self
 
     def __exit__(self, *raised: object) -> None:
+        error = raised[1]
+        if isinstance(error, BaseException):
+            status: Literal["stopped", "failed"] = "stopped" if isinstance(error, StoppedError) else "failed"
+            self.on_end(Outcome(status=status, message=str(error) or type(error).__name__))
         self._screen.close()
         failures = [text for file in (self._log, self._metrics) if (text := file.close())]
         if failures and raised[0] is None:
@@ -129,6 +140,8 @@ class RunLog:
         self.stdout_line(f"Loss after epoch {epoch}: {cost}" if epoch else f"Initial loss: {cost}")
         columns = "".join(f" {title}" for title in self._titles.values())
         self.stdout_line(f"Epoch       {'Loss':<16}{columns}" if columns else "Epoch       Loss")
+        if self._callbacks is not None:
+            self._callbacks.start()
         self._started = time.perf_counter()
         self._screen.begin()
 
@@ -143,11 +156,27 @@ class RunLog:
             line = f"{line:<28} {' '.join(figures)}"
             self._figure = f" {accuracy.criterion.metric} {accuracy.deciding:.4f}"
         self.stdout_line(line)
-        if self._scalar:
-            for name in ("cost", *(accuracy.to_json() if accuracy else ())):
-                self._scalar(name, measured[name], metrics.epoch)
+        if self._callbacks is not None:
+            self._callbacks.report(
+                Metrics(
+                    epoch=metrics.epoch,
+                    cost=metrics.cost,
+                    seconds=metrics.seconds,
+                    ratings_per_second=metrics.ratings_per_second,
+                    validation={} if accuracy is None else accuracy.figures,
+                )
+            )
 
     def on_save(self, report: SaveReport) -> None:
+        self._write_save(report)
+        if self._callbacks is not None:
+            self._callbacks.report(
+                CheckpointReport(
+                    epoch=report.epoch, bytes=report.bytes, seconds=report.seconds, error=report.error
+                )
+            )
+
+    def _write_save(self, report: SaveReport) -> None:
         if report.error:
             self.info(f"the checkpoint of epoch {report.epoch} could not be saved: {report.error}")
             return
@@ -158,28 +187,20 @@ class RunLog:
         seconds = max(time.perf_counter() - self._started, 1e-9)
         speed = (epoch - self._begun_at) / seconds
         self._screen.step(epoch, self._cost + self._figure, speed)
+        self._tell_of_callbacks()
+
+    def on_end(self, outcome: Outcome) -> None:
+        if self._callbacks is not None:
+            self._callbacks.end(outcome)
+        self._tell_of_callbacks()
+
+    def _tell_of_callbacks(self) -> None:
+        """Log what there is to say of callbacks; here, as they run on other threads."""
+        for text in () if self._callbacks is None else self._callbacks.lines():
+            self.info(text)
 
     @property
     def _titles(self) -> dict[str, str]:
         """Return the title of each figure's column, as wide as the column."""
         criterion = self._criterion
         return {} if criterion is None else {name: f"{criterion.title(name):>8}" for name in criterion.names}
-
-
-def require_tensorboard() -> None:
-    """Raise ConfigError if TensorBoard is not installed."""
-    if importlib.util.find_spec("tensorboard") is None:
-        raise ConfigError("train.tensorboard: needs TensorBoard: pip install tensorboard, or set it to false")
-
-
-def _scalar_writer(directory: Path) -> Callable[[str, float, int], None]:
-    """Return a function that writes a named scalar of an epoch for TensorBoard."""
-    from torch.utils.tensorboard import SummaryWriter  # optional, and slow to import
-
-    writer = SummaryWriter(str(directory))
-
-    def write(name: str, value: float, epoch: int) -> None:
-        writer.add_scalar(name, value, epoch)
-        writer.flush()
-
-    return write

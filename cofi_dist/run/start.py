@@ -17,7 +17,6 @@ from cofi_dist.data.splits import held_out
 from cofi_dist.distributed.comm import Comm, SoloComm
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.run.directory import ProvisionalRun, RunDirectory
-from cofi_dist.run.log import require_tensorboard
 from cofi_dist.run.requirements import (
     has_same_length,
     require_blocks,
@@ -29,6 +28,7 @@ from cofi_dist.run.requirements import (
 from cofi_dist.run.resume import find_checkpoint, require_same_problem
 from cofi_dist.run.start_model import StartModel, read_on_all_ranks, require_same_model
 from cofi_dist.run_layout import CHECKPOINTS, MODEL
+from cofi_dist.trackers.catalog import require_installed
 
 
 class RunAction(Enum):
@@ -86,8 +86,7 @@ def check_start(request: StartRequest) -> None:
         raise ConfigError(
             "start: a run starts from one model or checkpoint; give one, and leave the other out"
         )
-    if config.train.tensorboard:
-        require_tensorboard()
+    require_installed(config.train.loggers)
     require_blocks(config.train, request.device, request.world_size)
     if request.may_resume:
         request.directory.require_own_files()

@@ -1,6 +1,7 @@
 """Carry out one run in its prepared directory: load, train, save the outcome, and return what was learnt."""
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -11,13 +12,14 @@ from cofi_dist.distributed.device import ranks_per_device
 from cofi_dist.errors import SaveError, StoppedError
 from cofi_dist.factors import Factors
 from cofi_dist.model import Model
+from cofi_dist.run.callbacks import callback_group, finished
 from cofi_dist.run.checkpointing import (
     CheckpointCallback,
     StopCallback,
     UnsavedStopError,
     checkpoint_callback,
 )
-from cofi_dist.run.directory import ProvisionalRun
+from cofi_dist.run.directory import ProvisionalRun, RunDirectory
 from cofi_dist.run.log import Log, NullLog, RunLog
 from cofi_dist.run.outcome import SharedModel, learnt_model, save_divergence, save_outcome
 from cofi_dist.run.resume import choose_checkpoint, log_changes
@@ -25,6 +27,7 @@ from cofi_dist.run.screen import Screen
 from cofi_dist.run.shard_table import describe_shards, shard_table
 from cofi_dist.run.start import StartRequest, find_start_model
 from cofi_dist.run.stop import Phase, StopRequest
+from cofi_dist.trackers import Callback, Outcome
 from cofi_dist.training.build import build_trainer, describe_computation, initial_factors, notes_on_cost
 from cofi_dist.training.metrics import Accuracy
 from cofi_dist.training.problem import Problem, load_problem
@@ -43,12 +46,14 @@ class Manner:
         keeps_diverged: a run that diverges before its first step is kept all the same, for a grid's table.
         keeps_run: the run directory stays; if not, no checkpoint is saved, and one rank saves no model.
         returns_early: a run that is stopped returns the factors learnt so far, in place of an error.
+        callbacks: get reports of the run; those of rank 0.
     """
 
     screen: Screen | None = None
     keeps_diverged: bool = False
     keeps_run: bool = True
     returns_early: bool = False
+    callbacks: Sequence[Callback] = ()
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,7 @@ class TrainingRun:
             notes += _restore(checkpoint, problem, trainer.state)
         comm.set_timeout(config.train.timeout)
         comm.barrier()
-        with self._stop.phase(Phase.TRAINING), self._open_log(checkpoint, validation) as log:
+        with self._stop.phase(Phase.TRAINING), self._open_log(problem, checkpoint, validation) as log:
             _log_start(problem, comm, log)
             notes = [*notes_on_cost(problem), *(validation.notes if validation else ()), *notes]
             for text in (describe_computation(problem), *notes):
@@ -125,17 +130,26 @@ class TrainingRun:
         model = find_start_model(self._request, self._comm)
         return [] if model is None else model.start(problem, shard, factors, self._comm)
 
-    def _open_log(self, checkpoint: Checkpoint | None, validation: Validation | None) -> Log:
+    def _open_log(
+        self, problem: Problem, checkpoint: Checkpoint | None, validation: Validation | None
+    ) -> Log:
         if self._comm.rank != 0:
             return NullLog()
+        epoch = 0 if checkpoint is None else checkpoint.epoch
+        callbacks = self._manner.callbacks
         return RunLog(
             self._run.path,
             self._config.train.epochs,
-            tensorboard=self._config.train.tensorboard,
+            callbacks=callback_group(problem, self._comm, self._kept_run, self._stop, callbacks, epoch=epoch),
             criterion=None if validation is None else validation.criterion,
             screen=self._manner.screen,
-            begun_at=0 if checkpoint is None else checkpoint.epoch,
+            begun_at=epoch,
         )
+
+    @property
+    def _kept_run(self) -> RunDirectory | None:
+        """Return the run directory, if it stays."""
+        return self._run if self._manner.keeps_run else None
 
     def _record_start(self, problem: Problem) -> None:
         """Write what is known before the first step, and remove the result of the run that is resumed."""
@@ -168,6 +182,10 @@ class TrainingRun:
         model = learnt_model(problem, state.factors, comm)
         if (self._manner.keeps_run or comm.world_size > 1) and not stopped:
             save_outcome(problem, run, model, state, comm, epoch=epoch, accuracy=accuracy, seconds=seconds)
+        if stopped:
+            log.on_end(Outcome(status="stopped", message=stopped))
+        else:
+            log.on_end(finished(self._kept_run, min(epoch, state.epoch), accuracy))
         return Learnt(model, problem, stopped)
 
     def _take_steps(

@@ -35,6 +35,7 @@ class Variable:
 _REFUSED = "refused by name, where WORLD_SIZE is 2 or more; else not looked at"
 _MISSED = "as many ranks never come: refused after 60 s, by name; not a number, or below 1: refused at once"
 _AT_ONCE = "not a number, or below what it may be: refused by name"
+_TOLD = "the run says so, and goes on without it"
 _NAMED = "only told from other jobs by it: any text will do"
 
 VARIABLES: Mapping[str, Variable] = {
@@ -122,6 +123,14 @@ VARIABLES: Mapping[str, Variable] = {
     "NUMBA_CACHE_DIR": Variable(
         "cost: where compiled loops are kept", "another folder is taken, and that is said"
     ),
+    **dict.fromkeys(
+        ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID"),
+        Variable("mlflow: the store and the experiment; docs/trackers.md", _TOLD),
+    ),
+    **dict.fromkeys(
+        ("WANDB_PROJECT", "WANDB_NAME", "WANDB_RUN_ID", "WANDB_DIR", "WANDB_DATA_DIR"),
+        Variable("wandb: what the run is called, and where its files lie; docs/trackers.md", _TOLD),
+    ),
     "POLARS_MAX_THREADS": Variable("polars: its threads", _AT_ONCE),
     "OMP_NUM_THREADS": Variable("torch and the compiled loops: their threads", "libgomp says so; all cores"),
     "CUDA_VISIBLE_DEVICES": Variable("torch: which devices there are", "there are none: the CPU"),
@@ -129,7 +138,7 @@ VARIABLES: Mapping[str, Variable] = {
     "MPLCONFIGDIR": Variable("matplotlib: a folder to write to", "named where no other can be written"),
     **dict.fromkeys(
         ("COLUMNS", "NO_COLOR", "FORCE_COLOR", "TERM"),
-        Variable("streams and rich: the width and the colours of tables and bars", "as if unset"),
+        Variable("rich: how the bar is drawn, on a terminal", "as if unset"),
     ),
 }
 # Variables that must be numbers, or a library would fail or complain at length; and their lowest values.
@@ -140,6 +149,13 @@ def read_variable(name: str) -> str:
     """Return the value of one of VARIABLES; empty if it is unset."""
     assert name in VARIABLES, name
     return os.environ.get(name, "").strip()
+
+
+def set_default(name: str, value: str) -> None:
+    """Set one of VARIABLES for a library of this process, unless the user has."""
+    assert name in VARIABLES, name
+    if not read_variable(name):
+        os.environ[name] = value
 
 
 def read_token() -> str:

@@ -32,6 +32,12 @@ def test_every_key_that_differs_is_given_with_both_values(tmp_path: Path) -> Non
     ]
 
 
+def test_a_key_of_earlier_versions_is_no_change(tmp_path: Path) -> None:
+    was: dict[str, Any] = config(tmp_path).model_dump(exclude_none=True)
+    was["train"]["tensorboard"] = True
+    assert changes(was, config(tmp_path)) == []
+
+
 def test_the_same_files_under_other_names_are_no_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

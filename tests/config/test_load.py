@@ -54,13 +54,30 @@ def test_defaults_are_the_notebooks_but_for_the_cost(tmp_path: Path) -> None:
         "item_block": None,
         "blocks": None,
         "log_every": 100,
-        "tensorboard": False,
+        "loggers": [],
         "init": "notebook",
         "start": None,
         "deadline": None,
         "timeout": 600.0,
         "backend": "auto",
     }
+
+
+@pytest.mark.parametrize(
+    ("given", "loggers"),
+    [
+        ("tensorboard: true", ["tensorboard"]),
+        ("tensorboard: false", []),
+        ("tensorboard: null", []),
+        ("tensorboard: false, loggers: [mlflow]", ["mlflow"]),
+        ("tensorboard: true, loggers: [mlflow, tensorboard]", ["mlflow", "tensorboard"]),
+    ],
+)
+def test_configs_of_runs_before_loggers_still_hold(given: str, loggers: list[str], tmp_path: Path) -> None:
+    assert load(tmp_path, f"{GOOD}train: {{{given}}}\n").train.loggers == loggers
+    assert load(tmp_path, GOOD, f"train.{given.partition(',')[0].replace(': ', '=')}").train.loggers == [
+        *(["tensorboard"] if "tensorboard: true" in given else [])
+    ]
 
 
 def test_als_has_defaults_of_its_own_and_a_saved_config_keeps_what_it_says(tmp_path: Path) -> None:
@@ -142,8 +159,20 @@ def test_als_has_defaults_of_its_own_and_a_saved_config_keeps_what_it_says(tmp_p
         ("data: {ratings: r.csv}\ntrain: {deadline: 1:30:00}\n", "line 2: '1:30:00' is a number to base 60"),
         ("data: {ratings: r.csv}\ntrain: {timeout: 1:30.5}\n", "line 2: '1:30.5' is a number to base 60"),
         (
+            "data: {ratings: r.csv}\ncheckpoint: {allow_changes: yes}\n",
+            "checkpoint.allow_changes: 'yes' is text here; write true",
+        ),
+        (
             "data: {ratings: r.csv}\ntrain: {tensorboard: yes}\n",
-            "train.tensorboard: 'yes' is text here; write true",
+            "train: tensorboard: is now loggers: [tensorboard]; write that, or leave it out",
+        ),
+        (
+            "data: {ratings: r.csv}\ntrain: {tensorboard: true, loggers: [mlflow]}\n",
+            "train: tensorboard: true is not what loggers says",
+        ),
+        (
+            "data: {ratings: r.csv}\ntrain: {loggers: [mlflow, mlflow]}\n",
+            "train.loggers: names a tracker twice; keep one of them",
         ),
         (
             "data: {ratings: r.csv}\nrun_dir: 7\n",

@@ -109,7 +109,7 @@ def test_the_model_comes_with_its_ratings_and_epochs(temporary: Path) -> None:
         ({"ratings": None, "data": {"table": "frame"}}, r"data\.table: fit sets it; give the table itself"),
         ({"train": {5: 1}}, "train: 5 is no key; keys are text"),
         ({"data": {"columns": {None: 1}}}, r"data\.columns: None is no key; keys are text"),
-        ({"train": {"tensorboard": True}}, r"train\.tensorboard: nothing is kept without run_dir"),
+        ({"train": {"loggers": ["mlflow"]}}, r"train\.loggers: nothing is kept without run_dir"),
         ({"checkpoint": {"resume": "auto"}}, "checkpoint.resume: auto: nothing is kept without run_dir"),
         ({"device": "tpu"}, "device: input should be 'auto', 'cpu', 'cuda' or 'mps', not 'tpu'"),
     ],
@@ -141,6 +141,6 @@ def test_importing_the_package_is_quick_and_imports_nothing_large() -> None:
 
 def test_the_public_names() -> None:
     assert cofi_dist.load == Model.load
-    assert cofi_dist.__all__ == ["Model", "__version__", "fit", "load"]
+    assert cofi_dist.__all__ == ["Callback", "Model", "__version__", "fit", "load"]
     with pytest.raises(AttributeError, match="no attribute 'fitt'"):
         cofi_dist.fitt  # type: ignore[attr-defined]  # noqa: B018

@@ -12,16 +12,16 @@ import pytest
 from rich.console import Console
 
 from cofi_dist.config import load_config
-from cofi_dist.errors import ConfigError, RunError
-from cofi_dist.run.log import RunLog, require_tensorboard
+from cofi_dist.errors import RunError
+from cofi_dist.run.log import RunLog
 from cofi_dist.run.screen import StreamScreen
 from cofi_dist.run.shard_table import shard_table
 from cofi_dist.sharding.ranges import balanced_ranges
 from cofi_dist.training.metrics import Accuracy, Criterion, EpochMetrics
 
 
-def say(directory: Path, *, tensorboard: bool = False) -> None:
-    with RunLog(directory, 200, tensorboard=tensorboard) as log:
+def say(directory: Path) -> None:
+    with RunLog(directory, 200) as log:
         log.info("world size 1")
         log.stdout_line("Using cpu device")
         log.on_start(40620.94267767584, 0)
@@ -57,9 +57,9 @@ def test_metrics_are_one_object_a_printed_epoch(tmp_path: Path) -> None:
     assert [line["epoch"] for line in lines] == [1, 100]
 
 
-def say_validated(directory: Path, *, tensorboard: bool = False) -> None:
+def say_validated(directory: Path) -> None:
     figures = {"rmse": 0.871234, "mae": 0.660123}
-    with RunLog(directory, 200, tensorboard=tensorboard, criterion=Criterion()) as log:
+    with RunLog(directory, 200, criterion=Criterion()) as log:
         log.on_start(1234567890.25, 0)
         log.on_metrics(EpochMetrics(1, 1234567890.25, 0.5, 201672.0))
         log.on_metrics(EpochMetrics(100, 9966.912101, 1.5, 6722400.0, Accuracy(figures)))
@@ -81,15 +81,6 @@ def test_metrics_have_the_accuracy_where_it_was_measured(tmp_path: Path) -> None
     assert (lines[1]["validation_rmse"], lines[1]["validation_mae"]) == (0.871234, 0.660123)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_tensorboard_gets_the_accuracy(tmp_path: Path) -> None:
-    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    say_validated(tmp_path, tensorboard=True)
-    events = reader.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-    for name, value in (("validation_rmse", 0.871234), ("validation_mae", 0.660123)):
-        assert [(e.step, e.value) for e in events.Scalars(name)] == [(100, pytest.approx(value, rel=1e-6))]
-
-
 @pytest.mark.parametrize(
     ("criterion", "header", "line"),
     [
@@ -100,7 +91,7 @@ def test_tensorboard_gets_the_accuracy(tmp_path: Path) -> None:
 def test_a_figure_of_lists_has_one_more_column(
     criterion: Criterion, header: str, line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with RunLog(tmp_path, 200, tensorboard=False, criterion=criterion) as log:
+    with RunLog(tmp_path, 200, criterion=criterion) as log:
         log.on_start(1234567890.25, 0)
         log.on_metrics(EpochMetrics(1, 1234567890.25, 0.5, 201672.0))
         log.on_metrics(EpochMetrics(100, 9.5, 1.5, 67.0, Accuracy({criterion.metric: 0.31234}, criterion)))
@@ -122,7 +113,7 @@ def test_a_figure_of_lists_has_one_more_column(
 )
 def test_the_bar_fits_80_columns(criterion: Criterion | None, figure: str, tmp_path: Path) -> None:
     console = Console(width=200, file=io.StringIO(), force_terminal=True, color_system=None)
-    with RunLog(tmp_path, 15000, tensorboard=False, criterion=criterion) as log:
+    with RunLog(tmp_path, 15000, criterion=criterion) as log:
         assert isinstance(log._screen, StreamScreen)
         bar = log._screen._bar._bar
     bar.update(bar.task_ids[0], completed=14999, visible=True, cost=f"40621{figure}", speed="123")
@@ -135,21 +126,7 @@ def test_the_bar_fits_80_columns(criterion: Criterion | None, figure: str, tmp_p
 
 def test_a_directory_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="cannot be written"):
-        RunLog(tmp_path / "none", 1, tensorboard=False)
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_tensorboard_gets_the_cost(tmp_path: Path) -> None:
-    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    say(tmp_path, tensorboard=True)
-    events = reader.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-    assert [(e.step, round(e.value)) for e in events.Scalars("cost")] == [(1, 40621), (100, 9967)]
-
-
-def test_a_missing_tensorboard_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"train\.tensorboard: needs TensorBoard: pip install tensorboard"):
-        require_tensorboard()
+        RunLog(tmp_path / "none", 1)
 
 
 def table(world_size: int, cost: str, tmp_path: Path, feedback: str = "explicit") -> list[str]:
@@ -202,7 +179,7 @@ def test_a_stream_that_fails_is_given_up_and_said_once(
 
 
 def test_what_a_full_disk_refuses_is_written_when_it_can_be(tmp_path: Path) -> None:
-    with RunLog(tmp_path, 3, tensorboard=False) as log:
+    with RunLog(tmp_path, 3) as log:
         log.on_metrics(EpochMetrics(1, 5.0, 0.1, 10.0))
         written = (tmp_path / "metrics.jsonl").stat().st_size
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
