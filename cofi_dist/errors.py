@@ -12,11 +12,12 @@ class CofiError(Exception):
     """Group all errors that are not a bug of ours.
 
     Args:
-        message: put on one line.
+        message: what is wrong, where, and what to do; put on one line.
         shared: every rank raises the same error, so only rank 0 prints it.
     """
 
     exit_code = 2
+    """What the command line exits with."""
 
     def __init__(self, message: str, *, shared: bool = False) -> None:
         line = " ".join(message.split())

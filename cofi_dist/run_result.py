@@ -45,6 +45,7 @@ class Result(Record):
         validation_ndcg, validation_recall, validation_precision, validation_map, validation_hit_rate: that by
             which it was validated, if by one of these.
         diverged: what was no longer finite, and when this was noticed; empty if the run did not diverge.
+        pruned: after which epoch, and why, a search ended the run early; empty if none did.
         update: what was joined, if the model is the update of another one and was not trained here.
     """
 
@@ -60,6 +61,7 @@ class Result(Record):
     validation_map: float | None = None
     validation_hit_rate: float | None = None
     diverged: Annotated[str, Field(max_length=4096)] = ""
+    pruned: Annotated[str, Field(max_length=4096)] = ""
     update: UpdateRecord | None = None
 
     def validation(self, metric: str) -> float | None:
@@ -84,10 +86,12 @@ def read_result(run_dir: Path) -> Result | None:
 
 
 def is_finished(run_dir: Path) -> bool:
-    """Return whether the run in a directory has completed: its model is saved, and it did not diverge.
+    """Return whether the run in a directory has completed: its model is saved, and nothing ended it early.
 
     Raises:
         RunError: `result.json` cannot be read.
     """
     result = read_result(run_dir)
-    return result is not None and not result.diverged and (run_dir / MODEL).exists()
+    if result is None or result.diverged or result.pruned:
+        return False
+    return (run_dir / MODEL).exists()

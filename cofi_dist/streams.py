@@ -1,4 +1,7 @@
-"""Make stdout and stderr safe to write to, even if they are closed, full or in another encoding."""
+"""Make stdout and stderr safe to write to, even if they are closed, full or in another encoding.
+
+Text may have a style, which only shows on a terminal with colours.
+"""
 
 import io
 import os
@@ -6,12 +9,30 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from enum import StrEnum
 from typing import NoReturn, TextIO
 
 from cofi_dist.errors import CofiError
+from cofi_dist.system.variables import read_variable
 
+MARK = "cofi-dist: "  # before what went wrong
 # Characters that change the text direction, and so can hide or reverse what follows.
 DIRECTION_CHANGES = {*"\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"}
+
+
+class Style(StrEnum):
+    """Name how text looks on a terminal, in words of CODES, which rich knows too."""
+
+    plain = ""
+    heading = "bold"
+    best = "bold green"
+    good = "green"
+    error = "bold red"
+    warning = "yellow"
+    faint = "dim"
+
+
+CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}  # of control sequences
 
 
 class OutputError(OSError):
@@ -27,8 +48,12 @@ class Output(io.TextIOWrapper):
 
     def write(self, text: str) -> int:
         """Write the text, or raise OutputError."""
+        return self.write_as_it_is(harmless(text) if self.isatty() else text)
+
+    def write_as_it_is(self, text: str) -> int:
+        """Write text that holds nothing but our own control characters, or raise OutputError."""
         try:
-            return super().write(harmless(text) if self.isatty() else text)
+            return super().write(text)
         except OSError as error:
             raise OutputError(error) from None
 
@@ -117,15 +142,58 @@ def redirect_to_devnull(stream: TextIO) -> None:
         os.dup2(nowhere.fileno(), stream.fileno())
 
 
-def log_stderr(text: str) -> None:
-    """Write a line to stderr, if that is still possible."""
+def log_stderr(text: str, mark: str = "", style: Style = Style.error) -> None:
+    """Write a line to stderr, if that is still possible.
+
+    Args:
+        text: the line.
+        mark: stands before it, such as `warning: `.
+        style: of the mark.
+    """
     if sys.stderr is None:  # a program that was started without one
         return
     with tolerate_write_errors(sys.stderr):
-        sys.stderr.write(f"{harmless(text)}\n")  # in one piece: other ranks write there too
+        # in one piece: other ranks write there too
+        sys.stderr.write(f"{styled(mark, style, sys.stderr)}{harmless(text)}\n")
+
+
+def print_styled(*parts: tuple[str, Style]) -> None:
+    """Print a line on stdout of parts that have styles."""
+    out = sys.stdout
+    made_harmless = harmless if out.isatty() else str
+    print_as_it_is("".join(styled(made_harmless(text), style, out) for text, style in parts))
+
+
+def print_as_it_is(text: str) -> None:
+    """Print text on stdout that holds nothing but our own control characters."""
+    out = sys.stdout
+    write = out.write_as_it_is if isinstance(out, Output) else out.write
+    write(f"{text}\n")
+
+
+def styled(text: str, style: Style, stream: TextIO | None) -> str:
+    """Return text with control sequences around it that give it a style where this stream shows one."""
+    if not text or not style or not shows_colours(stream):
+        return text
+    return f"\x1b[{';'.join(CODES[word] for word in style.split())}m{text}\x1b[0m"
+
+
+def shows_colours(stream: TextIO | None) -> bool:
+    """Tell whether a stream shows colours: a terminal does, unless the user's variables say otherwise.
+
+    NO_COLOR says no, FORCE_COLOR says yes, whatever the stream is, and TERM=dumb says no, in this order.
+    """
+    if read_variable("NO_COLOR"):
+        return False
+    return bool(read_variable("FORCE_COLOR")) or is_drawn_on(stream)
+
+
+def is_drawn_on(stream: TextIO | None) -> bool:
+    """Tell whether a stream is a terminal that moves its cursor, so that a bar can be drawn anew."""
+    return stream is not None and stream.isatty() and read_variable("TERM") != "dumb"
 
 
 def exit_now(error: CofiError) -> NoReturn:
     """Report an error and end the process at once, from any thread; nothing else is awaited or written."""
-    log_stderr(f"cofi-dist: {error}")
+    log_stderr(str(error), mark=MARK)
     os._exit(error.exit_code)

@@ -82,6 +82,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("checkpoint", "config", "data", "data/readers", "data/sources", "distributed"),
         *("factors", "model", "run_layout", "run_result", "sharding", "trackers", "training", "version"),
     },
+    "tuning": {
+        *("config", "data/readers", "distributed", "run", "run_layout", "run_result", "training"),
+    },
     "trackers": {"run_layout"},
     "report": {
         *("checkpoint", "config", "data", "distributed", "model", "ranking", "run_layout"),
@@ -91,7 +94,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": {
         *("config", "data/datasets", "data/preparation", "data/readers", "data/sources"),
         *("distributed", "fitting", "kernels/first_compilation", "model", "ranking", "report", "run"),
-        *("slurm", "version"),
+        *("run_layout", "slurm", "tuning", "version"),
     },
     "__main__": {"cli"},
     "fitting": {
@@ -131,6 +134,7 @@ ORDER_WITHIN: dict[str, tuple[str, ...]] = {
             "directory",
             "callbacks",
             "checkpointing",
+            "pruning",
             "outcome",
             "update",
             "requirements",
@@ -138,8 +142,9 @@ ORDER_WITHIN: dict[str, tuple[str, ...]] = {
             "start_model",
             "start",
         ),
-        *("training_run", "train", "tune"),
+        *("training_run", "train"),
     ),
+    "tuning": ("compared", "grid", "space", "journal", "search", "trials"),
 }
 
 FILES = sorted(ROOT.rglob("*.py"))

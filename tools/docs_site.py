@@ -6,6 +6,7 @@ repository: README.md links to docs/tour.md, and docs/tour.md to ../README.md.
 
 import posixpath
 import re
+from functools import partial
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -14,8 +15,10 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
 OUTSIDE = {"README.md": "index.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
-# `[text](target)`, but neither a URL nor a place on the same page
-LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)#\s]+)")
+# `[text](target` of a link that is neither a URL nor a place on the same page
+LINK = re.compile(r"\[([^][]*)\]\((?![a-z]+:|#)([^)#\s]+)")
+# the name of a page in HTML, or all of what is a link or code already
+NAMED = re.compile(r"<(?:a|pre|code)\b.*?</(?:a|pre|code)>|\bdocs/([\w/]+\.md)", re.DOTALL)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -25,7 +28,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     linked = {
         repository_path(target, file.src_uri)
         for file in files.documentation_pages()
-        for target in LINK.findall(file.content_string)
+        for _, target in LINK.findall(file.content_string)
     }
     for path in sorted(linked - OUTSIDE.keys()):
         if not path.startswith("docs/") and (ROOT / path).is_file():
@@ -34,9 +37,20 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Lead the links of a page to where their targets are in the site."""
-    here = page.file.src_uri
-    return LINK.sub(lambda link: site_link(link[0], here), markdown)
+    """Lead the links of a page to where their targets are in the site, and call pages by their titles."""
+    return LINK.sub(partial(site_link, page=page.file.src_uri, files=files), markdown)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Link the pages that docstrings and the changelog name in plain text, such as docs/config.md."""
+
+    def link(found: re.Match[str]) -> str:
+        file = found[1] and files.get_file_from_path(found[1])
+        if not file or not file.page:
+            return found[0]
+        return f'<a href="{file.url_relative_to(page.file)}">{file.page.title}</a>'
+
+    return NAMED.sub(link, html)
 
 
 def repository_path(target: str, page: str) -> str:
@@ -45,8 +59,12 @@ def repository_path(target: str, page: str) -> str:
     return posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
 
 
-def site_link(target: str, page: str) -> str:
-    """Return the link from a page of the site to what it links to in the repository."""
+def site_link(link: re.Match[str], page: str, files: Files) -> str:
+    """Return the beginning of a link of a page as it is in the site."""
+    text, target = link.groups()
     path = repository_path(target, page)
-    inside = path.removeprefix("docs/") if path.startswith("docs/") else OUTSIDE.get(path, f"files/{path}")
-    return posixpath.relpath(inside, posixpath.dirname(page) or ".")
+    place = path.removeprefix("docs/") if path.startswith("docs/") else OUTSIDE.get(path, f"files/{path}")
+    file = files.get_file_from_path(place)
+    if text in (target, path, posixpath.basename(path)) and file and file.page and file.page.title:
+        text = str(file.page.title)
+    return f"[{text}]({posixpath.relpath(place, posixpath.dirname(page) or '.')}"

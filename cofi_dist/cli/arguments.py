@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 import typer
-from typer.core import TyperCommand
 from typer.models import OptionInfo, ParameterInfo
 
+from cofi_dist.cli.completion import complete_override, complete_run
+from cofi_dist.cli.help import HelpfulCommand
 from cofi_dist.errors import ConfigError
 from cofi_dist.files.paths import as_data_path, as_path
 
@@ -23,9 +24,18 @@ Overrides = Annotated[
         " data.ratings=~/r.csv. VALUE is YAML, or text as it stands if the key holds text; null unsets a"
         " key. docs/config.md lists all keys.",
         show_default=False,
+        autocompletion=complete_override,
     ),
 ]
-Run = Annotated[Path, typer.Argument(help="Run directory, or that of a model.", show_default=False)]
+Run = Annotated[
+    Path,
+    typer.Argument(
+        help="Run directory, or that of a model.", show_default=False, autocompletion=complete_run
+    ),
+]
+RunDirectory = Annotated[
+    Path, typer.Argument(help="Run directory.", show_default=False, autocompletion=complete_run)
+]
 Prepared = Annotated[
     Path | None, typer.Option(help="Prepared ratings of the run, if they were moved.", show_default=False)
 ]
@@ -55,7 +65,7 @@ class DeviceName(StrEnum):
 Device = Annotated[DeviceName, typer.Option(help="Where to make lists; they are the same.")]
 
 
-class StrictCommand(TyperCommand):
+class StrictCommand(HelpfulCommand):
     """Refuse an option given twice, of which typer would silently take the last."""
 
     def make_parser(self, ctx: Any) -> Any:

@@ -1,17 +1,12 @@
 """Define the command `checkpoints`, which lists the checkpoints of a run."""
 
 import time
-from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from cofi_dist.streams import log_stderr
+from cofi_dist.cli.arguments import RunDirectory
+from cofi_dist.streams import Style, log_stderr, print_styled
 
 
-def checkpoints(
-    run: Annotated[Path, typer.Argument(help="Run directory.", show_default=False)],
-) -> None:
+def checkpoints(run: RunDirectory) -> None:
     """List the checkpoints of a run, and verify every byte of them."""
     from cofi_dist.cli.tables import print_table
     from cofi_dist.report.checkpoint_list import verified_checkpoints
@@ -29,7 +24,7 @@ def checkpoints(
     ]
     print_table(("epoch", "ranks", "size", "saved", "complete"), rows)
     for fault in faults:
-        print(f"broken: {fault}")
+        print_styled(("broken: ", Style.error), (fault, Style.plain))
     if not complete and not faults:
         log_stderr(
             f"{run}: has no checkpoints; one is saved every checkpoint.every epochs, or when a run is stopped"

@@ -6,13 +6,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cofi_dist.cli.completion import complete_run
+from cofi_dist.streams import Style, print_styled
+
 if TYPE_CHECKING:
     from cofi_dist.report.compare import Difference
 
 
 def compare(
-    first: Annotated[Path, typer.Argument(metavar="RUN_A", help="Run directory.", show_default=False)],
-    second: Annotated[Path, typer.Argument(metavar="RUN_B", help="Another run's.", show_default=False)],
+    first: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_A", help="Run directory.", show_default=False, autocompletion=complete_run
+        ),
+    ],
+    second: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_B", help="Another run's.", show_default=False, autocompletion=complete_run
+        ),
+    ],
 ) -> None:
     """Print where two runs differ, to the last bit.
 
@@ -23,9 +36,14 @@ def compare(
 
     found = compare_runs(first, second)
     rows = [(each.name, _size(each), each.where, each.detail) for each in found]
-    print_table(("", "largest difference", "where", ""), rows)
+    print_table(
+        ("", "largest difference", "where", ""),
+        rows,
+        [Style.plain if each.bit_identical else Style.warning for each in found],
+    )
     same = all(each.bit_identical for each in found)
-    print("\nbit-identical" if same else "\nnot bit-identical")
+    verdict = ("bit-identical", Style.good) if same else ("not bit-identical", Style.error)
+    print_styled(("\n", Style.plain), verdict)
     if not same:
         raise typer.Exit(1)
 

@@ -7,13 +7,17 @@ from typing import Annotated, Self
 import typer
 
 from cofi_dist.cli.arguments import StrictCommand, with_plain_paths
+from cofi_dist.cli.completion import complete_data_set
+from cofi_dist.cli.help import HelpfulGroup
 from cofi_dist.data.datasets.catalog import DATASETS, PAGE, DataSet, find_data_set
 from cofi_dist.files.paths import DATA_SETS
-from cofi_dist.streams import log_stderr
+from cofi_dist.streams import Style, is_drawn_on, log_stderr, print_styled
 
 ROOT = Path(DATA_SETS)
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List or get known data sets.")
+app = typer.Typer(
+    cls=HelpfulGroup, no_args_is_help=True, rich_markup_mode=None, help="List or get known data sets."
+)
 
 Root = Annotated[Path, typer.Option(help="Folder of the data sets, data.root in a config.")]
 
@@ -22,10 +26,12 @@ Root = Annotated[Path, typer.Option(help="Folder of the data sets, data.root in 
 @with_plain_paths
 def list_(root: Root = ROOT) -> None:
     """Print the known data sets and their terms of use."""
-    print(f"{'name':<16}{'ratings':>12}{'download':>12}  on disk")
+    print_styled((f"{'name':<16}{'ratings':>12}{'download':>12}  on disk", Style.heading))
     for known in DATASETS.values():
-        there = "yes" if known.ratings_in(root).is_file() else "no"
-        print(f"{known.name:<16}{known.num_ratings:>12,}{_megabytes(known):>12}  {there}")
+        there = ("yes", Style.good) if known.ratings_in(root).is_file() else ("no", Style.plain)
+        print_styled(
+            (f"{known.name:<16}{known.num_ratings:>12,}{_megabytes(known):>12}  ", Style.plain), there
+        )
     print("\nCollected by GroupLens; the README in each archive has the terms:")
     for note in dict.fromkeys(known.note for known in DATASETS.values()):
         names = (known.name for known in DATASETS.values() if known.note == note)
@@ -36,7 +42,12 @@ def list_(root: Root = ROOT) -> None:
 @app.command(cls=StrictCommand)
 @with_plain_paths
 def get(
-    name: Annotated[str, typer.Argument(help="As `data list` prints it.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="As `data list` prints it.", show_default=False, autocompletion=complete_data_set
+        ),
+    ],
     root: Root = ROOT,
 ) -> None:
     """Download, verify and unpack a data set, unless it is there."""
@@ -73,7 +84,7 @@ class _DownloadProgress:
             transient=True,
             redirect_stdout=False,
             redirect_stderr=False,
-            disable=not sys.stderr.isatty(),
+            disable=not is_drawn_on(sys.stderr),
         )
         self._known = known
         self._task = self._bar.add_task("", total=known.archive_bytes, visible=False)

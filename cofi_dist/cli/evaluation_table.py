@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from cofi_dist.streams import Style, print_styled
 from cofi_dist.words import counted, have
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ def print_evaluation(
 
 
 def _print_counts(found: "Evaluation", name: str, fallbacks: tuple[str, str], rating: str) -> None:
-    print(f"{counted(found.ratings, rating)} by {counted(found.users, 'user')}: {name}")
+    judged = f"{counted(found.ratings, rating)} by {counted(found.users, 'user')}"
+    print_styled((judged, Style.heading), (f": {name}", Style.plain))
     if found.sample is not None:
         print(f"  of a sample of about {counted(found.sample, 'user')}, always the same ones")
     unseen, trained = found.unseen_ratings, found.ratings_seen_in_training
@@ -51,13 +53,14 @@ def _print_counts(found: "Evaluation", name: str, fallbacks: tuple[str, str], ra
 
 
 def _print_errors(found: "Evaluation") -> None:
-    print(f"\n{'':{LABEL}}{'all ratings':>{FIGURE}}{'':{INTERVAL}}{'by user':>{BY_USER}}")
+    heads = f"{'':{LABEL}}{'all ratings':>{FIGURE}}{'':{INTERVAL}}{'by user':>{BY_USER}}"
+    print_styled(("\n", Style.plain), (heads, Style.heading))
     for name in ("rmse", "mae"):
-        over_all, by_user = (
-            (_figure(getattr(found, key), width), _interval(found.intervals.get(key)))
-            for key, width in ((name, FIGURE), (f"{name}_by_user", BY_USER))
-        )
-        print(f"{name.upper():{LABEL}}{''.join(over_all)}{''.join(by_user)}".rstrip())
+        parts = [(f"{name.upper():{LABEL}}", Style.plain)]
+        for key, width in ((name, FIGURE), (f"{name}_by_user", BY_USER)):
+            parts.append((_figure(getattr(found, key), width), Style.plain))
+            parts.append((_interval(found.intervals.get(key)), Style.faint))
+        _print_parts(*parts)
 
 
 def _print_ranking(ranking: "Ranking", *, is_implicit: bool) -> None:
@@ -67,9 +70,9 @@ def _print_ranking(ranking: "Ranking", *, is_implicit: bool) -> None:
     if ranking.relevant is not None:
         relevant = f" {'of strength' if is_implicit else 'rated'} {ranking.relevant:g} or more"
     without = ranking.users_without_relevant
-    print(
-        f"\nRanking of {counted(ranking.users, 'user')} at k = {ranking.k};"
-        f" {without:,} {have(without)} no item{relevant} to find"
+    print_styled(
+        (f"\nRanking of {counted(ranking.users, 'user')} at k = {ranking.k}", Style.heading),
+        (f"; {without:,} {have(without)} no item{relevant} to find", Style.plain),
     )
     for key, title in TITLES.items():
         _print_line(title, _figure(getattr(ranking, key)), ranking.intervals.get(key))
@@ -89,7 +92,19 @@ def _print_ranking(ranking: "Ranking", *, is_implicit: bool) -> None:
 def _print_line(
     title: str, figure: str, interval: "Interval | None", note: str = "", *, digits: int = 4
 ) -> None:
-    print(f"{title:{LABEL}}{figure}{_interval(interval, digits)}  {note}".rstrip())
+    _print_parts(
+        (f"{title:{LABEL}}{figure}", Style.plain),
+        (_interval(interval, digits), Style.faint),
+        (f"  {note}", Style.faint),
+    )
+
+
+def _print_parts(*parts: tuple[str, Style]) -> None:
+    """Print parts of a line, without the spaces at its end."""
+    while len(parts) > 1 and not parts[-1][0].strip():
+        parts = parts[:-1]
+    *before, (text, style) = parts
+    print_styled(*before, (text.rstrip(), style))
 
 
 def _figure(figure: float | None, width: int = FIGURE) -> str:

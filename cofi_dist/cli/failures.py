@@ -15,7 +15,7 @@ from cofi_dist.cli.session import Session
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import CofiError, RankLostError, RunError, StoppedError, TrainingError
 from cofi_dist.run.stop import Interrupted
-from cofi_dist.streams import OutputError, log_stderr, redirect_to_devnull, tolerate_write_errors
+from cofi_dist.streams import MARK, OutputError, log_stderr, redirect_to_devnull, tolerate_write_errors
 from cofi_dist.system.memory import is_out_of_memory
 from cofi_dist.system.variables import read_variable
 
@@ -36,12 +36,12 @@ def exit_code(error: BaseException, session: Session) -> int:
         return _print_error(error, session.comm)
     if isinstance(error, Interrupted):
         name = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
-        log_stderr(f"cofi-dist: {name.get(signal.Signals(error.number), 'stopped by a signal')}")
+        log_stderr(name.get(signal.Signals(error.number), "stopped by a signal"), mark=MARK)
         return 128 + error.number
     if isinstance(error, typer.Exit):
         return error.exit_code
     if isinstance(error, OutputError):
-        log_stderr(f"cofi-dist: {error}")
+        log_stderr(str(error), mark=MARK)
         redirect_to_devnull(sys.stdout)
         return 1
     if is_out_of_memory(error):
@@ -56,7 +56,7 @@ def flush_streams(code: int) -> int:
     with tolerate_write_errors(sys.stdout, failures.append):
         sys.stdout.flush()
     for text in failures:
-        log_stderr(f"cofi-dist: {text}")
+        log_stderr(text, mark=MARK)
     with tolerate_write_errors(sys.stderr):
         sys.stderr.flush()
     return code or len(failures)
@@ -72,7 +72,7 @@ def _print_usage_error(error: Any) -> int:
         return 2
     said = " ".join(error.format_message().split()).removesuffix(".").replace(": Value error,", ":")
     command = error.ctx.command_path if getattr(error, "ctx", None) else "cofi-dist"
-    log_stderr(f"cofi-dist: {said}; see `{command} --help`")
+    log_stderr(f"{said}; see `{command} --help`", mark=MARK)
     return 2
 
 
@@ -92,7 +92,7 @@ def _print_error(error: CofiError, comm: Comm | None) -> int:
         if error.shared and comm.rank != 0:
             return error.exit_code
         who = "" if error.shared else f"rank {comm.rank}: "
-    log_stderr(f"cofi-dist: {who}{error}")
+    log_stderr(f"{who}{error}", mark=MARK)
     if not isinstance(error, RankLostError):
         _tell_launcher(str(error))
     return error.exit_code

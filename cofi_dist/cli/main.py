@@ -16,6 +16,7 @@ from cofi_dist.cli.evaluate import evaluate
 from cofi_dist.cli.explain import explain
 from cofi_dist.cli.export import export
 from cofi_dist.cli.failures import exit_code, flush_streams
+from cofi_dist.cli.help import HelpfulGroup
 from cofi_dist.cli.plot import plot
 from cofi_dist.cli.predict import predict
 from cofi_dist.cli.prepare import prepare
@@ -35,7 +36,7 @@ from cofi_dist.system.variables import clean_library_variables, read_variable
 from cofi_dist.version import __version__
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
+    cls=HelpfulGroup, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
 )
 
 
@@ -76,7 +77,7 @@ def main() -> NoReturn:
     gc.set_threshold(100_000, 50, 100)
     try:
         clean_library_variables()
-        code = app(standalone_mode=False, obj=session) or 0
+        code = app(prog_name="cofi-dist", standalone_mode=False, obj=session) or 0
     except BaseException as error:
         # if a signal comes while a library of Rust calls Python, its panic is no Exception
         if not isinstance(error, Exception | Interrupted) and session.stop.raised is None:

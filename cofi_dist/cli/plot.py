@@ -5,13 +5,19 @@ from typing import Annotated
 
 import typer
 
+from cofi_dist.cli.completion import complete_run
 from cofi_dist.cli.report_files import Replace, measure_by_popularity, target_file
 from cofi_dist.errors import RunError
 from cofi_dist.files.atomic import write_atomically
 
 
 def plot(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run directories.", show_default=False)],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN", help="Run directories.", show_default=False, autocompletion=complete_run
+        ),
+    ],
     output: Annotated[
         Path | None,
         typer.Option(

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Self
 
 from cofi_dist.distributed.comm import Comm
-from cofi_dist.streams import log_stderr, tolerate_write_errors
+from cofi_dist.streams import is_drawn_on, log_stderr, tolerate_write_errors
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -26,7 +26,7 @@ class Progress:
     def __init__(self, what: str, noun: str, *, hidden: bool = False) -> None:
         self._what, self._noun = what, noun
         self._done, self._started = 0, time.perf_counter()
-        self._on_terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._on_terminal = is_drawn_on(sys.stderr)
         self._next = float("inf") if hidden else FIRST_BAR if self._on_terminal else FIRST_LINE
         self._bar: Bar | None = None
 

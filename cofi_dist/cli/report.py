@@ -5,12 +5,13 @@ from typing import Annotated
 
 import typer
 
+from cofi_dist.cli.arguments import RunDirectory
 from cofi_dist.cli.report_files import Replace, measure_by_popularity, target_file
 from cofi_dist.files.atomic import write_atomically
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="Run directory.", show_default=False)],
+    run: RunDirectory,
     output: Annotated[
         Path | None, typer.Option(help=".html file; if not set, RUN/report.html.", show_default=False)
     ] = None,

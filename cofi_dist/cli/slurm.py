@@ -13,7 +13,7 @@ from cofi_dist.cli.arguments import Overrides
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.files.atomic import refuse_existing, write_atomically
 from cofi_dist.files.reading import MOST_JSON, read_failure, read_text
-from cofi_dist.streams import log_stderr
+from cofi_dist.streams import Style, log_stderr
 from cofi_dist.words import counted
 
 if TYPE_CHECKING:
@@ -154,7 +154,10 @@ def _require_no_errors(script: "Script", config: "Config", target: Path, *, is_w
 
     found = check_script(script, config)
     for finding in found:
-        log_stderr(f"{'error' if finding.certain else 'warning'}: {finding.text}")
+        if finding.certain:
+            log_stderr(finding.text, mark="error: ")
+        else:
+            log_stderr(finding.text, mark="warning: ", style=Style.warning)
     errors = sum(finding.certain for finding in found)
     if errors:
         so = ", so it was not written" if is_written else ""

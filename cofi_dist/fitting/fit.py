@@ -33,34 +33,31 @@ def fit(
     InterruptedTrainingWarning. Under torchrun, all ranks call it, and each gets the whole model.
 
     Args:
-        ratings: a table, the path of files, or a list of paths; None if `data` names another source. Rank 0's
-            are used.
-        data: section of the config (docs/config.md), as a mapping; the next four are such sections too.
-        model: section of the config.
-        train: section of the config.
-        validation: section of the config.
-        checkpoint: section of the config.
-        seed: of the initial factors.
-        device: `auto`, `cpu`, `cuda` or `mps`.
+        ratings: a table, the path of files, or a list of paths; None if `data` names another source. Of
+            several ranks, those of rank 0 are used.
+        data: the section `data` of the config, as a mapping of its keys (docs/config.md).
+        model: the section `model`, likewise.
+        train: the section `train`.
+        validation: the section `validation`.
+        checkpoint: the section `checkpoint`.
+        seed: seed of the initial factors.
+        device: `cpu`, `cuda`, `mps`, or `auto` for the best of them.
         start: a model, or the path of a model or of a run, from which the training starts.
         run_dir: where the run is kept, as the command keeps it; None to keep nothing on the disk.
         progress: None for a bar, in a notebook or on a terminal; True for the lines of the command; False for
             neither.
         callbacks: receive reports of the run; those of rank 0 are called. See `cofi_dist.Callback`.
 
+    Returns:
+        The trained model; with validation, that of the best epoch.
+
     Raises:
         CofiError: an argument, the ratings or the run directory cannot be used, or the training failed.
     """
     sections = {"data": data, "model": model, "train": train}
     sections |= {"validation": validation, "checkpoint": checkpoint}
-    rest: dict[str, Any] = {
-        "seed": seed,
-        "device": device,
-        "start": start,
-        "run_dir": run_dir,
-        "progress": progress,
-        "callbacks": callbacks,
-    }
+    rest: dict[str, Any] = {"seed": seed, "device": device, "start": start, "run_dir": run_dir}
+    rest |= {"progress": progress, "callbacks": callbacks}
     return _fit(Arguments(ratings=ratings, sections=sections, **rest))
 
 

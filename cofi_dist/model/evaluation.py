@@ -33,7 +33,7 @@ class Ranking:
         popularity: training ratings of an item in a list, averaged over each list, then over users.
         coverage: share of the model's items that are in any user's list.
         gini: Gini coefficient of the numbers of lists that the model's items are in.
-        intervals: 95 % interval of each figure that is an average over users.
+        intervals: lower and upper limit of the 95 % interval of each average over users, by its name.
     """
 
     k: int
@@ -68,8 +68,8 @@ class Evaluation:
         unseen_ratings: number of ratings by such a user or of such an item.
         ratings_seen_in_training: number of held-out ratings whose pair is in the training ratings too.
         sample: about how many users were to be judged, chosen by a hash; None for all.
-        intervals: 95 % interval of each error, over replicates of the users.
-        ranking: None if the training ratings, which lists leave out, are not available.
+        intervals: lower and upper limit of the 95 % interval of each error, by its name.
+        ranking: figures of the lists; None if the training ratings, which lists leave out, were not given.
     """
 
     ratings: int

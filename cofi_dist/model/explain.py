@@ -35,7 +35,7 @@ class Explanation:
             largest contribution, of either sign, first. Only ratings that were trained on are there.
         offset: what the item scores for everybody: its mean and its bias, as far as the model has them.
         unrated: what the items contribute that the user has not rated; 0 without `train.unknown_weight`.
-        trained_score: the item's score by which lists are ordered: that of the user's trained w and b.
+        trained_score: the score by the user's trained w and b, which orders the lists.
     """
 
     ratings: pl.DataFrame

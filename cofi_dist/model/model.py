@@ -27,8 +27,8 @@ from cofi_dist.words import counted
 class Model(TrainedModel):
     """Hold a trained model, and answer questions with it.
 
-    It predicts `X[i] . W[j] + b[0, j] + c[0, i] + item_means[i]`, clipped to the scale. Its attributes are
-    those of `TrainedModel`.
+    It predicts `X[i] . W[j] + b[0, j] + c[0, i] + item_means[i]`, clipped to the scale of the training
+    ratings. c exists only with `model.item_bias`.
     """
 
     @cached_property
@@ -55,7 +55,7 @@ class Model(TrainedModel):
         """Predict ratings, clipped to the scale of the training ratings: (N,) float64.
 
         A model of events gives scores, which are not clipped. An unknown user or item is treated as the
-        average one; see `cofi_dist.ranking.scores`.
+        average one; `fallbacks` says what that means for this model.
 
         Args:
             users: N raw ids, as a list, or an array or a series of polars, pandas, numpy or Arrow; or one
@@ -88,7 +88,8 @@ class Model(TrainedModel):
     ) -> pl.DataFrame:
         """Return the items with the highest scores, best first; ties are in the order of the item map.
 
-        What `exclude` and `candidates` name and the model does not know is not used, and logged.
+        Ids in `exclude` and `candidates` that the model does not know are ignored; the logger `cofi_dist`
+        counts them.
 
         Args:
             user: raw id; or a list of raw ids, each once; or a folded-in user, whose own items are left out.
@@ -97,13 +98,13 @@ class Model(TrainedModel):
                 and an item that this user does not get. Its columns are `user` and `item`, or are called as
                 in the training data.
             min_ratings: items with fewer training ratings are left out.
-            rated: all that a user has rated is left out.
+            rated: what `rated()` returns; all that a user has rated is left out.
             candidates: raw ids of the items to choose from; None for all.
 
         Returns:
-            Columns `rank` from 1, `item`, `prediction` and `score`: the prediction before it is
-            clipped, by which items are ranked. A model of events has no `prediction`. Of a list of users,
-            the column `user` comes first, and the users are in the order of the list.
+            A table with the columns `rank` (from 1), `item`, `prediction` and `score`. The score is the
+            prediction before it is clipped, and decides the order. A model of events has no `prediction`.
+            For a list of users, the first column is `user`, and the users are in the order of the list.
 
         Raises:
             DataError: the model has no such user, a list has a user twice, the model knows no candidate,
@@ -128,16 +129,17 @@ class Model(TrainedModel):
 
         Args:
             k: number of items for each user.
-            rated: all that a user has rated is left out.
+            rated: what `rated()` returns; all that a user has rated is left out.
             users_at_once: users per batch; by default as many as memory allows.
             min_ratings: items with fewer training ratings are left out.
             users: raw ids, each once; None for all users of the model.
             candidates: as for `recommend`.
             exclude: as for `recommend`.
-            device: `cuda` for a CUDA device, `cpu`, or `auto` for the best there is; the lists are the same.
+            device: `cpu`, `cuda`, or `auto`, which is `cuda` if there is one; the lists are the same.
 
         Yields:
-            The columns of `recommend` and the column `user`, in the order of the list, or of the user map.
+            A table as of `recommend` with a list of users; the users are in the order of `users`, or of the
+            model.
         """
         return recommend.recommend_all(
             self.scorer,
@@ -166,7 +168,7 @@ class Model(TrainedModel):
             min_ratings: items with fewer training ratings are left out.
 
         Returns:
-            Columns `rank` from 1, `item` and `cosine`.
+            A table with the columns `rank` (from 1), `item` and `cosine`.
 
         Raises:
             DataError: the model has no such item, or k is not positive.
@@ -183,7 +185,7 @@ class Model(TrainedModel):
             min_ratings: users with fewer training ratings are left out.
 
         Returns:
-            Columns `rank` from 1, `user` and `cosine`.
+            A table with the columns `rank` (from 1), `user` and `cosine`.
 
         Raises:
             DataError: the model has no such user, or k is not positive.
@@ -199,7 +201,8 @@ class Model(TrainedModel):
 
         Args:
             items: raw ids.
-            ratings: of each item. For a model of events, their strengths, which are added up; 1 if not given.
+            ratings: the rating of each item. For a model of events, the strengths of the events, which are
+                added up for each item; 1 if not given.
 
         Raises:
             DataError: no item is known, one is rated twice, a rating is not on the scale, or a strength is
@@ -240,11 +243,13 @@ class Model(TrainedModel):
         Args:
             ratings: a table of any kind that `cofi_dist.fit` takes, or the path of files. The columns of a
                 table are `user`, `item` and `value`, or are called as in the training data, as a file's are.
-            rated: its training ratings are left out of the lists.
+            rated: what `rated()` returns; its training ratings are left out of the lists. None: no lists are
+                made, and there are no ranking metrics.
             k: length of a list.
-            relevant: the rating from which a held-out item is relevant; None: every one is.
-            users: about how many users to judge, those of `validation.users`; None: all.
-            device: `auto`, `cpu` or `cuda`, where lists are made; the figures are the same.
+            relevant: the lowest rating that makes a held-out item relevant; None: all are.
+            users: about how many users are judged, always the same ones, as `validation.users` chooses them;
+                None: all.
+            device: `cpu`, `cuda`, or `auto`, which is `cuda` if there is one; the figures are the same.
 
         Raises:
             DataError: there are no ratings, one is not finite or appears twice, `rated` is of a model with

@@ -21,11 +21,11 @@ from cofi_dist.words import counted
 
 @dataclass(frozen=True)
 class RunRatings:
-    """Hold the ratings of a run, whose user and item rows are the model's.
+    """Hold the ratings that a model was trained on, and those that were held out.
 
     Attributes:
-        source: of the ratings.
-        ids: raw ids of the model's users and of its items.
+        source: where they are read from.
+        ids: the ids of the model's users and of its items.
         note: where the ratings were found, if not where they were when the model was trained.
     """
 
@@ -39,7 +39,7 @@ class RunRatings:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """Return the names of the parts: `train`, and what was held out."""
+        """Return the names of the parts: `train`, and `validation` and `test` if they were held out."""
         return self.source.parts
 
     def load(self, users: UserRange, part: Part = "train") -> Ratings:
@@ -65,7 +65,7 @@ class RunRatings:
         return np.concatenate(user), np.concatenate(item)
 
     def items_of(self, user: int | str) -> pl.Series:
-        """Return raw ids of the items that a user has rated, of all parts; none for an unknown user."""
+        """Return the ids of all items that a user has rated, held out or not; none for an unknown user."""
         users, items = self.ids
         row = int(users.find(pl.Series([user]))[0])
         return items.raw[self.rated_pairs(UserRange(row, row + 1))[1] if row >= 0 else []]

@@ -36,26 +36,24 @@ class TrainedModel:
 
     `factors`, `item_means`, `item_counts` and `user_counts` are tensors that share the memory of `arrays`.
     They are made at the first use, which imports torch.
-
-    Attributes:
-        arrays: the factors, and the means and counts of their rows.
-        facts: of the training ratings.
-        users: raw id of each row of W.
-        items: raw id of each row of X.
-        config: what the model was trained with.
-        loaded_from: the directory that the model was loaded from; None if it was not.
-        ratings: the ratings that it was trained on, if they are in memory; neither saved nor pickled.
-        epochs: what `history` returns; None to read it from the run that the model was loaded from.
     """
 
     arrays: ModelArrays
+    """The factors, and the means and counts of their rows, as numpy arrays: `X`, `W`, `b` and others."""
     facts: TrainingDataFacts
+    """What the model knows of its training ratings, such as their lowest and highest."""
     users: IdMap
+    """The users: `users.raw` is a series of their ids, in the order of the rows of W."""
     items: IdMap
+    """The items: `items.raw` is a series of their ids, in the order of the rows of X."""
     config: Config
+    """What the model was trained with."""
     loaded_from: Path | None = None
+    """The directory that the model was loaded from; None if it was not."""
     ratings: RunRatings | None = None
+    """The ratings that it was trained on, if they are in memory; neither saved nor pickled."""
     epochs: pl.DataFrame | None = None
+    """What `history` returns; None to read it from the run that the model was loaded from."""
 
     def __repr__(self) -> str:
         train, facts = self.config.train, self.facts
@@ -105,8 +103,8 @@ class TrainedModel:
         """Write the model into a directory that appears whole or not at all.
 
         Args:
-            directory: the model's own.
-            replace: an existing directory is replaced.
+            directory: where to write; it must not exist yet.
+            replace: it may exist, and is replaced.
 
         Raises:
             RunError: the directory exists or can't be written, or a number of the model is not finite.
@@ -120,13 +118,13 @@ class TrainedModel:
 
     @classmethod
     def load(cls, directory: str | Path) -> Self:
-        """Read what `save` wrote.
+        """Load a model from its directory, or from that of the run which holds it.
 
         The factors are mapped into memory, so a model keeps their file open, also after its directory was
         removed or replaced.
 
         Args:
-            directory: the model's own, or that of the run which holds it.
+            directory: that of a run, or what `save` or a run has written as a model.
 
         Raises:
             CofiError: there is no model, or one of its files isn't what it should be.
@@ -136,7 +134,7 @@ class TrainedModel:
 
     @property
     def history(self) -> pl.DataFrame:
-        """Return what was printed of the training, a row for each printed epoch; see `history_table`.
+        """Return a table of the printed epochs: `epoch`, `cost`, `seconds` and the figures of the validation.
 
         There are no rows if the model comes without them, as a copy of a model's own directory does.
 
@@ -146,7 +144,7 @@ class TrainedModel:
         return read_history(self.loaded_from) if self.epochs is None else self.epochs
 
     def rated(self, run: str | Path | None = None, prepared: str | Path | None = None) -> RunRatings:
-        """Open the ratings that the model was trained on, for `exclude`, `recommend_all` and `evaluate`.
+        """Open the ratings that the model was trained on, for lists, `evaluate`, `explain` and `update`.
 
         Args:
             run: directory of the model's run; None for the ratings that the model came with, or those of

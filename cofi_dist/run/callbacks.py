@@ -55,10 +55,11 @@ def callback_group(
     return CallbackGroup(facts, callbacks, problem.config.train.loggers)
 
 
-def finished(run: RunDirectory | None, epoch: int, accuracy: Accuracy | None) -> Outcome:
+def finished(run: RunDirectory | None, epoch: int, accuracy: Accuracy | None, message: str) -> Outcome:
     """Return the outcome of a run whose model, if there is a run directory, is saved."""
     return Outcome(
         status="finished",
+        message=message,
         epoch=epoch,
         validation={} if accuracy is None else accuracy.figures,
         model=None if run is None else run.model,

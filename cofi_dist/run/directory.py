@@ -40,6 +40,7 @@ class RunDirectory:
         self.checkpoints = self.path / run_layout.CHECKPOINTS
         self.marker = self.path / MARKER
         self._result = self.path / run_layout.RESULT
+        self._is_claimed = False
 
     def __str__(self) -> str:
         return str(self.path)
@@ -139,19 +140,27 @@ class RunDirectory:
         The ratings are prepared under the lock, so that no two processes prepare them at once, and so that
         temporary files are known to belong to processes that are dead.
 
+        A claim within another one of the same object does nothing.
+
         Args:
             on_lost: called if another run takes the directory over; see `Lock`.
 
         Raises:
-            RunError: another run holds the lock, or the directory cannot be written.
+            HeldError: another run holds the lock.
+            RunError: the directory cannot be written.
         """
+        if self._is_claimed:
+            yield
+            return
         made = [path for path in (self.path, *self.path.parents) if not path.exists()]
         try:
             with Lock(self.path, on_lost):
+                self._is_claimed = True
                 clear_stop_file(self.path)
                 self._remove_temporaries()
                 yield
         finally:
+            self._is_claimed = False
             for folder in made:
                 with suppress(OSError):  # something was begun in it
                     folder.rmdir()

@@ -39,6 +39,10 @@ SETTLE_SECONDS = 2.0  # within which a process that has created the file also wr
 MAX_BYTES = 2**16  # of a lock file
 
 
+class HeldError(RunError):
+    """Report that another process holds the lock."""
+
+
 class Seen(NamedTuple):
     """Hold a lock file at the time it was read.
 
@@ -62,7 +66,8 @@ class Lock:
             the process ends at once: on the usual way out it would still write files.
 
     Raises:
-        RunError: another run holds the lock, or the directory cannot be written.
+        HeldError: another run holds the lock.
+        RunError: the directory cannot be written.
     """
 
     def __init__(self, run_dir: Path, on_lost: Callable[[SaveError], object] = exit_now) -> None:
@@ -112,7 +117,7 @@ class Lock:
         """Try to create the lock; return False if the directory was removed meanwhile.
 
         Raises:
-            RunError: another process holds the lock.
+            HeldError: another process holds the lock.
         """
         self._file.parent.mkdir(parents=True, exist_ok=True)
         candidate = self._file.with_name(f"{LOCK}.{uuid.uuid4().hex}")
@@ -167,11 +172,11 @@ class Lock:
             else:
                 self._clear_stale(right, candidate)
 
-    def _refusal(self, owner: dict[str, Any], inode: int) -> RunError:
+    def _refusal(self, owner: dict[str, Any], inode: int) -> HeldError:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(owner["since"]))
         is_copy = _is_copy(owner, inode)
         copied = f"; where it was copied from that run's, remove {self._file}" if is_copy else ""
-        return RunError(
+        return HeldError(
             f"{self._file.parent}: process {owner['pid']} on {owner['host']} has been running here since"
             f" {since}; give another run_dir, or stop that run{copied}"
         )

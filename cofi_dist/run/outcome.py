@@ -49,8 +49,9 @@ def save_outcome(
     epoch: int,
     accuracy: Accuracy | None,
     seconds: float,
+    pruned: str = "",
 ) -> None:
-    """Save the model and the result of a run that has taken all its steps.
+    """Save the model and the result of a run that has taken all its steps, or was pruned.
 
     Collective: all ranks call it.
 
@@ -63,6 +64,7 @@ def save_outcome(
         epoch: the epoch before whose step the factors were as they are now.
         accuracy: their accuracy on the held-out ratings, if it was measured.
         seconds: duration of the training.
+        pruned: why the run ended early, if it was pruned.
 
     Raises:
         SaveError: a file cannot be written.
@@ -72,6 +74,8 @@ def save_outcome(
     result["fingerprint"] = problem.fingerprint
     if accuracy is not None:
         result |= accuracy.to_json()
+    if pruned:
+        result["pruned"] = pruned
     _save_model(run, model, comm)
     _save_result(run, result, comm)
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from cofi_dist.checkpoint.manifest import FILE
-from cofi_dist.checkpoint.reader import Checkpoint, find_newest, read_verified
+from cofi_dist.checkpoint.reader import Checkpoint, find_newest, read_verified, restore_state
 from cofi_dist.config import Config
 from cofi_dist.config.diff import FIXED, FREE, changes, is_within
 from cofi_dist.data.sources.base import Source
@@ -17,6 +17,8 @@ from cofi_dist.run.directory import RunDirectory
 from cofi_dist.run_layout import CHECKPOINTS
 from cofi_dist.system.hardware import hardware_and_versions
 from cofi_dist.training.problem import Problem
+from cofi_dist.training.state import State
+from cofi_dist.words import counted
 
 
 def choose_checkpoint(
@@ -177,3 +179,18 @@ def log_changes(
     for key, before, now in changes(manifest.config, config):
         if not is_within(key, FREE):
             log(f"changed: {key} is {now}, was {before}")
+
+
+def restore(checkpoint: Checkpoint, problem: Problem, state: State) -> list[str]:
+    """Overwrite the state with that of the checkpoint; return lines to log about it."""
+    restore_state(checkpoint, state, problem.users, problem.own_item_ranges)
+    ranks = counted(checkpoint.manifest.world_size, "rank")
+    notes = [f"gone on with from {checkpoint.directory}, saved by {ranks}"]
+    if checkpoint.manifest.numbers.best is not None and state.best.accuracy is None:
+        notes.append("its best epoch was chosen by another figure; the best is looked for from here on")
+    if state.epoch == problem.config.train.epochs:
+        notes.append(
+            f"nothing is left to train: that is of epoch {state.epoch}, the last by train.epochs; set it"
+            " higher to go on"
+        )
+    return notes

@@ -12,7 +12,7 @@ from typing import Protocol, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cofi_dist.streams import tolerate_write_errors
+from cofi_dist.streams import is_drawn_on, tolerate_write_errors
 from cofi_dist.training.metrics import Criterion
 
 SECONDS_BETWEEN_REDRAWS = 0.2
@@ -167,6 +167,5 @@ def _bar(epochs: int, width: int) -> Progress:
         transient=True,
         redirect_stdout=False,
         redirect_stderr=False,
-        disable=sys.stderr is None
-        or not sys.stderr.isatty(),  # if FORCE_COLOR is set, rich would also draw into a job's log
+        disable=not is_drawn_on(sys.stderr),  # if FORCE_COLOR is set, rich would also draw into a job's log
     )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from cofi_dist.checkpoint.reader import Checkpoint, restore_state
+from cofi_dist.checkpoint.reader import Checkpoint
 from cofi_dist.data.shard import UserShard
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.distributed.device import ranks_per_device
@@ -22,7 +22,8 @@ from cofi_dist.run.checkpointing import (
 from cofi_dist.run.directory import ProvisionalRun, RunDirectory
 from cofi_dist.run.log import Log, NullLog, RunLog
 from cofi_dist.run.outcome import SharedModel, learnt_model, save_divergence, save_outcome
-from cofi_dist.run.resume import choose_checkpoint, log_changes
+from cofi_dist.run.pruning import Judge, PrunedError, Pruning
+from cofi_dist.run.resume import choose_checkpoint, log_changes, restore
 from cofi_dist.run.screen import Screen
 from cofi_dist.run.shard_table import describe_shards, shard_table
 from cofi_dist.run.start import StartRequest, find_start_model
@@ -34,7 +35,6 @@ from cofi_dist.training.problem import Problem, load_problem
 from cofi_dist.training.state import State
 from cofi_dist.training.trainer import DivergedError, Trainer
 from cofi_dist.training.validation import Validation, build_validation
-from cofi_dist.words import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,7 @@ class Manner:
 
     Attributes:
         screen: shows the run; None for stdout and stderr.
+        judge: says after a validation whether to end the run; None to let it go on. All ranks have one.
         keeps_diverged: a run that diverges before its first step is kept all the same, for a grid's table.
         keeps_run: the run directory stays; if not, no checkpoint is saved, and one rank saves no model.
         returns_early: a run that is stopped returns the factors learnt so far, in place of an error.
@@ -50,6 +51,7 @@ class Manner:
     """
 
     screen: Screen | None = None
+    judge: Judge | None = None
     keeps_diverged: bool = False
     keeps_run: bool = True
     returns_early: bool = False
@@ -69,6 +71,23 @@ class Learnt:
     model: Model | SharedModel
     problem: Problem
     stopped: str = ""
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """Say how a training has ended.
+
+    Attributes:
+        epoch: the epoch before whose step the factors were as they are now.
+        accuracy: theirs, if it was measured.
+        stopped: why the run was stopped, if it was.
+        pruned: why the run was pruned, if it was.
+    """
+
+    epoch: int
+    accuracy: Accuracy | None
+    stopped: str = ""
+    pruned: str = ""
 
 
 class TrainingRun:
@@ -112,7 +131,7 @@ class TrainingRun:
         trainer = build_trainer(problem, shard, comm, validation, factors)
         del shard  # the cost holds the ratings in its own order
         if checkpoint is not None:
-            notes += _restore(checkpoint, problem, trainer.state)
+            notes += restore(checkpoint, problem, trainer.state)
         comm.set_timeout(config.train.timeout)
         comm.barrier()
         with self._stop.phase(Phase.TRAINING), self._open_log(problem, checkpoint, validation) as log:
@@ -166,7 +185,7 @@ class TrainingRun:
         callback = self._callback(problem, log, saved_epoch)
         start = time.perf_counter() - state.seconds
         try:
-            epoch, accuracy, stopped = self._take_steps(trainer, log, callback)
+            ended = self._take_steps(trainer, log, callback)
         except DivergedError as error:
             with suppress(SaveError):  # the divergence is what has to be reported
                 callback.finish_save()
@@ -180,24 +199,43 @@ class TrainingRun:
             callback.close()
         seconds = time.perf_counter() - start
         model = learnt_model(problem, state.factors, comm)
-        if (self._manner.keeps_run or comm.world_size > 1) and not stopped:
-            save_outcome(problem, run, model, state, comm, epoch=epoch, accuracy=accuracy, seconds=seconds)
-        if stopped:
-            log.on_end(Outcome(status="stopped", message=stopped))
-        else:
-            log.on_end(finished(self._kept_run, min(epoch, state.epoch), accuracy))
-        return Learnt(model, problem, stopped)
+        if (self._manner.keeps_run or comm.world_size > 1) and not ended.stopped:
+            save_outcome(
+                *(problem, run, model, state, comm),
+                epoch=ended.epoch,
+                accuracy=ended.accuracy,
+                seconds=seconds,
+                pruned=ended.pruned,
+            )
+        log.on_end(self._outcome(ended, state))
+        return Learnt(model, problem, ended.stopped)
 
-    def _take_steps(
-        self, trainer: Trainer, log: Log, callback: CheckpointCallback | StopCallback
-    ) -> tuple[int, Accuracy | None, str]:
-        """Train; return the factors' epoch and accuracy, and why the training ended early, if it did."""
+    def _outcome(self, ended: _Ended, state: State) -> Outcome:
+        if ended.stopped:
+            return Outcome(status="stopped", message=ended.stopped)
+        message = f"pruned {ended.pruned}" if ended.pruned else ""
+        epoch = min(ended.epoch, state.epoch)
+        return finished(self._kept_run, epoch, ended.accuracy, message)
+
+    def _take_steps(self, trainer: Trainer, log: Log, callback: CheckpointCallback | StopCallback) -> _Ended:
+        """Train, and say how that ended."""
+        keeping = _KeepOnceStepped(self._provisional, callback)
+        judge, best = self._manner.judge, trainer.state.best
         try:
-            return *trainer.run(log, _KeepOnceStepped(self._provisional, callback)), ""
+            if judge is None:
+                return _Ended(*trainer.run(log, keeping))
+            pruning = Pruning(judge, self._config.train.epochs, self._comm, log, keeping)
+            return _Ended(*trainer.run(pruning, pruning))
+        except PrunedError as pruned:
+            callback.finish_save()
+            log.info(f"pruned {pruned}")
+            best.restore()
+            assert best.epoch is not None, "it was judged by a figure of its own"
+            return _Ended(best.epoch, best.accuracy, pruned=str(pruned))
         except (StoppedError, UnsavedStopError) as stopped:
             if not self._manner.returns_early:
                 raise
-            return trainer.state.epoch, None, f"{stopped}{_restore_best(trainer)}"
+            return _Ended(trainer.state.epoch, None, stopped=f"{stopped}{_restore_best(trainer)}")
 
     def _callback(self, problem: Problem, log: Log, saved_epoch: int) -> CheckpointCallback | StopCallback:
         if not self._manner.keeps_run:
@@ -234,21 +272,6 @@ class _KeepOnceStepped:
     def finish(self, state: State) -> None:
         self._provisional.keep()
         self._callback.finish(state)
-
-
-def _restore(checkpoint: Checkpoint, problem: Problem, state: State) -> list[str]:
-    """Overwrite the state with that of the checkpoint; return lines to log about it."""
-    restore_state(checkpoint, state, problem.users, problem.own_item_ranges)
-    ranks = counted(checkpoint.manifest.world_size, "rank")
-    notes = [f"gone on with from {checkpoint.directory}, saved by {ranks}"]
-    if checkpoint.manifest.numbers.best is not None and state.best.accuracy is None:
-        notes.append("its best epoch was chosen by another figure; the best is looked for from here on")
-    if state.epoch == problem.config.train.epochs:
-        notes.append(
-            f"nothing is left to train: that is of epoch {state.epoch}, the last by train.epochs; set it"
-            " higher to go on"
-        )
-    return notes
 
 
 def _log_start(problem: Problem, comm: Comm, log: Log) -> None:

@@ -51,13 +51,13 @@ class MatrixFactorization(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         dtype: of `train`: type of the factors.
         settings: any other keys by section, such as `{"train": {"solver": "exact"}}`.
         random_state: `seed`, an integer. With a generator or None, each fit draws its seed.
-        device: `auto`, `cpu`, `cuda` or `mps`.
+        device: `cpu`, `cuda`, `mps`, or `auto` for the best of them.
         verbose: print the lines that `cofi-dist train` prints.
 
     Attributes:
         model_: the `cofi_dist.Model`, for lists, similar items and new users.
-        n_features_in_: 2.
-        feature_names_in_: names of the two columns, if `fit` was given a frame.
+        n_features_in_ (int): 2.
+        feature_names_in_ (NDArray[object]): names of the two columns, if `fit` was given a frame.
     """
 
     model_: Model

@@ -138,7 +138,7 @@ VARIABLES: Mapping[str, Variable] = {
     "MPLCONFIGDIR": Variable("matplotlib: a folder to write to", "named where no other can be written"),
     **dict.fromkeys(
         ("COLUMNS", "NO_COLOR", "FORCE_COLOR", "TERM"),
-        Variable("rich: how the bar is drawn, on a terminal", "as if unset"),
+        Variable("streams and rich: the width and the colours of tables and bars", "as if unset"),
     ),
 }
 # Variables that must be numbers, or a library would fail or complain at length; and their lowest values.

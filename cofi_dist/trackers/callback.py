@@ -83,7 +83,7 @@ class Outcome:
 
     Attributes:
         status: `stopped` if it was asked to, and can be resumed.
-        message: why it was stopped or failed; empty if it is finished.
+        message: why it was stopped, failed or was pruned by a search; else empty.
         epoch: the epoch whose factors, before its step or after the last one, are in the model; None if the
             run is not finished.
         validation: figures of the model by name; empty if it was not validated.

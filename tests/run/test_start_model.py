@@ -23,8 +23,8 @@ from cofi_dist.run.start_model import read_on_all_ranks
 from cofi_dist.run.stop import StopRequest
 from cofi_dist.run.train import train_config
 from cofi_dist.run.training_run import Manner
-from cofi_dist.run.tune import points, tune
 from cofi_dist.testing import run_ranks
+from cofi_dist.tuning.grid import points, tune
 from tests.support.warm_starts import CONFIG, bits_of, model_of, started
 
 NUM_USERS, NUM_ITEMS = 60, 40

@@ -1,4 +1,4 @@
-"""Search a grid of settings: one run per combination, and a table of their validation figures."""
+"""Train a grid of settings: one run per combination, and a table of their validation figures."""
 
 import itertools
 from collections.abc import Sequence
@@ -9,11 +9,10 @@ from typing import Any
 
 import polars as pl
 
-from cofi_dist.config import Config, DataSection, load_config, quote_yaml
+from cofi_dist.config import load_config, quote_yaml
 from cofi_dist.config.strict_yaml import parse, to_yaml
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import ConfigError, RunError
-from cofi_dist.files.atomic import write_atomically
 from cofi_dist.files.reading import MOST_JSON, read_failure, read_text
 from cofi_dist.run.stop import StopRequest
 from cofi_dist.run.train import train
@@ -22,8 +21,7 @@ from cofi_dist.run_result import read_result
 from cofi_dist.streams import log_stderr
 from cofi_dist.training.metrics import Criterion
 from cofi_dist.training.trainer import DivergedError
-
-TABLE = "table.csv"
+from cofi_dist.tuning.compared import criterion_of, require_keys, require_same_ratings
 
 
 @dataclass(frozen=True)
@@ -74,36 +72,14 @@ def points(file: Path, grid: Sequence[str], overrides: Sequence[str], output: Pa
     """
     axes = [_axis(text) for text in grid]
     keys = [key for key, _ in axes]
-    for key in {*keys, "run_dir"}:
-        if keys.count(key) > (key != "run_dir"):
-            raise ConfigError(f"--grid {key}: is given twice, or is not to be varied; keep one, or none")
-    given = {text.partition("=")[0] for text in overrides}
-    if "run_dir" in given:
-        raise ConfigError("run_dir: tune puts each run into a folder of its own; give --output instead")
-    for key in given.intersection(keys):
-        raise ConfigError(f"{key}: is set and varied by --grid too; keep one of them")
+    require_keys("--grid", keys, overrides)
     found: list[Point] = []
     for number, values in enumerate(itertools.product(*(values for _, values in axes))):
         point = Point(dict(zip(keys, values, strict=True)), output / f"{number:03}", Criterion())
         config = load_config(file, [*overrides, *point.overrides])
-        if config.validation.every is None:
-            raise ConfigError(
-                f"{file}: validation.every: tune compares by validation {_criterion(config).title()};"
-                " set it, and data.validation"
-            )
-        found.append(replace(point, criterion=_criterion(config)))
-        if found[-1].criterion != found[0].criterion:
-            raise ConfigError(
-                f"{file}: validation: tune compares by one figure, but point 0 is judged by"
-                f" {found[0].criterion} and point {number} by {found[-1].criterion}; vary neither"
-                " validation.metric, k nor users"
-            )
+        first = found[0].criterion if found else None
+        found.append(replace(point, criterion=criterion_of(config, str(file), first, number)))
     return found
-
-
-def _criterion(config: Config) -> Criterion:
-    settings = config.validation
-    return Criterion(settings.metric, settings.list_length if settings.ranks else None, settings.users)
 
 
 def first_config(file: Path, grid: Sequence[str], overrides: Sequence[str], output: Path) -> dict[str, Any]:
@@ -209,7 +185,7 @@ def table_of(grid: Sequence[Point]) -> pl.DataFrame:
     Raises:
         RunError: points with the same data section were trained on different ratings.
     """
-    _require_same_ratings(grid)
+    require_same_ratings([point.run_dir for point in grid])
     rows, criterion = [], grid[0].criterion
     for point in grid:
         result = read_result(point.run_dir)
@@ -229,28 +205,3 @@ def table_of(grid: Sequence[Point]) -> pl.DataFrame:
     columns = [*grid[0].values, *kinds, "run"]
     table = pl.DataFrame(rows, schema={name: kinds.get(name, pl.String) for name in columns})
     return table.sort(criterion.metric, descending=criterion.better == "higher", nulls_last=True)
-
-
-def _require_same_ratings(grid: Sequence[Point]) -> None:
-    seen: dict[DataSection, tuple[Path, str]] = {}
-    for point in grid:
-        result = read_result(point.run_dir)
-        if result is None:
-            continue
-        data = load_config(point.run_dir / CONFIG).data.model_copy(update={"centre": None, "damping": None})
-        other, fingerprint = seen.setdefault(data, (point.run_dir, result.fingerprint))
-        if fingerprint != result.fingerprint:
-            raise RunError(
-                f"{point.run_dir}: was trained on other ratings than {other}: the data has changed; give"
-                " another --output"
-            )
-
-
-def save_table(table: pl.DataFrame, output: Path) -> Path:
-    """Write the table as CSV into the grid's directory.
-
-    Raises:
-        RunError: the file cannot be written.
-    """
-    write_atomically(output / TABLE, table.write_csv())
-    return output / TABLE

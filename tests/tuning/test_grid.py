@@ -12,8 +12,9 @@ from cofi_dist.cli.main import main
 from cofi_dist.config import load_config
 from cofi_dist.distributed.comm import Comm, SoloComm
 from cofi_dist.errors import ConfigError, RunError
-from cofi_dist.run.tune import points, save_table, table_of, tune
 from cofi_dist.testing import run_ranks
+from cofi_dist.tuning.compared import save_table
+from cofi_dist.tuning.grid import points, table_of, tune
 
 CONFIG = """
 data:
