@@ -32,6 +32,7 @@ class Style(StrEnum):
     faint = "dim"
 
 
+RESET = "\x1b[0m"
 CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}  # of control sequences
 
 
@@ -48,6 +49,8 @@ class Output(io.TextIOWrapper):
 
     def write(self, text: str) -> int:
         """Write the text, or raise OutputError."""
+        if text == RESET:  # colorama's, at the end of a process, where it is installed and numba has found it
+            return len(text)
         return self.write_as_it_is(harmless(text) if self.isatty() else text)
 
     def write_as_it_is(self, text: str) -> int:
@@ -175,7 +178,7 @@ def styled(text: str, style: Style, stream: TextIO | None) -> str:
     """Return text with control sequences around it that give it a style where this stream shows one."""
     if not text or not style or not shows_colours(stream):
         return text
-    return f"\x1b[{';'.join(CODES[word] for word in style.split())}m{text}\x1b[0m"
+    return f"\x1b[{';'.join(CODES[word] for word in style.split())}m{text}{RESET}"
 
 
 def shows_colours(stream: TextIO | None) -> bool:

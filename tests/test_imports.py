@@ -79,8 +79,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "checkpoint": {"config", "distributed", "run_layout", "sharding", "training"},
     "run": {
-        *("checkpoint", "config", "data", "data/readers", "data/sources", "distributed"),
-        *("factors", "model", "run_layout", "run_result", "sharding", "trackers", "training", "version"),
+        *("checkpoint", "config", "data", "data/preparation", "data/readers", "data/sources"),
+        *("distributed", "factors", "model", "run_layout", "run_result", "sharding", "trackers"),
+        *("training", "version"),
     },
     "tuning": {
         *("config", "data/readers", "distributed", "run", "run_layout", "run_result", "training"),

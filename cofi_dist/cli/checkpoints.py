@@ -3,6 +3,7 @@
 import time
 
 from cofi_dist.cli.arguments import RunDirectory
+from cofi_dist.cli.progress import working
 from cofi_dist.streams import Style, log_stderr, print_styled
 
 
@@ -11,7 +12,8 @@ def checkpoints(run: RunDirectory) -> None:
     from cofi_dist.cli.tables import print_table
     from cofi_dist.report.checkpoint_list import verified_checkpoints
 
-    complete, faults = verified_checkpoints(run)
+    with working("reading every byte"):
+        complete, faults = verified_checkpoints(run)
     rows = [
         (
             str(each.epoch),

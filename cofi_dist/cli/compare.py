@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cofi_dist.cli.completion import complete_run
+from cofi_dist.cli.progress import working
 from cofi_dist.streams import Style, print_styled
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ def compare(
     from cofi_dist.cli.tables import print_table
     from cofi_dist.report.compare import compare as compare_runs
 
-    found = compare_runs(first, second)
+    with working("comparing"):
+        found = compare_runs(first, second)
     rows = [(each.name, _size(each), each.where, each.detail) for each in found]
     print_table(
         ("", "largest difference", "where", ""),

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cofi_dist.cli.arguments import Files, Overrides
+from cofi_dist.cli.progress import Steps
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.files.temporaries import clear_temporaries
 from cofi_dist.streams import log_stderr
@@ -48,7 +49,7 @@ def prepare(
     clear_temporaries(output)  # of one that was killed
     if output.exists():
         raise RunError(f"{output}: already exists; remove it or name another")
-    with prepare_source(data, output, files) as prepared:
+    with Steps("ratings") as steps, prepare_source(data, output, files, steps) as prepared:
         prepared.keep(output)
     for note in StoredRatings(output).notes:
         if note not in said:

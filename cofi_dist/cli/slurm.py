@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cofi_dist.cli.arguments import Overrides
+from cofi_dist.cli.progress import working
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.files.atomic import refuse_existing, write_atomically
 from cofi_dist.files.reading import MOST_JSON, read_failure, read_text
@@ -202,6 +203,7 @@ def _ask_slurm(target: Path, text: str, script: "Script") -> str:
 
 def _run(*command: str, text: str = "") -> subprocess.CompletedProcess[str]:
     """Run one of SLURM's commands, with a text as its input."""
-    return subprocess.run(  # noqa: S603
-        command, input=text, capture_output=True, text=True, check=False, timeout=ASK_SECONDS
-    )
+    with working(f"asking {command[0]}"):
+        return subprocess.run(  # noqa: S603
+            command, input=text, capture_output=True, text=True, check=False, timeout=ASK_SECONDS
+        )

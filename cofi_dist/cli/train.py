@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cofi_dist.cli.arguments import Overrides
-from cofi_dist.cli.progress import announce_compilation
+from cofi_dist.cli.progress import Steps, announce_compilation
 from cofi_dist.cli.session import Session
 from cofi_dist.run.stop import Phase
 from cofi_dist.streams import log_stderr
@@ -38,7 +38,10 @@ def train_and_tell(
             context, lambda: load_config(config, overrides or []).model_dump(exclude_none=True)
         )
         announce_compilation(comm)
-        run_dir = train_run(config, overrides or [], comm, replace=replace, stop=session.stop)
+        with Steps("ratings") as steps:
+            run_dir = train_run(
+                config, overrides or [], comm, replace=replace, stop=session.stop, on_step=steps
+            )
     told = comm.rank == 0
     if told:
         run, output = (shlex.quote(str(path)) for path in (run_dir, run_dir / "export"))

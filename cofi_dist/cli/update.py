@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cofi_dist.cli.arguments import Files, Prepared, Run
+from cofi_dist.cli.progress import working
 from cofi_dist.cli.tables import warn_if_diverged
 from cofi_dist.streams import log_stderr
 from cofi_dist.words import counted
@@ -31,7 +32,8 @@ def update(
     rated = model.rated(run, prepared)
     if rated.note:
         log_stderr(rated.note)
-    done = update_run(model, ratings, rated, output)
+    with working("updating"):
+        done = update_run(model, ratings, rated, output)
     for note in done.notes:
         print(note)
     users, items = counted(len(done.join.new_users), "user"), counted(len(done.join.new_items), "item")

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cofi_dist.cli.progress import working
 from cofi_dist.streams import log_stderr
 from cofi_dist.words import counted
 
@@ -29,6 +30,7 @@ def warm_up(
         f"compiling the loops of lists, and of models with {' and '.join(map(str, num_features))} features"
     )
     begun = time.perf_counter()
-    new = compile_loops(num_features)
+    with working("compiling"):
+        new = compile_loops(num_features)
     took = f"{counted(new, 'loop')} compiled in {time.perf_counter() - begun:.0f} s"
     print(took if new else "all of them are compiled already")

@@ -4,7 +4,7 @@ import errno
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,7 +21,12 @@ class WrittenFile(io.BufferedIOBase, BinaryIO):
 
     Args:
         file: opened for writing, at its end or at its start.
+
+    Attributes:
+        on_write: called with the number of bytes of each write.
     """
+
+    on_write: Callable[[int], object] | None = None
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._at = file, file.tell()
@@ -45,6 +50,8 @@ class WrittenFile(io.BufferedIOBase, BinaryIO):
             raise
         self._at += count
         self._end = max(self._end, self._at)
+        if self.on_write is not None:
+            self.on_write(count)
         return count
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:

@@ -26,7 +26,14 @@ ORDER = ("mean", "count", "c", "b")  # of the columns beside the id and the fact
 Writers = dict[str, Callable[[WrittenFile], object]]
 
 
-def export(model: Model, form: str, output: Path, *, replace: bool) -> list[Path]:
+def export(
+    model: Model,
+    form: str,
+    output: Path,
+    *,
+    replace: bool,
+    on_write: Callable[[int], object] | None = None,
+) -> list[Path]:
     """Write the model for other programs.
 
     Args:
@@ -40,6 +47,7 @@ def export(model: Model, form: str, output: Path, *, replace: bool) -> list[Path
             the id of each key.
         output: directory, created if it does not exist.
         replace: overwrite files of these names.
+        on_write: called with the number of bytes of each write.
 
     Returns:
         The files written. In a new directory they appear all at once. In an existing one, each replaces the
@@ -59,11 +67,14 @@ def export(model: Model, form: str, output: Path, *, replace: bool) -> list[Path
         with atomic_directory(output) as directory:
             for name, write in writers.items():
                 with checked_file(directory / name) as file:
+                    file.on_write = on_write
                     write(file)
         return files
     with ExitStack() as stack:  # all are written before the first one takes its place
         for path, write in zip(files, writers.values(), strict=True):
-            write(stack.enter_context(atomic_file(path)))
+            file = stack.enter_context(atomic_file(path))
+            file.on_write = on_write
+            write(file)
     return files
 
 

@@ -10,6 +10,7 @@ from cofi_dist.checkpoint.manifest import list_checkpoints
 from cofi_dist.checkpoint.retention import clear_unfinished
 from cofi_dist.config import Config
 from cofi_dist.data.ids import digests
+from cofi_dist.data.preparation.job import OnStep, say_nothing
 from cofi_dist.data.readers.listing import Given, folders_and_files
 from cofi_dist.data.readers.ratings_input import RatingsInput
 from cofi_dist.data.sources.open import open_source, prepare_source, ratings_files
@@ -53,6 +54,7 @@ class StartRequest:
         replace: whether a run that is in the directory may be deleted.
         given: the table of ratings, if the config says that it was given in Python; rank 0 has it.
         start_model: the model that a new run starts from, in place of the one that the config names.
+        on_step: learns how far the preparation of the ratings has come.
     """
 
     config: Config
@@ -64,6 +66,7 @@ class StartRequest:
     replace: bool
     given: RatingsInput | None = None
     start_model: StartModel | None = None
+    on_step: OnStep = say_nothing
 
     @property
     def may_resume(self) -> bool:
@@ -177,7 +180,7 @@ def _begin(request: StartRequest, provisional: ProvisionalRun) -> None:
     model = find_start_model(request, SoloComm())
     if model is not None:
         model.require_fits(config)
-    with prepare_source(config.data, run.data, request.given) as prepared:
+    with prepare_source(config.data, run.data, request.given, request.on_step) as prepared:
         source = prepared.source
         require_enough_memory(config, source, request.world_size, request.device, request.free_memory)
         if config.validation.every is not None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from cofi_dist.checkpoint.manifest import list_checkpoints
 from cofi_dist.config import Config, load_config
+from cofi_dist.data.preparation.job import OnStep, say_nothing
 from cofi_dist.data.readers.ratings_input import RatingsInput
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.distributed.device import choose_device, min_free_memory
@@ -29,6 +30,7 @@ def train(
     replace: bool = False,
     quiet: bool = False,
     stop: StopRequest | None = None,
+    on_step: OnStep = say_nothing,
 ) -> Path:
     """Train as the config says, and return the run directory, which rank 0 writes.
 
@@ -41,6 +43,7 @@ def train(
         replace: whether a run that is in the run directory may be deleted.
         quiet: whether to print nothing; train.log is written all the same.
         stop: whether this process has been asked to stop.
+        on_step: learns how far the preparation of the ratings has come, on rank 0.
 
     Raises:
         CofiError: the config, the data or the run directory cannot be used, or training failed.
@@ -48,7 +51,7 @@ def train(
     """
     config = Config.model_validate(comm.from_rank_zero(lambda: _resolve(file, overrides)))
     run = RunDirectory(config.run_dir)
-    manner = Manner(screen=StreamScreen(quiet=quiet), keeps_diverged=quiet)
+    manner = Manner(screen=StreamScreen(quiet=quiet), on_step=on_step, keeps_diverged=quiet)
     stop = stop or StopRequest()
     stop.watch(run.path, comm.from_rank_zero(lambda: stop_time(config.train.deadline)))
     learnt = train_config(config, run, comm, stop, manner, file=file, replace=replace)
@@ -98,15 +101,15 @@ def train_config(
         replace=replace,
         given=given,
         start_model=None if start is None else StartModel(start),
+        on_step=manner.on_step,
     )
     with ExitStack() as claimed, ProvisionalRun(run) as provisional:
         comm.from_rank_zero(lambda: check_start(request))
         comm.from_rank_zero(lambda: claimed.enter_context(run.claim(stop.on_lock_lost)))
-        action = RunAction(comm.from_rank_zero(lambda: prepare_run(request, provisional).value))
-        if action is RunAction.NOTHING:
+        todo = RunAction(comm.from_rank_zero(lambda: prepare_run(request, provisional).value))
+        if todo is RunAction.NOTHING:
             return None
-        training = TrainingRun(request, comm, stop, provisional, manner)
-        return training.execute(resume=action is RunAction.RESUME)
+        return TrainingRun(request, comm, stop, provisional, manner).execute(resume=todo is RunAction.RESUME)
 
 
 def _resolve(file: Path, overrides: Sequence[str]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from cofi_dist.checkpoint.reader import Checkpoint
+from cofi_dist.data.preparation.job import OnStep, say_nothing
 from cofi_dist.data.shard import UserShard
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.distributed.device import ranks_per_device
@@ -44,6 +45,7 @@ class Manner:
     Attributes:
         screen: shows the run; None for stdout and stderr.
         judge: says after a validation whether to end the run; None to let it go on. All ranks have one.
+        on_step: learns how far the preparation of the ratings has come, on rank 0.
         keeps_diverged: a run that diverges before its first step is kept all the same, for a grid's table.
         keeps_run: the run directory stays; if not, no checkpoint is saved, and one rank saves no model.
         returns_early: a run that is stopped returns the factors learnt so far, in place of an error.
@@ -52,6 +54,7 @@ class Manner:
 
     screen: Screen | None = None
     judge: Judge | None = None
+    on_step: OnStep = say_nothing
     keeps_diverged: bool = False
     keeps_run: bool = True
     returns_early: bool = False

@@ -2,12 +2,15 @@
 
 import os
 import pty
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from cofi_dist.cli.progress import Progress
+from cofi_dist.cli.progress import Progress, Steps
+from tests.support.terminal import on_terminal
 
 
 @pytest.fixture
@@ -45,6 +48,32 @@ def test_short_work_and_other_ranks_say_nothing(
     assert capsys.readouterr() == ("", "")
 
 
+def test_of_work_that_nobody_can_measure_the_lines_say_what_is_done(
+    seconds: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Progress("reading", "ratings") as bar:
+        seconds[0] = 12.0
+        bar.add(3_000_000, None)
+    assert capsys.readouterr().err == "reading: 3,000,000 ratings in 12 s\n"
+
+
+def test_each_step_is_timed_by_itself(seconds: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with Steps("ratings") as steps:
+        for second in range(1, 25):
+            seconds[0] = second
+            steps("reading", 10 * second, None)
+        for second in range(25, 36):
+            seconds[0] = second
+            steps("grouping", second - 24, 11)
+        seconds[0] = 90.0
+        steps("writing", 1, 2)  # its time begins when the last step is done
+    assert capsys.readouterr().err.splitlines() == [
+        "reading: 110 ratings in 10 s",
+        "reading: 210 ratings in 20 s",
+        "grouping: 11 of 11 ratings in 10 s, about 0 s to go",
+    ]
+
+
 ON_A_TERMINAL = """
 from cofi_dist.cli import progress
 progress.FIRST_BAR = 0.0
@@ -65,3 +94,59 @@ def test_a_terminal_gets_a_bar_on_stderr_alone() -> None:
     os.close(ours)
     assert done.stdout == b"done\n"
     assert "250/1,000 users" in drawn
+
+
+ALL_AT_ONCE = """
+import sys, time
+from cofi_dist.cli import progress
+progress.FIRST_BAR = progress.BETWEEN_BARS = 0.0
+with progress.Steps("ratings") as steps:
+    steps("reading", 7, None)
+    steps("writing", 123_456_789_000, 200_000_000_000)
+progress.BETWEEN_BARS = 0.01
+with progress.working("comparing"):
+    time.sleep(1)
+"""
+
+
+def test_steps_and_work_without_an_end_are_drawn_and_fit() -> None:
+    code, drawn = on_terminal(["-c", ALL_AT_ONCE])
+    assert code == 0
+    frames = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn))
+    assert any("reading" in frame and "7 ratings" in frame for frame in frames)
+    assert any("123,456,789,000/200,000,000,000 ratings" in frame for frame in frames)
+    assert any(re.match(". comparing 0:00:0", frame) for frame in frames), frames
+    assert max(map(len, frames)) <= 80
+
+
+@pytest.mark.parametrize("variables", [{"TERM": "dumb"}, {"TERM": "dumb", "FORCE_COLOR": "1"}])
+def test_nothing_is_drawn_on_a_terminal_that_cannot_move_its_cursor(variables: dict[str, str]) -> None:
+    assert on_terminal(["-c", ALL_AT_ONCE], variables=variables) == (0, "")
+
+
+COMMAND = """
+import sys
+from cofi_dist.cli import progress
+progress.FIRST_BAR = progress.BETWEEN_BARS = 0.0
+from cofi_dist.cli.main import main
+main()
+"""
+
+
+def test_commands_that_may_take_long_show_what_they_do(tmp_path: Path) -> None:
+    rows = [f"{cell // 20},{cell % 20},{cell % 5}" for cell in range(0, 400, 3)]
+    (tmp_path / "r.csv").write_text("\n".join(["userId,movieId,rating", *rows, ""]))
+    (tmp_path / "c.yaml").write_text(
+        "data: {ratings: r.csv, test: {}}\nmodel: {num_features: 2}\ntrain: {epochs: 2}\n"
+    )
+    shown = {
+        "prepare r.csv --output ready data.test={}": ["reading", "grouping by user", "sorting by item"],
+        "train --config c.yaml": ["reading", "sorting by item"],
+        "evaluate runs/c": ["evaluating"],
+        "export runs/c --format npz --output out": ["exporting"],
+        "recommend runs/c --all --output lists.csv": ["recommending"],
+    }
+    for command, words in shown.items():
+        code, drawn = on_terminal(["-c", COMMAND, *command.split()], cwd=tmp_path)
+        assert code == 0, drawn
+        assert all(word in drawn for word in words), (command, drawn)

@@ -1,6 +1,6 @@
 """Hold what the steps of a preparation share: what is asked for, and the ratings on disk."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,22 @@ from cofi_dist.data.preparation.spool import RowBatch, Spool
 from cofi_dist.data.readers.ratings_input import RatingsInput
 from cofi_dist.data.splits import Part, held_out
 
+# Called with what is being done, how many ratings it has gone through, and of how many; None if unknown.
+OnStep = Callable[[str, int, int | None], object]
+
+
+def counted_rows(batches: Iterable[RowBatch], what: str, total: int, on_step: OnStep) -> Iterator[RowBatch]:
+    """Yield batches, and report of each that it has been dealt with when the next one is asked for."""
+    done = 0
+    for rows in batches:
+        yield rows
+        done += len(rows["item"])
+        on_step(what, done, total)
+
+
+def say_nothing(what: str, done: int, total: int | None) -> None:
+    """Report no step."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -22,12 +38,14 @@ class Job:
         data: the config's section.
         work: folder for the spools.
         notes: lines about what was read, dropped and held out; every step adds its own.
+        on_step: learns how far the preparation has come.
     """
 
     inputs: dict[Part, RatingsInput]
     data: DataSection
     work: Path
     notes: list[str]
+    on_step: OnStep = say_nothing
 
     @property
     def name(self) -> str:

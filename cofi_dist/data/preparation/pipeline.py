@@ -23,7 +23,7 @@ from cofi_dist.config import DataSection
 from cofi_dist.data.ids import IdMap, digests
 from cofi_dist.data.preparation.duplicates import keep_one_of_each, sort_by_pair
 from cofi_dist.data.preparation.filters import k_core_filter
-from cofi_dist.data.preparation.job import Job, SpooledRatings
+from cofi_dist.data.preparation.job import Job, OnStep, SpooledRatings, counted_rows, say_nothing
 from cofi_dist.data.preparation.reading import read_inputs
 from cofi_dist.data.preparation.split_checks import (
     notes_on_shared_pairs,
@@ -54,13 +54,14 @@ from cofi_dist.words import counted
 KEPT = {"last": "the last of each pair kept", "mean": "each pair's mean kept"}
 
 
-def prepare(given: RatingsInput, data: DataSection, directory: Path) -> None:
+def prepare(given: RatingsInput, data: DataSection, directory: Path, on_step: OnStep = say_nothing) -> None:
     """Write the prepared ratings of files or of a table into `directory`, which exists and is empty.
 
     Args:
         given: the files or the table; parts may come from files of their own (`data.test.file`).
         data: columns, duplicates, filters, splits, centring.
         directory: a temporary one, which the caller puts in place when this returns.
+        on_step: learns how far it has come.
 
     Raises:
         DataError: the file or table, the line or row and what is wrong with it; or no ratings are left.
@@ -68,7 +69,7 @@ def prepare(given: RatingsInput, data: DataSection, directory: Path) -> None:
     inputs: dict[Part, RatingsInput] = {"train": given}
     inputs |= {part: RatingsFiles.of(split.file) for part, split in held_out(data).items() if split.file}
     refuse_shared_files(inputs)
-    job = Job(inputs, data, directory / "work", notes=[])
+    job = Job(inputs, data, directory / "work", notes=[], on_step=on_step)
     job.work.mkdir()
     ratings = read_inputs(job)
     is_filtered = data.min_user_ratings > 1 or data.min_item_ratings > 1
@@ -79,18 +80,13 @@ def prepare(given: RatingsInput, data: DataSection, directory: Path) -> None:
             _spool_sorted(job, ratings, sorted_rows)
             if is_filtered:
                 _filter(job, ratings)
-            batches = ratings.taken()
+            batches = counted_rows(ratings.taken(), "splitting", len(ratings), on_step)
         num_ratings = _write_parts(job, ratings, batches, directory)
     ids = ratings.users, ratings.items
     with ThreadPoolExecutor(1) as pool:
         digest = pool.submit(fingerprint, ids, directory, tuple(num_ratings))
-        scale = write_transposed(directory, len(ratings.items), job.work)
-    item = overflowing_item(directory)
-    if item is not None:
-        raise DataError(
-            f"{job.name}: the ratings of item {ratings.items[item]} sum to more than float64 holds; divide"
-            " all by a number"
-        )
+        scale = write_transposed(directory, len(ratings.items), job.work, on_step)
+    _refuse_overflow(job, ratings, directory)
     manifest = _manifest(job, ratings, directory, num_ratings, scale, digest.result())
     job.work.rmdir()
     write_file(directory / MANIFEST, json.dumps(manifest, indent=2) + "\n")
@@ -98,10 +94,20 @@ def prepare(given: RatingsInput, data: DataSection, directory: Path) -> None:
     IdMap(ratings.items).save(directory / ITEMS)
 
 
+def _refuse_overflow(job: Job, ratings: SpooledRatings, directory: Path) -> None:
+    item = overflowing_item(directory)
+    if item is not None:
+        raise DataError(
+            f"{job.name}: the ratings of item {ratings.items[item]} sum to more than float64 holds; divide"
+            " all by a number"
+        )
+
+
 def _without_duplicates(job: Job, ratings: SpooledRatings) -> Generator[RowBatch, None, None]:
     """Yield the ratings of each spool, which is removed, by user, then item, and one of each pair."""
     policy, num_before, num_after = job.data.duplicates, len(ratings), 0
-    for rows in ahead(partial(_sorted_spool, job, ratings), ratings.spools):
+    sorted_spools = ahead(partial(_sorted_spool, job, ratings), ratings.spools)
+    for rows in counted_rows(sorted_spools, "sorting by user", num_before, job.on_step):
         num_after += len(rows["user"])
         yield rows
     num_repeats = num_before - num_after

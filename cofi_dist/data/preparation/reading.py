@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cofi_dist.data.preparation.id_encoder import Encoder
-from cofi_dist.data.preparation.job import Job, SpooledRatings
+from cofi_dist.data.preparation.job import Job, SpooledRatings, counted_rows
 from cofi_dist.data.preparation.spool import RowBatch, Spool, spools_by_range
 from cofi_dist.data.preparation.writers import fits_float32
 from cofi_dist.data.readers.ratings_input import notes_on_ids
@@ -35,6 +35,7 @@ def read_inputs(job: Job) -> SpooledRatings:
             rows = _of_part(part, len(table)) | codes | numbers
             narrow = {name for name in narrow if fits_float32(rows[name])}
             spool.append(rows)
+            job.on_step("reading", len(spool), None)
         ends[part] = len(spool)
         _note_what_was_read(job, part, ends, (len(users.distinct), len(items.distinct)))
     job.notes.extend(notes_on_ids(columns, users.distinct, items.distinct, partial(_location, job, ends)))
@@ -42,7 +43,9 @@ def read_inputs(job: Job) -> SpooledRatings:
     (user_ids, user_rank), (item_ids, item_rank) = users.ranked(), items.ranked()
     ratings_per_user = np.empty_like(users.counts)
     ratings_per_user[user_rank] = users.counts
-    pieces = _renumbered(spool, user_rank, item_rank)
+    pieces = counted_rows(
+        _renumbered(spool, user_rank, item_rank), "grouping by user", len(spool), job.on_step
+    )
     dtypes |= dict.fromkeys(narrow, np.float32)
     spools = spools_by_range(pieces, dtypes, "user", ratings_per_user, job.work)
     spool.remove()

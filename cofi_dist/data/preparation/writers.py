@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from cofi_dist.data.preparation.job import OnStep, counted_rows, say_nothing
 from cofi_dist.data.preparation.npy_file import NpyWriter
 from cofi_dist.data.preparation.spool import RowBatch, Spool, spools_by_range, stable_order
 from cofi_dist.data.shard import PIECE_RATINGS
@@ -96,13 +97,16 @@ def fits_float32(values: NDArray[np.floating]) -> bool:
         return values.dtype == np.float32 or np.array_equal(values.astype(np.float32), values)
 
 
-def write_transposed(directory: Path, num_items: int, work: Path) -> tuple[float, float]:
+def write_transposed(
+    directory: Path, num_items: int, work: Path, on_step: OnStep = say_nothing
+) -> tuple[float, float]:
     """Write the training ratings in item order, then user order, and their sums per item.
 
     Args:
         directory: the prepared ratings, which hold the training ratings in user order already.
         num_items: M.
         work: folder for spools.
+        on_step: learns how far it has come.
 
     Returns:
         The lowest and the highest training rating.
@@ -118,8 +122,10 @@ def write_transposed(directory: Path, num_items: int, work: Path) -> tuple[float
         for name, dtype in {"user": np.int32, **by_item}.items()
     }
     dtypes = {"user": np.int32, "item": np.int32, **by_item}
-    spools = spools_by_range(_train_pieces(directory), dtypes, "item", count, work)
-    for rows in ahead(_by_item, spools):
+    num_ratings = len(columns["item"])
+    pieces = counted_rows(_train_pieces(directory), "grouping by item", num_ratings, on_step)
+    spools = spools_by_range(pieces, dtypes, "item", count, work)
+    for rows in counted_rows(ahead(_by_item, spools), "sorting by item", num_ratings, on_step):
         for name, writer in writers.items():
             writer.append(rows[name])
         if len(rows["item"]):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cofi_dist.config import DataSection
 from cofi_dist.data.datasets.catalog import downloaded_ratings_file
+from cofi_dist.data.preparation.job import OnStep, say_nothing
 from cofi_dist.data.preparation.store import StoredRatings
 from cofi_dist.data.readers.listing import Given
 from cofi_dist.data.readers.ratings_files import RatingsFiles
@@ -39,7 +40,10 @@ class PreparedSource:
 
 @contextmanager
 def prepare_source(
-    data: DataSection, target: Path, given: RatingsInput | None = None
+    data: DataSection,
+    target: Path,
+    given: RatingsInput | None = None,
+    on_step: OnStep = say_nothing,
 ) -> Iterator[PreparedSource]:
     """Check the source to its last rating, and prepare a file or table of ratings in a temporary directory.
 
@@ -49,6 +53,7 @@ def prepare_source(
         data: the config's section.
         target: where prepared ratings are to be kept; the temporary directory lies beside it.
         given: the table of ratings, if `data.table` says that it was given in Python.
+        on_step: learns how far the preparation has come.
 
     Raises:
         DataError: the file, the line or the cell, and what is wrong.
@@ -60,7 +65,7 @@ def prepare_source(
         with scratch_directory(target) as scratch:
             temporary = scratch / "data"
             temporary.mkdir()
-            prepare(given or RatingsFiles.of(ratings_files(data)), data, temporary)
+            prepare(given or RatingsFiles.of(ratings_files(data)), data, temporary, on_step)
             yield PreparedSource(StoredRatings(temporary), temporary)
         return
     if data.y is not None and data.r is not None:
