@@ -66,6 +66,7 @@ TESTED_IN = {
     "distributed/byte_messages.py": "contracts/test_comms.py",
     "distributed/item_exchange.py": "contracts/test_comms.py",
     "distributed/overlap.py": "contracts/test_comms.py",
+    "distributed/pieces.py": "distributed/test_node_memory.py",
     "distributed/heartbeat_store.py": "distributed/test_process_group.py",
     "distributed/waiting.py": "distributed/test_rendezvous.py",
     "errors.py": "distributed/test_messages.py",

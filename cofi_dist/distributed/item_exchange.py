@@ -1,7 +1,7 @@
 """Move rows of items between their owners and all ranks, where no rank holds them all.
 
-gloo has no reduce-scatter. An all-to-all takes its place, which sends as much, and each owner adds what it
-has received in the order of the ranks. Ranks of one machine read what they need in memory that they share.
+gloo has no reduce-scatter: each owner adds what all ranks have sent it, in their order, which sends as much.
+Ranks of one machine read what they need in memory that they share.
 """
 
 import math
@@ -13,8 +13,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from cofi_dist.distributed.byte_messages import ALL_GATHER
-from cofi_dist.distributed.node_memory import NodeMemory, can_carry
+from cofi_dist.distributed.node_memory import NodeMemory, add_in_order, can_carry
 from cofi_dist.distributed.overlap import run_overlapped
+from cofi_dist.distributed.pieces import swap
 
 # its name from torch 2.13 on, and its name before
 REDUCE_SCATTER = getattr(dist, "reduce_scatter_single", None) or dist.reduce_scatter_tensor
@@ -23,6 +24,7 @@ REDUCE_SCATTER = getattr(dist, "reduce_scatter_single", None) or dist.reduce_sca
 class ItemExchange:
     """Implement those collectives of a `Comm` that send rows to their owners and back."""
 
+    rank: int
     world_size: int
 
     def _peer_errors(self) -> AbstractContextManager[None]:
@@ -37,9 +39,6 @@ class ItemExchange:
         raise NotImplementedError
 
     def _start_barrier(self) -> Callable[[], None]:
-        raise NotImplementedError
-
-    def backend(self, device: torch.device) -> str:
         raise NotImplementedError
 
     def max_over_ranks(self, *numbers: int) -> tuple[int, ...]:
@@ -60,13 +59,15 @@ class ItemExchange:
             self._carried(received, are_read=False) as (arrived,),
             self._peer_errors(),
         ):
-            flat = sent.view(-1)
+            to_ranks = torch.split(sent.view(-1), list(sent_lengths))
+            from_ranks = torch.split(arrived, list(lengths))
             if can_carry(sent, longest) and (memory := self._shared_memory()) is not None:
-                to_ranks = torch.split(flat, list(sent_lengths))
-                from_ranks = torch.split(arrived, list(lengths))
                 memory.all_to_all(to_ranks, from_ranks, longest, self._start_barrier)
+            elif sent.device.type == "cpu":
+                from_ranks[self.rank].copy_(to_ranks[self.rank])
+                swap(to_ranks, from_ranks, self.rank)
             else:
-                dist.all_to_all_single(arrived, flat, list(lengths), list(sent_lengths))
+                dist.all_to_all_single(arrived, sent.view(-1), list(lengths), list(sent_lengths))
         return received
 
     def all_gather(self, part: Tensor, whole: Tensor) -> None:
@@ -77,6 +78,10 @@ class ItemExchange:
         ):
             if can_carry(sent, len(sent)) and (memory := self._shared_memory()) is not None:
                 memory.all_gather(sent, arrived, self._start_barrier)
+            elif sent.device.type == "cpu":
+                slices = torch.split(arrived, len(sent))
+                slices[self.rank].copy_(sent)
+                swap([sent] * self.world_size, slices, self.rank)
             else:
                 ALL_GATHER(arrived, sent)
 
@@ -90,17 +95,26 @@ class ItemExchange:
             for part, whole in gathers:
                 self.all_gather(part.view(-1), whole.view(-1))
             for partials, own in scatters:
-                if self.backend(own.device) == "nccl":
-                    REDUCE_SCATTER(own.view(-1), partials.view(-1))
-                    continue
-                parts = partials.view(self.world_size, -1)
-                received = self.all_to_all(parts, [own.numel()] * self.world_size)
-                first, *others = received.view(self.world_size, *own.shape)
-                for other in others:
-                    first.add_(other)
-                own.copy_(first)
+                self._reduce_scatter(partials.view(self.world_size, -1), own.view(-1))
 
         run_overlapped(move, overlap, device_of(gathers, scatters))
+
+    def _reduce_scatter(self, parts: Tensor, own: Tensor) -> None:
+        """Sum over the ranks, in their order, what all of them have for this one."""
+        with (
+            self._carried(parts, are_written=False) as (sent,),
+            self._carried(own, are_read=False) as (total,),
+            self._peer_errors(),
+        ):
+            if sent.device.type != "cpu":
+                REDUCE_SCATTER(total, sent.view(-1))
+            elif can_carry(sent, len(total)) and (memory := self._shared_memory()) is not None:
+                memory.reduce_scatter(sent.unbind(), total, self._start_barrier)
+            else:
+                terms = list(torch.empty_like(sent).unbind())
+                terms[self.rank] = sent[self.rank]
+                swap(sent.unbind(), terms, self.rank)
+                add_in_order(terms, total)
 
     def fetch(
         self,

@@ -13,6 +13,7 @@ import mmap
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -22,7 +23,8 @@ from torch import Tensor
 Barrier = Callable[[], Callable[[], None]]
 
 FOLDER = Path("/dev/shm")  # noqa: S108, it is memory, and mkstemp's files in it are private
-SLOT_BYTES = 2**23
+# Bytes of a slot: the most that there is room for. Each slot full costs two waits for the other ranks.
+SLOT_BYTES: Sequence[int] = (2**24, 2**23, 2**22)
 # Less than that is sent in about the time that two barriers take.
 LEAST_BYTES = 2**16
 
@@ -41,8 +43,8 @@ class NodeMemory:
 
     def __init__(self, file: Path, rank: int, world_size: int) -> None:
         with file.open("r+b") as opened:
-            memory = mmap.mmap(opened.fileno(), size_of_memory(world_size))
-        self._slots = torch.frombuffer(memory, dtype=torch.uint8).view(world_size + 1, SLOT_BYTES)
+            memory = mmap.mmap(opened.fileno(), 0)
+        self._slots = torch.frombuffer(memory, dtype=torch.uint8).view(world_size + 1, -1)
         self._rank, self._world_size = rank, world_size
 
     def all_reduce_(
@@ -72,11 +74,8 @@ class NodeMemory:
                 overlap = None
             wait()
             mine = slice(size * self._rank // self._world_size, size * (self._rank + 1) // self._world_size)
-            first, *others = slots[: self._world_size, mine]
             total = slots[self._world_size, :size]
-            torch.add(first, others[0], out=total[mine])
-            for other in others[1:]:
-                total[mine].add_(other)
+            add_in_order(slots[: self._world_size, mine].unbind(), total[mine])
             start_barrier()()
             for part, summed in zip(batch, torch.split(total, sizes), strict=True):
                 part.copy_(summed)
@@ -92,8 +91,7 @@ class NodeMemory:
             start_barrier: as for `all_reduce_`.
         """
         slots, targets = self._slots.view(part.dtype), whole.view(self._world_size, -1)
-        for start in range(0, len(part), slots.shape[1]):
-            piece = slice(start, min(start + slots.shape[1], len(part)))
+        for piece in _pieces(len(part), slots.shape[1]):
             size = piece.stop - piece.start
             slots[self._rank, :size].copy_(part[piece])
             start_barrier()()
@@ -117,19 +115,59 @@ class NodeMemory:
             longest: the length of the longest part of any rank.
             start_barrier: as for `all_reduce_`.
         """
-        # each slot has a place for each receiver
-        slots = self._slots.view(sent[0].dtype)[: self._world_size]
-        room = slots.shape[1] // self._world_size
-        places = slots[:, : room * self._world_size].view(self._world_size, self._world_size, room)
-        for start in range(0, longest, room):
-            for place, part in zip(places[self._rank], sent, strict=True):
-                piece = part[start : start + room]
-                place[: len(piece)].copy_(piece)
+        received[self._rank].copy_(sent[self._rank])
+        outgoing, incoming = self._places(sent[0].dtype)
+        for piece in _pieces(longest, min(map(len, outgoing.values()))):
+            for receiver, place in outgoing.items():
+                part = sent[receiver][piece]
+                place[: len(part)].copy_(part)
             start_barrier()()
-            for place, target in zip(places[:, self._rank], received, strict=True):
-                piece = target[start : start + room]
-                piece.copy_(place[: len(piece)])
+            for sender, place in incoming.items():
+                part = received[sender][piece]
+                part.copy_(place[: len(part)])
             start_barrier()()
+
+    def reduce_scatter(self, parts: Sequence[Tensor], own: Tensor, start_barrier: Barrier) -> None:
+        """Sum over the ranks what all have for this one.
+
+        Collective: all ranks call it.
+
+        Args:
+            parts: what goes to each rank, flat, on the CPU, all of one length.
+            own: where the sum goes.
+            start_barrier: as for `all_reduce_`.
+        """
+        outgoing, incoming = self._places(own.dtype)
+        for piece in _pieces(len(own), min(map(len, outgoing.values()))):
+            size = piece.stop - piece.start
+            for receiver, place in outgoing.items():
+                place[:size].copy_(parts[receiver][piece])
+            start_barrier()()
+            # the own part is read where it is
+            terms = {sender: place[:size] for sender, place in incoming.items()}
+            terms[self._rank] = parts[self._rank][piece]
+            add_in_order([terms[rank] for rank in range(self._world_size)], own[piece])
+            start_barrier()()
+
+    def _places(self, dtype: torch.dtype) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+        """Return where this rank writes for each other rank, and where each other rank writes for it."""
+        slots = self._slots.view(dtype)
+        room = slots.shape[1] // (self._world_size - 1)
+
+        def place(sender: int, receiver: int) -> Tensor:
+            number = receiver - (receiver > sender)  # no rank writes for itself
+            return slots[sender, number * room : (number + 1) * room]
+
+        others = [rank for rank in range(self._world_size) if rank != self._rank]
+        return {r: place(self._rank, r) for r in others}, {s: place(s, self._rank) for s in others}
+
+
+def add_in_order(terms: Sequence[Tensor], total: Tensor) -> None:
+    """Write the sum of two tensors or more, added one after the other, to `total`."""
+    first, second, *others = terms
+    torch.add(first, second, out=total)
+    for other in others:
+        total.add_(other)
 
 
 def can_sum(partials: Sequence[Tensor]) -> bool:
@@ -144,11 +182,6 @@ def can_carry(tensor: Tensor, length: int) -> bool:
     return tensor.device.type == "cpu" and length * tensor.element_size() >= LEAST_BYTES
 
 
-def size_of_memory(world_size: int) -> int:
-    """Return the bytes of the file."""
-    return (world_size + 1) * SLOT_BYTES
-
-
 def create_file(world_size: int) -> str:
     """Return the path of a new file for the ranks of this machine; "" if there is no room for one."""
     if not FOLDER.is_dir() or not hasattr(os, "posix_fallocate"):
@@ -158,14 +191,22 @@ def create_file(world_size: int) -> str:
     except OSError:
         return ""
     try:
-        # taken now: a page that cannot be had later would kill the process
-        os.posix_fallocate(handle, 0, size_of_memory(world_size))
-    except OSError:
-        Path(path).unlink()
-        return ""
+        for slot_bytes in SLOT_BYTES:
+            with suppress(OSError):
+                # taken now: a page that cannot be had later would kill the process
+                os.posix_fallocate(handle, 0, (world_size + 1) * slot_bytes)
+                return path
+            os.ftruncate(handle, 0)
     finally:
         os.close(handle)
-    return path
+    Path(path).unlink()
+    return ""
+
+
+def _pieces(length: int, room: int) -> Iterator[slice]:
+    """Cut a length into ranges of at most `room` numbers."""
+    for start in range(0, length, room):
+        yield slice(start, min(start + room, length))
 
 
 def _batches(parts: Sequence[Tensor], limit: int) -> Iterator[list[Tensor]]:

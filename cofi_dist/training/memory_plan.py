@@ -42,8 +42,8 @@ HELD_OUT = 24
 IN_ONE_FILE = 2**32
 # Blocks that threads on the CPU have freed, but their allocator keeps, if they are smaller than MAPPED bytes.
 FREED, MAPPED = 3, 2**25
-# The memory that ranks of one machine share has a slot for each, and one more.
-SHARED_SLOT = 2**23
+# The memory that ranks of one machine share has slots of this size, if there is room.
+SHARED_SLOT = 2**24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +200,11 @@ class _Planner:
     def _exchange(self) -> int:
         """Return what a block takes while its sums travel: once as sent, if it is packed, and as received."""
         own = len(self._subtrees)
-        return self._has_others * (1 + (own if own > 1 else 0)) * self._block
+        packed = own if self._is_fixed and own > 1 else 0
+        received = (
+            0 if self._shares_memory and not self._is_fixed else 1
+        )  # else they are added where they lie
+        return self._has_others * (packed + received) * self._block
 
     def _block_errors(self) -> int:
         copies = 2 if self._is_sharded else 1  # as blocks went by, and of all items
@@ -215,13 +219,21 @@ class _Planner:
             packed = 0 if in_place else own
             copies = max(2 * packed, packed + (own if own > 1 else 0) + 2)
             return copies * X
-        is_shared = self._share.on_one_machine and not self._is_cuda
-        return 0 if in_place or is_shared else X
+        return 0 if in_place or self._shares_memory else X
+
+    @property
+    def _shares_memory(self) -> bool:
+        """Return whether the ranks add and exchange in memory of their machine."""
+        return self._has_others and self._share.on_one_machine and not self._is_cuda
 
     def _shared_memory(self) -> int:
-        share = self._share
-        is_used = self._has_others and share.on_one_machine and not self._is_cuda
-        return is_used * (share.world_size + 1) * SHARED_SLOT
+        """Return what is used of that memory: of a slot for each rank, and of one for sums of all items."""
+        others, slots = self._share.world_size - 1, self._share.world_size
+        if self._is_sharded:
+            largest = others * self._block // slots
+        else:
+            largest, slots = self._share.num_items * self._item_row, slots + 1
+        return self._shares_memory * slots * min(SHARED_SLOT, largest)
 
     @property
     def _pieces(self) -> int:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cofi_dist.distributed import node_memory
+from cofi_dist.distributed import node_memory, pieces
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.distributed.process_group import GroupComm
 from cofi_dist.testing import run_ranks
@@ -24,7 +24,7 @@ def numbers_of(rank: int, dtype: torch.dtype) -> list[Tensor]:
 
 def _sums(comm: Comm, folder: Path) -> tuple[list[list[Tensor]], int, bool]:
     # so that these few numbers take several batches, of which some split a tensor
-    node_memory.SLOT_BYTES, node_memory.LEAST_BYTES, node_memory.FOLDER = 64 * 8, 0, folder
+    node_memory.SLOT_BYTES, node_memory.LEAST_BYTES, node_memory.FOLDER = (64 * 8,), 0, folder
     found, overlaps = [], 0
 
     def overlap() -> None:
@@ -74,9 +74,10 @@ def test_no_file_is_there_while_a_rank_is_waited_for(tmp_path: Path) -> None:
     assert run_ranks(2, _files_before_the_last_rank_comes, folder, tmp=tmp_path) == [[], []]
 
 
-def _parts(comm: Comm, folder: Path) -> tuple[list[float], list[float], list[float], bool]:
-    # so that parts take several rounds
-    node_memory.SLOT_BYTES, node_memory.LEAST_BYTES, node_memory.FOLDER = 64 * 8, 0, folder
+def _parts(comm: Comm, folder: Path) -> tuple[list[float], list[float], list[float], list[float], bool]:
+    # so that parts take several rounds, or several messages
+    pieces.PIECE_BYTES = 64
+    node_memory.SLOT_BYTES, node_memory.LEAST_BYTES, node_memory.FOLDER = (64 * 8,), 0, folder
     ranks = range(comm.world_size)
     whole = torch.empty(comm.world_size * 150)
     comm.all_gather(torch.full((150,), float(comm.rank)), whole)
@@ -88,7 +89,9 @@ def _parts(comm: Comm, folder: Path) -> tuple[list[float], list[float], list[flo
     comm.fetch(sent, [50 * comm.rank] * comm.world_size, received, counts, lambda: None)
     assert isinstance(comm, GroupComm)
     got = comm.all_to_all(equal, [70] * comm.world_size)
-    return whole.tolist(), got.tolist(), received.tolist(), comm._memory is not None
+    own = torch.empty(70)
+    comm.exchange([], [(equal.view(1, -1), own)], lambda: None)
+    return whole.tolist(), got.tolist(), received.tolist(), own.tolist(), comm._memory is not None
 
 
 @pytest.mark.parametrize("has_memory", [True, False])
@@ -96,8 +99,10 @@ def test_parts_arrive_the_same_with_and_without_memory(has_memory: bool, tmp_pat
     folder, ranks = tmp_path / "memory", range(3)
     if has_memory:
         folder.mkdir()
-    for receiver, (whole, got, received, is_shared) in enumerate(run_ranks(3, _parts, folder, tmp=tmp_path)):
+    for receiver, found in enumerate(run_ranks(3, _parts, folder, tmp=tmp_path)):
+        whole, got, received, own, is_shared = found
         assert is_shared == (has_memory and IN_MEMORY)
         assert whole == [float(rank) for rank in ranks for _ in range(150)]
         assert got == [10.0 * rank + receiver for rank in ranks for _ in range(70)]
         assert received == [10.0 * rank + receiver for rank in ranks for _ in range(50 * rank)]
+        assert own == [sum(10.0 * rank + receiver for rank in ranks)] * 70
