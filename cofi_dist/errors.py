@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 
 class CofiError(Exception):
-    """Group all errors that are not a bug of ours.
+    """Report an error that is not a bug of the package.
 
     Args:
         message: what is wrong, where, and what to do; put on one line.
