@@ -91,11 +91,12 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("checkpoint", "config", "data", "distributed", "model", "ranking", "run_layout"),
         *("run_result", "sharding", "training", "version"),
     },
+    "explore": {"model", "sharding"},
     "slurm": {"config"},
     "cli": {
         *("config", "data/datasets", "data/preparation", "data/readers", "data/sources"),
-        *("distributed", "fitting", "kernels/first_compilation", "model", "ranking", "report", "run"),
-        *("run_layout", "slurm", "tuning", "version"),
+        *("distributed", "explore", "fitting", "kernels/first_compilation", "model", "ranking", "report"),
+        *("run", "run_layout", "slurm", "tuning", "version"),
     },
     "__main__": {"cli"},
     "fitting": {

@@ -55,6 +55,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "cofi-dist similar runs/mine --item 7 -k 5 --min-ratings 2",
         "cofi-dist similar runs/mine --user 42",
     ),
+    "explore": (
+        "cofi-dist explore runs/mine --titles titles.csv",
+        "cofi-dist explore runs/mine runs/other --port 0",
+    ),
     "export": (
         "cofi-dist export runs/mine --output factors",
         "cofi-dist export runs/mine --format parquet --output tables",

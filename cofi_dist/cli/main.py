@@ -14,6 +14,7 @@ from cofi_dist.cli.compare import compare
 from cofi_dist.cli.config import config
 from cofi_dist.cli.evaluate import evaluate
 from cofi_dist.cli.explain import explain
+from cofi_dist.cli.explore import explore
 from cofi_dist.cli.export import export
 from cofi_dist.cli.failures import exit_code, flush_streams
 from cofi_dist.cli.help import HelpfulGroup
@@ -57,7 +58,7 @@ def top(
 
 for command in (
     *(quickstart, train, update, tune, prepare, config, warm_up),
-    *(evaluate, predict, recommend, explain, similar, export),
+    *(evaluate, predict, recommend, explain, similar, explore, export),
     *(plot, report, checkpoints, compare, slurm),
 ):
     app.command(cls=StrictCommand)(with_plain_paths(command))

@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 
 from cofi_dist.errors import RunError
 from cofi_dist.model.arguments import find_row
-from cofi_dist.model.fold_in import NormalSystem, UserObjective, solve_symmetric, stacked_system
+from cofi_dist.model.fold_in import (
+    FoldedUser,
+    NormalSystem,
+    UserObjective,
+    solve_symmetric,
+    stacked_system,
+)
 from cofi_dist.model.run_ratings import RunRatings, require_same_rows
 from cofi_dist.model.scoring import Scorer
 from cofi_dist.ranking.pairs import UserItemPairs
@@ -35,7 +41,8 @@ class Explanation:
             largest contribution, of either sign, first. Only ratings that were trained on are there.
         offset: what the item scores for everybody: its mean and its bias, as far as the model has them.
         unrated: what the items contribute that the user has not rated; 0 without `train.unknown_weight`.
-        trained_score: the score by the user's trained w and b, which orders the lists.
+        trained_score: the score by the user's trained w and b, which orders the lists; or by those of a
+            folded-in user, which is `score` up to rounding.
     """
 
     ratings: pl.DataFrame
@@ -66,22 +73,44 @@ def explain(
         raise RunError(f"user {user} has no training {scorer.noun}s, so none of theirs explains a score")
     items, values = own.item.astype(np.int64), own.value.astype(np.float64)
     weights = objective.weights(values) if own.weight is None else own.weight.astype(np.float64)
-    split = _split_with_unknown if objective.train.unknown_weight else _split_known
-    contribution, unrated = split(scorer, objective, item_row, (items, values, weights))
-    order = np.argsort(-np.abs(contribution), kind="stable")
-    columns = {"item": scorer.items.raw[items], "value": values, "contribution": contribution}
     w, b = scorer.user_factors(np.array([user_row]))
-    pair = UserItemPairs(np.zeros(1, np.int64), np.array([item_row]))
-    return Explanation(
-        ratings=pl.DataFrame(columns)[order],
-        offset=float(scorer.offset[item_row]),
-        unrated=unrated,
-        trained_score=float(pair_scores(scorer.X, scorer.offset, w, b, pair)[0]),
-    )
+    return _explained(scorer, objective, item_row, (items, values, weights), w, b)
+
+
+def explain_folded(
+    scorer: Scorer, objective: UserObjective, user: FoldedUser, item: int | str
+) -> Explanation:
+    """Return what the score of an item for a folded-in user is made of; see `Model.explain`."""
+    row = find_row(scorer.items, item, "item")
+    own = user.rated, user.values, objective.weights(user.values)
+    return _explained(scorer, objective, row, own, user.w[None], np.array([user.b]))
 
 
 # Rows of items, their values, and weights, or None if all are 1; (N,) each.
 _Own = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64] | None]
+
+
+def _explained(
+    scorer: Scorer,
+    objective: UserObjective,
+    item: int,
+    own: _Own,
+    w: NDArray[np.float64],
+    b: NDArray[np.float64],
+) -> Explanation:
+    """Return what the score of an item is made of for a user with these ratings, w, (1, K), and b, (1,)."""
+    items, values, _ = own
+    split = _split_with_unknown if objective.train.unknown_weight else _split_known
+    contribution, unrated = split(scorer, objective, item, own)
+    order = np.argsort(-np.abs(contribution), kind="stable")
+    columns = {"item": scorer.items.raw[items], "value": values, "contribution": contribution}
+    pair = UserItemPairs(np.zeros(1, np.int64), np.array([item]))
+    return Explanation(
+        ratings=pl.DataFrame(columns)[order],
+        offset=float(scorer.offset[item]),
+        unrated=unrated,
+        trained_score=float(pair_scores(scorer.X, scorer.offset, w, b, pair)[0]),
+    )
 
 
 def _split_known(

@@ -37,12 +37,14 @@ class FoldedUser:
         w: weights, (K,) float64.
         b: bias; 0 if the users of the model have none.
         rated: rows of the items that the user has rated, or has events of, (N,).
+        values: the ratings, or the strengths of the events, (N,) float64.
         unknown: number of ratings or events that were dropped because the model does not know their items.
     """
 
     w: NDArray[np.float64]
     b: float
     rated: RowIndices
+    values: NDArray[np.float64]
     unknown: int
 
     def __repr__(self) -> str:
@@ -127,7 +129,7 @@ def fold_in(
     v = solve(scorer, objective, rated, values)
     num_features = scorer.X.shape[1]
     w, b = v[:num_features].copy(), float(v[-1]) if objective.has_bias else 0.0
-    return FoldedUser(w, b, rated, unknown)
+    return FoldedUser(w, b, rated, values, unknown)
 
 
 def _solve_known(

@@ -210,14 +210,16 @@ class Model(TrainedModel):
         """
         return fold_in.fold_in(self.scorer, self._user_objective, items, as_values(ratings))
 
-    def explain(self, user: int | str, item: int | str, rated: RunRatings | None = None) -> Explanation:
+    def explain(
+        self, user: int | str | FoldedUser, item: int | str, rated: RunRatings | None = None
+    ) -> Explanation:
         """Return what each of a user's own ratings contributes to the score of an item, exactly.
 
         The contributions add up, with what the item scores for everybody, to the score that the item gets
         if the user is folded in with the ratings that were trained on. The trained score is beside it.
 
         Args:
-            user: raw id.
+            user: raw id; or a folded-in user, who needs no `rated`.
             item: raw id, such as that of a recommended item.
             rated: the ratings that this model was trained on; None for those of `rated()`.
 
@@ -225,8 +227,9 @@ class Model(TrainedModel):
             DataError: the model has no such user or item, or `rated` is of another model.
             RunError: the user has no training ratings, or the ratings are not there.
         """
-        rated = self.rated() if rated is None else rated
-        return explain.explain(self.scorer, self._user_objective, user, item, rated)
+        if isinstance(user, FoldedUser):
+            return explain.explain_folded(self.scorer, self._user_objective, user, item)
+        return explain.explain(self.scorer, self._user_objective, user, item, rated or self.rated())
 
     def evaluate(
         self,

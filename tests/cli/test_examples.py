@@ -21,7 +21,8 @@ ELSEWHERE = (
     "cofi-dist warm-up",
     "cofi-dist data get",
     "cofi-dist quickstart",
-)  # minutes, or a network
+    "cofi-dist explore",
+)  # minutes, a network, or a server
 
 
 def words(line: str) -> list[str]:

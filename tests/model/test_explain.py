@@ -129,3 +129,16 @@ def test_what_cannot_be_explained_is_refused(model: Model, tmp_path: Path) -> No
         model.explain("u0001", 104, rated_halves(made_up(tmp_path, 4, 30), 40))
     with pytest.raises(RunError, match="has come without its ratings"):
         model.explain("u0001", 104)
+
+
+@pytest.mark.parametrize("settings", OBJECTIVES.values(), ids=OBJECTIVES.keys())
+def test_the_score_of_a_folded_in_user_is_explained_by_their_own_ratings(
+    settings: list[str], tmp_path: Path
+) -> None:
+    model = made_up(tmp_path, 3, 30, *settings)
+    folded = model.fold_in([102, 9, 107], [4.0, 1.0, 2.5])
+    found = model.explain(folded, 111)
+    assert dict(found.ratings.select("item", "value").iter_rows()) == {102: 4.0, 107: 2.5}
+    assert found.score == pytest.approx(found.trained_score, abs=1e-10)
+    lists = model.recommend(folded, 30)
+    assert lists.filter(pl.col("item") == 111)["score"].item() == found.trained_score, "to the last bit"

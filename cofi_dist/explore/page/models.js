@@ -1,0 +1,40 @@
+// What the models are, and in which values people rate for them.
+
+export const models = [];
+export const scale = {};
+
+export function setModels(described) {
+  models.push(...described);
+  Object.assign(scale, scaleOf(described));
+}
+
+// Ratings go by stars if the scale of the models allows it, else by numbers. Without a model of ratings, the
+// value is the strength of an event.
+function scaleOf(described) {
+  const explicit = described.filter((model) => model.feedback === "explicit");
+  if (!explicit.length) return { kind: "hearts", lowest: 1, highest: 5, step: 1, first: 1 };
+  const ends = (name) => explicit.map((model) => model[name]).filter((end) => end !== null);
+  const lowest = Math.max(...ends("lowest"));
+  const highest = Math.min(...ends("highest"));
+  const step = Number.isInteger(lowest) ? 1 : 0.5;
+  const isStars = lowest > 0 && highest > lowest && highest <= 10
+    && Number.isInteger(lowest / step) && Number.isInteger(highest / step);
+  if (isStars) return { kind: "stars", lowest, highest, step, first: null };
+  const finite = (end) => (Number.isFinite(end) ? end : null);
+  return { kind: "number", lowest: finite(lowest), highest: finite(highest), step: "any", first: null };
+}
+
+// A model of events beside one of ratings takes each rated title as one event.
+export const countsEvents = (model) => model.feedback === "implicit" && scale.kind !== "hearts";
+
+export function ratingsFor(model, ratings) {
+  return ratings.map(({ item, value }) => (countsEvents(model) ? { item } : { item, value }));
+}
+
+export const isEvents = (model) => model.feedback === "implicit";
+
+export const showValue = (value) => value.toLocaleString("en", { maximumFractionDigits: 2 });
+
+export function showScore(model, item) {
+  return isEvents(model) ? item.score.toFixed(3) : item.prediction.toFixed(2);
+}

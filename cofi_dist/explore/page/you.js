@@ -1,0 +1,121 @@
+// The ratings of the person at the page, and the lists that follow them.
+
+import { ask } from "./api.js";
+import { byId, make, say, titleOf } from "./dom.js";
+import { LENGTH, makeLists } from "./lists.js";
+import { models, ratingsFor, scale, showValue } from "./models.js";
+import { ratingControl } from "./rating.js";
+import { startSearch } from "./search.js";
+
+const WAIT = 60; // milliseconds: a slider that is held down moves through many values
+const STORE = "cofi-dist explore";
+
+const rated = new Map(); // item -> {item, title, ratings, value}; the newest last; value null if not rated yet
+let lists = null;
+let open = null;
+let timer = 0;
+
+export function startYou(onOpen) {
+  open = onOpen;
+  lists = makeLists(byId("your-lists"), "Rate a title, and this model's list is here.", onOpen);
+  startSearch(add, (item) => rated.has(item));
+  byId("clear").addEventListener("click", () => {
+    rated.clear();
+    say("All ratings removed");
+    show();
+    byId("search").focus();
+  });
+  byId("least").addEventListener("change", update);
+  restore();
+  show();
+  showPopular();
+}
+
+export const ratingOf = (item) => rated.get(item)?.value ?? null;
+
+export const leastRatings = () => {
+  const field = byId("least");
+  return field.validity.valid && field.value !== "" ? Number(field.value) : 0;
+};
+
+// What to ask a model about this person; null without a rating.
+export function askAsYou(model) {
+  const known = [...rated.values()].filter(({ value }) => value !== null);
+  return known.length ? { ratings: ratingsFor(model, known) } : null;
+}
+
+export function rate(item, value) {
+  const { item: id, title, ratings } = item;
+  rated.set(id, { item: id, title, ratings, value });
+  show();
+}
+
+function add(item) {
+  if (!rated.has(item.item)) rate(item, scale.first);
+  const row = byId("ratings").querySelector(`[data-item="${CSS.escape(item.item)}"]`);
+  row.querySelector("input").focus();
+  say(`${titleOf(item)}: now rate it`);
+}
+
+function remove(item) {
+  rated.delete(item);
+  show();
+  (byId("ratings").querySelector("button.remove") ?? byId("search")).focus();
+}
+
+function show() {
+  const rows = [...rated.values()].reverse().map((each) => {
+    const title = titleOf(each);
+    return make(
+      "li",
+      { "data-item": each.item },
+      make("button", { type: "button", class: "title", onclick: () => open(each, {}) }, title),
+      ratingControl(title, each.value, (value) => {
+        each.value = value;
+        say(`${title}: ${showValue(value)}`);
+        save();
+        update();
+      }),
+      make("button", {
+        type: "button", class: "plain remove", "aria-label": `Remove ${title}`, onclick: () => remove(each.item),
+      }, "×"),
+    );
+  });
+  byId("ratings").replaceChildren(...rows);
+  byId("start").hidden = rated.size > 0;
+  byId("clear").hidden = rated.size === 0;
+  save();
+  update();
+}
+
+function update() {
+  clearTimeout(timer);
+  timer = setTimeout(() => lists.update((model) => {
+    const asked = askAsYou(model);
+    return asked && { ...asked, k: LENGTH, min_ratings: leastRatings() };
+  }), WAIT);
+}
+
+async function showPopular() {
+  const { items } = await ask("search", { limit: 8 });
+  byId("popular").replaceChildren(...items.map((item) => make(
+    "button", { type: "button", class: "chip", onclick: () => add(item) }, titleOf(item),
+  )));
+}
+
+// Ratings stay in the tab while the page is loaded again, for the same models only.
+const key = () => `${STORE}: ${models.map((model) => model.name).join(", ")}`;
+
+function save() {
+  sessionStorage.setItem(key(), JSON.stringify([...rated.values()]));
+}
+
+function restore() {
+  try {
+    for (const { item, title, ratings, value } of JSON.parse(sessionStorage.getItem(key()) ?? "[]")) {
+      rated.set(item, { item, title, ratings, value });
+    }
+  } catch {
+    sessionStorage.removeItem(key());
+  }
+}
