@@ -4,10 +4,11 @@ from typing import TYPE_CHECKING
 
 from cofi_dist.version import __version__
 
-__all__ = ["Callback", "Model", "__version__", "fit", "load"]
+__all__ = ["Callback", "Model", "__version__", "fit", "load", "tune"]
 
 if TYPE_CHECKING:
     from cofi_dist.fitting.fit import fit
+    from cofi_dist.fitting.tune import tune
     from cofi_dist.model import Model
     from cofi_dist.trackers import Callback
 
@@ -20,6 +21,10 @@ else:  # type checkers would take any name to be there
             from cofi_dist.fitting.fit import fit
 
             return fit
+        if name == "tune":
+            from cofi_dist.fitting.tune import tune
+
+            return tune
         if name in ("Model", "load"):
             from cofi_dist.model import Model
 

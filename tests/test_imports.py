@@ -101,7 +101,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
     "fitting": {
         *("config", "data/readers", "distributed", "kernels/cpu", "kernels/first_compilation"),
-        *("model", "ranking", "run", "trackers", "training"),
+        *("model", "ranking", "run", "trackers", "training", "tuning"),
     },
     "sklearn": {"data/readers", "fitting", "model"},
     "__init__": {"fitting", "model", "trackers", "version"},

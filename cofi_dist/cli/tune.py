@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from cofi_dist.tuning.search import Search
+    from cofi_dist.tuning.trials import Findings
 
 Grid = Annotated[
     list[str] | None,
@@ -140,6 +141,7 @@ def _search(
     from cofi_dist.run.screen import StreamScreen
     from cofi_dist.tuning.journal import require_optuna
     from cofi_dist.tuning.search import Worker, file_search
+    from cofi_dist.tuning.trials import findings
 
     session: Session = context.obj
     comm = session.meet(
@@ -160,17 +162,18 @@ def _search(
                 file=config,
             )
             worker.work()
+    found = findings(search, comm)
     if comm.rank == 0:
-        _print_findings(search)
+        _print_findings(search, found)
     comm.close()
 
 
-def _print_findings(search: "Search") -> None:
+def _print_findings(search: "Search", found: "Findings") -> None:
     """Save the table of the trials, and print it; say which is the best, and what mattered."""
     from cofi_dist.tuning.compared import save_table
-    from cofi_dist.tuning.trials import STATES, findings
+    from cofi_dist.tuning.trials import STATES
 
-    found, criterion = findings(search), search.criterion
+    criterion = search.criterion
     file = save_table(found.table, search.output)
     best = found.best(search)
     _print_results(found.table.drop("run"), criterion.names, best=best is not None)

@@ -1,7 +1,7 @@
 """Check the arguments of `fit`, and make a config of them, with the messages of a YAML file."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -58,11 +58,12 @@ class Arguments:
         named = {"seed": self.seed, "device": self.device, "start": start, "run_dir": _path(self.run_dir)}
         return {name: _as_json(value) for name, value in (_plain({**self.sections, **named})).items()}
 
-    def config(self, source: Mapping[str, Any]) -> Config:
+    def config(self, source: Mapping[str, Any], overrides: Iterable[str] = ()) -> Config:
         """Return the config that the arguments describe.
 
         Args:
             source: the keys of the section `data` that say what `ratings` is; none if it is not given.
+            overrides: texts `KEY=VALUE` that replace what the arguments say.
 
         Raises:
             ConfigError: one line that names the key.
@@ -80,7 +81,8 @@ class Arguments:
         values |= {"data": {**data, **source}, "seed": self.seed, "device": self.device}
         if self.start is not None and self.start_model is None:
             values["train"] = {**values.get("train", {}), "start": _path(self.start)}
-        config = resolve(_plain(values), run_dir=NOT_KEPT if self.run_dir is None else _path(self.run_dir))
+        run_dir = NOT_KEPT if self.run_dir is None else _path(self.run_dir)
+        config = resolve(_plain(values), overrides=overrides, run_dir=run_dir)
         if not self.keeps_run:
             _require_nothing_to_keep(config)
         return config

@@ -3,7 +3,7 @@
 import dataclasses
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,12 +58,29 @@ def run_fit(arguments: Arguments) -> Fitted:
     Raises:
         CofiError: as for `fit`; the same on every rank.
     """
+    with fitting("cofi_dist.fit", arguments.facts) as (comm, stop):
+        return _Fit(arguments, comm, stop).run()
+
+
+@contextmanager
+def fitting(name: str, facts: Callable[[], Mapping[str, Any]]) -> Iterator[tuple[Comm, FitStop]]:
+    """Yield the ranks, and the request to stop, of a call that trains.
+
+    Collective: all ranks call it. At the end, the process is as it was before.
+
+    Args:
+        name: of the function that was called.
+        facts: returns what must be the same on all ranks; see `Task`.
+
+    Raises:
+        CofiError: what one rank raised, on all of them.
+    """
     FittingProcess.enter()
     stop = FitStop()
     with _turn_taken(), numba_threads_restored(), _cuda_device_restored(), stop.restoring():
-        comm = init_comm(Task("cofi_dist.fit", arguments.facts))
+        comm = init_comm(Task(name, facts))
         try:
-            fitted = _Fit(arguments, comm, stop).run()
+            yield comm, stop
         except BaseException as error:
             raised = _as_cofi_error(error)
             told = comm.abandon(raised or TrainingError(f"{type(error).__name__}: {error}"))
@@ -71,7 +88,6 @@ def run_fit(arguments: Arguments) -> Fitted:
                 raise
             raise told from None
         comm.close()
-    return fitted
 
 
 def _as_cofi_error(error: BaseException) -> CofiError | None:
@@ -104,6 +120,20 @@ def _cuda_device_restored() -> Iterator[None]:
     finally:
         if before is not None:
             torch.cuda.set_device(before)
+
+
+def source_of(ratings: object) -> tuple[dict[str, Any], GivenTable | None]:
+    """Return the keys of the section `data` that say what ratings were given, and the table, if they are one.
+
+    Raises:
+        CofiError: they are neither a table nor a path.
+    """
+    if is_path(ratings):
+        return {"ratings": ratings}, None
+    if ratings is None:
+        return {}, None
+    table = as_table(ratings)
+    return {"table": table.kind}, table
 
 
 class _Fit:
@@ -147,12 +177,7 @@ class _Fit:
 
     def _resolve(self) -> dict[str, Any]:
         """Take the ratings and return the resolved config; rank 0 calls it."""
-        ratings, source = self._arguments.ratings, dict[str, Any]()
-        if is_path(ratings):
-            source = {"ratings": ratings}
-        elif ratings is not None:
-            self._given = as_table(ratings)
-            source = {"table": self._given.kind}
+        source, self._given = source_of(self._arguments.ratings)
         return self._arguments.config(source).model_dump(exclude_none=True)
 
     def _directory(self, config: Config, stack: ExitStack) -> RunDirectory:

@@ -1,8 +1,10 @@
 """Keep the trials of a search in a journal of Optuna, which all its workers share."""
 
+import importlib
 import importlib.util
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +38,16 @@ def require_optuna() -> None:
         raise ConfigError("--space: a search needs Optuna: pip install 'cofi-dist[tune]', or give --grid")
 
 
+def _import_optuna() -> None:
+    """Import Optuna for the first time.
+
+    It keeps the exceptions of what it could not import, and with them all functions that are waiting for it:
+    in this thread, they would be those that hold the ratings.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(importlib.import_module, "optuna").result()
+
+
 class Journal:
     """Ask for trials, report on them and tell how they ended; one process of a worker does so.
 
@@ -52,6 +64,7 @@ class Journal:
     """
 
     def __init__(self, output: Path, space: Sequence[Axis], criterion: Criterion, config: Config) -> None:
+        _import_optuna()
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -199,11 +212,10 @@ def _open(file: Path, criterion: Criterion, warm_up: int) -> "Study":
         "sampler": optuna.samplers.RandomSampler(seed=0),  # a trial that begins has its own; see `settings`
         "pruner": optuna.pruners.MedianPruner(n_warmup_steps=warm_up),
     }
-    try:
+    if NAME in optuna.get_all_study_names(storage):  # or else a line would be added whenever it is opened
         return optuna.load_study(**given)
-    except KeyError:
-        given["direction"] = "minimize" if criterion.better == "lower" else "maximize"
-        return optuna.create_study(**given, load_if_exists=True)
+    given["direction"] = "minimize" if criterion.better == "lower" else "maximize"
+    return optuna.create_study(**given, load_if_exists=True)
 
 
 def _cut_half_line(file: Path) -> None:

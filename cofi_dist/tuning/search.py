@@ -96,6 +96,7 @@ class Worker:
         say: is called on rank 0 with lines about the trials.
         file: the config file, if there is one, which no run may overwrite.
         given: the table of ratings, as for `train_config`.
+        since: from when `train.deadline` counts; see `stop_time`.
     """
 
     search: Search
@@ -103,9 +104,10 @@ class Worker:
     comm: Comm
     stop: StopRequest
     screen: Screen
-    say: Callable[[str], None]
+    say: Callable[[str], object]
     file: Path | None = None
     given: RatingsInput | None = None
+    since: float | None = None
 
     def work(self) -> None:
         """Train trials until there are so many, or the other workers are training the last ones.
@@ -133,7 +135,7 @@ class Worker:
                 return False
             config = Config.model_validate(comm.from_rank_zero(lambda: self._config(number, trials)))
             run = RunDirectory(config.run_dir) if trials is None else trials.claimed
-            stop.watch(run.path, comm.from_rank_zero(lambda: stop_time(config.train.deadline)))
+            stop.watch(run.path, comm.from_rank_zero(lambda: stop_time(config.train.deadline, self.since)))
             judge = _judge_elsewhere if trials is None else trials.judge
             manner = Manner(screen=self.screen, keeps_diverged=True, judge=judge)
             try:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from cofi_dist.config.strict_yaml import parse
+from cofi_dist.distributed.comm import Comm
 from cofi_dist.run_layout import is_run
 from cofi_dist.run_result import Result, read_result
 from cofi_dist.tuning.compared import require_same_ratings
@@ -51,8 +52,10 @@ class Findings(NamedTuple):
         return Best({axis.key: row[axis.key] for axis in search.space}, row[metric], Path(row["run"]))
 
 
-def findings(search: Search) -> Findings:
+def findings(search: Search, comm: Comm) -> Findings:
     """Return what the files of a search say; nothing is trained or written.
+
+    Collective: all ranks call it, and rank 0 reads.
 
     The table's columns are trial, state (`done`, `pruned`, `diverged` or `unfinished`), the varied keys, the
     figures (rmse and mae, or that of the lists), epoch, seconds and run. Trials that are done come first.
@@ -60,10 +63,20 @@ def findings(search: Search) -> Findings:
     Raises:
         RunError: a file cannot be read, or trials were trained on different ratings.
     """
-    is_begun = (search.output / JOURNAL).exists()
-    journal = search.open_journal() if is_begun else None
-    rows = []
-    for trial in journal.trials() if journal else []:
+    rows, importances = comm.from_rank_zero(lambda: _read(search))
+    table = pl.DataFrame(rows, schema=_schema(search), strict=False)
+    is_falling = search.criterion.better == "higher"
+    order = [pl.col("state").replace_strict(STATES, range(len(STATES)), return_dtype=pl.Int64), "trial"]
+    order.insert(1, pl.col(search.criterion.metric) * (-1 if is_falling else 1))
+    return Findings(table.sort(order, nulls_last=True), importances)
+
+
+def _read(search: Search) -> tuple[list[dict[str, Any]], dict[str, float]]:
+    """Return the rows of the table, unsorted, and the importances."""
+    if not (search.output / JOURNAL).exists():
+        return [], {}
+    journal, rows = search.open_journal(), []
+    for trial in journal.trials():
         run_dir = search.run_dir(trial.number)
         result = read_result(run_dir)
         if result is None and not is_run(run_dir):
@@ -82,11 +95,7 @@ def findings(search: Search) -> Findings:
             }
         )
     require_same_ratings([search.run_dir(row["trial"]) for row in rows])
-    table = pl.DataFrame(rows, schema=_schema(search), strict=False)
-    is_falling = search.criterion.better == "higher"
-    order = [pl.col("state").replace_strict(STATES, range(len(STATES)), return_dtype=pl.Int64), "trial"]
-    order.insert(1, pl.col(search.criterion.metric) * (-1 if is_falling else 1))
-    return Findings(table.sort(order, nulls_last=True), journal.importances() if journal else {})
+    return rows, journal.importances()
 
 
 def _state(result: Result | None) -> str:

@@ -141,6 +141,6 @@ def test_importing_the_package_is_quick_and_imports_nothing_large() -> None:
 
 def test_the_public_names() -> None:
     assert cofi_dist.load == Model.load
-    assert cofi_dist.__all__ == ["Callback", "Model", "__version__", "fit", "load"]
+    assert cofi_dist.__all__ == ["Callback", "Model", "__version__", "fit", "load", "tune"]
     with pytest.raises(AttributeError, match="no attribute 'fitt'"):
         cofi_dist.fitt  # type: ignore[attr-defined]  # noqa: B018

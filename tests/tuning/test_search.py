@@ -23,7 +23,7 @@ pytest.importorskip("optuna")
 def test_trials_are_runs_some_are_pruned_and_the_best_is_found(tmp_path: Path) -> None:
     search = searched(tmp_path)
     said = work(search, 16)
-    found = findings(search)
+    found = findings(search, SoloComm())
     table = found.table
     assert len(table) == 16
     assert sorted(path.name for path in tmp_path.glob("out/trial-*")) == [f"trial-{n:04}" for n in range(16)]
@@ -71,17 +71,17 @@ def test_settings_depend_on_the_seed_and_on_nothing_that_was_interrupted(tmp_pat
     for trials in (3, 12, 14):
         work(pieces, trials)
     columns = ["trial", "state", "train.lambda_", "model.num_features", "train.lr", "rmse"]
-    want = findings(whole).table.select(columns)
-    assert findings(pieces).table.select(columns).equals(want)
+    want = findings(whole, SoloComm()).table.select(columns)
+    assert findings(pieces, SoloComm()).table.select(columns).equals(want)
     other = searched(tmp_path, "seed=2", name="other")
     work(other, 1)
-    assert findings(other).table["train.lr"][0] not in want["train.lr"].to_list()
+    assert findings(other, SoloComm()).table["train.lr"][0] not in want["train.lr"].to_list()
 
 
 def test_a_trial_that_diverges_does_not_end_the_search(tmp_path: Path) -> None:
     search = searched(tmp_path, "train.dtype=float32", space=["train.lr=0.01,1.0e+38"])
     said = work(search, 6)
-    table = findings(search).table
+    table = findings(search, SoloComm()).table
     diverged = table.filter(table["train.lr"] == 1e38)
     assert set(diverged["state"]) == {"diverged"}
     assert set(table.filter(table["train.lr"] == 0.01)["state"]) == {"done"}
@@ -111,7 +111,9 @@ def test_a_trial_that_a_live_worker_has_is_left_to_it(tmp_path: Path) -> None:
     with RunDirectory(search.run_dir(0)).claim():
         said = work(search, 2)
         assert [line.split()[1] for line in said[::2]] == ["1"]
-    assert findings(search).table["trial"].to_list() == [1], "the other one has not begun to train"
+    assert findings(search, SoloComm()).table["trial"].to_list() == [1], (
+        "the other one has not begun to train"
+    )
     assert work(search, 2)[0].startswith("trial 0 of 2 "), "now it is taken over"
 
 
@@ -148,7 +150,7 @@ def test_two_ranks_search_as_one_does_and_prune_together(tmp_path: Path) -> None
     (alone,) = run_ranks(1, _work_on_ranks, tmp_path, "one", tmp=tmp_path)
     first, second = run_ranks(2, _work_on_ranks, tmp_path, "two", tmp=tmp_path)
     assert second == [], "rank 0 alone says something"
-    one, two = (findings(searched(tmp_path, name=name)).table for name in ("one", "two"))
+    one, two = (findings(searched(tmp_path, name=name), SoloComm()).table for name in ("one", "two"))
     assert [line.partition(", in")[0] for line in first] == [line.partition(", in")[0] for line in alone]
     assert one["state"].to_list() == two["state"].to_list()
     assert "pruned" in one["state"].to_list()
