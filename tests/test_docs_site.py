@@ -5,17 +5,25 @@ import os
 import re
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 import cofi_dist
 from cofi_dist import model
+from tests.support.browser import needs_chromium, open_browser
 
 ROOT = Path(__file__).parents[1]
 # the theme's makers announce its successor on stderr
 QUIET = {"NO_MKDOCS_2_WARNING": "1"}
+
+FITS = "document.documentElement.scrollWidth == innerWidth"
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +38,21 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert not done.returncode, done.stderr
     assert "WARNING" not in done.stderr
     return directory
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serve files without a word."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def address(site: Path) -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
 
 
 class Fetched(HTMLParser):
@@ -77,6 +100,27 @@ def test_no_page_needs_a_network(site: Path) -> None:
         assert [address for address in fetched.addresses if address.startswith(("http", "//"))] == [], page
     for sheet in site.rglob("*.css"):
         assert not re.search(r"(url\(|@import)\s*['\"]?(https?:)?//", read(sheet)), sheet
+
+
+@needs_chromium
+def test_every_page_fits_a_screen_and_the_search_finds(site: Path, address: str) -> None:
+    from playwright.sync_api import TimeoutError
+
+    pages = sorted(str(page.parent.relative_to(site)) for page in site.rglob("index.html"))
+    asked: list[str] = []
+    with open_browser() as browser:
+        tab = browser.new_page()
+        tab.on("request", lambda request: asked.append(request.url))
+        for page in pages:
+            tab.goto(f"{address}{page}/")
+            for width in (1280, 400):
+                tab.set_viewport_size({"width": width, "height": 900})
+                with suppress(TimeoutError):  # of playwright; the theme goes on after the page was loaded
+                    tab.wait_for_function(FITS, timeout=60_000)
+                assert tab.evaluate(FITS), f"{page} is wider than {width} pixels"
+        tab.goto(f"{address}?q=bootstrap")  # what the theme's search box makes of a link to a search
+        tab.wait_for_selector(".md-search-result__item", state="attached", timeout=60_000)
+    assert [url for url in asked if not url.startswith((address, "blob:", "data:"))] == []
 
 
 def read(path: Path) -> str:
