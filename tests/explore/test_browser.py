@@ -1,7 +1,5 @@
 """The page in a real browser: by mouse, by keyboard, on a telephone and in the dark."""
 
-import os
-import shutil
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -10,24 +8,17 @@ import numpy as np
 import pytest
 
 from tests.explore.conftest import EVIL
+from tests.support.browser import needs_chromium, open_browser
 from tests.support.models import trained
 from tests.support.served import served
 
-CHROMIUM = shutil.which("chromium")
-# as root there is no sandbox; the others keep it from asking anything of a network
-FLAGS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
 PATIENCE = 60_000  # milliseconds; only a page that hangs takes so long
 NUM_USERS, NUM_ITEMS = 50, 24
 WORDS = ("Red", "Green", "Blue", "Old", "New", "Long")
 THINGS = ("House", "River", "Train", "Letter")
 ALS = "optimizer: als, epochs: 6, log_every: 6"
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None and os.environ.get("CI") != "true", reason="no chromium here; CI has one"
-)
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +47,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM or "chromium", args=FLAGS)
+    with open_browser() as browser:
         yield browser
-        browser.close()
 
 
 class Visit:
