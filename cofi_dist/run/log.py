@@ -191,7 +191,7 @@ class RunLog:
 
     def on_end(self, outcome: Outcome) -> None:
         if self._callbacks is not None:
-            self._callbacks.end(outcome)
+            self._callbacks.end(outcome, self.info)
         self._tell_of_callbacks()
 
     def _tell_of_callbacks(self) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from cofi_dist.trackers.callback import Callback, Outcome, Report, RunFacts
@@ -15,8 +15,10 @@ from cofi_dist.trackers.recipient import (
     Recipient,
 )
 
+TRACKER = "train.loggers: "  # before the name of one, in messages
 END_SECONDS = 30.0  # a tracker of a short run may still be starting
 STOP_SECONDS = 10.0  # whoever stops a run may kill it after 30
+SECONDS_UNTIL_TOLD = 2.0
 UPLOAD_BYTES_PER_SECOND = 10e6  # of a model, for which the end of a run waits longer
 
 
@@ -50,7 +52,7 @@ class CallbackGroup:
         for name in self._trackers:
             assert self._run.run_dir is not None
             process: Recipient = TrackerProcess(name, self._run.run_dir, self._lines)
-            self._deliveries.append(BackgroundDelivery(f"train.loggers: {name}", process, self._lines))
+            self._deliveries.append(BackgroundDelivery(f"{TRACKER}{name}", process, self._lines))
         self.report(self._run)
 
     def report(self, report: Report) -> None:
@@ -58,16 +60,31 @@ class CallbackGroup:
         for delivery in self._deliveries:
             delivery.add(report)
 
-    def end(self, outcome: Outcome) -> None:
-        """Report the end, once, and wait until all have taken their reports, or for too long."""
+    def end(self, outcome: Outcome, tell: Callable[[str], None]) -> None:
+        """Report the end, once, and wait until all have taken their reports, or for too long.
+
+        Args:
+            outcome: how the run ended.
+            tell: called with a line if that takes long.
+        """
         if not self._is_begun:
             return
         self._is_begun = False
         self.report(outcome)
         seconds = END_SECONDS if outcome.status == "finished" else STOP_SECONDS
-        until = time.monotonic() + seconds + _bytes_in(outcome.model) / UPLOAD_BYTES_PER_SECOND
+        seconds += _bytes_in(outcome.model) / UPLOAD_BYTES_PER_SECOND
+        start = time.monotonic()
+        late = self._late(start + min(seconds, SECONDS_UNTIL_TOLD))
+        if late:
+            names = " and ".join(name.removeprefix(TRACKER) for name in late)
+            tell(f"waiting for {names}, {seconds:.0f} s at most")
+        self._late(start + seconds)
         for delivery in self._deliveries:
-            delivery.finish(max(0.0, until - time.monotonic()))
+            delivery.finish()
+
+    def _late(self, until: float) -> list[str]:
+        """Return the names of those that have not taken all by this time."""
+        return [each.name for each in self._deliveries if not each.wait(max(0.0, until - time.monotonic()))]
 
     def lines(self) -> Iterator[str]:
         """Yield what there is to tell the user, once."""

@@ -59,12 +59,18 @@ class CallbackRecipient:
 class Delivery(Protocol):
     """Deliver the reports of a run to one recipient."""
 
+    name: str
+
     def add(self, report: Report) -> None:
         """Deliver a report, now or later."""
         ...
 
-    def finish(self, seconds: float) -> None:
-        """Wait at most so long until the last report, an `Outcome`, has been taken."""
+    def wait(self, seconds: float) -> bool:
+        """Wait at most so long until the last report, an `Outcome`, is taken; return whether it is."""
+        ...
+
+    def finish(self) -> None:
+        """Give up what is not delivered."""
         ...
 
 
@@ -78,7 +84,7 @@ class DirectDelivery:
     """
 
     def __init__(self, name: str, recipient: Recipient, lines: deque[str]) -> None:
-        self._name, self._recipient, self._lines = name, recipient, lines
+        self.name, self._recipient, self._lines = name, recipient, lines
         self._is_on = True
 
     def add(self, report: Report) -> None:
@@ -88,9 +94,12 @@ class DirectDelivery:
             self._recipient.receive([report])
         except Exception as error:
             self._is_on = False
-            self._lines.append(failure(self._name, error))
+            self._lines.append(failure(self.name, error))
 
-    def finish(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> bool:
+        return True
+
+    def finish(self) -> None:
         self._recipient.close()
 
 
@@ -104,7 +113,7 @@ class BackgroundDelivery:
     """
 
     def __init__(self, name: str, recipient: Recipient, lines: deque[str]) -> None:
-        self._name, self._recipient, self._lines = name, recipient, lines
+        self.name, self._recipient, self._lines = name, recipient, lines
         self._pending: queue.Queue[Report] = queue.Queue(MOST_PENDING)
         self._added = self._taken = 0
         self._is_on = True
@@ -123,12 +132,15 @@ class BackgroundDelivery:
         with suppress(queue.Full):  # it is counted as added, and never as taken
             self._pending.put_nowait(report)
 
-    def finish(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> bool:
         if self._thread.is_alive():
             self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def finish(self) -> None:
         if self._is_on and self._taken < self._added:
             lost = counted(self._added - self._taken, "report")
-            self._switch_off(f"{self._name}: {lost} did not get through: it is too slow, or hangs")
+            self._switch_off(f"{self.name}: {lost} did not get through: it is too slow, or hangs")
             self._recipient.interrupt()
             if self._thread.is_alive():
                 self._thread.join(SECONDS_TO_CLOSE)
@@ -138,7 +150,7 @@ class BackgroundDelivery:
             self._deliver_all()
         except BaseException as error:  # a thread that ends by SystemExit would say nothing
             if self._is_on:
-                self._switch_off(failure(self._name, error))
+                self._switch_off(failure(self.name, error))
         finally:
             self._recipient.close()
 

@@ -13,7 +13,6 @@ from cofi_dist.config import load_config, quote_yaml
 from cofi_dist.config.strict_yaml import parse, to_yaml
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import ConfigError, RunError
-from cofi_dist.files.reading import MOST_JSON, read_failure, read_text
 from cofi_dist.run.stop import StopRequest
 from cofi_dist.run.train import train
 from cofi_dist.run_layout import CONFIG
@@ -168,10 +167,10 @@ def _is_done(file: Path, point: Point, overrides: Sequence[str]) -> bool:
     if read_result(point.run_dir) is None:
         return False
     try:
-        said = read_text(config, MOST_JSON)
-    except (OSError, ValueError) as error:
-        raise RunError(f"{config}: {read_failure(error)}; remove {point.run_dir} to train it again") from None
-    if said != load_config(file, overrides).to_yaml():
+        was = load_config(config)
+    except ConfigError as error:
+        raise RunError(f"{error}; remove {point.run_dir} to train it again") from None
+    if was != load_config(file, overrides):
         raise RunError(f"{config}: is of another grid or config; give another --output")
     return True
 

@@ -43,7 +43,8 @@ def test_all_arrive_in_order_and_in_batches() -> None:
         delivery.add(metrics(epoch))
     delivery.add(END)
     collector.gate.set()
-    delivery.finish(300)
+    delivery.wait(300)
+    delivery.finish()
     assert collector.received == [*map(metrics, range(2000)), END]
     assert not lines
 
@@ -56,7 +57,8 @@ def test_what_does_not_fit_into_the_queue_is_counted(monkeypatch: pytest.MonkeyP
         delivery.add(metrics(epoch))
     delivery.add(END)
     collector.gate.set()
-    delivery.finish(300)
+    delivery.wait(300)
+    delivery.finish()
     assert collector.received[-1] == END
     lost = 101 - len(collector.received)
     assert lost >= 80
@@ -69,7 +71,8 @@ def test_one_that_hangs_is_closed_and_left() -> None:
     delivery.add(metrics(1))
     delivery.add(END)
     start = time.monotonic()
-    delivery.finish(0.1)
+    delivery.wait(0.1)
+    delivery.finish()
     assert time.monotonic() - start < 60
     assert collector.closed.is_set()
     assert list(lines) == ["x: 2 reports did not get through: it is too slow, or hangs"]
@@ -84,7 +87,8 @@ def test_a_thread_that_exits_is_told_of_too() -> None:
     lines = deque[str]()
     delivery = BackgroundDelivery("x", Exiter(), lines)
     delivery.add(metrics(1))
-    delivery.finish(300)
+    delivery.wait(300)
+    delivery.finish()
     assert list(lines) == ["x: SystemExit: 3; it is switched off, and the run goes on"]
 
 

@@ -89,6 +89,17 @@ def test_a_wrong_grid_is_refused_before_anything_is_trained(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_point_of_an_earlier_version_is_not_trained_again(file: Path, tmp_path: Path) -> None:
+    grid = points(file, GRID[:1], [], tmp_path / "out")
+    tune(file, grid, [], SoloComm(), only=1)
+    config, model = grid[1].run_dir / "config.yaml", grid[1].run_dir / "model/factors.safetensors"
+    config.write_text(config.read_text().replace("  loggers: []\n", "  tensorboard: false\n"))
+    assert "tensorboard" in config.read_text()
+    before = model.stat().st_mtime_ns
+    tune(file, grid, [], SoloComm(), only=1)
+    assert model.stat().st_mtime_ns == before
+
+
 def test_points_are_trained_once_and_the_table_is_sorted(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
