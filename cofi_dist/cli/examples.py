@@ -69,7 +69,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "report": (
         "cofi-dist report runs/mine",
-        "cofi-dist report runs/mine --output mine.html",
+        "cofi-dist report runs/mine --titles titles.csv -k 20 --output mine.html",
     ),
     "checkpoints": (
         "cofi-dist checkpoints runs/mine",

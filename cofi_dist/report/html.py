@@ -1,44 +1,25 @@
 """Write a page about one run that needs no network, no script and no other file."""
 
-import base64
 import platform
-from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
+from cofi_dist.report.judged_model import JudgedModel
+from cofi_dist.report.markup import escaped, lines, named_values, section
+from cofi_dist.report.model_panels import calibration_panel, exposure_panel
+from cofi_dist.report.model_sections import figures_table, tiles, users_section
 from cofi_dist.report.panels import Panel
 from cofi_dist.report.plot import WRITER, draw_panel
-from cofi_dist.report.popularity import ByPopularity, bin_name
+from cofi_dist.report.popularity import ByPopularity, ErrorByPopularity, bin_name
 from cofi_dist.report.run_files import RunFiles
 from cofi_dist.report.saved_evaluations import SavedEvaluation
+from cofi_dist.report.style import CSS, one_user_at_a_time
 from cofi_dist.run_layout import CONFIG, LOG, MODEL
 from cofi_dist.version import __version__
 from cofi_dist.words import counted
 
-# A browser may load nothing but what is in the page.
-CONTENT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-
-CSS = """
-:root { color-scheme: light }
-body { max-width: 66rem; margin: 0 auto; padding: 1rem; color: #1a1a1a; background: #fff;
-  font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere }
-h1 { font-size: 1.6rem; line-height: 1.2 } h2 { font-size: 1.2rem; margin-top: 2rem }
-h3 { font-size: 1rem; margin: 0 } caption { font-weight: 600 }
-table { border-collapse: collapse }
-th, td { padding: .25rem 1rem .25rem 0; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top;
-  overflow-wrap: normal }
-th { font-weight: 600 } .figures td { text-align: right; font-variant-numeric: tabular-nums }
-.tables, .pictures { display: grid; gap: 1rem 2rem; align-items: start;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)) }
-.pictures { grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)) }
-.wide { grid-column: 1 / -1 }
-figure { margin: 0; break-inside: avoid } img { width: 100%; height: auto } .wide img { max-width: 46rem }
-figcaption { font-size: .9rem } caption { text-align: left; padding-bottom: .25rem }
-pre { padding: .75rem; background: #f5f5f5; font-size: .8rem; line-height: 1.4; white-space: pre-wrap }
-footer { margin-top: 2rem; color: #555; font-size: .85rem }
-@media print { body { padding: 0; font-size: .75rem } pre { background: none; border: 1px solid #ddd }
-  h2, h3 { break-after: avoid } .pictures, .tables { grid-template-columns: 1fr 1fr; gap: .5rem 1.5rem } }
-"""
+# A browser may load and run nothing; styles are in the page.
+CONTENT_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def render_page(
@@ -46,6 +27,7 @@ def render_page(
     panels: Sequence[Panel],
     by_popularity: ByPopularity | None,
     evaluated: Sequence[SavedEvaluation],
+    judged: JudgedModel | None = None,
 ) -> str:
     """Return the page in HTML.
 
@@ -54,19 +36,23 @@ def render_page(
         panels: the pictures, which are drawn here.
         by_popularity: figures by popularity of the item; None if unknown.
         evaluated: the evaluations in the run directory.
+        judged: what was measured of the model for this page; None if it or its ratings are gone.
     """
+    training = [panel for panel in panels if not panel.wide]
+    of_model = [panel for panel in panels if panel.wide] + _model_panels(by_popularity, judged)
+    users = () if judged is None else judged.lists.users
+    tables = _accuracy_tables(by_popularity, evaluated, with_totals=judged is None)
+    accuracy = [_pictures(of_model), _tables(tables)]
     body = [
-        f"<h1>{_escaped(run.name)}</h1>",
-        _section("Summary", [_table(_summary(run))]),
-        _section("Accuracy and lists", [_tables(_accuracy_tables(by_popularity, evaluated))]),
-        _section(
-            "Pictures", [f'<div class="pictures">{_lines(map(_picture, panels))}</div>'] if panels else []
-        ),
-        _section(f"Notes, as in {LOG}", [f"<pre>{_escaped(chr(10).join(run.log))}</pre>"] if run.log else []),
-        _section(
-            f"Resolved config, as in {CONFIG}", [f"<pre>{_escaped(run.config)}</pre>"] if run.config else []
-        ),
-        f"<footer>{_escaped(_versions())}</footer>",
+        _header(run),
+        "" if judged is None else tiles(judged),
+        section("Summary", [named_values(_summary(run))]),
+        section("Training", [_pictures(training)]),
+        section("Accuracy and lists", ["" if judged is None else figures_table(judged), *accuracy]),
+        section("Lists of some users", [users_section(judged.lists) if judged and users else ""]),
+        section(f"Notes, as in {LOG}", [_text("\n".join(run.log), "notes")]),
+        section(f"Resolved config, as in {CONFIG}", [_text(run.config, "config")]),
+        f"<footer>{escaped(_versions())}</footer>",
     ]
     return f"""<!doctype html>
 <html lang="en">
@@ -75,16 +61,32 @@ def render_page(
 <meta name="generator" content="{WRITER}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="{CONTENT_POLICY}">
-<title>{_escaped(run.name)}: a training run</title>
-<style>{CSS}</style>
+<title>{escaped(run.name)}: a training run</title>
+<style>{CSS}{one_user_at_a_time(len(users))}</style>
 </head>
 <body>
 <main>
-{_lines(filter(None, body))}
+{lines(filter(None, body))}
 </main>
 </body>
 </html>
 """
+
+
+def _header(run: RunFiles) -> str:
+    text = f"A model of {run.noun}s: how it was trained, how good it is, and what it lists."
+    return f'<header><h1>{escaped(run.name)}</h1>\n<p class="faint">{text}</p></header>'
+
+
+def _model_panels(by_popularity: ByPopularity | None, judged: JudgedModel | None) -> list[Panel]:
+    """Return the pictures of the model that only a page has."""
+    found = []
+    if isinstance(by_popularity, ErrorByPopularity) and by_popularity.calibration is not None:
+        part = "training" if by_popularity.part == "train" else by_popularity.part
+        found.append(calibration_panel(by_popularity.calibration, part))
+    if judged is not None:
+        found.append(exposure_panel(judged.lists))
+    return found
 
 
 def _summary(run: RunFiles) -> dict[str, str]:
@@ -119,7 +121,7 @@ def _summary(run: RunFiles) -> dict[str, str]:
 
 
 def _accuracy_tables(
-    by_popularity: ByPopularity | None, evaluated: Sequence[SavedEvaluation]
+    by_popularity: ByPopularity | None, evaluated: Sequence[SavedEvaluation], *, with_totals: bool
 ) -> dict[str, dict[str, str]]:
     """Return tables of errors and ranking metrics, by caption."""
     tables = {}
@@ -128,12 +130,13 @@ def _accuracy_tables(
         tables[f"{saved.name}, by evaluate{older}"] = saved.figures
     if by_popularity is not None:
         found, nouns = by_popularity, f"{by_popularity.noun}s"
-        held = "none were held out" if found.part == "train" else "held out"
         part = "training" if found.part == "train" else found.part
-        tables[f"{part} {nouns}, {held}"] = {
-            nouns: f"{found.count.sum():,}",
-            **{name: f"{figure:.4f}" for name, figure in found.figures.items()},
-        }
+        if with_totals:
+            held = "none were held out" if found.part == "train" else "held out"
+            tables[f"{part} {nouns}, {held}"] = {
+                nouns: f"{found.count.sum():,}",
+                **{name: f"{figure:.4f}" for name, figure in found.figures.items()},
+            }
         rows = enumerate(zip(found.count, found.by_bin, strict=True))
         tables[f"{found.title} on {part} {nouns}, by training {nouns} of the item"] = {
             bin_name(number): f"{figure:.4f} over {count:,}" for number, (count, figure) in rows if count
@@ -141,47 +144,30 @@ def _accuracy_tables(
     return tables
 
 
+def _pictures(panels: Sequence[Panel]) -> str:
+    if not panels:
+        return ""
+    return f'<div class="pictures">{lines(map(_picture, panels))}</div>'
+
+
 def _picture(panel: Panel) -> str:
-    data = base64.b64encode(draw_panel(panel)).decode()
     kind = ' class="wide"' if panel.wide else ""
     return (
-        f"<figure{kind}><h3>{_escaped(panel.title)}</h3>\n"
-        f'<img src="data:image/png;base64,{data}" alt="{_escaped(panel.title)}">\n'
-        f"<figcaption>{_escaped(panel.caption)}</figcaption></figure>"
+        f"<figure{kind}><h3>{escaped(panel.title)}</h3>\n{draw_panel(panel)}\n"
+        f"<figcaption>{escaped(panel.caption)}</figcaption></figure>"
     )
 
 
 def _tables(tables: Mapping[str, Mapping[str, str]]) -> str:
     if not tables:
         return ""
-    inner = _lines(_table(rows, caption, ' class="figures"') for caption, rows in tables.items())
+    inner = lines(named_values(rows, caption, ' class="figures"') for caption, rows in tables.items())
     return f'<div class="tables">{inner}</div>'
 
 
-def _table(rows: Mapping[str, str], caption: str = "", attributes: str = "") -> str:
-    head = f"<caption>{_escaped(caption)}</caption>" if caption else ""
-    body = _lines(
-        f'<tr><th scope="row">{_escaped(name)}</th><td>{_escaped(value)}</td></tr>'
-        for name, value in rows.items()
-    )
-    return f"<table{attributes}>{head}<tbody>\n{body}\n</tbody></table>"
-
-
-def _section(title: str, parts: Iterable[str]) -> str:
-    """Return a section, or nothing if it has no content."""
-    body = _lines(filter(None, parts))
-    return f"<section>\n<h2>{_escaped(title)}</h2>\n{body}\n</section>" if body else ""
-
-
-def _lines(parts: Iterable[str]) -> str:
-    return "\n".join(parts)
-
-
-def _escaped(text: str) -> str:
-    """Escape text so that nothing in it is markup; a character that cannot be printed becomes a box."""
-    return escape(
-        "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text)
-    )
+def _text(text: str, name: str) -> str:
+    """Return text as it stands; a keyboard can scroll it."""
+    return f'<pre tabindex="0" role="region" aria-label="{name}">{escaped(text)}</pre>' if text else ""
 
 
 def _versions() -> str:

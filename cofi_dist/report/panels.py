@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cofi_dist.report.axes import log_axis, short, short_numbers
 from cofi_dist.report.popularity import ByPopularity, bin_name
 from cofi_dist.report.run_files import RunFiles
 from cofi_dist.training.metrics import ERRORS
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 # pale for a line.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 DASHES = ("-", "--", ":", "-.")  # vary too, so that a curve under another one shows through
+GUIDE = "guide"  # of a line that is no curve
 MOST_MARKED_POINTS = 30  # a curve of at most so many points has a mark at each
 WORST_SHOWN = 1.25  # an axis ends at this multiple of the largest of the runs' lowest and last values
 DRAWABLE_COSTS = 1e-100, 1e100  # nearer to the limits of a float, the ticks of a log axis overflow
@@ -34,12 +36,14 @@ class Panel:
         caption: a sentence or two on how to read the picture.
         draw: draws the picture on axes, without the title.
         wide: whether the picture has many labels side by side.
+        tip: says what a point of a curve is, for a pointer that rests on it; None for no such text.
     """
 
     title: str
     caption: str
     draw: Callable[["Axes"], None]
     wide: bool = False
+    tip: Callable[[float, float], str] | None = None
 
 
 def run_style(number: int) -> dict[str, Any]:
@@ -91,14 +95,15 @@ def _cost_panel(runs: Sequence[RunFiles]) -> Panel | None:
 
     def draw(axes: "Axes") -> None:
         _draw_curves(axes, runs, costs)
-        _log_axis(axes, np.concatenate(costs))
+        log_axis(axes, np.concatenate(costs))
         axes.set_ylabel("J, log scale")
 
     title = "Cost"
     if len(runs) == 1:
         last = int(np.flatnonzero(np.isfinite(costs[0]))[-1])
         title = f"Cost: {costs[0][last]:,.6g} at epoch {runs[0].metrics.epoch[last]:,.0f}"
-    return Panel(title, "The cost J before the step of each printed epoch.", draw)
+    caption = "The cost J before the step of each printed epoch."
+    return Panel(title, caption, draw, tip=lambda epoch, cost: f"epoch {epoch:,.0f}: {cost:,.6g}")
 
 
 def _validation_panel(runs: Sequence[RunFiles], title: str, name: str) -> Panel | None:
@@ -136,7 +141,7 @@ def _validation_panel(runs: Sequence[RunFiles], title: str, name: str) -> Panel 
     )
     if name in ERRORS:
         caption += " Far higher values, as at the start, lie outside the picture."
-    return Panel(headline, caption, draw)
+    return Panel(headline, caption, draw, tip=lambda epoch, figure: f"epoch {epoch:,.0f}: {figure:.4f}")
 
 
 def _hide_the_start(axes: "Axes", columns: Sequence[Values]) -> None:
@@ -158,17 +163,21 @@ def _throughput_panel(runs: Sequence[RunFiles]) -> Panel | None:
     def draw(axes: "Axes") -> None:
         _draw_curves(axes, runs, speeds)
         axes.set_ylim(0, 1.08 * max(speed.max() for speed in known if len(speed)))
-        _short_numbers(axes.yaxis)
+        short_numbers(axes.yaxis)
         axes.set_ylabel(f"{nouns}/s")
 
     title, nouns = "Throughput", _nouns(runs)
     if len(runs) == 1:
-        title += f": {_short(runs[0].metrics.ratings_per_second[-1])} {nouns}/s over all"
+        title += f": {short(runs[0].metrics.ratings_per_second[-1])} {nouns}/s over all"
     caption = (
         f"Training {nouns} per second on all ranks, from one printed epoch to the next. Starting up slows"
         " the first value, and validation takes time too."
     )
-    return Panel(title, caption, draw)
+
+    def tip(epoch: float, speed: float) -> str:
+        return f"epoch {epoch:,.0f}: {short(speed)} {nouns}/s"
+
+    return Panel(title, caption, draw, tip=tip)
 
 
 def _balance_panel(runs: Sequence[RunFiles]) -> Panel | None:
@@ -194,7 +203,7 @@ def _balance_panel(runs: Sequence[RunFiles]) -> Panel | None:
             if len(ranks) <= 16:
                 axes.set_xticks(ranks)
             axes.grid(visible=False, axis="x")
-            _short_numbers(axes.yaxis)
+            short_numbers(axes.yaxis)
             axes.set_xlabel("rank")
             axes.set_ylabel(nouns)
 
@@ -251,7 +260,11 @@ def _popularity_panel(by_popularity: Sequence[ByPopularity | None]) -> Panel:
     title = f"{kind.title} by popularity of the item, {on}"
     if len(by_popularity) == 1:
         title += f": {kind.overall:.4f} over all"
-    return Panel(title, kind.caption, draw, wide=True)
+
+    def tip(place: float, figure: float) -> str:
+        return f"{bin_name(int(shown[round(place)]))} training {nouns}: {figure:.4f}"
+
+    return Panel(title, kind.caption, draw, wide=True, tip=tip)
 
 
 def _nouns(runs: Sequence[RunFiles]) -> str:
@@ -261,34 +274,4 @@ def _nouns(runs: Sequence[RunFiles]) -> str:
 
 def _least_count(counts: NDArray[np.int64]) -> str:
     """Return the smallest number of ratings that a run with any has in a bin, with a + if the runs differ."""
-    return _short(counts[counts > 0].min()) + ("+" if (counts != counts[0]).any() else "")
-
-
-def _short(count: float) -> str:
-    """Format a number in at most five characters: 12, 1.2k, 340k, 5M."""
-    if not 0 < count < np.inf:
-        return f"{count:g}"
-    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")):
-        if count >= size:
-            return f"{count / size:.3g}{letter}"
-    return f"{count:.3g}"
-
-
-def _log_axis(axes: "Axes", values: Values) -> None:
-    """Set a log scale with enough labels to read it: the fewer decades, the more labels in each."""
-    from matplotlib.ticker import LogLocator, NullLocator
-
-    powers = np.log10(values[np.isfinite(values)])
-    margin = max(0.05 * np.ptp(powers), 0.05)
-    low, high = powers.min() - margin, powers.max() + margin
-    axes.set_ylim(10.0**low, 10.0**high)
-    axes.set_yscale("log")
-    if high - low < 3:
-        subs = (1, 2, 5) if high - low > 1 else (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
-        axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=20))
-        axes.yaxis.set_minor_locator(NullLocator())
-    _short_numbers(axes.yaxis)
-
-
-def _short_numbers(axis: Any) -> None:
-    axis.set_major_formatter(lambda value, _: _short(value))
+    return short(counts[counts > 0].min()) + ("+" if (counts != counts[0]).any() else "")

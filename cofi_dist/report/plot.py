@@ -1,4 +1,4 @@
-"""Draw panels into PNGs.
+"""Draw panels: several into one PNG, or each into an SVG.
 
 matplotlib's settings are changed only while a figure is drawn. pyplot is not used, as it keeps figures.
 """
@@ -6,22 +6,30 @@ matplotlib's settings are changed only while a figure is drawn. pyplot is not us
 import importlib.util
 import io
 import math
+import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from html import escape
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cofi_dist.errors import ConfigError
-from cofi_dist.report.panels import Panel, run_style
+from cofi_dist.report.panels import GUIDE, Panel, run_style
 from cofi_dist.version import __version__
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 WRITER = f"cofi-dist {__version__}"
 WIDTH, HEIGHT = 5.2, 3.1  # of a panel, in inches
 HEIGHT_ALONE = 2.5  # of a panel that has a row to itself
 DPI = 130
+TIPS, MOST_TIPS = "tips", 100  # of a curve
+SVG_METADATA = ("Creator", "Date", "Format", "Type")
 MOST_IN_LEGEND = 28  # the number of combinations of colour and dashes
 STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
@@ -33,6 +41,7 @@ STYLE: dict[str, Any] = {
     "font.size": 9,
     "grid.color": "#e0e0e0",
     "lines.linewidth": 1.4,
+    "svg.fonttype": "none",  # text stays text
     "text.parse_math": False,  # a dollar sign in the name of a run is not markup
 }
 
@@ -77,14 +86,63 @@ def draw_panels(panels: Sequence[Panel], names: Sequence[str]) -> bytes:
         return _encode_png(figure)
 
 
-def draw_panel(panel: Panel) -> bytes:
-    """Draw one panel into a PNG, without its title."""
+def draw_panel(panel: Panel) -> str:
+    """Draw one panel, without its title, into an SVG element that can stand in a page among others.
+
+    Text stays text, and a pointer that rests on a point of a curve is told what it is.
+    """
     from matplotlib.figure import Figure
 
-    with _our_settings():
+    with _our_settings() as settings:
+        settings["svg.hashsalt"] = panel.title  # ids must differ from those of other pictures
         figure = Figure(figsize=(1.4 * WIDTH if panel.wide else WIDTH, HEIGHT), layout="constrained")
-        panel.draw(figure.add_subplot())
-        return _encode_png(figure)
+        axes = figure.add_subplot()
+        panel.draw(axes)
+        tips = _add_tips(axes, panel.tip) if panel.tip is not None else []
+        content = io.StringIO()
+        figure.savefig(content, format="svg", transparent=True, metadata=dict.fromkeys(SVG_METADATA))
+    return _element(content.getvalue(), panel.title, tips)
+
+
+def _add_tips(axes: "Axes", tip: Callable[[float, float], str]) -> list[str]:
+    """Draw an invisible disc on the points of every curve that are in the picture; return what each is."""
+    limits = axes.get_xlim(), axes.get_ylim()
+    curves = [np.asarray(line.get_xydata()) for line in axes.lines if line.get_gid() != GUIDE]
+    inside = [
+        (x, y)
+        for x, y in (point for curve in curves if len(curve) > 1 for point in _spread(curve))
+        if all(low <= value <= high for value, (low, high) in zip((x, y), limits, strict=True))
+    ]
+    if inside:
+        across, up = zip(*inside, strict=True)
+        axes.scatter(across, up, s=120, alpha=0, zorder=9, gid=TIPS)
+        axes.set_xlim(limits[0])
+        axes.set_ylim(limits[1])
+    return [tip(x, y) for x, y in inside]
+
+
+def _spread(points: NDArray[np.float64]) -> list[tuple[float, float]]:
+    """Return at most MOST_TIPS points of a curve, spread evenly, the last one among them."""
+    chosen = np.unique(np.linspace(0, len(points) - 1, min(MOST_TIPS, len(points))).round().astype(int))
+    return [(float(x), float(y)) for x, y in points[chosen]]
+
+
+def _element(document: str, title: str, tips: Sequence[str]) -> str:
+    """Return the svg element of a document, which fits any width and holds a text for each point."""
+    svg = document[document.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, count=2, flags=re.DOTALL)
+    view = re.search(r'viewBox="[^"]*"', svg)
+    assert view is not None
+    svg = re.sub(r"<svg[^>]*>", f'<svg role="img" aria-label="{escape(title)}" {view[0]}>', svg, count=1)
+    svg = svg.replace("xlink:href", "href")
+    before, found, after = svg.partition(f'<g id="{TIPS}">')
+    texts = iter(tips)
+    after = re.sub(
+        r"(<use [^>]*)/>",
+        lambda use: f"{use[1]}><title>{escape(text)}</title></use>" if (text := next(texts, "")) else use[0],
+        after,
+    )
+    return re.sub(r' id="(?:[\w.]+_\d+|tips|guide)"', "", before + found + after if found else svg).strip()
 
 
 def _rows(panels: Sequence[Panel]) -> list[list[Panel]]:
@@ -108,13 +166,13 @@ def _legend(figure: "Figure", names: Sequence[str]) -> None:
 
 
 @contextmanager
-def _our_settings() -> Iterator[None]:
-    """Apply our settings, whatever the user's matplotlibrc says; a letter that no font has becomes a box."""
+def _our_settings() -> Iterator[Any]:
+    """Yield our settings, whatever the user's matplotlibrc says; a letter that no font has becomes a box."""
     import matplotlib.style
 
     with matplotlib.style.context(["default", STYLE]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        yield
+        yield matplotlib.rcParams
 
 
 def _encode_png(figure: "Figure") -> bytes:

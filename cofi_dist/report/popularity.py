@@ -20,6 +20,7 @@ from cofi_dist.ranking.metrics import rank_users
 from cofi_dist.ranking.pairs import UserItemPairs
 from cofi_dist.ranking.ranker import Ranker
 from cofi_dist.ranking.top_k import TopK
+from cofi_dist.report.calibration import NUM_BINS, SUMS, Calibration, calibration_sums
 from cofi_dist.sharding.ranges import balanced_ranges
 from cofi_dist.streams import log_stderr
 
@@ -83,12 +84,14 @@ class ErrorByPopularity:
         part: `test`, or `validation`, or `train` if nothing was held out.
         count: number of ratings, (num_bins,); the last bin has some.
         squared, absolute: sums of errors over the ratings, (num_bins,), on the scale of the ratings.
+        calibration: what was predicted beside what was given; None if unknown.
     """
 
     part: Part
     count: NDArray[np.int64]
     squared: NDArray[np.float64]
     absolute: NDArray[np.float64]
+    calibration: Calibration | None = None
 
     noun = "rating"
     title = "RMSE"
@@ -194,8 +197,11 @@ def by_popularity(directory: Path, on_progress: OnProgress | None = None) -> ByP
         log_stderr(rated.note)
     if not model.facts.is_implicit:
         part = next(part for part in ("test", "validation", "train") if part in rated.parts)
-        count, squared, absolute = _sums(_errors(model, rated, part, on_progress), directory, part)
-        return ErrorByPopularity(part, count.astype(np.int64), squared, absolute)
+        calibration = np.zeros((SUMS, NUM_BINS))
+        errors = _errors(model, rated, part, calibration, on_progress)
+        count, squared, absolute = _sums(errors, directory, part)
+        means = Calibration.of_sums(calibration)
+        return ErrorByPopularity(part, count.astype(np.int64), squared, absolute, means)
     held_out = [part for part in ("test", "validation") if part in rated.parts]
     if not held_out:
         raise RunError(f"{directory}: no events were held out that lists could find")
@@ -218,15 +224,24 @@ def _sums(batches: Iterator[NDArray[np.float64]], directory: Path, part: Part) -
 
 
 def _errors(
-    model: Model, rated: RunRatings, part: Part, on_progress: OnProgress | None
+    model: Model,
+    rated: RunRatings,
+    part: Part,
+    calibration: NDArray[np.float64],
+    on_progress: OnProgress | None,
 ) -> Iterator[NDArray[np.float64]]:
-    """Yield the number, and the sums of squared and absolute errors, of each batch's ratings by bin."""
+    """Yield the number, and the sums of squared and absolute errors, of each batch's ratings by bin.
+
+    The sums of `calibration_sums` are added to `calibration`.
+    """
     bin_M = bins_of(model.arrays.item_counts)
     per_user = rated.source.ratings_per_user()
     for users in balanced_ranges(per_user, max(1, round(per_user.sum() / BATCH_RATINGS))):
         ratings = rated.load(users, part)
         user, item = ratings.user.astype(np.int64) + users.start, ratings.item.astype(np.int64)
-        err_N, bin_N = predict_pairs(model.scorer, user, item) - ratings.value, bin_M[item]
+        predicted_N = predict_pairs(model.scorer, user, item)
+        calibration += calibration_sums(predicted_N, ratings.value, model.facts.lowest, model.facts.highest)
+        err_N, bin_N = predicted_N - ratings.value, bin_M[item]
         weights = (None, err_N**2, np.abs(err_N))
         yield np.stack([np.bincount(bin_N, weight, MAX_BINS) for weight in weights])
         if on_progress is not None:

@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import matplotlib as mpl
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 
 from cofi_dist.errors import ConfigError
 from cofi_dist.report.panels import build_panels
-from cofi_dist.report.plot import draw_panel, draw_panels, require_matplotlib
+from cofi_dist.report.plot import MOST_TIPS, draw_panel, draw_panels, require_matplotlib
 from cofi_dist.report.run_files import read_runs
 from tests.support.written_runs import falling, popularity_errors, row, write_run
 
@@ -42,7 +44,21 @@ def test_any_one_run_is_drawn(kind: str, tmp_path: Path) -> None:
     found = build_panels(runs, [error])
     assert found
     assert draw_panels(found, ["a"]).startswith(PNG)
-    assert all(draw_panel(panel).startswith(PNG) for panel in found)
+    for panel in found:
+        drawn = ElementTree.fromstring(draw_panel(panel))
+        assert (drawn.tag, drawn.get("role"), drawn.get("aria-label")) == ("svg", "img", panel.title)
+
+
+def test_a_point_of_a_curve_says_what_it_is(tmp_path: Path) -> None:
+    panel = build_panels(read_runs([write_run(tmp_path / "a", falling(300))]), [None])[0]
+    titles = [title.text for title in ElementTree.fromstring(draw_panel(panel)).iter("title")]
+    assert titles[0] == "epoch 1: 900"
+    assert titles[-1] == "epoch 2,991: 3"
+    assert len(titles) == MOST_TIPS
+    evil = replace(panel, title="<b>&", tip=lambda x, y: "</title><script>")
+    drawn = draw_panel(evil)
+    assert "<script>" not in drawn
+    assert "<b>" not in drawn
 
 
 @pytest.mark.parametrize("count", [2, 3, 6, 12, 31])
