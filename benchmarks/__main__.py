@@ -59,6 +59,7 @@ BENCHMARKS = {
     "lists": ("", "--users 5000 --items 2000 --features 16 --repeats 1"),
     "evaluate": ("", "--ratings 200000 --users 1400 --items 2000 --features 16 --repeats 1"),
     "commands": ("", "--repeats 1"),
+    "explore": ("", "--users 5000 --items 2000 --features 16 --requests 200 --repeats 1"),
     "model": ("", ""),
     "plan": ("", "--ratings 4e6 --users 1e5 --items 1e5 --features 16 --world-size 4"),
     "fits": ("", ""),

@@ -15,6 +15,7 @@ def test_a_free_port_is_in_the_address() -> None:
         assert listening.url == f"http://127.0.0.1:{port}/"
         assert listening.loopback
         assert listening.names == {"localhost", "127.0.0.1"}
+        assert listening.socket.proto == socket.IPPROTO_TCP, "or asyncio would let Nagle's algorithm wait"
         with socket.create_connection(("127.0.0.1", port), timeout=60):
             pass
 
