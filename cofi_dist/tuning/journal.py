@@ -140,9 +140,9 @@ class Journal:
         """Report a figure of a running trial, and say why it is to end; an empty text lets it go on."""
         with self._readable():
             trial = self._trial(number)
-            if epoch in self._study.get_trials(deepcopy=False)[number].intermediate_values:
-                return ""  # a run that was resumed comes by once more; it was let go on
-            trial.report(figure, epoch)
+            known = self._study.get_trials(deepcopy=False)[number].intermediate_values
+            if epoch not in known:  # a run that is resumed comes by some epochs once more
+                trial.report(figure, epoch)
             is_poor = trial.should_prune()
         return "most trials had a better figure by then" if is_poor else ""
 

@@ -175,6 +175,34 @@ def test_a_sweep_over_three_lambdas(cluster: Cluster, home: Path) -> None:
     assert "3 of 3 points are done" in table.stderr
 
 
+def test_a_search_on_two_nodes_is_submitted_again_after_a_power_cut(cluster: Cluster, home: Path) -> None:
+    pytest.importorskip("optuna")
+    (home / "c.yaml").write_text(config(2000).replace("every: 500", "every: 100"))
+    space = ["--space", "train.lambda_=log:0.1:100", "--space", "model.num_features=8,16", "--trials", "8"]
+    given = ["--config", "c.yaml", "--output", "search", *space]
+    options = ["--array=0-1", "--cpus-per-task=1", "--exclusive"]
+    job = cluster.submit(SCRIPTS / "sweep.sbatch", *given, options=options)
+    deadline = time.monotonic() + 120
+    while len(list(home.glob("search/trial-*/checkpoints/epoch-*"))) < 2:
+        assert time.monotonic() < deadline, "no trial has begun"
+        time.sleep(0.1)
+    cluster.cut_power(2)
+    cluster.power_on(2)
+    for task in range(2):
+        cluster.wait(f"{job}_{task}", "PENDING", *ENDED, seconds=200)
+    cluster.client("scancel", str(job))
+    again = cluster.submit(SCRIPTS / "sweep.sbatch", *given, options=options)
+    for task in range(2):
+        ended = cluster.wait(f"{again}_{task}", seconds=200)
+        assert ended["JobState"] == "COMPLETED", (home / f"cofi_sweep-{again}_{task}.out").read_text()
+    table = cofi("tune", *given[:-2], "--table", cwd=home)
+    assert table.stderr.splitlines()[-1].startswith("8 trials: "), table.stderr
+    assert "unfinished" not in table.stderr
+    for run in home.glob("search/trial-*"):
+        printed = [line["epoch"] for line in metrics(run) if "cost" in line]
+        assert printed == [1, *range(100, printed[-1] + 1, 100)], f"{run}: each epoch was trained once"
+
+
 def test_a_written_script_trains_until_the_deadline(cluster: Cluster, home: Path) -> None:
     (home / "c.yaml").write_text(config())
     program = [sys.executable, "-m", "cofi_dist", "slurm", "--config", "c.yaml", "--nodes", "2"]
