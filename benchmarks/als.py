@@ -40,6 +40,7 @@ from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.factors import Factors
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import run_step
+from cofi_dist.optim.whole_items import WholeItems
 from cofi_dist.run.log import NullLog
 from cofi_dist.training.metrics import EpochMetrics
 from tests.support.notebook import run_notebook
@@ -65,9 +66,10 @@ def ours(shard: UserShard, seed: int, *, momentum: bool = True, steps: int = 3) 
     factors = start(shard, seed)
     counts = torch.from_numpy(np.bincount(shard.ratings.item, minlength=shard.num_items))
     cost = build_rating_matrix(shard, CPU, torch.float32, tiled=steps > 0)
-    als = Als.with_whole_items(
-        cost, factors, Regulariser(1.0), item_counts=counts, steps=steps, tolerance=0.0, owns_all_users=True
+    halves = WholeItems.build(
+        cost, factors, Regulariser(1.0), item_counts=counts, steps=steps, owns_all_users=True
     )
+    als = Als(halves, tolerance=0.0)
     found: Reached = {}
     begun, sweeps = time.perf_counter(), 0
     while min(TARGETS) not in found:

@@ -45,6 +45,7 @@ from cofi_dist.kernels.torch_ops.backend import TorchKernels
 from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import run_step
+from cofi_dist.optim.whole_items import WholeItems
 from cofi_dist.sharding.partition import UserPartition
 from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.training.draw import draw_factors
@@ -130,8 +131,9 @@ def als_step(bench: Bench, cost: RatingMatrix) -> Step:
     """A sweep of ALS."""
     s, factors = bench.shard, bench.factors()
     counts = torch.from_numpy(np.bincount(s.ratings.item, minlength=s.num_items))
-    given = {"item_counts": counts, "steps": 3, "tolerance": 0.0, "owns_all_users": True}
-    als = Als.with_whole_items(cost, factors, Regulariser(1.0), **given)  # type: ignore[arg-type]
+    given = {"item_counts": counts, "steps": 3, "owns_all_users": True}
+    halves = WholeItems.build(cost, factors, Regulariser(1.0), **given)  # type: ignore[arg-type]
+    als = Als(halves, tolerance=0.0)
 
     def step() -> None:
         run_step(als.prepare_step(), SoloComm())

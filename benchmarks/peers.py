@@ -26,6 +26,7 @@ from cofi_dist.factors import Factors
 from cofi_dist.kernels.cpu import schedule
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import run_step
+from cofi_dist.optim.whole_items import WholeItems
 from cofi_dist.run.log import NullLog
 from cofi_dist.training.build import build_adam
 from cofi_dist.training.trainer import Trainer
@@ -49,9 +50,10 @@ def als(problem: Problem) -> Result:
     start = time.perf_counter()
     factors, cost = problem.start(), build_rating_matrix(problem.shard, CPU, torch.float32)
     counts = torch.from_numpy(problem.sums.count)
-    solver = Als.with_whole_items(
-        cost, factors, Regulariser(s.lambda_), item_counts=counts, steps=3, tolerance=0.0, owns_all_users=True
+    halves = WholeItems.build(
+        cost, factors, Regulariser(s.lambda_), item_counts=counts, steps=3, owns_all_users=True
     )
+    solver = Als(halves, tolerance=0.0)
     set_up = time.perf_counter() - start
     points, seconds = [], 0.0
     for sweep in range(1, max(s.points) + 1):

@@ -94,13 +94,19 @@ class Momentum(_Strict):
     change: Number | None
 
 
+class Draws(_Strict):
+    """Hold the state of a mean of draws without its tensors."""
+
+    draws: Count
+
+
 class Numbers(_Strict):
     """Hold the state of a run without its tensors."""
 
     epoch: Count
     seconds: Number
     best: Best | BestByCriterion | None
-    optimizer: Momentum | None = None
+    optimizer: Momentum | Draws | None = None
 
 
 class Ids(_Strict):

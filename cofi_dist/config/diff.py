@@ -26,6 +26,8 @@ FIXED = (
     "train.unknown_weight",
     "train.dtype",
     "train.optimizer",
+    "train.average",
+    "train.noise",
 )
 # Keys that name files: the same ones under another name are no change.
 FILES = ("data.ratings", "data.test.file", "data.validation.file")

@@ -15,6 +15,9 @@ LARGEST_FINITE = {"float32": 3.4028234663852886e38, "float64": 1.797693134862315
 # The number of blocks of users of an invariant run, if it is not set. No run has more ranks than blocks.
 DEFAULT_BLOCKS = 8
 
+# Of ratings from 1 to 5; on other scales, it is another number.
+DEFAULT_NOISE = 0.6
+
 # The defaults of ALS where they differ: tens of sweeps do what thousands of Adam's steps do. docs/maths.md
 # says what more sweeps would change.
 ALS_DEFAULTS = {"epochs": 100, "tolerance": 1e-5, "log_every": 10}
@@ -60,6 +63,14 @@ class TrainSection(Section):
     tolerance: PositiveFloat | None = None
     """End when a sweep lowers J by less than this, relative to J. Only with `optimizer: als`; not set if
     `epochs` is set and this is not."""
+
+    average: PositiveInt | None = None
+    """Draw factors instead of solving for them, and average the predictions of the last N sweeps, which are
+    better on held-out ratings (docs/maths.md). Needs `optimizer: als`, `solver: exact` and more epochs."""
+
+    noise: PositiveFloat | None = None
+    """Standard deviation of a rating around its prediction, which says how far draws are spread. Only with
+    `average`, where the default is 0.6."""
 
     cost: Literal["sparse", "dense"] = "sparse"
     """`sparse` computes on the known ratings only; `dense` runs the notebook's operations on the whole
@@ -147,8 +158,10 @@ class TrainSection(Section):
             return given
         known = {key: value for key, value in given.items() if value is not None}
         filled = {**ALS_DEFAULTS, **known}
-        if "epochs" in known and "tolerance" not in known:
+        if ("epochs" in known or "average" in known) and "tolerance" not in known:
             del filled["tolerance"]
+        if "average" in known:
+            filled["noise"] = known.get("noise", DEFAULT_NOISE)
         return filled
 
     @model_validator(mode="after")
@@ -200,6 +213,23 @@ class TrainSection(Section):
         if len(set(given)) < len(given):
             raise ValueError("names a tracker twice; keep one of them")
         return given
+
+    @model_validator(mode="after")
+    def _require_what_draws(self) -> "TrainSection":
+        if self.average is None:
+            if self.noise is not None:
+                raise ValueError("noise: belongs to average; leave it out, or set that")
+            return self
+        if (self.optimizer, self.solver) != ("als", "exact"):
+            raise ValueError("average: needs optimizer: als and solver: exact; set both, or leave it out")
+        if self.tolerance is not None:
+            raise ValueError("tolerance: draws do not converge; leave it out, or leave average out")
+        if self.average >= self.epochs:
+            raise ValueError(
+                f"average: {self.average} of {self.epochs} epochs leaves none to get away from the start; set"
+                " fewer, or more epochs"
+            )
+        return self
 
     @field_validator("start")
     @classmethod

@@ -169,6 +169,8 @@ class RidgeTerm:
         total_curvature: their sum.
         gram: a0 times the Gram matrix of the fixed side's rows (features, 1, bias), (K + 2, K + 2), in the
             type of the factors; None if a0 is 0.
+        noise: a random number for each unknown of each row, (V, K + 1), by which exact solutions are drawn
+            around their place; None to take them as they are.
     """
 
     weight: Tensor
@@ -178,6 +180,7 @@ class RidgeTerm:
     curvature: Tensor
     total_curvature: float
     gram: Tensor | None = None
+    noise: Tensor | None = None
 
     def of_rows(self, start: int, stop: int) -> "RidgeTerm":
         """Return that of the rows start <= r < stop."""

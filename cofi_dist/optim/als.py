@@ -16,16 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cofi_dist.cost.objective import Objective
-from cofi_dist.cost.regulariser import Regulariser
-from cofi_dist.cost.unknown import UnknownPairs
 from cofi_dist.errors import RunError
-from cofi_dist.factors import Factors
-from cofi_dist.kernels.base import accumulation_dtype
-from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.optim.base import Pending, PendingSum, Step
-from cofi_dist.optim.half_sweep import HalfSweeps, ridge_terms
-from cofi_dist.optim.whole_items import WholeItems
+from cofi_dist.optim.half_sweep import HalfSweeps
 
 
 class Als:
@@ -50,53 +43,6 @@ class Als:
         self._previous = {name: factor.clone() for name, factor in self._by_name.items()}
         self.J, self.momentum = math.inf, 0
         self._change: float | None = None
-
-    @classmethod
-    def with_whole_items(
-        cls,
-        ratings: RatingMatrix,
-        factors: Factors,
-        regulariser: Regulariser,
-        *,
-        item_counts: Tensor,
-        steps: int,
-        tolerance: float,
-        owns_all_users: bool,
-        adds_shared_terms: bool = True,
-        item_curvature: Tensor | None = None,
-        unknown: UnknownPairs | None = None,
-        user_bias: bool = True,
-    ) -> "Als":
-        """Return ALS where every rank holds all rows of X.
-
-        Args:
-            ratings: this rank's ratings.
-            factors: are moved in place.
-            regulariser: the second term of J.
-            item_counts: training ratings of each item over all ranks, (num_items,).
-            steps: steps of conjugate gradients per half-sweep; 0 to solve each half exactly.
-            tolerance: as for the class.
-            owns_all_users: whether all users are on this rank, so that items' problems are complete too.
-            adds_shared_terms: as for the class.
-            item_curvature: sum of d_n (`cofi_dist.kernels.base`) over the items' ratings, (num_items,); None
-                if all are 1.
-            unknown: the unknown pairs; None if they have no weight.
-            user_bias: whether b is solved for; else it stays as it is.
-        """
-        curvature = item_counts if item_curvature is None else item_curvature.clamp(min=0)
-        ridges = ridge_terms(
-            factors,
-            regulariser,
-            ratings.by_user.counts,
-            ratings.by_user.curvature,
-            item_counts,
-            curvature,
-            total_curvature=float(curvature.sum(dtype=accumulation_dtype(factors.X))),
-            user_bias=user_bias,
-        )
-        objective = Objective(regulariser, ratings.sums)
-        halves = WholeItems(ratings, factors, objective, unknown, *ridges, steps, owns_all_users)
-        return cls(halves, tolerance=tolerance, adds_shared_terms=adds_shared_terms)
 
     def prepare_step(self, *, with_cost: bool = False) -> Step:
         """Return a sweep from where the factors are now, and compute the cost if asked for."""
@@ -127,12 +73,12 @@ class Als:
     def _accelerated_sweep(self) -> Iterator[Pending]:
         """Extrapolate and sweep; if J rises, undo both and sweep without momentum."""
         self._extrapolate()
-        J = yield from self._sweep()
+        J = yield from sweep(self._halves, adds_shared_terms=self._adds_shared_terms)
         if self.momentum and not J <= self.J:
             for name, factor in self._by_name.items():
                 factor.copy_(self._previous[name])
             self.momentum = 0
-            J = yield from self._sweep()
+            J = yield from sweep(self._halves, adds_shared_terms=self._adds_shared_terms)
         change = abs(self.J - J) / abs(self.J) if 0 < abs(self.J) < math.inf else math.inf
         # With momentum, J may change by little because the extrapolation nearly went too far. Only a sweep
         # without momentum shows convergence, and a small change leads to one.
@@ -150,36 +96,45 @@ class Als:
             if extrapolated is not None:
                 factor.copy_(extrapolated)
 
-    def _sweep(self) -> Generator[Pending, None, float]:
-        """Solve for the users, then for the items, and return J."""
-        halves, factors, sums = self._halves, self._halves.factors, self._halves.sums
-        singular, of_items = yield from halves.solve_users()
-        W2, b2 = self.objective.user_squares(factors)
-        of_unknown, scaled_gram_W = W2.new_zeros(()), None
-        numbers = W2, b2, _in_first_subtree(singular, like=W2)
-        if halves.unknown is not None and of_items.gram is not None:
-            gram_W = sums.sum_subtrees(halves.unknown.gram_of_users(factors))
-            W2, b2, singular = yield from _sum_numbers(*numbers, beside=gram_W)
-            (of_unknown,) = halves.unknown.value(gram_W[:1], of_items.gram)
-            scaled_gram_W = halves.unknown.scaled(gram_W[0], factors)
-        else:
-            W2, b2, singular = yield from _sum_numbers(*numbers)
-        _require_unique(float(singular), "users'")
 
-        # what every rank knows of J before the items' half-sweep
-        penalty = self.objective.penalty((W2, b2), of_items.squares) + of_unknown
-        items = yield from halves.solve_items(scaled_gram_W)
-        # J is what it was before this half-sweep, less its decrease. That saves a pass over the ratings.
-        half = sums.sum_subtrees(items.half_squared_error)
-        # Every rank knows the penalty and the decrease, but perhaps not to the last bit. A single rank
-        # contributes them, so that all ranks decide from the same J.
-        shared, singular = torch.zeros_like(half), torch.zeros_like(half)
-        if self._adds_shared_terms:
-            shared = _in_first_subtree(penalty - items.decrease, like=half)
-            singular = _in_first_subtree(items.singular, like=half)
-        half, shared, singular = yield from _sum_numbers(half, shared, singular)
-        _require_unique(float(singular), "items'")
-        return float(half + shared)
+def sweep(halves: HalfSweeps, *, adds_shared_terms: bool) -> Generator[Pending, None, float]:
+    """Solve for the users, then for the items, and return J.
+
+    Args:
+        halves: solve for one side each.
+        adds_shared_terms: as for `Als`.
+
+    Raises:
+        RunError: some rows have no unique solution; the same on all ranks.
+    """
+    objective, factors, sums = halves.objective, halves.factors, halves.sums
+    singular, of_items = yield from halves.solve_users()
+    W2, b2 = objective.user_squares(factors)
+    of_unknown, scaled_gram_W = W2.new_zeros(()), None
+    numbers = W2, b2, _in_first_subtree(singular, like=W2)
+    if halves.unknown is not None and of_items.gram is not None:
+        gram_W = sums.sum_subtrees(halves.unknown.gram_of_users(factors))
+        W2, b2, singular = yield from _sum_numbers(*numbers, beside=gram_W)
+        (of_unknown,) = halves.unknown.value(gram_W[:1], of_items.gram)
+        scaled_gram_W = halves.unknown.scaled(gram_W[0], factors)
+    else:
+        W2, b2, singular = yield from _sum_numbers(*numbers)
+    _require_unique(float(singular), "users'")
+
+    # what every rank knows of J before the items' half-sweep
+    penalty = objective.penalty((W2, b2), of_items.squares) + of_unknown
+    items = yield from halves.solve_items(scaled_gram_W)
+    # J is what it was before this half-sweep, less its decrease. That saves a pass over the ratings.
+    half = sums.sum_subtrees(items.half_squared_error)
+    # Every rank knows the penalty and the decrease, but perhaps not to the last bit. A single rank
+    # contributes them, so that all ranks decide from the same J.
+    shared, singular = torch.zeros_like(half), torch.zeros_like(half)
+    if adds_shared_terms:
+        shared = _in_first_subtree(penalty - items.decrease, like=half)
+        singular = _in_first_subtree(items.singular, like=half)
+    half, shared, singular = yield from _sum_numbers(half, shared, singular)
+    _require_unique(float(singular), "items'")
+    return float(half + shared)
 
 
 def _sum_numbers(

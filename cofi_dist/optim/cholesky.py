@@ -8,7 +8,8 @@ K ratings, and F has a row per rating in it. It needs the unknown pairs to have 
     (F F^T + weight) a = sqrt(c) (value - offset - bias)                   z + d = F^T a; F's rows: sqrt(c) f
 
 They are solved in float64 whatever the factors are, because a bias that is not regularised may leave little
-of its pivot. K features, V rows, G rows of a batch, n ratings of the longest row of a batch.
+of its pivot. If a row has noise e, it is drawn around its solution: the first system's matrix is L L^T, and
+L^-T e is added. K features, V rows, G rows of a batch, n ratings of the longest row of a batch.
 """
 
 from collections.abc import Iterator
@@ -57,7 +58,7 @@ def solve_by_cholesky(
     decrease, singular = half_BV.new_zeros(()), half_BV.new_zeros(())
     for batch in batches(ridge.counts, K):
         longest = int(ridge.counts[batch].max())
-        is_small = is_local and ridge.gram is None and 0 < longest <= K
+        is_small = is_local and ridge.gram is None and ridge.noise is None and 0 < longest <= K
         if is_small and bool((ridge.weight[batch] > 0).all()):
             step, num_bad = _solve_by_ratings(kernels, batch, solved, fixed, ridge)
         else:
@@ -153,6 +154,9 @@ def _solve_by_features(A: Tensor, residual: Tensor, batch: Tensor, ridge: RidgeT
         good &= ~((ridge.weight[batch] == 0) & (counts > 0) & (counts < unknowns))
     factor = torch.where(good[:, None, None], factor, torch.eye(A.shape[-1], dtype=A.dtype, device=A.device))
     step = torch.cholesky_solve(residual[..., None].to(A.dtype), factor)[..., 0]
+    if ridge.noise is not None:
+        noise = ridge.noise[batch][..., None].to(A.dtype)
+        step += torch.linalg.solve_triangular(factor.mT, noise, upper=True)[..., 0]
     return (step * good[:, None]).to(residual.dtype), (~good).sum()
 
 

@@ -2,18 +2,20 @@
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
+from typing import Self
 
 from torch import Tensor
 
 from cofi_dist.cost.objective import Objective
+from cofi_dist.cost.regulariser import Regulariser
 from cofi_dist.cost.sparse import half_squared_error
 from cofi_dist.cost.unknown import UnknownPairs
 from cofi_dist.factors import Factors
-from cofi_dist.kernels.base import RidgeTerm
+from cofi_dist.kernels.base import RidgeTerm, accumulation_dtype
 from cofi_dist.kernels.block_sums import BlockSums
 from cofi_dist.kernels.rating_matrix import RatingMatrix
 from cofi_dist.optim.base import Pending, Solved, Step
-from cofi_dist.optim.half_sweep import ItemTotals, solve_items, solve_users
+from cofi_dist.optim.half_sweep import ItemTotals, ridge_terms, solve_items, solve_users
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,48 @@ class WholeItems:
     item_ridge: RidgeTerm
     steps: int
     owns_all_users: bool
+
+    @classmethod
+    def build(
+        cls,
+        ratings: RatingMatrix,
+        factors: Factors,
+        regulariser: Regulariser,
+        *,
+        item_counts: Tensor,
+        steps: int,
+        owns_all_users: bool,
+        item_curvature: Tensor | None = None,
+        unknown: UnknownPairs | None = None,
+        user_bias: bool = True,
+    ) -> Self:
+        """Put together what both sides' problems consist of.
+
+        Args:
+            ratings: as for the class.
+            factors: as for the class.
+            regulariser: the second term of J.
+            item_counts: training ratings of each item over all ranks, (num_items,).
+            item_curvature: sum of d_n (`cofi_dist.kernels.base`) over the items' ratings, (num_items,); None
+                if all are 1.
+            steps: as for the class.
+            owns_all_users: as for the class.
+            unknown: as for the class.
+            user_bias: whether b is solved for; else it stays as it is.
+        """
+        curvature = item_counts if item_curvature is None else item_curvature.clamp(min=0)
+        ridges = ridge_terms(
+            factors,
+            regulariser,
+            ratings.by_user.counts,
+            ratings.by_user.curvature,
+            item_counts,
+            curvature,
+            total_curvature=float(curvature.sum(dtype=accumulation_dtype(factors.X))),
+            user_bias=user_bias,
+        )
+        objective = Objective(regulariser, ratings.sums)
+        return cls(ratings, factors, objective, unknown, *ridges, steps, owns_all_users)
 
     @property
     def sums(self) -> BlockSums:

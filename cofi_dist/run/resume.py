@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from cofi_dist.checkpoint.manifest import FILE
+from cofi_dist.checkpoint.manifest import FILE, Draws
 from cofi_dist.checkpoint.reader import Checkpoint, find_newest, read_verified, restore_state
 from cofi_dist.config import Config
 from cofi_dist.config.diff import FIXED, FREE, changes, is_within
@@ -103,12 +103,7 @@ def require_same_problem(
             shared=True,
         )
     _require_same_ids(checkpoint, config, fingerprint, ids)
-    if (manifest.numbers.optimizer is None) != (config.train.optimizer == "adam"):
-        raise CheckpointError(
-            f"{directory}: is not of {config.train.optimizer}; train.optimizer cannot change on the way:"
-            " begin anew in another run_dir",
-            shared=True,
-        )
+    _require_same_optimizer(checkpoint, config)
     _require_its_biases(checkpoint, config)
     changed = [key for key, *_ in changes(manifest.config, config) if is_within(key, FIXED)]
     if manifest.fingerprint != fingerprint:
@@ -123,6 +118,22 @@ def require_same_problem(
         raise CheckpointError(
             f"{directory}: is of epoch {checkpoint.epoch}, beyond train.epochs: {config.train.epochs}; set"
             f" train.epochs to {checkpoint.epoch} or more, or begin anew in another run_dir",
+            shared=True,
+        )
+
+
+def _require_same_optimizer(checkpoint: Checkpoint, config: Config) -> None:
+    """Raise CheckpointError if the saved state is not that of the run's optimiser."""
+    manifest, directory = checkpoint.manifest, checkpoint.directory
+    if (manifest.numbers.optimizer is None) != (config.train.optimizer == "adam"):
+        raise CheckpointError(
+            f"{directory}: is not of {config.train.optimizer}; train.optimizer cannot change on the way:"
+            " begin anew in another run_dir",
+            shared=True,
+        )
+    if isinstance(manifest.numbers.optimizer, Draws) != (config.train.average is not None):
+        raise CheckpointError(
+            f"{directory}: train.average cannot be set or left out on the way: begin anew in another run_dir",
             shared=True,
         )
 

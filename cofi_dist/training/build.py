@@ -19,8 +19,10 @@ from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import Optimizer, run_all
 from cofi_dist.optim.item_totals import ItemNumbers
+from cofi_dist.optim.sampler import Sampler
 from cofi_dist.optim.sharded_adam import ShardedAdam
 from cofi_dist.optim.sharded_items import ShardedItems
+from cofi_dist.optim.whole_items import WholeItems
 from cofi_dist.training.draw import draw_factors
 from cofi_dist.training.problem import Problem
 from cofi_dist.training.trainer import Trainer
@@ -81,19 +83,41 @@ def build_optimizer(problem: Problem, shard: UserShard, factors: Factors) -> Opt
         return _build_sharded(problem, shard, factors, regulariser)
     if settings.optimizer == "adam":
         return build_adam(build_cost(problem, shard), factors, regulariser, settings, is_alone=is_alone)
-    is_exact = settings.solver == "exact"
+    is_exact, is_drawn = settings.solver == "exact", settings.average is not None
     ratings = _build_rating_matrix(problem, shard, tiled=not is_exact)
-    return Als.with_whole_items(
+    halves = WholeItems.build(
         ratings,
-        factors,
+        _copied(factors) if is_drawn else factors,
         regulariser,
         item_counts=torch.from_numpy(problem.item_sums.count),
         item_curvature=torch.from_numpy(problem.item_curvature),
         unknown=unknown_pairs(ratings, settings.unknown_weight),
         user_bias=problem.config.model.user_bias,
         steps=0 if is_exact else settings.cg_steps,
-        tolerance=settings.tolerance or 0.0,
         owns_all_users=is_alone,
+    )
+    if is_drawn:
+        return _build_sampler(problem, factors, halves)
+    tolerance = settings.tolerance or 0.0
+    return Als(halves, tolerance=tolerance, adds_shared_terms=problem.rank == 0)
+
+
+def _copied(factors: Factors) -> Factors:
+    return Factors(**{name: factor.clone() for name, factor in factors.by_name.items()})
+
+
+def _build_sampler(problem: Problem, factors: Factors, halves: WholeItems) -> Sampler:
+    """Return what draws by these halves, and averages the draws in the factors."""
+    settings = problem.config.train
+    assert settings.average is not None
+    assert settings.noise is not None
+    return Sampler(
+        factors,
+        halves,
+        problem.users,
+        noise=settings.noise,
+        seed=problem.config.seed,
+        skipped=settings.epochs - settings.average,
         adds_shared_terms=problem.rank == 0,
     )
 
@@ -206,7 +230,10 @@ def describe_computation(problem: Problem) -> str:
     settings, device = problem.config.train, problem.device.type
     if settings.optimizer == "als":
         exact = settings.solver == "exact"
-        return f"als: {'exact' if exact else f'{settings.cg_steps} steps per half-sweep'}"
+        how = "exact" if exact else f"{settings.cg_steps} steps per half-sweep"
+        if settings.average is not None:
+            how += f", drawn with noise {settings.noise:g}; the last {settings.average} sweeps are averaged"
+        return f"als: {how}"
     if settings.cost == "dense":
         return "dense cost"
     if device == "cuda" and (fault := triton_fault()):

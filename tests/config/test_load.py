@@ -47,6 +47,8 @@ def test_defaults_are_the_notebooks_but_for_the_cost(tmp_path: Path) -> None:
         "solver": "cg",
         "cg_steps": 3,
         "tolerance": None,
+        "average": None,
+        "noise": None,
         "cost": "sparse",
         "dtype": "float32",
         "reduction": "fast",

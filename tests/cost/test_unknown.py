@@ -14,6 +14,7 @@ from cofi_dist.factors import Factors
 from cofi_dist.kernels.cpu.backend import NumbaKernels
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import run_step
+from cofi_dist.optim.whole_items import WholeItems
 from cofi_dist.sharding.ranges import UserRange
 
 U, M, K = 13, 17, 3
@@ -61,17 +62,17 @@ def test_als_lowers_the_sum_over_all_cells_and_knows_its_value(
     ratings = build_rating_matrix(shard, CPU, torch.float64, unknown_weight=a0, tiled=tiled)
     unknown = unknown_pairs(ratings, a0)
     count, of_known = (~np.isnan(C)).sum(1), np.nansum(C, 1)
-    als = Als.with_whole_items(
+    halves = WholeItems.build(
         ratings,
         factors,
         REGULARISER,
         item_counts=torch.from_numpy(count),
         item_curvature=torch.from_numpy(of_known - a0 * count),
         steps=3,
-        tolerance=0.0,
         owns_all_users=owns_all_users,
         unknown=unknown,
     )
+    als = Als(halves, tolerance=0.0)
     before = np.inf
     for _ in range(5):
         assert float(half_squared_error(ratings, factors, unknown)) == pytest.approx(

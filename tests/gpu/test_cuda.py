@@ -20,6 +20,7 @@ from cofi_dist.kernels.rating_matrix import device_backend
 from cofi_dist.kernels.torch_ops.backend import TorchKernels
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import run_step
+from cofi_dist.optim.whole_items import WholeItems
 from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.training.draw import counter_draw
 from tests.support.notebook import run_notebook
@@ -158,10 +159,11 @@ def test_als_is_that_of_the_cpu_and_never_rises(steps: int, item_bias: bool, unk
             tiled=steps > 0,
         )
         counts = torch.from_numpy(np.bincount(ratings.item, minlength=40))
-        given = {"item_counts": counts, "steps": steps, "tolerance": 0.0, "owns_all_users": True}
+        given = {"item_counts": counts, "steps": steps, "owns_all_users": True}
         given |= {"item_curvature": counts * (1 - unknown_weight)}
         given |= {"unknown": unknown_pairs(cost, unknown_weight)}
-        als = Als.with_whole_items(cost, factors, Regulariser(0.7, 0.2), **given)  # type: ignore[arg-type]
+        halves = WholeItems.build(cost, factors, Regulariser(0.7, 0.2), **given)  # type: ignore[arg-type]
+        als = Als(halves, tolerance=0.0)
         costs[device] = []
         for _ in range(15):
             run_step(als.prepare_step(), SoloComm())

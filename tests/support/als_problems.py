@@ -12,6 +12,7 @@ from cofi_dist.factors import Factors
 from cofi_dist.kernels.torch_ops.backend import TorchKernels
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import run_step
+from cofi_dist.optim.whole_items import WholeItems
 from cofi_dist.sharding.ranges import UserRange
 
 CPU = torch.device("cpu")
@@ -40,9 +41,10 @@ def als_on(
     backend = None if loops else TorchKernels
     cost = build_rating_matrix(shard, CPU, factors.X.dtype, tiled=steps > 0, backend=backend)
     counts = torch.from_numpy(np.bincount(ratings.item, minlength=len(factors.X)))
-    return Als.with_whole_items(
-        cost, factors, regulariser, item_counts=counts, steps=steps, tolerance=0.0, owns_all_users=True
+    halves = WholeItems.build(
+        cost, factors, regulariser, item_counts=counts, steps=steps, owns_all_users=True
     )
+    return Als(halves, tolerance=0.0)
 
 
 def cost_of(factors: Factors, ratings: Ratings, regulariser: Regulariser = REGULARISER) -> float:

@@ -21,6 +21,7 @@ from cofi_dist.optim.item_pass import ItemPass
 from cofi_dist.optim.item_totals import ItemNumbers
 from cofi_dist.optim.sharded_adam import ShardedAdam
 from cofi_dist.optim.sharded_items import ShardedItems
+from cofi_dist.optim.whole_items import WholeItems
 from cofi_dist.sharding.item_shards import ItemShards
 from cofi_dist.sharding.partition import UserPartition
 from tests.support.lockstep import Lockstep
@@ -120,7 +121,7 @@ class Problem:
         is_first = len(self.factors) == 0
         if shards is None:
             matrix = build_rating_matrix(shard, CPU, self.dtype, unknown_weight=self.a0)
-            return Als.with_whole_items(
+            whole = WholeItems.build(
                 matrix,
                 factors,
                 regulariser,
@@ -129,10 +130,9 @@ class Problem:
                 unknown=unknown_pairs(matrix, self.a0),
                 user_bias=self.biases,
                 steps=3,
-                tolerance=0.0,
                 owns_all_users=len(self.partition.ranges) == 1,
-                adds_shared_terms=is_first,
             )
+            return Als(whole, tolerance=0.0, adds_shared_terms=is_first)
         halves = ShardedItems.build(
             csr_of(shard, self.dtype, self.a0),
             shard.blocks,

@@ -11,6 +11,7 @@ from cofi_dist.config import Config
 from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.als import Als
+from cofi_dist.optim.sampler import Sampler
 from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.training import build
 from cofi_dist.training.build import (
@@ -80,7 +81,13 @@ def test_the_start_is_drawn_as_the_config_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("train", "kind"), [({}, Adam), ({"cost": "dense"}, Adam), ({"optimizer": "als"}, Als)]
+    ("train", "kind"),
+    [
+        ({}, Adam),
+        ({"cost": "dense"}, Adam),
+        ({"optimizer": "als"}, Als),
+        ({"optimizer": "als", "solver": "exact", "average": 3}, Sampler),
+    ],
 )
 def test_there_is_always_an_optimiser(train: dict[str, Any], kind: type) -> None:
     config = config_of({"lambda_": 2.5, "lambda_power": 0.5, **train})

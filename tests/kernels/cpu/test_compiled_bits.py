@@ -23,6 +23,7 @@ from cofi_dist.sharding.ranges import UserRange
 from cofi_dist.distributed.comm import SoloComm
 from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.als import Als
+from cofi_dist.optim.whole_items import WholeItems
 from cofi_dist.optim.base import run_step
 from tests.support.problems import random_factors, random_ratings
 
@@ -36,8 +37,8 @@ for K, dtype in ((13, torch.float32), (20, torch.float64)):
         shard = UserShard.single_block(UserRange(0, 60), 50, ratings)
         cost = build_rating_matrix(shard, torch.device("cpu"), dtype)
         factors = random_factors(50, 60, K, dtype, item_bias=True)
-        given = {"item_counts": counts, "steps": 3, "tolerance": 0.0, "owns_all_users": True}
-        als = Als.with_whole_items(cost, factors, Regulariser(1.3), **given)
+        given = {"item_counts": counts, "steps": 3, "owns_all_users": True}
+        als = Als(WholeItems.build(cost, factors, Regulariser(1.3), **given), tolerance=0.0)
         adam = Adam(SparseCost(cost), factors, Regulariser(1.3), lr=0.01, fused=True)
         for _ in range(4):
             run_step(als.prepare_step(), SoloComm())

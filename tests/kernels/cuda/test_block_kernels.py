@@ -21,6 +21,7 @@ from cofi_dist.kernels.rating_matrix import Backend, RatingMatrix
 from cofi_dist.optim.adam import Adam
 from cofi_dist.optim.als import Als
 from cofi_dist.optim.base import Optimizer
+from cofi_dist.optim.whole_items import WholeItems
 from cofi_dist.sharding.partition import UserPartition
 from tests.support.lockstep import Lockstep
 from tests.support.problems import close, random_factors, random_ratings, shard_of, slice_factors
@@ -91,17 +92,16 @@ def test_any_cut_of_the_users_has_the_same_sums(power: int, data: st.DataObject)
 def als(ratings: RatingMatrix, factors: Factors, of_all: Ratings, world_size: int, rank: int) -> Als:
     counts = torch.from_numpy(np.bincount(of_all.item, minlength=NUM_ITEMS))
     unknown = unknown_pairs(ratings, ratings.by_user.weights[1])
-    return Als.with_whole_items(
+    halves = WholeItems.build(
         ratings,
         factors,
         Regulariser(0.7, 0.2),
         item_counts=counts,
         steps=1,
-        tolerance=0.0,
         owns_all_users=world_size == 1,
-        adds_shared_terms=rank == 0,
         unknown=unknown,
     )
+    return Als(halves, tolerance=0.0, adds_shared_terms=rank == 0)
 
 
 def adam(ratings: RatingMatrix, factors: Factors) -> Adam:
