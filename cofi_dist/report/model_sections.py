@@ -18,7 +18,7 @@ MEANINGS = {
     "mae_by_user": "averaged over users",
     "precision": "share of a list that was held out",
     "recall": "share of what was held out that lists find",
-    "ndcg": "the same, but more for the first places of a list",
+    "ndcg": "like recall, but the first places count more",
     "map": "precision at each find",
     "hit_rate": "share of users whose list finds something",
     "mrr": "1 / place of the first find",
@@ -67,15 +67,15 @@ def figures_table(judged: JudgedModel) -> str:
     if found.sample is not None:
         caption += f", a sample of about {found.sample:,}"
     rows = [
-        (
-            escaped(title),
-            _digits(name, value),
-            _interval(name, interval),
-            escaped(MEANINGS[name].replace("ratings", f"{noun}s")),
-        )
-        for name, (title, value, interval) in _figures(found).items()
+        (_explained(name, title, noun), _digits(name, value), _interval(name, limits))
+        for name, (title, value, limits) in _figures(found).items()
     ]
-    return columns(caption, ("figure", "value", "95 % interval", "meaning"), rows, (1, 2))
+    return columns(caption, ("figure", "value", "95 % interval"), rows, (1, 2))
+
+
+def _explained(name: str, title: str, noun: str) -> str:
+    meaning = MEANINGS[name].replace("rating", noun)
+    return f'{escaped(title)} <span class="faint meaning">{escaped(meaning)}</span>'
 
 
 def users_section(found: SampleLists) -> str:

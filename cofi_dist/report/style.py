@@ -38,21 +38,23 @@ figcaption { font-size: .9rem }
 .users > input:focus-visible + label { outline: 2px solid var(--mark); outline-offset: 2px }
 .user { display: grid; gap: 1rem 2.5rem; align-items: start; margin-bottom: 1.5rem;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)) } .user h3 { grid-column: 1 / -1 }
+.meaning { font-weight: 400 }
 .found { color: var(--found); font-weight: 600; white-space: nowrap }
 pre { margin: 0; padding: .75rem; background: var(--box); font-size: .8rem; line-height: 1.4; white-space:
   pre-wrap }
 @media screen { pre { max-height: 26rem; overflow: auto } }
 footer { margin-top: 2rem; font-size: .85rem }
-@media (max-width: 36rem) { th, td { padding-right: .6rem } td.number, th.number { white-space: normal } }
+@media (max-width: 36rem) { th, td { padding-right: .6rem } .meaning { display: block } }
 @media (prefers-color-scheme: dark) { :root { --text: #e6e6e6; --back: #16181c; --faint: #a3a3a3; --line:
   #3a3d42;
   --box: #22252a; --mark: #7ab8ff; --found: #6fd39b } figure svg { filter: invert(.9) hue-rotate(180deg) } }
 @media print { :root { color-scheme: light; --text: #000; --back: #fff; --faint: #444; --line: #bbb; --box:
-  #fff;
-  --mark: #000; --found: #000 } figure svg { filter: none } body { padding: 0; max-width: none; font-size:
-  .72rem }
+  #fff; --mark: #000; --found: #000 } figure svg { filter: none }
+  body { padding: 0; max-width: none; font-size: .66rem }
   .users > label { display: none } pre, .tiles > div { border: 1px solid var(--line) }
-  h2, h3, caption { break-after: avoid } tr, .user table { break-inside: avoid }
+  h2, h3, caption { break-after: avoid } tr, .user { break-inside: avoid }
+  th, td { padding-top: .1rem; padding-bottom: .1rem } h1 { font-size: 1.3rem }
+  h2 { font-size: 1rem; margin-top: 1rem }
   .pictures, .tables, .user { grid-template-columns: 1fr 1fr; gap: .75rem 1.5rem } }
 """
 
