@@ -138,8 +138,9 @@ def measure(port: int, args: argparse.Namespace) -> None:
         question = asked_of[kind]
         for at_once in (1, args.at_once):
             found = []
-            for repeat in range(args.repeats + 1):  # the first is to warm up
-                asked = [request(*question(n + repeat * args.requests)) for n in range(args.requests)]
+            for repeat in range(args.repeats + 1):
+                count = args.requests if repeat else min(200, args.requests)  # the first is to warm up
+                asked = [request(*question(n + repeat * args.requests)) for n in range(count)]
                 begun = time.perf_counter()
                 seconds = asyncio.run(load(port, asked, at_once))
                 rate = len(seconds) / (time.perf_counter() - begun)

@@ -1,7 +1,7 @@
 // Start the page: load what the models are, then show the view that the address names.
 
 import { ask } from "./api.js";
-import { byId, count } from "./dom.js";
+import { byId, count, make } from "./dom.js";
 import { openItem, startItem } from "./item.js";
 import { isEvents, models, setModels } from "./models.js";
 import { showUser, startUser } from "./user.js";
@@ -23,7 +23,7 @@ const describe = (model) =>
 
 try {
   setModels((await ask("models")).models);
-  byId("about").textContent = models.map(describe).join(" · ");
+  byId("about").replaceChildren(...models.map((model) => make("span", { class: "about" }, describe(model))));
   document.title = `${models.map((model) => model.name).join(" and ")} - cofi-dist explore`;
   startItem();
   startYou(openItem);

@@ -7,6 +7,7 @@ const HEIGHT = 320;
 const EDGE = 26;
 const LINE = 15; // height of a label
 const LETTER = 6.8; // width of one, about
+const BOLD = 7.8; // of a bold one
 const LONGEST = 26;
 
 // `items` begins with the item itself, and goes on with the nearest first.
@@ -55,15 +56,15 @@ function makePoint({ item, x, y }, k, open) {
       }
     },
   }, make("circle", { cx: x, cy: y, r: k === 0 ? 8 : 3 + 4 * Math.max(item.cosine, 0) }));
-  const text = makeLabel(titleOf(item), x, y);
+  const text = makeLabel(titleOf(item), x, y, true);
   text.node.setAttribute("class", "hover");
   point.append(text.node);
   return point;
 }
 
-function makeLabel(title, x, y) {
+function makeLabel(title, x, y, isBold) {
   const short = title.length > LONGEST ? `${title.slice(0, LONGEST - 1)}…` : title;
-  const width = short.length * LETTER;
+  const width = short.length * (isBold ? BOLD : LETTER);
   const isRight = x + width + 12 < WIDTH;
   const node = make("text", { x: isRight ? x + 11 : x - 11, y: y + 4, "text-anchor": isRight ? "start" : "end" }, short);
   const left = isRight ? x + 11 : x - 11 - width;
@@ -75,7 +76,7 @@ function placeLabels(placed) {
   const boxes = placed.map(({ x, y }) => ({ left: x - 6, right: x + 6, top: y - 6, bottom: y + 6 }));
   const labels = [];
   for (const [k, { item, x, y }] of placed.entries()) {
-    const { node, box } = makeLabel(titleOf(item), x, y);
+    const { node, box } = makeLabel(titleOf(item), x, y, k === 0);
     const isInside = box.left >= 0 && box.right <= WIDTH;
     const isFree = boxes.every((other, at) => at === k || !overlap(box, other));
     if (k > 0 && !(isFree && isInside)) continue;
