@@ -35,7 +35,7 @@ GRACE_SECONDS = 10
 def require_optuna() -> None:
     """Raise ConfigError if Optuna is not installed."""
     if importlib.util.find_spec("optuna") is None:
-        raise ConfigError("--space: a search needs Optuna: pip install 'cofi-dist[tune]', or give --grid")
+        raise ConfigError("a search needs Optuna: pip install 'cofi-dist[tune]'; a grid (--grid) does not")
 
 
 def _import_optuna() -> None:

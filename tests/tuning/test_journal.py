@@ -105,5 +105,5 @@ def test_a_worker_that_is_killed_while_it_holds_the_lock_does_not_block_the_othe
 
 def test_without_optuna_the_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(ConfigError, match=r"a search needs Optuna: pip install 'cofi-dist\[tune\]', or give"):
+    with pytest.raises(ConfigError, match=r"^a search needs Optuna: pip install 'cofi-dist\[tune\]'"):
         require_optuna()
