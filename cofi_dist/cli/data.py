@@ -94,7 +94,8 @@ class _DownloadProgress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        if not self._bar.disable:  # else rich before 14.3 prints an empty line
+            self._bar.stop()
 
     def note(self, text: str) -> None:
         if self._bar.disable:

@@ -102,8 +102,9 @@ class TerminalBar:
 
     def close(self) -> None:
         """Remove the bar."""
-        with self._drawing():
-            self._bar.stop()
+        if self.is_drawn:  # rich before 14.3 prints an empty line when it stops a bar that it never drew
+            with self._drawing():
+                self._bar.stop()
 
     def _drawing(self) -> AbstractContextManager[None]:
         return nullcontext() if self._bar.disable else tolerate_write_errors(sys.stderr, self._on_failure)
