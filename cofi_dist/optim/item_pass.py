@@ -139,7 +139,8 @@ class ItemPass:
         """Copy this rank's sums of a block to their place, if there is padding."""
         mine = self._mine(number)
         if len(mine) < self._slices[number]:
-            for rows, arrived in zip(into, targets, strict=True):
+            # biases only if they have travelled: else nothing has been written to their target
+            for rows, arrived in list(zip(into, targets, strict=True))[: 2 if self._has_bias else 1]:
                 rows[mine.start : mine.stop].copy_(arrived[: len(mine)])
 
     def _mine(self, number: int) -> UserRange:

@@ -1,6 +1,7 @@
 """One small problem on any number of ranks, in one process, with X whole on each of them or sharded."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
@@ -200,6 +201,21 @@ class Problem:
 
 def require_the_bits_of_one_rank(optimizer: str, given: dict[str, Any]) -> None:
     """Check that the costs and all rows are those of one rank that has X whole."""
+    with unwritten_memory_is_nan():
+        _require_the_bits_of_one_rank(optimizer, given)
+
+
+@contextmanager
+def unwritten_memory_is_nan() -> Iterator[None]:
+    """Let torch fill what it allocates, so that what is read before it is written cannot go unseen."""
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def _require_the_bits_of_one_rank(optimizer: str, given: dict[str, Any]) -> None:
     one = Problem(1, optimizer=optimizer, **given)
     costs, want = one.run(), one.whole()
     for ranks, block_items in ((1, 6), (2, 10), (3, 100), (4, 37), (8, 20)):
