@@ -63,6 +63,7 @@ class ExploredModel:
             "features": model.arrays.X.shape[1],
             "lowest": facts.lowest if math.isfinite(facts.lowest) else None,
             "highest": facts.highest if math.isfinite(facts.highest) else None,
+            "strengths": bool(model.config.train.alpha),
             "has_ratings": self.rated is not None,
             "why_no_ratings": self.why_not,
             "diverged": facts.diverged,

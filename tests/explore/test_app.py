@@ -41,6 +41,7 @@ def test_the_page_and_all_that_it_loads_come_from_here(client: TestClient) -> No
 def test_questions_are_answered(client: TestClient) -> None:
     described = client.get("/api/models").json()
     assert [model["feedback"] for model in described["models"]] == ["explicit", "implicit"]
+    assert [model["strengths"] for model in described["models"]] == [False, True]
     assert (described["models"][0]["highest"], described["models"][1]["highest"]) == (5.0, None)
     assert client.get("/api/search", params={"q": "onerror"}).json()["items"][0]["title"] == EVIL
     assert len(client.post("/api/recommend", json={"ratings": MINE, "k": 3}).json()["items"]) == 3

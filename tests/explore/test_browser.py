@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,8 @@ pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Serve a model of ratings beside one of events, of which one title is a program."""
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of runs and titles, of which one is a program."""
     folder = tmp_path_factory.mktemp("page")
     rng = np.random.default_rng(3)
     taste, kind = rng.normal(size=(NUM_USERS, 2)), rng.normal(size=(NUM_ITEMS, 2))
@@ -41,7 +42,15 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (folder / "run").rename(folder / "stars")
     trained(folder, f"{data}, feedback: implicit}}\nmodel: {{num_features: 3}}\ntrain: {{{ALS}, alpha: 5}}\n")
     (folder / "run").rename(folder / "clicks")
-    with served("stars", "clicks", "--titles", "t.csv", cwd=folder) as (url, _):
+    trained(folder, f"{data}, feedback: implicit}}\nmodel: {{num_features: 3}}\ntrain: {{{ALS}, alpha: 0}}\n")
+    (folder / "run").rename(folder / "likes")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(runs: Path) -> Iterator[str]:
+    """Serve a model of ratings beside one of events."""
+    with served("stars", "clicks", "--titles", "t.csv", cwd=runs) as (url, _):
         yield url
 
 
@@ -248,3 +257,22 @@ def test_it_fits_a_telephone_and_is_dark_at_night(browser: Any, address: str) ->
     assert max(red, green, blue) < 60
     visit.context.close()
     assert not visit.wrong
+
+
+def test_a_title_is_liked_where_an_event_has_no_strength(browser: Any, runs: Path) -> None:
+    with served("likes", cwd=runs) as (url, process):
+        visit = Visit(browser, url)
+        visit.page.fill("#search", "7")
+        visit.page.keyboard.press("ArrowDown")
+        visit.page.keyboard.press("Enter")
+        visit.until("document.querySelectorAll('#your-lists button.title').length === 10")
+        assert visit.page.locator("#ratings .value").all_inner_texts() == ["1"]
+        assert visit.page.get_attribute("#ratings input", "max") == "1"
+        assert visit.page.locator("#yours").inner_text() == "You like"
+        assert not visit.wrong
+        process.kill()
+        process.wait()
+        visit.page.click("#clear")
+        visit.page.locator("#popular button").first.click()
+        visit.until("document.getElementById('your-lists').innerText.includes('is it still running')")
+        visit.context.close()

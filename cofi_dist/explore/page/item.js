@@ -3,7 +3,7 @@
 import { ask, newest, tell } from "./api.js";
 import { byId, count, make, say, titleOf } from "./dom.js";
 import { drawMap } from "./map.js";
-import { countsEvents, isEvents, models, showValue } from "./models.js";
+import { countsEvents, isEvents, models, showValue, words } from "./models.js";
 import { ratingControl } from "./rating.js";
 import { askAsYou, leastRatings, rate, ratingOf } from "./you.js";
 
@@ -45,7 +45,7 @@ function follow(item) {
 
 function show(item) {
   byId("item-title").textContent = titleOf(item);
-  byId("item-about").textContent = `id ${item.item}, ${count(item.ratings, "training rating")}`;
+  byId("item-about").textContent = `id ${item.item}, ${count(item.ratings, `training ${words.noun}`)}`;
   byId("item-back").hidden = past.length < 2;
   const panels = models.map((model) => makePanel(model));
   byId("item-models").replaceChildren(...panels.map((panel) => panel.element));
@@ -91,13 +91,13 @@ async function put(place, find) {
 
 async function explain(model, number, item, signal) {
   const asked = user === null ? askAsYou(model) : { user };
-  if (asked === null) return [make("p", { class: "empty" }, "Rate a title to see what it contributes here.")];
+  if (asked === null) return [make("p", { class: "empty" }, `${words.choose} to see what it contributes here.`)];
   const why = await tell("explain", { ...asked, item: item.item, model: number, k: REASONS }, signal);
   const noun = isEvents(model) ? "event" : "rating";
   const digits = isEvents(model) ? 3 : 2;
   const largest = Math.max(...why.ratings.map((each) => Math.abs(each.contribution)), 1e-12);
   const rows = why.ratings.map((each) => {
-    const given = countsEvents(model) ? "" : `rated ${showValue(each.value)}`;
+    const given = showGiven(model, each.value);
     return reasonRow(titleOf(each), each.contribution, digits, given, Math.abs(each.contribution) / largest);
   });
   if (why.more) rows.push(reasonRow(count(why.more, `more ${noun}`), why.rest, digits));
@@ -110,6 +110,12 @@ async function explain(model, number, item, signal) {
     make("ul", { class: "rows reasons", "aria-label": `Contributions, ${model.name}` }, ...rows),
     make("p", { class: "sum" }, make("span", {}, "Score"), make("span", {}, why.score.toFixed(digits) + trained)),
   ];
+}
+
+// What a rating or event was; nothing if all count the same.
+function showGiven(model, value) {
+  if (!isEvents(model)) return `rated ${showValue(value)}`;
+  return model.strengths && (user !== null || !countsEvents(model)) ? `strength ${showValue(value)}` : "";
 }
 
 // `size` of the bar: the part of the largest contribution of a single rating; null for sums.
@@ -125,7 +131,7 @@ function reasonRow(text, amount, digits, given = "", size = null) {
 async function findSimilar(number, item, signal) {
   const query = { item: item.item, model: number, k: SIMILAR, min_ratings: Math.max(leastRatings(), 1) };
   const { items } = await ask("similar", query, signal);
-  if (!items.length) return [make("p", { class: "empty" }, "No other title has so many ratings.")];
+  if (!items.length) return [make("p", { class: "empty" }, `No other title has so many ${words.noun}s.`)];
   return [make("ol", { class: "rows list" }, ...items.map((other) => make(
     "li",
     { "data-item": other.item },

@@ -2,7 +2,7 @@
 
 import { newest, tell } from "./api.js";
 import { count, make, say, titleOf } from "./dom.js";
-import { countsEvents, isEvents, models, showScore } from "./models.js";
+import { countsEvents, isEvents, models, showScore, words } from "./models.js";
 
 export const LENGTH = 10;
 
@@ -74,7 +74,7 @@ function makeList(model, number, onOpen) {
       note.textContent = noteOn(model, answer, asked);
       if (answer.error || !answer.items.length) {
         before = null;
-        say(answer.error ?? "No title is left. Ask for fewer ratings of a title.");
+        say(answer.error ?? `No title is left. Ask for fewer ${words.noun}s of a title.`);
         return;
       }
       rows.removeAttribute("aria-busy");

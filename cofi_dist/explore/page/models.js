@@ -2,17 +2,25 @@
 
 export const models = [];
 export const scale = {};
+export const words = {};
 
 export function setModels(described) {
   models.push(...described);
   Object.assign(scale, scaleOf(described));
+  Object.assign(words, scale.kind === "hearts" ? OF_EVENTS : OF_RATINGS);
 }
+
+const OF_RATINGS = { noun: "rating", find: "Find titles to rate", yours: "Your ratings", choose: "Rate a title" };
+const OF_EVENTS = { noun: "event", find: "Find titles you like", yours: "You like", choose: "Choose a title you like" };
 
 // Ratings go by stars if the scale of the models allows it, else by numbers. Without a model of ratings, the
 // value is the strength of an event.
 function scaleOf(described) {
   const explicit = described.filter((model) => model.feedback === "explicit");
-  if (!explicit.length) return { kind: "hearts", lowest: 1, highest: 5, step: 1, first: 1 };
+  if (!explicit.length) {
+    const highest = described.some((model) => model.strengths) ? 5 : 1; // else an event is an event
+    return { kind: "hearts", lowest: 1, highest, step: 1, first: 1 };
+  }
   const ends = (name) => explicit.map((model) => model[name]).filter((end) => end !== null);
   const lowest = Math.max(...ends("lowest"));
   const highest = Math.min(...ends("highest"));

@@ -2,6 +2,7 @@
 
 import { ask, newest } from "./api.js";
 import { byId, count, make, say, titleOf } from "./dom.js";
+import { words } from "./models.js";
 
 const MOST = 8;
 const WAIT = 80; // milliseconds without a key before the server is asked
@@ -54,7 +55,7 @@ export function startSearch(onChoose, isRated) {
         onclick: () => choose(k),
       },
       make("span", { class: "name" }, titleOf(item)),
-      make("span", { class: "quiet" }, isRated(item.item) ? "rated" : count(item.ratings, "rating")),
+      make("span", { class: "quiet" }, isRated(item.item) ? "chosen" : count(item.ratings, words.noun)),
     ));
     const none = make("li", { class: "none" }, `No title has “${field.value.trim()}”. Try fewer letters, or an id.`);
     list.replaceChildren(...(options.length ? options : [none]));

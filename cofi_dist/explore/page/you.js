@@ -3,7 +3,7 @@
 import { ask } from "./api.js";
 import { byId, make, say, titleOf } from "./dom.js";
 import { LENGTH, makeLists } from "./lists.js";
-import { models, ratingsFor, scale, showValue } from "./models.js";
+import { models, ratingsFor, scale, showValue, words } from "./models.js";
 import { ratingControl } from "./rating.js";
 import { startSearch } from "./search.js";
 
@@ -17,15 +17,16 @@ let timer = 0;
 
 export function startYou(onOpen) {
   open = onOpen;
-  lists = makeLists(byId("your-lists"), "Rate a title, and this model's list is here.", onOpen);
+  lists = makeLists(byId("your-lists"), `${words.choose}, and this model's list is here.`, onOpen);
   startSearch(add, (item) => rated.has(item));
   byId("clear").addEventListener("click", () => {
     rated.clear();
-    say("All ratings removed");
+    say("All removed");
     show();
     byId("search").focus();
   });
   byId("least").addEventListener("change", update);
+  for (const name of ["find", "yours", "noun"]) byId(name).textContent = words[name];
   restore();
   show();
   showPopular();
@@ -54,7 +55,7 @@ function add(item) {
   if (!rated.has(item.item)) rate(item, scale.first);
   const row = byId("ratings").querySelector(`[data-item="${CSS.escape(item.item)}"]`);
   row.querySelector("input").focus();
-  say(`${titleOf(item)}: now rate it`);
+  say(scale.first ? `${titleOf(item)}: chosen` : `${titleOf(item)}: now rate it`);
 }
 
 function remove(item) {
