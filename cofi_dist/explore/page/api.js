@@ -8,7 +8,10 @@ async function answerOf(request) {
     if (error.name === "AbortError") throw error;
     throw new Error("cofi-dist explore does not answer; is it still running in its terminal?");
   }
-  const answer = await response.json().catch(() => ({ error: `the server said ${response.status}` }));
+  const answer = await response.json().catch((error) => {
+    if (error.name === "AbortError") throw error; // given up after it had begun to come
+    return { error: `the server said ${response.status}` };
+  });
   if (!response.ok) throw new Error(answer.error);
   return answer;
 }

@@ -13,8 +13,12 @@ export function makeLists(place, emptyText, onOpen) {
   const empty = () => lists.forEach((list) => list.empty(emptyText));
   empty();
 
-  // `questionFor(model)` is what to ask of each model, or null to show nothing.
   const run = newest();
+  const wait = () => {
+    run(() => {}); // an answer that is under way is that to an older question
+    lists.forEach((list) => list.wait());
+  };
+  // `questionFor(model)` is what to ask of each model, or null to show nothing.
   const update = (questionFor) => run(async (signal, isCurrent) => {
     const asked = models.map(questionFor);
     if (asked.includes(null)) {
@@ -32,7 +36,7 @@ export function makeLists(place, emptyText, onOpen) {
     lists.forEach((list, k) => list.show(answers[k], asked[k], shared));
     say(`Lists updated: ${lists.map((list, k) => summary(models[k], answers[k])).join("; ")}`);
   });
-  return { update };
+  return { update, wait };
 }
 
 const summary = (model, answer) => answer.error

@@ -82,6 +82,7 @@ export function startSearch(onChoose, isRated) {
 
   field.addEventListener("input", () => {
     clearTimeout(timer);
+    run(() => {}); // an answer that is under way is not to what is typed now
     isWaiting = true;
     timer = setTimeout(look, WAIT);
   });

@@ -90,6 +90,7 @@ function show() {
 }
 
 function update() {
+  lists.wait(); // at once, so that nobody takes the old lists for the new ones
   clearTimeout(timer);
   timer = setTimeout(() => lists.update((model) => {
     const asked = askAsYou(model);
