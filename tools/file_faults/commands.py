@@ -68,6 +68,11 @@ COMMANDS = {
         ("grid/table.csv",),
         run="grid/001",
     ),
+    "tune, a search": Command(
+        "tune --config t.yaml --space train.lambda_=log:1:2 --trials 2 --output search",
+        ("search/table.csv",),
+        run="search/trial-0001",
+    ),
     "update": Command("update run --ratings ratings.csv --output up", ("up",)),
     "prepare": Command("prepare ratings.csv --output prepared", ("prepared",)),
     **_export("pt", "X.pt", "W.pt", "b.pt"),

@@ -33,7 +33,7 @@ ACTIONS = {"once": 0, "from then on": 1, "short": 2, "kill": 3, "torn": 4}
 MOST_SECONDS = 120.0
 USED = (
     *("cofi_dist.model.export", "cofi_dist.report.html", "cofi_dist.report.plot", "cofi_dist.run.train"),
-    *("cofi_dist.slurm.check", "cofi_dist.slurm.render", "cofi_dist.tuning.grid"),
+    *("cofi_dist.slurm.check", "cofi_dist.slurm.render", "cofi_dist.tuning.grid", "cofi_dist.tuning.trials"),
     "cofi_dist.kernels.cpu.parallel_loops",
     *("matplotlib.figure", "matplotlib.style", "polars.io.plugins", "urllib.request"),
 )
