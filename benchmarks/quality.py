@@ -1,9 +1,9 @@
-"""Test RMSE on random 80/20 splits of ml-latest-small: the best config, the notebook's, Surprise's SVD.
+"""Test RMSE on random 80/20 splits of ml-latest-small: two configs, the notebook's, Surprise's SVD and SVD++.
 
     COFI_DIST_DATA=FOLDER python -m benchmarks.quality [--seeds 3] [--epochs 15000]
 
-All three learn from the same training part and are measured on the same test part. Surprise's SVD
-has its defaults. --epochs are those of the notebook's settings, which took 15,000.
+All learn from the same training part and are measured on the same test part. Surprise's models have their
+defaults. --epochs are those of the notebook's settings, which took 15,000.
 """
 
 import argparse
@@ -27,7 +27,8 @@ from cofi_dist.model import Model
 from cofi_dist.run.train import train
 from cofi_dist.sharding.ranges import UserRange
 
-BEST = Path(__file__).parents[1] / "configs" / "ml-latest-small-best.yaml"
+CONFIGS = Path(__file__).parents[1] / "configs"
+AVERAGE, BEST = CONFIGS / "ml-latest-small-average.yaml", CONFIGS / "ml-latest-small-best.yaml"
 
 
 def ours(config: Path, folder: Path, root: str, seed: int) -> Path:
@@ -47,8 +48,10 @@ def rmse_of(run: Path) -> float:
     return float(np.sqrt(np.mean((model.predict(users, items) - test.value) ** 2)))
 
 
-def rmse_of_surprise(stored: StoredRatings, folder: Path, seed: int) -> float:
-    """Of SVD with its defaults on the same parts."""
+def rmse_of_surprise(
+    kind: type[surprise.SVD | surprise.SVDpp], stored: StoredRatings, folder: Path, seed: int
+) -> float:
+    """Of a model with its defaults on the same parts."""
     parts: tuple[Part, ...] = ("train", "test")
     for part in parts:
         ratings = stored.load(UserRange(0, stored.num_users), part)
@@ -57,7 +60,7 @@ def rmse_of_surprise(stored: StoredRatings, folder: Path, seed: int) -> float:
     reader = surprise.Reader(line_format="user item rating", sep=",", rating_scale=(0.5, 5.0))
     data = surprise.Dataset.load_from_folds([(str(folder / "train.csv"), str(folder / "test.csv"))], reader)
     ((known, held_out),) = surprise.model_selection.PredefinedKFold().split(data)
-    model = surprise.SVD(random_state=seed)
+    model = kind(random_state=seed)
     return float(surprise.accuracy.rmse(model.fit(known).test(held_out), verbose=False))
 
 
@@ -68,7 +71,7 @@ def timed(work: Callable[[], float]) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Prepares each split once, trains all three on it, prints a line a split and the means."""
+    """Prepares each split once, trains all on it, prints a line a split and the means."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -79,7 +82,8 @@ def main() -> None:
     if not (Path(root) / "ml-latest-small" / "ratings.csv").exists():
         raise SystemExit("benchmarks.quality: COFI_DIST_DATA must name a folder that holds ml-latest-small")
     print(machine(), f"surprise {surprise.__version__}")
-    print(f"{'split':>5}  {'best config':>16}  {'notebook settings':>18}  {'surprise SVD':>16}")
+    titles = ("average config", "best config", "notebook settings", "surprise SVD", "surprise SVD++")
+    print(f"{'split':>5}  " + "  ".join(f"{title:>17}" for title in titles))
     found = []
     for seed in range(args.seeds):
         with tempfile.TemporaryDirectory() as name:
@@ -92,15 +96,18 @@ def main() -> None:
 
 
 def one_split(root: str, folder: Path, seed: int, epochs: int) -> list[tuple[float, float]]:
-    """RMSE and seconds of the three."""
+    """RMSE and seconds of each."""
     notebook = folder / "notebook.yaml"
     notebook.write_text(
         f"data: {{name: ml-latest-small, test: {{fraction: 0.2}}}}\ntrain: {{epochs: {epochs}}}\n"
     )
+    average = timed(lambda: rmse_of(ours(AVERAGE, folder, root, seed)))
     best = timed(lambda: rmse_of(ours(BEST, folder, root, seed)))
     as_notebook = timed(lambda: rmse_of(ours(notebook, folder, root, seed)))
     stored = StoredRatings(folder / BEST.stem / "data")
-    return [best, as_notebook, timed(lambda: rmse_of_surprise(stored, folder, seed))]
+    of_svd = timed(lambda: rmse_of_surprise(surprise.SVD, stored, folder, seed))
+    of_svdpp = timed(lambda: rmse_of_surprise(surprise.SVDpp, stored, folder, seed))
+    return [average, best, as_notebook, of_svd, of_svdpp]
 
 
 if __name__ == "__main__":

@@ -137,6 +137,7 @@ class _Planner:
         if self._is_sharded:
             X //= share.world_size
         users, items, epoch = self._adam(X, W) if self._train.optimizer == "adam" else self._als(X, W)
+        epoch = max(epoch, self._averaging(X, W))
         made_up = self._config.data.synthetic is not None
         of_source = MADE_UP_ITEM * share.num_items if made_up else STORED_USER * share.num_users
         return MemoryPlan(
@@ -181,6 +182,11 @@ class _Planner:
             return 3 * W, 3 * X, max(X, W)  # row by row, which leaves nothing to hold
         in_sweep = X + self._message(X, in_place=False)
         return 3 * W, (3 + 2 * self._sums) * X, max(in_sweep, W)
+
+    def _averaging(self, X: int, W: int) -> int:
+        """Return what adding a draw to a mean takes: both sides, 2 K columns in float64, and one scaled."""
+        both_wide = 2 * np.dtype(np.float64).itemsize // self._number
+        return 0 if self._train.average is None else both_wide * (X + W + max(X, W))
 
     @property
     def _sums(self) -> int:

@@ -123,3 +123,15 @@ def test_more_of_anything_takes_more(
     least = bytes_of(*counts)
     for more in ((2 * users, items, ratings), (users, 2 * items, ratings), (users, items, 2 * ratings)):
         assert bytes_of(*more) >= least
+
+
+def test_a_mean_of_draws_takes_both_sides_twice_as_wide_in_float64() -> None:
+    share = Share(ratings=RATINGS, users=USERS, num_users=USERS, num_items=ITEMS)
+    solved, drawn = (
+        plan_memory(
+            config_of(USERS, ITEMS, RATINGS, FEATURES, optimizer="als", solver="exact", **given), share
+        )
+        for given in ({}, {"average": 1})
+    )
+    assert drawn.epoch - solved.epoch > 2 * FEATURES * 8 * (USERS + ITEMS)
+    assert drawn.held == solved.held
