@@ -204,6 +204,14 @@ class Lock:
             return not self._file.parent.exists()
 
 
+def last_renewal(run_dir: Path) -> int:
+    """Return when the lock of a run directory was renewed, in ns by the file system; 0 without one."""
+    try:
+        return _look(run_dir / LOCK).renewed
+    except OSError:
+        return 0
+
+
 def _look(file: Path) -> Seen:
     with open_regular(file, MAX_BYTES) as opened:  # opening a file makes NFS ask its server
         info = os.fstat(opened.fileno())

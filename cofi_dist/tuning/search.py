@@ -5,6 +5,7 @@ lock of a trial's run directory says which worker has it. A worker that is gone 
 goes on with its trial.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,10 +16,10 @@ from cofi_dist.config import Config, load_config
 from cofi_dist.config.strict_yaml import parse
 from cofi_dist.data.readers.ratings_input import RatingsInput
 from cofi_dist.distributed.comm import Comm
-from cofi_dist.errors import SaveError, StoppedError
+from cofi_dist.errors import StoppedError
 from cofi_dist.run.deadline import stop_time
 from cofi_dist.run.directory import RunDirectory
-from cofi_dist.run.lock import HeldError
+from cofi_dist.run.lock import MAX_MISSED_RENEWALS, RENEW_SECONDS, STALE_SECONDS, HeldError, last_renewal
 from cofi_dist.run.screen import Screen
 from cofi_dist.run.stop import StopRequest
 from cofi_dist.run.train import train_config
@@ -119,9 +120,7 @@ class Worker:
             StoppedError: the worker was asked to stop; any worker goes on with its trial later.
         """
         found: list[_Trials] = []  # on rank 0
-        self.comm.from_rank_zero(
-            lambda: found.append(_Trials(self.search, self.trials, self.stop.on_lock_lost))
-        )
+        self.comm.from_rank_zero(lambda: found.append(_Trials(self.search, self.trials, self.stop)))
         while self._train_next(found[0] if found else None):
             pass
 
@@ -176,15 +175,15 @@ class _Trials:
     Args:
         search: what is searched.
         trials: how many trials there are to be, of all workers.
-        on_lock_lost: see `RunDirectory.claim`.
+        stop: whether this process has been asked to stop.
 
     Attributes:
         journal: of the search.
         claimed: the directory of the latest trial.
     """
 
-    def __init__(self, search: Search, trials: int, on_lock_lost: Callable[[SaveError], object]) -> None:
-        self._search, self._trials, self._on_lock_lost = search, trials, on_lock_lost
+    def __init__(self, search: Search, trials: int, stop: StopRequest) -> None:
+        self._search, self._trials, self._stop = search, trials, stop
         self.journal = search.open_journal()
         self.claimed = RunDirectory(search.output)
         self._number = -1
@@ -204,7 +203,26 @@ class _Trials:
             # others may have begun the last ones meanwhile; a search of more trials will go on with this one
             if number < self._trials and self._claim(number, claimed):
                 return number
-        return self._left_by_others(claimed)
+        return self._given_up(claimed)
+
+    def _given_up(self, claimed: ExitStack) -> int | None:
+        """Return a trial whose worker is gone, after waiting until that is known of all workers.
+
+        A worker that was killed on another host is known to be gone once its lock is old.
+        """
+        first: dict[int, int] = {}
+        end = time.monotonic() + STALE_SECONDS + MAX_MISSED_RENEWALS * RENEW_SECONDS
+        while True:
+            if (number := self._left_by_others(claimed)) is not None:
+                return number
+            unfinished = [
+                t.number for t in self.journal.trials()[: self._trials] if not t.state.is_finished()
+            ]
+            renewals = {number: last_renewal(self._search.run_dir(number)) for number in unfinished}
+            may_be_gone = [number for number, at in renewals.items() if first.setdefault(number, at) == at]
+            if not may_be_gone or self._stop.is_requested() or time.monotonic() > end:
+                return None
+            time.sleep(RENEW_SECONDS)
 
     def _left_by_others(self, claimed: ExitStack) -> int | None:
         """Return a trial that was begun, is not ended, and that no worker has."""
@@ -218,7 +236,7 @@ class _Trials:
         run = RunDirectory(self._search.run_dir(number))
         with ExitStack() as stack:
             try:
-                stack.enter_context(run.claim(self._on_lock_lost))
+                stack.enter_context(run.claim(self._stop.on_lock_lost))
             except HeldError:
                 return False
             self.claimed, self._number = run, number

@@ -31,6 +31,7 @@ RANX = {
 @pytest.mark.slow  # ranx compiles for most of a minute
 @pytest.mark.timeout(300)
 @pytest.mark.filterwarnings("ignore:unsafe cast from uint64 to int64")  # in ranx
+@pytest.mark.filterwarnings("ignore::numba.core.errors.NumbaTypeSafetyWarning")  # of ranx' own loops
 def test_ranking_metrics_are_those_of_ranx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))  # ranx asks for a home as it is imported
     model, rated = judged(tmp_path)
