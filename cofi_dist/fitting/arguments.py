@@ -113,9 +113,7 @@ def _require_callbacks(given: object) -> None:
         raise ConfigError(f"callbacks: must be a list of cofi_dist.Callback, not {shortened(given)}")
     for each in given:
         if not isinstance(each, Callback):
-            raise ConfigError(
-                f"callbacks: {shortened(each)} is no object of a subclass of cofi_dist.Callback"
-            )
+            raise ConfigError(f"callbacks: {shortened(each)} is not an instance of cofi_dist.Callback")
 
 
 def _require_text_keys(name: str, section: Section) -> None:

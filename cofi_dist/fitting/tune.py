@@ -84,17 +84,17 @@ def tune(
         trials: how many, together with those that are in `output` already.
         output: directory of the search, which later calls and the command go on with; None for a temporary
             one, which is removed together with the result.
-        data: section of the config; the next four are such sections too.
-        model: section of the config.
-        train: section of the config.
-        validation: section of the config.
-        checkpoint: section of the config.
-        seed: of the initial factors, and of the search.
+        data: the section `data` of the config, as a mapping of its keys (docs/config.md).
+        model: the section `model`, likewise.
+        train: the section `train`.
+        validation: the section `validation`.
+        checkpoint: the section `checkpoint`.
+        seed: seed of the initial factors, and of the search.
         device: `auto`, `cpu`, `cuda` or `mps`.
         progress: whether to print lines about the trials; if not, they are logged.
 
     Returns:
-        The best settings, the table of the trials, and the best model.
+        The best settings, their figure and run, and the table of the trials.
 
     Raises:
         CofiError: an argument, the ratings or `output` cannot be used, a training failed, or no trial got a
