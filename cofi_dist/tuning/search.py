@@ -16,7 +16,7 @@ from cofi_dist.config import Config, load_config
 from cofi_dist.config.strict_yaml import parse
 from cofi_dist.data.readers.ratings_input import RatingsInput
 from cofi_dist.distributed.comm import Comm
-from cofi_dist.errors import StoppedError
+from cofi_dist.errors import RunError, StoppedError
 from cofi_dist.run.deadline import stop_time
 from cofi_dist.run.directory import RunDirectory
 from cofi_dist.run.lock import MAX_MISSED_RENEWALS, RENEW_SECONDS, STALE_SECONDS, HeldError, last_renewal
@@ -24,6 +24,7 @@ from cofi_dist.run.screen import Screen
 from cofi_dist.run.stop import StopRequest
 from cofi_dist.run.train import train_config
 from cofi_dist.run.training_run import Manner
+from cofi_dist.run_layout import is_run
 from cofi_dist.training.metrics import Criterion
 from cofi_dist.training.trainer import DivergedError
 from cofi_dist.tuning.journal import Journal
@@ -240,8 +241,13 @@ class _Trials:
             except HeldError:
                 return False
             self.claimed, self._number = run, number
-            if self.journal.trials()[number].state.is_finished():  # since it was looked at
+            trial = self.journal.trials()[number]
+            if trial.state.is_finished():  # since it was looked at
                 return False
+            if not trial.params and is_run(run.path):
+                raise RunError(
+                    f"{run}: holds a run that {self.journal.file.name} does not know; give another --output"
+                )
             if run.read_result() is not None:  # its worker was killed before it could tell
                 self.tell()
                 return False

@@ -105,6 +105,16 @@ def test_a_finished_trial_whose_worker_was_killed_is_told_from_its_files(tmp_pat
     assert told.value == pytest.approx(results(search)["trial-0001"]["validation_rmse"])
 
 
+def test_runs_that_the_journal_does_not_know_are_not_taken_for_its_trials(tmp_path: Path) -> None:
+    search = searched(tmp_path)
+    work(search, 1)
+    (tmp_path / "out/trials.journal").unlink()
+    with pytest.raises(
+        RunError, match=r"out/trial-0000: holds a run that trials\.journal does not know; give"
+    ):
+        work(search, 1)
+
+
 def test_a_trial_that_a_live_worker_has_is_left_to_it(tmp_path: Path) -> None:
     search = searched(tmp_path)
     assert search.open_journal().begin() == 0
