@@ -80,7 +80,7 @@ def test_the_source_distribution_is_the_whole_checkout(dist: Path) -> None:
     assert not missing
 
 
-def test_a_wheel_of_the_checkout_is_that_of_the_source_distribution(dist: Path) -> None:
+def test_the_wheel_has_all_of_the_package_from_the_checkout_or_the_source_distribution(dist: Path) -> None:
     run(
         *(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", dist / "direct"),
         cwd=dist / "tree",
@@ -88,6 +88,9 @@ def test_a_wheel_of_the_checkout_is_that_of_the_source_distribution(dist: Path) 
     ours, theirs = (content(only(dist / folder, "*.whl")) for folder in ("dist", "direct"))
     assert ours.keys() == theirs.keys()
     assert [name for name in ours if ours[name] != theirs[name]] == []
+    tree = dist / "tree"
+    files = {str(path.relative_to(tree)) for path in (tree / "cofi_dist").rglob("*") if path.is_file()}
+    assert files - ours.keys() == set()
     folders = {name.partition("/")[0] for name in ours}
     assert folders == {"cofi_dist", f"cofi_dist-{__version__}.dist-info"}
 
