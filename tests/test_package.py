@@ -48,6 +48,16 @@ def run(*words: object, cwd: Path, **env: str) -> str:
     return done.stdout
 
 
+def left_out(folder: str, names: list[str]) -> set[str]:
+    """Return what is not copied: at the root also what git does not know, such as a config to try."""
+    found = set(LEFT_OUT(folder, names))
+    if Path(folder) == ROOT and shutil.which("git"):
+        command = ["git", "ls-files", "--others", "--directory"]
+        listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+        found |= {line.removesuffix("/") for line in listed.splitlines()}
+    return found
+
+
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a source distribution, the wheel built from it, and `tree`: the files that they are of.
@@ -55,7 +65,7 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     They are built without isolation, by the setuptools that is here, as a test needs no network.
     """
     folder = tmp_path_factory.mktemp("package")
-    shutil.copytree(ROOT, folder / "tree", ignore=LEFT_OUT, symlinks=True)
+    shutil.copytree(ROOT, folder / "tree", ignore=left_out, symlinks=True)
     (folder / "dist").mkdir()
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder / "dist", cwd=folder / "tree")
     return folder
