@@ -151,6 +151,8 @@ class _Tune:
             raise ConfigError(f"space: must be a mapping, such as a dict, not {shortened(space)}")
         if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
             raise ConfigError(f"trials: must be a whole number above 0, not {shortened(trials)}")
+        if not isinstance(arguments.run_dir, str | os.PathLike):
+            raise ConfigError(f"output: must be a path, not {shortened(arguments.run_dir)}")
         require_optuna()
         self._arguments, self._words, self._trials = arguments, words_of(space), trials
         self._is_temporary = is_temporary

@@ -87,6 +87,7 @@ def test_without_output_nothing_stays_but_the_model(tmp_path: Path, monkeypatch:
         ),
         ({"train.lambda": [1]}, {}, r"train\.lambda: unknown key"),
         ({"seed": [1]}, {"trials": 0}, "^trials: must be a whole number above 0, not 0"),
+        ({"seed": [1]}, {"output": 3}, "^output: must be a path, not 3"),
         ({"seed": [1]}, {"validation": None}, r"^cofi_dist\.tune: validation\.every: tune compares"),
     ],
 )
