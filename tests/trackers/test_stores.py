@@ -30,9 +30,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     run_dir = tmp_path_factory.mktemp("tracked") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cofi_dist.trackers.group.END_SECONDS", 300.0)
-        patch.setenv("WANDB_MODE", "offline")
-        for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+        for name in [name for name in os.environ if name.startswith(("MLFLOW_", "WANDB_"))]:
             patch.delenv(name)
+        patch.setenv("WANDB_MODE", "offline")
         for epochs in (20, 30):
             train = {**SETTINGS["train"], "epochs": epochs, "loggers": TRACKERS}
             given: dict[str, Any] = {**SETTINGS, "train": train}
