@@ -1,7 +1,8 @@
 """Let only the page itself use the server: check the Host header, and say what browsers may load.
 
 A page of the Web could let its own name point at 127.0.0.1, and its visitor's browser would then read the
-answers for it (DNS rebinding). Such a request names the page's host, so it is refused.
+answers for it (DNS rebinding). Such a request names the page's host, so it is refused. So is a question that
+another page has its visitor's browser ask, as the address of a picture: browsers say where it comes from.
 """
 
 import ipaddress
@@ -28,6 +29,8 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 
+OWN_SITES = ("same-origin", "none")  # in Sec-Fetch-Site; `none` is somebody who typed the address
+
 
 class Guard:
     """Refuse requests to other hosts, and add the headers of all answers.
@@ -52,8 +55,13 @@ class Guard:
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
-        host = Headers(scope=scope).get("host", "")
-        answer: ASGIApp = self._app if self._is_own(host) else _refuse(host)
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        answer: ASGIApp = self._app
+        if not self._is_own(host):
+            answer = _refuse(f"this server is not {host[:100]!r}; use the address that it printed")
+        elif scope["path"].startswith("/api/") and headers.get("sec-fetch-site", "none") not in OWN_SITES:
+            answer = _refuse("another page has asked; only this server's own page may")
         await answer(scope, receive, send_guarded)
 
     def _is_own(self, header: str) -> bool:
@@ -69,5 +77,5 @@ class Guard:
         return address.is_loopback or not self._loopback  # no page of the Web has an address as its name
 
 
-def _refuse(host: str) -> ASGIApp:
-    return JSONResponse({"error": f"this server is not {host[:100]!r}; use the address that it printed"}, 403)
+def _refuse(why: str) -> ASGIApp:
+    return JSONResponse({"error": why}, 403)

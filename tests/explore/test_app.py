@@ -129,6 +129,17 @@ def test_a_host_that_is_not_this_server_is_refused(host: str, client: TestClient
         assert said(answer).startswith("this server is not")
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_a_question_of_another_page_is_refused_but_its_link_works(site: str, client: TestClient) -> None:
+    """A picture on it whose address is a question; browsers let no page choose this header."""
+    answer = client.get("/api/models", headers={"sec-fetch-site": site})
+    assert answer.status_code == 403
+    assert said(answer).startswith("another page has asked")
+    assert client.get("/", headers={"sec-fetch-site": site}).status_code == 200
+    for own in ("same-origin", "none"):
+        assert client.get("/api/models", headers={"sec-fetch-site": own}).status_code == 200
+
+
 def test_a_server_for_others_has_its_names_and_addresses(explored: list[ExploredModel]) -> None:
     app = build_app(explored, explored[0].catalogue, names=["here.example"], loopback=False)
     client = TestClient(app, base_url="http://here.example")

@@ -1,11 +1,12 @@
 // A user of the data: what they rated, beside what the models recommend to them.
 
-import { ask } from "./api.js";
+import { ask, newest } from "./api.js";
 import { byId, count, make, say, titleOf } from "./dom.js";
 import { LENGTH, makeLists } from "./lists.js";
 import { models, showValue } from "./models.js";
 import { leastRatings } from "./you.js";
 
+const suggesting = newest();
 let lists = null;
 let shown = null;
 let open = null;
@@ -27,12 +28,14 @@ function updateLists() {
   if (shown !== null) lists.update(() => ({ user: shown, k: LENGTH, min_ratings: leastRatings() }));
 }
 
-async function suggest() {
-  const answers = await Promise.all(models.map((_, model) => ask("users", { model, q: byId("user-id").value })
+const suggest = () => suggesting(async (signal, isCurrent) => {
+  const q = byId("user-id").value;
+  const answers = await Promise.all(models.map((_, model) => ask("users", { model, q }, signal)
     .catch(() => ({ users: [] }))));
+  if (!isCurrent()) return;
   const every = new Set(answers.flatMap((answer) => answer.users));
   byId("user-ids").replaceChildren(...[...every].map((user) => make("option", { value: user })));
-}
+});
 
 export function showUser(user) {
   if (!user || user === shown) return;
