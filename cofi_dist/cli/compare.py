@@ -8,7 +8,7 @@ import typer
 
 from cofi_dist.cli.completion import complete_run
 from cofi_dist.cli.progress import working
-from cofi_dist.streams import Style, print_styled
+from cofi_dist.streams import Style, log_stderr, print_styled
 
 if TYPE_CHECKING:
     from cofi_dist.report.compare import Difference
@@ -34,9 +34,14 @@ def compare(
     """
     from cofi_dist.cli.tables import print_table
     from cofi_dist.report.compare import compare as compare_runs
+    from cofi_dist.run.directory import RunDirectory
 
     with working("comparing"):
         found = compare_runs(first, second)
+    for run in (first, second):
+        result = RunDirectory(run).read_result()
+        if result is not None and result.pruned:
+            log_stderr(f"{run}: was pruned by a search, {result.pruned}")
     rows = [(each.name, _size(each), each.where, each.detail) for each in found]
     print_table(
         ("", "largest difference", "where", ""),

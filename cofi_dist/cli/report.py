@@ -9,6 +9,7 @@ from cofi_dist.cli.arguments import ListLength, RunDirectory, Titles
 from cofi_dist.cli.input_files import read_titles
 from cofi_dist.cli.progress import Progress
 from cofi_dist.cli.report_files import Replace, measure_by_popularity, target_file
+from cofi_dist.errors import CofiError
 from cofi_dist.files.atomic import write_atomically
 
 if TYPE_CHECKING:
@@ -39,21 +40,25 @@ def report(
     target = target_file(output, run, "report.html", replace=replace)
     (read,) = read_runs([run])
     found = measure_by_popularity(run)
-    judged = None if found is None else _judge(run, titles, k)
+    judged = _judge(run, titles, k)
     text = render_page(read, build_panels([read], [found]), found, read_evaluations(run), judged)
     write_atomically(target, text)
     print(target)
 
 
 def _judge(run: Path, titles: Path | None, k: int) -> "JudgedModel | None":
-    """Return what is measured of the model, or None if that is not possible, and say why."""
+    """Return what is measured of the model; None if it or its ratings are gone, which has been said then."""
+    from cofi_dist.model import Model
     from cofi_dist.report.judged_model import judge_model
 
-    def titles_of(model: "Model") -> dict[str, str]:
-        return read_titles(titles or _titles_of_data_set(model), model.facts.columns.item)
-
+    try:
+        model = Model.load(run)
+        rated = model.rated(run)
+    except CofiError:
+        return None
+    named = read_titles(titles or _titles_of_data_set(model), model.facts.columns.item)
     with Progress("evaluating", "users") as progress:
-        return judge_model(run, titles_of, k, progress.add)
+        return judge_model(model, rated, named, k, progress.add)
 
 
 def _titles_of_data_set(model: "Model") -> Path | None:

@@ -41,7 +41,8 @@ def render_page(
     training = [panel for panel in panels if not panel.wide]
     of_model = [panel for panel in panels if panel.wide] + _model_panels(by_popularity, judged)
     users = () if judged is None else judged.lists.users
-    tables = _accuracy_tables(by_popularity, evaluated, with_totals=judged is None)
+    is_evaluated = judged is not None and judged.evaluation is not None
+    tables = _accuracy_tables(by_popularity, evaluated, with_totals=not is_evaluated)
     accuracy = [_pictures(of_model), _tables(tables)]
     body = [
         _header(run),
@@ -115,6 +116,8 @@ def _summary(run: RunFiles) -> dict[str, str]:
     facts[f"{run.noun}s per second"] = f"{metrics.ratings_per_second[-1]:,.0f}"
     if run.diverged:
         facts["diverged"] = run.diverged
+    if run.pruned:
+        facts["pruned"] = f"by a search, {run.pruned}"
     if not (run.directory / MODEL).is_dir():
         facts["model"] = "none: the run is still going, or was interrupted"
     return facts

@@ -17,7 +17,7 @@ from cofi_dist.config import Config, load_config
 from cofi_dist.errors import CofiError, ConfigError, RunError
 from cofi_dist.files.reading import MOST_JSON, read_lines, read_text
 from cofi_dist.files.records import Record, read_record
-from cofi_dist.report.run_metrics import Metrics, named_errors, read_divergence, read_metrics
+from cofi_dist.report.run_metrics import Metrics, named_errors, read_metrics
 from cofi_dist.run_layout import CONFIG, LOG, METRICS, SHARDS
 from cofi_dist.run_result import read_result
 
@@ -69,6 +69,7 @@ class RunFiles:
         config: text of the resolved config; empty if there is no file.
         log: lines of train.log, without those about epochs.
         diverged: what became NaN or infinite; empty if nothing did.
+        pruned: after which epoch, and why, a search ended the run early; empty if none did.
         noun: what one pair of the data is called, `rating` or `event`.
     """
 
@@ -79,6 +80,7 @@ class RunFiles:
     config: str
     log: list[str]
     diverged: str = ""
+    pruned: str = ""
     noun: str = "rating"
 
     @property
@@ -111,8 +113,8 @@ def read_runs(directories: Sequence[Path]) -> list[RunFiles]:
 def _read_run(directory: Path, name: str) -> RunFiles:
     if not directory.is_dir():
         raise RunError(f"{directory}: {'is a file' if directory.exists() else 'no such directory'}")
+    result = read_result(directory)
     if not os.path.lexists(directory / METRICS):
-        result = read_result(directory)
         if result is not None and result.update is not None:
             raise RunError(
                 f"{directory}: is the update of {result.update.of}, and has no epochs to show; give that run"
@@ -126,7 +128,8 @@ def _read_run(directory: Path, name: str) -> RunFiles:
         shards=_read_shards(directory / SHARDS),
         config=_read_config(directory / CONFIG),
         log=_read_log(directory / LOG),
-        diverged=read_divergence(directory),
+        diverged="" if result is None else result.diverged,
+        pruned="" if result is None else result.pruned,
         noun="event" if config is not None and config.data.feedback == "implicit" else "rating",
     )
 

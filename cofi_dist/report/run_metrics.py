@@ -86,7 +86,7 @@ def read_metrics(file: Path, config: Config | None) -> Metrics:
             rows.pop(row["epoch"], None)  # so that the rows are in the order in which they were written
             rows[row["epoch"]] = row
     if not rows:
-        raise RunError(f"{file}: holds no epoch; {read_divergence(file.parent) or 'was anything trained?'}")
+        raise RunError(f"{file}: holds no epoch; {_read_divergence(file.parent) or 'was anything trained?'}")
     criterion = _last_criterion(rows.values(), config)
     in_order = [rows[epoch] for epoch in sorted(rows)]
     judged = [row if _is_judged_by(criterion, row) else {} for row in in_order]
@@ -143,7 +143,7 @@ def _row(line: Any) -> dict[str, float]:
     return {name: float(line[name]) for name in (*REQUIRED_COLUMNS, *optional)}
 
 
-def read_divergence(directory: Path) -> str:
+def _read_divergence(directory: Path) -> str:
     """Return what diverged in a run; empty if nothing did, or the run has not ended."""
     result = read_result(directory)
     return "" if result is None else result.diverged

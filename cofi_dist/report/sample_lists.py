@@ -97,7 +97,7 @@ def sample_lists(model: Model, rated: RunRatings, titles: Mapping[str, str], k: 
     best = _lists_maker(model, rated, k)
     counts_M = model.arrays.item_counts
     shown = [
-        _sample_user(model, rated, part, titles, row, best(np.array([row])))
+        _sample_user(model, rated, part, titles, row, best(np.array([row])), k)
         for row in _users_to_show(model.arrays.user_counts).tolist()
     ]
     every = np.linspace(0, len(model.users) - 1, min(MOST_USERS, len(model.users))).astype(np.int64)
@@ -137,7 +137,13 @@ def _users_to_show(counts: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _sample_user(
-    model: Model, rated: RunRatings, part: Part | None, titles: Mapping[str, str], row: int, best: TopK
+    model: Model,
+    rated: RunRatings,
+    part: Part | None,
+    titles: Mapping[str, str],
+    row: int,
+    best: TopK,
+    k: int,
 ) -> SampleUser:
     one = UserRange(row, row + 1)
     training, counts_M = rated.load(one), model.arrays.item_counts
@@ -147,7 +153,7 @@ def _sample_user(
         raw = str(model.items.raw[item])
         return ListedItem(raw, titles.get(raw, ""), figure, int(counts_M[item]), held.get(item))
 
-    highest = np.lexsort((-counts_M[training.item], -training.value))[: max(best.rank, default=0) or None]
+    highest = np.lexsort((-counts_M[training.item], -training.value))[:k]
     scores = best.score if model.facts.is_implicit else model.scorer.clip(best.score)
     return SampleUser(
         user=str(model.users.raw[row]),

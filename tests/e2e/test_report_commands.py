@@ -1,5 +1,6 @@
 """plot, report and compare, as a user types them, and every mistake they know."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from cofi_dist.model import Model
-from tests.support.models import made_up
+from tests.support.models import made_up, trained
 from tests.support.runs import run
 from tests.support.written_runs import row, write_run
 
@@ -106,6 +107,15 @@ def test_a_run_without_its_model_says_what_is_left_out(tmp_path: Path) -> None:
         )
 
 
+def test_events_of_which_none_were_held_out_still_have_lists(tmp_path: Path) -> None:
+    events = "synthetic: {num_users: 40, num_items: 60, num_ratings: 900}, feedback: implicit"
+    trained(tmp_path, f"data: {{{events}}}\ntrain: {{optimizer: als, epochs: 3}}\n")
+    done = cofi("report", "run", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "run/report.html\n")
+    assert "no events were held out that lists could find" in done.stderr
+    assert "Lists of some users" in (tmp_path / "run/report.html").read_text()
+
+
 def test_a_file_that_we_did_not_write_is_not_lost(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a")
     for command, name in (("plot", "plot.png"), ("report", "report.html")):
@@ -172,6 +182,13 @@ def test_runs_of_the_same_bits_are_told(tmp_path: Path) -> None:
     assert lines[1].split() == ["cost", "same", "bits", "2", "epochs"]
     assert [line.split()[0] for line in lines[2:5]] == ["X", "W", "b"]
     assert lines[-1] == "bit-identical"
+    result = {"epoch": 11, "seconds": 1.0, "fingerprint": "x", "pruned": "after epoch 11: 0.9 is too high"}
+    (tmp_path / "b" / "result.json").write_text(json.dumps(result))
+    done = cofi("compare", "a", "b", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (
+        0,
+        "b: was pruned by a search, after epoch 11: 0.9 is too high\n",
+    )
 
 
 def test_where_runs_differ_and_by_how_much_is_told(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model, run = trained(folder, CONFIG), folder / "run"
     titles = {str(item): f"Film {item}, {'long' * 30}" for item in model.items.raw}
     (read,), popular = read_runs([run]), by_popularity(run)
-    found = judge_model(run, lambda _: titles, 5)
+    found = judge_model(model, model.rated(run), titles, 5)
     target = folder / "report.html"
     target.write_text(render_page(read, build_panels([read], [popular]), popular, [], found))
     return target

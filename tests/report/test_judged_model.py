@@ -1,7 +1,7 @@
 """What a report measures of a model: the figures of `evaluate`, and lists that `recommend` would make."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +32,9 @@ train: {optimizer: als, epochs: 4, log_every: 1}
 """
 
 
-def judged(run: Path, titles: Callable[[Model], dict[str, str]] = lambda _: {}) -> JudgedModel:
-    return judge_model(run, titles, 5)
+def judged(run: Path, titles: Mapping[str, str] | None = None, k: int = 5) -> JudgedModel:
+    model = Model.load(run)
+    return judge_model(model, model.rated(run), titles or {}, k)
 
 
 @pytest.mark.parametrize("config", [CONFIG, EVENTS], ids=["ratings", "events"])
@@ -74,6 +75,13 @@ def test_figures_are_those_of_evaluate(tmp_path: Path) -> None:
     assert found == model.evaluate(pl.DataFrame(table), rated, k=5)
 
 
+def test_a_history_is_as_long_as_asked_for_even_if_the_list_is_shorter(tmp_path: Path) -> None:
+    trained(tmp_path, CONFIG)
+    for user in judged(tmp_path / "run", k=55).lists.users:
+        assert len(user.listed) == min(60 - user.num_ratings, 55)
+        assert len(user.history) == min(user.num_ratings, 55)
+
+
 def test_without_a_held_out_part_there_are_lists_alone(tmp_path: Path) -> None:
     trained(tmp_path, CONFIG.replace(", test: {fraction: 0.3}", ""))
     found = judged(tmp_path / "run")
@@ -81,7 +89,9 @@ def test_without_a_held_out_part_there_are_lists_alone(tmp_path: Path) -> None:
     assert found.lists.part is None
     assert len(found.lists.users) == len(module.QUANTILES)
     page = page_of(tmp_path / "run", found)
-    assert "held out" not in Page(page).text.replace("none were held out", "")
+    text = Page(page).text
+    assert "held out" not in text.replace("none were held out", "")
+    assert re.search(r"training ratings, none were held out ratings900 RMSE0\.\d{4} MAE0\.\d{4}", text)
 
 
 def test_of_a_model_in_parts_no_other_user_s_rows_are_read(
@@ -111,7 +121,7 @@ def page_of(run: Path, found: JudgedModel) -> str:
 def test_the_page_shows_figures_with_intervals_and_lists_with_titles(config: str, tmp_path: Path) -> None:
     model = trained(tmp_path, config)
     titles = {str(item): f"{NASTY} {item}" for item in model.items.raw}
-    found = judged(tmp_path / "run", lambda _: titles)
+    found = judged(tmp_path / "run", titles)
     text = page_of(tmp_path / "run", found)
     page = Page(text)
     assert not {tag for tag, _ in page.tags} & {"script", "b"}

@@ -29,6 +29,16 @@ def test_only_the_metrics_are_needed(tmp_path: Path) -> None:
     assert (run.shards, run.config, run.log, run.num_items) == (None, "", [], None)
 
 
+def test_what_a_run_was_ended_for_is_known(tmp_path: Path) -> None:
+    said = "after epoch 41: why"
+    for name in ("diverged", "pruned"):
+        directory = write_run(tmp_path / name)
+        result = {"epoch": 41, "seconds": 1.0, "fingerprint": "x", name: said}
+        (directory / "result.json").write_text(json.dumps(result))
+        (run,) = read_runs([directory])
+        assert {"diverged": run.diverged, "pruned": run.pruned} == {"diverged": "", "pruned": "", name: said}
+
+
 def test_the_number_of_items_is_in_the_log_of_an_older_run(tmp_path: Path) -> None:
     directory = write_run(tmp_path / "a")
     (directory / "train.log").write_text("Num. movies:   30\n")
