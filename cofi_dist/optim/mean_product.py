@@ -24,7 +24,8 @@ def add_draw(
 ) -> Generator[PendingSum, None, None]:
     """Make a mean of draws that of one more; yield what is to be summed over the ranks.
 
-    Of all W and X with the same product, those with the lowest regulariser are taken.
+    Features are those of the singular vectors, in the sizes with the lowest regulariser. If that weighs all
+    rows alike, no other W and X with this product have a lower one.
 
     Args:
         mean: of the draws before; changed in place. Its numbers do not matter if there are none before.

@@ -104,7 +104,7 @@ class Sampler:
             factor.copy_(draw.by_name[name])
 
     def _with_noise(self, ridge: RidgeTerm, rows: UserRange, side: int) -> RidgeTerm:
-        """Return a ridge term with the noise of this epoch; a row without ratings has none, and becomes 0."""
+        """Return a ridge term with the noise of this epoch; a row without ratings has none."""
         stream = FIRST_STREAM + 2 * self._epoch + side
         noise = normal_rows(self._seed, stream, rows, self._factors.X.shape[1] + 1).to(ridge.weight)
         return replace(ridge, noise=noise.mul_(self._noise * (ridge.counts > 0)[:, None]))

@@ -207,9 +207,8 @@ class _Planner:
         """Return what a block takes while its sums travel: once as sent, if it is packed, and as received."""
         own = len(self._subtrees)
         packed = own if self._is_fixed and own > 1 else 0
-        received = (
-            0 if self._shares_memory and not self._is_fixed else 1
-        )  # else they are added where they lie
+        # in shared memory they are added where they lie, unless their order is fixed
+        received = 0 if self._shares_memory and not self._is_fixed else 1
         return self._has_others * (packed + received) * self._block
 
     def _block_errors(self) -> int:
