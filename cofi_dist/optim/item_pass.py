@@ -122,8 +122,7 @@ class ItemPass:
 
     def _gathers(self, number: int, own: Side[Tensor], block: Side[Tensor]) -> list[Gather]:
         mine, size = self._mine(number), self._slices[number]
-        parts = [_padded(part[mine.start : mine.stop], size) for part in own]
-        return list(zip(parts, block, strict=True))[: 2 if self._has_bias else 1]
+        return self._pairs(Side(*(_padded(part[mine.start : mine.stop], size) for part in own)), block)
 
     def _targets(self, number: int, into: Side[Tensor]) -> Side[Tensor]:
         """Return where this rank's sums of a block arrive: in their place, unless there is padding."""
@@ -132,15 +131,15 @@ class ItemPass:
             return Side(*(rows[mine.start : mine.stop] for rows in into))
         return Side(*(rows.new_empty(size, *rows.shape[1:]) for rows in into))
 
-    def _pairs(self, sums: Side[Tensor], targets: Side[Tensor]) -> list[Scatter]:
-        return list(zip(sums, targets, strict=True))[: 2 if self._has_bias else 1]
+    def _pairs(self, first: Side[Tensor], second: Side[Tensor]) -> list[tuple[Tensor, Tensor]]:
+        """Return the pairs of what travels: features, and biases if items have any."""
+        return list(zip(first, second, strict=True))[: 2 if self._has_bias else 1]
 
     def _keep(self, number: int, targets: Side[Tensor], into: Side[Tensor]) -> None:
         """Copy this rank's sums of a block to their place, if there is padding."""
         mine = self._mine(number)
         if len(mine) < self._slices[number]:
-            # biases only if they have travelled: else nothing has been written to their target
-            for rows, arrived in list(zip(into, targets, strict=True))[: 2 if self._has_bias else 1]:
+            for rows, arrived in self._pairs(into, targets):  # nothing was written to the others' targets
                 rows[mine.start : mine.stop].copy_(arrived[: len(mine)])
 
     def _mine(self, number: int) -> UserRange:

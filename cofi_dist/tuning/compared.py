@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from cofi_dist.config import Config, DataSection, load_config
+from cofi_dist.config.strict_yaml import parse, to_yaml
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.files.atomic import write_atomically
 from cofi_dist.run_layout import CONFIG
@@ -88,3 +89,8 @@ def save_table(table: pl.DataFrame, output: Path) -> Path:
     """
     write_atomically(output / TABLE, table.write_csv())
     return output / TABLE
+
+
+def listed(values: str) -> list[str]:
+    """Return the values of a YAML list that is written without brackets, each as YAML."""
+    return [to_yaml(value, one_line=True) for value in parse(f"[{values}]")]

@@ -10,7 +10,6 @@ from typing import Any
 import polars as pl
 
 from cofi_dist.config import load_config, quote_yaml
-from cofi_dist.config.strict_yaml import parse, to_yaml
 from cofi_dist.distributed.comm import Comm
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.run.stop import StopRequest
@@ -20,7 +19,7 @@ from cofi_dist.run_result import read_result
 from cofi_dist.streams import log_stderr
 from cofi_dist.training.metrics import Criterion
 from cofi_dist.training.trainer import DivergedError
-from cofi_dist.tuning.compared import criterion_of, require_keys, require_same_ratings
+from cofi_dist.tuning.compared import criterion_of, listed, require_keys, require_same_ratings
 
 
 @dataclass(frozen=True)
@@ -89,15 +88,15 @@ def first_config(file: Path, grid: Sequence[str], overrides: Sequence[str], outp
 
 def _axis(text: str) -> tuple[str, list[str]]:
     key, equals, values = text.partition("=")
-    parsed: list[Any] = []
+    texts: list[str] = []
     why = ""
     try:
-        parsed = parse(f"[{values}]") if equals and key else []
+        texts = listed(values) if equals and key else []
     except ConfigError as error:
         why = f" ({error})"
-    if not parsed:
+    if not texts:
         raise ConfigError(f"--grid {text!r}: write KEY=V1,V2,..., such as train.lambda_=1,3,10{why}")
-    return key, [to_yaml(value, one_line=True) for value in parsed]
+    return key, texts
 
 
 def tune(

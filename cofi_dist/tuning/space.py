@@ -12,7 +12,7 @@ from cofi_dist.config.strict_yaml import parse, to_yaml
 from cofi_dist.errors import ConfigError
 from cofi_dist.files.reading import shortened
 from cofi_dist.training.metrics import Criterion
-from cofi_dist.tuning.compared import criterion_of, require_keys
+from cofi_dist.tuning.compared import criterion_of, listed, require_keys
 
 RANGE = re.compile(r"(uniform|log|int|log-int):(.*)", re.DOTALL)
 MOST = {"int": 2.0**53, "float": 1e300}
@@ -114,10 +114,9 @@ def _axis(word: str, option: str) -> Axis:
             raise ConfigError(HOW)
         if (found := RANGE.fullmatch(given)) is not None:
             return _range(key, *found.groups())
-        values = parse(f"[{given}]")
-        if not values:
+        texts = listed(given)
+        if not texts:
             raise ConfigError(HOW)
-        texts = [to_yaml(value, one_line=True) for value in values]
         for text in texts:
             if texts.count(text) > 1:
                 raise ConfigError(f"{shortened(text, quoted=False)} is given twice; keep one of them")
