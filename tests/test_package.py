@@ -62,7 +62,7 @@ def left_out(folder: str, names: list[str]) -> set[str]:
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a source distribution, the wheel built from it, and `tree`: the files that they are of.
 
-    They are built without isolation, by the setuptools that is here, as a test needs no network.
+    They are built without isolation, by the build back end that is here, as a test needs no network.
     """
     folder = tmp_path_factory.mktemp("package")
     shutil.copytree(ROOT, folder / "tree", ignore=left_out, symlinks=True)
@@ -86,7 +86,7 @@ def test_the_source_distribution_is_the_whole_checkout(dist: Path) -> None:
         packed = {name.partition("/")[2] for name in opened.getnames()}
     tree = dist / "tree"
     files = {str(path.relative_to(tree)) for path in tree.rglob("*") if path.is_file()}
-    missing = {name for name in files if "egg-info/" not in name} - packed
+    missing = files - packed
     assert not missing
 
 
@@ -107,6 +107,18 @@ def test_the_wheel_has_all_of_the_package_from_the_checkout_or_the_source_distri
 
 def test_metadata_are_as_pypi_wants_them(dist: Path) -> None:
     run(sys.executable, "-m", "twine", "check", "--strict", *sorted((dist / "dist").iterdir()), cwd=dist)
+
+
+def test_the_links_of_the_page_on_pypi_lead_to_files_at_the_project_s_address(dist: Path) -> None:
+    metadata = content(only(dist / "dist", "*.whl"))[f"cofi_dist-{__version__}.dist-info/METADATA"].decode()
+    links = re.findall(r"\]\(([^)]+)\)", metadata)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    files = f"{project['urls']['Homepage']}/blob/main/"
+    inside = [link for link in links if not link.startswith(("https://", "#")) or link.startswith(files)]
+    assert inside
+    for link in inside:
+        assert link.startswith(files), link
+        assert (ROOT / link.removeprefix(files).partition("#")[0]).is_file(), link
 
 
 def test_the_wheel_works_away_from_the_checkout(dist: Path) -> None:

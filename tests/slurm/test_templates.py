@@ -1,6 +1,5 @@
 """The templates are in the package, and slurm/ leads to them, so that no script exists twice."""
 
-import tomllib
 from pathlib import Path
 
 from cofi_dist.slurm.render import TEMPLATES
@@ -15,10 +14,3 @@ def test_what_users_submit_are_the_packaged_templates() -> None:
     for name in NAMES:
         assert (ROOT / "slurm" / name).resolve() == ROOT / "cofi_dist/slurm/templates" / name
         assert not (ROOT / "cofi_dist/slurm/templates" / name).is_symlink(), "archives may lose links"
-
-
-def test_a_wheel_has_the_templates() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    patterns = project["tool"]["setuptools"]["package-data"]["cofi_dist"]
-    packaged = {file for pattern in patterns for file in (ROOT / "cofi_dist").glob(pattern)}
-    assert {ROOT / "cofi_dist/slurm/templates" / name for name in NAMES} <= packaged
