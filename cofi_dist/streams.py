@@ -6,6 +6,7 @@ Text may have a style, which only shows on a terminal with colours.
 import io
 import os
 import sys
+import threading
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -194,6 +195,54 @@ def shows_colours(stream: TextIO | None) -> bool:
 def is_drawn_on(stream: TextIO | None) -> bool:
     """Tell whether a stream is a terminal that moves its cursor, so that a bar can be drawn anew."""
     return stream is not None and stream.isatty() and read_variable("TERM") != "dumb"
+
+
+class _Silencer:
+    """Redirect a file descriptor to /dev/null as long as at least one thread asks for it.
+
+    A process has only one such descriptor, so the last thread restores what the first one found.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor, self._lock, self._threads, self._kept = descriptor, threading.Lock(), 0, -1
+
+    def begin(self) -> None:
+        with self._lock:
+            if self._threads == 0:
+                self._kept = self._redirect()
+            self._threads += 1
+
+    def end(self) -> None:
+        with self._lock:
+            self._threads -= 1
+            if self._threads == 0 and self._kept >= 0:
+                os.dup2(self._kept, self._descriptor)
+                os.close(self._kept)
+
+    def _redirect(self) -> int:
+        """Redirect the descriptor; return a copy of it, or -1 if it was closed."""
+        try:
+            kept = os.dup(self._descriptor)
+        except OSError:
+            return -1
+        nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        os.dup2(nowhere, self._descriptor)
+        os.close(nowhere)
+        return kept
+
+
+_SILENCERS = {descriptor: _Silencer(descriptor) for descriptor in (1, 2)}
+
+
+@contextmanager
+def silenced(descriptor: int) -> Iterator[None]:
+    """Drop what libraries write to stdout, 1, or stderr, 2, during the context: panics of Rust, say."""
+    silencer = _SILENCERS[descriptor]
+    silencer.begin()
+    try:
+        yield
+    finally:
+        silencer.end()
 
 
 def exit_now(error: CofiError) -> NoReturn:

@@ -11,6 +11,6 @@ $venv/bin/python -m pip install --quiet --constraint constraints.txt uv
 $venv/bin/uv pip install --quiet --python $venv/bin/python --resolution lowest-direct --editable ".[all,test]"
 $venv/bin/uv pip list --quiet --python $venv/bin/python --exclude-editable
 # Old packages warn of what newer ones beside them have dropped; the whole suite holds that the tested versions do not.
-quick=(cli config data explore fitting model report sklearn trackers training tuning)
+quick=(cli config data distributed explore fitting model report sklearn trackers training tuning)
 OMP_NUM_THREADS=1 exec $venv/bin/python -m pytest -n auto --dist worksteal -W default -m "not slow" \
   "${quick[@]/#/tests/}" "$@"

@@ -1,6 +1,8 @@
 """What is written to a terminal: escapes for what would steer it, and tables that fit."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,3 +73,27 @@ def test_whatever_goes_to_stderr_outlasts_its_end() -> None:
 def test_a_cell_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(("id", "title"), [("a\nb", "c\td\x1b[0m")])
     assert capsys.readouterr().out.splitlines() == ["  id  title", "a\\nb  c\\td\\x1b[0m"]
+
+
+HUSH = """
+import os, threading
+from cofi_dist.streams import silenced
+before = os.readlink("/proc/self/fd/2")
+entered, leave = threading.Event(), threading.Event()
+def other():
+    with silenced(2):
+        entered.set()
+        leave.wait()
+thread = threading.Thread(target=other)
+with silenced(2):
+    thread.start()
+    entered.wait()
+leave.set()
+thread.join()
+assert os.readlink("/proc/self/fd/2") == before != "/dev/null"
+"""
+
+
+def test_threads_that_hush_the_same_stream_give_it_back() -> None:
+    done = subprocess.run([sys.executable, "-c", HUSH], stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

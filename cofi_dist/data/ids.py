@@ -10,8 +10,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cofi_dist.errors import RunError
-from cofi_dist.files.reading import open_regular, read_failure, shortened, stderr_silenced
+from cofi_dist.files.reading import open_regular, read_failure, shortened
 from cofi_dist.files.written_file import checked_file
+from cofi_dist.streams import silenced
 from cofi_dist.words import counted
 
 FEW = 16  # ids are searched for one by one in a map of more than so many times as many
@@ -102,7 +103,7 @@ class IdMap:
             RunError: the file is missing, or is not such an id map.
         """
         try:
-            with open_regular(path) as file, stderr_silenced():
+            with open_regular(path) as file, silenced(2):
                 raw = _read_ids(file, num_rows)
         except (OSError, ValueError) as error:
             raise RunError(f"{path}: {read_failure(error)}; copy it anew, or make it again") from None

@@ -21,8 +21,10 @@ from cofi_dist.distributed.handshake import Task, require_same_task, require_tok
 from cofi_dist.distributed.process_group import PREPARE_SECONDS, GroupComm
 from cofi_dist.distributed.waiting import CALL_SECONDS, BoundedWait
 from cofi_dist.errors import ConfigError, TrainingError
+from cofi_dist.streams import silenced
 from cofi_dist.system.variables import RankPlacement, preferring_loopback, read_placement
 
+TORCH = tuple(map(int, torch.__version__.split(".")[:2]))
 MEET_SECONDS = 60.0  # ranks of one job start within seconds of each other
 # Keys of the stores. In torchrun's store: where rank 0's store is, for each meeting. In rank 0's store: how
 # many ranks have arrived, what each rank was told, and how many ranks have read that.
@@ -111,10 +113,14 @@ def _libraries() -> str:
 
 @contextmanager
 def _surroundings_restored() -> Iterator[None]:
-    """Undo what torch does to the process beside connecting it: one more excepthook at each meeting."""
+    """Undo what torch does to the process beside connecting it: one more excepthook at each meeting.
+
+    Up to torch 2.10, gloo also prints on stdout that the ranks are connected, which is dropped.
+    """
     hook = sys.excepthook
     try:
-        yield
+        with silenced(1) if TORCH < (2, 11) else nullcontext():
+            yield
     finally:
         sys.excepthook = hook
 
@@ -132,7 +138,8 @@ def rendezvous_by_file(rendezvous: Path, rank: int, world_size: int) -> Comm:
     if world_size == 1:
         return SoloComm()
     where = f"file://{rendezvous}"
-    dist.init_process_group(_libraries(), init_method=where, rank=rank, world_size=world_size)
+    with _surroundings_restored():
+        dist.init_process_group(_libraries(), init_method=where, rank=rank, world_size=world_size)
     comm = GroupComm(local_rank=rank, local_world_size=world_size)
     comm.set_timeout(PREPARE_SECONDS)
     return comm

@@ -9,9 +9,7 @@ import itertools
 import json
 import os
 import stat
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -161,51 +159,3 @@ def read_failure(error: OSError | ValueError) -> str:
     if isinstance(error, OSError):
         return f"cannot be read: {error.strerror or error}"
     return str(error)
-
-
-class _StderrSilencer:
-    """Redirect file descriptor 2 to /dev/null as long as at least one thread asks for it.
-
-    A process has only one such descriptor, so the last thread restores what the first one found.
-    """
-
-    def __init__(self) -> None:
-        self._lock, self._threads, self._kept = threading.Lock(), 0, -1
-
-    def begin(self) -> None:
-        with self._lock:
-            if self._threads == 0:
-                self._kept = _redirect_stderr()
-            self._threads += 1
-
-    def end(self) -> None:
-        with self._lock:
-            self._threads -= 1
-            if self._threads == 0 and self._kept >= 0:
-                os.dup2(self._kept, 2)
-                os.close(self._kept)
-
-
-_SILENCER = _StderrSilencer()
-
-
-def _redirect_stderr() -> int:
-    """Redirect file descriptor 2 to /dev/null; return a copy of it, or -1 if it was closed."""
-    try:
-        kept = os.dup(2)
-    except OSError:
-        return -1
-    nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
-    return kept
-
-
-@contextmanager
-def stderr_silenced() -> Iterator[None]:
-    """Drop what is written to file descriptor 2 during the context, where libraries in Rust report panics."""
-    _SILENCER.begin()
-    try:
-        yield
-    finally:
-        _SILENCER.end()

@@ -121,7 +121,7 @@ def _split_known(
     v = S^+ target, so z . v = (S^+^T z) . target: one least-squares problem for all of the ratings.
     """
     stacked, target = stacked_system(scorer, objective, *own)
-    influence = np.linalg.lstsq(stacked.T, _z_of(scorer, item, stacked.shape[1]))[0]
+    influence = np.linalg.lstsq(stacked.T, _z_of(scorer, item, stacked.shape[1]), rcond=None)[0]
     return (influence * target)[: len(own[0])], 0.0
 
 

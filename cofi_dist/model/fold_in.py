@@ -137,7 +137,7 @@ def _solve_known(
 ) -> NDArray[np.float64]:
     """Return the v of a model that ignores unknown pairs."""
     stacked, target = stacked_system(scorer, objective, rated, values, objective.weights(values))
-    return np.asarray(np.linalg.lstsq(stacked, target)[0], np.float64)
+    return np.asarray(np.linalg.lstsq(stacked, target, rcond=None)[0], np.float64)
 
 
 def stacked_system(

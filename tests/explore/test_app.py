@@ -152,7 +152,7 @@ def test_a_busy_server_says_so(explored: list[ExploredModel]) -> None:
     workers, go = Workers(threads=1, waiting=1, seconds=0.05), threading.Event()
     workers._pool.submit(go.wait)
     with TestClient(
-        build_app(explored, explored[0].catalogue, workers=workers), base_url="http://[::1]"
+        build_app(explored, explored[0].catalogue, workers=workers), base_url="http://127.0.0.1"
     ) as client:
         first, second = (client.get("/api/models") for _ in range(2))
         go.set()

@@ -2,8 +2,6 @@
 
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,27 +76,3 @@ def test_a_foreign_value_is_short_in_a_message_whatever_it_is() -> None:
     assert shortened(10**5000) == "a int"
     assert shortened(deep) == "a list"
     assert len(shortened("x" * 1000)) == 80
-
-
-HUSH = """
-import os, threading
-from cofi_dist.files.reading import stderr_silenced
-before = os.readlink("/proc/self/fd/2")
-entered, leave = threading.Event(), threading.Event()
-def other():
-    with stderr_silenced():
-        entered.set()
-        leave.wait()
-thread = threading.Thread(target=other)
-with stderr_silenced():
-    thread.start()
-    entered.wait()
-leave.set()
-thread.join()
-assert os.readlink("/proc/self/fd/2") == before != "/dev/null"
-"""
-
-
-def test_threads_that_hush_the_same_stream_give_it_back() -> None:
-    done = subprocess.run([sys.executable, "-c", HUSH], stderr=subprocess.PIPE, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")

@@ -160,7 +160,7 @@ def over_all_cells(model: Model, items: list[int], values: list[float]) -> np.nd
         design, penalty = design[:, :-1], penalty[:-1]
     root = np.sqrt(weight)
     system = np.vstack([root[:, None] * design, np.diag(np.sqrt(penalty))])
-    v = np.linalg.lstsq(system, np.concatenate([root * (target - c), np.zeros(len(penalty))]))[0]
+    v = np.linalg.lstsq(system, np.concatenate([root * (target - c), np.zeros(len(penalty))]), rcond=None)[0]
     return v if model.config.model.user_bias else np.append(v, 0.0)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import polars as pl
 
 from cofi_dist.errors import DataError
-from cofi_dist.files.reading import shortened, stderr_silenced
+from cofi_dist.files.reading import shortened
+from cofi_dist.streams import silenced
 
 STORE_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ImportError, ValueError)
 PATHS = "path of the file"
@@ -86,7 +87,7 @@ def _listed(url: ObjectUrl, *, glob: bool) -> list[str]:
         storage_options=_options(ANSWER),
     )
     try:
-        with stderr_silenced():
+        with silenced(2):
             if not glob and not url.url.endswith("/"):
                 scanned.collect_schema()
                 return [url.url]

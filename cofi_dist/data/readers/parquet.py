@@ -10,7 +10,8 @@ from cofi_dist.data.readers.column_kinds import Role, checked_rows, converter, r
 from cofi_dist.data.readers.layout import Advice, FilePath, column_list
 from cofi_dist.data.readers.object_store import ObjectUrl, object_fault, scan_object
 from cofi_dist.errors import DataError
-from cofi_dist.files.reading import open_regular, shortened, stderr_silenced
+from cofi_dist.files.reading import open_regular, shortened
+from cofi_dist.streams import silenced
 from cofi_dist.system.threads import ahead
 
 TABLE_ROWS = 2**20  # rows per table; one is read ahead
@@ -24,7 +25,7 @@ def parquet_columns(path: FilePath) -> dict[str, pl.DataType]:
         DataError: it is not a Parquet file.
     """
     try:
-        with _scanned(path) as file, stderr_silenced():
+        with _scanned(path) as file, silenced(2):
             return dict(file.collect_schema())
     except PARQUET_ERRORS as error:
         raise DataError(f"{path}: {_fault(path, error)}") from None
@@ -46,7 +47,7 @@ def parquet_tables(path: FilePath, wanted: dict[Role, str], advice: Advice) -> I
             raise DataError(f"{path}: column {name!r} {refusal(role, schema[name])}")
     try:
         with _scanned(path) as file:
-            with stderr_silenced():
+            with silenced(2):
                 count = int(file.select(pl.len()).collect().item())
             columns = file.select(**{role: pl.col(name) for role, name in wanted.items()})
             starts = range(0, count, TABLE_ROWS)
@@ -57,7 +58,7 @@ def parquet_tables(path: FilePath, wanted: dict[Role, str], advice: Advice) -> I
 
 def _table(path: FilePath, columns: pl.LazyFrame, roles: list[Role], start: int) -> pl.DataFrame:
     """Read and check the rows from `start` on; the columns are named by their roles."""
-    with stderr_silenced():
+    with silenced(2):
         table = columns.slice(start, TABLE_ROWS).collect()
     return pl.DataFrame([checked_rows(str(path), role, table[role], start) for role in roles])
 

@@ -45,7 +45,11 @@ READ: dict[str, tuple[Any, list[Any]]] = {
     "numpy, other bytes first": (np.array(NUMBERS, ">i4"), NUMBERS),
     "numpy, every other": (np.arange(6)[::-2], [5, 3, 1]),
     "numpy text": (np.array(TEXTS), TEXTS),
-    "numpy text of any length": (np.array(TEXTS, np.dtypes.StringDType()), TEXTS),
+    **(
+        {"numpy text of any length": (np.array(TEXTS, np.dtypes.StringDType()), TEXTS)}
+        if hasattr(np.dtypes, "StringDType")  # since numpy 2
+        else {}
+    ),
     "numpy halves": (np.array([1.5, 2, 3], np.float16), [1.5, 2, 3]),
     "Arrow": (pa.array(NUMBERS), NUMBERS),
     "Arrow chunks": (pa.chunked_array([[3], [1, 2]]), NUMBERS),
