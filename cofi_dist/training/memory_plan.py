@@ -13,6 +13,7 @@ import numpy as np
 
 from cofi_dist.config import Config
 from cofi_dist.cost.dense import BYTES_PER_CELL
+from cofi_dist.distributed.node_memory import SLOT_BYTES
 from cofi_dist.optim.item_pass import HELD
 from cofi_dist.sharding.item_shards import automatic_block
 from cofi_dist.sharding.reduction_tree import largest_subtrees
@@ -42,8 +43,6 @@ HELD_OUT = 24
 IN_ONE_FILE = 2**32
 # Blocks that threads on the CPU have freed, but their allocator keeps, if they are smaller than MAPPED bytes.
 FREED, MAPPED = 3, 2**25
-# The memory that ranks of one machine share has slots of this size, if there is room.
-SHARED_SLOT = 2**24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,7 +237,7 @@ class _Planner:
             largest = others * self._block // slots
         else:
             largest, slots = self._share.num_items * self._item_row, slots + 1
-        return self._shares_memory * slots * min(SHARED_SLOT, largest)
+        return self._shares_memory * slots * min(SLOT_BYTES[0], largest)
 
     @property
     def _pieces(self) -> int:

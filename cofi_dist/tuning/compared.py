@@ -10,10 +10,18 @@ from cofi_dist.config.strict_yaml import parse, to_yaml
 from cofi_dist.errors import ConfigError, RunError
 from cofi_dist.files.atomic import write_atomically
 from cofi_dist.run_layout import CONFIG
-from cofi_dist.run_result import read_result
+from cofi_dist.run_result import Result, read_result
 from cofi_dist.training.metrics import Criterion
 
 TABLE = "table.csv"
+
+
+def in_words(result: Result, criterion: Criterion) -> str:
+    """Return in words how a run ended, for the screen."""
+    figure = result.validation(criterion.metric)
+    shown = f"no {criterion.title()}" if figure is None else f"{criterion.title()} {figure:.5f}"
+    how = f"pruned {result.pruned.partition(':')[0]}, " if result.pruned else ""
+    return f"{shown}, of epoch {result.epoch}, {how}in {result.seconds:.1f} s"
 
 
 def require_keys(option: str, keys: Sequence[str], overrides: Sequence[str]) -> None:

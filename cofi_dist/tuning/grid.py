@@ -19,7 +19,7 @@ from cofi_dist.run_result import read_result
 from cofi_dist.streams import log_stderr
 from cofi_dist.training.metrics import Criterion
 from cofi_dist.training.trainer import DivergedError
-from cofi_dist.tuning.compared import criterion_of, listed, require_keys, require_same_ratings
+from cofi_dist.tuning.compared import criterion_of, in_words, listed, require_keys, require_same_ratings
 
 
 @dataclass(frozen=True)
@@ -149,11 +149,7 @@ def _is_resumed(file: Path, overrides: list[str]) -> bool:
 
 def _outcome(point: Point) -> str:
     result = read_result(point.run_dir)
-    criterion = point.criterion
-    figure = None if result is None else result.validation(criterion.metric)
-    if result is None or figure is None:
-        return f"no {criterion.title()}"
-    return f"{criterion.title()} {figure:.5f}, of epoch {result.epoch}, in {result.seconds:.1f} s"
+    return f"no {point.criterion.title()}" if result is None else in_words(result, point.criterion)
 
 
 def _is_done(file: Path, point: Point, overrides: Sequence[str]) -> bool:

@@ -27,6 +27,7 @@ from cofi_dist.run.training_run import Manner
 from cofi_dist.run_layout import is_run
 from cofi_dist.training.metrics import Criterion
 from cofi_dist.training.trainer import DivergedError
+from cofi_dist.tuning.compared import in_words
 from cofi_dist.tuning.journal import Journal
 from cofi_dist.tuning.space import Axis, Configure, check_space, parse_space
 
@@ -265,11 +266,7 @@ class _Trials:
         figure = result.validation(criterion.metric)
         is_whole = not (result.diverged or result.pruned)
         self.journal.tell(self._number, figure, is_whole=is_whole)
-        if result.diverged:
-            return ""
-        shown = "no figure" if figure is None else f"{criterion.title()} {figure:.5f}"
-        how = f"pruned {result.pruned.partition(':')[0]}, " if result.pruned else ""
-        return f"{shown}, of epoch {result.epoch}, {how}in {result.seconds:.1f} s"
+        return "" if result.diverged else in_words(result, criterion)
 
 
 def _shortened(value: str) -> str:

@@ -94,10 +94,13 @@ def end_by(number: int, command: list[str], cwd: Path, env: dict[str, str], stor
     query = "select step from metrics"
     begun = len(recorded(store, query))
     with subprocess.Popen(command, cwd=cwd, env=env, stdout=subprocess.DEVNULL) as process:
-        wait_for(lambda: len(recorded(store, query)) > begun)
-        trackers = trackers_below(psutil.Process(process.pid))
-        process.send_signal(number)
-        process.wait(timeout=240)
+        try:
+            wait_for(lambda: len(recorded(store, query)) > begun)
+            trackers = trackers_below(psutil.Process(process.pid))
+            process.send_signal(number)
+            process.wait(timeout=240)
+        finally:
+            process.kill()  # it would train for days
     wait_for(lambda: not any(each.is_running() for each in trackers))
     return process.returncode
 
