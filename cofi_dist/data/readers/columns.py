@@ -84,9 +84,10 @@ def of_array(array: NDArray[Any]) -> Column:
         array = array.astype(f"{array.dtype.kind}8[ms]")
     if array.dtype == np.dtype("m8[D]"):
         array = array.astype("m8[ms]")
+    native = array.dtype.newbyteorder("=")
 
     def read(start: int, stop: int) -> pl.Series:
-        return pl.Series(array[start:stop])
+        return pl.Series(array[start:stop].astype(native, copy=False))
 
     return Column(len(array), read(0, 0).dtype, kind, read)
 
