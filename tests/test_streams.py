@@ -1,6 +1,7 @@
 """What is written to a terminal: escapes for what would steer it, and tables that fit."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +74,37 @@ def test_whatever_goes_to_stderr_outlasts_its_end() -> None:
 def test_a_cell_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(("id", "title"), [("a\nb", "c\td\x1b[0m")])
     assert capsys.readouterr().out.splitlines() == ["  id  title", "a\\nb  c\\td\\x1b[0m"]
+
+
+WIDE = (
+    ("trial", "state", "train.lambda_", "model.num_features", "train.lambda_power", "rmse", "mae", "seconds"),
+    [
+        ("12", "done", "0.1234", "64", "0.512", "0.85123", "0.65231", "10.2"),
+        ("3", "unfinished", "12.3", "16", "-", "-", "-", "0.0"),
+    ],
+)
+
+
+@pytest.mark.parametrize("columns", [120, 80, 66])
+def test_headers_go_on_in_the_next_line_and_numbers_do_not(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("NO_COLOR", "1")
+    print_table(*WIDE)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(cell_len, lines)) <= columns
+    assert [line.split() for line in lines[-2:]] == [[*row] for row in WIDE[1]]
+    ends = {line.rindex(row[-1]) + len(row[-1]) for line, row in zip(lines[-2:], WIDE[1], strict=True)}
+    assert len(ends) == 1, "numbers in the last column are aligned to the right"
+    pieces = {piece for header in WIDE[0] for piece in re.findall(r"[^._]+[._]?", header)}
+    assert {*" ".join(lines[:-2]).split()} <= {*WIDE[0], *pieces, "lambda_power", "num_features"}
+
+
+def test_a_table_may_be_left_whole_in_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("", "where"), [("X", "x" * 100)], is_cut=False)
+    assert capsys.readouterr().out.splitlines() == ["   where", f"X  {'x' * 100}"]
 
 
 HUSH = """

@@ -30,11 +30,15 @@ Overrides = Annotated[
 Run = Annotated[
     Path,
     typer.Argument(
-        help="Run directory, or that of a model.", show_default=False, autocompletion=complete_run
+        metavar="RUN",
+        help="Run directory, or that of a model.",
+        show_default=False,
+        autocompletion=complete_run,
     ),
 ]
 RunDirectory = Annotated[
-    Path, typer.Argument(help="Run directory.", show_default=False, autocompletion=complete_run)
+    Path,
+    typer.Argument(metavar="RUN", help="Run directory.", show_default=False, autocompletion=complete_run),
 ]
 Prepared = Annotated[
     Path | None, typer.Option(help="Prepared ratings of the run, if they were moved.", show_default=False)

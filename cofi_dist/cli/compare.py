@@ -47,6 +47,7 @@ def compare(
         ("", "largest difference", "where", ""),
         rows,
         [Style.plain if each.bit_identical else Style.warning for each in found],
+        is_cut=False,
     )
     same = all(each.bit_identical for each in found)
     verdict = ("bit-identical", Style.good) if same else ("not bit-identical", Style.error)

@@ -44,6 +44,11 @@ def complete_data_set(incomplete: str) -> list[str]:
     return [name for name in DATASETS if name.startswith(incomplete)]
 
 
+def complete_key(incomplete: str) -> list[str]:
+    """Return the keys of a config that begin so, each with `=`."""
+    return [f"{key}=" for key in config_keys() if key.startswith(incomplete)]
+
+
 def complete_override(context: typer.Context, incomplete: str) -> list[str]:
     """Return the keys of a config that begin so, each with `=`; of a whole key, its values.
 
@@ -57,10 +62,10 @@ def complete_override(context: typer.Context, incomplete: str) -> list[str]:
     key, equals, _ = incomplete.partition("=")
     if equals:
         return [text for value in _values(key) if (text := f"{key}={value}").startswith(incomplete)]
-    keys = [key for key in config_keys() if key.startswith(incomplete)]
+    keys = complete_key(incomplete)
     if len(keys) == 1:  # with its values, as after a single candidate a shell would write a space
-        return [f"{keys[0]}={value}" for value in ("", *_values(keys[0]))]
-    return [f"{key}=" for key in keys]
+        return [f"{keys[0]}{value}" for value in ("", *_values(keys[0].removesuffix("=")))]
+    return keys
 
 
 def config_keys() -> dict[str, Any]:

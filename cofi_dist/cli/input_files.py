@@ -89,7 +89,10 @@ def _titles_with_header(path: Path, raw: bytes, kind: str, item_column: str) -> 
     have = head.fields if head else []
     for name in (item_column, "title"):
         if head is None or name not in have:
-            raise DataError(f"{path}: no column {name!r} in {', '.join(have) or 'an empty file'}")
+            raise DataError(
+                f"{path}: no column {name!r} in {', '.join(have) or 'an empty file'}; a file of titles has"
+                f" the columns {item_column} and title"
+            )
     assert head is not None
     at_item, at_title = have.index(item_column), have.index("title")
     rest = io.StringIO(text[head.size :].decode(), newline="")

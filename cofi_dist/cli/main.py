@@ -37,7 +37,11 @@ from cofi_dist.system.variables import clean_library_variables, read_variable
 from cofi_dist.version import __version__
 
 app = typer.Typer(
-    cls=HelpfulGroup, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
+    cls=HelpfulGroup,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"color": False},  # Typer's own words; stdout would show its control sequences
 )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cofi_dist.cli.arguments import Overrides
+from cofi_dist.cli.completion import complete_key
 from cofi_dist.cli.progress import announce_compilation
 from cofi_dist.cli.session import Session
 from cofi_dist.cli.tables import print_table
@@ -28,6 +29,7 @@ Grid = Annotated[
         metavar="KEY=V1,V2,...",
         help="Train all combinations of values, a YAML list: train.lambda_=1,3,10; once for each key.",
         show_default=False,
+        autocompletion=complete_key,
     ),
 ]
 Space = Annotated[
@@ -37,6 +39,7 @@ Space = Annotated[
         help="Search with Optuna: train.lambda_=log:0.1:100, or uniform:, int: or log-int:, or a list as of"
         " --grid; once for each key.",
         show_default=False,
+        autocompletion=complete_key,
     ),
 ]
 Trials = Annotated[
@@ -69,6 +72,8 @@ def tune(
     import_torch()
     _require_one_way(grid, space, trials, only, is_table=table)
     folder = output or Path("runs") / f"{config.stem}-tune"
+    if table and not folder.is_dir():
+        raise ConfigError(f"{folder}: no such directory; nothing has been trained there", shared=True)
     if space:
         _search(context, config, space, overrides or [], folder, trials, is_table=table)
     else:
@@ -84,7 +89,9 @@ def _require_one_way(
     if space and only is not None:
         raise ConfigError("--only: belongs to --grid; a worker of a search takes what is left", shared=True)
     if grid and trials is not None:
-        raise ConfigError("--trials: belongs to --space; a grid has as many points as it has", shared=True)
+        raise ConfigError(
+            "--trials: belongs to --space; leave it out, as a grid trains all of its points", shared=True
+        )
     if space and trials is None and not is_table:
         raise ConfigError("--trials: is missing; say how many trials the search has", shared=True)
     if is_table and only is not None:
@@ -121,8 +128,8 @@ def _train_grid(
             tune_grid(config, found, overrides, comm, only=only, stop=session.stop)
     if comm.rank == 0 and only is None:
         table = table_of(found)
-        file = save_table(table, folder)
         _print_results(table.with_columns(pl.col("run").str.split("/").list.last()), found[0].criterion.names)
+        file = save_table(table, folder)
         done = f"{len(table)} of {counted(len(found), 'point')} {'is' if len(table) == 1 else 'are'} done"
         log_stderr(f"{done}; the table is in {file}")
     comm.close()
@@ -169,16 +176,16 @@ def _search(
 
 
 def _print_findings(search: "Search", found: "Findings") -> None:
-    """Save the table of the trials, and print it; say which is the best, and what mattered."""
+    """Print the table of the trials, and save it; say which is the best, and what mattered."""
     from cofi_dist.tuning.compared import save_table
     from cofi_dist.tuning.trials import STATES
 
     criterion = search.criterion
-    file = save_table(found.table, search.output)
     best = found.best(search)
     _print_results(found.table.drop("run"), criterion.names, best=best is not None)
+    file = save_table(found.table, search.output)
     if best is not None:
-        settings = " ".join(f"{key}={_short(value)}" for key, value in best.settings.items())
+        settings = ", ".join(f"{key}={_short(value)}" for key, value in best.settings.items())
         log_stderr(f"best: {criterion.title()} {best.figure:.5f} with {settings}, in {best.run_dir}")
     if found.importances:
         shares = ", ".join(f"{key} {share:.0%}" for key, share in found.importances.items())
@@ -189,16 +196,17 @@ def _print_findings(search: "Search", found: "Findings") -> None:
 
 
 def _print_results(table: "pl.DataFrame", figures: Sequence[str], *, best: bool = True) -> None:
-    """Print a table of runs, with five places of their figures, and four digits of other numbers.
+    """Print a table of runs, with five places of their figures, one of seconds, and four digits of the rest.
 
     Args:
         table: of the runs.
         figures: the names of their figures.
         best: whether the first run is the best one.
     """
+    places = {**dict.fromkeys(figures, ".5f"), "seconds": ".1f"}
     rows = [
         [
-            f"{cell:.5f}" if name in figures and cell is not None else _short(cell)
+            f"{cell:{places[name]}}" if name in places and cell is not None else _short(cell)
             for name, cell in zip(table.columns, row, strict=True)
         ]
         for row in table.iter_rows()

@@ -175,7 +175,8 @@ def _explain(error: ValidationError, file: str, overridden: list[str]) -> str:
         what = f"must be text, and {shortened(given)} is not text in YAML; put it in quotes"
     else:
         what = f"{first['msg'][0].lower()}{first['msg'][1:]}, not {shortened(given)}"
-    override = " (override)" if any(is_within(each, (key,)) for each in overridden) else ""
+    is_overridden = any(is_within(each, (key,)) or is_within(key, (each,)) for each in overridden)
+    override = " (override)" if is_overridden else ""
     return ": ".join(part for part in (f"{file}{override}", key, what) if part)
 
 

@@ -92,7 +92,14 @@ def write_rest(directory: Path, about: About) -> None:
 
 
 def find(directory: Path) -> Path:
-    """Return the model's own directory, given that or the directory of its run."""
+    """Return the model's own directory, given that or the directory of its run.
+
+    Raises:
+        RunError: it is no directory.
+    """
+    if not directory.is_dir():
+        why = "is a file; give the directory" if directory.exists() else "no such directory; give that"
+        raise RunError(f"{directory}: {why} of a run or of a model")
     is_own = any(os.path.lexists(directory / name) for name in (FACTORS, PARTS))
     return directory if is_own else directory / MODEL
 

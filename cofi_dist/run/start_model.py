@@ -194,11 +194,7 @@ def require_same_model(found: StartModel, comm: Comm) -> None:
 
 def _explained(path: Path, error: CofiError) -> CofiError:
     """Return the error to raise if there is no usable model at a path."""
-    if not path.exists():
-        why = "no such directory; give that of a run or of a model"
-    elif not path.is_dir():
-        why = "is a file; give the directory of a run or of a model"
-    elif (path / FILE).exists() and not (path / USERS).exists():  # prepared ratings have a manifest too
+    if (path / FILE).exists() and not (path / USERS).exists():  # prepared ratings have a manifest too
         why = f"is a checkpoint, not a model; checkpoint.resume={path} starts a run from it"
     elif is_run(path) and not (path / MODEL).exists():
         if list_checkpoints(path / CHECKPOINTS):

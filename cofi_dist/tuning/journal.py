@@ -35,7 +35,7 @@ GRACE_SECONDS = 10
 def require_optuna() -> None:
     """Raise ConfigError if Optuna is not installed."""
     if importlib.util.find_spec("optuna") is None:
-        raise ConfigError("a search needs Optuna: pip install 'cofi-dist[tune]'; a grid (--grid) does not")
+        raise ConfigError("a search needs Optuna: pip install 'cofi-dist[tune]'")
 
 
 def _import_optuna() -> None:
@@ -103,7 +103,7 @@ class Journal:
         except OSError as error:
             raise SaveError(
                 f"{self.file}: cannot be written: {error.strerror or error}; the trials are kept: start the"
-                " search again to go on"
+                " search again to go on, once it can be written"
             ) from None
         except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
             raise RunError(

@@ -15,9 +15,10 @@ from cofi_dist.training.metrics import Criterion
 from cofi_dist.tuning.compared import criterion_of, listed, require_keys
 
 RANGE = re.compile(r"(uniform|log|int|log-int):(.*)", re.DOTALL)
+NO_RANGE = re.compile(r"([A-Za-z_-]+):[^:,]+:[^:,]+")  # a misspelt one
 MOST = {"int": 2.0**53, "float": 1e300}
 MOST_CORNERS = 200
-HOW = "write KEY=V1,V2,... or KEY=uniform:LOW:HIGH, log:, int: or log-int: in place of uniform:"
+HOW = "write KEY=V1,V2,... or KEY=RANGE:LOW:HIGH, where RANGE is uniform, log, int or log-int"
 
 # Returns the config of a run with these overrides.
 Configure: TypeAlias = Callable[[Sequence[str]], Config]
@@ -114,6 +115,8 @@ def _axis(word: str, option: str) -> Axis:
             raise ConfigError(HOW)
         if (found := RANGE.fullmatch(given)) is not None:
             return _range(key, *found.groups())
+        if (misspelt := NO_RANGE.fullmatch(given)) is not None:
+            raise ConfigError(f"there is no range {misspelt[1]}; write uniform, log, int or log-int")
         texts = listed(given)
         if not texts:
             raise ConfigError(HOW)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from cofi_dist.cli.completion import complete_data_set, complete_override, complete_run
+from cofi_dist.cli.completion import complete_data_set, complete_key, complete_override, complete_run
 from cofi_dist.cli.main import app
 
 # What readline does at the Tab key: it breaks the line into words, at `=` too, and calls the function.
@@ -86,6 +86,10 @@ def test_a_key_is_completed_with_its_values() -> None:
     assert complete_override(context, "nonsense=") == []
     context.params["overrides"] = ["train.epochs"]
     assert complete_override(context, "=") == ["15000"]
+
+
+def test_a_key_to_vary_is_completed() -> None:
+    assert complete_key("train.lambda_p") == ["train.lambda_power="]
 
 
 def test_data_sets_are_completed() -> None:

@@ -51,7 +51,11 @@ def test_a_title_ends_at_a_line_feed_alone(odd: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("m.csv", b"movieId,name\n1,x\n", "no column 'title' in movieId, name"),
+        (
+            "m.csv",
+            b"movieId,name\n1,x\n",
+            "no column 'title' in movieId, name; a file of titles has the columns movieId and title",
+        ),
         ("m.csv", b"", "no column 'movieId' in an empty file"),
         ("m.csv", b'movieId,title\n1,x\n2,"y', "line 3: unexpected end of data"),
         ("m.dat", b"1\tx\n", "line 1: needs id::title"),

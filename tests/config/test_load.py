@@ -232,6 +232,10 @@ def test_a_mistake_is_one_line_naming_file_and_key(text: str, says: str, tmp_pat
             "c.yaml (override): train.epochs: input should be greater than or equal to 1, not 0",
         ),
         ("train.epochs=[", "override 'train.epochs=[': "),
+        (
+            "train.loggers=[mlflwo]",
+            "c.yaml (override): train.loggers.0: input should be 'tensorboard', 'mlflow'",
+        ),
         ("train.nope=null", "c.yaml (override): train.nope: unknown key; there are epochs,"),
         ("train.epochs=", "override 'train.epochs=': there is no value; give one, or null to unset the key"),
         ("train.epochs=3 # or 4", "'# or 4' is a comment in YAML; put the value in quotes"),

@@ -27,7 +27,8 @@ RECOMMEND = ["recommend", "runs/c"]
 LISTS = "--user, --ratings, --users and --all"
 EXPLAIN = ["explain", "runs/c"]
 MISTAKES: list[tuple[list[str], str]] = [
-    (["evaluate", "nowhere"], "nowhere/model/factors.safetensors: no such file; is this the directory of a"),
+    (["evaluate", "nowhere"], "nowhere: no such directory; give that of a run or of a model"),
+    (["evaluate", "r.csv"], "r.csv: is a file; give the directory of a run or of a model"),
     (["evaluate", "runs/plain"], "runs/plain: has no test or validation ratings; train with data.test set"),
     (["evaluate", "runs/c", "--part", "validation"], "runs/c: has no validation ratings; train with"),
     (

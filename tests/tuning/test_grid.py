@@ -167,8 +167,8 @@ def test_the_command_shows_points_that_all_diverged_or_are_yet_to_come(
         return [line.split() for line in said.out.splitlines()]
 
     header = ["train.lr", "data.synthetic.seed", "seed", "rmse", "mae", "epoch", "seconds", "run"]
-    assert tuned("--table") == [header], "nothing is trained"
     tuned("--only", "1")
+    assert tuned("--table")[0] == header
     assert [row[:2] + row[3:5] for row in tuned("--table")[1:]] == [["1.0e+38", "2", "-", "-"]]
     assert len(tuned()) == 3
 

@@ -213,15 +213,16 @@ def test_the_command_prints_the_trials_and_the_best(
     searched(tmp_path)
     given = ["tune", "--config", str(tmp_path / "c.yaml"), "--output", str(tmp_path / "out")]
     given += ["--space", "train.lambda_=log:0.1:100", "--space", "model.num_features=2,4"]
-    app([*given, "--table"], standalone_mode=False, obj=Session())
-    assert capsys.readouterr().out.split() == [
-        *("trial", "state", "train.lambda_", "model.num_features", "rmse", "mae", "epoch", "seconds")
-    ]
+    with pytest.raises(ConfigError, match="out: no such directory; nothing has been trained there"):
+        app([*given, "--table"], standalone_mode=False, obj=Session())
     app([*given, "--trials", "13"], standalone_mode=False, obj=Session())
     trained = capsys.readouterr()
     assert len(trained.out.splitlines()) == 14
+    assert trained.out.split()[:8] == [
+        *("trial", "state", "train.lambda_", "model.num_features", "rmse", "mae", "epoch", "seconds")
+    ]
     assert re.search(
-        r"^best: RMSE 0\.\d{5} with train\.lambda_=\S+ model\.num_features=[24], in ", trained.err, re.M
+        r"^best: RMSE 0\.\d{5} with train\.lambda_=\S+, model\.num_features=[24], in ", trained.err, re.M
     )
     assert re.search(r"^13 trials: \d+ done, \d+ pruned; the table is in", trained.err, re.M)
     app([*given, "--table"], standalone_mode=False, obj=Session())

@@ -53,6 +53,7 @@ def test_words_say_what_varies() -> None:
     [
         ("train.lr", "write KEY=V1,V2"),
         ("=1,2", "write KEY=V1,V2"),
+        ("train.lr=lgo:0.1:1", "there is no range lgo; write uniform, log, int or log-int"),
         ("train.lr=", "write KEY=V1,V2"),
         ("train.lr=log:1", "write two bounds, as in log:LOW:HIGH"),
         ("train.lr=log:1:2:3", "write two bounds"),
