@@ -1,5 +1,6 @@
 """The page in a real browser: by mouse, by keyboard, on a telephone and in the dark."""
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -139,6 +140,60 @@ def test_the_lists_of_both_models_follow_each_rating(visit: Visit) -> None:
     visit.until("!document.querySelector('#your-lists button.title')")
 
 
+def test_the_best_known_titles_are_suggested_until_three_are_rated(visit: Visit) -> None:
+    page, chips = visit.page, visit.page.locator("#popular button:visible")
+    suggested = chips.all_inner_texts()
+    assert len(suggested) == 8
+    for rated in range(3):
+        assert chips.all_inner_texts() == suggested[rated:], "those that are rated are left out"
+        chips.first.click()
+        assert page.locator("#ratings button.title").first.inner_text() == suggested[rated]
+        assert chips.all_inner_texts() == suggested[rated + 1 :]
+        page.locator("#ratings .symbols").first.click()
+        visit.wait_for_lists()
+        assert len(visit.titles(0)) == 10, "one title is enough for a list"
+    assert chips.count() == 0
+    page.locator("#ratings button.remove").first.click()
+    assert chips.all_inner_texts() == suggested[2:]
+    page.click("#clear")
+    assert chips.all_inner_texts() == suggested
+
+
+def test_a_dot_is_explained_where_there_is_one(visit: Visit) -> None:
+    page = visit.page
+    assert "A dot" not in page.inner_text("#your-lists")
+    visit.rate("Red House", 5)
+    for least in ("0", "1000"):
+        page.fill("#least", least)
+        page.press("#least", "Enter")
+        visit.wait_for_lists()
+        shared = set(visit.titles(0)) & set(visit.titles(1))
+        assert (len(shared) > 0) == (least == "0")
+        assert page.locator("#your-lists .both").count() == 2 * len(shared)
+        assert page.inner_text("#your-lists").count("A dot: in both lists.") == 2 * (least == "0")
+
+
+def test_clipped_predictions_have_the_scores_that_order_them(visit: Visit) -> None:
+    page, panel = visit.page, visit.page.locator("#user-lists [data-model='0']")
+    shown = {}
+    for user in range(NUM_USERS):
+        page.goto(f"{visit.address}#user={user}")
+        visit.until(
+            "user => document.getElementById('history-of').textContent.endsWith(` ${user}`)", str(user)
+        )
+        visit.until("document.querySelectorAll('#user-lists [aria-busy]').length === 0")
+        predicted = [float(text) for text in panel.locator(".score").all_inner_texts()]
+        scores = [float(text) for text in panel.locator(".unclipped").all_inner_texts()]
+        shown[max(predicted) == 5] = panel.inner_text()
+        assert scores == sorted(scores, reverse=True)
+        assert predicted == [min(score, 5) for score in scores] or not scores
+        if len(shown) == 2:
+            break
+    assert "predicted rating, score" in shown[True]
+    assert "The score is the prediction before clipping." in shown[True]
+    assert "score" not in shown[False]
+
+
 def test_a_title_has_reasons_similar_ones_and_a_map(visit: Visit) -> None:
     page = visit.page
     visit.rate("Red House", 5)
@@ -151,6 +206,9 @@ def test_a_title_has_reasons_similar_ones_and_a_map(visit: Visit) -> None:
     assert "Red House" in reasons
     assert "rated 5" in reasons
     assert page.locator("#item .why .sum").count() == 2, "one for each model"
+    known = page.locator("#item .panel-top").all_inner_texts()
+    for text, (name, noun) in zip(known, (("stars", "ratings"), ("clicks", "events")), strict=True):
+        assert re.fullmatch(rf"{name}\s+\d+ training {noun}", text), "of this model"
     assert page.locator("#item svg .point").count() > 20
     other = page.locator("#item .similar button.title").first
     name = other.inner_text()
@@ -224,6 +282,8 @@ def test_a_user_has_a_history_beside_the_lists(visit: Visit) -> None:
     page.fill("#user-id", "nobody")
     page.click("#ask-user button")
     visit.until("document.getElementById('history-note').textContent.includes('has no user nobody')")
+    visit.until("document.getElementById('user-lists').textContent.includes('clicks has no user nobody')")
+    assert "A dot" not in page.inner_text("#user-lists")
     visit.wrong.clear()  # the browser notes that the answer was 404
 
 

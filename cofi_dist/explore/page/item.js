@@ -45,7 +45,7 @@ function follow(item) {
 
 function show(item) {
   byId("item-title").textContent = titleOf(item);
-  byId("item-about").textContent = `id ${item.item}, ${count(item.ratings, `training ${words.noun}`)}`;
+  byId("item-about").textContent = `id ${item.item}`;
   byId("item-back").hidden = past.length < 2;
   const panels = models.map((model) => makePanel(model));
   byId("item-models").replaceChildren(...panels.map((panel) => panel.element));
@@ -68,13 +68,14 @@ function makePanel(model) {
   const [why, whyPart] = part("why", user === null ? "Why for you" : `Why for user ${user}`);
   const [similar, similarPart] = part("similar", "Similar titles");
   const [map, mapPart] = part("map", "Neighbourhood");
+  const known = make("span", { class: "quiet" });
   const element = make("section", { class: "panel" },
-    make("div", { class: "panel-top" }, make("h3", {}, model.name)), whyPart, similarPart, mapPart);
+    make("div", { class: "panel-top" }, make("h3", {}, model.name), known), whyPart, similarPart, mapPart);
 
   const fill = (item, number, signal) => Promise.all([
     put(why, () => explain(model, number, item, signal)),
     put(similar, () => findSimilar(number, item, signal)),
-    put(map, () => findNeighbours(model, number, item, signal)),
+    put(map, () => findNeighbours(model, number, item, signal, known)),
   ]);
   return { element, fill };
 }
@@ -120,12 +121,11 @@ function showGiven(model, value) {
 
 // `size` of the bar: the part of the largest contribution of a single rating; null for sums.
 function reasonRow(text, amount, digits, given = "", size = null) {
-  const bar = make("span", { class: `bar ${size === null ? "none" : amount < 0 ? "less" : "more"}` });
-  bar.style.setProperty("--size", size ?? 0);
+  const bar = size === null ? null : make("span", { class: `bar ${amount < 0 ? "less" : "more"}` });
+  bar?.style.setProperty("--size", size);
   const signed = `${amount < 0 ? "−" : "+"}${Math.abs(amount).toFixed(digits)}`;
-  return make("li", {},
-    make("span", { class: "name" }, text), make("span", { class: "quiet" }, given), bar,
-    make("span", { class: "score" }, signed));
+  return make("li", {}, make("span", { class: "name" }, text), make("span", { class: "reason" },
+    make("span", { class: "quiet" }, given), bar, make("span", { class: "score" }, signed)));
 }
 
 async function findSimilar(number, item, signal) {
@@ -141,9 +141,10 @@ async function findSimilar(number, item, signal) {
   )))];
 }
 
-async function findNeighbours(model, number, item, signal) {
+async function findNeighbours(model, number, item, signal, known) {
   const query = { item: item.item, model: number, k: NEIGHBOURS, min_ratings: Math.max(leastRatings(), 1) };
   const { items, share } = await ask("map", query, signal);
+  known.textContent = count(items[0].ratings, `training ${isEvents(model) ? "event" : "rating"}`);
   const kept = `The plane keeps ${Math.round(100 * share)} % of the differences between these titles.`;
   return [drawMap(items, `Neighbourhood of ${titleOf(item)}, ${model.name}`, follow), make("p", { class: "quiet" }, kept)];
 }

@@ -2,7 +2,7 @@
 
 import { newest, tell } from "./api.js";
 import { count, make, say, titleOf } from "./dom.js";
-import { countsEvents, isEvents, models, showScore, words } from "./models.js";
+import { countsEvents, isClipped, isEvents, models, showScore, words } from "./models.js";
 
 export const LENGTH = 10;
 
@@ -52,17 +52,21 @@ function inAll(answers) {
 function makeList(model, number, onOpen) {
   const rows = make("ol", { class: "rows list", "aria-label": `Recommended by ${model.name}` });
   const note = make("p", { class: "quiet note" });
-  const kind = isEvents(model) ? "score, which is no rating" : "predicted rating";
+  const kind = make("span", { class: "quiet" });
   const element = make(
     "section",
     { class: "panel", "data-model": number },
-    make("div", { class: "panel-top" }, make("h3", {}, model.name), make("span", { class: "quiet" }, kind)),
+    make("div", { class: "panel-top" }, make("h3", {}, model.name), kind),
     rows,
     note,
   );
   let before = null;
 
+  const sayKind = (clipped) => {
+    kind.textContent = isEvents(model) ? "score, which is no rating" : `predicted rating${clipped ? ", score" : ""}`;
+  };
   const say = (text) => {
+    sayKind(false);
     rows.removeAttribute("aria-busy");
     rows.replaceChildren(make("li", { class: "empty" }, text));
   };
@@ -75,27 +79,30 @@ function makeList(model, number, onOpen) {
       say(text);
     },
     show: (answer, asked, shared) => {
-      note.textContent = noteOn(model, answer, asked);
+      const clipped = isClipped(model, answer.items ?? []);
+      note.textContent = noteOn(model, answer, asked, shared, clipped);
       if (answer.error || !answer.items.length) {
         before = null;
         say(answer.error ?? `No title is left. Ask for fewer ${words.noun}s of a title.`);
         return;
       }
+      sayKind(clipped);
       rows.removeAttribute("aria-busy");
-      rows.replaceChildren(...answer.items.map((item) => makeRow(model, item, asked, before, shared, onOpen)));
+      rows.replaceChildren(...answer.items.map((item) => makeRow(model, item, { asked, before, shared, clipped, onOpen })));
       before = new Map(answer.items.map((item) => [item.item, item.rank]));
     },
   };
 }
 
-function noteOn(model, answer, asked) {
-  const said = models.length > 1 ? ["A dot: in both lists."] : [];
+function noteOn(model, answer, asked, shared, clipped) {
+  const said = shared.size ? ["A dot: in both lists."] : [];
+  if (clipped) said.push("The score is the prediction before clipping.");
   if (asked.ratings && countsEvents(model)) said.push("Each rated title counts as one event.");
   if (answer.unknown) said.push(`${count(answer.unknown, "title")} unknown to this model, not used.`);
   return said.join(" ");
 }
 
-function makeRow(model, item, asked, before, shared, onOpen) {
+function makeRow(model, item, { asked, before, shared, clipped, onOpen }) {
   const both = shared.has(item.item)
     ? make("span", { class: "both", title: "in both lists" }, make("span", { class: "unseen" }, "in both lists"))
     : null;
@@ -107,6 +114,7 @@ function makeRow(model, item, asked, before, shared, onOpen) {
     make("button", { type: "button", class: "title", title: titleOf(item), onclick: () => onOpen(item, asked) }, titleOf(item)),
     both,
     make("span", { class: "score" }, showScore(model, item)),
+    clipped ? make("span", { class: "quiet unclipped" }, item.score.toFixed(2)) : null,
   );
 }
 

@@ -6,6 +6,7 @@ const WIDTH = 460;
 const HEIGHT = 320;
 const EDGE = 26;
 const LINE = 15; // height of a label
+const GAP = 11; // from a point to its label
 const LETTER = 6.8; // width of one, about
 const BOLD = 7.8; // of a bold one
 const LONGEST = 26;
@@ -56,33 +57,37 @@ function makePoint({ item, x, y }, k, open) {
       }
     },
   }, make("circle", { cx: x, cy: y, r: k === 0 ? 8 : 3 + 4 * Math.max(item.cosine, 0) }));
-  const text = makeLabel(titleOf(item), x, y, true);
-  text.node.setAttribute("class", "hover");
-  point.append(text.node);
+  const [{ text }] = makeLabels(titleOf(item), x, y, true);
+  text.setAttribute("class", "hover");
+  point.append(text);
   return point;
 }
 
-function makeLabel(title, x, y, isBold) {
+// A title's labels on those sides of its point where there is room, each with the box that it covers.
+function makeLabels(title, x, y, isBold) {
   const short = title.length > LONGEST ? `${title.slice(0, LONGEST - 1)}…` : title;
   const width = short.length * (isBold ? BOLD : LETTER);
-  const isRight = x + width + 12 < WIDTH;
-  const node = make("text", { x: isRight ? x + 11 : x - 11, y: y + 4, "text-anchor": isRight ? "start" : "end" }, short);
-  const left = isRight ? x + 11 : x - 11 - width;
-  return { node, box: { left, right: left + width, top: y - LINE / 2, bottom: y + LINE / 2 } };
+  const sides = [["start", GAP, 0], ["end", -GAP, 0], ["middle", 0, -GAP - LINE / 2], ["middle", 0, GAP + LINE / 2]];
+  return sides.map(([anchor, right, down]) => {
+    const left = x + right - { start: 0, middle: width / 2, end: width }[anchor];
+    const top = y + down - LINE / 2;
+    const text = make("text", { x: x + right, y: y + down + 4, "text-anchor": anchor }, short);
+    return { text, box: { left, right: left + width, top, bottom: top + LINE } };
+  }).filter(({ box }) => box.left >= 0 && box.right <= WIDTH && box.top >= 0 && box.bottom <= HEIGHT);
 }
 
 // Labels of the nearest items, as far as none covers another or a point; the others show theirs when pointed at.
+// The item itself always has one, where it covers the fewest points.
 function placeLabels(placed) {
   const boxes = placed.map(({ x, y }) => ({ left: x - 6, right: x + 6, top: y - 6, bottom: y + 6 }));
   const labels = [];
   for (const [k, { item, x, y }] of placed.entries()) {
-    const { node, box } = makeLabel(titleOf(item), x, y, k === 0);
-    const isInside = box.left >= 0 && box.right <= WIDTH;
-    const isFree = boxes.every((other, at) => at === k || !overlap(box, other));
-    if (k > 0 && !(isFree && isInside)) continue;
-    boxes.push(box);
-    node.setAttribute("class", k === 0 ? "label own" : "label");
-    labels.push(node);
+    const covered = ({ box }) => boxes.filter((other, at) => at !== k && overlap(box, other)).length;
+    const best = makeLabels(titleOf(item), x, y, k === 0).reduce((a, b) => (covered(b) < covered(a) ? b : a));
+    if (k > 0 && covered(best) > 0) continue;
+    boxes.push(best.box);
+    best.text.setAttribute("class", k === 0 ? "label own" : "label");
+    labels.push(best.text);
   }
   return labels;
 }

@@ -43,6 +43,10 @@ export const isEvents = (model) => model.feedback === "implicit";
 
 export const showValue = (value) => value.toLocaleString("en", { maximumFractionDigits: 2 });
 
+// Whether any prediction is clipped, so that the scores are needed to tell the order.
+export const isClipped = (model, items) =>
+  !isEvents(model) && items.some((item) => item.prediction.toFixed(2) !== item.score.toFixed(2));
+
 export function showScore(model, item) {
   return isEvents(model) ? item.score.toFixed(3) : item.prediction.toFixed(2);
 }

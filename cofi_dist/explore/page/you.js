@@ -9,8 +9,10 @@ import { startSearch } from "./search.js";
 
 const WAIT = 60; // milliseconds: a slider that is held down moves through many values
 const STORE = "cofi-dist explore";
+const ENOUGH = 3; // titles are rated: no more are suggested
 
-const rated = new Map(); // item -> {item, title, ratings, value}; the newest last; value null if not rated yet
+const rated = new Map(); // item -> {item, title, value}; the newest last; value null if not rated yet
+let popular = []; // items that are suggested
 let lists = null;
 let open = null;
 let timer = 0;
@@ -39,15 +41,16 @@ export const leastRatings = () => {
   return field.validity.valid && field.value !== "" ? Number(field.value) : 0;
 };
 
+const withValue = () => [...rated.values()].filter(({ value }) => value !== null);
+
 // What to ask a model about this person; null without a rating.
 export function askAsYou(model) {
-  const known = [...rated.values()].filter(({ value }) => value !== null);
+  const known = withValue();
   return known.length ? { ratings: ratingsFor(model, known) } : null;
 }
 
-export function rate(item, value) {
-  const { item: id, title, ratings } = item;
-  rated.set(id, { item: id, title, ratings, value });
+export function rate({ item, title }, value) {
+  rated.set(item, { item, title, value });
   show();
 }
 
@@ -74,8 +77,7 @@ function show() {
       ratingControl(title, each.value, (value) => {
         each.value = value;
         say(`${title}: ${showValue(value)}`);
-        save();
-        update();
+        follow();
       }),
       make("button", {
         type: "button", class: "plain remove", "aria-label": `Remove ${title}`, onclick: () => remove(each.item),
@@ -83,10 +85,23 @@ function show() {
     );
   });
   byId("ratings").replaceChildren(...rows);
-  byId("start").hidden = rated.size > 0;
   byId("clear").hidden = rated.size === 0;
+  follow();
+}
+
+// Whatever follows the ratings.
+function follow() {
   save();
+  suggest();
   update();
+}
+
+function suggest() {
+  const left = popular.filter(({ item }) => !rated.has(item));
+  byId("start").hidden = !left.length || withValue().length >= ENOUGH;
+  byId("popular").replaceChildren(...left.map((item) => make(
+    "button", { type: "button", class: "chip", onclick: () => add(item) }, titleOf(item),
+  )));
 }
 
 function update() {
@@ -99,10 +114,8 @@ function update() {
 }
 
 async function showPopular() {
-  const { items } = await ask("search", { limit: 8 });
-  byId("popular").replaceChildren(...items.map((item) => make(
-    "button", { type: "button", class: "chip", onclick: () => add(item) }, titleOf(item),
-  )));
+  popular = (await ask("search", { limit: 8 })).items;
+  suggest();
 }
 
 // Ratings stay in the tab while the page is loaded again, for the same models only.
@@ -114,8 +127,8 @@ function save() {
 
 function restore() {
   try {
-    for (const { item, title, ratings, value } of JSON.parse(sessionStorage.getItem(key()) ?? "[]")) {
-      rated.set(item, { item, title, ratings, value });
+    for (const { item, title, value } of JSON.parse(sessionStorage.getItem(key()) ?? "[]")) {
+      rated.set(item, { item, title, value });
     }
   } catch {
     sessionStorage.removeItem(key());
