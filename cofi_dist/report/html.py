@@ -1,5 +1,6 @@
 """Write a page about one run that needs no network, no script and no other file."""
 
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -75,7 +76,7 @@ def render_page(
 
 
 def _header(run: RunFiles) -> str:
-    text = f"A model of {run.noun}s: how it was trained, how good it is, and what it lists."
+    text = f"A training run on {run.noun}s."  # what is known of its model, the sections say
     return f'<header><h1>{escaped(run.name)}</h1>\n<p class="faint">{text}</p></header>'
 
 
@@ -113,7 +114,8 @@ def _summary(run: RunFiles) -> dict[str, str]:
         sample = "" if users is None else f", of about {counted(users, 'user')}"
         facts["best validated epoch"] = f"{metrics.epoch[metrics.best]:,.0f}: {figures}{sample}"
     facts["seconds"] = f"{metrics.seconds[-1]:,.1f}"
-    facts[f"{run.noun}s per second"] = f"{metrics.ratings_per_second[-1]:,.0f}"
+    if math.isfinite(metrics.mean_speed):
+        facts[f"{run.noun}s per second"] = f"{metrics.mean_speed:,.0f}"
     if run.diverged:
         facts["diverged"] = run.diverged
     if run.pruned:

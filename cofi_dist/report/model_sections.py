@@ -1,6 +1,6 @@
 """Write what a page says of a model: its figures with intervals, and the lists of some users."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cofi_dist.model import Evaluation
 from cofi_dist.ranking.metrics import TITLES
@@ -95,20 +95,36 @@ def _user(number: int, user: SampleUser, found: SampleLists) -> str:
     is_event = found.noun == "event"
     hits = sum(item.held_out is not None for item in user.listed)
     of = f"; the list finds {hits:,} of {user.num_held_out:,} held out" if found.part else ""
-    given = ("strength", "{:g}") if is_event else ("rated", "{:g}")
-    score = ("score", "{:.3f}") if is_event else ("predicted", "{:.2f}")
+    given = {"strength" if is_event else "rated": [f"{item.figure:g}" for item in user.history]}
     what = "strongest events" if is_event else "highest ratings"
     return (
         f'<article class="user" id="list-{number}"><h3>User {escaped(user.user)}:'
         f" {counted(user.num_ratings, f'training {found.noun}')}{of}</h3>\n"
-        f"{_items(f'Their {what}', *given, user.history, found)}\n"
-        f"{_items('Their list', *score, user.listed, found)}\n</article>"
+        f"{_items(f'Their {what}', given, user.history, found)}\n{_list(user, found)}\n</article>"
     )
 
 
-def _items(caption: str, head: str, form: str, items: Sequence[ListedItem], found: SampleLists) -> str:
-    rows = [(form.format(item.figure), _name(item, found), f"{item.ratings:,}") for item in items]
-    return columns(caption, (head, "item", f"its {found.noun}s"), rows, (0, 2))
+def _list(user: SampleUser, found: SampleLists) -> str:
+    """Return the table of a user's list; if predictions are clipped, with the scores that order it."""
+    digits = 3 if found.noun == "event" else 2
+    shown = [f"{item.figure:.{digits}f}" for item in user.listed]
+    scores = [f"{item.score:.{digits}f}" for item in user.listed]
+    if shown != scores:
+        caption = "Their list; the score is the prediction before clipping"
+        return _items(caption, {"predicted": shown, "score": scores}, user.listed, found)
+    return _items(
+        "Their list", {"score" if found.noun == "event" else "predicted": shown}, user.listed, found
+    )
+
+
+def _items(
+    caption: str, figures: Mapping[str, Sequence[str]], items: Sequence[ListedItem], found: SampleLists
+) -> str:
+    """Return a table of items, with columns of figures before their names."""
+    names, counts = [_name(item, found) for item in items], [f"{item.ratings:,}" for item in items]
+    rows = zip(*figures.values(), names, counts, strict=True)
+    numbers = (*range(len(figures)), len(figures) + 1)
+    return columns(caption, (*figures, "item", f"its {found.noun}s"), rows, numbers)
 
 
 def _name(item: ListedItem, found: SampleLists) -> str:

@@ -82,7 +82,7 @@ def _draw_curves(axes: "Axes", runs: Sequence[RunFiles], columns: Sequence[Value
         known = np.isfinite(values)
         marker = "." if known.sum() <= MOST_MARKED_POINTS else ""
         axes.plot(run.metrics.epoch[known], values[known], marker=marker, **run_style(number))
-    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 2.5, 5, 10], min_n_ticks=1))
     axes.set_xlabel("epoch")
 
 
@@ -168,7 +168,7 @@ def _throughput_panel(runs: Sequence[RunFiles]) -> Panel | None:
 
     title, nouns = "Throughput", _nouns(runs)
     if len(runs) == 1:
-        title += f": {short(runs[0].metrics.ratings_per_second[-1])} {nouns}/s over all"
+        title += f": {short(runs[0].metrics.mean_speed)} {nouns}/s over all"
     caption = (
         f"Training {nouns} per second on all ranks, from one printed epoch to the next. Starting up slows"
         " the first value, and validation takes time too."

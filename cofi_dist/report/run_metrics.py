@@ -1,5 +1,6 @@
 """Read the metrics of a run, and tell which epoch was the best."""
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,12 +60,22 @@ class Metrics:
 
     @property
     def speed(self) -> NDArray[np.float64]:
-        """Return the training ratings per second since the previous row, or since the start."""
+        """Return the training ratings per second since the previous row; nan for the first.
+
+        An epoch is printed before its step, so the first row has none behind it that its time could be of.
+        """
         with np.errstate(all="ignore"):
-            seconds = np.diff(self.seconds, prepend=0.0)
-            ratings = np.diff(self.ratings_per_second * self.seconds, prepend=0.0)
+            seconds = np.diff(self.seconds, prepend=np.nan)
+            ratings = np.diff(self.ratings_per_second * self.seconds, prepend=np.nan)
             speed: NDArray[np.float64] = np.where((seconds > 0) & (ratings > 0), ratings / seconds, np.nan)
         return speed
+
+    @property
+    def mean_speed(self) -> float:
+        """Return the training ratings per second from the first row to the last; nan without time between."""
+        ratings = self.ratings_per_second * self.seconds
+        seconds = self.seconds[-1] - self.seconds[0]
+        return float((ratings[-1] - ratings[0]) / seconds) if seconds > 0 else math.nan
 
 
 def read_metrics(file: Path, config: Config | None) -> Metrics:

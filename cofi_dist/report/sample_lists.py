@@ -1,7 +1,9 @@
 """Take the lists of some users of a run: a few to read beside what they rated, more to see where lists go."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import starmap
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,13 +33,15 @@ class ListedItem:
         figure: what the user gave it, or what the model predicts; of events, the strength or the score.
         ratings: number of its training ratings.
         held_out: what the user gave it in the held-out part; None if it is not in it.
+        score: what decides its place in a list: the prediction before it is clipped. In a history, nan.
     """
 
     item: str
     title: str
     figure: float
     ratings: int
-    held_out: float | None = None
+    held_out: float | None
+    score: float
 
 
 @dataclass(frozen=True)
@@ -149,18 +153,19 @@ def _sample_user(
     training, counts_M = rated.load(one), model.arrays.item_counts
     held = {} if part is None else _values_by_item(rated, one, part)
 
-    def described(item: int, figure: float) -> ListedItem:
+    def described(item: int, figure: float, score: float = math.nan) -> ListedItem:
         raw = str(model.items.raw[item])
-        return ListedItem(raw, titles.get(raw, ""), figure, int(counts_M[item]), held.get(item))
+        return ListedItem(raw, titles.get(raw, ""), figure, int(counts_M[item]), held.get(item), score)
 
     highest = np.lexsort((-counts_M[training.item], -training.value))[:k]
-    scores = best.score if model.facts.is_implicit else model.scorer.clip(best.score)
+    figures = best.score if model.facts.is_implicit else model.scorer.clip(best.score)
+    listed = zip(best.item.tolist(), figures.tolist(), best.score.tolist(), strict=True)
     return SampleUser(
         user=str(model.users.raw[row]),
         num_ratings=len(training.item),
         num_held_out=len(held),
         history=tuple(described(int(training.item[n]), float(training.value[n])) for n in highest),
-        listed=tuple(described(int(i), float(s)) for i, s in zip(best.item, scores, strict=True)),
+        listed=tuple(starmap(described, listed)),
     )
 
 

@@ -25,7 +25,8 @@ td.number, th.number, .figures td { text-align: right; overflow-wrap: normal; wh
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)) }
 .tables { margin-top: 1.5rem }
 .pictures { grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); margin-top: 1rem }
-.wide { grid-column: 1 / -1 } .wide svg { max-width: 46rem }
+.pictures > figure, .tables > table { max-width: 33rem }
+.pictures > .wide { grid-column: 1 / -1; max-width: none } .wide svg { max-width: 46rem }
 figure { margin: 0; break-inside: avoid } svg { width: 100%; height: auto; display: block }
 svg * { stroke-linejoin: round; stroke-linecap: butt } use:has(> title):hover { fill-opacity: .35 !important
   }
@@ -42,9 +43,10 @@ figcaption { font-size: .9rem }
 .found { color: var(--found); font-weight: 600; white-space: nowrap }
 pre { margin: 0; padding: .75rem; background: var(--box); font-size: .8rem; line-height: 1.4; white-space:
   pre-wrap }
-@media screen { pre { max-height: 26rem; overflow: auto } }
+@media screen { pre { max-height: 26rem; overflow: auto; white-space: pre } }
 footer { margin-top: 2rem; font-size: .85rem }
-@media (max-width: 36rem) { th, td { padding-right: .6rem } .meaning { display: block } }
+@media (max-width: 36rem) { th, td { padding-right: .6rem } th.number { white-space: normal }
+  .meaning { display: block } }
 @media (prefers-color-scheme: dark) { :root { --text: #e6e6e6; --back: #16181c; --faint: #a3a3a3; --line:
   #3a3d42;
   --box: #22252a; --mark: #7ab8ff; --found: #6fd39b } figure svg { filter: invert(.9) hue-rotate(180deg) } }

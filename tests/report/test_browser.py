@@ -55,8 +55,16 @@ def test_the_page_fits_and_a_keyboard_chooses_a_user(width: int, file: Path, bro
     assert shown.count() == 1
     assert shown.get_attribute("id") != first
     assert page.locator("use > title").first.text_content() == "epoch 1: 308.293"
+    all_of_it, seen = page.evaluate(
+        "(({scrollWidth: s, clientWidth: c}) => [s, c])(document.querySelector('pre'))"
+    )
+    assert (all_of_it > seen) == (width == 400), "lines of notes are scrolled to, so that tables stay tables"
     assert said == [], "the browser refused nothing"
     page.emulate_media(media="print")
     assert shown.count() == 6
     assert not page.locator("label:visible").count()
+    page.evaluate("document.querySelectorAll('figure:not(:first-child)').forEach(each => each.remove())")
+    page.emulate_media(media="screen")
+    alone = page.locator("figure").first.bounding_box()["width"]
+    assert alone <= 33 * 16, "a picture alone is no larger, so its letters are not"
     page.close()

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from cofi_dist.model import Model
 from cofi_dist.report import sample_lists as module
 from cofi_dist.report.html import render_page
 from cofi_dist.report.judged_model import JudgedModel, judge_model
+from cofi_dist.report.model_sections import users_section
 from cofi_dist.report.panels import build_panels
 from cofi_dist.report.popularity import by_popularity
 from cofi_dist.report.run_files import read_runs
@@ -52,6 +54,7 @@ def test_lists_are_the_model_s_and_histories_the_user_s(config: str, tmp_path: P
         assert [item.item for item in user.listed] == [str(item) for item in want["item"]]
         column = "score" if "prediction" not in want.columns else "prediction"
         assert [item.figure for item in user.listed] == want[column].to_list()
+        assert [item.score for item in user.listed] == want["score"].to_list()
         values = sorted(training.value.tolist(), reverse=True)
         assert [item.figure for item in user.history] == values[:5]
         held = dict(zip(model.items.raw[test.item.tolist()], test.value.tolist(), strict=True))
@@ -92,6 +95,21 @@ def test_without_a_held_out_part_there_are_lists_alone(tmp_path: Path) -> None:
     text = Page(page).text
     assert "held out" not in text.replace("none were held out", "")
     assert re.search(r"training ratings, none were held out ratings900 RMSE0\.\d{4} MAE0\.\d{4}", text)
+
+
+def test_clipped_predictions_have_the_scores_that_order_them(tmp_path: Path) -> None:
+    trained(tmp_path, CONFIG)
+    found = judged(tmp_path / "run")
+    user = found.lists.users[-1]
+    beyond, inside = (replace(user.listed[0], figure=5.0, score=score) for score in (5.21, 5.0))
+    for listed, heads in (
+        ((inside,), "Their list predicted item"),
+        ((beyond, inside), "Their list; the score is the prediction before clipping predicted score item"),
+    ):
+        lists = replace(found.lists, users=(replace(user, listed=listed),))
+        text = users_section(lists)
+        assert heads in " ".join(re.sub("<[^>]*>", " ", text).split())
+        assert [f">{score}<" in text for score in ("5.21", "5.00")] == [len(listed) == 2, True]
 
 
 def test_of_a_model_in_parts_no_other_user_s_rows_are_read(

@@ -54,7 +54,7 @@ def test_a_run_of_events_shows_the_figure_of_its_lists(tmp_path: Path) -> None:
     assert [panel.title for panel in panels] == [
         "Cost: 180 at epoch 5",
         "Validation NDCG@20: 0.3500 at epoch 4",
-        "Throughput: 1k events/s over all",
+        "Throughput: 1.01k events/s over all",
         "Found in lists of 10 by popularity of the item, on test events: 0.3333 over all",
     ]
     assert "The ring marks the epoch with the highest NDCG@20." in panels[1].caption

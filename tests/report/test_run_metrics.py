@@ -12,11 +12,18 @@ from tests.support.written_runs import EVENTS_CONFIG, falling, rising, row, writ
 
 
 def test_the_speed_is_that_since_the_row_before(tmp_path: Path) -> None:
-    rows = [row(1, 9.0), row(11, 8.0)]
-    rows[0] |= {"seconds": 1.0, "ratings_per_second": 100.0}
-    rows[1] |= {"seconds": 3.0, "ratings_per_second": 300.0}
+    rows = [row(1, 9.0), row(11, 8.0), row(16, 7.0)]
+    for line, seconds, epochs in zip(rows, (1.0, 3.0, 5.0), (1, 11, 16), strict=True):
+        line |= {"seconds": seconds, "ratings_per_second": 80 * epochs / seconds}
     (run,) = read_runs([write_run(tmp_path / "a", rows)])
-    assert run.metrics.speed.tolist() == [100.0, 400.0]
+    assert np.isnan(run.metrics.speed[0]), "the first row is of before the first step"
+    assert run.metrics.speed[1:].tolist() == [400.0, 200.0]
+    assert run.metrics.mean_speed == 300.0
+
+
+def test_one_row_has_no_speed(tmp_path: Path) -> None:
+    (run,) = read_runs([write_run(tmp_path / "a", [row(1, 9.0)])])
+    assert np.isnan([*run.metrics.speed, run.metrics.mean_speed]).all()
 
 
 def test_a_run_that_went_on_counts_its_later_lines(tmp_path: Path) -> None:
