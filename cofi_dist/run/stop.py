@@ -107,7 +107,8 @@ class StopRequest:
         now = time.monotonic()
         if not self.reason and now - self._looked > SECONDS_BETWEEN_LOOKS:
             self._looked = now
-            self.reason = self._look()
+            # a signal that comes while it looks has given a reason, which must stay
+            self.reason = self._look() or self.reason
         return bool(self.reason)
 
     def _look(self) -> str:

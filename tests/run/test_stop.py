@@ -32,6 +32,19 @@ def test_while_stepping_a_signal_only_sets_the_flag(number: signal.Signals, stop
         assert stop.reason == number.name
 
 
+def test_a_signal_that_comes_while_the_stop_file_is_looked_for_is_kept(
+    stop: StopRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look() -> str:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return ""
+
+    monkeypatch.setattr(stop, "_look", look)
+    with stop.phase(Phase.TRAINING):
+        assert stop.is_requested()
+        assert stop.reason == "SIGTERM"
+
+
 @pytest.mark.parametrize("number", SIGNALS)
 def test_after_training_a_signal_breaks_nothing_off(number: signal.Signals, stop: StopRequest) -> None:
     with stop.phase(Phase.STARTING):
