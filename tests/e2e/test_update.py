@@ -125,7 +125,10 @@ def test_bad_ratings_are_one_line_and_leave_nothing(
             "update run --ratings new.csv --output run/data/bad",
             "run/data/bad: is where run has files of its own",
         ),
-        ("update nowhere --ratings new.csv --output bad", "nowhere/model/factors.safetensors: no such file"),
+        (
+            "update nowhere --ratings new.csv --output bad",
+            "nowhere: no such directory; give that of a run or of a model",
+        ),
         (
             "update run --ratings new.csv --output bad --prepared x",
             "run: was not trained on prepared ratings",
