@@ -144,7 +144,10 @@ def test_config_prints_what_is_resolved_or_the_mistake(here: Path) -> None:
     [
         (["config", "long.yaml"], "key: value` lines, not 'userId,movieId,rating 1,1,1 1,1,1"),
         (["config", "none.yaml"], "cofi-dist: none.yaml: cannot be read: No such file or directory"),
-        (["export", "none", "--output", "out"], "cofi-dist: none/model/factors.safetensors: no such file"),
+        (
+            ["export", "none", "--output", "out"],
+            "cofi-dist: none: no such directory; give that of a run or of a model",
+        ),
         (["train"], "Missing option '--config'"),
         (["export", "none", "--format", "doc", "--output", "o"], "Invalid value for '--format'"),
         (["fly"], "No such command 'fly'"),
