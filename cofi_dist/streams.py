@@ -142,8 +142,13 @@ def tolerate_write_errors(stream: TextIO, on_failure: Callable[[str], None] | No
 
 def redirect_to_devnull(stream: TextIO) -> None:
     """Redirect a stream to /dev/null, so that pending output does not make Python fail at its exit."""
-    with suppress(OSError), open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), stream.fileno())
+    with suppress(OSError):
+        _lead_to_devnull(stream.fileno())
+
+
+def _lead_to_devnull(descriptor: int) -> None:
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), descriptor)
 
 
 def log_stderr(text: str, mark: str = "", style: Style = Style.error) -> None:
@@ -225,9 +230,7 @@ class _Silencer:
             kept = os.dup(self._descriptor)
         except OSError:
             return -1
-        nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-        os.dup2(nowhere, self._descriptor)
-        os.close(nowhere)
+        _lead_to_devnull(self._descriptor)
         return kept
 
 

@@ -192,7 +192,7 @@ def test_the_kind_of_a_table_is_that_of_its_library() -> None:
         "polars.DataFrame": FRAME,
         "pandas.DataFrame": FRAME.to_pandas(),
         "pyarrow.Table": FRAME.to_arrow(),
-        "scipy.sparse.csr_array": sp.csr_array(np.eye(3)),
+        "scipy.sparse.csr_array": sp.eye_array(3, format="csr"),
         "arrays": (USERS, ITEMS, VALUES),
     }
     assert {as_table(table).kind for table in kinds.values()} == set(kinds)
@@ -241,7 +241,7 @@ WRONG: dict[str, tuple[Any, dict[str, Any], str]] = {
     "tuple of one": ((USERS,), {}, "a tuple of 1; give (users, items, values)"),
     "no values": ((USERS, ITEMS), {}, "two arrays are events (data.feedback: implicit)"),
     "no times": ((USERS, ITEMS, VALUES), {"test": {"by": "time"}}, "there are no times to split by"),
-    "no weights": (sp.csr_array(np.eye(3)), {"columns": {"weight": "w"}}, "a matrix has no weights"),
+    "no weights": (sp.eye_array(3), {"columns": {"weight": "w"}}, "a matrix has no weights"),
     "blocks": (
         sp.bsr_array(np.array([[1.0, 0], [2, 3]]), blocksize=(2, 2)),
         {},
